@@ -1,0 +1,453 @@
+"""The message format of protocol 1: the one definition for the backend and the Blender add-on.
+
+Only the standard library, msgpack and numpy are used, and nothing of legs4d is imported, because the extension
+build copies this file. What each kind of message means is written in README.md beside it.
+
+A message is `[header, buffer, buffer, ...]`: a msgpack map, then one raw little-endian C-ordered buffer per array.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import math
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal, NotRequired, TypedDict
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+PROTOCOL_VERSION = 1
+
+DTYPES = ("bool", "uint8", "int32", "int64", "float16", "float32", "float64")
+"""The only array types that travel, little-endian; everything else (objects, strings, records) is refused."""
+
+MAX_DIMENSIONS = 4
+MAX_ID = 2**63 - 1
+MAX_WINDOW = 64
+"""The most `frame` events of one stream that may wait for credit."""
+
+STATE_DIR_VARIABLE = "LEGS4D_STATE_DIR"
+SERVER_FILE = "server.json"
+
+
+class Kind(StrEnum):
+    """Every kind of message."""
+
+    HELLO = "hello"
+    RUNS = "runs"
+    DATASETS = "datasets"
+    OPEN = "open"
+    FRAMES = "frames"
+    QUERY = "query"
+    AIM = "aim"
+    CREDIT = "credit"
+    CANCEL = "cancel"
+    TRAIN = "train"
+    JOBS = "jobs"
+    JOB = "job"
+    JOB_LOG = "job_log"
+    SUBSCRIBE = "subscribe"
+    CANCEL_JOB = "cancel_job"
+
+    OK = "ok"
+    ERROR = "error"
+
+    ANSWER = "answer"
+    FRAME = "frame"
+    PROGRESS = "progress"
+    LOG = "log"
+
+
+REPLIES = frozenset({Kind.OK, Kind.ERROR})
+"""One of these ends every request; nothing with its id follows."""
+EVENTS = frozenset({Kind.ANSWER, Kind.FRAME, Kind.PROGRESS, Kind.LOG})
+REQUESTS = frozenset(Kind) - REPLIES - EVENTS
+
+
+class Code(StrEnum):
+    """The `code` of an `error` reply."""
+
+    VERSION = "version"
+    """The message has another protocol version."""
+    MALFORMED = "malformed"
+    """The message is not what the format says: parts, header, array sizes."""
+    TOKEN = "token"
+    """The token is not this server's."""
+    HELLO_FIRST = "hello_first"
+    """The server does not know this connection (it is new, or the server forgot it): say hello."""
+    UNKNOWN_KIND = "unknown_kind"
+    BODY = "body"
+    """A field of the body is missing, of the wrong type, or out of range."""
+    PATH = "path"
+    """A name that does not lie under the server's roots."""
+    RUN = "run"
+    """The run is missing, unfinished, damaged, or was removed or replaced while open."""
+    DATASET = "dataset"
+    PROMPT = "prompt"
+    JOB = "job"
+    """No such job, or the job cannot do this in its state."""
+    CANCELLED = "cancelled"
+    """This request was cancelled by its client."""
+    SUPERSEDED = "superseded"
+    """A newer query of the same layer took this one's place."""
+    BUSY = "busy"
+    """A limit of the server is reached: clients, requests of one client, jobs."""
+    STALLED = "stalled"
+    """A stream waited too long for credit and was closed."""
+    SHUTDOWN = "shutdown"
+    """The server is stopping; jobs go on when it starts again."""
+    FAILED = "failed"
+    """Another problem that its user can mend; the message says which."""
+    INTERNAL = "internal"
+    """A defect of the server; its log has the details."""
+
+
+class WireError(Exception):
+    """A message that cannot be sent or read.
+
+    Attributes:
+        code: why, as an `error` reply would say it.
+        message: one sentence.
+        hint: what to do about it, may be empty.
+        request_id: id of the offending message, 0 when it could not be read.
+    """
+
+    def __init__(self, message: str, *, code: Code = Code.MALFORMED, hint: str = "", request_id: int = 0) -> None:
+        super().__init__(f"{message}; {hint}" if hint else message)
+        self.code, self.message, self.hint, self.request_id = code, message, hint, request_id
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one message may weigh, in bytes, and how many arrays it may carry."""
+
+    header: int
+    arrays: int
+    part: int
+    message: int
+
+
+REQUEST_LIMITS = Limits(header=256 * 1024, arrays=0, part=256 * 1024, message=256 * 1024)
+"""Client to server. No request of protocol 1 carries an array."""
+REPLY_LIMITS = Limits(header=4 * 1024**2, arrays=32, part=256 * 1024**2, message=1024**3)
+"""Server to client."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message.
+
+    Attributes:
+        kind: one of `Kind`, as sent (an unknown kind is read, so that it can be answered).
+        id: 1..MAX_ID, chosen by the client; replies and events carry the request's. 0 only in an `error` reply to a
+            message whose id could not be read.
+        body: msgpack-able map; its fields are in README.md.
+        arrays: name → array. Read arrays are read-only views of the received buffers.
+        token: the server's token in requests, empty in replies and events.
+    """
+
+    kind: str
+    id: int
+    body: Mapping[str, Any] = field(default_factory=dict)
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    token: str = ""
+
+
+Buffer = bytes | memoryview
+
+
+def pack(message: Message, limits: Limits = REPLY_LIMITS) -> list[Buffer]:
+    """The parts of a message: its header, then a view of each array (a copy only if it is not C-ordered little-endian).
+
+    The arrays must not change until the parts are sent. Raises WireError when it exceeds `limits` or cannot be packed.
+    """
+    buffers, described = [], []
+    for name, array in message.arrays.items():
+        dtype = array.dtype.name
+        if dtype not in DTYPES:
+            raise WireError(f"array '{name}' is {dtype}, but only {', '.join(DTYPES)} travel", request_id=message.id)
+        plain = np.ascontiguousarray(array, dtype=_little_endian(dtype))
+        buffers.append(memoryview(plain.reshape(-1).view(np.uint8)))
+        described.append({"name": name, "dtype": dtype, "shape": list(array.shape)})
+    header: dict[str, Any] = {"v": PROTOCOL_VERSION, "id": message.id, "kind": str(message.kind)}
+    if message.token:
+        header["token"] = message.token
+    header |= {"body": dict(message.body), "arrays": described}
+    try:
+        packed = msgpack.packb(header)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise WireError(f"the body of '{message.kind}' cannot be packed: {error}", request_id=message.id) from error
+    _check_sizes([len(packed), *(b.nbytes for b in buffers)], limits, message.id)
+    return [packed, *buffers]
+
+
+def unpack(parts: Sequence[Any], limits: Limits = REPLY_LIMITS) -> Message:
+    """Read a message from its parts (any objects with the buffer protocol: bytes, zmq.Frame), without copying arrays.
+
+    Raises WireError (with `request_id` where it could be read) unless the header is sound, of this protocol version,
+    and every buffer has exactly the size that its dtype and shape say.
+    """
+    views = [memoryview(part) for part in parts]
+    if not views:
+        raise WireError("the message has no parts, but it must begin with a header")
+    if views[0].nbytes > limits.header:
+        raise WireError(f"the header has {views[0].nbytes:,} bytes, at most {limits.header:,} are allowed")
+    header = _read_header(views[0])
+    request_id = _field(header, "id", int, 0)
+    if not 0 <= request_id <= MAX_ID:
+        raise WireError(f"the id {request_id} is not in 1..{MAX_ID}")
+    try:
+        return _read(header, request_id, views, limits)
+    except WireError as error:
+        raise WireError(error.message, code=error.code, hint=error.hint, request_id=request_id) from None
+
+
+def _read_header(view: memoryview) -> dict[str, Any]:
+    try:
+        header = msgpack.unpackb(view, raw=False, strict_map_key=True, ext_hook=_refuse_extension)
+    except WireError:
+        raise
+    except Exception as error:  # msgpack raises many kinds (its own, ValueError, UnicodeDecodeError, RecursionError)
+        raise WireError(f"the header is not valid msgpack: {type(error).__name__}: {error}".rstrip(": ")) from error
+    if not isinstance(header, dict):
+        raise WireError(f"the header is a msgpack {type(header).__name__}, but it must be a map")
+    if "v" not in header:
+        raise WireError("the header has no protocol version 'v'", code=Code.VERSION)
+    return header
+
+
+def _refuse_extension(code: int, data: bytes) -> Any:
+    raise WireError(f"the header holds a msgpack extension of type {code}, but only plain values are allowed")
+
+
+def _read(header: dict[str, Any], request_id: int, views: list[memoryview], limits: Limits) -> Message:
+    if header["v"] != PROTOCOL_VERSION or isinstance(header["v"], bool):
+        raise WireError(
+            f"the message has protocol version {str(header['v'])[:20]}, this side speaks version {PROTOCOL_VERSION}",
+            code=Code.VERSION,
+            hint="install the same release of legs4d and of the Blender extension",
+        )
+    kind = _field(header, "kind", str)
+    token = _field(header, "token", str, "")
+    body = _field(header, "body", dict, {})
+    described = _field(header, "arrays", list, [])
+    if len(described) != len(views) - 1:
+        raise WireError(f"the header describes {len(described)} arrays, but {len(views) - 1} buffers came with it")
+    _check_sizes([view.nbytes for view in views], limits, request_id)
+    arrays: dict[str, NDArray[Any]] = {}
+    for position, (entry, view) in enumerate(zip(described, views[1:], strict=True)):
+        name, array = _read_array(entry, view, position)
+        if name in arrays:
+            raise WireError(f"two arrays are named '{name}'")
+        arrays[name] = array
+    return Message(kind, request_id, body, arrays, token)
+
+
+def _read_array(entry: Any, view: memoryview, position: int) -> tuple[str, NDArray[Any]]:
+    if not isinstance(entry, dict):
+        raise WireError(f"the description of array {position} is not a map of name, dtype, shape")
+    name = _field(entry, "name", str)
+    dtype, shape = _field(entry, "dtype", str), _field(entry, "shape", list)
+    if dtype not in DTYPES:
+        raise WireError(f"array '{name[:60]}' has dtype '{dtype[:20]}', but only {', '.join(DTYPES)} travel")
+    if len(shape) > MAX_DIMENSIONS or not all(type(n) is int and n >= 0 for n in shape):
+        raise WireError(f"array '{name[:60]}' has a shape that is not at most {MAX_DIMENSIONS} non-negative integers")
+    kind = _little_endian(dtype)
+    expected = math.prod(shape) * kind.itemsize
+    if view.nbytes != expected:
+        raise WireError(
+            f"array '{name[:60]}' ({dtype} {shape}) needs {expected:,} bytes, but its buffer has {view.nbytes:,}"
+        )
+    return name, np.frombuffer(view, dtype=kind).reshape(shape)
+
+
+_MISSING = object()
+_MSGPACK_NAMES = {int: "an integer", str: "a string", dict: "a map", list: "an array"}
+
+
+def _field(header: dict[str, Any], name: str, kind: type, default: Any = _MISSING) -> Any:
+    value = header.get(name, default)
+    if value is _MISSING:
+        raise WireError(f"the header lacks '{name}'")
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise WireError(f"'{name}' in the header is {type(value).__name__}, but it must be {_MSGPACK_NAMES[kind]}")
+    return value
+
+
+def _check_sizes(sizes: list[int], limits: Limits, request_id: int) -> None:
+    """`sizes` in bytes, the header's first."""
+    found: tuple[str, int, int] | None = None
+    if sizes[0] > limits.header:
+        found = ("header bytes", sizes[0], limits.header)
+    elif len(sizes) - 1 > limits.arrays:
+        found = ("arrays", len(sizes) - 1, limits.arrays)
+    elif max(sizes) > limits.part:
+        found = ("bytes in one part", max(sizes), limits.part)
+    elif sum(sizes) > limits.message:
+        found = ("bytes", sum(sizes), limits.message)
+    if found:
+        raise WireError(
+            f"the message has {found[1]:,} {found[0]}, at most {found[2]:,} are allowed", request_id=request_id
+        )
+
+
+def _little_endian(dtype: str) -> np.dtype[Any]:
+    return np.dtype(dtype).newbyteorder("<")
+
+
+# What the bodies of replies and events hold. The server's tests check it against what it sends.
+
+State = Literal["queued", "running", "cancelling", "done", "failed", "cancelled"]
+"""A job is over in the last three."""
+
+Precision = Literal["float32", "float16"]
+
+
+class ErrorBody(TypedDict):
+    code: str
+    message: str
+    """One sentence for a person: what is wrong, and where."""
+    hint: str
+    """What to do about it; may be empty."""
+
+
+class StageBody(TypedDict):
+    done: int
+    """Frames finished."""
+    finished: bool
+
+
+class RunBody(TypedDict):
+    """One entry of `runs`, and part of the reply to `open`."""
+
+    name: str
+    """Path relative to its root, '/' between folders."""
+    frames: int
+    static: int
+    """Gaussians that never move (N)."""
+    dynamic: int
+    """Gaussians that move (M)."""
+    finished: bool
+    """All geometry is there: every frame can be streamed."""
+    language: bool
+    """Prompts can be answered."""
+    stages: dict[str, StageBody]
+
+
+class ProblemBody(TypedDict):
+    """A folder that looks like a run but cannot be opened."""
+
+    name: str
+    message: str
+
+
+class CamerasBody(TypedDict):
+    width: int
+    height: int
+    ids: list[int]
+
+
+class IntervalBody(TypedDict):
+    """When a prompt holds: frames `start` to `end`, both included, strongest at `peak`; `score` 0..1."""
+
+    start: int
+    end: int
+    peak: int
+    score: float
+
+
+class AnswerBody(TypedDict):
+    prompt: str
+    intervals: list[IntervalBody]
+    seconds: float
+    """What the query itself took on the server."""
+
+
+class JobBody(TypedDict):
+    job: str
+    """Its id."""
+    kind: str
+    state: State
+    request: dict[str, Any]
+    """The body it was submitted with."""
+    device: str
+    created: float
+    """Seconds since 1970, as are `started` and `ended`."""
+    started: float | None
+    ended: float | None
+    attempts: int
+    """Worker processes started for it."""
+    progress: ProgressBody | None
+    error: ErrorBody | None
+    result: dict[str, Any] | None
+
+
+class ProgressBody(TypedDict):
+    job: str
+    state: State
+    stage: str
+    done: int
+    total: int
+    """`done` of `total` frames (or steps, in the first frame) of the stage."""
+    loss: float | None
+    seconds_left: float | None
+    """Of this stage, estimated."""
+    message: str
+    """One line for a person; may be empty."""
+    at: NotRequired[float]
+    """When, seconds since 1970."""
+
+
+# How a client finds a server of the same user on the same machine.
+
+
+@dataclass(frozen=True)
+class ServerFile:
+    """Where a running server listens, as it wrote it into `server.json` (readable by its user only)."""
+
+    endpoint: str
+    token: str
+    pid: int
+
+
+def state_dir() -> Path:
+    """The folder of this user's server file and jobs: $LEGS4D_STATE_DIR, else the platform's place for such state."""
+    chosen = os.environ.get(STATE_DIR_VARIABLE, "").strip()
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    home = Path.home()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "legs4d"
+    if sys.platform == "darwin":
+        return home / "Library" / "Application Support" / "legs4d"
+    return Path(os.environ.get("XDG_STATE_HOME", "").strip() or home / ".local" / "state") / "legs4d"
+
+
+def read_server_file(folder: Path | None = None) -> ServerFile | None:
+    """What the running server wrote in this state folder; None when no server has written there, or it has stopped.
+
+    A server that was killed leaves its file behind: connecting to it then gets no answer. Raises WireError when the
+    file is damaged.
+    """
+    path = (folder or state_dir()) / SERVER_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return ServerFile(str(content["endpoint"]), str(content["token"]), int(content["pid"]))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WireError(
+            f"{path} cannot be read ({error})", hint="stop the server, remove the file and start it again"
+        ) from error
+
+
+def same_token(given: str, expected: str) -> bool:
+    """Compare tokens in a time that does not tell how much of them agrees."""
+    return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode("utf-8"))
