@@ -1,0 +1,65 @@
+"""Files that appear complete or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from legs4d.errors import RunError
+
+TEMPORARY_PREFIX = ".tmp-"
+"""Unfinished files start with this; whoever holds the run's lock may delete them."""
+
+
+def write_file(path: Path, *parts: bytes | memoryview) -> None:
+    """Write `parts`, one after the other, as the file `path`: by rename, and on the disk when this returns.
+
+    Raises:
+        RunError: the disk is full, or the folder cannot be written to. `path` is then as it was before.
+    """
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
+    with clear_write_errors(path):
+        try:
+            with open(temporary, "wb") as file:
+                for part in parts:
+                    file.write(part)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):  # the error being raised says more than a failed clean-up would
+                temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` (new, renamed, deleted files) survive a power cut."""
+    if os.name == "nt":  # Windows cannot open a folder, and needs no such step
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def clear_write_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's write errors into a RunError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise RunError(
+                "no space is left on this disk",
+                where=str(path),
+                fix="free some and run the same command again: what is finished is kept",
+            ) from error
+        reason = error.strerror or str(error)
+        raise RunError(
+            f"cannot be written ({reason})", where=str(path), fix="choose a folder that you may write to"
+        ) from error
