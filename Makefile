@@ -1,0 +1,43 @@
+# make test: everything that runs without a GPU. It sets up first; each step can be killed and run again.
+# Stamp files say which step is done; they are older than what the step depends on when it has to be redone.
+
+SHELL := /bin/bash
+SETUP := bash scripts/setup.sh
+CSRC := $(shell find csrc -type f 2>/dev/null) $(wildcard CMakeLists.txt)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build test lint demo clean
+
+help:
+	@echo "make setup   .venv (library, backend) and .venv-blender (Blender's Python), csrc built"
+	@echo "make test    set-up, then linters, types and all tests that need no GPU"
+	@echo "make demo    set-up, then the whole job on a scene made by Blender itself, into out/demo"
+	@echo "make clean   delete what was built, both environments included"
+
+setup: build .venv-blender/.installed
+
+build: .venv/.built
+
+.venv/.installed: pyproject.toml constraints.txt scripts/setup.sh
+	@$(SETUP) library
+
+.venv/.built: .venv/.installed $(CSRC)
+	@$(SETUP) build
+
+.venv-blender/.installed: constraints-blender.txt scripts/setup.sh
+	@$(SETUP) blender
+
+lint: .venv/.installed
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+test: setup lint
+	.venv/bin/python -m pytest tests
+	.venv-blender/bin/python -m pytest tests/blender
+
+demo: setup
+	.venv/bin/python scripts/demo.py --out out/demo
+
+clean:
+	rm -rf .venv .venv-blender build out dist .pytest_cache .ruff_cache .mypy_cache

@@ -1,0 +1,1 @@
+"""What was filmed: cameras and synchronised images."""

@@ -1,0 +1,54 @@
+"""Calibrated pinhole cameras."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """C pinhole cameras of one image size, OpenCV convention (x right, y down, z forward).
+
+    Attributes:
+        world_to_camera: [C, 4, 4] float32, rigid.
+        intrinsics: [C, 3, 3] float32, pixels; pixel (0, 0) has its centre at (0.5, 0.5).
+        width, height: image size in pixels.
+        ids: C dataset camera numbers.
+    """
+
+    world_to_camera: NDArray[np.float32]
+    intrinsics: NDArray[np.float32]
+    width: int
+    height: int
+    ids: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.world_to_camera)
+
+    def take(self, indices: list[int] | NDArray[np.integer]) -> Cameras:
+        """The cameras at these positions (not ids), in this order."""
+        picked = np.asarray(indices, dtype=np.int64)
+        return Cameras(
+            self.world_to_camera[picked],
+            self.intrinsics[picked],
+            self.width,
+            self.height,
+            tuple(self.ids[i] for i in picked),
+        )
+
+    def scaled(self, scale: float) -> Cameras:
+        """The same cameras for images resized to round(scale·W) × round(scale·H); fx, fy, cx, cy times `scale`."""
+        intrinsics = self.intrinsics.copy()
+        intrinsics[:, :2] *= scale
+        return Cameras(
+            self.world_to_camera, intrinsics, round(self.width * scale), round(self.height * scale), self.ids
+        )
+
+    @property
+    def centers(self) -> NDArray[np.float32]:
+        """[C, 3] camera positions in the world."""
+        rotation, translation = self.world_to_camera[:, :3, :3], self.world_to_camera[:, :3, 3]
+        return -np.einsum("cji,cj->ci", rotation, translation)

@@ -1,0 +1,65 @@
+"""The one type every reader returns: synchronised images of calibrated cameras over time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from legs4d.scene.camera import Cameras
+
+Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What an object does from frame `start` to frame `end`, both included, counted from 0."""
+
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True)
+class InitialPoints:
+    """A point cloud to start from: positions [N, 3] float32, colours [N, 3] float32 in 0..1, foreground [N] bool."""
+
+    positions: NDArray[np.float32]
+    colors: NDArray[np.float32]
+    is_foreground: NDArray[np.bool_]
+
+
+class Sequence(Protocol):
+    """Synchronised footage. Frames are counted from 0; arrays are at the size of `cameras(...)`.
+
+    `images`, `masks` and `objects` take the positions (not ids) of the cameras wanted, all of them by default.
+    """
+
+    root: Path
+    num_frames: int
+    frame_numbers: tuple[int, ...]
+    """The dataset's own number of each frame."""
+    captions: dict[int, list[Caption]] | None
+    """Object id → what it does over time; None when the dataset has no captions."""
+    initial_points: InitialPoints | None
+
+    def cameras(self, split: Split, frame: int) -> Cameras: ...
+
+    def images(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32]:
+        """[C, H, W, 3] RGB in 0..1, sRGB-encoded as captured."""
+        ...
+
+    def masks(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32] | None:
+        """[C, H, W] share of each pixel that is foreground, 0..1; None when the dataset has no masks."""
+        ...
+
+    def objects(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.uint8] | None:
+        """[C, H, W] object id of every pixel; None when the dataset has none."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Hash of what was read (camera files, image list with sizes and times, scale)."""
+        ...
