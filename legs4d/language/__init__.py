@@ -1,0 +1,1 @@
+"""Language: encoders, lifting onto Gaussians, codecs, and the field that answers prompts."""

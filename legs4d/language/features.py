@@ -1,0 +1,50 @@
+"""What an encoder says about a set of images, without ever making a per-pixel map of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from legs4d.scene.sequence import Sequence
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """Per-pixel features F = B G of C images, with B sparse and its rows summing to 1 (CONTRACTS, "Features").
+
+    Attributes:
+        rows: G, [R, D] float32, unit vectors; shared by the C images.
+        index: [C, H, W, K] int32, the rows of G that each pixel mixes; -1 where unused (weight 0).
+        weight: [C, H, W, K] float32, non-negative. A pixel whose weights are all 0 says nothing.
+    """
+
+    rows: NDArray[np.float32]
+    index: NDArray[np.int32]
+    weight: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How an encoder's cosines become relevancy: LERF's softmax temperature and canonical phrases."""
+
+    temperature: float
+    canonical: tuple[str, ...]
+
+
+class Encoder(Protocol):
+    """Embeds footage and phrases in one space. Adding one is one file in `encoders/`."""
+
+    name: str
+    dim: int
+    calibration: Calibration
+
+    def encode_text(self, phrases: list[str]) -> NDArray[np.float32]:
+        """[P, dim] float32 unit vectors."""
+        ...
+
+    def feature_map(self, sequence: Sequence, frame: int) -> FeatureMap:
+        """Features of the training views around `frame`."""
+        ...

@@ -1,0 +1,107 @@
+"""The CPU engine: `csrc/cpu` behind torch's autograd."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from legs4d import _csrc
+from legs4d.gaussians.gaussians import Gaussians
+from legs4d.raster.constants import BLUR, default_threads
+from legs4d.raster.render import ScreenGradient
+from legs4d.scene.camera import Cameras
+
+
+def active_tiles(region: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """[C, tiles] 1 where a tile of `region` [C, H, W] holds a pixel that is needed; tiles row by row."""
+    tile = _csrc.TILE
+    count, height, width = region.shape
+    rows, columns = -(-height // tile), -(-width // tile)
+    padded = np.zeros((count, rows * tile, columns * tile), dtype=bool)
+    padded[:, :height, :width] = region
+    return padded.reshape(count, rows, tile, columns, tile).any(axis=(2, 4)).reshape(count, -1).astype(np.uint8)
+
+
+class _Rasterize(torch.autograd.Function):
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any,
+        means: torch.Tensor,
+        quats: torch.Tensor,
+        scales: torch.Tensor,
+        opacities: torch.Tensor,
+        channels: torch.Tensor,
+        background: torch.Tensor | None,
+        options: dict[str, Any],
+        screen: ScreenGradient,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        arrays = [t.detach().contiguous().numpy() for t in (means, quats, scales, opacities, channels)]
+        behind = None
+        if background is not None:
+            behind = background.detach().contiguous().numpy()
+            if options["depth_channel"]:
+                behind = np.concatenate([behind, np.zeros((len(behind), 1), np.float32)], axis=1)
+        rendering = _csrc.project(*arrays, **options)
+        out, transmittance = rendering.forward(behind)
+        ctx.saved = (rendering, arrays, behind, out, transmittance, screen)
+        return torch.from_numpy(out), torch.from_numpy(transmittance)
+
+    @staticmethod
+    def backward(ctx: Any, out_gradient: torch.Tensor, rest_gradient: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+        rendering, arrays, behind, out, transmittance, screen = ctx.saved
+        gradients = rendering.backward(
+            *arrays, behind, out, transmittance, out_gradient.contiguous().numpy(), rest_gradient.contiguous().numpy()
+        )
+        screen.norm = torch.from_numpy(gradients["screen"])
+        screen.seen = torch.from_numpy(gradients["seen"])
+        names = ("means", "quats", "scales", "opacities", "channels")
+        return (*(torch.from_numpy(gradients[name]) for name in names), None, None, None)
+
+
+def render_channels(
+    gaussians: Gaussians,
+    cameras: Cameras,
+    channels: torch.Tensor,
+    background: torch.Tensor | None,
+    near: float,
+    depth: bool,
+    antialiased: bool,
+    frozen: torch.Tensor | None,
+    region: NDArray[np.bool_] | None,
+    threads: int | None,
+    screen: ScreenGradient,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`channels` [N, D] composited: ([C, H, W, D (+1 with depth)], alpha [C, H, W]). See `legs4d.raster.render`."""
+    options = camera_options(cameras, near) | {
+        "depth_channel": depth,
+        "antialiased": antialiased,
+        "frozen": None if frozen is None else frozen.to(torch.uint8).numpy(),
+        "active_tiles": None if region is None else active_tiles(region),
+        "threads": threads or default_threads(),
+    }
+    out, transmittance = _Rasterize.apply(
+        gaussians.means,
+        gaussians.quats,
+        gaussians.scales,
+        gaussians.opacities,
+        channels,
+        background,
+        options,
+        screen,
+    )
+    return out, 1 - transmittance
+
+
+def camera_options(cameras: Cameras, near: float) -> dict[str, Any]:
+    """What `_csrc.project` wants to know of the cameras."""
+    return {
+        "viewmats": np.ascontiguousarray(cameras.world_to_camera, dtype=np.float32),
+        "intrinsics": np.ascontiguousarray(cameras.intrinsics, dtype=np.float32),
+        "width": cameras.width,
+        "height": cameras.height,
+        "near_plane": near,
+        "blur": BLUR,
+    }

@@ -1,0 +1,70 @@
+"""The transpose of rendering: from pixels back to the Gaussians that made them. Imports no torch."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+
+from legs4d import _csrc
+from legs4d.gaussians.gaussians import Gaussians
+from legs4d.raster.constants import BLUR, default_threads
+from legs4d.scene.camera import Cameras
+
+
+def lift_weights(
+    gaussians: Gaussians,
+    cameras: Cameras,
+    index: NDArray[np.int32],
+    weight: NDArray[np.float32],
+    num_rows: int,
+    near: float,
+    threads: int | None = None,
+) -> tuple[scipy.sparse.csr_array, NDArray[np.float32]]:
+    """Wᵀ B and Wᵀ 1, with W the compositing weights (pixels × Gaussians) and B a sparse mixture of rows per pixel.
+
+    A feature map F = B G then lifts to Gaussians as (Wᵀ B) G / (Wᵀ B 1), without F ever existing.
+
+    Args:
+        gaussians: N Gaussians as numpy arrays.
+        cameras: C views.
+        index: [C, H, W, K] int32 in -1..num_rows-1, the rows each pixel mixes; -1 is no row.
+        weight: [C, H, W, K] float32 ≥ 0, how much of each.
+        num_rows: R, the rows of G.
+        near: scene units, as in `render`.
+        threads: CPU threads, all by default. The result does not depend on it.
+
+    Returns:
+        Wᵀ B as [N, R] float32, and Wᵀ 1 as [N] float32: the pixels, over all views, that each Gaussian fills.
+
+    Raises:
+        ValueError: arrays of the wrong shape, or an index past the last row.
+    """
+    threads = threads or default_threads()
+    rendering = _csrc.project(
+        means=np.ascontiguousarray(gaussians.means, np.float32),
+        quats=np.ascontiguousarray(gaussians.quats, np.float32),
+        scales=np.ascontiguousarray(gaussians.scales, np.float32),
+        opacities=np.ascontiguousarray(gaussians.opacities, np.float32),
+        channels=np.zeros((len(gaussians), 0), np.float32),
+        viewmats=np.ascontiguousarray(cameras.world_to_camera, np.float32),
+        intrinsics=np.ascontiguousarray(cameras.intrinsics, np.float32),
+        width=cameras.width,
+        height=cameras.height,
+        near_plane=near,
+        blur=BLUR,
+        antialiased=False,
+        depth_channel=False,
+        frozen=None,
+        active_tiles=None,
+        threads=threads,
+    )
+    rows, columns, values, mass = rendering.lift(
+        np.ascontiguousarray(index, np.int32),
+        np.ascontiguousarray(weight, np.float32),
+        num_rows,
+        len(gaussians),
+        threads,
+    )
+    entries = scipy.sparse.coo_array((values, (rows, columns)), shape=(len(gaussians), num_rows))
+    return entries.tocsr(), mass

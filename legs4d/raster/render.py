@@ -1,0 +1,117 @@
+"""The one rendering function."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from legs4d.errors import Legs4dError
+from legs4d.gaussians.gaussians import Gaussians
+from legs4d.scene.camera import Cameras
+
+Engine = Literal["auto", "cpu", "cuda"]
+
+
+class ScreenGradient:
+    """How much the loss pulls at the projected centres; what densification looks at. Filled by `backward()`.
+
+    Attributes:
+        norm: [N] float32, sum over cameras of ‖∂loss/∂(projected centre)‖, per pixel.
+        seen: [N] int32, in how many cameras the Gaussian reached the image.
+    """
+
+    norm: torch.Tensor
+    seen: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Render:
+    """C images of H × W pixels.
+
+    Attributes:
+        color: [C, H, W, 3] alpha-composited RGB over the background, not clamped.
+        alpha: [C, H, W] in 0..1.
+        depth: [C, H, W] alpha-weighted camera z (divide by alpha for the expected depth), or None if not asked for.
+        features: [C, H, W, F] alpha-composited features, or None.
+        screen: filled when gradients have been computed.
+    """
+
+    color: torch.Tensor
+    alpha: torch.Tensor
+    depth: torch.Tensor | None
+    features: torch.Tensor | None
+    screen: ScreenGradient
+
+
+def render(
+    gaussians: Gaussians,
+    cameras: Cameras,
+    features: torch.Tensor | None = None,
+    background: torch.Tensor | None = None,
+    *,
+    near: float,
+    depth: bool = False,
+    antialiased: bool = False,
+    frozen: torch.Tensor | None = None,
+    region: NDArray[np.bool_] | None = None,
+    engine: Engine = "auto",
+    threads: int | None = None,
+) -> Render:
+    """Render Gaussians into all cameras at once (3D Gaussian Splatting: Kerbl et al. 2023, equations 1 to 5).
+
+    Differentiable in means, quats, scales, opacities, colors and features.
+
+    Args:
+        gaussians: torch tensors of one device; quats need not be unit here.
+        cameras: C views of one image size.
+        features: [N, F] float32, composited like colours, or None.
+        background: [C, 3 + F] or [3 + F] float32 seen where the rays end, or None for black and 0.
+        near: scene units; Gaussians whose centre is nearer to a camera plane are left out of its image.
+        depth: whether to composite camera z.
+        antialiased: scale opacities so that blurring small Gaussians by `BLUR` keeps their energy (Mip-Splatting).
+        frozen: [N] bool, Gaussians whose gradients are not needed; the CPU engine then leaves them at zero and saves
+            the time, the CUDA engine computes them all the same.
+        region: [C, H, W] bool, pixels that are needed. Tiles without one may hold only background (CPU) or may be
+            rendered all the same (CUDA).
+        engine: "cpu", "cuda", or "auto" for the one where the Gaussians are.
+        threads: CPU threads, all by default. The result does not depend on it.
+
+    Raises:
+        Legs4dError: the engine does not fit the tensors' device, or gsplat is not installed.
+        ValueError: arrays of the wrong shape.
+    """
+    device = gaussians.means.device
+    if engine == "auto":
+        engine = "cuda" if device.type == "cuda" else "cpu"
+    if (device.type == "cuda") != (engine == "cuda"):
+        raise Legs4dError(
+            f"the {engine} engine was asked for Gaussians on {device}",
+            where="render",
+            fix="move them with gaussians.torch(device), or leave engine at 'auto'",
+        )
+    channels = gaussians.rgb if features is None else torch.cat([gaussians.rgb, features], dim=1)
+    if background is not None:
+        background = background.to(device=device, dtype=torch.float32).expand(len(cameras), channels.shape[1])
+    screen = ScreenGradient()
+    if engine == "cuda":
+        from legs4d.raster.cuda import render_channels as render_cuda
+
+        out, alpha = render_cuda(gaussians, cameras, channels, background, near, depth, antialiased, screen)
+    else:
+        from legs4d.raster.cpu import render_channels as render_cpu
+
+        out, alpha = render_cpu(
+            gaussians, cameras, channels, background, near, depth, antialiased, frozen, region, threads, screen
+        )
+    count = channels.shape[1]
+    return Render(
+        color=out[..., :3],
+        alpha=alpha,
+        depth=out[..., count] if depth else None,
+        features=None if features is None else out[..., 3:count],
+        screen=screen,
+    )
