@@ -158,16 +158,25 @@ class Run:
 
     def dynamic(self, frame: int) -> Gaussians:
         """The M Gaussians that move, in this frame; opacity 0 in those not alive in it."""
-        self._require_frame(frame)
-        moving = {name: self._array(f"dynamic/{name}").read(frame) for name in _MOVING}
+        moving = self.moving(frame)
         constant = {name: self._constant(f"dynamic/{name}").copy() for name in _CONSTANT}
         alive = (self._constant("dynamic/born") <= frame) & (frame <= self._constant("dynamic/died"))
         constant["opacities"] *= alive
         return Gaussians(**moving, **constant)
 
+    def moving(self, frame: int) -> dict[str, NDArray[np.float32]]:
+        """Only what changes: means [M,3], quats [M,4], colors [M,3] of the moving Gaussians in this frame."""
+        self._require_frame(frame)
+        return {name: self._array(f"dynamic/{name}").read(frame) for name in _MOVING}
+
     def frame(self, frame: int) -> Gaussians:
         """All N + M Gaussians in this frame, static first: an id means the same Gaussian in every frame."""
         return concatenate(self.static(), self.dynamic(frame))
+
+    @property
+    def dynamic_opacities(self) -> NDArray[np.float32]:
+        """[M] opacity of each moving Gaussian while it is alive."""
+        return self._constant("dynamic/opacities").copy()
 
     @property
     def born(self) -> NDArray[np.int32]:
