@@ -6,6 +6,7 @@ that the add-on's capture reads the captions, and the demo the true intervals, f
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -126,7 +127,7 @@ def _along(keys: list[tuple[float, Pose]], time: float) -> Pose:
     """The pose at a time, smoothly between the two keys around it."""
     if time <= keys[0][0]:
         return keys[0][1]
-    for (before, first), (after, second) in zip(keys, keys[1:], strict=False):
+    for (before, first), (after, second) in itertools.pairwise(keys):
         if time <= after:
             return first.mixed(second, smooth(time, before, after))
     return keys[-1][1]
@@ -182,7 +183,13 @@ def _figures(collection: bpy.types.Collection) -> None:
     skin = matte("skin", (0.78, 0.47, 0.32))
     for name, keys, x, turn, shades in (
         ("a man in a blue shirt", THROW, THROWER_X, 0.0, ((0.06, 0.20, 0.62), (0.12, 0.11, 0.10), (0.10, 0.06, 0.03))),
-        ("a woman in a green dress", CATCH, CATCHER_X, np.pi, ((0.08, 0.46, 0.18), (0.06, 0.34, 0.14), (0.36, 0.16, 0.04))),
+        (
+            "a woman in a green dress",
+            CATCH,
+            CATCHER_X,
+            np.pi,
+            ((0.08, 0.46, 0.18), (0.06, 0.34, 0.14), (0.36, 0.16, 0.04)),
+        ),
     ):
         shirt, trousers, hair = shades
         materials = {
@@ -208,11 +215,9 @@ def _pose_channels(figure: bpy.types.Object, pose: Pose) -> dict[str, np.ndarray
 def _ball(collection: bpy.types.Collection) -> None:
     leather = patterned("ball", [(0.75, 0.04, 0.03), (0.92, 0.80, 0.70)], "WAVE_X", (1, 1, 1), Scale=1.0)
     made = ball("a red ball", BALL_RADIUS, (0, 0, 0), leather, collection)
-    _animate(made, lambda time: {"location": _ball_position(time), "rotation_euler": np.array([0.0, _ball_roll(time), 0.0])})
-
-
-def _ball_roll(time: float) -> float:
-    return 1.2 * float(np.clip((time - RELEASED) / (CAUGHT - RELEASED), 0, 1))
+    _animate(
+        made, lambda time: {"location": _ball_position(time), "rotation_euler": np.array([0.0, _ball_roll(time), 0.0])}
+    )
 
 
 def _box(collection: bpy.types.Collection) -> None:
@@ -224,14 +229,7 @@ def _box(collection: bpy.types.Collection) -> None:
         made.data.materials.append(matte("box", color))
     for polygon, slot in zip(made.data.polygons, (0, 0, 1, 2, 3, 4), strict=True):
         polygon.material_index = slot
-    act = ACTS["a wooden box"][1]
-    first = 0.35
-    _animate(
-        made,
-        lambda time: {
-            "rotation_euler": np.array([0, 0, first + 1.9 * float(np.clip((time - act.start + 1) / (act.end - act.start + 1), 0, 1))])
-        },
-    )
+    _animate(made, lambda time: {"rotation_euler": np.array([0, 0, 0.35 + 1.9 * _share(ACTS[made.name][1], time)])})
 
 
 def _door(collection: bpy.types.Collection) -> None:
@@ -245,15 +243,16 @@ def _door(collection: bpy.types.Collection) -> None:
     for i, z in enumerate((0.55, 1.45)):
         inlay = box(f"door panel {i + 1}", (0.62, 0.075, 0.66), (DOOR_WIDTH / 2, 0, z), panel, collection)
         inlay.parent = made
-    knob = ball("door knob", 0.05, (DOOR_WIDTH - 0.09, -0.06, 1.0), matte("brass", (0.9, 0.75, 0.3)), collection, segments=12)
-    knob.parent = made
-    act = ACTS["a door"][1]
-    _animate(
-        made,
-        lambda time: {
-            "rotation_euler": np.array([0, 0, -1.45 * float(np.clip((time - act.start + 1) / (act.end - act.start + 1), 0, 1))])
-        },
+    knob = ball(
+        "door knob", 0.05, (DOOR_WIDTH - 0.09, -0.06, 1.0), matte("brass", (0.9, 0.75, 0.3)), collection, segments=12
     )
+    knob.parent = made
+    _animate(made, lambda time: {"rotation_euler": np.array([0, 0, -1.45 * _share(ACTS[made.name][1], time)])})
+
+
+def _share(act: Act, time: float) -> float:
+    """How much of an act is done: it moves in each of its frames, the first included."""
+    return float(np.clip((time - act.start + 1) / (act.end - act.start + 1), 0, 1))
 
 
 def _animate(owner: bpy.types.Object, channels_at: Callable[[float], dict[str, np.ndarray]]) -> None:

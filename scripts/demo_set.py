@@ -71,8 +71,14 @@ def patterned(name: str, colors: list[Color], texture: str, scale: tuple[float, 
 
 
 def box(
-    name: str, size: Color, location: Color, material: bpy.types.Material, collection: bpy.types.Collection,
-    *, turn: float = 0.0, bevel: float = 0.0,
+    name: str,
+    size: Color,
+    location: Color,
+    material: bpy.types.Material,
+    collection: bpy.types.Collection,
+    *,
+    turn: float = 0.0,
+    bevel: float = 0.0,
 ) -> bpy.types.Object:
     """A box of `size` (x, y, z metres) centred on `location`, turned by `turn` radians about z."""
     x, y, z = (s / 2 for s in size)
@@ -87,8 +93,13 @@ def box(
 
 
 def ball(
-    name: str, radius: float, location: Color, material: bpy.types.Material, collection: bpy.types.Collection,
-    squash: Color = (1, 1, 1), segments: int = 32,
+    name: str,
+    radius: float,
+    location: Color,
+    material: bpy.types.Material,
+    collection: bpy.types.Collection,
+    squash: Color = (1, 1, 1),
+    segments: int = 32,
 ) -> bpy.types.Object:
     """A smooth sphere, scaled by `squash`."""
     rings = segments // 2
@@ -103,7 +114,12 @@ def ball(
         axis=-1,
     ).reshape(-1, 3)
     faces = [
-        [r * segments + s, (r + 1) * segments + s, (r + 1) * segments + (s + 1) % segments, r * segments + (s + 1) % segments]
+        [
+            r * segments + s,
+            (r + 1) * segments + s,
+            (r + 1) * segments + (s + 1) % segments,
+            r * segments + (s + 1) % segments,
+        ]
         for r in range(rings - 1)
         for s in range(segments)
     ]
@@ -114,8 +130,13 @@ def ball(
 
 
 def add_mesh(
-    name: str, points: np.ndarray, faces: list[list[int]], material: bpy.types.Material,
-    collection: bpy.types.Collection, *, smooth: bool = True,
+    name: str,
+    points: np.ndarray,
+    faces: list[list[int]],
+    material: bpy.types.Material,
+    collection: bpy.types.Collection,
+    *,
+    smooth: bool = True,
 ) -> bpy.types.Object:
     """A mesh object linked to `collection`."""
     mesh = bpy.data.meshes.new(name)
@@ -158,7 +179,10 @@ def _texture_node(tree: bpy.types.NodeTree, texture: str) -> bpy.types.Node:
 
 def _floor_and_walls(collection: bpy.types.Collection) -> None:
     planks = patterned(
-        "wooden floor", [(0.42, 0.22, 0.10), (0.33, 0.16, 0.07), (0.16, 0.08, 0.04)], "BRICK", (1.0, 1.0, 1.0),
+        "wooden floor",
+        [(0.42, 0.22, 0.10), (0.33, 0.16, 0.07), (0.16, 0.08, 0.04)],
+        "BRICK",
+        (1.0, 1.0, 1.0),
         **{"Scale": 1.0, "Brick Width": 2.2, "Row Height": 0.32, "Mortar Size": 0.012, "Bias": 0.0},
     )
     paper = patterned(
@@ -180,8 +204,11 @@ def _floor_and_walls(collection: bpy.types.Collection) -> None:
     _wall("north wall, right", right, (EAST - right / 2, NORTH), 0.0, (paper, panel, rail), collection)
     above = WALL_HEIGHT - DOOR_HEIGHT
     box(
-        "north wall, above the door", (DOOR_WIDTH, 0.1, above),
-        (DOOR_LEFT + DOOR_WIDTH / 2, NORTH, DOOR_HEIGHT + above / 2), paper, collection,
+        "north wall, above the door",
+        (DOOR_WIDTH, 0.1, above),
+        (DOOR_LEFT + DOOR_WIDTH / 2, NORTH, DOOR_HEIGHT + above / 2),
+        paper,
+        collection,
     )
     rings = patterned(
         "woven rug", [(0.50, 0.07, 0.06), (0.72, 0.42, 0.16), (0.10, 0.14, 0.30)], "WAVE_RINGS", (1, 1, 1), Scale=0.55
@@ -192,7 +219,12 @@ def _floor_and_walls(collection: bpy.types.Collection) -> None:
 
 
 def _wall(
-    name: str, length: float, place: tuple[float, float], turn: float, materials: tuple, collection: bpy.types.Collection
+    name: str,
+    length: float,
+    place: tuple[float, float],
+    turn: float,
+    materials: tuple,
+    collection: bpy.types.Collection,
 ) -> None:
     paper, panel, rail = materials
     box(name, (length, 0.1, WALL_HEIGHT), (*place, WALL_HEIGHT / 2), paper, collection, turn=turn)
