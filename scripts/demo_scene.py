@@ -215,9 +215,13 @@ def _pose_channels(figure: bpy.types.Object, pose: Pose) -> dict[str, np.ndarray
 def _ball(collection: bpy.types.Collection) -> None:
     leather = patterned("ball", [(0.75, 0.04, 0.03), (0.92, 0.80, 0.70)], "WAVE_X", (1, 1, 1), Scale=1.0)
     made = ball("a red ball", BALL_RADIUS, (0, 0, 0), leather, collection)
-    _animate(
-        made, lambda time: {"location": _ball_position(time), "rotation_euler": np.array([0.0, _ball_roll(time), 0.0])}
-    )
+    flight = CAUGHT - RELEASED
+
+    def channels(time: float) -> dict[str, np.ndarray]:
+        roll = 1.2 * float(np.clip((time - RELEASED) / flight, 0, 1))
+        return {"location": _ball_position(time), "rotation_euler": np.array([0.0, roll, 0.0])}
+
+    _animate(made, channels)
 
 
 def _box(collection: bpy.types.Collection) -> None:
