@@ -60,6 +60,10 @@ class Sequence(Protocol):
         """[C, H, W] object id of every pixel; None when the dataset has none."""
         ...
 
-    def fingerprint(self) -> str:
-        """Hash of what was read (camera files, image list with sizes and times, scale)."""
+    def fingerprint(self, *, language: bool = False) -> str:
+        """Hash of what was read (camera files, image list with sizes and times, scale).
+
+        Args:
+            language: of captions and object masks too, which matter to the lift alone.
+        """
         ...
