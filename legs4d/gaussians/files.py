@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from legs4d.errors import RunError
 
@@ -20,12 +21,19 @@ def write_file(path: Path, *parts: bytes | memoryview) -> None:
     Raises:
         RunError: the disk is full, or the folder cannot be written to. `path` is then as it was before.
     """
+    with new_file(path) as file:
+        for part in parts:
+            file.write(part)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which becomes `path` when the block ends without an error; see `write_file`."""
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
     with clear_write_errors(path):
         try:
             with open(temporary, "wb") as file:
-                for part in parts:
-                    file.write(part)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)

@@ -145,6 +145,11 @@ class Run:
         written = all((self._group(g) / "codes").is_dir() for g in ("static", "dynamic"))
         return written and self._array("dynamic/confidence").has(frame)
 
+    @property
+    def has_cameras(self) -> bool:
+        """Whether cameras are there; an imported run has none."""
+        return self._group("cameras").is_dir()
+
     def set_info(self, **values: Any) -> None:
         """Add to `info` (JSON values: dataset, scale, fps, encoder, frame_numbers, …)."""
         self.info.update(values)
@@ -250,7 +255,7 @@ class Run:
 
     def cameras(self, split: Split) -> Cameras:
         """The training or test cameras. Raises RunError when the run has none of this split."""
-        sizes = read_attributes(self._group("cameras"))
+        sizes = read_attributes(self._group("cameras")) if self.has_cameras else {}
         if split not in sizes:
             raise RunError(f"has no {split} cameras", where=str(self.path), fix="use the other split, or orbit")
         return Cameras(

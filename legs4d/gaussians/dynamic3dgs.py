@@ -1,0 +1,131 @@
+"""Results of Dynamic 3D Gaussians (Luiten et al. 2023): its `params.npz`, read into a run and written from one.
+
+It holds, for T frames and N Gaussians that all move: `means3D` [T,N,3], `rgb_colors` [T,N,3] (plain RGB),
+`unnorm_rotations` [T,N,4] (wxyz), and once for all frames `seg_colors` [N,3] ((1,0,0) in the foreground, (0,0,1)
+behind), `logit_opacities` [N,1], `log_scales` [N,3], and `cam_m`, `cam_c` [C,3], the colour gain of each camera.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from legs4d.errors import RunError
+from legs4d.gaussians.files import new_file
+from legs4d.gaussians.gaussians import Gaussians, dc_from_rgb
+from legs4d.gaussians.ply import SMALLEST_OPACITY, SMALLEST_SCALE
+from legs4d.gaussians.store import Run
+
+_KEYS = ("means3D", "rgb_colors", "seg_colors", "unnorm_rotations", "logit_opacities", "log_scales")
+_IMPORTED = "imported from Dynamic3DGS"
+"""Fingerprint of an imported run's stages: equal to no training's."""
+
+
+def import_dynamic3dgs(source: Path, out: Path, *, fps: float = 30.0) -> Run:
+    """Turn a `params.npz` into a new run without static Gaussians and without cameras.
+
+    Args:
+        source: the file; nothing in it is unpickled.
+        out: folder of the run, new or empty.
+        fps: frames per second of the capture (PanopticSports: 30).
+
+    Raises:
+        RunError: the file cannot be read, its arrays do not fit together, or the run cannot be written.
+    """
+    params = _read(source)
+    means, colors, rotations = (params[k] for k in ("means3D", "rgb_colors", "unnorm_rotations"))
+    with np.errstate(over="ignore"):  # an opacity of exactly 0 is a logit of -inf
+        opacities = 1 / (1 + np.exp(-params["logit_opacities"].reshape(-1)))
+
+    def at(frame: int) -> Gaussians:
+        return Gaussians(
+            means=means[frame],
+            quats=rotations[frame] / np.linalg.norm(rotations[frame], axis=1, keepdims=True),
+            scales=np.exp(params["log_scales"]),
+            opacities=opacities,
+            colors=dc_from_rgb(colors[frame]),
+            is_foreground=params["seg_colors"][:, 0] > 0.5,
+        )
+
+    run = Run.create(out)
+    with run.lock():
+        run.set_info(dataset=str(source), scale=1.0, fps=fps, frame_numbers=list(range(len(means))))
+        run.begin_stage("first_frame", _IMPORTED)
+        run.write_geometry(at(0).take(slice(0)), at(0), len(means))
+        run.finish_stage("first_frame")
+        run.begin_stage("tracking", _IMPORTED)
+        for frame in range(len(means)):
+            gaussians = at(frame)
+            run.write_frame(frame, gaussians.means, gaussians.quats, gaussians.colors)
+            run.frame_done("tracking", frame, 0.0)
+        run.finish_stage("tracking")
+    return run
+
+
+def export_dynamic3dgs(run: Run, path: Path, frames: range | None = None) -> None:
+    """Write a run, or some frames of it, as `params.npz`; static Gaussians are repeated in every frame.
+
+    Raises:
+        RunError: a frame is missing, a Gaussian is not alive all the time (which this format cannot say), or the file
+            cannot be written.
+    """
+    frames = range(run.num_frames) if frames is None else frames
+    if (run.born > frames[0]).any() or (run.died < frames[-1]).any():
+        raise RunError(
+            "has Gaussians that appear or vanish, which params.npz cannot say", where=str(run.path), fix="export ply"
+        )
+    first = run.frame(frames[0])
+    foreground = first.is_foreground.astype(np.float32)
+    opacities = np.clip(first.opacities.astype(np.float64), SMALLEST_OPACITY, 1 - SMALLEST_OPACITY)
+    constant = {
+        "seg_colors": np.stack([foreground, np.zeros_like(foreground), 1 - foreground], axis=-1),
+        "logit_opacities": np.log(opacities / (1 - opacities)).astype(np.float32)[:, None],
+        "log_scales": np.log(np.maximum(first.scales, SMALLEST_SCALE)),
+    }
+    if run.has_cameras:
+        constant["cam_m"], constant["cam_c"] = run.gain()
+    # Frame by frame straight into the file: 150 frames of 300k Gaussians are 1.8 GB.
+    with new_file(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, field, width in (("means3D", "means", 3), ("rgb_colors", "rgb", 3), ("unnorm_rotations", "quats", 4)):
+            shape = (len(frames), run.num_gaussians, width)
+            _write_array(archive, name, shape, (getattr(run.frame(frame), field) for frame in frames))
+        for name, values in constant.items():
+            _write_array(archive, name, values.shape, [values])
+
+
+def _read(source: Path) -> dict[str, NDArray[np.float32]]:
+    fix = "give the params.npz that Dynamic3DGS wrote"
+    try:
+        with np.load(source, allow_pickle=False) as archive:
+            params = {key: np.asarray(archive[key], np.float32) for key in _KEYS}
+    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise RunError(f"cannot be read ({error})", where=str(source), fix=fix) from error
+    count = len(params["log_scales"])
+    frames = len(params["means3D"])
+    expected = {
+        **{key: (frames, count, 3) for key in ("means3D", "rgb_colors")},
+        "unnorm_rotations": (frames, count, 4),
+        **{key: (count, 3) for key in ("seg_colors", "log_scales")},
+        "logit_opacities": (count, 1),
+    }
+    for key, shape in expected.items():
+        if params[key].shape != shape:
+            raise RunError(f"{key} is {params[key].shape}, expected {shape}", where=str(source), fix=fix)
+    return params
+
+
+def _write_array(
+    archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], parts: Iterable[NDArray[np.float32]]
+) -> None:
+    """Add an array to an .npz, given in parts along its first axis."""
+    header: dict[str, Any] = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+        target: IO[bytes] = member
+        np.lib.format.write_array_header_1_0(target, header)
+        for part in parts:
+            target.write(np.ascontiguousarray(part, "<f4").tobytes())
