@@ -174,7 +174,7 @@ def pack(message: Message, limits: Limits = REPLY_LIMITS) -> list[Buffer]:
         if dtype not in DTYPES:
             raise WireError(f"array '{name}' is {dtype}, but only {', '.join(DTYPES)} travel", request_id=message.id)
         plain = np.ascontiguousarray(array, dtype=_little_endian(dtype))
-        buffers.append(memoryview(plain.reshape(-1).view(np.uint8)))
+        buffers.append(plain.reshape(-1).view(np.uint8).data)
         described.append({"name": name, "dtype": dtype, "shape": list(array.shape)})
     header: dict[str, Any] = {"v": PROTOCOL_VERSION, "id": message.id, "kind": str(message.kind)}
     if message.token:

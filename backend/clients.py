@@ -1,0 +1,214 @@
+"""Who is connected, which of their requests are unanswered, and how messages leave when a client is slow."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import zmq
+from numpy.typing import NDArray
+
+from backend.errors import BackendError, error_body
+from backend.wire import Buffer, Code, Kind, Message, WireError, pack
+from legs4d.errors import Legs4dError
+
+log = logging.getLogger("legs4d.backend")
+
+MAX_CLIENTS = 64
+MAX_CALLS = 64
+"""Unanswered requests of one client."""
+MAX_OUTBOX = 256
+"""Messages kept for a client whose ZeroMQ queue is full; past that the client is forgotten."""
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class Client:
+    """A connection that said hello."""
+
+    def __init__(self, identity: bytes, name: str) -> None:
+        self.identity = identity
+        self.name = name
+        self.calls: dict[int, Call] = {}
+        self.outbox: deque[tuple[str | None, list[Buffer]]] = deque()
+        self.bytes_under_way = 0
+        """Of frame events for which no credit came back yet."""
+        self.last_heard = time.monotonic()
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.identity.hex()[-8:]})"
+
+
+class Call:
+    """One request that is not answered yet. Used in the socket's thread only; after the reply it does nothing."""
+
+    def __init__(self, outlet: Outlet, client: Client, request_id: int, kind: str) -> None:
+        self._outlet = outlet
+        self.client, self.id, self.kind = client, request_id, kind
+        self.finished = False
+        self.at_end: list[Callable[[], None]] = []
+        """Called once, when the call is answered or its client is gone."""
+        client.calls[request_id] = self
+
+    def event(self, kind: Kind, body: Mapping[str, Any], arrays: Arrays | None = None, *, key: str = "") -> int:
+        """Send an event; returns its size in bytes. While the client is slow, a newer event replaces an older one of
+        the same `key`. Raises WireError when it is too large."""
+        if self.finished:
+            return 0
+        parts = pack(Message(kind, self.id, body, arrays or {}))
+        self._outlet.send(self.client, parts, f"{self.id}/{key}" if key else None)
+        return sum(len(part) for part in parts)
+
+    def ok(self, body: Mapping[str, Any], arrays: Arrays | None = None) -> None:
+        """Answer, and end the call."""
+        if self.finished:
+            return
+        try:
+            parts = pack(Message(Kind.OK, self.id, body, arrays or {}))
+        except WireError as error:
+            self.fail(error)
+            return
+        self.end()
+        self._outlet.send(self.client, parts)
+
+    def fail(self, error: BaseException) -> None:
+        """Answer with an error, and end the call. A defect of ours is logged with its traceback."""
+        if self.finished:
+            return
+        if not isinstance(error, Legs4dError | WireError):
+            log.error("request '%s' of %s failed", self.kind, self.client, exc_info=error)
+        self.end()
+        self._outlet.send(self.client, pack(Message(Kind.ERROR, self.id, error_body(error))))
+
+    def end(self) -> None:
+        """Stop everything that works for this call, without an answer."""
+        if self.finished:
+            return
+        self.finished = True
+        self.client.calls.pop(self.id, None)
+        for callback in self.at_end:
+            callback()
+        self.at_end.clear()
+
+
+class Outlet:
+    """The sending side of the ROUTER socket."""
+
+    def __init__(self, socket: zmq.Socket[bytes], gone: Callable[[Client, str], None]) -> None:
+        self._socket = socket
+        self._gone = gone
+        self._waiting: dict[bytes, Client] = {}
+
+    @property
+    def waiting(self) -> bool:
+        """Whether some client's queue is full, so that `flush` must be tried again soon."""
+        return bool(self._waiting)
+
+    def send(self, client: Client, parts: list[Buffer], key: str | None = None) -> None:
+        """Send now, or keep in order behind what the client has not taken in yet."""
+        if client.outbox or (problem := self._try(client.identity, parts)) == zmq.EAGAIN:
+            self._keep(client, parts, key)
+        elif problem:
+            self._gone(client, "it has disconnected")
+
+    def send_to_stranger(self, identity: bytes, message: Message) -> None:
+        """Answer somebody who has not said hello: once, and not at all if their queue is full."""
+        self._try(identity, pack(message))
+
+    def flush(self) -> None:
+        """Send what was kept, as far as the queues have room."""
+        for client in list(self._waiting.values()):
+            problem = 0
+            while client.outbox and not (problem := self._try(client.identity, client.outbox[0][1])):
+                client.outbox.popleft()
+            if problem not in (0, zmq.EAGAIN):
+                self._gone(client, "it has disconnected")
+            elif not client.outbox:
+                self._waiting.pop(client.identity, None)
+
+    def drop(self, client: Client) -> None:
+        client.outbox.clear()
+        self._waiting.pop(client.identity, None)
+
+    def _keep(self, client: Client, parts: list[Buffer], key: str | None) -> None:
+        if key is not None:
+            for index, (other, _) in enumerate(client.outbox):
+                if other == key:
+                    client.outbox[index] = (key, parts)
+                    return
+        if len(client.outbox) >= MAX_OUTBOX:
+            self._gone(client, f"it does not read: {MAX_OUTBOX} messages wait for it")
+            return
+        client.outbox.append((key, parts))
+        self._waiting[client.identity] = client
+
+    def _try(self, identity: bytes, parts: list[Buffer]) -> int:
+        """0, zmq.EAGAIN (queue full) or another errno (gone). The ROUTER decides on the first part, so never half."""
+        try:
+            self._socket.send_multipart([identity, *parts], zmq.NOBLOCK, copy=False)
+        except zmq.ZMQError as error:
+            if error.errno not in (zmq.EAGAIN, zmq.EHOSTUNREACH, errno.ECONNRESET, errno.EPIPE):
+                raise
+            return int(error.errno)
+        return 0
+
+
+class Clients:
+    """All clients, by the identity that ZeroMQ gave to their connection."""
+
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        self.outlet = Outlet(socket, self._forget)
+        self._known: dict[bytes, Client] = {}
+
+    def get(self, identity: bytes) -> Client | None:
+        """The client of this connection, if it has said hello; this counts as hearing from it."""
+        client = self._known.get(identity)
+        if client:
+            client.last_heard = time.monotonic()
+        return client
+
+    def admit(self, identity: bytes, name: str) -> Client:
+        """The client of this connection. Raises BackendError `busy` when there are too many that have work waiting."""
+        client = self.get(identity)
+        if client is None:
+            if len(self._known) >= MAX_CLIENTS:
+                self._make_room()
+            client = self._known[identity] = Client(identity, name)
+            log.info("client %s connected", client)
+        client.name = name
+        return client
+
+    def end_all(self, error: BackendError) -> None:
+        """Answer every call with this error."""
+        for client in list(self._known.values()):
+            for call in list(client.calls.values()):
+                call.fail(error)
+
+    def begin(self, client: Client, request_id: int, kind: str) -> Call:
+        """A new call. Raises BackendError when the id is in use or the client has too many."""
+        if request_id in client.calls:
+            raise BackendError(f"request {request_id} is not answered yet: take a new id", code=Code.BODY)
+        if len(client.calls) >= MAX_CALLS:
+            raise BackendError(
+                f"{MAX_CALLS} requests of this client are unanswered", fix="wait for some of them", code=Code.BUSY
+            )
+        return Call(self.outlet, client, request_id, kind)
+
+    def _make_room(self) -> None:
+        idle = [client for client in self._known.values() if not client.calls]
+        if not idle:
+            raise BackendError(f"{MAX_CLIENTS} clients are busy already", fix="try again later", code=Code.BUSY)
+        self._forget(min(idle, key=lambda client: client.last_heard), "it was idle longest and others came")
+
+    def _forget(self, client: Client, reason: str) -> None:
+        if self._known.get(client.identity) is not client:
+            return
+        log.info("client %s forgotten: %s", client, reason)
+        del self._known[client.identity]
+        self.outlet.drop(client)
+        for call in list(client.calls.values()):
+            call.end()

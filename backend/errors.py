@@ -1,0 +1,42 @@
+"""Errors of the backend, and how any error becomes the body of an `error` reply."""
+
+from __future__ import annotations
+
+from backend.wire import Code, ErrorBody, WireError
+from legs4d.errors import DatasetError, Legs4dError, PromptError, RunError
+
+
+class BackendError(Legs4dError):
+    """A problem that the client or the person who started the server can mend; `code` as in README.md."""
+
+    def __init__(self, what: str, *, where: str = "", fix: str = "", code: Code = Code.FAILED) -> None:
+        super().__init__(what, where=where, fix=fix)
+        self.code = code
+
+
+_CODES: tuple[tuple[type[Legs4dError], Code], ...] = (
+    (RunError, Code.RUN),
+    (DatasetError, Code.DATASET),
+    (PromptError, Code.PROMPT),
+)
+
+
+def error_body(error: BaseException) -> ErrorBody:
+    """What a client is told. A defect of ours is named by its type only: its text may hold what is no client's."""
+    if isinstance(error, WireError):
+        return {"code": str(error.code), "message": error.message, "hint": error.hint}
+    if isinstance(error, Legs4dError):
+        message = f"{error.where}: {error.what}" if error.where else error.what
+        return {"code": str(code_of(error)), "message": message, "hint": error.fix}
+    return {
+        "code": str(Code.INTERNAL),
+        "message": f"the server failed on this request ({type(error).__name__})",
+        "hint": "its log says more; please report it",
+    }
+
+
+def code_of(error: Legs4dError) -> Code:
+    """The `error` code of a problem that a person may see."""
+    if isinstance(error, BackendError):
+        return error.code
+    return next((code for kind, code in _CODES if isinstance(error, kind)), Code.FAILED)

@@ -1,0 +1,57 @@
+"""Requests about jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from backend import joblog, requests
+from backend.clients import Call
+from backend.jobs import Jobs
+from backend.loop import Loop
+from backend.run_requests import Handler, unless_ended
+from backend.subscriptions import Subscriptions
+from backend.wire import JobBody, Kind
+
+
+class JobRequests:
+    """Handlers; they are called in the socket's thread and return at once."""
+
+    def __init__(self, jobs: Jobs, subscriptions: Subscriptions, loop: Loop) -> None:
+        self._jobs, self._subscriptions, self._loop = jobs, subscriptions, loop
+        self.handlers: dict[Kind, Handler] = {
+            Kind.TRAIN: self._train,
+            Kind.JOBS: self._list,
+            Kind.JOB: self._one,
+            Kind.JOB_LOG: self._log,
+            Kind.SUBSCRIBE: self._subscribe,
+            Kind.CANCEL_JOB: self._cancel,
+        }
+
+    def _train(self, call: Call, body: requests.Train) -> None:
+        self._ask(call, partial(self._jobs.submit_train, body), lambda job: call.ok({"job": job["job"]}))
+
+    def _list(self, call: Call, body: requests.Empty) -> None:
+        self._ask(call, self._jobs.all, lambda jobs: call.ok({"jobs": jobs}))
+
+    def _one(self, call: Call, body: requests.JobName) -> None:
+        self._ask(call, partial(self._jobs.one, body.job), call.ok)
+
+    def _log(self, call: Call, body: requests.JobLog) -> None:
+        self._ask(call, lambda: joblog.read_piece(self._jobs.log_file(body.job), body.offset), call.ok)
+
+    def _subscribe(self, call: Call, body: requests.Subscribe) -> None:
+        job_id = body.job
+
+        def present() -> list[JobBody]:
+            return self._jobs.all() if job_id is None else [self._jobs.one(job_id)]
+
+        self._ask(call, present, lambda jobs: self._subscriptions.add(call, job_id, jobs, log=body.log))
+
+    def _cancel(self, call: Call, body: requests.JobName) -> None:
+        self._ask(call, partial(self._jobs.cancel, body.job), call.ok)
+
+    def _ask(self, call: Call, question: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        """Have the jobs' thread answer."""
+        self._jobs.ask(question, unless_ended(call, done), call.fail, self._loop.post)

@@ -1,0 +1,151 @@
+"""Jobs on disk: one SQLite file (WAL), written before anything is said, so that the next server knows all."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from backend.errors import BackendError
+from backend.wire import ErrorBody, JobBody, ProgressBody, State
+
+DATABASE = "jobs.sqlite"
+FORMAT = 1
+OVER: frozenset[str] = frozenset({"done", "failed", "cancelled"})
+"""States in which nothing happens any more."""
+
+
+@dataclass
+class Job:
+    """A piece of work in a process of its own.
+
+    Attributes:
+        id: names it, and its folder.
+        kind: what it does ("train").
+        state: as in README.md.
+        request: body of the request that submitted it.
+        spec: what the worker process is told: absolute paths and checked settings.
+        writes: absolute path of the run that it alone may write.
+        wanted: device asked for, or "auto".
+        device: the one it runs on or ran on last, "" before.
+        created, started, ended: seconds since 1970.
+        attempts: processes started for it.
+        fruitless: how many of them in a row died without finishing a frame.
+        finished_frames: how many frames (of all stages) the run had when the last process was started.
+        pid: of the last process.
+        progress, error, result: for clients.
+    """
+
+    id: str
+    kind: str
+    request: dict[str, Any]
+    spec: dict[str, Any]
+    writes: str
+    wanted: str
+    created: float
+    state: State = "queued"
+    device: str = ""
+    started: float | None = None
+    ended: float | None = None
+    attempts: int = 0
+    fruitless: int = 0
+    finished_frames: int = 0
+    pid: int = 0
+    progress: ProgressBody | None = None
+    error: ErrorBody | None = None
+    result: dict[str, Any] | None = None
+
+    @property
+    def over(self) -> bool:
+        return self.state in OVER
+
+    def body(self) -> JobBody:
+        """As clients see it."""
+        return {
+            "job": self.id,
+            "kind": self.kind,
+            "state": self.state,
+            "request": self.request,
+            "device": self.device,
+            "created": self.created,
+            "started": self.started,
+            "ended": self.ended,
+            "attempts": self.attempts,
+            "progress": self.progress,
+            "error": self.error,
+            "result": self.result,
+        }
+
+
+class JobStore:
+    """The file of all jobs. For one thread at a time.
+
+    Raises BackendError when the file is of another format or damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        path = folder / DATABASE
+        try:
+            self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.execute("PRAGMA synchronous=NORMAL")
+            self._set_up(path)
+        except sqlite3.DatabaseError as error:
+            raise BackendError(
+                f"the list of jobs cannot be read ({error})",
+                where=str(path),
+                fix="move the file away: runs are not in it, only the jobs that wait",
+            ) from error
+
+    def put(self, job: Job) -> None:
+        """Store the job as it is now; durable against the death of this process on return."""
+        self._database.execute(
+            "INSERT INTO jobs (id, created, state, record) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (id) DO UPDATE SET state = excluded.state, record = excluded.record",
+            (job.id, job.created, job.state, json.dumps(asdict(job))),
+        )
+
+    def get(self, job_id: str) -> Job | None:
+        row = self._database.execute("SELECT record FROM jobs WHERE id = ?", (job_id,)).fetchone()
+        return _read(row[0]) if row else None
+
+    def newest(self, limit: int) -> list[Job]:
+        """The newest jobs, newest first."""
+        rows = self._database.execute("SELECT record FROM jobs ORDER BY created DESC, rowid DESC LIMIT ?", (limit,))
+        return [_read(row[0]) for row in rows]
+
+    def unfinished(self) -> Iterator[Job]:
+        """Jobs that are not over, oldest first."""
+        marks = ", ".join("?" * len(OVER))
+        rows = self._database.execute(
+            f"SELECT record FROM jobs WHERE state NOT IN ({marks}) ORDER BY created, rowid", tuple(OVER)
+        )
+        return (_read(row[0]) for row in rows.fetchall())
+
+    def close(self) -> None:
+        self._database.close()
+
+    def _set_up(self, path: Path) -> None:
+        version = self._database.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, FORMAT):
+            raise BackendError(
+                f"the list of jobs is of format {version}, this legs4d has {FORMAT}",
+                where=str(path),
+                fix="use the legs4d that wrote it, or another --state-dir",
+            )
+        self._database.execute(
+            "CREATE TABLE IF NOT EXISTS jobs "
+            "(id TEXT PRIMARY KEY, created REAL NOT NULL, state TEXT NOT NULL, record TEXT NOT NULL)"
+        )
+        self._database.execute("CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state)")
+        self._database.execute(f"PRAGMA user_version = {FORMAT}")
+
+
+_FIELDS = frozenset(field.name for field in fields(Job))
+
+
+def _read(record: str) -> Job:
+    return Job(**{name: value for name, value in json.loads(record).items() if name in _FIELDS})

@@ -1,0 +1,221 @@
+"""The runs and datasets under the roots: listed, opened, and read frame by frame. No sockets; any thread may call."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.errors import BackendError, error_body
+from backend.paths import Roots
+from backend.wire import Code, Precision, ProblemBody, RunBody
+from legs4d.errors import Legs4dError, RunError
+from legs4d.gaussians.store import Run
+from legs4d.scene.camera import Cameras
+from legs4d.scene.sequence import Split
+
+MAX_OPEN = 8
+"""Runs whose static arrays are kept in memory."""
+MAX_LISTED = 1000
+RUN_MARKER = "run.json"
+DATASET_MARKER = "train_meta.json"
+"""Every dataset in the native layout has one."""
+LARGEST_HALF = 65504.0
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run as it was when it was opened.
+
+    Attributes:
+        name: as clients call it.
+        run: the store's view of it.
+        revision: another one whenever the geometry is another.
+        state: identity of run.json then; every write to the run changes it.
+    """
+
+    name: str
+    run: Run
+    revision: str
+    state: tuple[int, int]
+
+    def check(self) -> None:
+        """Raises RunError unless the geometry is still what it was."""
+        if _state_of(self.run.path) == self.state:
+            return
+        now = _read(self.name, self.run.path)  # training writes run.json after every frame: that alone is no change
+        if now.revision != self.revision:
+            raise RunError("was replaced while it was open", where=self.name, fix="open it again")
+
+    def available_frames(self) -> list[int]:
+        """Frames whose geometry is complete."""
+        if not self.run.has_geometry:
+            return []
+        tracking = self.run.stages.get("tracking")
+        if tracking is not None and not tracking.finished:
+            return sorted({0, *tracking.done_frames})
+        return [frame for frame in range(self.run.num_frames) if self.run.has_frame(frame)]
+
+    def geometry(self, frame: int, precision: Precision) -> Arrays:
+        """means [M,3], quats [M,4], colors [M,3] of the moving Gaussians in this frame."""
+        try:
+            arrays: Arrays = dict(self.run.moving(frame))
+        except (Legs4dError, OSError):
+            self.check()  # if the run is gone, that is what the client must hear
+            raise
+        self.check()
+        return arrays if precision == "float32" else {name: _half(name, a, self.name) for name, a in arrays.items()}
+
+
+class Library:
+    """What lies under the roots."""
+
+    def __init__(self, roots: Roots) -> None:
+        self._roots = roots
+        self._open: OrderedDict[Path, OpenRun] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def runs(self) -> tuple[list[RunBody], list[ProblemBody]]:
+        """Every run, and every folder that looks like one but is not, sorted by name."""
+        found: dict[str, RunBody] = {}
+        problems: list[ProblemBody] = []
+        for count, (name, folder) in enumerate(self._roots.search(RUN_MARKER)):
+            if count >= MAX_LISTED:
+                problems.append({"name": name, "message": f"only the first {MAX_LISTED} runs are listed"})
+                break
+            if name in found:
+                problems.append({"name": name, "message": f"{folder}: an earlier root has a run of this name"})
+                continue
+            try:
+                found[name] = summary(_read(name, folder))
+            except Legs4dError as error:
+                problems.append({"name": name, "message": error_body(error)["message"]})
+        return [found[name] for name in sorted(found)], problems
+
+    def datasets(self) -> list[dict[str, str]]:
+        """Every dataset folder, sorted by name."""
+        names = {name for name, _ in self._roots.search(DATASET_MARKER)}
+        return [{"name": name, "layout": "panoptic"} for name in sorted(names)[:MAX_LISTED]]
+
+    def open(self, name: str) -> OpenRun:
+        """The run of this name, as it is now. Raises BackendError `path` or RunError."""
+        path = self._roots.find(name)
+        state = _state_of(path)
+        with self._lock:
+            known = self._open.get(path)
+            if known is not None and known.state == state:
+                self._open.move_to_end(path)
+                return known
+        opened = _read(name, path)
+        with self._lock:
+            self._open[path] = opened
+            self._open.move_to_end(path)
+            while len(self._open) > MAX_OPEN:
+                self._open.popitem(last=False)
+        return opened
+
+
+def summary(opened: OpenRun) -> RunBody:
+    """What `runs` tells about a run."""
+    run = opened.run
+    counts = (run.num_frames, run.num_static, run.num_dynamic) if run.has_geometry else (0, 0, 0)
+    lift = run.stages.get("lift")
+    return {
+        "name": opened.name,
+        "frames": counts[0],
+        "static": counts[1],
+        "dynamic": counts[2],
+        "finished": run.has_geometry and len(opened.available_frames()) == counts[0],
+        "language": lift is not None and lift.finished,
+        "stages": {
+            name: {"done": len(record.done_frames), "finished": record.finished} for name, record in run.stages.items()
+        },
+    }
+
+
+def describe(opened: OpenRun) -> tuple[dict[str, Any], Arrays]:
+    """Body and arrays of the reply to `open`. Raises RunError when the first frame is not done."""
+    run = opened.run
+    static, first = run.static(), run.dynamic(0)
+    arrays = {f"static_{field.name}": getattr(static, field.name) for field in fields(static)}
+    arrays |= {"dynamic_scales": first.scales, "dynamic_is_foreground": first.is_foreground}
+    arrays |= {"dynamic_opacities": run.dynamic_opacities, "born": run.born, "died": run.died}
+    splits: tuple[Split, ...] = ("train", "test")
+    cameras = {split: _cameras(run, split) for split in splits}
+    for split, found in cameras.items():
+        if found is not None:
+            arrays |= {f"{split}_viewmats": found.world_to_camera, f"{split}_Ks": found.intrinsics}
+    opened.check()
+    body = {
+        **summary(opened),
+        "fps": float(run.info.get("fps", 0.0)),
+        "frame_numbers": list(run.info.get("frame_numbers", range(run.num_frames))),
+        "available": opened.available_frames(),
+        "axes": "y down",
+        "revision": opened.revision,
+        "cameras": {split: _camera_body(found) for split, found in cameras.items()},
+        "encoder": str(run.info.get("encoder", "")) if "lift" in run.stages else "",
+    }
+    return body, arrays
+
+
+def _cameras(run: Run, split: Split) -> Cameras | None:
+    try:
+        return run.cameras(split)
+    except RunError:  # an imported run may have none
+        return None
+
+
+def _camera_body(cameras: Cameras | None) -> dict[str, Any] | None:
+    if cameras is None:
+        return None
+    return {"width": cameras.width, "height": cameras.height, "ids": [int(i) for i in cameras.ids]}
+
+
+def _read(name: str, path: Path) -> OpenRun:
+    state = _state_of(path)
+    run = Run.open(path)
+    return OpenRun(name, run, _revision(run), state)
+
+
+def _state_of(path: Path) -> tuple[int, int]:
+    try:
+        status = (path / RUN_MARKER).stat()
+    except OSError as error:
+        raise RunError(
+            "is not there (or was removed)", where=str(path), fix="list the runs to see which there are"
+        ) from error
+    return status.st_ino, status.st_mtime_ns
+
+
+def _revision(run: Run) -> str:
+    """From the fingerprints of what made the geometry, and when its arrays were laid out (copies keep that time)."""
+    made = 0
+    if run.has_geometry:
+        try:
+            made = (run.path / "run.zarr" / "dynamic" / "zarr.json").stat().st_mtime_ns
+        except OSError as error:
+            raise RunError("is damaged: run.zarr is missing", where=str(run.path), fix="copy the run again") from error
+    fingerprints = [run.stages[name].fingerprint for name in ("first_frame", "tracking") if name in run.stages]
+    content = json.dumps([fingerprints, made, run.has_geometry])
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _half(field: str, values: NDArray[np.float32], name: str) -> NDArray[np.float16]:
+    if values.size and max(float(values.max()), -float(values.min())) > LARGEST_HALF:
+        raise BackendError(
+            f"{field} reaches beyond ±{LARGEST_HALF:.0f} and has no half precision",
+            where=name,
+            fix="ask for float32",
+            code=Code.RUN,
+        )
+    return values.astype(np.float16)

@@ -1,0 +1,122 @@
+"""The server's end of a worker process: started, told to stop, listened to, and buried."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger("legs4d.backend")
+
+LOCK_FILE = "worker.lock"
+LOG_FILE = "log.txt"
+LONGEST_LINE = 1 << 20
+
+CPU = "cpu"
+
+
+class WorkerProcess:
+    """A process that does one job. It ends by itself when this process dies: its standard input closes then.
+
+    Args:
+        folder: of the job; holds its log and the lock that tells whether a process works on it.
+        spec: what to do, for `backend.worker`.
+        device: "cpu" or "cuda:N"; the process sees no other.
+        report: called in another thread with every message of the process.
+        ended: called in another thread with the exit code (negative: killed by that signal), after the last message.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        spec: dict[str, Any],
+        device: str,
+        report: Callable[[dict[str, Any]], None],
+        ended: Callable[[int], None],
+    ) -> None:
+        with open(folder / LOG_FILE, "ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "backend.worker", str(folder / LOCK_FILE)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                env=_environment(device),
+                start_new_session=True,  # Ctrl+C in the server's terminal is the server's alone
+            )
+        self.pid = self._process.pid
+        self.deadline = float("inf")
+        """When it must have ended, by time.monotonic()."""
+        self._tell({"spec": {**spec, "device": "cpu" if device == CPU else "cuda:0"}})
+        threading.Thread(target=self._listen, args=(report, ended), name=f"worker-{self.pid}", daemon=True).start()
+
+    def ask_to_stop(self, seconds: float) -> None:
+        """Have it end after its present step, or be killed after so many seconds."""
+        self.deadline = min(self.deadline, time.monotonic() + seconds)
+        self._tell({"stop": True})
+
+    def kill(self) -> None:
+        """End it, and whatever it started, now."""
+        try:
+            if hasattr(os, "killpg"):
+                os.killpg(self.pid, signal.SIGKILL)
+            else:
+                self._process.kill()
+        except ProcessLookupError:
+            pass  # it was faster
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it has ended, within so many seconds."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.flush()
+        except (BrokenPipeError, OSError):
+            log.debug("worker %d ended before it could be told", self.pid)
+
+    def _listen(self, report: Callable[[dict[str, Any]], None], ended: Callable[[int], None]) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as channel:
+            while line := channel.readline(LONGEST_LINE):
+                try:
+                    message = json.loads(line)
+                except ValueError:
+                    log.warning("worker %d said something that is not a message: %r", self.pid, line[:200])
+                else:
+                    report(message)
+        ended(self._process.wait())
+
+
+def _environment(device: str) -> dict[str, str]:
+    """This process's, with the one device visible, and this very package importable."""
+    package_home = str(Path(__file__).resolve().parent.parent)
+    inherited = os.environ.get("PYTHONPATH", "")
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, [package_home, inherited])),
+        "PYTHONUNBUFFERED": "1",
+        "CUDA_VISIBLE_DEVICES": _visible(device),
+    }
+
+
+def _visible(device: str) -> str:
+    """CUDA_VISIBLE_DEVICES for a process that may use this device alone."""
+    if device == CPU:
+        return ""
+    index = int(device.removeprefix("cuda:"))
+    ours = [entry for entry in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if entry.strip()]
+    return ours[index].strip() if index < len(ours) else str(index)

@@ -1,0 +1,129 @@
+"""The bodies of all requests, as README.md describes them: what a client sends is checked here before it is used."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from backend.errors import BackendError
+from backend.wire import MAX_ID, MAX_WINDOW, Code, Kind, Precision
+
+Name = Annotated[str, Field(min_length=1, max_length=1024)]
+"""Of a run, dataset or output; what else it must be is decided in paths.py."""
+JobId = Annotated[str, Field(min_length=1, max_length=64)]
+FrameNumber = Annotated[int, Field(ge=0, lt=2**31)]
+Window = Annotated[int, Field(ge=1, le=MAX_WINDOW)]
+RequestId = Annotated[int, Field(ge=1, le=MAX_ID)]
+
+
+class Body(BaseModel):
+    """Fields exactly as documented: no other ones, and no conversions (a number is not a string)."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Empty(Body):
+    pass
+
+
+class Hello(Body):
+    client: str = Field(max_length=100)
+    version: str = Field(max_length=100)
+
+
+class Open(Body):
+    run: Name
+
+
+class Frames(Body):
+    run: Name
+    frames: list[FrameNumber] | None = Field(default=None, max_length=20_000)
+    around: FrameNumber | None = None
+    precision: Precision = "float32"
+    window: Window = 8
+    revision: str | None = Field(default=None, max_length=100)
+
+
+class Query(Body):
+    run: Name
+    prompt: str = Field(min_length=1, max_length=1000)
+    layer: str = Field(default="", max_length=100)
+    around: FrameNumber | None = None
+    window: Window = 8
+    per_gaussian: bool = True
+
+
+class Aim(Body):
+    request: RequestId
+    around: FrameNumber
+
+
+class Credit(Body):
+    request: RequestId
+    frames: int = Field(ge=1, le=MAX_WINDOW)
+
+
+class Cancel(Body):
+    request: RequestId
+
+
+class Train(Body):
+    dataset: Name
+    out: Name
+    scale: float | None = Field(default=None, ge=0.05, le=1)
+    encoder: str | None = Field(default=None, min_length=1, max_length=100)
+    frames: int | None = Field(default=None, ge=1)
+    device: str = Field(default="auto", min_length=1, max_length=20)
+    settings: dict[str, Any] = Field(default_factory=dict)
+    force: bool = False
+
+
+class JobName(Body):
+    job: JobId
+
+
+class JobLog(Body):
+    job: JobId
+    offset: int = Field(default=0, ge=0, le=2**62)
+
+
+class Subscribe(Body):
+    job: JobId | None = None
+    log: bool = False
+
+
+BODIES: dict[Kind, type[Body]] = {
+    Kind.HELLO: Hello,
+    Kind.RUNS: Empty,
+    Kind.DATASETS: Empty,
+    Kind.OPEN: Open,
+    Kind.FRAMES: Frames,
+    Kind.QUERY: Query,
+    Kind.AIM: Aim,
+    Kind.CREDIT: Credit,
+    Kind.CANCEL: Cancel,
+    Kind.TRAIN: Train,
+    Kind.JOBS: Empty,
+    Kind.JOB: JobName,
+    Kind.JOB_LOG: JobLog,
+    Kind.SUBSCRIBE: Subscribe,
+    Kind.CANCEL_JOB: JobName,
+}
+
+
+def read_body(kind: Kind, body: dict[str, Any]) -> Body:
+    """The checked body of a request. Raises BackendError, which names the first field that is wrong."""
+    try:
+        return BODIES[kind].model_validate(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])[:80]
+        problem = first["msg"][0].lower() + first["msg"][1:]
+        known = ", ".join(BODIES[kind].model_fields) or "none"
+        raise BackendError(
+            f"'{field}' is wrong: {problem}" if field else problem,
+            where=f"the body of '{kind}'",
+            fix=f"its fields are: {known}",
+            code=Code.BODY,
+        ) from None
