@@ -1,0 +1,53 @@
+"""4-LEGS for Blender: type a prompt, and the action it names lights up in a 4D capture."""
+
+from __future__ import annotations
+
+import atexit
+
+import bpy
+
+from . import capture, export, operators, panels, playback, preferences, properties, session
+
+CLASSES = (
+    *preferences.CLASSES,
+    *properties.CLASSES,
+    *operators.CLASSES,
+    *export.CLASSES,
+    *capture.CLASSES,
+    *panels.CLASSES,
+)
+"""Everything that Blender registers, in this order."""
+
+_LISTENERS = (
+    (properties.on_look_changed, operators.look_changed),
+    (properties.on_prompt_changed, operators.prompt_changed),
+    (properties.on_prompt_entered, operators.prompt_entered),
+)
+
+
+def register() -> None:
+    """Called by Blender when the extension is enabled."""
+    for item in CLASSES:
+        bpy.utils.register_class(item)
+    properties.attach()
+    export.register()
+    capture.register()
+    for listeners, listener in _LISTENERS:
+        listeners.append(listener)
+    playback.register()
+    session.register()
+    atexit.register(session.current.close)
+
+
+def unregister() -> None:
+    """Called by Blender when the extension is disabled: leaves nothing behind."""
+    atexit.unregister(session.current.close)
+    session.unregister()
+    playback.unregister()
+    for listeners, listener in _LISTENERS:
+        listeners.remove(listener)
+    capture.unregister()
+    export.unregister()
+    properties.detach()
+    for item in reversed(CLASSES):
+        bpy.utils.unregister_class(item)

@@ -1,0 +1,285 @@
+"""Frames and relevancies of imported runs on the local disk, memory-mapped, so that playback needs no backend.
+
+A run's folder, `<cache root>/<run id>/`:
+
+    manifest.json             what the run is (Description), written first
+    static.block              constants of the points that do not move
+    dynamic.block             constants of the points that move
+    frames/000012.block       what changes in frame 12
+    prompts/<key>/answer.json prompt, intervals, relevancy over time
+    prompts/<key>/static.block, 000012.block    relevancy per point
+
+A block is its arrays, raw, one after another, in the order of its layout below. It appears by rename, so it is
+complete or absent, and two Blenders may fill one cache at once: they write the same bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+Layout = tuple[tuple[str, int, str], ...]
+"""Arrays of a block: (name, components per point, dtype)."""
+
+STATIC: Layout = (
+    ("means", 3, "float32"),
+    ("quats", 4, "float32"),
+    ("scales", 3, "float32"),
+    ("colors", 3, "float32"),
+    ("opacities", 1, "float32"),
+)
+DYNAMIC: Layout = (("scales", 3, "float32"), ("opacities", 1, "float32"), ("born", 1, "int32"), ("died", 1, "int32"))
+FRAME: Layout = (("means", 3, "float32"), ("quats", 4, "float16"), ("colors", 3, "float16"))
+"""Positions stay float32: half precision would move a point 5 m from the origin by millimetres from frame to frame."""
+RELEVANCY: Layout = (("relevancy", 1, "uint8"),)
+"""As it travels: 255 times the relevancy."""
+
+
+class CacheError(Exception):
+    """A cache is missing or damaged; the message is one sentence for the panel."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a cached run is.
+
+    Attributes:
+        run_id: folder name in the cache; another training of the same run has another.
+        run: its name at the backend, relative to a root.
+        revision: the backend's mark of the geometry that was cached.
+        num_frames, num_static, num_dynamic: counts.
+        fps: frames per second of the capture.
+    """
+
+    run_id: str
+    run: str
+    revision: str
+    num_frames: int
+    num_static: int
+    num_dynamic: int
+    fps: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the backend found for a prompt.
+
+    Attributes:
+        prompt: as typed.
+        intervals: (start, end, peak, score) in capture frames, both ends included.
+        curve: relevancy 0..1 of each capture frame.
+    """
+
+    prompt: str
+    intervals: tuple[tuple[int, int, int, float], ...]
+    curve: tuple[float, ...]
+
+
+def run_id(run: str, revision: str) -> str:
+    """The cache folder of a run: readable, and different for every revision."""
+    readable = "".join(c if c.isalnum() or c in "-_" else "-" for c in run.strip("./"))[-40:] or "run"
+    return f"{readable}-{hashlib.blake2b(f'{run} {revision}'.encode(), digest_size=6).hexdigest()}"
+
+
+def prompt_key(prompt: str) -> str:
+    """The folder name of a prompt: equal prompts, however spaced or capitalised, share one."""
+    return hashlib.blake2b(normalised(prompt).encode(), digest_size=8).hexdigest()
+
+
+def normalised(prompt: str) -> str:
+    """The prompt in lower case with single spaces."""
+    return " ".join(prompt.lower().split())
+
+
+class RunCache:
+    """One run's folder. Thread-safe: files appear whole, and nothing about them is held in memory."""
+
+    def __init__(self, path: Path, description: Description) -> None:
+        self.path, self.description = path, description
+        self._frames = path / "frames"
+        self._prompts = path / "prompts"
+
+    @classmethod
+    def create(cls, root: Path, description: Description) -> RunCache:
+        """The cache of this run under `root`, made if absent. CacheError if the folder cannot be written."""
+        path = root / description.run_id
+        try:
+            (path / "frames").mkdir(parents=True, exist_ok=True)
+            (path / "prompts").mkdir(exist_ok=True)
+            _write_json(path / MANIFEST, {"format": FORMAT, **asdict(description)})
+        except OSError as error:
+            raise CacheError(f"The cache folder {path} cannot be written ({error.strerror})") from error
+        return cls(path, description)
+
+    @classmethod
+    def open(cls, path: Path) -> RunCache:
+        """The cache in this folder. CacheError if it is missing, of another format, or damaged."""
+        try:
+            manifest = json.loads((path / MANIFEST).read_text())
+            if manifest.pop("format") != FORMAT:
+                raise CacheError(f"The cache {path} was written by another version; remove it and import again")
+            return cls(path, Description(**manifest))
+        except FileNotFoundError as error:
+            raise CacheError(f"There is no cached run in {path}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise CacheError(f"The cache {path} is damaged ({error}); remove it and import again") from error
+
+    # Geometry
+
+    def write_static(self, arrays: dict[str, Array]) -> None:
+        """Store the constants of static points (layout STATIC)."""
+        _write_block(self.path / "static.block", STATIC, self.description.num_static, arrays)
+
+    def write_dynamic(self, arrays: dict[str, Array]) -> None:
+        """Store the constants of dynamic points (layout DYNAMIC)."""
+        _write_block(self.path / "dynamic.block", DYNAMIC, self.description.num_dynamic, arrays)
+
+    def write_frame(self, frame: int, arrays: dict[str, Array]) -> None:
+        """Store what changes in one frame (layout FRAME)."""
+        _write_block(self._frame_file(frame), FRAME, self.description.num_dynamic, arrays)
+
+    def has_constants(self) -> bool:
+        """Whether both constant blocks are here."""
+        return (self.path / "static.block").exists() and (self.path / "dynamic.block").exists()
+
+    def has_frame(self, frame: int) -> bool:
+        """Whether this frame is here."""
+        return self._frame_file(frame).exists()
+
+    def missing_frames(self) -> list[int]:
+        """The frames that are not here, in order."""
+        here = _numbered(self._frames)
+        return [frame for frame in range(self.description.num_frames) if frame not in here]
+
+    def static(self) -> dict[str, Array]:
+        """The constants of static points, memory-mapped."""
+        return _map_block(self.path / "static.block", STATIC, self.description.num_static)
+
+    def dynamic(self) -> dict[str, Array]:
+        """The constants of dynamic points, memory-mapped."""
+        return _map_block(self.path / "dynamic.block", DYNAMIC, self.description.num_dynamic)
+
+    def frame(self, frame: int) -> dict[str, Array]:
+        """One frame's arrays, memory-mapped; drop them after use, so that memory does not grow while looping."""
+        return _map_block(self._frame_file(frame), FRAME, self.description.num_dynamic)
+
+    # Prompts
+
+    def write_answer(self, key: str, answer: Answer, static_relevancy: Array) -> None:
+        """Store a prompt's answer and its relevancy [N] uint8 on static points."""
+        folder = self._prompts / key
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_block(folder / "static.block", RELEVANCY, self.description.num_static, {"relevancy": static_relevancy})
+        _write_json(folder / "answer.json", asdict(answer))
+
+    def write_relevancy(self, key: str, frame: int, relevancy: Array) -> None:
+        """Store a prompt's relevancy [M] uint8 on dynamic points in one frame."""
+        file = self._prompts / key / f"{frame:06d}.block"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _write_block(file, RELEVANCY, self.description.num_dynamic, {"relevancy": relevancy})
+
+    def answer(self, key: str) -> Answer | None:
+        """What was found for this prompt; None if it was not asked or the file is damaged."""
+        try:
+            stored = json.loads((self._prompts / key / "answer.json").read_text())
+            intervals = tuple((int(a), int(b), int(c), float(d)) for a, b, c, d in stored["intervals"])
+            return Answer(stored["prompt"], intervals, tuple(stored["curve"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def has_relevancy(self, key: str, frame: int) -> bool:
+        """Whether this frame of this prompt is here."""
+        return (self._prompts / key / f"{frame:06d}.block").exists()
+
+    def missing_relevancy(self, key: str) -> list[int]:
+        """The frames of this prompt that are not here, in order."""
+        here = _numbered(self._prompts / key)
+        return [frame for frame in range(self.description.num_frames) if frame not in here]
+
+    def static_relevancy(self, key: str) -> Array:
+        """[N] uint8, 255 times the relevancy of static points, memory-mapped."""
+        return _map_block(self._prompts / key / "static.block", RELEVANCY, self.description.num_static)["relevancy"]
+
+    def relevancy(self, key: str, frame: int) -> Array:
+        """[M] uint8, 255 times the relevancy of dynamic points in one frame, memory-mapped."""
+        file = self._prompts / key / f"{frame:06d}.block"
+        return _map_block(file, RELEVANCY, self.description.num_dynamic)["relevancy"]
+
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
+
+    def remove(self) -> None:
+        """Delete the folder; frames that are being shown keep their last state."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _frame_file(self, frame: int) -> Path:
+        return self._frames / f"{frame:06d}.block"
+
+
+def _numbered(folder: Path) -> set[int]:
+    """The frame numbers that have a block in this folder."""
+    if not folder.is_dir():
+        return set()
+    return {int(name[:-6]) for name in os.listdir(folder) if name.endswith(".block") and name[:-6].isdigit()}
+
+
+def _write_json(file: Path, content: dict[str, Any]) -> None:
+    with _replacing(file) as stream:
+        stream.write(json.dumps(content).encode())
+
+
+def _write_block(file: Path, layout: Layout, points: int, arrays: dict[str, Array]) -> None:
+    with _replacing(file) as stream:
+        for name, width, dtype in layout:
+            array = np.ascontiguousarray(arrays[name], dtype)
+            if array.size != points * width:
+                raise CacheError(f"{name} has {array.size} values, but {points} points need {points * width}")
+            stream.write(array.data.cast("B") if array.size else b"")
+
+
+@contextlib.contextmanager
+def _replacing(file: Path) -> Iterator[BinaryIO]:
+    """A stream whose content becomes `file` when the block ends without error."""
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".new-")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            yield stream
+        os.replace(temporary, file)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _map_block(file: Path, layout: Layout, points: int) -> dict[str, Array]:
+    expected = sum(width * points * np.dtype(dtype).itemsize for _, width, dtype in layout)
+    try:
+        size = file.stat().st_size
+        raw = np.memmap(file, np.uint8, "r") if size else np.empty(0, np.uint8)
+    except OSError as error:
+        raise CacheError(f"{file} is not in the cache; fetch the run again") from error
+    if size != expected:
+        raise CacheError(f"{file} has {size} bytes instead of {expected}; remove the cache and fetch the run again")
+    arrays, start = {}, 0
+    for name, width, dtype in layout:
+        end = start + width * points * np.dtype(dtype).itemsize
+        array = raw[start:end].view(dtype)
+        arrays[name] = array.reshape(points, width) if width > 1 else array
+        start = end
+    return arrays

@@ -1,0 +1,79 @@
+"""F-curves on an object's custom properties: written at once, found again, evaluated, removed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import bpy
+import numpy as np
+
+_INTERPOLATION = {
+    item.identifier: item.value for item in bpy.types.Keyframe.bl_rna.properties["interpolation"].enum_items
+}
+
+
+def write(
+    owner: bpy.types.Object, path: str, frames: Sequence[float], values: Sequence[float], interpolation: str, group: str
+) -> bpy.types.FCurve:
+    """Replace the keys of the F-curve at `path`, made if absent.
+
+    Args:
+        frames, values: of the keys, frames ascending.
+        interpolation: "CONSTANT", "LINEAR" or "BEZIER".
+        group: the curves' group in the editors, for a new curve.
+    """
+    curve = find(owner, path) or _action(owner).fcurve_ensure_for_datablock(owner, path, group_name=group)
+    points = curve.keyframe_points
+    points.clear()
+    points.add(len(frames))
+    coordinates = np.empty((len(frames), 2), np.float32)
+    coordinates[:, 0], coordinates[:, 1] = frames, values
+    points.foreach_set("co", coordinates.reshape(-1))
+    points.foreach_set("interpolation", np.full(len(frames), _INTERPOLATION[interpolation], np.int32))
+    curve.update()
+    owner.update_tag()
+    return curve
+
+
+def find(owner: bpy.types.Object, path: str) -> bpy.types.FCurve | None:
+    """The owner's own F-curve at this path."""
+    for bag in _bags(owner):
+        if (curve := bag.fcurves.find(path)) is not None:
+            return curve
+    return None
+
+
+def value(owner: bpy.types.Object, name: str, frame: float) -> float:
+    """A custom property's value at a scene frame: its F-curve's where it has one that acts, else as it stands.
+
+    Needed before a frame is evaluated, when the property itself still has the last frame's value.
+    """
+    curve = find(owner, f'["{name}"]')
+    if curve is None or curve.mute or curve.is_empty:
+        return float(owner.get(name, 0.0))
+    return float(curve.evaluate(frame))
+
+
+def remove(owner: bpy.types.Object, path: str) -> None:
+    """Remove the F-curve at this path, if there is one."""
+    for bag in _bags(owner):
+        if (curve := bag.fcurves.find(path)) is not None:
+            bag.fcurves.remove(curve)
+
+
+def _action(owner: bpy.types.Object) -> bpy.types.Action:
+    data = owner.animation_data or owner.animation_data_create()
+    if data.action is None:
+        data.action = bpy.data.actions.new(f"{owner.name} 4-LEGS")
+    return data.action
+
+
+def _bags(owner: bpy.types.Object) -> Iterator[bpy.types.ActionChannelbag]:
+    data = owner.animation_data
+    if data is None or data.action is None or data.action_slot is None:
+        return
+    for layer in data.action.layers:
+        for strip in layer.strips:
+            bag = strip.channelbag(data.action_slot)
+            if bag is not None:
+                yield bag

@@ -1,0 +1,44 @@
+"""Names that a `.blend` file keeps: attributes, custom properties, markers. Changing one orphans saved files."""
+
+from __future__ import annotations
+
+import secrets
+import string
+
+POSITION, SCALE, ROTATION = "position", "scale", "rotation"
+RADIANCE, VELOCITY, HIGHLIGHT = "radiance:base", "velocity", "highlight"
+
+CLOUD_ATTRIBUTES = {
+    POSITION: "FLOAT_VECTOR",
+    SCALE: "FLOAT_VECTOR",
+    ROTATION: "QUATERNION",
+    RADIANCE: "FLOAT4",
+    VELOCITY: "FLOAT_VECTOR",
+    HIGHLIGHT: "FLOAT",
+}
+"""Point attributes of both clouds and their types, as Blender 5.3 names and types its Gaussian splats."""
+
+CURVES = ("relevancy", "active", "strength")
+"""The animated values of a prompt layer, one custom property each."""
+
+LAYER_ID_LENGTH = 8
+
+
+def new_layer_id() -> str:
+    """A random layer id: it names attributes and F-curves for good, so it does not depend on order or prompt."""
+    return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(LAYER_ID_LENGTH))
+
+
+def layer_attribute(layer_id: str) -> str:
+    """The point attribute (FLOAT, 0..1) with a layer's relevancy, before threshold and curves."""
+    return f"{HIGHLIGHT}:{layer_id}"
+
+
+def curve_property(layer_id: str, curve: str) -> str:
+    """The parent empty's custom property that carries one of `CURVES` of a layer."""
+    return f"legs4d:{layer_id}:{curve}"
+
+
+def curve_path(layer_id: str, curve: str) -> str:
+    """The RNA path of that custom property, for F-curves and drivers."""
+    return f'["{curve_property(layer_id, curve)}"]'

@@ -1,0 +1,374 @@
+"""What a person can do: thin operators over the session, the sequence and its layers. None waits for the backend."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
+
+from . import layers, look, playback, sequence, session
+from .backends import BackendError
+from .cache import CacheError
+from .client import State
+
+
+def _window(context: bpy.types.Context) -> bpy.types.PropertyGroup:
+    return context.window_manager.legs4d
+
+
+class _NeedsSequence:
+    """For operators on the sequence that is meant."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Whether a sequence is meant."""
+        if sequence.active(context) is None:
+            cls.poll_message_set("Import a run, or select one of its objects")  # type: ignore[attr-defined]
+            return False
+        return True
+
+
+class _NeedsBackend:
+    """For operators that are pointless without a connection."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Whether a backend listens."""
+        if not session.current.ready:
+            cls.poll_message_set("No backend is connected")  # type: ignore[attr-defined]
+            return False
+        return True
+
+
+class LEGS4D_OT_start_backend(bpy.types.Operator):
+    """Start a backend on this machine and connect to it; it ends with Blender"""
+
+    bl_idname = "legs4d.start_backend"
+    bl_label = "Start"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return session.current.backend is None and not session.current.ready
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            session.current.start_backend()
+        except BackendError as problem:
+            session.current.message = f"{problem}."
+            self.report({"WARNING"}, f"{problem}.")
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+class LEGS4D_OT_stop_backend(bpy.types.Operator):
+    """Stop the backend that was started here; jobs go on when it is started again"""
+
+    bl_idname = "legs4d.stop_backend"
+    bl_label = "Stop"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return session.current.backend is not None
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        session.current.stop_backend()
+        return {"FINISHED"}
+
+
+class LEGS4D_OT_connect(bpy.types.Operator):
+    """Connect to the backend that the preferences name, and stay connected"""
+
+    bl_idname = "legs4d.connect"
+    bl_label = "Connect"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return session.current.status.state is State.OFF
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        session.current.connect()
+        return {"FINISHED"}
+
+
+class LEGS4D_OT_disconnect(bpy.types.Operator):
+    """Close the connection; what is imported plays on"""
+
+    bl_idname = "legs4d.disconnect"
+    bl_label = "Disconnect"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return session.current.client is not None
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        session.current.disconnect()
+        return {"FINISHED"}
+
+
+class LEGS4D_OT_refresh(_NeedsBackend, bpy.types.Operator):
+    """Ask the backend which runs, datasets and jobs there are now"""
+
+    bl_idname = "legs4d.refresh"
+    bl_label = "Refresh"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        session.current.refresh()
+        return {"FINISHED"}
+
+
+class LEGS4D_OT_import_run(_NeedsBackend, bpy.types.Operator):
+    """Import a run as points that play with the timeline; its frames arrive around the playhead first"""
+
+    bl_idname = "legs4d.import_run"
+    bl_label = "Import"
+
+    run: StringProperty(  # type: ignore[valid-type]
+        name="Run", description="Name of the run at the backend; empty: the one that is selected in the panel"
+    )
+    start_frame: IntProperty(  # type: ignore[valid-type]
+        name="Start", description="Scene frame that shows the first frame of the capture", default=1
+    )
+    set_range: BoolProperty(  # type: ignore[valid-type]
+        name="Set Frame Range", description="Set the scene's frame range to the capture's", default=True
+    )
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        run = self.run or self._selected(context)
+        if not run:
+            self.report({"WARNING"}, "Select a run in the list first.")
+            return {"CANCELLED"}
+        session.current.import_run(run, self.start_frame, self.set_range)
+        return {"FINISHED"}
+
+    def _selected(self, context: bpy.types.Context) -> str:
+        shown = _window(context)
+        return str(shown.runs[shown.active_run].name) if shown.active_run < len(shown.runs) else ""
+
+
+class LEGS4D_OT_fetch(_NeedsSequence, bpy.types.Operator):
+    """Fetch the frames of this sequence that are not on this machine"""
+
+    bl_idname = "legs4d.fetch"
+    bl_label = "Fetch"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return _NeedsBackend.poll.__func__(cls, context) and super().poll(context)  # type: ignore[attr-defined]
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        shown = sequence.active(context)
+        known = session.current.transfers.get(shown.empty.legs4d.run_id)
+        if known and known.failure:
+            del session.current.transfers[shown.empty.legs4d.run_id]
+        try:
+            session.current.fetch_sequence(shown)
+        except CacheError as problem:
+            self.report({"WARNING"}, f"{problem}.")
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+class LEGS4D_OT_cancel_fetch(_NeedsSequence, bpy.types.Operator):
+    """Stop fetching frames; those that arrived stay"""
+
+    bl_idname = "legs4d.cancel_fetch"
+    bl_label = "Cancel"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        session.current.cancel_fetch(sequence.active(context).empty.legs4d.run_id)
+        return {"FINISHED"}
+
+
+class LEGS4D_OT_ask(_NeedsSequence, bpy.types.Operator):
+    """Look for a prompt in the sequence: a layer shows where it holds, keyframes and markers when"""
+
+    bl_idname = "legs4d.ask"
+    bl_label = "Ask"
+    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012  Blender's own form
+
+    prompt: StringProperty(  # type: ignore[valid-type]
+        name="Prompt", description="What to look for; empty: what stands in the panel's field", options={"SKIP_SAVE"}
+    )
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        prompt = (self.prompt or _window(context).prompt).strip()
+        if not prompt:
+            self.report({"WARNING"}, "Type a prompt first, such as 'throwing the ball'.")
+            return {"CANCELLED"}
+        shown = sequence.active(context)
+        same = layers.with_prompt(shown, prompt)
+        layer_id = same.layer_id if same else layers.add(shown, prompt)
+        session.current.ask(shown, layer_id)
+        _window(context).prompt = ""
+        _changed(shown)
+        return {"FINISHED"}
+
+
+class _OnLayer(_NeedsSequence):
+    """For operators on one layer: the one named, else the selected one."""
+
+    layer_id: StringProperty(  # type: ignore[valid-type]
+        name="Layer", description="Id of the layer; empty: the selected one", options={"SKIP_SAVE", "HIDDEN"}
+    )
+
+    def layer(self, context: bpy.types.Context) -> str:
+        """Its id; empty if there is none."""
+        if self.layer_id:
+            return str(self.layer_id)
+        its = sequence.active(context).empty.legs4d
+        return str(its.layers[its.active_layer].layer_id) if its.active_layer < len(its.layers) else ""
+
+
+class LEGS4D_OT_ask_again(_OnLayer, bpy.types.Operator):
+    """Ask the layer's prompt again: relevancy, intervals and markers are replaced, its strength curve stays"""
+
+    bl_idname = "legs4d.ask_again"
+    bl_label = "Ask Again"
+
+    layer_id: _OnLayer.__annotations__["layer_id"]  # type: ignore[valid-type]
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        session.current.ask(sequence.active(context), self.layer(context))
+        return {"FINISHED"}
+
+
+class LEGS4D_OT_cancel_ask(_OnLayer, bpy.types.Operator):
+    """Stop waiting for the layer's answer"""
+
+    bl_idname = "legs4d.cancel_ask"
+    bl_label = "Cancel"
+
+    layer_id: _OnLayer.__annotations__["layer_id"]  # type: ignore[valid-type]
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        session.current.cancel_question(self.layer(context))
+        return {"FINISHED"}
+
+
+class LEGS4D_OT_remove_layer(_OnLayer, bpy.types.Operator):
+    """Remove the layer with its attribute, curves and markers"""
+
+    bl_idname = "legs4d.remove_layer"
+    bl_label = "Remove Layer"
+    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012  Blender's own form
+
+    layer_id: _OnLayer.__annotations__["layer_id"]  # type: ignore[valid-type]
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        shown, layer_id = sequence.active(context), self.layer(context)
+        session.current.cancel_question(layer_id)
+        layers.remove(shown, layer_id, context.scene)
+        _changed(shown)
+        return {"FINISHED"}
+
+
+class LEGS4D_OT_move_layer(_NeedsSequence, bpy.types.Operator):
+    """Move the selected layer in the list; where tints meet, the upper one wins"""
+
+    bl_idname = "legs4d.move_layer"
+    bl_label = "Move Layer"
+    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012  Blender's own form
+
+    direction: EnumProperty(items=[("UP", "Up", ""), ("DOWN", "Down", "")])  # type: ignore[valid-type]
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        shown = sequence.active(context)
+        its = shown.empty.legs4d
+        target = its.active_layer + (-1 if self.direction == "UP" else 1)
+        if not 0 <= target < len(its.layers):
+            return {"CANCELLED"}
+        its.layers.move(its.active_layer, target)
+        its.active_layer = target
+        _changed(shown)
+        return {"FINISHED"}
+
+
+class LEGS4D_OT_jump(_OnLayer, bpy.types.Operator):
+    """Go to the next frame where the layer's action peaks"""
+
+    bl_idname = "legs4d.jump"
+    bl_label = "Jump to Action"
+
+    layer_id: _OnLayer.__annotations__["layer_id"]  # type: ignore[valid-type]
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        shown = sequence.active(context)
+        layer = layers.find(shown, self.layer(context))
+        peaks = sorted(shown.scene_frame(peak) for _, _, peak, _ in layers.intervals(layer)) if layer else []
+        if not peaks:
+            self.report({"WARNING"}, "The layer has no action to jump to.")
+            return {"CANCELLED"}
+        now = context.scene.frame_current
+        context.scene.frame_set(next((peak for peak in peaks if peak > now), peaks[0]))
+        return {"FINISHED"}
+
+
+class LEGS4D_OT_train(_NeedsBackend, bpy.types.Operator):
+    """Have the backend reconstruct a dataset; it goes on when Blender is closed"""
+
+    bl_idname = "legs4d.train"
+    bl_label = "Train"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        form = _window(context)
+        if not form.train_dataset:
+            self.report({"WARNING"}, "Choose a dataset first.")
+            return {"CANCELLED"}
+        out = form.train_out.strip() or f"{form.train_dataset.rstrip('/')}-run"
+        session.current.train(form.train_dataset, out, form.train_scale, form.train_encoder.strip())
+        return {"FINISHED"}
+
+
+class LEGS4D_OT_cancel_job(_NeedsBackend, bpy.types.Operator):
+    """Cancel the job; the frames it finished stay in its run"""
+
+    bl_idname = "legs4d.cancel_job"
+    bl_label = "Cancel Job"
+
+    job: StringProperty(name="Job", options={"SKIP_SAVE", "HIDDEN"})  # type: ignore[valid-type]
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        session.current.cancel_job(self.job)
+        return {"FINISHED"}
+
+
+def _changed(shown: sequence.Sequence) -> None:
+    playback.refresh(shown.empty)
+    look.sync(shown.empty)
+
+
+def look_changed(empty: bpy.types.Object) -> None:
+    """A person changed how layers show."""
+    if empty.legs4d.is_sequence:
+        playback.refresh(empty)
+        look.sync(empty)
+
+
+def prompt_changed(empty: bpy.types.Object, layer_id: str) -> None:
+    """A person typed another prompt into a layer."""
+    session.current.ask(sequence.Sequence(empty), layer_id)
+
+
+def prompt_entered(context: bpy.types.Context) -> None:
+    """A person confirmed the prompt field."""
+    if LEGS4D_OT_ask.poll(context):
+        bpy.ops.legs4d.ask("EXEC_DEFAULT", True)
+
+
+CLASSES = (
+    LEGS4D_OT_start_backend,
+    LEGS4D_OT_stop_backend,
+    LEGS4D_OT_connect,
+    LEGS4D_OT_disconnect,
+    LEGS4D_OT_refresh,
+    LEGS4D_OT_import_run,
+    LEGS4D_OT_fetch,
+    LEGS4D_OT_cancel_fetch,
+    LEGS4D_OT_ask,
+    LEGS4D_OT_ask_again,
+    LEGS4D_OT_cancel_ask,
+    LEGS4D_OT_remove_layer,
+    LEGS4D_OT_move_layer,
+    LEGS4D_OT_jump,
+    LEGS4D_OT_train,
+    LEGS4D_OT_cancel_job,
+)

@@ -1,0 +1,272 @@
+"""The sidebar tab "4-LEGS". Panels only draw."""
+
+from __future__ import annotations
+
+import textwrap
+
+import bpy
+
+from . import capture, export, names, playback, preferences, sequence, session
+from .client import State
+
+CATEGORY = "4-LEGS"
+PIXELS_PER_CHARACTER = 6.3
+"""Of Blender's interface font, at scale 1: on average, for wrapping sentences."""
+
+_STATE_ICONS = {
+    State.OFF: "UNLINKED",
+    State.CONNECTING: "SORTTIME",
+    State.READY: "CHECKMARK",
+    State.LOST: "ERROR",
+    State.REFUSED: "ERROR",
+}
+_JOB_ICONS = {
+    "queued": "SORTTIME",
+    "running": "PLAY",
+    "cancelling": "SORTTIME",
+    "done": "CHECKMARK",
+    "failed": "ERROR",
+    "cancelled": "X",
+}
+
+
+def sentence(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "NONE") -> None:
+    """A sentence, wrapped to the sidebar's width."""
+    scale = context.preferences.system.ui_scale
+    width = context.region.width if context.region else 300
+    column = layout.column(align=True)
+    column.scale_y = 0.8
+    for number, line in enumerate(textwrap.wrap(text, max(20, int(width / scale / PIXELS_PER_CHARACTER) - 10))):
+        column.label(text=line, icon=icon if number == 0 else "BLANK1" if icon != "NONE" else "NONE")
+
+
+class LEGS4D_UL_runs(bpy.types.UIList):
+    """The backend's runs."""
+
+    def draw_item(self, context, layout, data, item, icon, active_data, active_property) -> None:  # type: ignore[no-untyped-def]
+        row = layout.row(align=True)
+        if item.problem:
+            row.label(text=item.name, icon="ERROR")
+            return
+        row.label(text=item.name, icon="POINTCLOUD_DATA" if item.finished else "SORTTIME")
+        details = row.row()
+        details.alignment = "RIGHT"
+        details.active = False
+        details.label(text=f"{item.frames} × {short_count(item.points)}")
+
+
+class LEGS4D_UL_layers(bpy.types.UIList):
+    """A sequence's prompt layers; `data` is the parent empty's `legs4d`."""
+
+    def draw_item(self, context, layout, data, item, icon, active_data, active_property) -> None:  # type: ignore[no-untyped-def]
+        row = layout.row(align=True)
+        row.prop(item, "enabled", text="", icon="HIDE_OFF" if item.enabled else "HIDE_ON", emboss=False)
+        swatch = row.row()
+        swatch.scale_x = 0.35
+        swatch.prop(item, "color", text="")
+        row.prop(item, "prompt", text="", emboss=False)
+        if item.layer_id in session.current.questions:
+            row.label(text="", icon="SORTTIME")
+        elif item.layer_id in session.current.troubles:
+            row.label(text="", icon="ERROR")
+        row.operator("legs4d.remove_layer", text="", icon="X", emboss=False).layer_id = item.layer_id
+
+
+class _Panel:
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = CATEGORY
+
+
+class LEGS4D_PT_backend(_Panel, bpy.types.Panel):
+    """The connection."""
+
+    bl_label = "Backend"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, current, chosen = self.layout, session.current, preferences.get()
+        status = current.status
+        sentence(layout, context, status.sentence, _STATE_ICONS[status.state])
+        if current.message:
+            sentence(layout, context, current.message, "INFO")
+        if chosen.connection == "LOCAL" and not current.ready:
+            layout.prop(chosen, "root", text="", icon="FILE_FOLDER", placeholder="Folder with runs and datasets")
+        row = layout.row(align=True)
+        if current.backend:
+            row.operator("legs4d.stop_backend", icon="CANCEL")
+        elif chosen.connection == "LOCAL" and not current.ready:
+            row.operator("legs4d.start_backend", icon="PLAY")
+        if current.client is None:
+            row.operator("legs4d.connect", icon="LINKED")
+        else:
+            row.operator("legs4d.disconnect", icon="UNLINKED")
+
+
+class LEGS4D_PT_sequence(_Panel, bpy.types.Panel):
+    """Runs, and the sequence that is meant."""
+
+    bl_label = "Sequence"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, shown = self.layout, context.window_manager.legs4d
+        row = layout.row()
+        row.template_list("LEGS4D_UL_runs", "", shown, "runs", shown, "active_run", rows=3)
+        row.operator("legs4d.refresh", text="", icon="FILE_REFRESH")
+        if shown.active_run < len(shown.runs) and (problem := shown.runs[shown.active_run].problem):
+            sentence(layout, context, problem, "ERROR")
+        importing = bool(session.current.opening)
+        layout.operator("legs4d.import_run", text="Opening…" if importing else "Import", icon="IMPORT")
+        found = sequence.active(context)
+        if found is not None:
+            self._draw_sequence(context, found)
+
+    def _draw_sequence(self, context: bpy.types.Context, found: sequence.Sequence) -> None:
+        layout, its = self.layout, found.empty.legs4d
+        box = layout.box()
+        box.label(text=found.empty.name, icon="OUTLINER_OB_POINTCLOUD")
+        transfer = session.current.transfers.get(its.run_id)
+        if transfer is not None:
+            row = box.row(align=True)
+            there = its.num_frames - transfer.missing
+            waiting = "" if transfer.request else " (waiting)"
+            row.progress(factor=there / max(its.num_frames, 1), text=f"Frame {there} of {its.num_frames}{waiting}")
+            row.operator("legs4d.cancel_fetch", text="", icon="X")
+        if problem := playback.message(found.empty):
+            sentence(box, context, problem, "ERROR")
+            if transfer is None:
+                box.operator("legs4d.fetch", icon="IMPORT")
+        column = box.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        column.prop(its, "start_frame")
+
+
+class LEGS4D_PT_prompts(_Panel, bpy.types.Panel):
+    """The prompt field and the layers."""
+
+    bl_label = "Prompts"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, found = self.layout, sequence.active(context)
+        if found is None:
+            sentence(layout, context, "Import a run, or select one of its objects.", "INFO")
+            return
+        its = found.empty.legs4d
+        row = layout.row(align=True)
+        row.prop(context.window_manager.legs4d, "prompt", text="", icon="VIEWZOOM", placeholder="What happens?")
+        row.operator("legs4d.ask", text="", icon="FORWARD")
+        row = layout.row()
+        row.template_list("LEGS4D_UL_layers", "", its, "layers", its, "active_layer", rows=3)
+        column = row.column(align=True)
+        column.operator("legs4d.move_layer", text="", icon="TRIA_UP").direction = "UP"
+        column.operator("legs4d.move_layer", text="", icon="TRIA_DOWN").direction = "DOWN"
+        if its.active_layer < len(its.layers):
+            self._draw_layer(context, found, its.layers[its.active_layer])
+        layout.prop(its, "mode")
+
+    def _draw_layer(self, context: bpy.types.Context, found: sequence.Sequence, layer: bpy.types.PropertyGroup) -> None:
+        layout, current = self.layout, session.current
+        question = current.questions.get(layer.layer_id)
+        if trouble := current.troubles.get(layer.layer_id):
+            sentence(layout, context, trouble, "ERROR")
+        if question is not None and question.request is not None:
+            row = layout.row(align=True)
+            frames = found.empty.legs4d.num_frames
+            there = frames - question.missing if question.answered else 0
+            text = f"Frame {there} of {frames}" if question.answered else "Asking…"
+            row.progress(factor=there / max(frames, 1), text=text)
+            row.operator("legs4d.cancel_ask", text="", icon="X").layer_id = layer.layer_id
+        column = layout.column()
+        column.use_property_split = True
+        column.prop(layer, "color")
+        column.prop(layer, "threshold")
+        column.prop(layer, "softness")
+        column.prop(found.empty, names.curve_path(layer.layer_id, "strength"), text="Strength", slider=True)
+        column.prop(found.empty, names.curve_path(layer.layer_id, "active"), text="Active", slider=True)
+        row = layout.row(align=True)
+        row.operator("legs4d.jump", icon="TIME").layer_id = layer.layer_id
+        row.operator("legs4d.ask_again", icon="FILE_REFRESH").layer_id = layer.layer_id
+        if layer.answer_key and not layer.intervals:
+            sentence(layout, context, "It holds at no time in this sequence.", "INFO")
+
+
+class LEGS4D_PT_training(_Panel, bpy.types.Panel):
+    """Training a dataset, and the backend's jobs."""
+
+    bl_label = "Training"
+    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012  Blender's own form
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, form = self.layout, context.window_manager.legs4d
+        column = layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        column.prop_search(form, "train_dataset", form, "datasets", icon="FILE_FOLDER")
+        default = f"{form.train_dataset}-run" if form.train_dataset else ""
+        column.prop(form, "train_out", placeholder=default)
+        column.prop(form, "train_scale")
+        column.prop(form, "train_encoder", placeholder="default")
+        layout.operator("legs4d.train", icon="PLAY")
+        for job in form.jobs[:JOBS_SHOWN]:
+            self._draw_job(context, job)
+
+    def _draw_job(self, context: bpy.types.Context, job: bpy.types.PropertyGroup) -> None:
+        box = self.layout.box()
+        row = box.row(align=True)
+        row.label(text=job.label, icon=_JOB_ICONS.get(job.state, "QUESTION"))
+        if job.state in {"queued", "running"}:
+            row.operator("legs4d.cancel_job", text="", icon="X").job = job.name
+            stage = job.stage.replace("_", " ").capitalize() or job.state.capitalize()
+            text = f"{stage} {job.done} / {job.total}{_time_left(job.seconds_left)}"
+            box.progress(factor=job.done / max(job.total, 1), text=text)
+        elif job.message or job.state == "failed":
+            sentence(box, context, job.message or "It failed; the backend's log says why.")
+
+
+class LEGS4D_PT_export(_Panel, bpy.types.Panel):
+    """Export for compositing."""
+
+    bl_label = "Export"
+    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012  Blender's own form
+
+    def draw(self, context: bpy.types.Context) -> None:
+        export.draw(self.layout, context)
+
+
+class LEGS4D_PT_capture(_Panel, bpy.types.Panel):
+    """Making a dataset of a Blender scene."""
+
+    bl_label = "Capture"
+    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012  Blender's own form
+
+    def draw(self, context: bpy.types.Context) -> None:
+        capture.draw(self.layout, context)
+
+
+JOBS_SHOWN = 5
+
+
+def short_count(number: int) -> str:
+    """300000 as "300k"."""
+    for unit, size in (("M", 1_000_000), ("k", 1_000)):
+        if number >= size:
+            return f"{number / size:.3g}{unit}"
+    return str(number)
+
+
+def _time_left(seconds: float) -> str:
+    if seconds < 0:
+        return ""
+    return f", {seconds / 60:.0f} min left" if seconds >= 90 else f", {seconds:.0f} s left"
+
+
+CLASSES = (
+    LEGS4D_UL_runs,
+    LEGS4D_UL_layers,
+    LEGS4D_PT_backend,
+    LEGS4D_PT_sequence,
+    LEGS4D_PT_prompts,
+    LEGS4D_PT_training,
+    LEGS4D_PT_export,
+    LEGS4D_PT_capture,
+)

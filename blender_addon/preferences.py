@@ -1,0 +1,93 @@
+"""The extension's preferences, and the folders that follow from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty, StringProperty
+
+CACHE_FOLDER = "runs"
+LOG_FILE = "backend.log"
+
+
+class Legs4dPreferences(bpy.types.AddonPreferences):
+    """Where backends and caches are."""
+
+    bl_idname = __package__
+
+    connection: EnumProperty(  # type: ignore[valid-type]
+        name="Backend",
+        items=[
+            ("LOCAL", "This Machine", "The backend that runs on this machine, started here or elsewhere"),
+            ("ADDRESS", "Address", "A backend at an address, such as the end of an SSH tunnel"),
+        ],
+    )
+    connect_at_start: BoolProperty(  # type: ignore[valid-type]
+        name="Connect at Start",
+        description="Look for a backend on this machine when Blender starts",
+        default=True,
+    )
+    command: StringProperty(  # type: ignore[valid-type]
+        name="legs4d Environment",
+        description="Folder of the Python environment that legs4d is installed in, or the 'legs4d' command itself; empty: the one on PATH",
+        subtype="FILE_PATH",
+    )
+    root: StringProperty(  # type: ignore[valid-type]
+        name="Runs and Datasets",
+        description="Folder that a backend started here may read datasets from and write runs to",
+        subtype="DIR_PATH",
+    )
+    endpoint: StringProperty(  # type: ignore[valid-type]
+        name="Address", description="Where the backend listens", default="tcp://127.0.0.1:5555"
+    )
+    token: StringProperty(  # type: ignore[valid-type]
+        name="Token", description="What the backend wrote into its server.json", subtype="PASSWORD"
+    )
+    half_precision: BoolProperty(  # type: ignore[valid-type]
+        name="Half Precision Transfer",
+        description="Halve what travels, for slow networks; a point 10 m from the origin is placed to 4 mm",
+    )
+    cache_folder: StringProperty(  # type: ignore[valid-type]
+        name="Cache",
+        description="Folder for the frames of imported runs; empty: the extension's own folder",
+        subtype="DIR_PATH",
+    )
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """The preferences' own page."""
+        layout = self.layout
+        layout.use_property_split = True
+        layout.prop(self, "connection", expand=True)
+        if self.connection == "LOCAL":
+            layout.prop(self, "connect_at_start")
+            layout.prop(self, "command")
+            layout.prop(self, "root")
+        else:
+            layout.prop(self, "endpoint")
+            layout.prop(self, "token")
+            layout.prop(self, "half_precision")
+        layout.separator()
+        layout.prop(self, "cache_folder")
+
+
+def get() -> Legs4dPreferences:
+    """The preferences as they are now."""
+    return bpy.context.preferences.addons[__package__].preferences
+
+
+def user_folder() -> Path:
+    """The extension's folder for its files; Blender's user data folder when it runs from elsewhere (in tests)."""
+    try:
+        return Path(bpy.utils.extension_path_user(__package__, create=True))
+    except ValueError:
+        return Path(bpy.utils.user_resource("DATAFILES", path="legs4d", create=True))
+
+
+def cache_root() -> Path:
+    """The folder under which imported runs are cached."""
+    chosen = get().cache_folder
+    return Path(bpy.path.abspath(chosen)) if chosen else user_folder() / CACHE_FOLDER
+
+
+CLASSES = (Legs4dPreferences,)

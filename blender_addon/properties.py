@@ -1,0 +1,257 @@
+"""What a sequence, its layers, the window and the jobs look like to Blender: RNA properties, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import bpy
+from bpy.props import (
+    BoolProperty,
+    CollectionProperty,
+    EnumProperty,
+    FloatProperty,
+    FloatVectorProperty,
+    IntProperty,
+    PointerProperty,
+    StringProperty,
+)
+
+from .cache import normalised
+
+on_look_changed: list[Callable[[bpy.types.Object], None]] = []
+"""Called with the parent empty after a person changed how layers are shown."""
+on_prompt_changed: list[Callable[[bpy.types.Object, str], None]] = []
+"""Called with the parent empty and a layer id after a person typed another prompt into a layer."""
+on_prompt_entered: list[Callable[[bpy.types.Context], None]] = []
+"""Called after a person confirmed the prompt field."""
+
+
+def _look_changed(self: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
+    for listener in on_look_changed:
+        listener(self.id_data)
+
+
+def _prompt_changed(self: LayerProperties, context: bpy.types.Context) -> None:
+    if normalised(self.prompt) != normalised(self.asked):
+        for listener in on_prompt_changed:
+            listener(self.id_data, self.layer_id)
+
+
+def _prompt_entered(self: WindowProperties, context: bpy.types.Context) -> None:
+    if self.prompt.strip():
+        for listener in on_prompt_entered:
+            listener(context)
+
+
+class IntervalProperties(bpy.types.PropertyGroup):
+    """When a prompt holds, in capture frames."""
+
+    start: IntProperty(name="Start", description="First capture frame", min=0)  # type: ignore[valid-type]
+    end: IntProperty(name="End", description="Last capture frame, included", min=0)  # type: ignore[valid-type]
+    peak: IntProperty(name="Peak", description="Strongest capture frame", min=0)  # type: ignore[valid-type]
+    score: FloatProperty(name="Score", description="How sure it is", min=0.0, max=1.0)  # type: ignore[valid-type]
+
+
+class MarkerProperties(bpy.types.PropertyGroup):
+    """The name of a timeline marker that a layer made."""
+
+
+class LayerProperties(bpy.types.PropertyGroup):
+    """A prompt layer."""
+
+    layer_id: StringProperty(  # type: ignore[valid-type]
+        name="Layer id", description="Names the layer's point attribute and F-curves for good"
+    )
+    prompt: StringProperty(  # type: ignore[valid-type]
+        name="Prompt", description="What to look for; a changed prompt is asked again", update=_prompt_changed
+    )
+    asked: StringProperty(name="Asked", description="The prompt as it was last sent")  # type: ignore[valid-type]
+    answer_key: StringProperty(  # type: ignore[valid-type]
+        name="Answer", description="Where the cache keeps what was found; empty before the first answer"
+    )
+    enabled: BoolProperty(  # type: ignore[valid-type]
+        name="Enabled", description="Show this layer", default=True, update=_look_changed
+    )
+    color: FloatVectorProperty(  # type: ignore[valid-type]
+        name="Color",
+        description="Tint of what the prompt names",
+        subtype="COLOR",
+        size=3,
+        min=0.0,
+        max=1.0,
+        default=(1.0, 0.25, 0.02),
+        update=_look_changed,
+    )
+    threshold: FloatProperty(  # type: ignore[valid-type]
+        name="Threshold",
+        description="Relevancy from which a point counts as named by the prompt",
+        min=0.0,
+        max=1.0,
+        default=0.5,
+        subtype="FACTOR",
+        update=_look_changed,
+    )
+    softness: FloatProperty(  # type: ignore[valid-type]
+        name="Softness",
+        description="Half the width of the transition around the threshold",
+        min=0.0,
+        max=0.5,
+        default=0.1,
+        subtype="FACTOR",
+        update=_look_changed,
+    )
+    intervals: CollectionProperty(type=IntervalProperties)  # type: ignore[valid-type]
+    markers: CollectionProperty(type=MarkerProperties)  # type: ignore[valid-type]
+
+
+class SequenceProperties(bpy.types.PropertyGroup):
+    """On every object: what makes an empty a sequence, and an object one of its clouds."""
+
+    role: EnumProperty(  # type: ignore[valid-type]
+        name="Role",
+        description="What this object is in a 4-LEGS sequence",
+        items=[
+            ("NONE", "None", "Not part of a sequence"),
+            ("SEQUENCE", "Sequence", "The parent of a sequence's points"),
+            ("STATIC", "Static", "The points that do not move"),
+            ("DYNAMIC", "Dynamic", "The points that move"),
+        ],
+    )
+    run_id: StringProperty(name="Run id", description="The run's folder in the cache")  # type: ignore[valid-type]
+    run: StringProperty(name="Run", description="The run's name at the backend")  # type: ignore[valid-type]
+    revision: StringProperty(  # type: ignore[valid-type]
+        name="Revision", description="The backend's mark of the geometry that was imported"
+    )
+    cache_folder: StringProperty(  # type: ignore[valid-type]
+        name="Cache", description="Where the run's frames were cached when it was imported", subtype="DIR_PATH"
+    )
+    num_frames: IntProperty(name="Frames", min=0)  # type: ignore[valid-type]
+    num_static: IntProperty(name="Static points", min=0)  # type: ignore[valid-type]
+    num_dynamic: IntProperty(name="Moving points", min=0)  # type: ignore[valid-type]
+    fps: FloatProperty(name="Frame rate", description="Of the capture, frames per second", min=0.0)  # type: ignore[valid-type]
+    start_frame: IntProperty(  # type: ignore[valid-type]
+        name="Start",
+        description="Scene frame that shows the first frame of the capture",
+        default=1,
+        update=_look_changed,
+    )
+    mode: EnumProperty(  # type: ignore[valid-type]
+        name="Show",
+        description="How the points that a prompt names stand out",
+        items=[
+            ("HIGHLIGHT", "Highlight", "Tint them in the layer's color"),
+            ("DESATURATE", "Desaturate Others", "Take the color out of everything else"),
+            ("ISOLATE", "Isolate", "Hide everything else"),
+            ("NONE", "As Captured", "Show the captured colors only"),
+        ],
+        update=_look_changed,
+    )
+    layers: CollectionProperty(type=LayerProperties)  # type: ignore[valid-type]
+    active_layer: IntProperty(name="Active layer", min=0)  # type: ignore[valid-type]
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether the object is the parent of a sequence."""
+        return bool(self.role == "SEQUENCE")
+
+    @property
+    def static_object(self) -> bpy.types.Object | None:
+        """The cloud of points that do not move; None if the run has none or it was deleted."""
+        return self._child("STATIC")
+
+    @property
+    def dynamic_object(self) -> bpy.types.Object | None:
+        """The cloud of points that move; None if the run has none or it was deleted."""
+        return self._child("DYNAMIC")
+
+    def _child(self, role: str) -> bpy.types.Object | None:
+        # Found among the children: a pointer property would keep an object alive that its user deleted.
+        for child in self.id_data.children:
+            if child.type == "POINTCLOUD" and child.legs4d.role == role:
+                return child
+        return None
+
+
+class RunItem(bpy.types.PropertyGroup):
+    """A run that the backend offers; `name` is the one to ask for."""
+
+    frames: IntProperty(name="Frames")  # type: ignore[valid-type]
+    points: IntProperty(name="Points")  # type: ignore[valid-type]
+    finished: BoolProperty(name="Finished", description="Every frame is trained")  # type: ignore[valid-type]
+    language: BoolProperty(name="Answers prompts")  # type: ignore[valid-type]
+    problem: StringProperty(name="Problem", description="Why it cannot be opened")  # type: ignore[valid-type]
+
+
+class DatasetItem(bpy.types.PropertyGroup):
+    """A dataset folder that the backend can train; `name` is the one to ask for."""
+
+
+class JobItem(bpy.types.PropertyGroup):
+    """A training job of the backend; `name` is its id."""
+
+    label: StringProperty(name="Job")  # type: ignore[valid-type]
+    state: StringProperty(name="State")  # type: ignore[valid-type]
+    stage: StringProperty(name="Stage")  # type: ignore[valid-type]
+    done: IntProperty(name="Done")  # type: ignore[valid-type]
+    total: IntProperty(name="Total")  # type: ignore[valid-type]
+    seconds_left: FloatProperty(name="Time left", default=-1.0)  # type: ignore[valid-type]
+    message: StringProperty(name="Message")  # type: ignore[valid-type]
+
+
+class WindowProperties(bpy.types.PropertyGroup):
+    """What the panels hold while Blender runs; never saved."""
+
+    prompt: StringProperty(  # type: ignore[valid-type]
+        name="Prompt",
+        description="What to look for, such as 'throwing the ball'; Enter asks",
+        options={"SKIP_SAVE"},
+        update=_prompt_entered,
+    )
+    runs: CollectionProperty(type=RunItem)  # type: ignore[valid-type]
+    active_run: IntProperty(name="Active run")  # type: ignore[valid-type]
+    datasets: CollectionProperty(type=DatasetItem)  # type: ignore[valid-type]
+    jobs: CollectionProperty(type=JobItem)  # type: ignore[valid-type]
+    active_job: IntProperty(name="Active job")  # type: ignore[valid-type]
+    train_dataset: StringProperty(  # type: ignore[valid-type]
+        name="Dataset", description="Folder with cameras and images, under one of the backend's roots"
+    )
+    train_out: StringProperty(  # type: ignore[valid-type]
+        name="Output",
+        description="Name of the run to write, under the backend's first root; empty: the dataset's name and '-run'",
+    )
+    train_scale: FloatProperty(  # type: ignore[valid-type]
+        name="Image Scale",
+        description="Size of the training images relative to the captured ones; smaller is faster",
+        min=0.05,
+        max=1.0,
+        default=1.0,
+        subtype="FACTOR",
+    )
+    train_encoder: StringProperty(  # type: ignore[valid-type]
+        name="Encoder",
+        description="Where the meaning of things comes from, such as 'captions'; empty: the backend's default",
+    )
+
+
+CLASSES = (
+    IntervalProperties,
+    MarkerProperties,
+    LayerProperties,
+    SequenceProperties,
+    RunItem,
+    DatasetItem,
+    JobItem,
+    WindowProperties,
+)
+
+
+def attach() -> None:
+    """Give every object and the window manager their `legs4d` properties; the classes are registered."""
+    bpy.types.Object.legs4d = PointerProperty(type=SequenceProperties)
+    bpy.types.WindowManager.legs4d = PointerProperty(type=WindowProperties)
+
+
+def detach() -> None:
+    """Take them away again; what files store of them stays."""
+    del bpy.types.WindowManager.legs4d
+    del bpy.types.Object.legs4d

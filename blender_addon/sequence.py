@@ -1,0 +1,162 @@
+"""A sequence: the parent empty that turns a capture upright, and its two clouds of points."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import bpy
+import numpy as np
+
+from . import attributes, names
+from .cache import Description, RunCache
+
+UPRIGHT = (-math.pi / 2, 0.0, 0.0)
+"""Rotation that takes a capture's axes (x right, y down, z away) to Blender's: (x, y, z) becomes (x, z, -y)."""
+
+_FILLED = "legs4d:filled"
+
+
+class Sequence:
+    """A sequence in the file. It holds no data but the empty, so make one wherever it is needed.
+
+    Args:
+        empty: its parent object. ValueError if that is not a sequence's.
+    """
+
+    def __init__(self, empty: bpy.types.Object) -> None:
+        if not empty.legs4d.is_sequence:
+            raise ValueError(f"'{empty.name}' is not the parent of a 4-LEGS sequence")
+        self.empty = empty
+
+    @classmethod
+    def create(cls, description: Description, collection: bpy.types.Collection, start_frame: int = 1) -> Sequence:
+        """A new sequence: its points are at the origin, without extent, until `fill` and the first frame.
+
+        Args:
+            start_frame: scene frame that shows capture frame 0.
+        """
+        name = description.run.rstrip("/").rpartition("/")[2]
+        empty = bpy.data.objects.new(name, None)
+        empty.rotation_euler = UPRIGHT
+        empty.empty_display_size = 0.25
+        its = empty.legs4d
+        its.role, its.start_frame = "SEQUENCE", start_frame
+        its.run_id, its.run, its.revision = description.run_id, description.run, description.revision
+        its.num_frames, its.fps = description.num_frames, description.fps
+        its.num_static, its.num_dynamic = description.num_static, description.num_dynamic
+        collection.objects.link(empty)
+        for role, label, points in (
+            ("STATIC", "static", description.num_static),
+            ("DYNAMIC", "moving", description.num_dynamic),
+        ):
+            if points:
+                _add_cloud(empty, collection, role, f"{name} {label}", points)
+        return cls(empty)
+
+    @property
+    def static_object(self) -> bpy.types.Object | None:
+        """The points that do not move; None if there are none."""
+        return self.empty.legs4d.static_object
+
+    @property
+    def dynamic_object(self) -> bpy.types.Object | None:
+        """The points that move; None if there are none."""
+        return self.empty.legs4d.dynamic_object
+
+    @property
+    def clouds(self) -> list[bpy.types.PointCloud]:
+        """The point data of both."""
+        return [child.data for child in (self.static_object, self.dynamic_object) if child is not None]
+
+    @property
+    def layers(self) -> bpy.types.bpy_prop_collection:
+        """Its prompt layers."""
+        return self.empty.legs4d.layers
+
+    @property
+    def deleted(self) -> str:
+        """What its user deleted of it, as a sentence; empty if all is there."""
+        its = self.empty.legs4d
+        gone = [
+            label
+            for label, count, child in (
+                ("static", its.num_static, its.static_object),
+                ("moving", its.num_dynamic, its.dynamic_object),
+            )
+            if count and child is None
+        ]
+        if not gone:
+            return ""
+        return (
+            f"The {' and '.join(gone)} points of '{self.empty.name}' were deleted; undo that, or import the run again"
+        )
+
+    def fill(self, cache: RunCache) -> bool:
+        """Set what no frame changes from the cache; nothing where it was done before. Whether all is set now."""
+        if not cache.has_constants():
+            return False
+        if (still := self.static_object) is not None and still.data.get(_FILLED) != cache.description.run_id:
+            arrays = cache.static()
+            _write(still.data, names.POSITION, arrays["means"])
+            _write(still.data, names.ROTATION, arrays["quats"])
+            _write(still.data, names.SCALE, arrays["scales"])
+            _write(still.data, names.RADIANCE, np.column_stack((arrays["colors"], arrays["opacities"])))
+            still.data[_FILLED] = cache.description.run_id
+            still.data.update_tag()
+        if (moving := self.dynamic_object) is not None and moving.data.get(_FILLED) != cache.description.run_id:
+            _write(moving.data, names.SCALE, cache.dynamic()["scales"])
+            moving.data[_FILLED] = cache.description.run_id
+        return True
+
+    def capture_frame(self, scene_frame: int) -> int:
+        """The capture frame shown at a scene frame: before the first the first, after the last the last."""
+        return capture_frame(self.empty, scene_frame)
+
+    def scene_frame(self, capture_frame: int) -> int:
+        """The scene frame that shows a capture frame."""
+        return int(self.empty.legs4d.start_frame) + capture_frame
+
+
+def capture_frame(empty: bpy.types.Object, scene_frame: int) -> int:
+    """The capture frame that a sequence shows at a scene frame."""
+    its = empty.legs4d
+    return int(min(max(scene_frame - its.start_frame, 0), max(its.num_frames - 1, 0)))
+
+
+def find(scene: bpy.types.Scene) -> list[Sequence]:
+    """The sequences of a scene."""
+    return [Sequence(item) for item in scene.objects if item.legs4d.is_sequence]
+
+
+def everywhere() -> Iterator[tuple[bpy.types.Scene, Sequence]]:
+    """Every sequence of the file with a scene that has it."""
+    for scene in bpy.data.scenes:
+        for sequence in find(scene):
+            yield scene, sequence
+
+
+def active(context: bpy.types.Context) -> Sequence | None:
+    """The sequence that panels and operators mean: the active object's, else the scene's only one."""
+    item = context.active_object
+    while item is not None:
+        if item.legs4d.is_sequence:
+            return Sequence(item)
+        item = item.parent
+    found = find(context.scene)
+    return found[0] if len(found) == 1 else None
+
+
+def _add_cloud(empty: bpy.types.Object, collection: bpy.types.Collection, role: str, name: str, points: int) -> None:
+    cloud = bpy.data.pointclouds.new(name)
+    cloud.resize(points)
+    for attribute, data_type in names.CLOUD_ATTRIBUTES.items():
+        attributes.ensure(cloud, attribute, data_type)
+    child = bpy.data.objects.new(name, cloud)
+    child.parent = empty
+    child.legs4d.role = role
+    collection.objects.link(child)
+
+
+def _write(cloud: bpy.types.PointCloud, name: str, values: np.ndarray) -> None:  # type: ignore[type-arg]
+    attributes.write(cloud, name, names.CLOUD_ATTRIBUTES[name], np.ascontiguousarray(values, np.float32))

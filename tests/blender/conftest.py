@@ -1,0 +1,155 @@
+"""What the tests inside Blender share: the add-on as it is installed, a real backend process, runs to import."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import bpy
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LIBRARY_PYTHON = ROOT / ".venv" / "bin" / "python"
+FRAMES = 12
+START_SECONDS = 60
+"""For a backend to listen: a cold start on a busy machine."""
+
+sys.path.insert(0, str(ROOT / "scripts"))
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The add-on's folder as the extension build lays it out, importable as `blender_addon`."""
+    import build_extension
+
+    folder = build_extension.assemble(tmp_path_factory.mktemp("extension"))
+    sys.path.insert(0, str(folder.parent))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "blender_addon"]:
+        del sys.modules[name]  # pytest's rootdir can have found the source tree, which lacks wire.py
+    return folder
+
+
+@pytest.fixture
+def addon(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
+    """An empty file, the add-on enabled, its cache and state in this test's folder, nothing connected."""
+    monkeypatch.setenv("LEGS4D_STATE_DIR", str(tmp_path / "state"))
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    bpy.ops.preferences.addon_enable(module="blender_addon")
+    import blender_addon
+
+    chosen = bpy.context.preferences.addons["blender_addon"].preferences
+    chosen.cache_folder = str(tmp_path / "cache")
+    yield blender_addon
+    bpy.ops.preferences.addon_disable(module="blender_addon")
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with the run `ball`: FRAMES frames, answers prompts. Tests that change it copy it."""
+    root = tmp_path_factory.mktemp("root")
+    _library("-m", "tests.synthetic", "run", str(root / "ball"), "--frames", str(FRAMES))
+    return root
+
+
+class Backend:
+    """A backend process, started from the library's own environment."""
+
+    def __init__(self, root: Path, state: Path) -> None:
+        self.root, self.state = root, state
+        self.start()
+
+    def start(self) -> None:
+        """Start it, again after a `kill`; returns when it listens."""
+        file = self.state / "server.json"
+        before = file.read_text() if file.exists() else ""
+        self.process = subprocess.Popen(
+            [LIBRARY_PYTHON, "-m", "legs4d.cli", "serve", "--root", str(self.root)],
+            cwd=ROOT,
+            env=library_environment() | {"LEGS4D_STATE_DIR": str(self.state)},
+            stdout=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while not file.exists() or file.read_text() in ("", before):
+            assert self.process.poll() is None, "the backend ended while starting"
+            assert time.monotonic() < deadline, f"no backend after {START_SECONDS} s"
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """End it without warning, as a crash would."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> None:
+        """End it in order."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+
+@pytest.fixture
+def backend(runs: Path, tmp_path: Path) -> Iterator[Backend]:
+    """A backend of this test's own, found by the add-on through its state folder."""
+    served = Backend(runs, tmp_path / "state")
+    yield served
+    served.stop()
+
+
+Until = Callable[..., None]
+
+
+@pytest.fixture
+def until(addon: object) -> Until:
+    """`until(condition, "what")`: pump the add-on, as its timer would, until the condition holds."""
+    from blender_addon import session
+
+    def wait(condition: Callable[[], object], what: str, seconds: float = 30.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, (
+                f"not within {seconds} s: {what}; {session.current.status}; {session.current.message}"
+            )
+            session.current.pump()
+            time.sleep(0.005)
+
+    return wait
+
+
+@pytest.fixture
+def connected(backend: Backend, until: Until) -> Backend:
+    """The add-on connected to a backend, its runs listed."""
+    from blender_addon import session
+
+    session.current.connect()
+    until(lambda: len(bpy.context.window_manager.legs4d.runs) == 1, "the list of runs")
+    return backend
+
+
+@pytest.fixture
+def imported(connected: Backend, until: Until) -> object:
+    """The run `ball` imported, every frame in the cache; the sequence."""
+    from blender_addon import sequence, session
+
+    bpy.ops.legs4d.import_run(run="ball")
+    until(lambda: sequence.find(bpy.context.scene), "the sequence")
+    until(lambda: not session.current.transfers, "all frames")
+    return sequence.find(bpy.context.scene)[0]
+
+
+def library_environment() -> dict[str, str]:
+    """The environment without what belongs to Blender's Python."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+
+
+def _library(*arguments: str) -> None:
+    done = subprocess.run(
+        [LIBRARY_PYTHON, *arguments], cwd=ROOT, env=library_environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
