@@ -23,6 +23,20 @@ class DatasetSettings(Settings):
     """Images are resized to round(scale·W) × round(scale·H) by area (CONTRACTS, "Rasteriser")."""
 
 
+class LiftSettings(Settings):
+    """How language gets onto Gaussians."""
+
+    encoder: str = "captions"
+    """A name in `language.encoders`."""
+
+
+class TrainSettings(Settings):
+    """All stages of `legs4d train`."""
+
+    dataset: DatasetSettings = DatasetSettings()
+    lift: LiftSettings = LiftSettings()
+
+
 def fingerprint(settings: Settings, version: int, *inputs: str) -> str:
     """Hash of a stage's settings, its code's version number and its inputs' fingerprints (CONTRACTS, "Run folder")."""
     digest = hashlib.sha256(f"{type(settings).__name__} {version} {settings.model_dump_json()}".encode())

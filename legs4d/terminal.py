@@ -1,0 +1,113 @@
+"""What the `legs4d` command shows: progress on stderr, results on stdout, errors as one sentence."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from legs4d.errors import Legs4dError
+from legs4d.progress import OnProgress, Progress
+
+EXIT_ERROR = 1
+EXIT_INTERRUPTED = 130
+"""128 + SIGINT, as shells have it."""
+
+LINE_SECONDS = 10.0
+"""Without a terminal, progress is a line no more often than this."""
+
+
+class SentenceGroup(TyperGroup):
+    """Commands whose errors a person can read: exit code 1 and a sentence, 130 on Ctrl-C."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Legs4dError as error:
+            say(str(error))
+            raise typer.Exit(EXIT_ERROR) from error
+        except KeyboardInterrupt:
+            say("Stopped; run the same command again to resume.")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def say(text: str) -> None:
+    """A line for the person, not for a program: on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def print_json(value: Any) -> None:
+    """The only thing on stdout, for a program. Values that are not finite are null, as JSON knows no NaN."""
+    print(json.dumps(_without_nan(value), ensure_ascii=False))
+
+
+@contextmanager
+def progress_display() -> Iterator[OnProgress]:
+    """Shows what it is called with: a bar on a terminal, a line now and then where stderr is a file or a pipe."""
+    if not sys.stderr.isatty():
+        yield _LineProgress()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description:12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Bars(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, Any] = {}
+
+        def show(progress: Progress) -> None:
+            if progress.stage not in tasks:
+                tasks[progress.stage] = bars.add_task(progress.stage.replace("_", " "), note="")
+            bars.update(tasks[progress.stage], completed=progress.done, total=progress.total, note=_note(progress))
+
+        yield show
+
+
+class _LineProgress:
+    def __init__(self) -> None:
+        self._stage, self._last = "", 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        done = progress.done >= progress.total
+        if progress.stage == self._stage and now - self._last < LINE_SECONDS and not done:
+            return
+        self._stage, self._last = progress.stage, now
+        say(f"{progress.stage.replace('_', ' ')} {progress.done}/{progress.total} {_note(progress)}".rstrip())
+
+
+def _note(progress: Progress) -> str:
+    parts = []
+    if progress.loss is not None:
+        parts.append(f"loss {progress.loss:.4f}")
+    if progress.seconds_left is not None and progress.done < progress.total:
+        parts.append(f"{_duration(progress.seconds_left)} left")
+    return ", ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _without_nan(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(v) for v in value]
+    if hasattr(value, "item"):  # a numpy number
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
