@@ -28,10 +28,26 @@ class FeatureMap:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How an encoder's cosines become relevancy: LERF's softmax temperature and canonical phrases."""
+    """How an encoder's cosines become relevancy, and relevancy a yes or no.
+
+    Strength is relevancy as 4-LEGS shows it, clip(2·relevancy − 1, 0, 1): 0 where a canonical phrase fits as well as
+    the prompt. A prompt's curve over time runs from its lowest to its highest strength; `enter` and `leave` are shares
+    of that range.
+
+    Attributes:
+        temperature: of LERF's softmax.
+        canonical: LERF's canonical phrases.
+        floor: strength that a prompt has to reach somewhere, or it does not happen at all.
+        contrast: a curve whose range is less than this share of its peak is flat: what it names holds throughout.
+        enter, leave: an interval has a frame above `enter`, and goes on while the curve stays above `leave`.
+    """
 
     temperature: float
     canonical: tuple[str, ...]
+    floor: float
+    contrast: float
+    enter: float
+    leave: float
 
 
 class Encoder(Protocol):

