@@ -1,0 +1,84 @@
+"""What a lifted run says about phrases: relevancy of every Gaussian in every frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from legs4d.gaussians.store import Run
+from legs4d.language.codec import LinearCodec
+from legs4d.language.encoders import get_encoder
+from legs4d.language.features import Calibration
+
+
+@dataclass(frozen=True)
+class Relevancy:
+    """Of N Gaussians at one frame.
+
+    Attributes:
+        values: [N, Q] float32 in 0..1, LERF's relevancy of each prompt; 0 where no camera saw the Gaussian.
+        confidence: [N] float32, pixels of the training views that the Gaussian fills.
+    """
+
+    values: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+
+
+class LanguageField:
+    """The language of a run whose lift is finished. Reads a frame's codes when asked for it, and keeps none.
+
+    Raises:
+        RunError: the run has no language.
+        EncoderError: the encoder that made it is unknown here, or lacks its weights.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._codec = LinearCodec.from_arrays(*run.codec())
+        self._encoder = get_encoder(run.info["encoder"])
+        self._canonical = self._encoder.encode_text(list(self.calibration.canonical))
+
+    @property
+    def calibration(self) -> Calibration:
+        """The encoder's."""
+        return self._encoder.calibration
+
+    def embed(self, prompts: list[str]) -> NDArray[np.float32]:
+        """[Q, D] unit vectors, for `static` and `dynamic`."""
+        return self._encoder.encode_text(prompts)
+
+    def static(self, prompts: NDArray[np.float32]) -> Relevancy:
+        """Of the N Gaussians that do not move, which have one relevancy for all frames."""
+        return self._relevancy(*self._run.static_codes(), prompts)
+
+    def dynamic(self, frame: int, prompts: NDArray[np.float32]) -> Relevancy:
+        """Of the M Gaussians that move, in this frame."""
+        return self._relevancy(*self._run.dynamic_codes(frame), prompts)
+
+    def _relevancy(
+        self, codes: NDArray[np.float16], confidence: NDArray[np.float32], prompts: NDArray[np.float32]
+    ) -> Relevancy:
+        cosines = self._codec.cosines(codes, np.concatenate([prompts, self._canonical]))
+        count = len(prompts)
+        values = lerf_relevancy(cosines[:, :count], cosines[:, count:], self.calibration.temperature)
+        return Relevancy(values * (confidence > 0)[:, None], confidence)
+
+
+def lerf_relevancy(
+    prompts: NDArray[np.float32], canonical: NDArray[np.float32], temperature: float
+) -> NDArray[np.float32]:
+    """min over canonical phrases c of exp(τ⟨f,p⟩) / (exp(τ⟨f,p⟩) + exp(τ⟨f,c⟩)) (Kerr et al. 2023, section 3.4).
+
+    Args:
+        prompts: [N, Q] cosines between features and prompts.
+        canonical: [N, K] cosines between features and canonical phrases.
+        temperature: τ.
+
+    Returns:
+        [N, Q] in 0..1.
+    """
+    # The least is that of the phrase that fits best; written as a logistic it cannot overflow into 0/0.
+    rival = canonical.max(axis=1, keepdims=True)
+    return 1 / (1 + np.exp(-temperature * (prompts - rival)))
