@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import signal
 import socket
 import threading
 from collections import deque
@@ -29,6 +30,11 @@ class Loop:
     def fileno(self) -> int:
         """Readable when something was posted."""
         return self._woken.fileno()
+
+    def wake_on_signals(self) -> None:
+        """End the poll when a signal comes, so that its Python handler runs: the system may give the signal to another
+        thread, and then nothing else would. For the main thread."""
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
 
     def post(self, callback: Callable[..., Any], *args: Any) -> None:
         """Have the polling thread call this soon."""

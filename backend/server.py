@@ -78,12 +78,18 @@ class Server:
         self._stopping = False
         self._jobs.start()
 
-    def stop(self) -> None:
-        """End `run` soon; may be called from any thread or signal handler."""
-        self._loop.post(self._stop)
+    def stop_on_signals(self) -> None:
+        """Have SIGTERM and SIGINT end `run`. For the main thread, which must be the one that calls `run`."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        self._loop.wake_on_signals()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        log.info("%s: stopping", signal.Signals(number).name)
+        self._stopping = True
 
     def run(self) -> None:
-        """Serve until `stop`; then let jobs finish their step (they go on at the next start) and close everything."""
+        """Serve until a signal says stop; then let jobs finish their step (they go on at the next start) and close."""
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._loop.fileno(), zmq.POLLIN)
@@ -101,15 +107,13 @@ class Server:
         finally:
             self._close()
 
-    def _stop(self) -> None:
-        self._stopping = True
-
     def _close(self) -> None:
         self._clients.end_all(BackendError("the server stops", fix="connect again later", code=Code.SHUTDOWN))
         self._runs.close()
         self._jobs.stop()
         self._socket.close(LINGER_MS)
         self._context.term()
+        signal.set_wakeup_fd(-1)
         self._loop.close()
 
     def _receive_some(self) -> None:
@@ -209,17 +213,11 @@ def serve(roots: Sequence[Path] = (), port: int = 0, state_dir: Path | None = No
     devices = find_devices()
     with hold_state(folder):
         server = Server(allowed, port, folder, devices)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, partial(_stop_on_signal, server))
+        server.stop_on_signals()
         with announce(folder, server.endpoint, server.token) as file:
             _say_hello(server, allowed, devices, file)
             server.run()
     log.info("stopped")
-
-
-def _stop_on_signal(server: Server, number: int, frame: FrameType | None) -> None:
-    log.info("%s: stopping", signal.Signals(number).name)
-    server.stop()
 
 
 def _say_hello(server: Server, roots: Roots, devices: list[Device], file: Path) -> None:
