@@ -1,0 +1,399 @@
+"""The run folder: what it keeps, what the zarr package reads of it, and what survives kills and full disks."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+
+from legs4d.errors import RunError
+from legs4d.gaussians.gaussians import Gaussians
+from legs4d.gaussians.store import Run, StageRecord
+from tests.synthetic import Scene, write_run
+
+SCENE = Scene(num_frames=3, width=32, height=32, num_train=3, num_test=1)
+FIELDS = ("means", "quats", "scales", "opacities", "colors", "is_foreground")
+
+
+def equal(a: Gaussians, b: Gaussians) -> bool:
+    return all(np.array_equal(getattr(a, f), getattr(b, f)) for f in FIELDS)
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Run:
+    return write_run(tmp_path / "run", SCENE, language=False)
+
+
+# -- what it keeps ---------------------------------------------------------------------------------------------------
+
+
+def test_an_opened_run_gives_back_what_was_written(finished: Run) -> None:
+    run = Run.open(finished.path)
+    assert (run.num_frames, run.num_gaussians) == (3, run.num_static + run.num_dynamic)
+    assert equal(run.static(), SCENE.static())
+    for frame in range(3):
+        assert equal(run.dynamic(frame), SCENE.dynamic(frame))
+        assert equal(run.frame(frame).take(slice(run.num_static, None)), SCENE.dynamic(frame))
+    assert run.info["frame_numbers"] == [0, 1, 2]
+    for split in ("train", "test"):
+        assert run.cameras(split).ids == SCENE.cameras(split).ids
+        assert np.array_equal(run.cameras(split).world_to_camera, SCENE.cameras(split).world_to_camera)
+    assert run.gain()[0].shape == (3, 3)
+
+
+def test_what_is_handed_out_may_be_changed_without_changing_the_run(finished: Run) -> None:
+    finished.static().means[:] = 0
+    finished.dynamic(1).scales[:] = 0
+    finished.born[:] = 9
+    assert equal(finished.static(), SCENE.static())
+    assert equal(finished.dynamic(1), SCENE.dynamic(1))
+
+
+def test_opacity_is_zero_outside_a_life(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run")
+    ball = SCENE.dynamic(0)
+    born, died = np.zeros(len(ball), np.int32), np.full(len(ball), 2, np.int32)
+    born[0], died[1] = 1, 1
+    run.write_geometry(SCENE.static(), ball, 3, born=born, died=died)
+    for frame in (1, 2):
+        run.write_frame(frame, ball.means, ball.quats, ball.colors)
+    alive = np.stack([run.dynamic(frame).opacities > 0 for frame in range(3)])
+    assert alive[:, :3].T.tolist() == [[False, True, True], [True, True, False], [True, True, True]]
+    assert np.array_equal(run.dynamic_opacities, ball.opacities)
+
+
+def test_a_run_may_have_nothing_static(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run")
+    run.write_geometry(SCENE.static().take(slice(0)), SCENE.dynamic(0), 1)
+    run = Run.open(run.path)
+    assert run.num_static == 0
+    assert equal(run.frame(0), SCENE.dynamic(0))
+
+
+def test_codes_and_codec_come_back(finished: Run) -> None:
+    rng = np.random.default_rng(0)
+    static, moving = rng.random((finished.num_static, 5)), rng.random((3, finished.num_dynamic, 5))
+    finished.write_codec("linear", {"mean": np.ones(7, np.float32)}, {"energy": 0.5})
+    finished.write_static_codes(static, np.ones(len(static)))
+    for frame in range(3):
+        finished.write_codes(frame, moving[frame], np.full(finished.num_dynamic, frame))
+    run = Run.open(finished.path)
+    assert np.array_equal(run.static_codes()[0], static.astype(np.float16))
+    assert np.array_equal(run.dynamic_codes(2)[0], moving[2].astype(np.float16))
+    assert run.dynamic_codes(2)[1].tolist() == [2.0] * run.num_dynamic
+    arrays, attributes = run.codec()
+    assert arrays["mean"].tolist() == [1.0] * 7
+    assert attributes == {"name": "linear", "energy": 0.5}
+
+
+def test_the_zarr_package_reads_the_same_numbers(finished: Run) -> None:
+    finished.write_codec("linear", {"mean": np.ones(7, np.float32)}, {"energy": 0.5})
+    finished.write_codes(1, np.full((finished.num_dynamic, 4), 0.5), np.ones(finished.num_dynamic))
+    root: Any = zarr.open_group(finished.path / "run.zarr", mode="r", zarr_format=3)
+    assert np.array_equal(root["static/means"][:], SCENE.static().means)
+    assert np.array_equal(root["static/is_foreground"][:], SCENE.static().is_foreground)
+    assert root["dynamic/means"].chunks == (1, finished.num_dynamic, 3)
+    for frame in range(3):
+        assert np.array_equal(root["dynamic/quats"][frame], SCENE.dynamic(frame).quats)
+    assert root["dynamic/codes"].dtype == np.float16
+    assert (root["dynamic/codes"][1] == 0.5).all()
+    assert np.array_equal(root["cameras/test/viewmats"][:], SCENE.cameras("test").world_to_camera)
+    assert root["codec"].attrs["name"] == "linear"
+    assert root["dynamic/born"].dtype == np.int32
+
+
+# -- what it refuses ---------------------------------------------------------------------------------------------------
+
+
+def test_folders_that_are_no_runs_are_named(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"nothing.*not a run folder"):
+        Run.open(tmp_path / "nothing")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="not a run folder"):
+        Run.open(tmp_path / "file")
+    with pytest.raises(RunError, match="is not empty"):
+        Run.create(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ('{"format": 1, "stages', "cannot be read"),
+        ("[]", "not a legs4d run"),
+        ('{"format": 2}', "run format 2, this legs4d reads format 1"),
+        ('{"format": 1, "stages": {"lift": {"speed": 3}}}', "stages that cannot be read"),
+    ],
+)
+def test_a_damaged_or_foreign_run_is_refused(finished: Run, content: str, says: str) -> None:
+    (finished.path / "run.json").write_text(content)
+    with pytest.raises(RunError, match=says):
+        Run.open(finished.path)
+
+
+def test_a_run_is_only_replaced_on_request(finished: Run) -> None:
+    with pytest.raises(RunError, match="already holds a run"):
+        Run.create(finished.path)
+    fresh = Run.create(finished.path, force=True)
+    assert not fresh.has_geometry
+    assert not list((finished.path).glob("run.zarr/*"))
+
+
+def test_a_half_trained_run_says_what_is_missing(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run")
+    with pytest.raises(RunError, match="not reconstructed yet"):
+        run.static()
+    run.write_geometry(SCENE.static(), SCENE.dynamic(0), 3)
+    assert (run.has_frame(0), run.has_frame(1), run.has_codes(0)) == (True, False, False)
+    with pytest.raises(RunError, match=r"not reached frame 1 yet.*legs4d train"):
+        run.dynamic(1)
+    with pytest.raises(RunError, match="no frame 3: it has 3"):
+        run.dynamic(3)
+    with pytest.raises(RunError, match="no language in frame 0"):
+        run.dynamic_codes(0)
+    with pytest.raises(RunError, match="no language yet"):
+        run.codec()
+    with pytest.raises(RunError, match="no test cameras"):
+        run.cameras("test")
+
+
+def test_a_chunk_cut_short_is_noticed(finished: Run) -> None:
+    chunk = finished.path / "run.zarr/dynamic/means/c.1.0.0"
+    chunk.write_bytes(chunk.read_bytes()[:-4])
+    with pytest.raises(RunError, match="damaged"):
+        finished.dynamic(1)
+
+
+def test_values_that_are_not_finite_never_become_durable(finished: Run) -> None:
+    ball = SCENE.dynamic(1)
+    ball.means[3, 1] = np.nan
+    with pytest.raises(RunError, match="means, frame 1: has values that are not finite"):
+        finished.write_frame(1, ball.means, ball.quats, ball.colors)
+    assert equal(Run.open(finished.path).dynamic(1), SCENE.dynamic(1))
+
+
+def test_a_wrong_shape_is_a_programming_error(finished: Run) -> None:
+    with pytest.raises(ValueError, match="means: shape"):
+        finished.write_frame(1, np.zeros((2, 3)), np.zeros((2, 4)), np.zeros((2, 3)))
+
+
+# -- stages ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_fingerprint_goes_on_where_it_stopped(finished: Run) -> None:
+    record = finished.begin_stage("tracking", "synthetic")
+    assert (record.done_frames, record.finished) == ([0, 1, 2], True)
+    assert finished.has_frame(2)
+
+
+def test_another_fingerprint_forgets_the_stage_and_what_follows(finished: Run) -> None:
+    finished.begin_stage("lift", "a")
+    finished.write_static_codes(np.zeros((finished.num_static, 2)), np.ones(finished.num_static))
+    finished.write_codes(0, np.zeros((finished.num_dynamic, 2)), np.ones(finished.num_dynamic))
+    finished.frame_done("lift", 0, 1.5)
+    assert finished.begin_stage("tracking", "other") == StageRecord("other")
+    run = Run.open(finished.path)
+    assert set(run.stages) == {"first_frame", "tracking"}
+    assert [run.has_frame(frame) for frame in range(3)] == [True, False, False]
+    assert not run.has_codes(0)
+    assert run.begin_stage("first_frame", "other") == StageRecord("other")
+    assert not Run.open(finished.path).has_geometry
+
+
+def test_frames_that_were_not_reported_are_made_again(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run")
+    ball = SCENE.dynamic(0)
+    run.write_geometry(SCENE.static(), ball, 3)
+    run.begin_stage("tracking", "a")
+    for frame in (1, 2):
+        run.write_frame(frame, ball.means, ball.quats, ball.colors)
+    run.frame_done("tracking", 1, 0.5)
+    run = Run.open(run.path)
+    assert run.begin_stage("tracking", "a").done_frames == [1]
+    assert [run.has_frame(frame) for frame in range(3)] == [True, True, False]
+
+
+def test_seconds_add_up_over_interruptions(finished: Run) -> None:
+    finished.begin_stage("lift", "a")
+    finished.frame_done("lift", 0, 1.5)
+    finished = Run.open(finished.path)
+    finished.frame_done("lift", 1, 2.0)
+    finished.finish_stage("lift", 0.5)
+    assert Run.open(finished.path).stages["lift"] == StageRecord("a", [0, 1], True, 4.0)
+
+
+# -- one writer --------------------------------------------------------------------------------------------------------
+
+HOLD = """
+import sys
+from legs4d.gaussians.store import Run
+with Run.open(sys.argv[1]).lock():
+    print("held", flush=True)
+    input()
+"""
+
+
+def test_a_second_writer_is_told_who_writes_and_a_dead_one_is_succeeded(finished: Run) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(finished.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout and holder.stdout.readline() == "held\n"
+    with pytest.raises(RunError, match=f"being written by process {holder.pid} on"), finished.lock():
+        pass
+    holder.kill()
+    holder.communicate()
+    with finished.lock():
+        finished.set_info(fps=5.0)
+    assert Run.open(finished.path).info["fps"] == 5.0
+
+
+def test_the_lock_shows_what_another_writer_finished_meanwhile(finished: Run) -> None:
+    early = Run.open(finished.path)
+    Run.open(finished.path).set_info(fps=7.0)
+    with early.lock():
+        assert early.info["fps"] == 7.0
+
+
+# -- kills and full disks ----------------------------------------------------------------------------------------------
+
+
+def train(folder: Path) -> None:
+    """A training in miniature, as the pipeline does it: three stages, frame by frame, going on where it stopped."""
+    run = Run.open(folder) if (folder / "run.json").exists() else Run.create(folder)
+    with run.lock():
+        if not run.begin_stage("first_frame", "a").finished:
+            run.write_geometry(SCENE.static(), SCENE.dynamic(0), 3)
+            run.write_cameras(SCENE.cameras("train"), None, np.zeros((3, 3)), np.zeros((3, 3)))
+            run.finish_stage("first_frame")
+        tracking = run.begin_stage("tracking", "a")
+        for frame in {1, 2} - set(tracking.done_frames):
+            ball = SCENE.dynamic(frame)
+            run.write_frame(frame, ball.means, ball.quats, ball.colors)
+            run.frame_done("tracking", frame, 0.0)
+        run.finish_stage("tracking")
+        lift = run.begin_stage("lift", "a")
+        if not lift.done_frames:
+            run.write_codec("linear", {"mean": np.ones(2, np.float32)}, {})
+            run.write_static_codes(np.ones((run.num_static, 2)), np.ones(run.num_static))
+        for frame in {0, 1, 2} - set(lift.done_frames):
+            run.write_codes(frame, np.full((run.num_dynamic, 2), frame), np.ones(run.num_dynamic))
+            run.frame_done("lift", frame, 0.0)
+        run.finish_stage("lift")
+
+
+def check(folder: Path, *, finished: bool) -> None:
+    """What run.json vouches for is on the disk, and right."""
+    if not finished and not (folder / "run.json").exists():
+        return
+    run = Run.open(folder)
+    stages = {name: run.stages.get(name, StageRecord("")) for name in ("first_frame", "tracking", "lift")}
+    if stages["first_frame"].finished:
+        assert equal(run.static(), SCENE.static())
+        assert equal(run.dynamic(0), SCENE.dynamic(0))
+        assert run.cameras("train").ids == SCENE.cameras("train").ids
+    for frame in stages["tracking"].done_frames:
+        assert equal(run.dynamic(frame), SCENE.dynamic(frame))
+    for frame in stages["lift"].done_frames:
+        assert (run.dynamic_codes(frame)[0] == frame).all()
+        assert (run.static_codes()[0] == 1).all() and run.codec()[1]["name"] == "linear"
+    if finished:
+        assert [stage.finished for stage in stages.values()] == [True] * 3
+        assert not list(folder.rglob(".tmp*"))
+
+
+SYSTEM_CALLS = ("replace", "rename", "unlink", "rmdir", "mkdir", "truncate")
+"""Those that change what a later process finds, a half-written temporary file aside."""
+
+
+@pytest.fixture
+def no_power_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill loses nothing that the system was given, so these tests need not wait for the disk."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+def interrupt(patch: pytest.MonkeyPatch, at: int, act: Callable[[], None]) -> None:
+    """Call `act` in place of the `at`-th call that changes the disk."""
+    count = 0
+
+    def wrap(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count == at:
+                act()
+            return real(*args, **kwargs)
+
+        return call
+
+    for name in SYSTEM_CALLS:
+        patch.setattr(os, name, wrap(getattr(os, name)))
+
+
+def killed_at(folder: Path, at: int) -> bool:
+    """Train in a process that is killed at this system call; False when it finished before."""
+    child = os.fork()
+    if child == 0:
+        try:
+            interrupt(pytest.MonkeyPatch(), at, lambda: os.kill(os.getpid(), signal.SIGKILL))
+            train(folder)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status in (0, -signal.SIGKILL)
+    return status != 0
+
+
+@pytest.mark.usefixtures("no_power_cut")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_killed_at_any_instant_a_run_goes_on_to_the_same_end(tmp_path: Path) -> None:
+    at = 1
+    while killed_at(tmp_path / str(at), at):
+        check(tmp_path / str(at), finished=False)
+        train(tmp_path / str(at))
+        check(tmp_path / str(at), finished=True)
+        at += 1
+    assert at > 80, "the kills did not reach into the training"
+
+
+@pytest.mark.usefixtures("no_power_cut")
+def test_a_full_disk_is_one_sentence_and_spoils_nothing(tmp_path: Path) -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    at, done = 1, False
+    while not done:
+        folder = tmp_path / str(at)
+        with pytest.MonkeyPatch.context() as patch:
+            interrupt(patch, at, full)
+            try:
+                train(folder)
+                done = True
+            except RunError as error:
+                assert "no space is left" in str(error)
+        check(folder, finished=done)
+        train(folder)
+        check(folder, finished=True)
+        at += 1
+    assert at > 80
+
+
+def test_an_unwritable_folder_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot be written"):
+        Run.create(tmp_path / "file" / "run")
+
+
+def test_reading_a_run_loads_neither_torch_nor_zarr() -> None:
+    code = "import sys, json; import legs4d.gaussians.store; print(json.dumps(sorted(sys.modules)))"
+    loaded = set(json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout))
+    assert not loaded & {"torch", "zarr", "pydantic", "scipy"}
