@@ -77,6 +77,7 @@ def build(scene: bpy.types.Scene | None = None) -> bpy.types.Scene:
     scene.view_settings.view_transform = "Standard"
     scene.render.engine = "CYCLES"
     scene.cycles.max_bounces = 0
+    scene.cycles.use_denoising = False
     _background(scene)
     room = bpy.data.collections.new("Room")
     actors = bpy.data.collections.new("Actors")
