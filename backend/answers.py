@@ -31,6 +31,7 @@ def answer_body(grounding: Grounding) -> AnswerBody:
             {"start": int(i.start), "end": int(i.end), "peak": int(i.peak), "score": float(i.score)}
             for i in grounding.intervals
         ],
+        "threshold": float(grounding.threshold),
         "seconds": float(grounding.seconds),
     }
 

@@ -73,10 +73,8 @@ class Train(Body):
     out: Name
     scale: float | None = Field(default=None, ge=0.05, le=1)
     encoder: str | None = Field(default=None, min_length=1, max_length=100)
-    frames: int | None = Field(default=None, ge=1)
     device: str = Field(default="auto", min_length=1, max_length=20)
     settings: dict[str, Any] = Field(default_factory=dict)
-    force: bool = False
 
 
 class JobName(Body):

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from backend.errors import BackendError
 from backend.paths import Roots
 from backend.requests import Train
+from backend.wire import Code
+from legs4d.config import TrainSettings
 from legs4d.errors import DatasetError, RunError
 from legs4d.gaussians.store import Run
 
@@ -25,9 +31,33 @@ def make_spec(request: Train, roots: Roots) -> dict[str, Any]:
         "dataset": str(dataset),
         "out": str(out),
         "run": request.out,
-        "settings": request.settings,
-        "force": request.force,
+        "settings": make_settings(request).model_dump(mode="json"),
     }
+
+
+def make_settings(request: Train) -> TrainSettings:
+    """The settings asked for; `scale` and `encoder` are short for two of them. Raises BackendError `body`."""
+    asked = copy.deepcopy(request.settings)
+    try:
+        for stage, field, value in (("dataset", "scale", request.scale), ("lift", "encoder", request.encoder)):
+            if value is not None:
+                asked.setdefault(stage, {})[field] = value
+        return TrainSettings.model_validate(asked)
+    except (ValidationError, TypeError) as error:
+        raise BackendError(
+            _first_problem(error),
+            where="'settings' of 'train'",
+            fix="legs4d/config.py lists them under TrainSettings",
+            code=Code.BODY,
+        ) from error
+
+
+def _first_problem(error: ValidationError | TypeError) -> str:
+    if isinstance(error, TypeError):
+        return "a stage's settings are not a map"
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])[:80]
+    return f"'{field}' is wrong: {first['msg'].lower()}"
 
 
 def finished_frames(out: str) -> int:

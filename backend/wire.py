@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, TypedDict
 
 import msgpack
 import numpy as np
@@ -366,6 +366,8 @@ class IntervalBody(TypedDict):
 class AnswerBody(TypedDict):
     prompt: str
     intervals: list[IntervalBody]
+    threshold: float
+    """0..1: Gaussians with more relevancy than this take part."""
     seconds: float
     """What the query itself took on the server."""
 
@@ -401,8 +403,6 @@ class ProgressBody(TypedDict):
     """Of this stage, estimated."""
     message: str
     """One line for a person; may be empty."""
-    at: NotRequired[float]
-    """When, seconds since 1970."""
 
 
 # How a client finds a server of the same user on the same machine.

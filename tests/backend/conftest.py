@@ -38,12 +38,11 @@ class ServerProcess:
         self.state_dir.mkdir(exist_ok=True)
         stale = self.state_dir / "server.json"
         stale.unlink(missing_ok=True)
-        options = [f"--root={root}" for root in self.roots]
+        options = [*(f"--root={root}" for root in self.roots), f"--state-dir={self.state_dir}"]
         with open(self.state_dir.parent / "server.log", "ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", "from legs4d.cli import app; app()", "serve", *options],
                 cwd=REPOSITORY,
-                env={**os.environ, "LEGS4D_STATE_DIR": str(self.state_dir)},
                 stdout=log,
                 stderr=log,
             )

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -178,11 +179,12 @@ def test_two_streams_of_one_client_both_arrive(client: PlainClient) -> None:
 
 
 def test_bad_frames_and_runs_are_named(client: PlainClient) -> None:
-    for body, code, says in [
+    cases: list[tuple[dict[str, Any], str, str]] = [
         ({"run": "shot/run", "frames": [3, 9]}, "run", "no frame 9"),
         ({"run": "shot"}, "run", "not there"),
         ({"run": "shot/run", "revision": "old"}, "run", "replaced"),
-    ]:
+    ]
+    for body, code, says in cases:
         with pytest.raises(RefusedError, match=says) as refused:
             client.reply(client.send("frames", **body))
         assert refused.value.code == code
