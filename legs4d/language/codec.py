@@ -67,7 +67,7 @@ class LinearCodec:
         return np.clip(out, -1, 1, out=out)
 
     def to_arrays(self) -> tuple[dict[str, NDArray], dict]:
-        """What `Run.write_codec` stores: arrays and attributes."""
+        """What `from_arrays` reads: arrays and JSON attributes, the codec's `name` among them."""
         return {"mean": self.mean, "basis": self.basis}, {"name": CODEC_NAME, "energy": self.energy}
 
     @classmethod

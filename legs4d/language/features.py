@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -63,4 +64,8 @@ class Encoder(Protocol):
 
     def feature_map(self, sequence: Sequence, frame: int) -> FeatureMap:
         """Features of the training views around `frame`."""
+        ...
+
+    def sample_rows(self, sequence: Sequence) -> Iterable[NDArray[np.float32]]:
+        """Rows [R, dim] from over the whole sequence, for a codec to be fitted on."""
         ...

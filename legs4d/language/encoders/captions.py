@@ -38,12 +38,7 @@ class CaptionEncoder:
         Raises:
             DatasetError: the dataset has no captions or no object masks.
         """
-        if not sequence.captions:
-            raise DatasetError(
-                "there are no captions, which the encoder `captions` needs",
-                where=str(sequence.root),
-                fix="write captions.json, or choose another encoder",
-            )
+        captions = _captions_of(sequence)
         objects = sequence.objects("train", frame)
         if objects is None:
             raise DatasetError(
@@ -51,10 +46,29 @@ class CaptionEncoder:
                 where=str(sequence.root),
                 fix="write objects/<camera>/<frame>.png, or choose another encoder",
             )
-        spoken = captions_at(sequence.captions, frame)
+        spoken = captions_at(captions, frame)
         texts = list(dict.fromkeys(text for texts in spoken.values() for text in texts))
         index, weight = _look_up_table(spoken, texts)
         return FeatureMap(self.encode_text(texts), index[objects], weight[objects])
+
+    def sample_rows(self, sequence: Sequence) -> list[NDArray[np.float32]]:
+        """All captions of the sequence, each once however long it holds: the shortest event is to be told apart too.
+
+        Raises:
+            DatasetError: the dataset has no captions.
+        """
+        texts = {caption.text for said in _captions_of(sequence).values() for caption in said}
+        return [self.encode_text(sorted(texts))]
+
+
+def _captions_of(sequence: Sequence) -> dict[int, list[Caption]]:
+    if not sequence.captions:
+        raise DatasetError(
+            "there are no captions, which the encoder `captions` needs",
+            where=str(sequence.root),
+            fix="write captions.json, or choose another encoder",
+        )
+    return sequence.captions
 
 
 def captions_at(captions: dict[int, list[Caption]], frame: int) -> dict[int, list[str]]:
