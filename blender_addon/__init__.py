@@ -25,6 +25,11 @@ _LISTENERS = (
 )
 
 
+def _close() -> None:
+    """Blender ends without unregistering."""
+    session.current.link.close()
+
+
 def register() -> None:
     """Called by Blender when the extension is enabled."""
     for item in CLASSES:
@@ -36,12 +41,12 @@ def register() -> None:
         listeners.append(listener)
     playback.register()
     session.register()
-    atexit.register(session.current.close)
+    atexit.register(_close)
 
 
 def unregister() -> None:
     """Called by Blender when the extension is disabled: leaves nothing behind."""
-    atexit.unregister(session.current.close)
+    atexit.unregister(_close)
     session.unregister()
     playback.unregister()
     for listeners, listener in _LISTENERS:

@@ -259,7 +259,7 @@ class Client:
             if pending:
                 waiting.append(pending)
         for pending in waiting:
-            self._inbox.put(lambda p=pending: p.on_failure(failure))  # type: ignore[misc]
+            self._inbox.put(lambda p=pending: p.on_failure(failure))
 
 
 class _Conversation:

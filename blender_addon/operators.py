@@ -22,7 +22,7 @@ class _NeedsSequence:
     def poll(cls, context: bpy.types.Context) -> bool:
         """Whether a sequence is meant."""
         if sequence.active(context) is None:
-            cls.poll_message_set("Import a run, or select one of its objects")  # type: ignore[attr-defined]
+            cls.poll_message_set("Import a run, or select one of its objects")
             return False
         return True
 
@@ -33,8 +33,8 @@ class _NeedsBackend:
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Whether a backend listens."""
-        if not session.current.ready:
-            cls.poll_message_set("No backend is connected")  # type: ignore[attr-defined]
+        if not session.current.link.ready:
+            cls.poll_message_set("No backend is connected")
             return False
         return True
 
@@ -47,13 +47,13 @@ class LEGS4D_OT_start_backend(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return session.current.backend is None and not session.current.ready
+        return session.current.link.backend is None and not session.current.link.ready
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
-            session.current.start_backend()
+            session.current.link.start_backend()
         except BackendError as problem:
-            session.current.message = f"{problem}."
+            session.current.link.message = f"{problem}."
             self.report({"WARNING"}, f"{problem}.")
             return {"CANCELLED"}
         return {"FINISHED"}
@@ -67,10 +67,10 @@ class LEGS4D_OT_stop_backend(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return session.current.backend is not None
+        return session.current.link.backend is not None
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        session.current.stop_backend()
+        session.current.link.stop_backend()
         return {"FINISHED"}
 
 
@@ -82,10 +82,10 @@ class LEGS4D_OT_connect(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return session.current.status.state is State.OFF
+        return session.current.link.status.state is State.OFF
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        session.current.connect()
+        session.current.link.connect()
         return {"FINISHED"}
 
 
@@ -97,10 +97,10 @@ class LEGS4D_OT_disconnect(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return session.current.client is not None
+        return session.current.link.client is not None
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        session.current.disconnect()
+        session.current.link.disconnect()
         return {"FINISHED"}
 
 
@@ -111,7 +111,7 @@ class LEGS4D_OT_refresh(_NeedsBackend, bpy.types.Operator):
     bl_label = "Refresh"
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        session.current.refresh()
+        session.current.runs.refresh()
         return {"FINISHED"}
 
 
@@ -121,13 +121,13 @@ class LEGS4D_OT_import_run(_NeedsBackend, bpy.types.Operator):
     bl_idname = "legs4d.import_run"
     bl_label = "Import"
 
-    run: StringProperty(  # type: ignore[valid-type]
+    run: StringProperty(
         name="Run", description="Name of the run at the backend; empty: the one that is selected in the panel"
     )
-    start_frame: IntProperty(  # type: ignore[valid-type]
+    start_frame: IntProperty(
         name="Start", description="Scene frame that shows the first frame of the capture", default=1
     )
-    set_range: BoolProperty(  # type: ignore[valid-type]
+    set_range: BoolProperty(
         name="Set Frame Range", description="Set the scene's frame range to the capture's", default=True
     )
 
@@ -136,7 +136,7 @@ class LEGS4D_OT_import_run(_NeedsBackend, bpy.types.Operator):
         if not run:
             self.report({"WARNING"}, "Select a run in the list first.")
             return {"CANCELLED"}
-        session.current.import_run(run, self.start_frame, self.set_range)
+        session.current.runs.import_run(run, self.start_frame, self.set_range)
         return {"FINISHED"}
 
     def _selected(self, context: bpy.types.Context) -> str:
@@ -152,15 +152,11 @@ class LEGS4D_OT_fetch(_NeedsSequence, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return _NeedsBackend.poll.__func__(cls, context) and super().poll(context)  # type: ignore[attr-defined]
+        return _NeedsBackend.poll.__func__(cls, context) and super().poll(context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        shown = sequence.active(context)
-        known = session.current.transfers.get(shown.empty.legs4d.run_id)
-        if known and known.failure:
-            del session.current.transfers[shown.empty.legs4d.run_id]
         try:
-            session.current.fetch_sequence(shown)
+            session.current.runs.fetch_missing(sequence.active(context))
         except CacheError as problem:
             self.report({"WARNING"}, f"{problem}.")
             return {"CANCELLED"}
@@ -174,7 +170,7 @@ class LEGS4D_OT_cancel_fetch(_NeedsSequence, bpy.types.Operator):
     bl_label = "Cancel"
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        session.current.cancel_fetch(sequence.active(context).empty.legs4d.run_id)
+        session.current.transfers.cancel(sequence.active(context).empty.legs4d.run_id)
         return {"FINISHED"}
 
 
@@ -185,7 +181,7 @@ class LEGS4D_OT_ask(_NeedsSequence, bpy.types.Operator):
     bl_label = "Ask"
     bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012  Blender's own form
 
-    prompt: StringProperty(  # type: ignore[valid-type]
+    prompt: StringProperty(
         name="Prompt", description="What to look for; empty: what stands in the panel's field", options={"SKIP_SAVE"}
     )
 
@@ -197,7 +193,7 @@ class LEGS4D_OT_ask(_NeedsSequence, bpy.types.Operator):
         shown = sequence.active(context)
         same = layers.with_prompt(shown, prompt)
         layer_id = same.layer_id if same else layers.add(shown, prompt)
-        session.current.ask(shown, layer_id)
+        session.current.questions.ask(shown, layer_id)
         _window(context).prompt = ""
         _changed(shown)
         return {"FINISHED"}
@@ -206,7 +202,7 @@ class LEGS4D_OT_ask(_NeedsSequence, bpy.types.Operator):
 class _OnLayer(_NeedsSequence):
     """For operators on one layer: the one named, else the selected one."""
 
-    layer_id: StringProperty(  # type: ignore[valid-type]
+    layer_id: StringProperty(
         name="Layer", description="Id of the layer; empty: the selected one", options={"SKIP_SAVE", "HIDDEN"}
     )
 
@@ -224,10 +220,8 @@ class LEGS4D_OT_ask_again(_OnLayer, bpy.types.Operator):
     bl_idname = "legs4d.ask_again"
     bl_label = "Ask Again"
 
-    layer_id: _OnLayer.__annotations__["layer_id"]  # type: ignore[valid-type]
-
     def execute(self, context: bpy.types.Context) -> set[str]:
-        session.current.ask(sequence.active(context), self.layer(context))
+        session.current.questions.ask(sequence.active(context), self.layer(context))
         return {"FINISHED"}
 
 
@@ -237,10 +231,8 @@ class LEGS4D_OT_cancel_ask(_OnLayer, bpy.types.Operator):
     bl_idname = "legs4d.cancel_ask"
     bl_label = "Cancel"
 
-    layer_id: _OnLayer.__annotations__["layer_id"]  # type: ignore[valid-type]
-
     def execute(self, context: bpy.types.Context) -> set[str]:
-        session.current.cancel_question(self.layer(context))
+        session.current.questions.cancel(self.layer(context))
         return {"FINISHED"}
 
 
@@ -251,11 +243,9 @@ class LEGS4D_OT_remove_layer(_OnLayer, bpy.types.Operator):
     bl_label = "Remove Layer"
     bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012  Blender's own form
 
-    layer_id: _OnLayer.__annotations__["layer_id"]  # type: ignore[valid-type]
-
     def execute(self, context: bpy.types.Context) -> set[str]:
         shown, layer_id = sequence.active(context), self.layer(context)
-        session.current.cancel_question(layer_id)
+        session.current.questions.cancel(layer_id)
         layers.remove(shown, layer_id, context.scene)
         _changed(shown)
         return {"FINISHED"}
@@ -268,7 +258,7 @@ class LEGS4D_OT_move_layer(_NeedsSequence, bpy.types.Operator):
     bl_label = "Move Layer"
     bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012  Blender's own form
 
-    direction: EnumProperty(items=[("UP", "Up", ""), ("DOWN", "Down", "")])  # type: ignore[valid-type]
+    direction: EnumProperty(items=[("UP", "Up", ""), ("DOWN", "Down", "")])
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         shown = sequence.active(context)
@@ -287,8 +277,6 @@ class LEGS4D_OT_jump(_OnLayer, bpy.types.Operator):
 
     bl_idname = "legs4d.jump"
     bl_label = "Jump to Action"
-
-    layer_id: _OnLayer.__annotations__["layer_id"]  # type: ignore[valid-type]
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         shown = sequence.active(context)
@@ -314,7 +302,7 @@ class LEGS4D_OT_train(_NeedsBackend, bpy.types.Operator):
             self.report({"WARNING"}, "Choose a dataset first.")
             return {"CANCELLED"}
         out = form.train_out.strip() or f"{form.train_dataset.rstrip('/')}-run"
-        session.current.train(form.train_dataset, out, form.train_scale, form.train_encoder.strip())
+        session.current.jobs.train(form.train_dataset, out, form.train_scale, form.train_encoder.strip())
         return {"FINISHED"}
 
 
@@ -324,10 +312,10 @@ class LEGS4D_OT_cancel_job(_NeedsBackend, bpy.types.Operator):
     bl_idname = "legs4d.cancel_job"
     bl_label = "Cancel Job"
 
-    job: StringProperty(name="Job", options={"SKIP_SAVE", "HIDDEN"})  # type: ignore[valid-type]
+    job: StringProperty(name="Job", options={"SKIP_SAVE", "HIDDEN"})
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        session.current.cancel_job(self.job)
+        session.current.jobs.cancel(self.job)
         return {"FINISHED"}
 
 
@@ -345,7 +333,7 @@ def look_changed(empty: bpy.types.Object) -> None:
 
 def prompt_changed(empty: bpy.types.Object, layer_id: str) -> None:
     """A person typed another prompt into a layer."""
-    session.current.ask(sequence.Sequence(empty), layer_id)
+    session.current.questions.ask(sequence.Sequence(empty), layer_id)
 
 
 def prompt_entered(context: bpy.types.Context) -> None:

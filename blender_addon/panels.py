@@ -43,7 +43,7 @@ def sentence(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, 
 class LEGS4D_UL_runs(bpy.types.UIList):
     """The backend's runs."""
 
-    def draw_item(self, context, layout, data, item, icon, active_data, active_property) -> None:  # type: ignore[no-untyped-def]
+    def draw_item(self, context, layout, data, item, icon, active_data, active_property) -> None:
         row = layout.row(align=True)
         if item.problem:
             row.label(text=item.name, icon="ERROR")
@@ -58,16 +58,16 @@ class LEGS4D_UL_runs(bpy.types.UIList):
 class LEGS4D_UL_layers(bpy.types.UIList):
     """A sequence's prompt layers; `data` is the parent empty's `legs4d`."""
 
-    def draw_item(self, context, layout, data, item, icon, active_data, active_property) -> None:  # type: ignore[no-untyped-def]
+    def draw_item(self, context, layout, data, item, icon, active_data, active_property) -> None:
         row = layout.row(align=True)
         row.prop(item, "enabled", text="", icon="HIDE_OFF" if item.enabled else "HIDE_ON", emboss=False)
         swatch = row.row()
         swatch.scale_x = 0.35
         swatch.prop(item, "color", text="")
         row.prop(item, "prompt", text="", emboss=False)
-        if item.layer_id in session.current.questions:
+        if session.current.questions.get(item.layer_id):
             row.label(text="", icon="SORTTIME")
-        elif item.layer_id in session.current.troubles:
+        elif session.current.questions.trouble(item.layer_id):
             row.label(text="", icon="ERROR")
         row.operator("legs4d.remove_layer", text="", icon="X", emboss=False).layer_id = item.layer_id
 
@@ -84,19 +84,19 @@ class LEGS4D_PT_backend(_Panel, bpy.types.Panel):
     bl_label = "Backend"
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout, current, chosen = self.layout, session.current, preferences.get()
-        status = current.status
+        layout, link, chosen = self.layout, session.current.link, preferences.get()
+        status = link.status
         sentence(layout, context, status.sentence, _STATE_ICONS[status.state])
-        if current.message:
-            sentence(layout, context, current.message, "INFO")
-        if chosen.connection == "LOCAL" and not current.ready:
+        if link.message:
+            sentence(layout, context, link.message, "INFO")
+        if chosen.connection == "LOCAL" and not link.ready:
             layout.prop(chosen, "root", text="", icon="FILE_FOLDER", placeholder="Folder with runs and datasets")
         row = layout.row(align=True)
-        if current.backend:
+        if link.backend:
             row.operator("legs4d.stop_backend", icon="CANCEL")
-        elif chosen.connection == "LOCAL" and not current.ready:
+        elif chosen.connection == "LOCAL" and not link.ready:
             row.operator("legs4d.start_backend", icon="PLAY")
-        if current.client is None:
+        if link.client is None:
             row.operator("legs4d.connect", icon="LINKED")
         else:
             row.operator("legs4d.disconnect", icon="UNLINKED")
@@ -114,7 +114,7 @@ class LEGS4D_PT_sequence(_Panel, bpy.types.Panel):
         row.operator("legs4d.refresh", text="", icon="FILE_REFRESH")
         if shown.active_run < len(shown.runs) and (problem := shown.runs[shown.active_run].problem):
             sentence(layout, context, problem, "ERROR")
-        importing = bool(session.current.opening)
+        importing = bool(session.current.runs.opening)
         layout.operator("legs4d.import_run", text="Opening…" if importing else "Import", icon="IMPORT")
         found = sequence.active(context)
         if found is not None:
@@ -165,9 +165,9 @@ class LEGS4D_PT_prompts(_Panel, bpy.types.Panel):
         layout.prop(its, "mode")
 
     def _draw_layer(self, context: bpy.types.Context, found: sequence.Sequence, layer: bpy.types.PropertyGroup) -> None:
-        layout, current = self.layout, session.current
-        question = current.questions.get(layer.layer_id)
-        if trouble := current.troubles.get(layer.layer_id):
+        layout, questions = self.layout, session.current.questions
+        question = questions.get(layer.layer_id)
+        if trouble := questions.trouble(layer.layer_id):
             sentence(layout, context, trouble, "ERROR")
         if question is not None and question.request is not None:
             row = layout.row(align=True)

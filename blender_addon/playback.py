@@ -40,7 +40,7 @@ def show(scene: bpy.types.Scene, shown: Sequence) -> None:
             player = _player(shown.empty, cache)
             problem = player.show(scene, shown) or problem
         else:
-            problem = problem or f"'{shown.empty.name}' has not arrived yet; connect a backend and press Fetch"
+            problem = problem or f"'{shown.empty.name}' has not arrived yet; connect a backend and press Fetch."
     except (CacheError, AttributeProblem) as missing:
         problem = f"{missing}; the points keep their last frame."
     _say(shown.empty, problem)
@@ -52,6 +52,13 @@ def refresh(empty: bpy.types.Object) -> None:
         return
     for scene in empty.users_scene:
         show(scene, Sequence(empty))
+
+
+def refresh_run(run_id: str) -> None:
+    """Write the current frame of every sequence that shows a run."""
+    for _, shown in sequence.everywhere():
+        if shown.empty.legs4d.run_id == run_id:
+            refresh(shown.empty)
 
 
 def invalidate(empty: bpy.types.Object) -> None:
@@ -198,7 +205,7 @@ def _shown_levels(weight: Weight) -> np.ndarray[Any, Any]:
     """[256] float32: how strongly each stored relevancy shows under this layer's threshold, softness and weight."""
     low, width = weight.threshold - weight.softness, 2.0 * weight.softness
     if width < 1e-6:
-        step = (_LEVELS >= weight.threshold).astype(np.float32)
+        step = np.greater_equal(_LEVELS, weight.threshold).astype(np.float32)
     else:
         x = np.clip((_LEVELS - low) / width, 0.0, 1.0)
         step = x * x * (3.0 - 2.0 * x)

@@ -16,39 +16,38 @@ class Legs4dPreferences(bpy.types.AddonPreferences):
 
     bl_idname = __package__
 
-    connection: EnumProperty(  # type: ignore[valid-type]
+    connection: EnumProperty(
         name="Backend",
         items=[
             ("LOCAL", "This Machine", "The backend that runs on this machine, started here or elsewhere"),
             ("ADDRESS", "Address", "A backend at an address, such as the end of an SSH tunnel"),
         ],
     )
-    connect_at_start: BoolProperty(  # type: ignore[valid-type]
+    connect_at_start: BoolProperty(
         name="Connect at Start",
         description="Look for a backend on this machine when Blender starts",
         default=True,
     )
-    command: StringProperty(  # type: ignore[valid-type]
+    command: StringProperty(
         name="legs4d Environment",
-        description="Folder of the Python environment that legs4d is installed in, or the 'legs4d' command itself; empty: the one on PATH",
+        description=(
+            "Folder of the Python environment that legs4d is installed in, or the 'legs4d' command itself; "
+            "empty: the one on PATH"
+        ),
         subtype="FILE_PATH",
     )
-    root: StringProperty(  # type: ignore[valid-type]
+    root: StringProperty(
         name="Runs and Datasets",
         description="Folder that a backend started here may read datasets from and write runs to",
         subtype="DIR_PATH",
     )
-    endpoint: StringProperty(  # type: ignore[valid-type]
-        name="Address", description="Where the backend listens", default="tcp://127.0.0.1:5555"
-    )
-    token: StringProperty(  # type: ignore[valid-type]
-        name="Token", description="What the backend wrote into its server.json", subtype="PASSWORD"
-    )
-    half_precision: BoolProperty(  # type: ignore[valid-type]
+    endpoint: StringProperty(name="Address", description="Where the backend listens", default="tcp://127.0.0.1:5555")
+    token: StringProperty(name="Token", description="What the backend wrote into its server.json", subtype="PASSWORD")
+    half_precision: BoolProperty(
         name="Half Precision Transfer",
         description="Halve what travels, for slow networks; a point 10 m from the origin is placed to 4 mm",
     )
-    cache_folder: StringProperty(  # type: ignore[valid-type]
+    cache_folder: StringProperty(
         name="Cache",
         description="Folder for the frames of imported runs; empty: the extension's own folder",
         subtype="DIR_PATH",

@@ -46,10 +46,10 @@ def _prompt_entered(self: WindowProperties, context: bpy.types.Context) -> None:
 class IntervalProperties(bpy.types.PropertyGroup):
     """When a prompt holds, in capture frames."""
 
-    start: IntProperty(name="Start", description="First capture frame", min=0)  # type: ignore[valid-type]
-    end: IntProperty(name="End", description="Last capture frame, included", min=0)  # type: ignore[valid-type]
-    peak: IntProperty(name="Peak", description="Strongest capture frame", min=0)  # type: ignore[valid-type]
-    score: FloatProperty(name="Score", description="How sure it is", min=0.0, max=1.0)  # type: ignore[valid-type]
+    start: IntProperty(name="Start", description="First capture frame", min=0)
+    end: IntProperty(name="End", description="Last capture frame, included", min=0)
+    peak: IntProperty(name="Peak", description="Strongest capture frame", min=0)
+    score: FloatProperty(name="Score", description="How sure it is", min=0.0, max=1.0)
 
 
 class MarkerProperties(bpy.types.PropertyGroup):
@@ -59,20 +59,16 @@ class MarkerProperties(bpy.types.PropertyGroup):
 class LayerProperties(bpy.types.PropertyGroup):
     """A prompt layer."""
 
-    layer_id: StringProperty(  # type: ignore[valid-type]
-        name="Layer id", description="Names the layer's point attribute and F-curves for good"
-    )
-    prompt: StringProperty(  # type: ignore[valid-type]
+    layer_id: StringProperty(name="Layer id", description="Names the layer's point attribute and F-curves for good")
+    prompt: StringProperty(
         name="Prompt", description="What to look for; a changed prompt is asked again", update=_prompt_changed
     )
-    asked: StringProperty(name="Asked", description="The prompt as it was last sent")  # type: ignore[valid-type]
-    answer_key: StringProperty(  # type: ignore[valid-type]
+    asked: StringProperty(name="Asked", description="The prompt as it was last sent")
+    answer_key: StringProperty(
         name="Answer", description="Where the cache keeps what was found; empty before the first answer"
     )
-    enabled: BoolProperty(  # type: ignore[valid-type]
-        name="Enabled", description="Show this layer", default=True, update=_look_changed
-    )
-    color: FloatVectorProperty(  # type: ignore[valid-type]
+    enabled: BoolProperty(name="Enabled", description="Show this layer", default=True, update=_look_changed)
+    color: FloatVectorProperty(
         name="Color",
         description="Tint of what the prompt names",
         subtype="COLOR",
@@ -82,7 +78,7 @@ class LayerProperties(bpy.types.PropertyGroup):
         default=(1.0, 0.25, 0.02),
         update=_look_changed,
     )
-    threshold: FloatProperty(  # type: ignore[valid-type]
+    threshold: FloatProperty(
         name="Threshold",
         description="Relevancy from which a point counts as named by the prompt",
         min=0.0,
@@ -91,7 +87,7 @@ class LayerProperties(bpy.types.PropertyGroup):
         subtype="FACTOR",
         update=_look_changed,
     )
-    softness: FloatProperty(  # type: ignore[valid-type]
+    softness: FloatProperty(
         name="Softness",
         description="Half the width of the transition around the threshold",
         min=0.0,
@@ -100,14 +96,14 @@ class LayerProperties(bpy.types.PropertyGroup):
         subtype="FACTOR",
         update=_look_changed,
     )
-    intervals: CollectionProperty(type=IntervalProperties)  # type: ignore[valid-type]
-    markers: CollectionProperty(type=MarkerProperties)  # type: ignore[valid-type]
+    intervals: CollectionProperty(type=IntervalProperties)
+    markers: CollectionProperty(type=MarkerProperties)
 
 
 class SequenceProperties(bpy.types.PropertyGroup):
     """On every object: what makes an empty a sequence, and an object one of its clouds."""
 
-    role: EnumProperty(  # type: ignore[valid-type]
+    role: EnumProperty(
         name="Role",
         description="What this object is in a 4-LEGS sequence",
         items=[
@@ -117,25 +113,23 @@ class SequenceProperties(bpy.types.PropertyGroup):
             ("DYNAMIC", "Dynamic", "The points that move"),
         ],
     )
-    run_id: StringProperty(name="Run id", description="The run's folder in the cache")  # type: ignore[valid-type]
-    run: StringProperty(name="Run", description="The run's name at the backend")  # type: ignore[valid-type]
-    revision: StringProperty(  # type: ignore[valid-type]
-        name="Revision", description="The backend's mark of the geometry that was imported"
-    )
-    cache_folder: StringProperty(  # type: ignore[valid-type]
+    run_id: StringProperty(name="Run id", description="The run's folder in the cache")
+    run: StringProperty(name="Run", description="The run's name at the backend")
+    revision: StringProperty(name="Revision", description="The backend's mark of the geometry that was imported")
+    cache_folder: StringProperty(
         name="Cache", description="Where the run's frames were cached when it was imported", subtype="DIR_PATH"
     )
-    num_frames: IntProperty(name="Frames", min=0)  # type: ignore[valid-type]
-    num_static: IntProperty(name="Static points", min=0)  # type: ignore[valid-type]
-    num_dynamic: IntProperty(name="Moving points", min=0)  # type: ignore[valid-type]
-    fps: FloatProperty(name="Frame rate", description="Of the capture, frames per second", min=0.0)  # type: ignore[valid-type]
-    start_frame: IntProperty(  # type: ignore[valid-type]
+    num_frames: IntProperty(name="Frames", min=0)
+    num_static: IntProperty(name="Static points", min=0)
+    num_dynamic: IntProperty(name="Moving points", min=0)
+    fps: FloatProperty(name="Frame rate", description="Of the capture, frames per second", min=0.0)
+    start_frame: IntProperty(
         name="Start",
         description="Scene frame that shows the first frame of the capture",
         default=1,
         update=_look_changed,
     )
-    mode: EnumProperty(  # type: ignore[valid-type]
+    mode: EnumProperty(
         name="Show",
         description="How the points that a prompt names stand out",
         items=[
@@ -146,8 +140,8 @@ class SequenceProperties(bpy.types.PropertyGroup):
         ],
         update=_look_changed,
     )
-    layers: CollectionProperty(type=LayerProperties)  # type: ignore[valid-type]
-    active_layer: IntProperty(name="Active layer", min=0)  # type: ignore[valid-type]
+    layers: CollectionProperty(type=LayerProperties)
+    active_layer: IntProperty(name="Active layer", min=0)
 
     @property
     def is_sequence(self) -> bool:
@@ -175,11 +169,11 @@ class SequenceProperties(bpy.types.PropertyGroup):
 class RunItem(bpy.types.PropertyGroup):
     """A run that the backend offers; `name` is the one to ask for."""
 
-    frames: IntProperty(name="Frames")  # type: ignore[valid-type]
-    points: IntProperty(name="Points")  # type: ignore[valid-type]
-    finished: BoolProperty(name="Finished", description="Every frame is trained")  # type: ignore[valid-type]
-    language: BoolProperty(name="Answers prompts")  # type: ignore[valid-type]
-    problem: StringProperty(name="Problem", description="Why it cannot be opened")  # type: ignore[valid-type]
+    frames: IntProperty(name="Frames")
+    points: IntProperty(name="Points")
+    finished: BoolProperty(name="Finished", description="Every frame is trained")
+    language: BoolProperty(name="Answers prompts")
+    problem: StringProperty(name="Problem", description="Why it cannot be opened")
 
 
 class DatasetItem(bpy.types.PropertyGroup):
@@ -189,37 +183,37 @@ class DatasetItem(bpy.types.PropertyGroup):
 class JobItem(bpy.types.PropertyGroup):
     """A training job of the backend; `name` is its id."""
 
-    label: StringProperty(name="Job")  # type: ignore[valid-type]
-    state: StringProperty(name="State")  # type: ignore[valid-type]
-    stage: StringProperty(name="Stage")  # type: ignore[valid-type]
-    done: IntProperty(name="Done")  # type: ignore[valid-type]
-    total: IntProperty(name="Total")  # type: ignore[valid-type]
-    seconds_left: FloatProperty(name="Time left", default=-1.0)  # type: ignore[valid-type]
-    message: StringProperty(name="Message")  # type: ignore[valid-type]
+    label: StringProperty(name="Job")
+    state: StringProperty(name="State")
+    stage: StringProperty(name="Stage")
+    done: IntProperty(name="Done")
+    total: IntProperty(name="Total")
+    seconds_left: FloatProperty(name="Time left", default=-1.0)
+    message: StringProperty(name="Message")
 
 
 class WindowProperties(bpy.types.PropertyGroup):
     """What the panels hold while Blender runs; never saved."""
 
-    prompt: StringProperty(  # type: ignore[valid-type]
+    prompt: StringProperty(
         name="Prompt",
         description="What to look for, such as 'throwing the ball'; Enter asks",
         options={"SKIP_SAVE"},
         update=_prompt_entered,
     )
-    runs: CollectionProperty(type=RunItem)  # type: ignore[valid-type]
-    active_run: IntProperty(name="Active run")  # type: ignore[valid-type]
-    datasets: CollectionProperty(type=DatasetItem)  # type: ignore[valid-type]
-    jobs: CollectionProperty(type=JobItem)  # type: ignore[valid-type]
-    active_job: IntProperty(name="Active job")  # type: ignore[valid-type]
-    train_dataset: StringProperty(  # type: ignore[valid-type]
+    runs: CollectionProperty(type=RunItem)
+    active_run: IntProperty(name="Active run")
+    datasets: CollectionProperty(type=DatasetItem)
+    jobs: CollectionProperty(type=JobItem)
+    active_job: IntProperty(name="Active job")
+    train_dataset: StringProperty(
         name="Dataset", description="Folder with cameras and images, under one of the backend's roots"
     )
-    train_out: StringProperty(  # type: ignore[valid-type]
+    train_out: StringProperty(
         name="Output",
         description="Name of the run to write, under the backend's first root; empty: the dataset's name and '-run'",
     )
-    train_scale: FloatProperty(  # type: ignore[valid-type]
+    train_scale: FloatProperty(
         name="Image Scale",
         description="Size of the training images relative to the captured ones; smaller is faster",
         min=0.05,
@@ -227,7 +221,7 @@ class WindowProperties(bpy.types.PropertyGroup):
         default=1.0,
         subtype="FACTOR",
     )
-    train_encoder: StringProperty(  # type: ignore[valid-type]
+    train_encoder: StringProperty(
         name="Encoder",
         description="Where the meaning of things comes from, such as 'captions'; empty: the backend's default",
     )

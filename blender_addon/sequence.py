@@ -136,6 +136,13 @@ def everywhere() -> Iterator[tuple[bpy.types.Scene, Sequence]]:
             yield scene, sequence
 
 
+def playhead(run_id: str) -> int:
+    """The capture frame of a run that is looked at: in the window's scene, else in any that has the run, else 0."""
+    found = [(scene, shown) for scene, shown in everywhere() if shown.empty.legs4d.run_id == run_id]
+    found.sort(key=lambda pair: pair[0] != bpy.context.scene)
+    return found[0][1].capture_frame(found[0][0].frame_current) if found else 0
+
+
 def active(context: bpy.types.Context) -> Sequence | None:
     """The sequence that panels and operators mean: the active object's, else the scene's only one."""
     item = context.active_object
@@ -158,5 +165,5 @@ def _add_cloud(empty: bpy.types.Object, collection: bpy.types.Collection, role: 
     collection.objects.link(child)
 
 
-def _write(cloud: bpy.types.PointCloud, name: str, values: np.ndarray) -> None:  # type: ignore[type-arg]
+def _write(cloud: bpy.types.PointCloud, name: str, values: np.ndarray) -> None:
     attributes.write(cloud, name, names.CLOUD_ATTRIBUTES[name], np.ascontiguousarray(values, np.float32))

@@ -14,7 +14,7 @@ from . import preferences
 from .cache import DYNAMIC, MANIFEST, STATIC, CacheError, Description, RunCache, run_id
 
 CACHE_VARIABLE = "LEGS4D_CACHE"
-"""Environment variable naming a cache folder that is searched first: for render nodes, where nobody sets preferences."""
+"""Environment variable with a cache folder to search first: for render nodes, where nobody sets preferences."""
 BESIDE_BLEND = "//legs4d_cache"
 """A folder next to the `.blend` that is searched as well: copy runs there to take them along."""
 

@@ -114,7 +114,7 @@ def until(addon: object) -> Until:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, (
-                f"not within {seconds} s: {what}; {session.current.status}; {session.current.message}"
+                f"not within {seconds} s: {what}; {session.current.link.status}; {session.current.link.message}"
             )
             session.current.pump()
             time.sleep(0.005)
@@ -127,7 +127,7 @@ def connected(backend: Backend, until: Until) -> Backend:
     """The add-on connected to a backend, its runs listed."""
     from blender_addon import session
 
-    session.current.connect()
+    session.current.link.connect()
     until(lambda: len(bpy.context.window_manager.legs4d.runs) == 1, "the list of runs")
     return backend
 
@@ -139,7 +139,7 @@ def imported(connected: Backend, until: Until) -> object:
 
     bpy.ops.legs4d.import_run(run="ball")
     until(lambda: sequence.find(bpy.context.scene), "the sequence")
-    until(lambda: not session.current.transfers, "all frames")
+    until(lambda: not session.current.transfers.pending, "all frames")
     return sequence.find(bpy.context.scene)[0]
 
 

@@ -1,0 +1,83 @@
+"""Training jobs of the backend: submitted, followed, cancelled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import bpy
+
+from . import wire
+from .client import Received
+from .link import Link
+from .runs import Runs
+
+
+class Jobs:
+    """The backend's jobs, whoever submitted them; the window manager holds the list that the panel shows."""
+
+    def __init__(self, link: Link, runs: Runs) -> None:
+        self._link, self._runs = link, runs
+
+    def train(self, dataset: str, out: str, scale: float, encoder: str) -> None:
+        """Have a dataset reconstructed into the run `out`; both are names under the backend's roots."""
+        body: dict[str, Any] = {"dataset": dataset, "out": out, "scale": round(scale, 4)}
+        if encoder:
+            body["encoder"] = encoder
+
+        def submitted(reply: Received) -> None:
+            self._link.message = ""
+            self._show(reply.body["job"])
+
+        self._link.request(wire.Kind.TRAIN, body, on_reply=submitted)
+
+    def cancel(self, job: str) -> None:
+        """Cancel a job; the frames it finished stay in its run."""
+        self._link.request(wire.Kind.CANCEL_JOB, {"job": job}, on_reply=lambda reply: _show_job(reply.body))
+
+    def watch(self) -> None:
+        """List the jobs and follow them for as long as the connection lasts."""
+
+        def listed(reply: Received) -> None:
+            bpy.context.window_manager.legs4d.jobs.clear()
+            for job in reversed(reply.body["jobs"]):
+                _show_job(job)
+
+        self._link.request(wire.Kind.JOBS, on_reply=listed)
+        self._link.request(wire.Kind.SUBSCRIBE, on_event=lambda event: self._progressed(event.body))
+
+    def _show(self, job: str) -> None:
+        self._link.request(wire.Kind.JOB, {"job": job}, on_reply=lambda reply: _show_job(reply.body))
+
+    def _progressed(self, progress: Mapping[str, Any]) -> None:
+        known = _show_progress(progress)
+        if not known or progress["state"] == "failed":  # new since the list, or with a reason that progress lacks
+            self._show(progress["job"])
+        if progress["state"] == "done":
+            self._runs.refresh()
+
+
+def _show_job(job: Mapping[str, Any]) -> None:
+    jobs = bpy.context.window_manager.legs4d.jobs
+    if job["job"] not in jobs:
+        jobs.add().name = job["job"]
+        jobs.move(len(jobs) - 1, 0)
+    item = jobs[job["job"]]
+    item.label = str(job["request"].get("out", job["kind"]))
+    item.state = job["state"]
+    if job["progress"]:
+        _show_progress(job["progress"])
+    if job["error"]:
+        item.message = job["error"]["message"]
+
+
+def _show_progress(progress: Mapping[str, Any]) -> bool:
+    """Whether the job is in the list."""
+    item = bpy.context.window_manager.legs4d.jobs.get(progress["job"])
+    if item is None:
+        return False
+    item.state, item.stage = progress["state"], progress["stage"]
+    item.done, item.total = progress["done"], progress["total"]
+    item.seconds_left = -1.0 if progress["seconds_left"] is None else progress["seconds_left"]
+    item.message = progress["message"]
+    return True

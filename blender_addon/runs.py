@@ -1,0 +1,119 @@
+"""The runs and datasets that a backend offers, and importing a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import bpy
+
+from . import look, playback, preferences, storage, undo, wire
+from .cache import RunCache
+from .client import Failure, Received
+from .link import Link
+from .sequence import Sequence
+from .transfers import Transfers
+
+
+class Runs:
+    """What can be imported, and imports under way.
+
+    Attributes:
+        opening: names of runs that were asked for and have not been answered.
+    """
+
+    def __init__(self, link: Link, transfers: Transfers) -> None:
+        self._link, self._transfers = link, transfers
+        self.opening: set[str] = set()
+
+    def refresh(self) -> None:
+        """Ask what runs and datasets there are."""
+        self._link.request(wire.Kind.RUNS, on_reply=lambda reply: _list_runs(reply.body))
+        self._link.request(wire.Kind.DATASETS, on_reply=lambda reply: _list_datasets(reply.body))
+
+    def import_run(self, run: str, start_frame: int, set_range: bool) -> None:
+        """Open a run; its objects are made when the backend has answered, its frames follow."""
+
+        def opened(cache: RunCache) -> None:
+            _make_sequence(cache, start_frame, set_range)
+            self._transfers.fetch(cache)
+
+        self._open(run, opened)
+
+    def fetch_missing(self, shown: Sequence) -> None:
+        """Have whatever this machine lacks of a sequence sent. CacheError if it cannot be stored."""
+        cache = storage.recreate(shown.empty)
+        self._transfers.forgive(cache.description.run_id)
+        if cache.has_constants():
+            self._transfers.fetch(cache)
+            return
+
+        def opened(found: RunCache) -> None:
+            if found.description.run_id != cache.description.run_id:
+                name = cache.description.run
+                self._link.message = f"'{name}' was trained anew since it was imported; import it again."
+                return
+            playback.refresh_run(cache.description.run_id)
+            self._transfers.fetch(cache)
+
+        self._open(cache.description.run, opened)
+
+    def _open(self, run: str, opened: Any) -> None:
+        """Have a run's constants put into its cache, then call `opened(cache)`; nothing if that is under way."""
+        if run in self.opening:
+            return
+        root = preferences.cache_root()  # read here: the sink runs on the client's thread
+
+        def answered(reply: Received) -> None:
+            self.opening.discard(run)
+            storage.adopt(reply.stored)
+            opened(reply.stored)
+
+        def failed(failure: Failure) -> None:
+            self.opening.discard(run)
+            self._link.message = failure.sentence
+
+        self.opening.add(run)
+        self._link.request(
+            wire.Kind.OPEN,
+            {"run": run},
+            sink=lambda message: storage.store_constants(root, message.body, message.arrays),
+            on_reply=answered,
+            on_failure=failed,
+        )
+
+
+def _make_sequence(cache: RunCache, start_frame: int, set_range: bool) -> None:
+    scene = bpy.context.scene
+    made = Sequence.create(cache.description, bpy.context.collection or scene.collection, start_frame)
+    made.empty.legs4d.cache_folder = str(cache.path.parent)
+    if set_range:
+        scene.frame_start, scene.frame_end = start_frame, made.scene_frame(cache.description.num_frames - 1)
+    for item in bpy.context.selected_objects:
+        item.select_set(False)
+    made.empty.select_set(True)
+    bpy.context.view_layer.objects.active = made.empty
+    playback.refresh(made.empty)
+    look.sync(made.empty)
+    undo.remember(f"Import {made.empty.name}")
+
+
+def _list_runs(body: Mapping[str, Any]) -> None:
+    shown = bpy.context.window_manager.legs4d
+    chosen = shown.runs[shown.active_run].name if shown.active_run < len(shown.runs) else ""
+    shown.runs.clear()
+    for run in body["runs"]:
+        item = shown.runs.add()
+        item.name, item.frames, item.points = run["name"], run["frames"], run["static"] + run["dynamic"]
+        item.finished, item.language = run["finished"], run["language"]
+    for problem in body["problems"]:
+        item = shown.runs.add()
+        item.name, item.problem = problem["name"], problem["message"]
+    shown.active_run = max(shown.runs.find(chosen), 0)
+
+
+def _list_datasets(body: Mapping[str, Any]) -> None:
+    shown = bpy.context.window_manager.legs4d
+    shown.datasets.clear()
+    for dataset in body["datasets"]:
+        shown.datasets.add().name = dataset["name"]
