@@ -17,11 +17,6 @@ from legs4d.progress import Progress
 from legs4d.terminal import SentenceGroup, print_json, progress_display, say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import numpy as np
-    from numpy.typing import NDArray
-
     from legs4d.gaussians.store import Run
     from legs4d.grounding import Grounding
 
@@ -70,9 +65,7 @@ def train(
     from legs4d import pipeline
     from legs4d.config import DatasetSettings, LiftSettings, TrainSettings
 
-    settings = TrainSettings(
-        dataset=DatasetSettings(scale=scale), lift=LiftSettings(encoder=encoder), engine=engine.value
-    )
+    settings = TrainSettings(dataset=DatasetSettings(scale=scale), lift=LiftSettings(encoder=encoder))
     with progress_display() as show:
         run = pipeline.train(dataset, out, settings, engine=engine.value, progress=show)
     _report(run, as_json)
@@ -195,7 +188,7 @@ def export(
             raise Legs4dError("params.npz has no place for a highlight", where="--prompt", fix="use --format ply")
         say(f"wrote {export_npz(opened, out, wanted)}")
         return
-    highlight = _per_gaussian(_ground(run, [prompt])[0]) if prompt is not None else None
+    highlight = _ground(run, [prompt])[0].frame if prompt is not None else None
     with progress_display() as show:
 
         def on_frame(frame: int) -> None:
@@ -228,13 +221,6 @@ def _ground(run: Path, prompts: list[str]) -> list[Grounding]:
     from legs4d.grounding import query as answer
 
     return answer(Run.open(run), prompts)
-
-
-def _per_gaussian(grounding: Grounding) -> Callable[[int], NDArray[np.float32]]:
-    """[N+M] relevancy of every Gaussian in a frame, static ones first."""
-    import numpy as np
-
-    return lambda frame: np.concatenate([grounding.static, grounding.dynamic(frame)])
 
 
 def _frames(text: str | None, num_frames: int) -> range:

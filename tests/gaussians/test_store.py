@@ -367,12 +367,16 @@ def test_killed_at_any_instant_a_run_goes_on_to_the_same_end(tmp_path: Path) -> 
 
 @pytest.mark.usefixtures("no_power_cut")
 def test_a_full_disk_is_one_sentence_and_spoils_nothing(tmp_path: Path) -> None:
-    def full() -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    at, done = 1, False
-    while not done:
+    at, reached = 0, True
+    while reached:
+        at, reached = at + 3, False  # not a multiple of what one file takes, so every kind of call has its turn
         folder = tmp_path / str(at)
+
+        def full() -> None:
+            nonlocal reached
+            reached = True
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
         with pytest.MonkeyPatch.context() as patch:
             interrupt(patch, at, full)
             try:
@@ -380,10 +384,10 @@ def test_a_full_disk_is_one_sentence_and_spoils_nothing(tmp_path: Path) -> None:
                 done = True
             except RunError as error:
                 assert "no space is left" in str(error)
+                done = False
         check(folder, finished=done)
         train(folder)
         check(folder, finished=True)
-        at += 1
     assert at > 80
 
 

@@ -1,0 +1,137 @@
+"""Files for other programs, read back by other people's readers."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import plyfile
+import pytest
+
+from legs4d.errors import RunError
+from legs4d.gaussians.dynamic3dgs import import_dynamic3dgs
+from legs4d.gaussians.export import export_npz, export_ply
+from legs4d.gaussians.gaussians import SH_C0
+from legs4d.gaussians.store import Run
+from tests.synthetic import Scene, write_run
+
+SCENE = Scene(num_frames=3, width=32, height=32, num_train=3, num_test=1)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return write_run(tmp_path_factory.mktemp("runs") / "run", SCENE, language=False)
+
+
+def test_ply_has_the_standard_names_and_raw_values(run: Run, tmp_path: Path) -> None:
+    highlight = np.linspace(0, 1, run.num_gaussians)
+    paths = export_ply(run, tmp_path, range(1, 3), highlight=lambda frame: highlight * frame)
+    assert [path.name for path in paths] == ["frame_000001.ply", "frame_000002.ply"]
+    vertex = plyfile.PlyData.read(paths[1])["vertex"]
+    truth = run.frame(2)
+    assert [p.name for p in vertex.properties] == [
+        *("x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2", "opacity"),
+        *("scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3", "highlight"),
+    ]
+    assert np.array_equal(np.stack([vertex[n] for n in "xyz"], axis=1), truth.means)
+    assert np.array_equal(np.stack([vertex[f"f_dc_{i}"] for i in range(3)], axis=1), truth.colors)
+    assert np.allclose(np.exp(np.stack([vertex[f"scale_{i}"] for i in range(3)], axis=1)), truth.scales, rtol=1e-5)
+    assert np.allclose(1 / (1 + np.exp(-vertex["opacity"])), truth.opacities, atol=1e-6)
+    assert np.array_equal(np.stack([vertex[f"rot_{i}"] for i in range(4)], axis=1), truth.quats)
+    assert np.allclose(vertex["highlight"], 2 * highlight)
+
+
+def test_ply_writes_finite_numbers_for_what_is_invisible(run: Run, tmp_path: Path) -> None:
+    from legs4d.gaussians.ply import write_ply
+
+    gaussians = run.frame(0)
+    gaussians.opacities[:2] = 0, 1
+    gaussians.scales[0] = 0
+    write_ply(tmp_path / "x.ply", gaussians)
+    vertex = plyfile.PlyData.read(tmp_path / "x.ply")["vertex"]
+    assert all(np.isfinite(vertex[p.name]).all() for p in vertex.properties)
+    assert "highlight" not in vertex.data.dtype.names
+
+
+def handmade(path: Path, **changes: np.ndarray) -> Path:
+    """A params.npz as Dynamic3DGS writes it: 2 frames, 3 Gaussians."""
+    rng = np.random.default_rng(0)
+    arrays = {
+        "means3D": rng.random((2, 3, 3)),
+        "rgb_colors": rng.random((2, 3, 3)),
+        "unnorm_rotations": np.tile([2.0, 0.0, 0.0, 0.0], (2, 3, 1)),
+        "seg_colors": np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]),
+        "logit_opacities": np.array([[0.0], [np.log(3.0)], [-np.log(3.0)]]),
+        "log_scales": np.log([[1.0, 2.0, 3.0]] * 3),
+        "cam_m": np.zeros((50, 3)),
+        "cam_c": np.zeros((50, 3)),
+    }
+    np.savez(path, **{**arrays, **changes})  # type: ignore[arg-type]
+    return path
+
+
+def test_a_dynamic3dgs_result_becomes_a_run(tmp_path: Path) -> None:
+    source = handmade(tmp_path / "params.npz")
+    run = Run.open(import_dynamic3dgs(source, tmp_path / "run", fps=30).path)
+    assert (run.num_frames, run.num_static, run.num_dynamic) == (2, 0, 3)
+    assert not run.has_cameras
+    params, frame = np.load(source), run.frame(1)
+    assert np.allclose(frame.means, params["means3D"][1])
+    assert np.allclose(0.5 + SH_C0 * frame.colors, params["rgb_colors"][1], atol=1e-6)
+    assert frame.quats.tolist() == [[1, 0, 0, 0]] * 3
+    assert np.allclose(frame.opacities, [0.5, 0.75, 0.25])
+    assert np.allclose(frame.scales, [[1, 2, 3]] * 3)
+    assert frame.is_foreground.tolist() == [True, False, True]
+
+
+def test_out_and_in_again_is_the_same_run(run: Run, tmp_path: Path) -> None:
+    again = import_dynamic3dgs(export_npz(run, tmp_path / "out", range(3)), tmp_path / "run")
+    for frame in range(3):
+        ours, theirs = run.frame(frame), again.frame(frame)
+        for field in ("means", "quats", "scales", "opacities", "colors", "is_foreground"):
+            assert np.allclose(getattr(ours, field), getattr(theirs, field), atol=1e-6), field
+
+
+def test_the_exported_npz_has_the_arrays_of_dynamic3dgs(run: Run, tmp_path: Path) -> None:
+    params = np.load(export_npz(run, tmp_path, range(1, 3)), allow_pickle=False)
+    count = run.num_gaussians
+    assert {name: params[name].shape for name in params} == {
+        "means3D": (2, count, 3),
+        "rgb_colors": (2, count, 3),
+        "unnorm_rotations": (2, count, 4),
+        "seg_colors": (count, 3),
+        "logit_opacities": (count, 1),
+        "log_scales": (count, 3),
+        "cam_m": (3, 3),
+        "cam_c": (3, 3),
+    }
+    assert set(map(tuple, params["seg_colors"].tolist())) == {(1, 0, 0), (0, 0, 1)}
+
+
+def test_what_params_npz_cannot_say_is_refused(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run")
+    ball = SCENE.dynamic(0)
+    run.write_geometry(SCENE.static(), ball, 2, born=np.ones(len(ball), np.int32))
+    run.write_frame(1, ball.means, ball.quats, ball.colors)
+    with pytest.raises(RunError, match="appear or vanish"):
+        export_npz(run, tmp_path, range(2))
+    assert not (tmp_path / "params.npz").exists()
+    assert export_npz(run, tmp_path, range(1, 2)).exists()
+
+
+def test_bad_params_are_named(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.npz"
+    with pytest.raises(RunError, match=r"missing\.npz: cannot be read"):
+        import_dynamic3dgs(missing, tmp_path / "run")
+    with zipfile.ZipFile(tmp_path / "other.npz", "w"):
+        pass
+    with pytest.raises(RunError, match="means3D"):
+        import_dynamic3dgs(tmp_path / "other.npz", tmp_path / "run")
+    wrong = handmade(tmp_path / "wrong.npz", rgb_colors=np.zeros((2, 4, 3)))
+    with pytest.raises(RunError, match=r"rgb_colors is \(2, 4, 3\), expected \(2, 3, 3\)"):
+        import_dynamic3dgs(wrong, tmp_path / "run")
+    pickled = handmade(tmp_path / "pickled.npz", log_scales=np.array([{}]))
+    with pytest.raises(RunError, match="cannot be read"):
+        import_dynamic3dgs(pickled, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,134 @@
+"""Who may import whom (CONTRACTS), read off the source, and what must stay cheap to import."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ORDER = (
+    *("config", "scene", "gaussians", "raster", "reconstruct", "language", "grounding", "effects"),
+    *("pipeline", "cluster"),
+)
+"""Each may import those before it."""
+GROUND = ("errors", "progress")
+"""Without imports of their own, these may be imported by all."""
+TOP = ("cli", "terminal")
+"""The command line: above everything, imported by nothing else."""
+
+
+def modules(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[tuple[str, int]]:
+    """(absolute module or `module.name`, line) of every import, inside functions too."""
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            yield from ((f"{module}.{alias.name}", node.lineno) for alias in node.names)
+
+
+def violations(folder: str, allowed: object) -> list[str]:
+    assert callable(allowed)
+    return [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in modules(folder)
+        for name, line in imports(path)
+        if not allowed(path, name)
+    ]
+
+
+def room(path: Path) -> str:
+    """`scene` for legs4d/scene/camera.py, `cli` for legs4d/cli.py, `` for legs4d/__init__.py."""
+    first = path.relative_to(ROOT / "legs4d").parts[0]
+    return "" if first == "__init__.py" else first.removesuffix(".py")
+
+
+def test_every_room_has_its_place() -> None:
+    rooms = {room(path) for path in modules("legs4d")} - {""}
+    assert rooms <= {*ORDER, *GROUND, *TOP}
+
+
+def test_a_room_imports_only_rooms_before_it() -> None:
+    def allowed(path: Path, name: str) -> bool:
+        parts = name.split(".")
+        if parts[0] != "legs4d" or room(path) in TOP:
+            return True
+        target = parts[1] if len(parts) > 1 else ""
+        if target in GROUND or target in ("", "_csrc", "__version__", room(path)):
+            return True
+        if room(path) in GROUND or target in TOP:
+            return False
+        return ORDER.index(target) < ORDER.index(room(path))
+
+    assert violations("legs4d", allowed) == []
+
+
+def test_only_the_command_line_reaches_into_the_backend_and_nothing_into_the_add_on() -> None:
+    def allowed(path: Path, name: str) -> bool:
+        top = name.split(".")[0]
+        return top != "blender_addon" and (top != "backend" or room(path) == "cli")
+
+    assert violations("legs4d", allowed) == []
+    assert violations("backend", lambda path, name: name.split(".")[0] != "blender_addon") == []
+
+
+def test_kernels_are_reached_through_raster_and_language() -> None:
+    def allowed(path: Path, name: str) -> bool:
+        return "_csrc" not in name.split(".") or room(path) in ("raster", "language")
+
+    assert violations("legs4d", allowed) == []
+    assert violations("backend", lambda path, name: "_csrc" not in name) == []
+
+
+def test_the_add_on_needs_only_what_blender_and_its_zip_have() -> None:
+    blender = {"bpy", "bpy_extras", "mathutils", "gpu", "gpu_extras", "blf", "imbuf", "addon_utils"}
+    known = {*sys.stdlib_module_names, *blender, "numpy", "msgpack", "zmq", "blender_addon"}
+    assert violations("blender_addon", lambda path, name: name.split(".")[0] in known) == []
+
+
+def test_the_message_format_needs_only_msgpack_and_numpy() -> None:
+    known = {*sys.stdlib_module_names, "numpy", "msgpack"}
+    found = {name.split(".")[0] for name, _ in imports(ROOT / "backend/wire.py")}
+    assert found <= known
+
+
+def test_bpy_is_not_needed_outside_blender() -> None:
+    for folder in ("legs4d", "backend"):
+        assert violations(folder, lambda path, name: name.split(".")[0] != "bpy") == []
+
+
+def test_nothing_is_unpickled() -> None:
+    for folder in ("legs4d", "backend", "blender_addon", "scripts"):
+        assert violations(folder, lambda path, name: name.split(".")[0] not in ("pickle", "dill", "joblib")) == []
+        for path in modules(folder):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if not isinstance(node, ast.Call):
+                    continue
+                where = f"{path.relative_to(ROOT)}:{node.lineno}"
+                given = {k.arg: k.value.value for k in node.keywords if isinstance(k.value, ast.Constant)}
+                assert given.get("allow_pickle") is not True, where
+                if ast.unparse(node.func) == "torch.load":
+                    assert given.get("weights_only") is True, where
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["legs4d.cli", "legs4d.grounding", "legs4d.gaussians.store", "legs4d.scene.readers", "backend.server"],
+)
+def test_torch_is_not_loaded_where_an_answer_must_be_quick(module: str) -> None:
+    """A query has 2 s; importing torch takes 5."""
+    code = f"import sys, json, {module}; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert not {"torch", "zarr", "transformers", "sentence_transformers"} & set(json.loads(done.stdout))
