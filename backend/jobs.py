@@ -6,7 +6,6 @@ All of it happens in one thread, which alone touches the job list; others hand i
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import secrets
 import signal
@@ -22,7 +21,7 @@ from backend.devices import Device
 from backend.errors import BackendError
 from backend.jobstore import Job, JobStore
 from backend.paths import Roots
-from backend.process import LOCK_FILE, WorkerProcess
+from backend.process import LOCK_FILE, WorkerProcess, kill_group
 from backend.requests import Train
 from backend.state import is_locked
 from backend.training import finished_frames, make_spec
@@ -206,8 +205,7 @@ class Jobs:
             if overdue and job.pid:
                 log.warning("job %s: the process of the last server is killed", job.id)
                 self._orphans[job.id] = float("inf")
-                with suppress(ProcessLookupError):
-                    os.kill(job.pid, signal.SIGKILL)
+                kill_group(job.pid)
             return
         del self._orphans[job.id]
         self._requeue(job, "the last server died; goes on where it was")

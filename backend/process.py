@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +65,7 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """End it, and whatever it started, now."""
-        try:
-            if hasattr(os, "killpg"):
-                os.killpg(self.pid, signal.SIGKILL)
-            else:
-                self._process.kill()
-        except ProcessLookupError:
-            pass  # it was faster
+        kill_group(self.pid)
 
     def wait(self, seconds: float) -> bool:
         """Whether it has ended, within so many seconds."""
@@ -99,6 +94,15 @@ class WorkerProcess:
                 else:
                     report(message)
         ended(self._process.wait())
+
+
+def kill_group(pid: int) -> None:
+    """End a worker process, and whatever it started."""
+    with suppress(ProcessLookupError):  # it may have been faster
+        if hasattr(os, "killpg"):
+            os.killpg(pid, signal.SIGKILL)
+        else:
+            os.kill(pid, signal.SIGTERM)  # on Windows this ends it at once
 
 
 def _environment(device: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ from backend.wire import Code
 from legs4d.config import TrainSettings
 from legs4d.errors import DatasetError, RunError
 from legs4d.gaussians.store import Run
+from legs4d.progress import OnProgress, StopSignal
 
 
 def make_spec(request: Train, roots: Roots) -> dict[str, Any]:
@@ -67,3 +68,12 @@ def finished_frames(out: str) -> int:
     except RunError:
         return 0
     return sum(len(stage.done_frames) + stage.finished for stage in stages)
+
+
+def train(spec: dict[str, Any], progress: OnProgress, stop: StopSignal) -> None:
+    """Do the job, in the worker process. Raises Legs4dError when it cannot be done, Stopped when told to stop."""
+    from legs4d import pipeline  # brings torch, which the server must not load
+
+    engine = "cpu" if spec["device"] == "cpu" else "cuda"
+    settings = TrainSettings.model_validate(spec["settings"])
+    pipeline.train(spec["dataset"], spec["out"], settings, engine=engine, progress=progress, stop=stop)

@@ -1,0 +1,121 @@
+"""The process that does one job: `python -m backend.worker LOCK_FILE`, started by the server.
+
+It reads JSON lines from its standard input ({"spec": …} first, then perhaps {"stop": true}), and writes JSON lines to
+its standard output ({"progress": …}, and last {"done": …}, {"error": …} or {"stopped": true}). Whatever else is printed
+goes to the job's log. When its standard input closes, the server is dead: it then stops as if told to.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import sys
+import threading
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from backend.errors import error_body
+from backend.training import train
+from legs4d.errors import Legs4dError
+from legs4d.gaussians.lock import lock_file
+from legs4d.progress import Progress, Stopped
+
+log = logging.getLogger("legs4d.worker")
+
+NICENESS = 10
+"""Jobs yield to the server, which answers prompts meanwhile."""
+LOG_SECONDS = 15.0
+"""Progress within a stage is written to the log this often."""
+STOP_SECONDS = 60.0
+"""A step may take this long after the server died; then the process ends at once."""
+
+
+class Reporter:
+    """Tells the server how far the job is."""
+
+    def __init__(self, channel: IO[bytes]) -> None:
+        self._channel = channel
+        self._logged = 0.0
+        self._stage = ""
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Send one message. A server that is gone does not hear it, and that does not matter."""
+        try:
+            self._channel.write(json.dumps(message).encode() + b"\n")
+            self._channel.flush()
+        except OSError:
+            log.debug("nobody listens any more")
+
+    def progress(self, progress: Progress) -> None:
+        """Tell how far a stage is; the log hears of its beginning, its end, and now and then."""
+        begins_or_ends = progress.stage != self._stage or progress.done == progress.total
+        now = time.monotonic()
+        if begins_or_ends or now - self._logged > LOG_SECONDS:
+            self._logged, self._stage = now, progress.stage
+            log.info("%s: %d of %d%s", progress.stage, progress.done, progress.total, _loss(progress))
+        values = asdict(progress)
+        finite = {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in values.items()}
+        self.tell({"progress": finite})
+
+
+def main(lock_path: str) -> int:
+    """Do the job that standard input names."""
+    reporter = Reporter(_take_over_output())
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
+    stop = threading.Event()
+    with lock_file(Path(lock_path)):
+        spec = json.loads(sys.stdin.buffer.readline())["spec"]
+        threading.Thread(target=_listen, args=(stop,), name="server", daemon=True).start()
+        log.info("process %d begins: %s", os.getpid(), json.dumps(spec))
+        reporter.tell(_work(spec, reporter, stop))
+    return 0
+
+
+def _work(spec: dict[str, Any], reporter: Reporter, stop: threading.Event) -> dict[str, Any]:
+    """The last message: how it ended."""
+    try:
+        train(spec, reporter.progress, stop)
+    except Stopped:
+        log.info("stopped; goes on from here next time")
+        return {"stopped": True}
+    except Legs4dError as error:
+        log.error("%s", error)
+        return {"error": error_body(error)}
+    except Exception as error:
+        log.exception("the job failed")
+        return {"error": error_body(error)}
+    log.info("done")
+    return {"done": {"run": spec["run"]}}
+
+
+def _take_over_output() -> IO[bytes]:
+    """Standard output for messages alone: what libraries print goes to the log instead."""
+    channel = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return channel
+
+
+def _listen(stop: threading.Event) -> None:
+    """Until told to stop, or until there is nobody left to tell anything."""
+    for line in sys.stdin.buffer:
+        if json.loads(line).get("stop"):
+            stop.set()
+    log.warning("the server is gone: stopping after this step")
+    stop.set()
+    time.sleep(STOP_SECONDS)
+    log.error("the step did not end")
+    os._exit(1)
+
+
+def _loss(progress: Progress) -> str:
+    return "" if progress.loss is None else f", loss {progress.loss:.5f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
