@@ -35,6 +35,8 @@ SKY_RADIUS = 6.0
 RING_RADIUS, RING_Y, TARGET = 3.2, -1.4, np.array([0.0, -0.4, 0.0])
 FOCAL_PER_WIDTH = 0.8
 FPS = 10.0
+NEAR = 0.3
+"""Nothing is nearer to a camera, scene units."""
 SUBSAMPLES = 3
 """Rays per pixel and axis."""
 
@@ -191,7 +193,9 @@ def write_run(folder: Path, scene: Scene | None = None, *, language: bool = True
     """A finished run whose Gaussians are the scene itself; with `language`, codes of the captions' embeddings."""
     scene = scene or Scene()
     run = Run.create(folder)
-    run.set_info(dataset=dataset, scale=1.0, fps=FPS, encoder="captions", frame_numbers=list(range(scene.num_frames)))
+    run.set_info(
+        dataset=dataset, scale=1.0, fps=FPS, encoder="captions", frame_numbers=list(range(scene.num_frames)), near=NEAR
+    )
     with run.lock():
         run.begin_stage("first_frame", "synthetic")
         run.write_geometry(scene.static(), scene.dynamic(0), scene.num_frames)

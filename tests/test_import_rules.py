@@ -19,7 +19,7 @@ ORDER = (
 """Each may import those before it."""
 GROUND = ("errors", "progress")
 """Without imports of their own, these may be imported by all."""
-TOP = ("cli", "terminal")
+TOP = ("cli", "terminal", "__main__")
 """The command line: above everything, imported by nothing else."""
 
 

@@ -54,7 +54,7 @@ def import_dynamic3dgs(source: Path, out: Path, *, fps: float = 30.0) -> Run:
 
     run = Run.create(out)
     with run.lock():
-        run.set_info(dataset=str(source), scale=1.0, fps=fps, frame_numbers=list(range(len(means))))
+        run.set_info(imported_from=str(source), fps=fps, frame_numbers=list(range(len(means))))
         run.begin_stage("first_frame", _IMPORTED)
         run.write_geometry(at(0).take(slice(0)), at(0), len(means))
         run.finish_stage("first_frame")

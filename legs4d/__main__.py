@@ -1,0 +1,5 @@
+"""`python -m legs4d` is `legs4d`."""
+
+from legs4d.cli import app
+
+app()
