@@ -27,7 +27,7 @@ build: .venv/.built
 .venv-blender/.installed: constraints-blender.txt scripts/setup.sh
 	@$(SETUP) blender
 
-lint: .venv/.installed
+lint: build
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy

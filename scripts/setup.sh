@@ -85,6 +85,7 @@ build() {
         -D Python_EXECUTABLE="$PWD/.venv/bin/python"
     logged env PATH="$PWD/.venv/bin:$PATH" cmake --build build/cmake
     logged env PATH="$PWD/.venv/bin:$PATH" cmake --install build/cmake --prefix .
+    logged .venv/bin/python -m nanobind.stubgen -m legs4d._csrc -o legs4d/_csrc.pyi # for the type checker
     touch .venv/.built
 }
 
