@@ -9,6 +9,7 @@
 
 #include "cpu/parallel.h"
 #include "cpu/rasterize.h"
+#include "cpu/ssim.h"
 
 namespace nb = nanobind;
 using namespace legs4d;
@@ -187,6 +188,20 @@ nb::tuple lift(const PyRendering& self, const Ints4& index, const Floats4& weigh
   return nb::make_tuple(gaussian, row, value, mass);
 }
 
+nb::tuple ssim(const Floats4& first, const Floats4& second, int threads) {
+  for (int axis = 0; axis < 4; ++axis)
+    check(first.shape(axis) == second.shape(axis), "both images must be [C,H,W,D] of one shape");
+  auto similarity = zeros<float>({first.shape(0)});
+  auto gradient = zeros<float>({first.shape(0), first.shape(1), first.shape(2), first.shape(3)});
+  {
+    nb::gil_scoped_release release;
+    structural_similarity(first.data(), second.data(), static_cast<int>(first.shape(0)), static_cast<int>(first.shape(1)),
+                          static_cast<int>(first.shape(2)), static_cast<int>(first.shape(3)), threads, similarity.data(),
+                          gradient.data());
+  }
+  return nb::make_tuple(similarity, gradient);
+}
+
 }  // namespace
 
 NB_MODULE(_csrc, m) {
@@ -205,4 +220,5 @@ NB_MODULE(_csrc, m) {
         nb::arg("channels"), nb::arg("viewmats"), nb::arg("intrinsics"), nb::arg("width"), nb::arg("height"),
         nb::arg("near_plane"), nb::arg("blur"), nb::arg("antialiased"), nb::arg("depth_channel"), nb::arg("frozen").none(),
         nb::arg("active_tiles").none(), nb::arg("threads"));
+  m.def("ssim", &ssim, nb::arg("first"), nb::arg("second"), nb::arg("threads"));
 }

@@ -23,6 +23,90 @@ class DatasetSettings(Settings):
     """Images are resized to round(scale·W) × round(scale·H) by area (CONTRACTS, "Rasteriser")."""
 
 
+class LearningRates(Settings):
+    """Adam's step sizes for raw parameters."""
+
+    means: float = 1.6e-4
+    """Times the stage's radius (Kerbl et al. 2023)."""
+    quats: float = 1e-3
+    scales: float = 5e-3
+    """Of the logarithm."""
+    opacities: float = 0.05
+    """Of the logit."""
+    colors: float = 2.5e-3
+    """Of the SH DC coefficients."""
+
+
+class DensifySettings(Settings):
+    """Adding and removing Gaussians while the first frame is fitted."""
+
+    every: int = Field(default=50, gt=0)
+    """Steps between rounds."""
+    start: float = Field(default=0.1, ge=0, le=1)
+    stop: float = Field(default=0.7, ge=0, le=1)
+    """First and last round, as a share of all steps."""
+    max_gaussians: int = Field(default=15_000, gt=0)
+    split_above: float = 0.01
+    """Gaussians wider than this share of the radius are split, narrower ones cloned (Kerbl et al.: 1 %)."""
+    max_scale: float = 0.35
+    """Wider than this share of the radius: removed."""
+    min_opacity: float = 0.01
+    """Fainter: removed."""
+
+
+class FirstFrameSettings(Settings):
+    """Fitting all Gaussians to the first frame."""
+
+    steps: int = Field(default=500, gt=0)
+    cameras_per_step: int = Field(default=5, gt=0)
+    num_foreground: int = Field(default=3000, gt=0)
+    num_background: int = Field(default=7000, gt=0)
+    """Points to start from when the dataset ships none."""
+    rates: LearningRates = LearningRates(means=8e-4, quats=2e-3, scales=1e-2, colors=1e-2)
+    """Higher than for the tens of thousands of steps of Kerbl et al., as there are few."""
+    means_decay: float = 0.02
+    """The rate of the means falls to this share, exponentially."""
+    camera_rate: float = 1e-3
+    """Step size of the per-camera colour gains and offsets."""
+    ssim_share: float = 0.2
+    """0.8 · L1 + 0.2 · (1 - SSIM), as Kerbl et al."""
+    segmentation_weight: float = 3.0
+    """Dynamic3DGS."""
+    opaque_weight: float = 0.5
+    """Times the mean of 1 - alpha: a room leaves no ray without an end. (28 dB instead of 22 together with the near plane.)"""
+    densify: DensifySettings = DensifySettings()
+    seed: int = 0
+
+
+class TrackingSettings(Settings):
+    """Following the moving Gaussians from frame to frame (Luiten et al. 2024)."""
+
+    steps: int = Field(default=40, gt=0)
+    cameras_per_step: int = Field(default=7, gt=0)
+    rates: LearningRates = LearningRates(means=1.5e-3, quats=4e-3, scales=0.0, opacities=0.0, colors=1e-3)
+    """Few steps of many cameras instead of 2000 of one; scales and opacities are frozen."""
+    means_decay: float = 0.1
+    ssim_share: float = 0.2
+    segmentation_weight: float = 3.0
+    rigid_weight: float = 4.0
+    rotation_weight: float = 4.0
+    isometry_weight: float = 2.0
+    floor_weight: float = 2.0
+    color_weight: float = 0.01
+    """Weights of Dynamic3DGS. Its background weight has no counterpart: what does not move is not optimised."""
+    neighbours: int = 20
+    neighbour_decay: float = 2000.0
+    """λ of the neighbours' weights exp(-λ d²), d in metres."""
+    seed: int = 0
+
+
+class ReconstructSettings(Settings):
+    """From footage to dynamic Gaussians."""
+
+    first_frame: FirstFrameSettings = FirstFrameSettings()
+    tracking: TrackingSettings = TrackingSettings()
+
+
 class LiftSettings(Settings):
     """How language gets onto Gaussians."""
 
@@ -34,6 +118,7 @@ class TrainSettings(Settings):
     """All stages of `legs4d train`."""
 
     dataset: DatasetSettings = DatasetSettings()
+    reconstruct: ReconstructSettings = ReconstructSettings()
     lift: LiftSettings = LiftSettings()
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, SupportsFloat
 
 
 @dataclass(frozen=True)
@@ -25,3 +27,45 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
+
+
+class StopSignal(Protocol):
+    """Anything like a threading.Event."""
+
+    def is_set(self) -> bool: ...
+
+
+class Stopped(Exception):
+    """The work was told to stop; what is finished is saved, and the same call goes on from there."""
+
+
+class StageReporter:
+    """Tells of one stage's steps a few times a second, and raises `Stopped` when asked to stop."""
+
+    INTERVAL = 0.2
+    """Seconds between reports."""
+
+    def __init__(self, stage: str, on_progress: OnProgress | None = None, stop: StopSignal | None = None) -> None:
+        self.stage = stage
+        self._on_progress = on_progress
+        self._stop = stop
+        self._started: tuple[float, int] | None = None
+        self._last = 0.0
+
+    def step(self, done: int, total: int, loss: SupportsFloat | None = None) -> None:
+        """Report `done` of `total`; `loss` is read only when it is shown, as reading waits for a GPU.
+
+        Raises:
+            Stopped: the stop signal is set.
+        """
+        if self._stop is not None and self._stop.is_set():
+            raise Stopped(self.stage)
+        now = time.monotonic()
+        if self._started is None:
+            self._started = (now, done)
+        if self._on_progress is None or (now - self._last < self.INTERVAL and done < total):
+            return
+        self._last = now
+        begin, first = self._started
+        left = (now - begin) / (done - first) * (total - done) if done > first else None
+        self._on_progress(Progress(self.stage, done, total, None if loss is None else float(loss), left))

@@ -125,7 +125,9 @@ def test_gradients_match_finite_differences() -> None:
         assert relative_error(gradient, numeric) < 2e-2, name
 
 
-def single(mean: tuple[float, float, float], opacity: float, rgb: tuple[float, float, float], scale: float) -> Gaussians:
+def single(
+    mean: tuple[float, float, float], opacity: float, rgb: tuple[float, float, float], scale: float
+) -> Gaussians:
     return Gaussians(
         means=torch.tensor([mean]),
         quats=torch.tensor([[1.0, 0, 0, 0]]),

@@ -1,0 +1,106 @@
+"""The stages from footage to an answerable run, each skipped where its output is already there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from legs4d.config import DatasetSettings, LiftSettings, TrainSettings
+from legs4d.errors import RunError
+from legs4d.gaussians.store import Run
+from legs4d.language.encoders import get_encoder
+from legs4d.language.lift import lift as lift_run
+from legs4d.progress import OnProgress, StopSignal
+from legs4d.reconstruct.stages import Reconstruction, choose_device
+from legs4d.scene.readers import open_sequence
+from legs4d.scene.sequence import Sequence
+
+FRAMES_PER_SECOND = 30.0
+"""PanopticSports' rate, which no file of the layout states."""
+
+
+def train(
+    dataset: str | Path,
+    out: str | Path,
+    settings: TrainSettings,
+    *,
+    engine: str = "auto",
+    progress: OnProgress | None = None,
+    stop: StopSignal | None = None,
+) -> Run:
+    """Reconstruct footage, then lift language onto it; goes on where a stopped or killed call ended.
+
+    Args:
+        dataset: folder in a layout that `scene.readers` knows.
+        out: run folder, made if need be.
+        engine: "cpu", "cuda", or "auto" for CUDA where it can run.
+        progress: told of every stage several times a second.
+        stop: looked at in every step.
+
+    Raises:
+        DatasetError: the footage cannot be used; nothing is written then.
+        RunError: the run folder cannot be used, or another process writes it.
+        Stopped: `stop` was set; what is finished is kept.
+    """
+    sequence = open_sequence(dataset, settings.dataset.scale)
+    # Fail on a dataset that the encoder cannot read now, not after minutes of reconstruction.
+    get_encoder(settings.lift.encoder).sample_rows(sequence)
+    run = reconstruct(dataset, out, settings, engine=engine, progress=progress, stop=stop)
+    return lift(run.path, settings.lift, progress=progress, stop=stop)
+
+
+def reconstruct(
+    dataset: str | Path,
+    out: str | Path,
+    settings: TrainSettings,
+    *,
+    engine: str = "auto",
+    progress: OnProgress | None = None,
+    stop: StopSignal | None = None,
+) -> Run:
+    """The reconstruction half of `train`."""
+    sequence = open_sequence(dataset, settings.dataset.scale)
+    device = choose_device(engine)
+    run = Run.open(out) if (Path(out) / "run.json").exists() else Run.create(out)
+    with run.lock():
+        run.set_info(
+            dataset=str(Path(dataset).resolve()),
+            scale=settings.dataset.scale,
+            fps=FRAMES_PER_SECOND,
+            frame_numbers=list(sequence.frame_numbers),
+        )
+        Reconstruction(run, sequence, settings.reconstruct, device, progress, stop).finish()
+    return run
+
+
+def lift(
+    run_folder: str | Path,
+    settings: LiftSettings,
+    *,
+    progress: OnProgress | None = None,
+    stop: StopSignal | None = None,
+) -> Run:
+    """The language half of `train`, on a reconstructed run whose dataset is still where it was."""
+    run = Run.open(run_folder)
+    with run.lock():
+        lift_run(
+            run,
+            footage(run),
+            get_encoder(settings.encoder),
+            settings,
+            near=run.info["near"],
+            progress=progress,
+            stop=stop,
+        )
+    return run
+
+
+def footage(run: Run) -> Sequence:
+    """The sequence that a run was made from, at the run's scale.
+
+    Raises:
+        RunError: the run was not made from footage.
+        DatasetError: it is no longer there.
+    """
+    if "dataset" not in run.info:
+        raise RunError("was not made from footage, so there is none to read", where=str(run.path))
+    return open_sequence(run.info["dataset"], DatasetSettings(scale=run.info["scale"]).scale)

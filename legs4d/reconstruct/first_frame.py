@@ -1,0 +1,74 @@
+"""Fitting static Gaussians to one frame's pictures (Kerbl et al. 2023), with Dynamic3DGS's segmentation loss."""
+
+from __future__ import annotations
+
+import torch
+
+from legs4d.config import FirstFrameSettings
+from legs4d.gaussians.gaussians import Gaussians
+from legs4d.progress import StageReporter
+from legs4d.raster import render
+from legs4d.reconstruct.densify import Densifier
+from legs4d.reconstruct.observation import CameraColors, Observation, batches, picture_loss
+from legs4d.reconstruct.parameters import Parameters
+from legs4d.scene.initialise import Stage
+from legs4d.scene.sequence import InitialPoints
+
+
+def fit_first_frame(
+    observed: Observation,
+    points: InitialPoints,
+    stage: Stage,
+    settings: FirstFrameSettings,
+    reporter: StageReporter,
+) -> tuple[Gaussians, CameraColors]:
+    """Gaussians of one frame, and each camera's colours.
+
+    Args:
+        observed: the frame's pictures, on the device to train on.
+        points: where to start.
+        stage: scales the learning rates, and gives the near plane.
+
+    Raises:
+        Stopped: the reporter was told to stop.
+    """
+    device = str(observed.images.device)
+    parameters = Parameters.from_points(points, settings.rates, stage.radius, device)
+    count = len(observed.cameras)
+    gain = torch.zeros(count, 3, device=device, requires_grad=True)
+    offset = torch.zeros(count, 3, device=device, requires_grad=True)
+    camera_optimizer = torch.optim.Adam([gain, offset], lr=settings.camera_rate)
+
+    def colors() -> CameraColors:
+        # Centred: a shift common to all cameras belongs to the scene, or a new camera would lack it.
+        return CameraColors(gain - gain.mean(dim=0), offset - offset.mean(dim=0))
+
+    densifier = Densifier(settings.densify, parameters, stage.radius, settings.seed)
+    first = int(settings.densify.start * settings.steps)
+    last = int(settings.densify.stop * settings.steps)
+    for step, batch in enumerate(batches(count, settings.cameras_per_step, settings.steps, settings.seed)):
+        parameters.set_rate("means", settings.means_decay ** (step / settings.steps))
+        part = observed.take(batch)
+        gaussians = parameters.gaussians()
+        rendered = render(
+            gaussians, part.cameras, gaussians.is_foreground[:, None].to(torch.float32), near=stage.near
+        )
+        loss = picture_loss(
+            rendered,
+            colors().apply(rendered.color, batch),
+            part,
+            settings.ssim_share,
+            settings.segmentation_weight,
+        )
+        loss = loss + settings.opaque_weight * (1 - rendered.alpha).mean()
+        loss.backward()
+        densifier.observe(rendered.screen)
+        parameters.step()
+        camera_optimizer.step()
+        camera_optimizer.zero_grad(set_to_none=True)
+        done = step + 1
+        if first <= done < last and done % settings.densify.every == 0:
+            densifier.run((last - 1 - done) // settings.densify.every + 1)
+        reporter.step(done, settings.steps, loss)
+    fixed = colors()
+    return parameters.finished(), CameraColors(fixed.gain.detach(), fixed.offset.detach())

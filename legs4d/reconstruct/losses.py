@@ -1,0 +1,135 @@
+"""Losses of Dynamic 3D Gaussians (Luiten et al. 2024, section 3), as its published code computes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from legs4d import _csrc
+from legs4d.raster.constants import default_threads
+from legs4d.raster.reference import rotation_matrices
+
+SSIM_WINDOW, SSIM_SIGMA = 11, 1.5
+SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
+"""Wang et al. 2004, for images in 0..1."""
+TINY = 1e-20
+"""Under square roots, so that their derivative at zero is finite."""
+
+
+def _blur(images: torch.Tensor) -> torch.Tensor:
+    """[B, H, W] under the SSIM window, zero outside the image."""
+    offsets = torch.arange(SSIM_WINDOW, dtype=images.dtype, device=images.device) - SSIM_WINDOW // 2
+    window = torch.exp(-(offsets**2) / (2 * SSIM_SIGMA**2))
+    window = window / window.sum()
+    half = SSIM_WINDOW // 2
+    across = F.conv2d(images[:, None], window.view(1, 1, 1, -1), padding=(0, half))
+    return F.conv2d(across, window.view(1, 1, -1, 1), padding=(half, 0))[:, 0]
+
+
+def _ssim_torch(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    count, _, _, channels = first.shape
+    x, y = (t.permute(0, 3, 1, 2).flatten(0, 1) for t in (first, second))
+    blurred = _blur(torch.cat([x, y, x * x, y * y, x * y])).view(5, *x.shape)
+    mean_x, mean_y = blurred[0], blurred[1]
+    variance_x, variance_y = blurred[2] - mean_x**2, blurred[3] - mean_y**2
+    covariance = blurred[4] - mean_x * mean_y
+    luminance = (2 * mean_x * mean_y + SSIM_C1) / (mean_x**2 + mean_y**2 + SSIM_C1)
+    structure = (2 * covariance + SSIM_C2) / (variance_x + variance_y + SSIM_C2)
+    return (luminance * structure).view(count, channels, -1).mean(dim=(1, 2))
+
+
+class _SsimCpu(torch.autograd.Function):
+    """`csrc`'s fused kernel: torch's convolutions take fifty times as long on a CPU."""
+
+    @staticmethod
+    def forward(ctx: Any, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        similarity, gradient = _csrc.ssim(
+            first.detach().contiguous().numpy(), second.detach().contiguous().numpy(), default_threads()
+        )
+        ctx.save_for_backward(torch.from_numpy(gradient))
+        return torch.from_numpy(similarity)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+        return ctx.saved_tensors[0] * gradient[:, None, None, None], None
+
+
+def ssim(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Structural similarity per image (Wang et al. 2004), [C] from two stacks [C, H, W, D] in 0..1.
+
+    Differentiable in `first` alone on the CPU, in both on CUDA.
+    """
+    on_cpu = first.device.type == "cpu" and first.dtype == torch.float32
+    return _SsimCpu.apply(first, second) if on_cpu else _ssim_torch(first, second)
+
+
+def image_loss(rendered: torch.Tensor, truth: torch.Tensor, ssim_share: float) -> torch.Tensor:
+    """(1 - s) · L1 + s · (1 - SSIM) over stacks [C, H, W, D] in 0..1."""
+    absolute = (rendered - truth).abs().mean()
+    if ssim_share == 0:
+        return absolute
+    return (1 - ssim_share) * absolute + ssim_share * (1 - ssim(rendered, truth).mean())
+
+
+def multiply(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Hamilton product of wxyz quaternions [..., 4]."""
+    w1, x1, y1, z1 = first.unbind(-1)
+    w2, x2, y2, z2 = second.unbind(-1)
+    return torch.stack(
+        [
+            w1 * w2 - x1 * x2 - y1 * y2 - z1 * z2,
+            w1 * x2 + x1 * w2 + y1 * z2 - z1 * y2,
+            w1 * y2 - x1 * z2 + y1 * w2 + z1 * x2,
+            w1 * z2 + x1 * y2 - y1 * x2 + z1 * w2,
+        ],
+        dim=-1,
+    )
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """What each moving Gaussian keeps to, fixed in the first frame.
+
+    Attributes:
+        index: [M, K] int64 nearest neighbours.
+        weight: [M, K] exp(-λ d²), with d their distance in the first frame.
+        distance: [M, K] that distance.
+    """
+
+    index: torch.Tensor
+    weight: torch.Tensor
+    distance: torch.Tensor
+
+
+def motion_losses(
+    means: torch.Tensor,
+    quats: torch.Tensor,
+    previous_means: torch.Tensor,
+    previous_quats: torch.Tensor,
+    neighbours: Neighbourhood,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Local rigidity, rotation similarity and isometry: equations 5 to 8 of the paper.
+
+    Args:
+        means, previous_means: [M, 3]; quats, previous_quats: [M, 4] unit wxyz.
+    """
+    index, weight = neighbours.index, neighbours.weight
+    inverse = previous_quats * previous_quats.new_tensor([1, -1, -1, -1])
+    turned = multiply(quats, inverse)
+    offsets = means[index] - means[:, None]
+    previous_offsets = previous_means[index] - previous_means[:, None]
+    # Rᵀ o, where R is how the Gaussian has turned since the previous frame.
+    carried_back = torch.einsum("mji,mkj->mki", rotation_matrices(turned), offsets)
+    rigid = torch.sqrt(((carried_back - previous_offsets) ** 2).sum(-1) * weight + TINY).mean()
+    rotation = torch.sqrt(((turned[index] - turned[:, None]) ** 2).sum(-1) * weight + TINY).mean()
+    lengths = torch.sqrt((offsets**2).sum(-1) + TINY)
+    isometry = torch.sqrt((lengths - neighbours.distance) ** 2 * weight + TINY).mean()
+    return rigid, rotation, isometry
+
+
+def floor_loss(means: torch.Tensor, down: torch.Tensor, floor: float) -> torch.Tensor:
+    """Mean depth below the floor, the plane down · x = floor."""
+    return torch.clamp(means @ down - floor, min=0).mean()

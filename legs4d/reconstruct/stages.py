@@ -1,0 +1,163 @@
+"""The two stages of reconstruction, from a sequence to a run folder, resumable frame by frame."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from legs4d.config import ReconstructSettings, fingerprint
+from legs4d.errors import DatasetError, Legs4dError
+from legs4d.gaussians.gaussians import Gaussians
+from legs4d.gaussians.store import Run
+from legs4d.progress import OnProgress, StageReporter, StopSignal
+from legs4d.reconstruct.first_frame import fit_first_frame
+from legs4d.reconstruct.observation import CameraColors, Observation
+from legs4d.reconstruct.tracking import Motion, find_neighbours, track_frame
+from legs4d.scene.initialise import Stage, find_stage, initial_points
+from legs4d.scene.sequence import Sequence
+
+FIRST_FRAME_VERSION = 1
+TRACKING_VERSION = 1
+"""Of the stages' code: raise one when the same input gives another result, so that old runs are made anew."""
+
+FLOOR_QUANTILE = 0.995
+"""The floor lies where all but this share of the moving Gaussians are above it; single ones may stray."""
+
+
+def choose_device(engine: str) -> torch.device:
+    """The device of an engine: "cpu", "cuda", or "auto" for CUDA where gsplat can run.
+
+    Raises:
+        Legs4dError: "cuda" was asked for where there is none.
+    """
+    from importlib.util import find_spec
+
+    if engine == "cpu":
+        return torch.device("cpu")
+    has_device, has_gsplat = torch.cuda.is_available(), find_spec("gsplat") is not None
+    if has_device and has_gsplat:
+        return torch.device("cuda")
+    if engine == "cuda":
+        missing = "gsplat is not installed" if has_device else "PyTorch finds no CUDA device"
+        raise Legs4dError(missing, where="--engine cuda", fix="use --engine cpu, or install what is missing")
+    return torch.device("cpu")
+
+
+def observe(sequence: Sequence, frame: int, device: torch.device) -> Observation:
+    """A frame's training pictures on a device.
+
+    Raises:
+        DatasetError: there are no masks.
+    """
+    masks = sequence.masks("train", frame)
+    if masks is None:
+        raise DatasetError("has no foreground masks", where=f"{sequence.root}/seg", fix="add seg/<camera>/<frame>.png")
+    return Observation(
+        sequence.cameras("train", frame),
+        torch.as_tensor(sequence.images("train", frame), device=device),
+        torch.as_tensor(masks, device=device),
+    )
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """One run's reconstruction: what is to be made from what, and where."""
+
+    run: Run
+    sequence: Sequence
+    settings: ReconstructSettings
+    device: torch.device
+    progress: OnProgress | None = None
+    stop: StopSignal | None = None
+
+    def finish(self) -> None:
+        """Do what is not done yet. The caller holds the run's lock.
+
+        Raises:
+            DatasetError: the footage does not determine a scene.
+            Stopped: the stop signal is set; finished frames are kept.
+        """
+        stage = find_stage(self.sequence.cameras("train", 0))
+        first = fingerprint(
+            self.settings.first_frame, FIRST_FRAME_VERSION, self.sequence.fingerprint(), self.device.type
+        )
+        if not self.run.begin_stage("first_frame", first).finished:
+            self._first_frame(stage)
+        record = self.run.begin_stage("tracking", fingerprint(self.settings.tracking, TRACKING_VERSION, first))
+        if not record.finished:
+            self._tracking(stage, set(record.done_frames))
+
+    def _first_frame(self, stage: Stage) -> None:
+        started = time.perf_counter()
+        observed = observe(self.sequence, 0, self.device)
+        settings = self.settings.first_frame
+        points = self.sequence.initial_points
+        if points is None:
+            points = initial_points(
+                observed.images.cpu().numpy(),
+                observed.masks.cpu().numpy(),
+                observed.cameras,
+                settings.num_foreground,
+                settings.num_background,
+            )
+        reporter = StageReporter("first_frame", self.progress, self.stop)
+        fitted, colors = fit_first_frame(observed, points, stage, settings, reporter)
+        gaussians = fitted.numpy()
+        moving = gaussians.take(gaussians.is_foreground)
+        if len(moving) < 2:
+            raise DatasetError(
+                "nothing of the foreground was left after fitting the first frame",
+                where=str(self.sequence.root),
+                fix="check seg/ of the first frame",
+            )
+        self.run.set_info(
+            near=stage.near,
+            center=[float(x) for x in stage.center],
+            radius=stage.radius,
+            down=[float(x) for x in stage.down],
+            floor=float(np.quantile(moving.means @ stage.down, FLOOR_QUANTILE)),
+        )
+        test = self.sequence.cameras("test", 0)
+        self.run.write_cameras(
+            observed.cameras, test if len(test) else None, colors.gain.cpu().numpy(), colors.offset.cpu().numpy()
+        )
+        still = gaussians.take(~gaussians.is_foreground)
+        self.run.write_geometry(still, moving, self.sequence.num_frames)
+        self.run.finish_stage("first_frame", time.perf_counter() - started)
+
+    def _tracking(self, stage: Stage, done: set[int]) -> None:
+        run, device, settings = self.run, self.device, self.settings.tracking
+        static = run.static().torch(device)
+        neighbours = find_neighbours(self._moving(0).means, settings)
+        colors = CameraColors(*(torch.as_tensor(values, device=device) for values in run.gain()))
+        reporter = StageReporter("tracking", self.progress, self.stop)
+        total = run.num_frames - 1
+        for frame in range(1, run.num_frames):
+            if frame in done:
+                continue
+            started = time.perf_counter()
+            # Always from what is stored, so that a resumed run takes the same steps as one never stopped.
+            before = self._moving(max(frame - 2, 0))
+            motion = Motion(self._moving(frame - 1), (before.means, before.quats))
+            tracked, loss = track_frame(
+                motion,
+                static,
+                observe(self.sequence, frame, device),
+                colors,
+                neighbours,
+                stage,
+                run.info["floor"],
+                frame,
+                settings,
+            )
+            moving = tracked.numpy()
+            run.write_frame(frame, moving.means, moving.quats, moving.colors)
+            run.frame_done("tracking", frame, time.perf_counter() - started)
+            reporter.step(frame, total, loss)
+        run.finish_stage("tracking")
+
+    def _moving(self, frame: int) -> Gaussians:
+        return self.run.dynamic(frame).torch(self.device)
