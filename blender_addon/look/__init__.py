@@ -1,0 +1,102 @@
+"""How a sequence looks: a modifier, node group and material, built in code, that show it in Cycles and EEVEE."""
+
+from __future__ import annotations
+
+import bpy
+
+from .. import names
+from . import points, scene
+from .scene import CLASSES, draw, prepare, problems
+
+__all__ = ["CLASSES", "MODIFIER", "draw", "prepare", "problems", "remove", "scene", "sync"]
+
+MODIFIER = "4-LEGS"
+_SIGNATURE = "legs4d:layers"
+
+
+def sync(empty: bpy.types.Object) -> None:
+    """Makes both clouds of a sequence show its current layers and mode.
+
+    Nodes are rebuilt only when the set or order of layers changed; else values are set, which is cheap.
+    """
+    clouds = _clouds(empty)
+    if not clouds:
+        return
+    tree = _tree(empty, clouds)
+    its = empty.legs4d
+    ids = [layer.layer_id for layer in its.layers]
+    signature = f"{points.VERSION}:{','.join(ids)}"
+    if tree.get(_SIGNATURE) != signature:
+        _remove_drivers(tree)
+        points.build(tree, ids)
+        for layer_id in ids:
+            _add_drivers(tree, layer_id, empty)
+        tree[_SIGNATURE] = signature
+    points.set_mode(tree, its.mode)
+    for layer in its.layers:
+        _set_layer(tree.nodes[layer.layer_id], layer)
+
+
+def remove(empty: bpy.types.Object) -> None:
+    """Removes the modifiers, the node group and its drivers; the material stays for other sequences."""
+    trees = set()
+    for child in _clouds(empty):
+        modifier = child.modifiers.get(MODIFIER)
+        if modifier is not None:
+            trees.add(modifier.node_group)
+            child.modifiers.remove(modifier)
+    for tree in trees:
+        if tree is not None and not tree.users:
+            bpy.data.node_groups.remove(tree)
+
+
+def _clouds(empty: bpy.types.Object) -> list[bpy.types.Object]:
+    its = empty.legs4d
+    return [child for child in (its.static_object, its.dynamic_object) if child is not None]
+
+
+def _tree(empty: bpy.types.Object, clouds: list[bpy.types.Object]) -> bpy.types.NodeTree:
+    """The sequence's node group, on a modifier of each cloud; made where it is missing."""
+    found = [child.modifiers[MODIFIER].node_group for child in clouds if MODIFIER in child.modifiers]
+    tree = next((one for one in found if one is not None), None)
+    if tree is None:
+        tree = bpy.data.node_groups.new(f"{MODIFIER} {empty.name}", "GeometryNodeTree")
+        tree.is_modifier = True
+    for child in clouds:
+        modifier = child.modifiers.get(MODIFIER) or child.modifiers.new(MODIFIER, "NODES")
+        if modifier.node_group != tree:
+            modifier.node_group = tree
+        child.visible_shadow = False
+    return tree
+
+
+def _set_layer(step: bpy.types.Node, layer: bpy.types.PropertyGroup) -> None:
+    wanted = {
+        "Threshold": layer.threshold,
+        "Softness": layer.softness,
+        "Enabled": float(layer.enabled),
+        "Tint": (*layer.color, 1.0),
+    }
+    for name, value in wanted.items():
+        socket = step.inputs[name]
+        now = tuple(socket.default_value) if name == "Tint" else socket.default_value
+        if now != value:
+            socket.default_value = value
+
+
+def _add_drivers(tree: bpy.types.NodeTree, layer_id: str, empty: bpy.types.Object) -> None:
+    """What is animated comes from the parent empty's custom properties, without Python expressions."""
+    step = tree.nodes[layer_id]
+    for socket, curve in (("Active", "active"), ("Strength", "strength")):
+        driver = step.inputs[socket].driver_add("default_value").driver
+        driver.type = "AVERAGE"
+        variable = driver.variables.new()
+        variable.type = "SINGLE_PROP"
+        variable.targets[0].id = empty
+        variable.targets[0].data_path = names.curve_path(layer_id, curve)
+
+
+def _remove_drivers(tree: bpy.types.NodeTree) -> None:
+    if tree.animation_data is not None:
+        for curve in list(tree.animation_data.drivers):
+            tree.animation_data.drivers.remove(curve)

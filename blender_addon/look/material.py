@@ -1,0 +1,78 @@
+"""The material of soft ellipsoids: each shows its colour with the opacity of a Gaussian seen along the ray.
+
+An instance is a sphere-like mesh of radius `reach` standard deviations, scaled to the Gaussian. In the instance's own
+space the Gaussian is round with standard deviation 1/reach, so the value of the ray's closest approach, which is what
+splatting composites, is exp(-(reach · distance)² / 2): exact for parallel rays, no sampling.
+"""
+
+from __future__ import annotations
+
+import bpy
+
+from .builder import Value, arrange, math, node, output, vector_math
+
+NAME = "4-LEGS splats"
+VERSION = 1
+"""Raised when the tree below changes, so that files made before are brought up to date."""
+
+LOOK, LOCAL = "legs4d:look", "legs4d:local"
+"""Attributes of the instances: shown colour (linear) with opacity; and the mesh's own coordinates."""
+
+LEAST_ALPHA, MOST_ALPHA = 1 / 255, 0.999
+"""What counts as a contribution, as in the rasteriser."""
+
+ROUNDNESS = 0.7946544722917661
+"""Radius of the sphere inside an icosahedron of circumradius 1: the mesh has to reach around the Gaussian's edge."""
+
+
+def reach(tree: bpy.types.NodeTree, opacity: Value) -> Value:
+    """Standard deviations at which a Gaussian of this opacity drops below `LEAST_ALPHA`; 0 if it never is above."""
+    ratio = math(tree, "MAXIMUM", opacity / LEAST_ALPHA, 1.0)
+    return math(tree, "SQRT", math(tree, "LOGARITHM", ratio, 2.718281828) * 2.0)
+
+
+def ensure() -> bpy.types.Material:
+    """The file's one splat material, made or brought up to date."""
+    material = bpy.data.materials.get(NAME)
+    if material is not None and material.get("legs4d:version") == VERSION:
+        return material
+    material = material or bpy.data.materials.new(NAME)
+    material.surface_render_method = "DITHERED"
+    material.use_backface_culling = True
+    material.cycles.emission_sampling = "NONE"  # hundreds of thousands of tiny lamps would be slow and light nothing
+    _build(material.node_tree)
+    material["legs4d:version"] = VERSION
+    return material
+
+
+def _build(tree: bpy.types.NodeTree) -> None:
+    tree.nodes.clear()
+    look = node(tree, "ShaderNodeAttribute", attribute_type="INSTANCER", attribute_name=LOOK)
+    alpha = _alpha(tree, output(look, "Alpha"))
+    glow = node(tree, "ShaderNodeEmission", {"Color": output(look, "Color"), "Strength": 1.0})
+    clear = node(tree, "ShaderNodeBsdfTransparent")
+    mixed = node(tree, "ShaderNodeMixShader", {0: alpha, 1: clear.outputs[0], 2: glow.outputs[0]})
+    node(tree, "ShaderNodeOutputMaterial", {"Surface": mixed.outputs[0]})
+    arrange(tree)
+
+
+def _alpha(tree: bpy.types.NodeTree, opacity: Value) -> Value:
+    """Opacity of the Gaussian along the ray that hit this point of its mesh; 0 where the ray leaves it."""
+    geometry = node(tree, "ShaderNodeNewGeometry")
+    local = node(tree, "ShaderNodeAttribute", attribute_type="GEOMETRY", attribute_name=LOCAL)
+    incoming = node(
+        tree,
+        "ShaderNodeVectorTransform",
+        {0: output(geometry, "Incoming")},
+        vector_type="VECTOR",
+        convert_from="WORLD",
+        convert_to="OBJECT",
+    )
+    along = vector_math(tree, "NORMALIZE", output(incoming))
+    point = output(local, "Vector")
+    ahead = vector_math(tree, "DOT_PRODUCT", point, along)
+    squared = vector_math(tree, "DOT_PRODUCT", point, point) - ahead * ahead
+    edge = reach(tree, opacity) / ROUNDNESS
+    alpha = opacity * math(tree, "EXPONENT", squared * edge * edge * -0.5)
+    counts = math(tree, "GREATER_THAN", alpha, LEAST_ALPHA) * (1.0 - output(geometry, "Backfacing"))
+    return math(tree, "MINIMUM", alpha, MOST_ALPHA) * counts

@@ -1,0 +1,202 @@
+"""The node groups that turn a sequence's points into soft ellipsoids in the colours its layers give them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import bpy
+
+from .. import names
+from . import material
+from .builder import Value, arrange, math, mix_colors, node, output, put, socket, vector_math
+
+SH_C0 = 0.28209479177387814
+"""Value of the zeroth spherical harmonic: captured colour = 0.5 + SH_C0 · coefficient, sRGB-encoded."""
+
+LUMINANCE = (0.2126, 0.7152, 0.0722)
+TINT_SHARE = 0.85
+"""How much of a fully highlighted point's colour is the layer's."""
+GLOW = 0.35
+"""Brightness that a tinted point has beyond its own: dark things light up, too."""
+DIMMED = 0.55
+"""Brightness of what is desaturated."""
+
+LAYER_GROUP = "4-LEGS layer"
+VERSION = 1
+"""Raised when the trees below change, so that files made before are brought up to date."""
+
+MODE_NODE = "Mode"
+AMOUNTS = ("Tint", "Desaturate", "Isolate")
+MODES = {
+    "HIGHLIGHT": (1.0, 0.0, 0.0),
+    "DESATURATE": (0.0, 1.0, 0.0),
+    "ISOLATE": (0.0, 0.0, 1.0),
+    "NONE": (0.0, 0.0, 0.0),
+}
+
+
+def build(tree: bpy.types.NodeTree, layer_ids: Sequence[str]) -> None:
+    """Writes the sequence's node group: one `LAYER_GROUP` node per layer, named by its id, then colour and shape."""
+    tree.nodes.clear()
+    if not tree.interface.items_tree:
+        socket(tree, "Geometry", "Geometry")
+        socket(tree, "Geometry", "Geometry", "OUTPUT")
+    source = output(node(tree, "NodeGroupInput"), "Geometry")
+    strongest, weights, tints = _layers(tree, layer_ids)
+    dc, opacity = _radiance(tree)
+    amounts = _mode(tree)
+    captured = _linear(tree, dc)
+    tint = vector_math(tree, "SCALE", tints, Scale=1.0 / math(tree, "MAXIMUM", weights, 1e-4))
+    shown = _highlighted(tree, captured, tint, strongest, amounts)
+    kept = mix(tree, output(amounts["Isolate"]), 1.0, strongest)
+    shape = _ellipsoids(tree, source, shown, opacity * kept)
+    node(tree, "NodeGroupOutput", {0: shape})
+    arrange(tree)
+
+
+def mix(tree: bpy.types.NodeTree, share: object, first: object, second: object) -> Value:
+    """Numbers mixed: `first` where `share` is 0."""
+    return output(node(tree, "ShaderNodeMix", {0: share, 2: first, 3: second}, data_type="FLOAT"))
+
+
+def _layers(tree: bpy.types.NodeTree, layer_ids: Sequence[str]) -> tuple[Value, Value, Value]:
+    """Strongest weight of a point's layers, the sum of their weights, and the weighted sum of their colours."""
+    group = _layer_group()
+    zero = output(node(tree, "ShaderNodeValue"))
+    zero.socket.default_value = 0.0
+    running: tuple[Value, ...] = (zero, zero, output(node(tree, "ShaderNodeCombineXYZ")))
+    for layer_id in layer_ids:
+        stored = node(tree, "GeometryNodeInputNamedAttribute", {0: names.layer_attribute(layer_id)}, data_type="FLOAT")
+        step = node(tree, "GeometryNodeGroup", node_tree=group)
+        step.name = step.label = layer_id
+        for place, value in zip(("Strongest", "Weights", "Tints"), running, strict=True):
+            put(tree, value, step.inputs[place])
+        put(tree, output(stored), step.inputs["Relevancy"])
+        running = tuple(output(step, place) for place in ("Strongest", "Weights", "Tints"))
+    return running[0], running[1], running[2]
+
+
+def _layer_group() -> bpy.types.NodeTree:
+    """The file's one group that adds a layer to what came before it."""
+    tree = bpy.data.node_groups.get(LAYER_GROUP)
+    if tree is not None and tree.get("legs4d:version") == VERSION:
+        return tree
+    tree = tree or bpy.data.node_groups.new(LAYER_GROUP, "GeometryNodeTree")
+    tree.nodes.clear()
+    tree.interface.clear()
+    for name, kind in (("Strongest", "Float"), ("Weights", "Float"), ("Tints", "Vector")):
+        socket(tree, name, kind)
+        socket(tree, name, kind, "OUTPUT")
+    for name in ("Relevancy", "Threshold", "Softness", "Enabled", "Active", "Strength"):
+        socket(tree, name, "Float", min_value=0.0, max_value=1.0)
+    socket(tree, "Tint", "Color")
+    given = node(tree, "NodeGroupInput")
+    threshold, softness = output(given, "Threshold"), math(tree, "MAXIMUM", output(given, "Softness"), 1e-4)
+    step = node(
+        tree,
+        "ShaderNodeMapRange",
+        {0: output(given, "Relevancy"), 1: threshold - softness, 2: threshold + softness},
+        interpolation_type="SMOOTHSTEP",
+    )
+    weight = output(step)
+    for name in ("Enabled", "Active", "Strength"):
+        weight = weight * output(given, name)
+    colored = vector_math(tree, "SCALE", output(given, "Tint"), Scale=weight)
+    results = {
+        "Strongest": math(tree, "MAXIMUM", output(given, "Strongest"), weight),
+        "Weights": output(given, "Weights") + weight,
+        "Tints": vector_math(tree, "ADD", output(given, "Tints"), colored),
+    }
+    node(tree, "NodeGroupOutput", dict(results))
+    arrange(tree)
+    tree["legs4d:version"] = VERSION
+    return tree
+
+
+def _radiance(tree: bpy.types.NodeTree) -> tuple[Value, Value]:
+    """SH DC coefficients and opacity."""
+    stored = node(tree, "GeometryNodeInputNamedAttribute", {0: names.RADIANCE}, data_type="FLOAT_COLOR")
+    split = node(tree, "FunctionNodeSeparateColor", {0: output(stored)})
+    dc = node(tree, "ShaderNodeCombineXYZ", {i: split.outputs[i] for i in range(3)})
+    return output(dc), output(split, "Alpha")
+
+
+def _mode(tree: bpy.types.NodeTree) -> dict[str, bpy.types.Node]:
+    """Three Value nodes, set by `set_mode`."""
+    made = {}
+    for name in AMOUNTS:
+        made[name] = node(tree, "ShaderNodeValue")
+        made[name].name = made[name].label = f"{MODE_NODE}: {name}"
+    return made
+
+
+def set_mode(tree: bpy.types.NodeTree, mode: str) -> None:
+    """Shows layers in one of `MODES`."""
+    for name, amount in zip(AMOUNTS, MODES[mode], strict=True):
+        socket_ = tree.nodes[f"{MODE_NODE}: {name}"].outputs[0]
+        if socket_.default_value != amount:
+            socket_.default_value = amount
+
+
+def _linear(tree: bpy.types.NodeTree, dc: Value) -> Value:
+    """Scene linear colour of SH DC coefficients: the sRGB curve undone, so that Standard shows the captured colour."""
+    encoded = vector_math(tree, "MULTIPLY_ADD", dc, (SH_C0,) * 3, (0.5,) * 3)
+    split = node(tree, "ShaderNodeSeparateXYZ", {0: encoded})
+    channels = []
+    for place in range(3):
+        c = math(tree, "MINIMUM", math(tree, "MAXIMUM", output(split, place), 0.0), 1.0)
+        curved = math(tree, "POWER", (c + 0.055) / 1.055, 2.4)
+        channels.append(mix(tree, math(tree, "GREATER_THAN", c, 0.04045), c / 12.92, curved))
+    return output(node(tree, "ShaderNodeCombineXYZ", dict(enumerate(channels))))
+
+
+def _highlighted(
+    tree: bpy.types.NodeTree, captured: Value, tint: Value, strongest: Value, amounts: dict[str, bpy.types.Node]
+) -> Value:
+    """Linear colour that a point shows."""
+    brightness = vector_math(tree, "DOT_PRODUCT", captured, LUMINANCE)
+    tinted = vector_math(tree, "SCALE", tint, Scale=brightness + GLOW)
+    grey = vector_math(tree, "SCALE", (DIMMED,) * 3, Scale=brightness)
+    lit = mix_colors(tree, strongest * output(amounts["Tint"]) * TINT_SHARE, captured, tinted)
+    return mix_colors(tree, output(amounts["Desaturate"]) * (1.0 - strongest), lit, grey)
+
+
+def _ellipsoids(tree: bpy.types.NodeTree, points: Value, color: Value, opacity: Value) -> Value:
+    """An instance per visible point, with `material.LOOK`."""
+    split = node(tree, "ShaderNodeSeparateXYZ", {0: color})
+    look = node(tree, "FunctionNodeCombineColor", {**{i: split.outputs[i] for i in range(3)}, "Alpha": opacity})
+    marked = node(
+        tree,
+        "GeometryNodeStoreNamedAttribute",
+        {"Geometry": points, "Name": material.LOOK, "Value": output(look)},
+        data_type="FLOAT_COLOR",
+        domain="POINT",
+    )
+    scale = node(tree, "GeometryNodeInputNamedAttribute", {0: names.SCALE}, data_type="FLOAT_VECTOR")
+    rotation = node(tree, "GeometryNodeInputNamedAttribute", {0: names.ROTATION}, data_type="QUATERNION")
+    size = vector_math(tree, "SCALE", output(scale), Scale=material.reach(tree, opacity) / material.ROUNDNESS)
+    instances = node(
+        tree,
+        "GeometryNodeInstanceOnPoints",
+        {
+            "Points": output(marked),
+            "Selection": math(tree, "GREATER_THAN", opacity, material.LEAST_ALPHA),
+            "Instance": _mesh(tree),
+            "Rotation": output(rotation),
+            "Scale": size,
+        },
+    )
+    return output(instances)
+
+
+def _mesh(tree: bpy.types.NodeTree) -> Value:
+    """An icosahedron of radius 1 that knows its own coordinates."""
+    sphere = node(tree, "GeometryNodeMeshIcoSphere", {"Radius": 1.0, "Subdivisions": 1})
+    local = node(
+        tree,
+        "GeometryNodeStoreNamedAttribute",
+        {"Geometry": output(sphere), "Name": material.LOCAL, "Value": output(node(tree, "GeometryNodeInputPosition"))},
+        data_type="FLOAT_VECTOR",
+        domain="POINT",
+    )
+    return output(node(tree, "GeometryNodeSetMaterial", {"Geometry": output(local), "Material": material.ensure()}))
