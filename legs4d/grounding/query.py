@@ -130,7 +130,7 @@ def _ground(prompt: str, swept: _Swept, which: int) -> dict[str, Any]:
         "prompt": prompt,
         "intervals": intervals,
         "relevancy": curve / scale,
-        "threshold": (limits.leave if limits else swept.calibration.floor) / scale,
+        "threshold": (limits.leave if limits else swept.calibration.floor) * swept.calibration.belongs / scale,
         "static": np.minimum(swept.static[which] / scale, 1),
         "_dynamic": np.minimum(swept.dynamic[which] / np.float16(scale), np.float16(1)),
     }

@@ -9,5 +9,6 @@ MINILM = Calibration(
     contrast=0.15,
     enter=0.75,
     leave=0.65,
+    belongs=0.7,
 )
 """For sentence embeddings of captions; chosen by `scripts/calibrate_minilm.py` on scripts/minilm_scenarios.json."""

@@ -41,6 +41,8 @@ class Calibration:
         floor: strength that a prompt has to reach somewhere, or it does not happen at all.
         contrast: a curve whose range is less than this share of its peak is flat: what it names holds throughout.
         enter, leave: an interval has a frame above `enter`, and goes on while the curve stays above `leave`.
+        belongs: Gaussians whose strength is above this share of the curve's lower threshold take part. The curve is
+            that of the Gaussians that fit best; those at outlines say something of what lies behind them too.
     """
 
     temperature: float
@@ -49,6 +51,7 @@ class Calibration:
     contrast: float
     enter: float
     leave: float
+    belongs: float
 
 
 class Encoder(Protocol):

@@ -1,0 +1,154 @@
+"""The Grounding-PanopticSports benchmark: prompts with true masks, a table of how near a run comes to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from legs4d.errors import DatasetError, RunError
+from legs4d.gaussians.store import Run
+from legs4d.grounding.masks import render_views
+from legs4d.grounding.metrics import mask_accuracy, temporal_iou, volume_iou
+from legs4d.grounding.query import Grounding, query
+from legs4d.grounding.truth import Truth, read_truth
+from legs4d.progress import OnProgress, StageReporter, StopSignal
+from legs4d.scene.camera import Cameras
+
+if TYPE_CHECKING:
+    import torch
+
+VIOU_LEVELS = (0.3, 0.5)
+"""vIoU@R is the share of rows whose vIoU is above R."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One prompt on one camera; all values in 0..1 (see `metrics`)."""
+
+    prompt: str
+    camera: int
+    tiou: float
+    viou: float
+    accuracy: float
+
+
+def evaluate(
+    run: Run,
+    folder: str | Path,
+    *,
+    device: str | torch.device = "cpu",
+    progress: OnProgress | None = None,
+    stop: StopSignal | None = None,
+) -> dict[str, Any]:
+    """Ask a run every prompt of a benchmark folder, and compare with the true masks, at their size.
+
+    Args:
+        run: with language; its cameras must be those of the truth, at any size.
+        folder: see `truth`.
+        device: where masks are rendered.
+
+    Returns:
+        JSON values: `rows`, a list of {prompt, camera, tiou, viou, accuracy}; `mean`, {tiou, viou, accuracy,
+        "viou@0.3", "viou@0.5"} over the rows; `prompts`, what was found: {prompt: {intervals, relevancy}}.
+
+    Raises:
+        DatasetError: the folder cannot be used, or is not about this run.
+        RunError, PromptError: as `query`.
+    """
+    truths = [_in_run(truth, run) for truth in read_truth(folder)]
+    groundings = {g.prompt: g for g in query(run, list(dict.fromkeys(truth.prompt for truth in truths)))}
+    reporter = StageReporter("grounding", progress, stop)
+    rows: list[Row] = []
+    for prompt, group in groupby(truths, key=lambda truth: truth.prompt):
+        of_prompt = list(group)
+        found = _found_masks(run, groundings[prompt], of_prompt, device, reporter)
+        rows += [_row(truth, masks) for truth, masks in zip(of_prompt, found, strict=True)]
+    return {
+        "rows": [asdict(row) for row in rows],
+        "mean": mean_of(rows),
+        "prompts": {
+            prompt: {"intervals": [asdict(i) for i in g.intervals], "relevancy": g.relevancy.tolist()}
+            for prompt, g in groundings.items()
+        },
+    }
+
+
+def mean_of(rows: list[Row]) -> dict[str, float]:
+    """Means over rows, and the share of them above each of VIOU_LEVELS."""
+    mean = {name: float(np.mean([getattr(row, name) for row in rows])) for name in ("tiou", "viou", "accuracy")}
+    return mean | {f"viou@{level}": float(np.mean([row.viou > level for row in rows])) for level in VIOU_LEVELS}
+
+
+def _row(truth: Truth, found: dict[int, NDArray[np.bool_]]) -> Row:
+    return Row(
+        truth.prompt,
+        truth.camera,
+        temporal_iou(found, truth.masks),
+        volume_iou(found, truth.masks),
+        mask_accuracy(found, truth.masks),
+    )
+
+
+def _found_masks(
+    run: Run, grounding: Grounding, truths: list[Truth], device: str | torch.device, reporter: StageReporter
+) -> list[dict[int, NDArray[np.bool_]]]:
+    """Per truth, the frames in which the prompt was found and its masks there."""
+    cameras = [_camera(run, truth) for truth in truths]
+    frames = [frame for frame in range(run.num_frames) if grounding.holds(frame)]
+    found: list[dict[int, NDArray[np.bool_]]] = [{} for _ in truths]
+    for done, frame in enumerate(frames):
+        reporter.step(done, len(frames))
+        for masks, camera in zip(found, cameras, strict=True):
+            masks[frame] = render_views(run, grounding, frame, camera, near=run.info["near"], device=device).mask[0]
+    return found
+
+
+def _in_run(truth: Truth, run: Run) -> Truth:
+    """The same with frames counted as the run does, without those of the capture that it has not got."""
+    index = {number: frame for frame, number in enumerate(run.info["frame_numbers"])}
+    masks = {index[number]: mask for number, mask in truth.masks.items() if number in index}
+    if not masks:
+        numbers = sorted(truth.masks)
+        raise DatasetError(
+            f"the true masks are of frames {numbers[0]} to {numbers[-1]}, the run has {min(index)} to {max(index)}",
+            where=f"{truth.prompt}, camera {truth.camera}",
+            fix="evaluate a run of the same capture",
+        )
+    return Truth(truth.prompt, truth.camera, masks)
+
+
+def _camera(run: Run, truth: Truth) -> Cameras:
+    """The run's camera of this number, at the size of the true masks."""
+    one = _camera_at_run_size(run, truth)
+    height, width = truth.size
+    resized = one.scaled(width / one.width)
+    if (resized.height, resized.width) != (height, width):
+        raise DatasetError(
+            f"the true masks are {width}×{height}, camera {truth.camera} has the shape of {one.width}×{one.height}",
+            where=truth.prompt,
+            fix="evaluate a run of the same capture",
+        )
+    return resized
+
+
+def _camera_at_run_size(run: Run, truth: Truth) -> Cameras:
+    for cameras in _all_cameras(run):
+        if truth.camera in cameras.ids:
+            return cameras.take([cameras.ids.index(truth.camera)])
+    raise DatasetError(
+        f"the run has no camera {truth.camera}", where=truth.prompt, fix="evaluate a run of the same capture"
+    )
+
+
+def _all_cameras(run: Run) -> Iterator[Cameras]:
+    """The test cameras, where there are any, then the training ones."""
+    with suppress(RunError):
+        yield run.cameras("test")
+    yield run.cameras("train")
