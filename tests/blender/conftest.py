@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,11 +12,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import bpy
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-LIBRARY_PYTHON = ROOT / ".venv" / "bin" / "python"
+LIBRARY = ROOT / ".venv" / "bin"
 FRAMES = 12
+PROMPT = "the ball is flying"
 START_SECONDS = 60
 """For a backend to listen: a cold start on a busy machine."""
 
@@ -68,7 +71,7 @@ class Backend:
         file = self.state / "server.json"
         before = file.read_text() if file.exists() else ""
         self.process = subprocess.Popen(
-            [LIBRARY_PYTHON, "-m", "legs4d.cli", "serve", "--root", str(self.root)],
+            [LIBRARY / "legs4d", "serve", "--root", str(self.root)],
             cwd=ROOT,
             env=library_environment() | {"LEGS4D_STATE_DIR": str(self.state)},
             stdout=subprocess.DEVNULL,
@@ -94,10 +97,19 @@ class Backend:
                 self.kill()
 
 
+@pytest.fixture(scope="session")
+def shared_backend(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+    """One backend for all tests that do it no harm."""
+    served = Backend(runs, tmp_path_factory.mktemp("state"))
+    yield served
+    served.stop()
+
+
 @pytest.fixture
 def backend(runs: Path, tmp_path: Path) -> Iterator[Backend]:
-    """A backend of this test's own, found by the add-on through its state folder."""
-    served = Backend(runs, tmp_path / "state")
+    """A backend of this test's own, to be killed and started again; it serves a copy of the runs."""
+    shutil.copytree(runs, tmp_path / "root")
+    served = Backend(tmp_path / "root", tmp_path / "state")
     yield served
     served.stop()
 
@@ -123,13 +135,14 @@ def until(addon: object) -> Until:
 
 
 @pytest.fixture
-def connected(backend: Backend, until: Until) -> Backend:
-    """The add-on connected to a backend, its runs listed."""
+def connected(shared_backend: Backend, until: Until, monkeypatch: pytest.MonkeyPatch) -> Backend:
+    """The add-on connected to the shared backend, its runs listed."""
     from blender_addon import session
 
+    monkeypatch.setenv("LEGS4D_STATE_DIR", str(shared_backend.state))
     session.current.link.connect()
     until(lambda: len(bpy.context.window_manager.legs4d.runs) == 1, "the list of runs")
-    return backend
+    return shared_backend
 
 
 @pytest.fixture
@@ -150,6 +163,34 @@ def library_environment() -> dict[str, str]:
 
 def _library(*arguments: str) -> None:
     done = subprocess.run(
-        [LIBRARY_PYTHON, *arguments], cwd=ROOT, env=library_environment(), capture_output=True, text=True
+        [LIBRARY / "python", *arguments], cwd=ROOT, env=library_environment(), capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="session")
+def truth(runs: Path) -> dict[str, np.ndarray]:
+    """What the library itself says about the run `ball` and PROMPT: the arrays of `_TRUTH`."""
+    file = runs / "truth.npz"
+    if not file.exists():
+        _library("-c", _TRUTH, str(runs / "ball"), PROMPT, str(file))
+    return dict(np.load(file))
+
+
+_TRUTH = """
+import sys, numpy as np
+from legs4d.gaussians.store import Run
+from legs4d.grounding.query import query
+run = Run.open(sys.argv[1])
+frames = [run.dynamic(t) for t in range(run.num_frames)]
+still = run.static()
+found = query(run, [sys.argv[2]])[0]
+np.savez(
+    sys.argv[3], static_means=still.means, static_scales=still.scales, static_quats=still.quats,
+    static_colors=still.colors, static_opacities=still.opacities, scales=frames[0].scales, born=run.born, died=run.died,
+    means=[f.means for f in frames], quats=[f.quats for f in frames], colors=[f.colors for f in frames],
+    opacities=[f.opacities for f in frames], curve=found.relevancy, static_relevancy=found.static,
+    relevancy=[found.dynamic(t) for t in range(run.num_frames)],
+    intervals=[(i.start, i.end, i.peak) for i in found.intervals],
+)
+"""
