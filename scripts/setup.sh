@@ -14,7 +14,7 @@ fail() { # one sentence: what is wrong and what to do
 # Runs a command with its output in the log; on failure says why in one sentence.
 logged() {
     "$@" >"$LOG" 2>&1 && return
-    if grep -qiE 'no space left|disk quota' "$LOG"; then
+    if grep -qiE 'no space left|disk quota' "$LOG" || [ "$(df -Pk . | awk 'NR == 2 {print $4}')" -lt 51200 ]; then
         fail "The disk is full; free about 8 GB and run the same command again, it goes on where it stopped."
     elif grep -qiE 'dns error|failed to (fetch|download|lookup)|connection (refused|reset|error)|network|timed out|tempor.* failure in name' "$LOG"; then
         fail "A package could not be downloaded; check this machine's network and package index, then run the same command again (details: $LOG)."
@@ -67,7 +67,8 @@ library() {
         fail "legs4d needs Python 3.11 to 3.14, this machine has none and uv cannot download one; install it (Debian: apt install python3 python3-venv python3-dev)."
     make_environment .venv "$python"
     echo "setup: installing the library's packages into .venv (5 GB when new)"
-    logged "$UV" pip install --python .venv/bin/python -c constraints.txt -r pyproject.toml --extra dev
+    # --compile-bytecode: where PYTHONDONTWRITEBYTECODE is set, every process would compile torch anew (20 s).
+    logged "$UV" pip install --compile-bytecode --python .venv/bin/python -c constraints.txt -r pyproject.toml --extra dev
     # Python files only, used where they are; csrc is the next step's.
     logged "$UV" pip install --python .venv/bin/python --no-build-isolation --no-deps -C wheel.cmake=false --editable .
     touch .venv/.installed
@@ -97,7 +98,7 @@ blender() {
         fail "Blender's packages need Python 3.13, this machine has none and uv cannot download it; install it (for instance: pyenv install 3.13)."
     make_environment .venv-blender "$python"
     echo "setup: installing Blender as a Python module into .venv-blender (1 GB when new)"
-    logged "$UV" pip install --python .venv-blender/bin/python -r constraints-blender.txt
+    logged "$UV" pip install --compile-bytecode --python .venv-blender/bin/python -r constraints-blender.txt
     touch .venv-blender/.installed
 }
 
