@@ -1,0 +1,1 @@
+"""Pictures for people: highlighted views, videos, contact sheets, timelines."""
