@@ -1,4 +1,4 @@
-"""Writes the native dataset layout (Dynamic3DGS's PanopticSports plus object masks and captions). No `bpy` here.
+"""Writes the native dataset layout (Dynamic3DGS's PanopticSports plus object masks and captions).
 
 Every file appears by rename, complete or not at all. `train_meta.json` comes last: where it is, the capture is whole.
 """
@@ -17,12 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..rendering import RenderProblem
+
 MARK = "capture.json"
 """What a capture was asked for; an unfinished one goes on only if it is asked for the same again."""
-
-
-class CaptureError(Exception):
-    """The capture cannot be made as asked; the message says what is wrong and what to do."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ class DatasetWriter:
         overwrite: delete a finished or different capture that is there.
 
     Raises:
-        CaptureError: the folder holds something else.
+        RenderProblem: the folder holds something else.
     """
 
     def __init__(self, root: Path, layout: Layout, asked: dict[str, Any], *, overwrite: bool = False) -> None:
@@ -77,9 +75,9 @@ class DatasetWriter:
         wanted = json.loads(json.dumps(asked))
         found = _read_json(root / MARK)
         if not overwrite and found is None and root.is_dir() and any(root.iterdir()):
-            raise CaptureError(f"{root} is not empty and no capture; choose another folder.")
+            raise RenderProblem(f"{root} is not empty and no capture; choose another folder.")
         if not overwrite and (root / "train_meta.json").exists():
-            raise CaptureError(f"{root} holds a finished capture; choose another folder or turn on Overwrite.")
+            raise RenderProblem(f"{root} holds a finished capture; choose another folder or turn on Overwrite.")
         if overwrite or found != wanted:
             self._clear()
         root.mkdir(parents=True, exist_ok=True)
@@ -199,4 +197,4 @@ def _read_json(path: Path) -> Any:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise CaptureError(f"{path} is damaged ({error}); delete the folder or turn on Overwrite.") from error
+        raise RenderProblem(f"{path} is damaged ({error}); delete the folder or turn on Overwrite.") from error

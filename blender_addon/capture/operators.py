@@ -8,8 +8,9 @@ import bpy
 import numpy as np
 from mathutils import Vector
 
+from ..rendering import RenderOperator, RenderProblem
 from . import captions, rig
-from .dataset import CaptionRow, CaptureError
+from .dataset import CaptionRow
 from .properties import CaptureSettings
 from .session import Capture, Plan
 
@@ -25,7 +26,7 @@ def plan(context: bpy.types.Context) -> Plan:
     """The capture that the scene's settings ask for.
 
     Raises:
-        CaptureError: they ask for something impossible.
+        RenderProblem: they ask for something impossible.
     """
     scene, settings = context.scene, context.scene.legs4d_capture
     first, last = frame_range(scene)
@@ -33,7 +34,7 @@ def plan(context: bpy.types.Context) -> Plan:
     rows = []
     for item in settings.captions:
         if item.target and item.target not in targets:
-            raise CaptureError(
+            raise RenderProblem(
                 f"The caption '{item.text}' is about {item.target.name}, which is not in the foreground list."
             )
         if item.end < first or item.start > last:
@@ -68,7 +69,7 @@ def views(settings: CaptureSettings, context: bpy.types.Context) -> list[rig.Vie
     """The cameras that the settings ask for.
 
     Raises:
-        CaptureError: there is no path to stand along.
+        RenderProblem: there is no path to stand along.
     """
     count, center = settings.num_train + settings.num_test, np.array(settings.center)
     if settings.arrangement == "DOME":
@@ -84,14 +85,14 @@ def views(settings: CaptureSettings, context: bpy.types.Context) -> list[rig.Vie
 def _polyline(path: bpy.types.Object | None, context: bpy.types.Context) -> np.ndarray:
     """[P, 3] points of a curve object in the world."""
     if path is None:
-        raise CaptureError("There is no path; choose a curve for the cameras to stand along.")
+        raise RenderProblem("There is no path; choose a curve for the cameras to stand along.")
     evaluated = path.evaluated_get(context.evaluated_depsgraph_get())
     mesh = evaluated.to_mesh()
     points = np.empty(3 * len(mesh.vertices), dtype=np.float32)
     mesh.vertices.foreach_get("co", points)
     evaluated.to_mesh_clear()
     if len(points) < 6:
-        raise CaptureError(f"{path.name} has no length; draw a curve for the cameras to stand along.")
+        raise RenderProblem(f"{path.name} has no length; draw a curve for the cameras to stand along.")
     world = np.array(path.matrix_world)
     return points.reshape(-1, 3) @ world[:3, :3].T + world[:3, 3]
 
@@ -205,108 +206,33 @@ class LEGS4D_OT_capture_fit(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class LEGS4D_OT_capture(bpy.types.Operator):
+class LEGS4D_OT_capture(RenderOperator, bpy.types.Operator):
     """Render this scene from all around, with masks and captions, as a dataset to train on"""
 
     bl_idname = "legs4d.capture"
     bl_label = "Capture This Scene"
 
-    _running: Capture | None = None
+    def make_job(self, context: bpy.types.Context) -> Capture:
+        """The capture that the settings ask for."""
+        return Capture(context.scene, context.view_layer, plan(context))
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if cls._running is not None:
-            cls.poll_message_set("A capture is running")
-        return cls._running is None
+    def show(self, context: bpy.types.Context, progress: float, message: str) -> None:
+        """In the panel section."""
+        settings = context.scene.legs4d_capture
+        settings.progress, settings.message = progress, message
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Takes all pictures and returns when they are taken."""
-        try:
-            with Capture(context.scene, context.view_layer, plan(context)) as capture:
-                for shot in capture.remaining():
-                    capture.aim(shot)
-                    capture.render()
-                    capture.store(shot)
-                capture.finish()
-        except (CaptureError, OSError) as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        return self._hand_over(context)
-
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Takes the pictures one by one, rendered in the background of the interface; Esc cancels."""
-        try:
-            self._capture = Capture(context.scene, context.view_layer, plan(context)).__enter__()
-        except (CaptureError, OSError) as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        type(self)._running = self._capture
-        self._shots, self._shot, self._cancelled = self._capture.remaining(), None, False
-        self._display = context.preferences.view.render_display_type
-        context.preferences.view.render_display_type = "NONE"
-        self._timer = context.window_manager.event_timer_add(0.05, window=context.window)
-        context.window_manager.modal_handler_add(self)
-        return {"RUNNING_MODAL"}
-
-    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """The scene must not change under the capture, so every event but Esc ends here."""
-        if event.type == "ESC":
-            self._cancelled = True
-            return {"PASS_THROUGH"}  # it stops the picture that is being rendered, too
-        if event.type != "TIMER" or bpy.app.is_job_running("RENDER"):
-            return {"RUNNING_MODAL"}
-        try:
-            return self._step(context)
-        except (CaptureError, OSError) as error:
-            self.report({"ERROR"}, str(error))
-            return self._end(context, {"CANCELLED"})
-
-    def _step(self, context: bpy.types.Context) -> set[str]:
-        """Stores the picture that has been rendered and starts the next one."""
-        if self._shot is not None and self._capture.rendered:
-            self._capture.store(self._shot)
-            self._shot = None
-        if self._cancelled or self._shot is not None:
-            context.scene.legs4d_capture.message = "Cancelled. Capture again to go on where it stopped."
-            return self._end(context, {"CANCELLED"})
-        self._shot = next(self._shots, None)
-        if self._shot is None:
-            self._capture.finish()
-            self._end(context, {"FINISHED"})
-            return self._hand_over(context)
-        self._show_progress(context)
-        self._capture.aim(self._shot)
-        with context.temp_override(scene=self._capture.scene):
-            bpy.ops.render.render("INVOKE_DEFAULT", write_still=True)
-        return {"RUNNING_MODAL"}
-
-    def _show_progress(self, context: bpy.types.Context) -> None:
-        settings, capture = context.scene.legs4d_capture, self._capture
-        settings.progress = capture.done / capture.total
-        settings.message = f"{capture.done} of {capture.total} pictures. Esc cancels."
-        for area in context.screen.areas:
-            area.tag_redraw()
-
-    def _end(self, context: bpy.types.Context, result: set[str]) -> set[str]:
-        context.window_manager.event_timer_remove(self._timer)
-        context.preferences.view.render_display_type = self._display
-        type(self)._running = None
-        self._capture.close()
-        context.scene.legs4d_capture.progress = 0.0
-        return result
-
-    def _hand_over(self, context: bpy.types.Context) -> set[str]:
+    def completed(self, context: bpy.types.Context) -> None:
         """Says where the dataset is and, if asked to, has it trained."""
         settings = context.scene.legs4d_capture
         folder = bpy.path.abspath(settings.folder)
-        settings.message = f"Captured into {folder}"
-        if settings.train_afterwards:
-            if not bpy.ops.legs4d.train.poll():
-                self.report({"WARNING"}, "The capture is finished, but no backend is connected to train on it.")
-                return {"FINISHED"}
-            context.window_manager.legs4d.train_dataset = folder
-            bpy.ops.legs4d.train()
-        return {"FINISHED"}
+        self.show(context, 0.0, f"Captured into {folder}")
+        if not settings.train_afterwards:
+            return
+        if not bpy.ops.legs4d.train.poll():
+            self.report({"WARNING"}, "The capture is finished, but no backend is connected to train on it.")
+            return
+        context.window_manager.legs4d.train_dataset = folder
+        bpy.ops.legs4d.train()
 
 
 CLASSES = (

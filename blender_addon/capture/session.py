@@ -1,12 +1,10 @@
 """One capture of a scene: which pictures it takes, each of them, and the dataset they end up in.
 
-Works on a copy of the scene that shares its objects; the user's scene, its frame, camera and settings stay as they are.
+The renders happen on a copy of the scene (see `rendering`).
 """
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,17 +15,16 @@ import imbuf
 import numpy as np
 from mathutils import Matrix
 
+from ..rendering import COMPOSITOR_ENGINES, Job, RenderProblem
 from . import points as initial
 from .cryptomatte import object_ids
-from .dataset import CaptionRow, CaptureError, DatasetWriter, Layout, describe
+from .dataset import CaptionRow, DatasetWriter, Layout, describe
 from .rig import View, camera_matrix, intrinsics, world_to_camera
 
 CRYPTOMATTE_PASSES = ("CryptoObject00", "CryptoObject01")
 """Two layers hold the four objects that cover most of a pixel."""
 
 CHANNELS = ("Red", "Green", "Blue", "Alpha")
-
-ENGINES = ("CYCLES", "BLENDER_EEVEE")
 
 
 @dataclass(frozen=True)
@@ -70,25 +67,20 @@ class Shot:
     frame: int
 
 
-class Capture:
-    """Use as a context manager: entering makes the copy, leaving removes it, whatever happened.
-
-    For each shot of `remaining()`: `aim(shot)`, render `scene`, `store(shot)`. Then `finish()`.
+class Capture(Job):
+    """Takes the pictures of a plan; see `rendering.Job` for how it is run.
 
     Raises:
-        CaptureError: on entering, when the plan cannot be carried out.
+        RenderProblem: on entering, when the plan cannot be carried out.
     """
 
     def __init__(self, scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer, plan: Plan) -> None:
-        self._original, self._layer_name, self.plan = scene, view_layer.name, plan
-        self.scene: bpy.types.Scene | None = None
-        self._made: list[bpy.types.ID] = []
-        self._scratch: Path | None = None
+        super().__init__(scene, view_layer, plan.folder, len(plan.frames) * len(plan.views))
+        self.plan = plan
         self._shown: int | None = None
-        self.done = 0
-        """How many pictures are taken."""
 
-    def __enter__(self) -> Capture:
+    def begin(self) -> None:
+        """Checks the plan and opens the dataset folder."""
         self._check()
         matrices = [world_to_camera(camera_matrix(view)) for view in self.plan.views]
         lens = intrinsics(self.plan.width, self.plan.height, self.plan.horizontal_angle)
@@ -104,34 +96,16 @@ class Capture:
             suffix=self.plan.suffix,
         )
         self.writer = DatasetWriter(self.plan.folder, layout, self._asked(layout), overwrite=self.plan.overwrite)
-        try:
-            self._scratch = Path(tempfile.mkdtemp(prefix=".rendering-", dir=self.plan.folder))
-            self._copy_scene()
-            self.done = self.total - sum(1 for _ in self.remaining())
-        except BaseException:
-            self.close()
-            raise
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Removes the copy of the scene and everything made for it. May be called twice."""
-        if self.scene is not None:
-            bpy.data.scenes.remove(self.scene)
-            self.scene = None
-        for made in self._made:
-            bpy.data.batch_remove([made])
-        self._made = []
-        if self._scratch is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
-            self._scratch = None
-
-    @property
-    def total(self) -> int:
-        """How many pictures the whole capture has."""
-        return len(self.plan.frames) * len(self.plan.views)
+    def set_up(self) -> None:
+        """The copy gets a camera, the plan's image size and the passes that say which object is where."""
+        self._make_camera()
+        self._set_output()
+        layer = self.scene.view_layers[self.layer_name]
+        layer.use_pass_cryptomatte_object = True
+        layer.pass_cryptomatte_depth = 2 * len(CRYPTOMATTE_PASSES)
+        layer.use_pass_z = True
+        self._write_passes(layer)
 
     def remaining(self) -> Iterator[Shot]:
         """The pictures not taken yet, frame by frame, so that the scene is evaluated once a frame."""
@@ -146,36 +120,21 @@ class Capture:
             self.scene.frame_set(self.plan.frames[shot.frame])
             self._shown = shot.frame
         self.scene.camera.matrix_world = Matrix(camera_matrix(shot.view).tolist())
-        self.scene.render.filepath = str(self._image)
-
-    def render(self) -> None:
-        """Renders the shot that was aimed at and waits for it."""
-        with bpy.context.temp_override(scene=self.scene):
-            bpy.ops.render.render(write_still=True)
-
-    @property
-    def rendered(self) -> bool:
-        """Whether the shot that was aimed at has been rendered, to its end."""
-        return self._image.exists()
-
-    @property
-    def _image(self) -> Path:
-        return self._scratch / f"image{self.plan.suffix}"
+        self.scene.render.filepath = str(self.image)
 
     def store(self, shot: Shot) -> None:
         """Takes the rendered shot into the dataset.
 
         Raises:
-            CaptureError: nothing was rendered.
+            RenderProblem: nothing was rendered.
         """
-        if not self.rendered:
-            raise CaptureError(f"Blender rendered no picture for camera {shot.view.camera_id}; see its log.")
+        if not self.image.exists():
+            raise RenderProblem(f"Blender rendered no picture for camera {shot.view.camera_id}; see its log.")
         ranks = [[self._pass(f"{name}.{channel}") for channel in CHANNELS] for name in CRYPTOMATTE_PASSES]
         ids = object_ids(np.array(ranks).transpose(0, 2, 3, 1), [list(names) for names in self.plan.foreground])
         wants_depth = self.plan.initial_points and shot.frame == 0 and not shot.view.is_test
         depth = self._pass("Depth") if wants_depth else None
-        self.writer.store(shot.view.camera_id, shot.frame, self._image, ids, depth)
-        self.done += 1
+        self.writer.store(shot.view.camera_id, shot.frame, self.image, ids, depth)
 
     def finish(self) -> None:
         """Writes the initial points, captions and cameras: the dataset is whole."""
@@ -185,40 +144,26 @@ class Capture:
 
     def _check(self) -> None:
         plan = self.plan
-        if self._original.render.engine not in ENGINES:
-            engine = self._original.render.engine
-            raise CaptureError(f"{engine} writes no object masks; choose Cycles or EEVEE in the render properties.")
+        if self.original.render.engine not in COMPOSITOR_ENGINES:
+            engine = self.original.render.engine
+            raise RenderProblem(f"{engine} writes no object masks; choose Cycles or EEVEE in the render properties.")
         if not plan.foreground:
-            raise CaptureError("No object counts as foreground; add at least one to the list.")
+            raise RenderProblem("No object counts as foreground; add at least one to the list.")
         if len(plan.foreground) > 255:
-            raise CaptureError(f"{len(plan.foreground)} foreground entries are too many; a mask holds 255 ids.")
+            raise RenderProblem(f"{len(plan.foreground)} foreground entries are too many; a mask holds 255 ids.")
         if not plan.frames:
-            raise CaptureError("The frame range is empty; set its end after its start.")
+            raise RenderProblem("The frame range is empty; set its end after its start.")
         if not any(not view.is_test for view in plan.views):
-            raise CaptureError("There is no training camera; ask for at least one.")
+            raise RenderProblem("There is no training camera; ask for at least one.")
 
     def _asked(self, layout: Layout) -> dict[str, Any]:
         """What the pictures depend on, as far as the plan says it."""
         asked = {key: value for key, value in asdict(self.plan).items() if key not in ("folder", "views", "overwrite")}
-        return asked | {"layout": describe(layout), "scene": self._original.name}
-
-    def _copy_scene(self) -> None:
-        scene = self.scene = self._original.copy()
-        scene.timeline_markers.clear()  # a marker may carry a camera
-        for layer in scene.view_layers:
-            layer.use = layer.name == self._layer_name
-        self._make_camera()
-        self._set_output()
-        layer = scene.view_layers[self._layer_name]
-        layer.use_pass_cryptomatte_object = True
-        layer.pass_cryptomatte_depth = 2 * len(CRYPTOMATTE_PASSES)
-        layer.use_pass_z = True
-        self._write_passes(layer)
+        return asked | {"layout": describe(layout), "scene": self.original.name}
 
     def _make_camera(self) -> None:
-        lens = bpy.data.cameras.new("4-LEGS capture")
-        camera = bpy.data.objects.new("4-LEGS capture", lens)
-        self._made += [camera, lens]
+        lens = self.made(bpy.data.cameras.new("4-LEGS capture"))
+        camera = self.made(bpy.data.objects.new("4-LEGS capture", lens))
         lens.sensor_fit, lens.lens_unit, lens.angle = "HORIZONTAL", "FOV", self.plan.horizontal_angle
         lens.clip_end = 10 * initial.FAR
         self.scene.collection.objects.link(camera)
@@ -228,10 +173,7 @@ class Capture:
         render, plan = self.scene.render, self.plan
         render.resolution_x, render.resolution_y, render.resolution_percentage = plan.width, plan.height, 100
         render.pixel_aspect_x = render.pixel_aspect_y = 1
-        render.use_border = render.use_multiview = render.use_motion_blur = render.use_stamp = False
-        render.use_sequencer, render.use_compositing = False, True
-        render.use_persistent_data = True
-        render.compositor_device = "CPU"
+        render.use_motion_blur = False
         image = render.image_settings
         image.media_type = "IMAGE"
         image.file_format, image.color_mode = ("PNG" if plan.suffix == ".png" else "JPEG"), "RGB"
@@ -242,14 +184,8 @@ class Capture:
             self.scene.eevee.taa_render_samples = plan.samples
 
     def _write_passes(self, layer: bpy.types.ViewLayer) -> None:
-        """A compositor tree that passes the picture on and writes the other passes as float files."""
-        tree = bpy.data.node_groups.new("4-LEGS capture", "CompositorNodeTree")
-        self._made.append(tree)
-        tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
-        source, files = tree.nodes.new("CompositorNodeRLayers"), tree.nodes.new("CompositorNodeOutputFile")
-        source.scene, source.layer = self.scene, layer.name
-        tree.links.new(source.outputs["Image"], tree.nodes.new("NodeGroupOutput").inputs[0])
-        files.directory, files.file_name, files.save_as_render = f"{self._scratch}/", "", False
+        """Has the passes written as float files beside the picture."""
+        tree, source, files = self.passes_to_files(layer)
         settings = files.format
         settings.media_type, settings.file_format = "IMAGE", "OPEN_EXR"
         settings.color_mode, settings.color_depth, settings.exr_codec = "RGBA", "32", "NONE"
@@ -264,11 +200,10 @@ class Capture:
             tree.links.new(source.outputs[name], split.inputs[0])
             for channel in split.outputs:  # one by one: as a colour they would be multiplied with their "alpha"
                 write(f"{name}.{channel.name}", channel)
-        self.scene.compositing_node_group = tree
 
     def _pass(self, name: str) -> np.ndarray:
         """[H, W] float32 values of a pass of the picture just rendered, first row on top."""
-        return _pixels(self._scratch / f"{name}.exr")[..., 0]
+        return _pixels(self.scratch / f"{name}.exr")[..., 0]
 
     def _write_initial_points(self) -> None:
         layout = self.writer.layout

@@ -48,15 +48,15 @@ def ensure() -> bpy.types.Material:
 def _build(tree: bpy.types.NodeTree) -> None:
     tree.nodes.clear()
     look = node(tree, "ShaderNodeAttribute", attribute_type="INSTANCER", attribute_name=LOOK)
-    alpha = _alpha(tree, output(look, "Alpha"))
+    share = alpha(tree, output(look, "Alpha"))
     glow = node(tree, "ShaderNodeEmission", {"Color": output(look, "Color"), "Strength": 1.0})
     clear = node(tree, "ShaderNodeBsdfTransparent")
-    mixed = node(tree, "ShaderNodeMixShader", {0: alpha, 1: clear.outputs[0], 2: glow.outputs[0]})
+    mixed = node(tree, "ShaderNodeMixShader", {0: share, 1: clear.outputs[0], 2: glow.outputs[0]})
     node(tree, "ShaderNodeOutputMaterial", {"Surface": mixed.outputs[0]})
     arrange(tree)
 
 
-def _alpha(tree: bpy.types.NodeTree, opacity: Value) -> Value:
+def alpha(tree: bpy.types.NodeTree, opacity: Value) -> Value:
     """Opacity of the Gaussian along the ray that hit this point of its mesh; 0 where the ray leaves it."""
     geometry = node(tree, "ShaderNodeNewGeometry")
     local = node(tree, "ShaderNodeAttribute", attribute_type="GEOMETRY", attribute_name=LOCAL)
@@ -73,6 +73,6 @@ def _alpha(tree: bpy.types.NodeTree, opacity: Value) -> Value:
     ahead = vector_math(tree, "DOT_PRODUCT", point, along)
     squared = vector_math(tree, "DOT_PRODUCT", point, point) - ahead * ahead
     edge = reach(tree, opacity) / ROUNDNESS
-    alpha = opacity * math(tree, "EXPONENT", squared * edge * edge * -0.5)
-    counts = math(tree, "GREATER_THAN", alpha, LEAST_ALPHA) * (1.0 - output(geometry, "Backfacing"))
-    return math(tree, "MINIMUM", alpha, MOST_ALPHA) * counts
+    value = opacity * math(tree, "EXPONENT", squared * edge * edge * -0.5)
+    counts = math(tree, "GREATER_THAN", value, LEAST_ALPHA) * (1.0 - output(geometry, "Backfacing"))
+    return math(tree, "MINIMUM", value, MOST_ALPHA) * counts

@@ -1,0 +1,92 @@
+"""Mattes and depth of soft ellipsoids: rendered like the picture, with numbers in the place of colours.
+
+A matte is what its layer's weights composite to, so it has the picture's own soft edges and occlusion. Cycles' own AOV
+and depth passes take the first surface a ray meets, which for splats is the outermost haze.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import bpy
+
+from .. import names
+from ..layers import Weight
+from ..look import material as splats
+from ..look.builder import Value, arrange, math, node, output
+
+PER_PASS = 3
+"""Red, green and blue carry one quantity each."""
+
+DEPTH, COVERAGE = "depth", "coverage"
+
+
+@dataclass(frozen=True)
+class Channel:
+    """Where a quantity is: which matte pass, and its colour channel (0..2)."""
+
+    number: int
+    channel: int
+
+
+def channels(quantities: list[str]) -> dict[str, Channel]:
+    """Spreads quantities (`DEPTH`, `COVERAGE`, layer ids) over passes."""
+    return {quantity: Channel(i // PER_PASS, i % PER_PASS) for i, quantity in enumerate(quantities)}
+
+
+def build(quantities: list[str]) -> bpy.types.Material:
+    """A material that shows up to `PER_PASS` quantities as red, green and blue. Things that are no splats are black."""
+    made = bpy.data.materials.new("4-LEGS mattes")
+    made.surface_render_method = "DITHERED"
+    made.cycles.emission_sampling = "NONE"
+    tree = made.node_tree
+    tree.nodes.clear()
+    look = node(tree, "ShaderNodeAttribute", attribute_type="INSTANCER", attribute_name=splats.LOOK)
+    opacity = output(look, "Alpha")
+    solid = math(tree, "LESS_THAN", opacity, splats.LEAST_ALPHA)
+    alpha = math(tree, "MAXIMUM", splats.alpha(tree, opacity) * (1.0 - solid), solid)
+    values = [_quantity(tree, quantity, solid) for quantity in quantities]
+    color = node(tree, "ShaderNodeCombineXYZ", dict(enumerate(values)))
+    glow = node(tree, "ShaderNodeEmission", {"Color": output(color), "Strength": 1.0})
+    clear = node(tree, "ShaderNodeBsdfTransparent")
+    mixed = node(tree, "ShaderNodeMixShader", {0: alpha, 1: clear.outputs[0], 2: glow.outputs[0]})
+    node(tree, "ShaderNodeOutputMaterial", {"Surface": mixed.outputs[0]})
+    arrange(tree)
+    return made
+
+
+def set_weight(made: bpy.types.Material, weight: Weight) -> None:
+    """Sets how a layer shows at the frame to be rendered."""
+    step = made.node_tree.nodes[weight.layer_id]
+    softness = max(weight.softness, 1e-4)
+    step.inputs["From Min"].default_value = weight.threshold - softness
+    step.inputs["From Max"].default_value = weight.threshold + softness
+    step.inputs["To Max"].default_value = weight.weight
+
+
+def _quantity(tree: bpy.types.NodeTree, quantity: str, solid: Value) -> Value | float:
+    if quantity == COVERAGE:
+        return 1.0
+    if quantity == DEPTH:
+        return _depth(tree, solid)
+    stored = node(
+        tree, "ShaderNodeAttribute", attribute_type="INSTANCER", attribute_name=names.layer_attribute(quantity)
+    )
+    step = node(tree, "ShaderNodeMapRange", {"Value": output(stored, "Factor")}, interpolation_type="SMOOTHSTEP")
+    step.name = step.label = quantity
+    return output(step, "Result") * (1.0 - solid)
+
+
+def _depth(tree: bpy.types.NodeTree, solid: Value) -> Value:
+    """Distance along the camera's axis: of a splat's centre, or of the point seen on anything else."""
+    center = node(
+        tree,
+        "ShaderNodeVectorTransform",
+        {0: (0.0, 0.0, 0.0)},
+        vector_type="POINT",
+        convert_from="OBJECT",
+        convert_to="CAMERA",
+    )
+    split = node(tree, "ShaderNodeSeparateXYZ", {0: output(center)})
+    here = output(node(tree, "ShaderNodeCameraData"), "View Z Depth")
+    return math(tree, "ABSOLUTE", output(split, 2)) * (1.0 - solid) + here * solid

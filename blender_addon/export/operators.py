@@ -1,0 +1,91 @@
+"""The export operator, thin over `job.Export`, and its panel section."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+
+from .. import sequence
+from ..rendering import RenderOperator, RenderProblem
+from .job import Export, Wanted
+
+KINDS = {"use_png": ".png", "use_exr": ".exr", "use_ply": ".ply"}
+
+
+def frames(scene: bpy.types.Scene) -> tuple[int, ...]:
+    """The frames that the settings ask for. RenderProblem if markers are asked for and there are none."""
+    settings = scene.legs4d_export
+    first, last = scene.frame_start, scene.frame_end
+    if settings.span == "CUSTOM":
+        first, last = settings.frame_start, settings.frame_end
+    elif settings.span == "MARKERS":
+        markers = [m.frame for m in scene.timeline_markers if m.select] or [m.frame for m in scene.timeline_markers]
+        if not markers:
+            raise RenderProblem("There are no timeline markers; ask a prompt, add markers, or choose another range.")
+        first, last = min(markers), max(markers)
+    return tuple(range(first, last + 1))
+
+
+class LEGS4D_OT_export(RenderOperator, bpy.types.Operator):
+    """Render the current camera over a range of frames, with mattes of the prompt layers, and write what was found"""
+
+    bl_idname = "legs4d.export"
+    bl_label = "Export"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if sequence.active(context) is None:
+            cls.poll_message_set("Import a run, or select the sequence to export")
+            return False
+        return super().poll(context)
+
+    def make_job(self, context: bpy.types.Context) -> Export:
+        """The export that the settings ask for."""
+        settings = context.scene.legs4d_export
+        wanted = Wanted(
+            folder=Path(bpy.path.abspath(settings.folder)),
+            template=settings.template,
+            frames=frames(context.scene),
+            kinds=tuple(kind for name, kind in KINDS.items() if getattr(settings, name)),
+            intervals=settings.use_json,
+            overwrite=settings.overwrite,
+        )
+        return Export(context.scene, context.view_layer, sequence.active(context), wanted)
+
+    def show(self, context: bpy.types.Context, progress: float, message: str) -> None:
+        """In the panel section."""
+        settings = context.scene.legs4d_export
+        settings.progress, settings.message = progress, message
+
+    def completed(self, context: bpy.types.Context) -> None:
+        """Says where the files are."""
+        self.show(context, 0.0, f"Exported into {bpy.path.abspath(context.scene.legs4d_export.folder)}")
+
+
+def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """Draws the section into a panel of the sidebar."""
+    settings = context.scene.legs4d_export
+    layout.use_property_split = True
+    layout.use_property_decorate = False
+    row = layout.row(heading="Write", align=True)
+    for name in (*KINDS, "use_json"):
+        row.prop(settings, name, toggle=True)
+    column = layout.column()
+    column.prop(settings, "span")
+    if settings.span == "CUSTOM":
+        pair = column.row(align=True)
+        pair.prop(settings, "frame_start", text="Range")
+        pair.prop(settings, "frame_end", text="")
+    column.prop(settings, "folder")
+    column.prop(settings, "template")
+    column.prop(settings, "overwrite")
+    if settings.progress:
+        layout.progress(factor=settings.progress, text=settings.message)
+    else:
+        layout.operator("legs4d.export", icon="RENDER_ANIMATION")
+        if settings.message:
+            layout.label(text=settings.message, icon="INFO")
+
+
+CLASSES = (LEGS4D_OT_export,)

@@ -1,0 +1,240 @@
+"""Many renders in a row, on a copy of the scene: waiting for them in scripts, beside the interface for people.
+
+What is rendered is a `Job`'s business (capture, export); this file owns the copy, the order and the cancelling.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+COMPOSITOR_ENGINES = ("CYCLES", "BLENDER_EEVEE")
+
+
+class RenderProblem(Exception):
+    """It cannot be rendered as asked; the message says what is wrong and what to do."""
+
+
+class Job:
+    """A list of renders of a copy of `scene`. Entering makes the copy, leaving removes it, whatever happened.
+
+    The copy shares the scene's objects; the user's scene, its frame, camera and settings stay as they are. A subclass
+    says what is to be rendered (`remaining`), sets it up (`aim`), takes the result (`store`) and rounds off (`finish`).
+
+    Args:
+        scene, view_layer: what to render.
+        folder: where results go; scratch files are made beside them, so that taking one over is a rename.
+        total: how many renders the whole job has.
+    """
+
+    renders = True
+    """Whether there is anything to render: a job that only writes data goes through the same frames without."""
+
+    def __init__(self, scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer, folder: Path, total: int) -> None:
+        self.original, self.layer_name, self.folder, self.total = scene, view_layer.name, folder, total
+        self.done = 0
+        self.scene: bpy.types.Scene | None = None
+        self.scratch: Path | None = None
+        self._made: list[bpy.types.ID] = []
+
+    def __enter__(self) -> Any:
+        try:
+            self.begin()
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for left_over in self.folder.glob(".rendering-*"):  # of a Blender that was killed
+                shutil.rmtree(left_over, ignore_errors=True)
+            self.scratch = Path(tempfile.mkdtemp(prefix=".rendering-", dir=self.folder))
+            self._copy_scene()
+            self.set_up()
+            self.done = self.total - sum(1 for _ in self.remaining())
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def begin(self) -> None:
+        """Checks what is asked, before anything is made. RenderProblem if it cannot be done."""
+
+    def set_up(self) -> None:
+        """Changes the copy as the job needs it."""
+        raise NotImplementedError
+
+    def remaining(self) -> Iterator[Any]:
+        """What is still to be rendered, in order."""
+        raise NotImplementedError
+
+    def aim(self, item: Any) -> None:
+        """Sets the copy up for one render, its `render.filepath` to `image`."""
+        raise NotImplementedError
+
+    def store(self, item: Any) -> None:
+        """Takes the results of one render over."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """After the last render."""
+        raise NotImplementedError
+
+    @property
+    def image(self) -> Path:
+        """The file that a render writes."""
+        return self.scratch / f"image{self.scene.render.file_extension}"
+
+    def made(self, block: Any) -> Any:
+        """Notes a data-block that goes when the job ends."""
+        self._made.append(block)
+        return block
+
+    def render(self) -> None:
+        """Renders what was aimed at and waits for it."""
+        if not self.renders:
+            return
+        with bpy.context.temp_override(scene=self.scene):
+            bpy.ops.render.render(write_still=True)
+
+    def close(self) -> None:
+        """Removes the copy of the scene and everything made for it. May be called twice."""
+        if self.scene is not None:
+            bpy.data.scenes.remove(self.scene)
+            self.scene = None
+        if self._made:
+            bpy.data.batch_remove(self._made)
+            self._made = []
+        if self.scratch is not None:
+            shutil.rmtree(self.scratch, ignore_errors=True)
+            self.scratch = None
+
+    def _copy_scene(self) -> None:
+        scene = self.scene = self.original.copy()
+        scene.timeline_markers.clear()  # a marker may carry a camera
+        for layer in scene.view_layers:
+            layer.use = layer.name == self.layer_name
+        render = scene.render
+        render.use_border = render.use_multiview = render.use_sequencer = render.use_stamp = False
+        render.use_compositing, render.compositor_device = True, "CPU"
+        render.use_persistent_data = True
+
+    def passes_to_files(self, layer: bpy.types.ViewLayer) -> tuple[bpy.types.NodeTree, Any, Any]:
+        """A compositor tree for the copy: (tree, Render Layers node, File Output node that writes into `scratch`)."""
+        tree = self.made(bpy.data.node_groups.new("4-LEGS render", "CompositorNodeTree"))
+        tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
+        source, files = tree.nodes.new("CompositorNodeRLayers"), tree.nodes.new("CompositorNodeOutputFile")
+        source.scene, source.layer = self.scene, layer.name
+        tree.links.new(source.outputs["Image"], tree.nodes.new("NodeGroupOutput").inputs[0])
+        files.directory, files.file_name, files.save_as_render = f"{self.scratch}/", "", False
+        self.scene.compositing_node_group = tree
+        return tree, source, files
+
+
+class RenderOperator:
+    """Mixin of operators that run a `Job`: at once from scripts, one render after the other in the interface."""
+
+    _running: Job | None = None
+
+    def make_job(self, context: bpy.types.Context) -> Job:
+        """The job to run. RenderProblem or OSError if there can be none."""
+        raise NotImplementedError
+
+    def show(self, context: bpy.types.Context, progress: float, message: str) -> None:
+        """Puts progress (0..1) and a sentence where the panel reads them."""
+        raise NotImplementedError
+
+    def completed(self, context: bpy.types.Context) -> None:
+        """After the job is done and closed."""
+        raise NotImplementedError
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if RenderOperator._running is not None:
+            cls.poll_message_set("Wait for the renders that are running, or cancel them with Esc")
+        return RenderOperator._running is None
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Renders everything and returns when it is done."""
+        try:
+            with self.make_job(context) as job:
+                for item in job.remaining():
+                    job.aim(item)
+                    job.render()
+                    job.store(item)
+                    job.done += 1
+                job.finish()
+        except (RenderProblem, OSError) as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self.completed(context)
+        return {"FINISHED"}
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Renders one after the other without blocking; Esc cancels."""
+        try:
+            self._job = self.make_job(context).__enter__()
+        except (RenderProblem, OSError) as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        RenderOperator._running = self._job
+        self._items, self._item, self._cancelled = self._job.remaining(), None, False
+        self._display = context.preferences.view.render_display_type
+        context.preferences.view.render_display_type = "NONE"
+        self._timer = context.window_manager.event_timer_add(0.05, window=context.window)
+        context.window_manager.modal_handler_add(self)
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """The scene must not change under the job, so every event but Esc ends here."""
+        if event.type == "ESC":
+            self._cancelled = True
+            return {"PASS_THROUGH"}  # it stops the picture that is being rendered, too
+        if event.type != "TIMER" or bpy.app.is_job_running("RENDER"):
+            return {"RUNNING_MODAL"}
+        try:
+            return self._step(context)
+        except (RenderProblem, OSError) as error:
+            self.report({"ERROR"}, str(error))
+            self._end(context, str(error))
+            return {"CANCELLED"}
+
+    def _step(self, context: bpy.types.Context) -> set[str]:
+        """Stores what has been rendered and starts the next render."""
+        job = self._job
+        if self._item is not None and (job.image.exists() or not job.renders):
+            job.store(self._item)
+            job.done += 1
+            self._item = None
+        if self._cancelled or self._item is not None:  # a cancelled render writes no file
+            self._end(context, "Cancelled.")
+            return {"CANCELLED"}
+        self._item = next(self._items, None)
+        if self._item is None:
+            job.finish()
+            self._end(context, "")
+            self.completed(context)
+            return {"FINISHED"}
+        job.aim(self._item)
+        self.show(context, job.done / max(job.total, 1), f"{job.done} of {job.total} pictures. Esc cancels.")
+        _redraw(context)
+        if job.renders:
+            with context.temp_override(scene=job.scene):
+                bpy.ops.render.render("INVOKE_DEFAULT", write_still=True)
+        return {"RUNNING_MODAL"}
+
+    def _end(self, context: bpy.types.Context, message: str) -> None:
+        context.window_manager.event_timer_remove(self._timer)
+        context.preferences.view.render_display_type = self._display
+        RenderOperator._running = None
+        self._job.close()
+        self.show(context, 0.0, message)
+        _redraw(context)
+
+
+def _redraw(context: bpy.types.Context) -> None:
+    for area in context.screen.areas:
+        area.tag_redraw()
