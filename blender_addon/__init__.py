@@ -6,12 +6,13 @@ import atexit
 
 import bpy
 
-from . import capture, export, operators, panels, playback, preferences, properties, session
+from . import capture, export, look, operators, panels, playback, preferences, properties, session
 
 CLASSES = (
     *preferences.CLASSES,
     *properties.CLASSES,
     *operators.CLASSES,
+    *look.CLASSES,
     *export.CLASSES,
     *capture.CLASSES,
     *panels.CLASSES,

@@ -6,7 +6,7 @@ import textwrap
 
 import bpy
 
-from . import capture, export, names, playback, preferences, sequence, session
+from . import capture, export, look, names, playback, preferences, sequence, session
 from .client import State
 
 CATEGORY = "4-LEGS"
@@ -131,6 +131,7 @@ class LEGS4D_PT_sequence(_Panel, bpy.types.Panel):
             waiting = "" if transfer.request else " (waiting)"
             row.progress(factor=there / max(its.num_frames, 1), text=f"Frame {there} of {its.num_frames}{waiting}")
             row.operator("legs4d.cancel_fetch", text="", icon="X")
+        look.draw(box, context)
         if problem := playback.message(found.empty):
             sentence(box, context, problem, "ERROR")
             if transfer is None:

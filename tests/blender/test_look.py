@@ -60,7 +60,7 @@ def composited(gaussians: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def some_gaussians(count: int, seed: int) -> dict[str, np.ndarray]:
-    """Gaussians around the origin, in layers of depth that do not overlap, so that their order is no matter of taste."""
+    """Gaussians around the origin, each at a depth of its own, so that their order is no matter of taste."""
     rng = np.random.default_rng(seed)
     quats = rng.normal(size=(count, 4))
     means = np.stack([rng.uniform(-1, 1, count), np.linspace(-2, 2, count), rng.uniform(-1, 1, count)], axis=1)
