@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "cpu/motion.h"
 #include "cpu/parallel.h"
 #include "cpu/rasterize.h"
 #include "cpu/ssim.h"
@@ -21,6 +22,7 @@ using Floats2 = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::
 using Floats3 = nb::ndarray<const float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 using Floats4 = nb::ndarray<const float, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
 using Ints4 = nb::ndarray<const int32_t, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
+using Longs2 = nb::ndarray<const int64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Bytes1 = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Bytes2 = nb::ndarray<const uint8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
@@ -188,6 +190,29 @@ nb::tuple lift(const PyRendering& self, const Ints4& index, const Floats4& weigh
   return nb::make_tuple(gaussian, row, value, mass);
 }
 
+nb::tuple motion(const Floats2& means, const Floats2& quats, const Floats2& previous_means, const Floats2& previous_quats,
+                 const Longs2& index, const Floats2& weight, const Floats2& distance, const Floats1& factors, int threads) {
+  const size_t m = means.shape(0), k = index.shape(1);
+  check(means.shape(1) == 3 && previous_means.shape(1) == 3 && quats.shape(1) == 4 && previous_quats.shape(1) == 4,
+        "means and quats must be [M,3] and [M,4]");
+  check(quats.shape(0) == m && previous_means.shape(0) == m && previous_quats.shape(0) == m && index.shape(0) == m,
+        "all arrays must have one length");
+  check(weight.shape(0) == m && weight.shape(1) == k && distance.shape(0) == m && distance.shape(1) == k,
+        "index, weight and distance must have one shape");
+  check(factors.shape(0) == kMotionLosses, "there are three factors");
+  for (size_t i = 0; i < index.size(); ++i)
+    check(index.data()[i] >= 0 && index.data()[i] < static_cast<int64_t>(m), "a neighbour is not among the Gaussians");
+  auto losses = zeros<double>({static_cast<size_t>(kMotionLosses)});
+  auto v_means = zeros<float>({m, 3}), v_quats = zeros<float>({m, 4});
+  {
+    const MotionArrays arrays{static_cast<int>(m), static_cast<int>(k),   means.data(),  quats.data(),   previous_means.data(),
+                              previous_quats.data(), index.data(), weight.data(), distance.data()};
+    nb::gil_scoped_release release;
+    motion_losses(arrays, factors.data(), threads, losses.data(), v_means.data(), v_quats.data());
+  }
+  return nb::make_tuple(losses, v_means, v_quats);
+}
+
 nb::tuple ssim(const Floats4& first, const Floats4& second, int threads) {
   for (int axis = 0; axis < 4; ++axis)
     check(first.shape(axis) == second.shape(axis), "both images must be [C,H,W,D] of one shape");
@@ -220,5 +245,7 @@ NB_MODULE(_csrc, m) {
         nb::arg("channels"), nb::arg("viewmats"), nb::arg("intrinsics"), nb::arg("width"), nb::arg("height"),
         nb::arg("near_plane"), nb::arg("blur"), nb::arg("antialiased"), nb::arg("depth_channel"), nb::arg("frozen").none(),
         nb::arg("active_tiles").none(), nb::arg("threads"));
+  m.def("motion_losses", &motion, nb::arg("means"), nb::arg("quats"), nb::arg("previous_means"), nb::arg("previous_quats"),
+        nb::arg("index"), nb::arg("weight"), nb::arg("distance"), nb::arg("factors"), nb::arg("threads"));
   m.def("ssim", &ssim, nb::arg("first"), nb::arg("second"), nb::arg("threads"));
 }

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from legs4d.config import DatasetSettings, LiftSettings, TrainSettings
-from legs4d.errors import RunError
+from legs4d.effects.report import write_report
+from legs4d.effects.run_video import write_run_video
+from legs4d.errors import Legs4dError, RunError
 from legs4d.gaussians.store import Run
+from legs4d.grounding import query
+from legs4d.grounding.benchmark import evaluate as evaluate_grounding
+from legs4d.grounding.truth import read_truth, true_intervals
 from legs4d.language.encoders import get_encoder
 from legs4d.language.lift import lift as lift_run
 from legs4d.progress import OnProgress, StopSignal
+from legs4d.reconstruct.evaluate import evaluate_pictures
 from legs4d.reconstruct.stages import Reconstruction, choose_device
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence
@@ -104,3 +111,50 @@ def footage(run: Run) -> Sequence:
     if "dataset" not in run.info:
         raise RunError("was not made from footage, so there is none to read", where=str(run.path))
     return open_sequence(run.info["dataset"], DatasetSettings(scale=run.info["scale"]).scale)
+
+
+def render(
+    run_folder: str | Path,
+    out: str | Path,
+    *,
+    cameras: str = "test",
+    prompt: str | None = None,
+    engine: str = "auto",
+    progress: OnProgress | None = None,
+    stop: StopSignal | None = None,
+) -> None:
+    """A run as video; see `effects.run_video.write_run_video`."""
+    write_run_video(
+        Run.open(run_folder), out, cameras, prompt, choose_device(engine), progress=progress, stop=stop
+    )
+
+
+def evaluate(
+    run_folder: str | Path,
+    *,
+    grounding: str | Path | None = None,
+    pictures: str | Path | None = None,
+    engine: str = "auto",
+    progress: OnProgress | None = None,
+    stop: StopSignal | None = None,
+) -> dict[str, Any]:
+    """Compare a finished run with its test cameras' pictures, and with true masks.
+
+    Args:
+        grounding: folder of true masks (`grounding.truth`); adds `grounding` to the result.
+        pictures: folder for a contact sheet and a timeline; needs `grounding`, whose prompts they show.
+
+    Returns:
+        As `reconstruct.evaluate.evaluate_pictures`, and `grounding` as `grounding.benchmark.evaluate`.
+    """
+    run, device = Run.open(run_folder), choose_device(engine)
+    sequence = footage(run)
+    result = evaluate_pictures(run, sequence, device, progress=progress, stop=stop)
+    if grounding is not None:
+        result["grounding"] = evaluate_grounding(run, grounding, device=device, progress=progress, stop=stop)
+    if pictures is not None:
+        truth = true_intervals(read_truth(grounding), run.info["frame_numbers"]) if grounding is not None else {}
+        if not truth:
+            raise Legs4dError("there is no prompt to show", where="--pictures", fix="give --grounding too")
+        write_report(run, sequence, query(run, list(truth)), pictures, device, truth)
+    return result

@@ -3,26 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "rotation.h"
+
 namespace legs4d {
 namespace {
-
-struct Rotation {
-  float m[9];
-  float w, x, y, z, norm;  // the unit quaternion and the length it had
-};
-
-Rotation rotation_of(const float* quat) {
-  Rotation r;
-  r.norm = std::sqrt(quat[0] * quat[0] + quat[1] * quat[1] + quat[2] * quat[2] + quat[3] * quat[3]);
-  const float inverse = 1.0f / std::max(r.norm, 1e-12f);
-  const float w = r.w = quat[0] * inverse, x = r.x = quat[1] * inverse, y = r.y = quat[2] * inverse,
-              z = r.z = quat[3] * inverse;
-  const float m[9] = {1 - 2 * (y * y + z * z), 2 * (x * y - w * z),     2 * (x * z + w * y),
-                      2 * (x * y + w * z),     1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
-                      2 * (x * z - w * y),     2 * (y * z + w * x),     1 - 2 * (x * x + y * y)};
-  std::copy(m, m + 9, r.m);
-  return r;
-}
 
 // Everything that projecting computes on the way and its derivative needs again.
 struct Linearisation {
@@ -206,16 +190,7 @@ void world_covariance_backward(const float* quat, const float* scale, const floa
       g[3 * i + j] = v_m * scale[j];
     }
   }
-  const float w = r.w, x = r.x, y = r.y, z = r.z;
-  const float unit[4] = {
-      2 * (-z * g[1] + y * g[2] + z * g[3] - x * g[5] - y * g[6] + x * g[7]),
-      2 * (y * (g[1] + g[3]) + z * (g[2] + g[6]) - 2 * x * (g[4] + g[8]) + w * (g[7] - g[5])),
-      2 * (x * (g[1] + g[3]) + z * (g[5] + g[7]) - 2 * y * (g[0] + g[8]) + w * (g[2] - g[6])),
-      2 * (x * (g[2] + g[6]) + y * (g[5] + g[7]) - 2 * z * (g[0] + g[4]) + w * (g[3] - g[1]))};
-  const float q[4] = {w, x, y, z};
-  const float along = q[0] * unit[0] + q[1] * unit[1] + q[2] * unit[2] + q[3] * unit[3];
-  const float inverse = 1.0f / std::max(r.norm, 1e-12f);
-  for (int k = 0; k < 4; ++k) quat_gradient[k] = (unit[k] - q[k] * along) * inverse;
+  rotation_backward(r, g, quat_gradient);
 }
 
 }  // namespace legs4d

@@ -64,6 +64,27 @@ def read_truth(folder: str | Path) -> list[Truth]:
     ]
 
 
+def true_intervals(truths: list[Truth], frame_numbers: list[int]) -> dict[str, list[tuple[int, int]]]:
+    """Prompt → the (first, last) frames of a run in which any camera has a mask, both included.
+
+    Args:
+        frame_numbers: the dataset's number of each of the run's frames.
+    """
+    intervals: dict[str, list[tuple[int, int]]] = {}
+    for prompt in dict.fromkeys(truth.prompt for truth in truths):
+        marked = {number for truth in truths if truth.prompt == prompt for number in truth.masks}
+        found: list[tuple[int, int]] = []
+        for frame, number in enumerate(frame_numbers):
+            if number not in marked:
+                continue
+            if found and found[-1][1] == frame - 1:
+                found[-1] = (found[-1][0], frame)
+            else:
+                found.append((frame, frame))
+        intervals[prompt] = found
+    return intervals
+
+
 def _read_masks(path: Path) -> dict[int, NDArray[np.bool_]]:
     return _read_pictures(path) if path.is_dir() else _read_pt(path)
 

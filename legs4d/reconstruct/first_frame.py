@@ -8,6 +8,7 @@ from legs4d.config import FirstFrameSettings
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.progress import StageReporter
 from legs4d.raster import render
+from legs4d.reconstruct.adam import Adam
 from legs4d.reconstruct.densify import Densifier
 from legs4d.reconstruct.observation import CameraColors, Observation, batches, picture_loss
 from legs4d.reconstruct.parameters import Parameters
@@ -37,7 +38,9 @@ def fit_first_frame(
     count = len(observed.cameras)
     gain = torch.zeros(count, 3, device=device, requires_grad=True)
     offset = torch.zeros(count, 3, device=device, requires_grad=True)
-    camera_optimizer = torch.optim.Adam([gain, offset], lr=settings.camera_rate)
+    camera_optimizer = Adam(
+        {"gain": gain, "offset": offset}, {"gain": settings.camera_rate, "offset": settings.camera_rate}
+    )
 
     def colors() -> CameraColors:
         # Centred: a shift common to all cameras belongs to the scene, or a new camera would lack it.
@@ -65,7 +68,6 @@ def fit_first_frame(
         densifier.observe(rendered.screen)
         parameters.step()
         camera_optimizer.step()
-        camera_optimizer.zero_grad(set_to_none=True)
         done = step + 1
         if first <= done < last and done % settings.densify.every == 0:
             densifier.run((last - 1 - done) // settings.densify.every + 1)

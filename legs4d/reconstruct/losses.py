@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -110,12 +111,58 @@ def motion_losses(
     previous_means: torch.Tensor,
     previous_quats: torch.Tensor,
     neighbours: Neighbourhood,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Local rigidity, rotation similarity and isometry: equations 5 to 8 of the paper.
+) -> torch.Tensor:
+    """[3] local rigidity, rotation similarity and isometry: equations 5 to 8 of the paper.
 
     Args:
-        means, previous_means: [M, 3]; quats, previous_quats: [M, 4] unit wxyz.
+        means, previous_means: [M, 3]; quats, previous_quats: [M, 4] unit wxyz. Differentiable in the first of each.
     """
+    if means.device.type == "cpu" and means.dtype == torch.float32:
+        return _MotionCpu.apply(means, quats, previous_means, previous_quats, neighbours)
+    return motion_losses_torch(means, quats, previous_means, previous_quats, neighbours)
+
+
+class _MotionCpu(torch.autograd.Function):
+    """`csrc`'s kernel: on a CPU torch spends a second on the temporaries of what takes 20 ms."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any,
+        means: torch.Tensor,
+        quats: torch.Tensor,
+        previous_means: torch.Tensor,
+        previous_quats: torch.Tensor,
+        neighbours: Neighbourhood,
+    ) -> torch.Tensor:
+        ctx.arrays = [
+            t.detach().contiguous().numpy()
+            for t in (
+                means,
+                quats,
+                previous_means,
+                previous_quats,
+                neighbours.index,
+                neighbours.weight,
+                neighbours.distance,
+            )
+        ]
+        losses, _, _ = _csrc.motion_losses(*ctx.arrays, np.zeros(3, np.float32), default_threads())
+        return torch.from_numpy(losses).to(torch.float32)
+
+    @staticmethod
+    def backward(ctx: Any, factors: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+        _, means, quats = _csrc.motion_losses(*ctx.arrays, factors.contiguous().numpy(), default_threads())
+        return torch.from_numpy(means), torch.from_numpy(quats), None, None, None
+
+
+def motion_losses_torch(
+    means: torch.Tensor,
+    quats: torch.Tensor,
+    previous_means: torch.Tensor,
+    previous_quats: torch.Tensor,
+    neighbours: Neighbourhood,
+) -> torch.Tensor:
+    """`motion_losses` in plain PyTorch, for CUDA and for any precision."""
     index, weight = neighbours.index, neighbours.weight
     inverse = previous_quats * previous_quats.new_tensor([1, -1, -1, -1])
     turned = multiply(quats, inverse)
@@ -127,7 +174,7 @@ def motion_losses(
     rotation = torch.sqrt(((turned[index] - turned[:, None]) ** 2).sum(-1) * weight + TINY).mean()
     lengths = torch.sqrt((offsets**2).sum(-1) + TINY)
     isometry = torch.sqrt((lengths - neighbours.distance) ** 2 * weight + TINY).mean()
-    return rigid, rotation, isometry
+    return torch.stack([rigid, rotation, isometry])
 
 
 def floor_loss(means: torch.Tensor, down: torch.Tensor, floor: float) -> torch.Tensor:

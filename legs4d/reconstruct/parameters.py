@@ -7,6 +7,7 @@ import torch
 
 from legs4d.config import LearningRates
 from legs4d.gaussians.gaussians import Gaussians, dc_from_rgb
+from legs4d.reconstruct.adam import Adam
 from legs4d.scene.sequence import InitialPoints
 
 NAMES = ("means", "quats", "log_scales", "logit_opacities", "colors")
@@ -36,8 +37,7 @@ class Parameters:
             "logit_opacities": rates.opacities,
             "colors": rates.colors,
         }
-        groups = [{"params": [self.values[name]], "lr": rate[name], "name": name} for name in NAMES]
-        self.optimizer = torch.optim.Adam(groups, eps=1e-15, fused=True)
+        self.optimizer = Adam(self.values, dict(rate))
         self._initial_rates = rate
 
     @classmethod
@@ -87,27 +87,15 @@ class Parameters:
 
     def set_rate(self, name: str, factor: float) -> None:
         """Scale the learning rate of one group by `factor`, counted from where it started."""
-        for group in self.optimizer.param_groups:
-            if group["name"] == name:
-                group["lr"] = self._initial_rates[name] * factor
+        self.optimizer.rates[name] = self._initial_rates[name] * factor
 
     def step(self) -> None:
         """One Adam step; clears the gradients."""
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
 
     def edit(self, keep: torch.Tensor, added: dict[str, torch.Tensor], added_foreground: torch.Tensor) -> None:
         """Keep the Gaussians at `keep` (indices or mask) and append new ones, whose Adam moments start at zero."""
-        for group in self.optimizer.param_groups:
-            name = group["name"]
-            old = self.values[name]
-            state = self.optimizer.state.pop(old, {})
-            new = torch.cat([old.detach()[keep], added[name]]).requires_grad_()
-            for moment in ("exp_avg", "exp_avg_sq"):
-                if moment in state:
-                    state[moment] = torch.cat([state[moment][keep], torch.zeros_like(added[name])])
-            if state:
-                self.optimizer.state[new] = state
-            group["params"] = [new]
-            self.values[name] = new
+        for name in NAMES:
+            self.values[name] = torch.cat([self.values[name].detach()[keep], added[name]]).requires_grad_()
+        self.optimizer.edit(keep, len(added_foreground))
         self.is_foreground = torch.cat([self.is_foreground[keep], added_foreground])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from legs4d.config import TrackingSettings
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.raster import render
+from legs4d.reconstruct.adam import Adam
 from legs4d.reconstruct.losses import Neighbourhood, floor_loss, motion_losses
 from legs4d.reconstruct.observation import CameraColors, Observation, batches, picture_loss
 from legs4d.scene.camera import Cameras
@@ -76,24 +77,17 @@ def track_frame(
     means, quats = (t.clone().requires_grad_() for t in motion.predicted())
     dc = current.colors.clone().requires_grad_()
     rates = settings.rates
-    optimizer = torch.optim.Adam(
-        [
-            {"params": [means], "lr": rates.means * stage.radius},
-            {"params": [quats], "lr": rates.quats},
-            {"params": [dc], "lr": rates.colors},
-        ],
-        eps=1e-15,
-        fused=True,
-    )
+    optimizer = Adam({"means": means, "quats": quats, "colors": dc}, {"quats": rates.quats, "colors": rates.colors})
     device = means.device
     frozen = torch.cat([torch.ones(len(static)), torch.zeros(len(current))]).to(device, torch.bool)
     features = torch.cat([static.is_foreground, current.is_foreground])[:, None].to(torch.float32)
     region = moving_region(observed.masks.cpu().numpy(), observed.cameras, means.detach().cpu().numpy(), stage.near)
     mask = torch.as_tensor(region, device=device)[..., None]
+    weights = means.new_tensor([settings.rigid_weight, settings.rotation_weight, settings.isometry_weight])
     loss = means.new_zeros(())
     count = len(observed.cameras)
     for step, batch in enumerate(batches(count, settings.cameras_per_step, settings.steps, settings.seed + frame)):
-        optimizer.param_groups[0]["lr"] = rates.means * stage.radius * settings.means_decay ** (step / settings.steps)
+        optimizer.rates["means"] = rates.means * stage.radius * settings.means_decay ** (step / settings.steps)
         part = observed.take(batch)
         unit = torch.nn.functional.normalize(quats, dim=-1)
         gaussians = Gaussians(
@@ -109,18 +103,14 @@ def track_frame(
         # Where nothing moves both pictures are the same by decree: no loss, no gradient.
         seen = torch.where(needed, colors.apply(rendered.color, batch), part.images)
         loss = picture_loss(rendered, seen, part, settings.ssim_share, settings.segmentation_weight)
-        rigid, rotation, isometry = motion_losses(means, unit, current.means, current.quats, neighbours)
         loss = (
             loss
-            + settings.rigid_weight * rigid
-            + settings.rotation_weight * rotation
-            + settings.isometry_weight * isometry
+            + weights @ motion_losses(means, unit, current.means, current.quats, neighbours)
             + settings.floor_weight * floor_loss(means, torch.as_tensor(stage.down, device=device), floor)
             + settings.color_weight * (dc - current.colors).abs().mean()
         )
         loss.backward()
         optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
     tracked = current.replace(
         means=means.detach(),
         quats=torch.nn.functional.normalize(quats.detach(), dim=-1),
