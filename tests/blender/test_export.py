@@ -1,0 +1,188 @@
+"""Exports of an imported run: pictures, compositing layers, Gaussians, intervals; and what can go wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import bpy
+import numpy as np
+import pytest
+from conftest import LIBRARY, PROMPT, ROOT, library_environment
+from mathutils import Vector
+
+
+@pytest.fixture
+def scene(imported, until, tmp_path) -> bpy.types.Scene:
+    """The imported ball with its prompt answered, seen by a small camera; exports go to tmp_path."""
+    from blender_addon import look, session
+
+    bpy.ops.legs4d.ask(prompt=PROMPT)
+    until(lambda: not session.current.questions.busy, "the answer")
+    found = bpy.context.scene
+    camera = bpy.data.objects.new("Camera", bpy.data.cameras.new("Camera"))
+    found.collection.objects.link(camera)
+    camera.location, camera.rotation_euler = (0, -4, 1.2), (1.4, 0, 0)
+    found.camera = camera
+    found.render.engine = "CYCLES"
+    found.cycles.samples, found.cycles.use_denoising = 4, False
+    found.render.resolution_x, found.render.resolution_y = 48, 32
+    found.render.film_transparent = True
+    look.prepare(found)
+    settings = found.legs4d_export
+    settings.folder = str(tmp_path / "export")
+    settings.span, settings.frame_start, settings.frame_end = "CUSTOM", 3, 4
+    return found
+
+
+def exr(path: Path) -> dict[str, np.ndarray]:
+    """Channels of an EXR file, read by OpenEXR's own library."""
+    code = (
+        "import OpenEXR, numpy, sys; parts = OpenEXR.File(sys.argv[1]).parts;"
+        "numpy.savez(sys.argv[2], **{n: c.pixels for p in parts for n, c in p.channels.items()})"
+    )
+    target = path.with_suffix(".npz")
+    subprocess.run([LIBRARY / "python", "-c", code, path, target], check=True, env=library_environment(), cwd=ROOT)
+    with np.load(target, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def test_every_kind_of_file_is_written(scene, imported, tmp_path) -> None:
+    settings = scene.legs4d_export
+    settings.use_ply = True
+    scene.frame_set(7)
+    assert bpy.ops.legs4d.export() == {"FINISHED"}
+    names = {path.name for path in (tmp_path / "export").iterdir()}
+    assert names == {f"ball_{frame:04d}.{kind}" for frame in (3, 4) for kind in ("png", "exr", "ply")} | {
+        "ball_intervals.json"
+    }
+    assert scene.frame_current == 7
+    assert len(bpy.data.scenes) == 1
+    assert not [group.name for group in bpy.data.node_groups if "render" in group.name]
+
+
+def test_exr_holds_picture_depth_and_a_matte_of_what_the_prompt_names(scene, imported, tmp_path) -> None:
+    from blender_addon import layers as prompt_layers
+
+    start, end, _, _ = prompt_layers.intervals(imported.layers[0])[0]
+    inside = imported.scene_frame((start + end) // 2)
+    settings = scene.legs4d_export
+    settings.use_png = False
+    settings.frame_start = settings.frame_end = inside
+    bpy.ops.legs4d.export()
+    found = exr(tmp_path / "export" / f"ball_{inside:04d}.exr")
+    matte, depth, alpha = found[f"Matte {PROMPT}.V"], found["Depth.V"], found["Combined"][..., 3]
+    assert matte.max() > 0.8
+    assert 0.002 < (matte > 0.5).mean() < 0.2
+    assert np.all(matte <= alpha + 0.02)
+    assert np.all(depth[alpha < 1e-4] > 1e9)
+    # The side of the ball that is seen is nearer than its middle, by less than its radius of 0.25.
+    scene.frame_set(inside)
+    rows, columns = np.nonzero(matte > 0.5)
+    center = _ball_center(imported)
+    camera = scene.camera.matrix_world.inverted() @ Vector(center)
+    assert -camera.z - 0.27 < np.median(depth[rows, columns]) < -camera.z
+
+
+def _ball_center(sequence) -> list[float]:
+    """Mean position, in the scene, of the points that the prompt highlights now."""
+    from blender_addon import attributes, names
+
+    cloud = sequence.dynamic_object
+    marked = attributes.read(cloud.data, names.layer_attribute(sequence.layers[0].layer_id)) > 0.5
+    middle = attributes.read(cloud.data, names.POSITION)[marked].mean(axis=0)
+    return list(cloud.matrix_world @ Vector(middle))
+
+
+def test_ply_is_the_frame_with_its_highlight(scene, imported, tmp_path) -> None:
+    from blender_addon import attributes, names
+
+    settings = scene.legs4d_export
+    settings.use_png = settings.use_exr = settings.use_json = False
+    settings.use_ply = True
+    bpy.ops.legs4d.export()
+    data = (tmp_path / "export" / "ball_0003.ply").read_bytes()
+    header, _, body = data.partition(b"end_header\n")
+    columns = [line.split()[-1].decode() for line in header.splitlines() if line.startswith(b"property")]
+    table = np.frombuffer(body, "<f4").reshape(-1, len(columns))
+    scene.frame_set(3)
+    clouds = imported.clouds
+    for column, name, place in (("x", names.POSITION, 0), ("highlight", names.HIGHLIGHT, None)):
+        stored = np.concatenate([attributes.read(cloud, name) for cloud in clouds])
+        wanted = stored if place is None else stored[:, place]
+        np.testing.assert_array_equal(table[:, columns.index(column)], wanted)
+    opacity = np.concatenate([attributes.read(cloud, names.RADIANCE)[:, 3] for cloud in clouds])
+    found = 1 / (1 + np.exp(-table[:, columns.index("opacity")].astype(float)))
+    np.testing.assert_allclose(found, np.clip(opacity, 1e-6, 1 - 1e-6), atol=1e-5)
+
+
+def test_json_has_intervals_in_both_clocks(scene, imported, tmp_path) -> None:
+    from blender_addon import layers as prompt_layers
+
+    settings = scene.legs4d_export
+    settings.use_png = settings.use_exr = False
+    bpy.ops.legs4d.export()
+    written = json.loads((tmp_path / "export" / "ball_intervals.json").read_text())
+    (layer,) = written["layers"]
+    start, end, _, _ = prompt_layers.intervals(imported.layers[0])[0]
+    assert layer["prompt"] == PROMPT
+    assert (layer["intervals"][0]["start"], layer["intervals"][0]["end"]) == (start, end)
+    assert layer["intervals"][0]["scene_start"] == start + imported.empty.legs4d.start_frame
+
+
+def test_range_of_markers(scene, imported) -> None:
+    from blender_addon.export import operators
+
+    scene.legs4d_export.span = "MARKERS"
+    marked = sorted(marker.frame for marker in scene.timeline_markers)
+    assert operators.frames(scene) == tuple(range(marked[0], marked[-1] + 1))
+    for marker in scene.timeline_markers:
+        marker.select = marker.frame == marked[0]
+    assert operators.frames(scene) == (marked[0],)
+
+
+def test_going_on_renders_only_what_is_missing(scene, tmp_path) -> None:
+    settings = scene.legs4d_export
+    settings.use_exr = False
+    bpy.ops.legs4d.export()
+    first = tmp_path / "export" / "ball_0003.png"
+    before = first.stat().st_mtime_ns
+    (tmp_path / "export" / "ball_0004.png").unlink()
+    settings.overwrite = False
+    bpy.ops.legs4d.export()
+    assert first.stat().st_mtime_ns == before
+    assert (tmp_path / "export" / "ball_0004.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda scene: setattr(scene, "camera", None), "no camera"),
+        (lambda scene: setattr(scene.legs4d_export, "template", "{shot}"), "cannot be filled in"),
+        (lambda scene: setattr(scene.legs4d_export, "template", "same"), "the same for every frame"),
+        (lambda scene: setattr(scene.legs4d_export, "frame_end", 1), "range is empty"),
+        (lambda scene: setattr(scene.render, "engine", "BLENDER_WORKBENCH"), "cannot show splats"),
+    ],
+)
+def test_impossible_exports_say_why_and_leave_nothing(scene, tmp_path, change, sentence) -> None:
+    change(scene)
+    with pytest.raises(RuntimeError, match=sentence):
+        bpy.ops.legs4d.export()
+    assert len(bpy.data.scenes) == 1
+    assert not list((tmp_path / "export").glob("*")) if (tmp_path / "export").exists() else True
+
+
+def test_a_failing_render_restores_everything(scene, imported, tmp_path, monkeypatch) -> None:
+    from blender_addon.export.job import Export
+
+    def broken(self: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Export, "render", broken)
+    scene.frame_set(5)
+    with pytest.raises(RuntimeError, match="No space left"):
+        bpy.ops.legs4d.export()
+    assert len(bpy.data.scenes) == 1
+    assert scene.frame_current == 5
+    assert not list((tmp_path / "export").iterdir())
