@@ -53,10 +53,18 @@ find_python() { # $1: version as uv writes it; $2: a Python test of sys.version_
     "$UV" python install "$1" >"$LOG" 2>&1 && "$UV" python find --no-project "$1"
 }
 
+# Makes the environment if there is none that works. One whose installation was killed is made anew: uv takes a package
+# whose files were half there for an installed one.
 make_environment() { # $1: folder, $2: Python
-    if ! "$1/bin/python" -c "" 2>/dev/null; then
+    if [ -e "$1/.installing" ] || ! "$1/bin/python" -c "" 2>/dev/null; then
         logged "$UV" venv --clear --python "$2" "$1"
     fi
+    touch "$1/.installing"
+}
+
+finish_environment() { # $1: folder
+    touch "$1/.installed"
+    rm "$1/.installing"
 }
 
 library() {
@@ -71,7 +79,7 @@ library() {
     logged "$UV" pip install --compile-bytecode --python .venv/bin/python -c constraints.txt -r pyproject.toml --extra dev
     # Python files only, used where they are; csrc is the next step's.
     logged "$UV" pip install --python .venv/bin/python --no-build-isolation --no-deps -C wheel.cmake=false --editable .
-    touch .venv/.installed
+    finish_environment .venv
 }
 
 build() {
@@ -99,7 +107,7 @@ blender() {
     make_environment .venv-blender "$python"
     echo "setup: installing Blender as a Python module into .venv-blender (1 GB when new)"
     logged "$UV" pip install --compile-bytecode --python .venv-blender/bin/python -r constraints-blender.txt
-    touch .venv-blender/.installed
+    finish_environment .venv-blender
 }
 
 case "${1:-}" in
