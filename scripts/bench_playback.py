@@ -1,0 +1,185 @@
+"""Measures playback in Blender: time per frame change and memory at 300k moving points, while frames stream in.
+
+    .venv-blender/bin/python scripts/bench_playback.py [--points 300000] [--frames 150] [--changes 60]
+
+Prints the median and 95th percentile of a whole frame change (handler, evaluation) with and without a thread that
+stores arriving frames as fast as it can, what of it is the bare `foreach_set` of the same arrays, and the process's
+memory over the empty scene. The targets are 40 ms, 60 ms and 1 GB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import build_extension
+
+TARGET_MEDIAN_MS, TARGET_P95_MS, TARGET_MEMORY_GB = 40.0, 60.0, 1.0
+STREAMED_FRAMES = 16
+"""The streaming thread writes these over and over, so that the disk does not fill."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--points", type=int, default=300_000, help="moving points")
+    parser.add_argument("--frames", type=int, default=150)
+    parser.add_argument("--changes", type=int, default=60, help="frame changes measured")
+    parser.add_argument("--no-look", action="store_true", help="without the node group: points as they are")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="legs4d-bench-") as scratch:
+        return _measure(Path(scratch), options)
+
+
+def _measure(scratch: Path, options: argparse.Namespace) -> int:
+    _enable_addon(scratch)
+    empty_scene = _resident_gb()
+    cache = _write_run(scratch / "cache", options.points, options.frames)
+    shown = _show(cache, with_look=not options.no_look)
+    bare = _bare_ms(shown)
+    _change_frames(options.frames, options.frames)  # once through: the files are in the page cache, as after an import
+    quiet = _change_frames(options.changes, options.frames)
+    with _Stream(scratch / "other", options.points) as stream:
+        streaming = _change_frames(options.changes, options.frames)
+    memory = _resident_gb() - empty_scene
+    print(f"{options.points} moving points, {options.frames} frames, load {os.getloadavg()[0]:.1f}")
+    for label, times in (("quiet", quiet), (f"streaming, {stream.rate:.0f} frames/s stored", streaming)):
+        median, late = np.percentile(times, [50, 95])
+        print(f"  {label:36} median {median:6.1f} ms, 95% {late:6.1f} ms, {median / bare:4.1f} x bare foreach_set")
+    print(f"  {'bare foreach_set of the same arrays':36} median {bare:6.1f} ms")
+    print(f"  {'memory over the empty scene':36} {memory:.2f} GB")
+    median, late = np.percentile(streaming, [50, 95])
+    met = median <= TARGET_MEDIAN_MS and late <= TARGET_P95_MS and memory <= TARGET_MEMORY_GB
+    print("targets met" if met else "targets missed")
+    return 0 if met else 1
+
+
+def _enable_addon(scratch: Path) -> None:
+    package = build_extension.assemble(scratch / "extension")
+    sys.path.insert(0, str(package.parent))
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    bpy.ops.preferences.addon_enable(module="blender_addon")
+    bpy.context.preferences.addons["blender_addon"].preferences.cache_folder = str(scratch / "cache")
+
+
+def _write_run(root: Path, points: int, frames: int):
+    from blender_addon.cache import Answer, Description, RunCache, prompt_key
+
+    root.mkdir()
+    cache = RunCache.create(root, Description("bench", "bench", "1", frames, 0, points, 30.0))
+    values = np.random.default_rng(0)
+    means = values.normal(size=(points, 3)).astype("f4")
+    drift = values.normal(size=(points, 3)).astype("f4") * 0.01
+    quats = values.normal(size=(points, 4)).astype("f4")
+    quats /= np.linalg.norm(quats, axis=1, keepdims=True)
+    colors = values.normal(size=(points, 3)).astype("f4")
+    empty = {"means": np.zeros((0, 3)), "quats": np.zeros((0, 4)), "scales": np.zeros((0, 3))}
+    cache.write_static(empty | {"colors": np.zeros((0, 3)), "opacities": np.zeros(0)})
+    cache.write_dynamic(
+        {
+            "scales": np.full((points, 3), 0.01),
+            "opacities": np.full(points, 0.9),
+            "born": np.zeros(points),
+            "died": np.full(points, frames - 1),
+        }
+    )
+    key = prompt_key("a prompt")
+    answer = Answer("a prompt", ((0, frames - 1, 0, 1.0),), (1.0,) * frames)
+    cache.write_answer(key, answer, np.zeros(0, "u1"))
+    for frame in range(frames):
+        cache.write_frame(frame, {"means": means + drift * frame, "quats": quats, "colors": colors})
+        cache.write_relevancy(key, frame, values.integers(0, 256, points, "u1"))
+    return cache
+
+
+def _show(cache, with_look: bool):
+    from blender_addon import layers, look, playback, storage
+    from blender_addon.cache import prompt_key
+    from blender_addon.sequence import Sequence
+
+    scene = bpy.context.scene
+    storage.adopt(cache)
+    shown = Sequence.create(cache.description, scene.collection)
+    layer_id = layers.add(shown, "a prompt")
+    key = prompt_key("a prompt")
+    layers.take_answer(shown, layer_id, key, cache.answer(key), scene)
+    playback.refresh(shown.empty)
+    if with_look:
+        look.sync(shown.empty)
+    assert playback.message(shown.empty) == ""
+    return shown
+
+
+def _change_frames(count: int, frames: int) -> list[float]:
+    """Milliseconds of each frame change."""
+    times = []
+    for number in range(count):
+        started = time.perf_counter()
+        bpy.context.scene.frame_set(1 + number * 7 % frames)
+        times.append((time.perf_counter() - started) * 1e3)
+    return times
+
+
+def _bare_ms(shown) -> float:
+    """Setting every attribute that playback sets, from arrays at hand."""
+    from blender_addon import attributes, names
+
+    cloud = shown.dynamic_object.data
+    wanted = [n for n in (*names.CLOUD_ATTRIBUTES, f"highlight:{shown.layers[0].layer_id}") if n != names.SCALE]
+    arrays = [(n, cloud.attributes[n].data_type, attributes.read(cloud, n)) for n in wanted]
+    times = []
+    for _ in range(20):
+        started = time.perf_counter()
+        for name, data_type, values in arrays:
+            attributes.write(cloud, name, data_type, values)
+        times.append((time.perf_counter() - started) * 1e3)
+    return float(np.median(times))
+
+
+class _Stream:
+    """A thread that does what the client's does with arriving frames: unpack, store, as fast as it can."""
+
+    def __init__(self, root: Path, points: int) -> None:
+        from blender_addon import wire
+        from blender_addon.cache import Description, RunCache
+
+        root.mkdir()
+        self._cache = RunCache.create(root, Description("other", "other", "1", STREAMED_FRAMES, 0, points, 30.0))
+        arrays = {name: np.ones((points, width), "f4") for name, width in (("means", 3), ("quats", 4), ("colors", 3))}
+        self._parts = wire.pack(wire.Message(wire.Kind.FRAME, 1, {"frame": 0}, arrays))
+        self._unpack = wire.unpack
+        self._end, self._thread = threading.Event(), threading.Thread(target=self._run)
+        self.stored, self.rate = 0, 0.0
+
+    def _run(self) -> None:
+        while not self._end.is_set():
+            message = self._unpack(self._parts)
+            self._cache.write_frame(self.stored % STREAMED_FRAMES, dict(message.arrays))
+            self.stored += 1
+
+    def __enter__(self) -> _Stream:
+        self._started = time.perf_counter()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+        self.rate = self.stored / (time.perf_counter() - self._started)
+
+
+def _resident_gb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e9
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
