@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -221,9 +223,6 @@ def test_two_clients_are_answered_apart(shared_server: ServerProcess) -> None:
 
 
 def test_a_second_server_of_the_same_state_is_refused(shared_server: ServerProcess, tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
     again = subprocess.run(
         [sys.executable, "-c", "from legs4d.cli import app; app()", "serve", f"--root={tmp_path}"],
         env={**os.environ, "LEGS4D_STATE_DIR": str(shared_server.state_dir)},

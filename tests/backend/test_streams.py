@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -284,8 +285,6 @@ def test_a_client_that_never_gives_credit_costs_little_memory(start_server: Star
 
 def write_big_frames(folder: Path, count: int) -> None:
     """Replace the run by one with `count` moving Gaussians, all frames the same file."""
-    import os
-
     num_frames = Run.open(folder).num_frames
     shutil.rmtree(folder)
     run = write_small_run(folder, num_frames=2, num_dynamic=count)
