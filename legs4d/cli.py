@@ -14,7 +14,7 @@ import typer
 
 from legs4d.errors import Legs4dError
 from legs4d.progress import Progress
-from legs4d.terminal import SentenceGroup, print_json, progress_display, say
+from legs4d.terminal import SentenceGroup, print_json, print_scores, progress_display, say
 
 if TYPE_CHECKING:
     from legs4d.gaussians.store import Run
@@ -148,19 +148,25 @@ def evaluate(
         Path | None,
         typer.Option(help="Folder of true masks, <prompt>/cam<id>/: adds tIoU and vIoU per prompt and camera."),
     ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder for a contact sheet and a timeline of the prompts of --grounding.")
+    ] = None,
     engine: EngineName = Engine.auto,
     as_json: Json = False,
 ) -> None:
-    """Compare renderings with the test cameras' images: PSNR and SSIM, plain and with each camera's gain fitted."""
+    """Compare renderings with the test cameras' images: PSNR and SSIM, plain and with each image's gain fitted.
+
+    --json prints {psnr, ssim, per_camera, per_frame, gain_fitted: {the same}}, and with --grounding also
+    {grounding: {rows: [{prompt, camera, tiou, viou, accuracy}], mean, prompts}}.
+    """
     from legs4d import pipeline
 
     with progress_display() as show:
-        result = pipeline.evaluate(run, grounding=grounding, engine=engine.value, progress=show)
+        result = pipeline.evaluate(run, grounding=grounding, pictures=pictures, engine=engine.value, progress=show)
     if as_json:
         print_json(result)
-        return
-    for name, value in result.items():
-        print(f"{name}: {value}")
+    else:
+        print_scores(result)
 
 
 @app.command()

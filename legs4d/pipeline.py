@@ -21,9 +21,6 @@ from legs4d.reconstruct.stages import Reconstruction, choose_device
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence
 
-FRAMES_PER_SECOND = 30.0
-"""PanopticSports' rate, which no file of the layout states."""
-
 
 def train(
     dataset: str | Path,
@@ -72,7 +69,7 @@ def reconstruct(
         run.set_info(
             dataset=str(Path(dataset).resolve()),
             scale=settings.dataset.scale,
-            fps=FRAMES_PER_SECOND,
+            fps=sequence.fps,
             frame_numbers=list(sequence.frame_numbers),
         )
         Reconstruction(run, sequence, settings.reconstruct, device, progress, stop).finish()
@@ -124,9 +121,7 @@ def render(
     stop: StopSignal | None = None,
 ) -> None:
     """A run as video; see `effects.run_video.write_run_video`."""
-    write_run_video(
-        Run.open(run_folder), out, cameras, prompt, choose_device(engine), progress=progress, stop=stop
-    )
+    write_run_video(Run.open(run_folder), out, cameras, prompt, choose_device(engine), progress=progress, stop=stop)
 
 
 def evaluate(

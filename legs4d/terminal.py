@@ -48,6 +48,29 @@ def print_json(value: Any) -> None:
     print(json.dumps(_without_nan(value), ensure_ascii=False))
 
 
+def print_scores(result: dict[str, Any]) -> None:
+    """What `legs4d eval` found, as tables."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    pictures = Table("test camera", "PSNR dB", "gain fitted", title="Pictures")
+    fitted = result["gain_fitted"]
+    for camera, value in result["per_camera"].items():
+        pictures.add_row(camera, f"{value:.2f}", f"{fitted['per_camera'][camera]:.2f}")
+    pictures.add_row("mean", f"{result['psnr']:.2f}", f"{fitted['psnr']:.2f}", style="bold")
+    pictures.add_row("SSIM", f"{result['ssim']:.3f}", f"{fitted['ssim']:.3f}")
+    console.print(pictures)
+    if "grounding" not in result:
+        return
+    places = Table("prompt", "camera", "tIoU", "vIoU", "accuracy", title="Grounding")
+    for row in result["grounding"]["rows"]:
+        places.add_row(row["prompt"], str(row["camera"]), *(f"{row[k]:.2f}" for k in ("tiou", "viou", "accuracy")))
+    mean = result["grounding"]["mean"]
+    places.add_row("mean", "", *(f"{mean[k]:.2f}" for k in ("tiou", "viou", "accuracy")), style="bold")
+    console.print(places)
+
+
 @contextmanager
 def progress_display() -> Iterator[OnProgress]:
     """Shows what it is called with: a bar on a terminal, a line now and then where stderr is a file or a pipe."""

@@ -16,7 +16,7 @@ logged() {
     "$@" >"$LOG" 2>&1 && return
     if grep -qiE 'no space left|disk quota' "$LOG" || [ "$(df -Pk . | awk 'NR == 2 {print $4}')" -lt 51200 ]; then
         fail "The disk is full; free about 8 GB and run the same command again, it goes on where it stopped."
-    elif grep -qiE 'dns error|failed to (fetch|download|lookup)|connection (refused|reset|error)|network|timed out|tempor.* failure in name' "$LOG"; then
+    elif grep -qiE 'dns error|failed to (fetch|download|lookup)|connection (refused|reset|error)|network|timed out|tempor.* failure in name|from versions: none' "$LOG"; then
         fail "A package could not be downloaded; check this machine's network and package index, then run the same command again (details: $LOG)."
     fi
     tail -n 15 "$LOG" >&2

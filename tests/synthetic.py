@@ -194,7 +194,15 @@ def write_run(folder: Path, scene: Scene | None = None, *, language: bool = True
     scene = scene or Scene()
     run = Run.create(folder)
     run.set_info(
-        dataset=dataset, scale=1.0, fps=FPS, encoder="captions", frame_numbers=list(range(scene.num_frames)), near=NEAR
+        dataset=dataset,
+        scale=1.0,
+        fps=FPS,
+        encoder="captions",
+        frame_numbers=list(range(scene.num_frames)),
+        near=NEAR,
+        center=TARGET.tolist(),
+        radius=RING_RADIUS,
+        down=[0.0, 1.0, 0.0],
     )
     with run.lock():
         run.begin_stage("first_frame", "synthetic")
@@ -334,6 +342,7 @@ def _meta(scene: Scene, cameras: Cameras, image_suffix: str) -> dict:
     return {
         "w": scene.width,
         "h": scene.height,
+        "fps": FPS,
         "k": [cameras.intrinsics.tolist() for _ in frames],
         "w2c": [cameras.world_to_camera.tolist() for _ in frames],
         "fn": [[f"{camera}/{frame:06d}{image_suffix}" for camera in cameras.ids] for frame in frames],

@@ -30,8 +30,9 @@ def choose_cameras(run: Run, wanted: str) -> list[Cameras]:
         Legs4dError: there are no such cameras.
     """
     if wanted == "orbit":
+        like = run.cameras("train")
         center, down = (np.array(run.info[name], np.float32) for name in ("center", "down"))
-        circle = orbit(center, ORBIT_RADIUS * run.info["radius"], down, run.num_frames, run.cameras("train"))
+        circle = orbit(center, ORBIT_RADIUS * run.info["radius"], down, run.num_frames, like)
         return [circle.take([frame]) for frame in range(run.num_frames)]
     if wanted in ("train", "test"):
         return [run.cameras(wanted)] * run.num_frames  # type: ignore[arg-type]
@@ -100,5 +101,3 @@ def write_run_video(
 
 def _plain(gaussians: Gaussians, cameras: Cameras, near: float) -> np.ndarray:
     return render(gaussians, cameras, near=near).color.clamp(0, 1).cpu().numpy()
-
-

@@ -42,6 +42,8 @@ class Sequence(Protocol):
     num_frames: int
     frame_numbers: tuple[int, ...]
     """The dataset's own number of each frame."""
+    fps: float
+    """Frames per second of the capture."""
     captions: dict[int, list[Caption]] | None
     """Object id → what it does over time; None when the dataset has no captions."""
     initial_points: InitialPoints | None

@@ -23,7 +23,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_pictures_are_those_that_were_filmed(dataset: Path) -> None:
     sequence = open_sequence(dataset)
-    assert (sequence.num_frames, sequence.frame_numbers) == (3, (0, 1, 2))
+    assert (sequence.num_frames, sequence.frame_numbers, sequence.fps) == (3, (0, 1, 2), 10.0)
     for split in ("train", "test"):
         cameras = sequence.cameras(split, 1)
         assert cameras.ids == SCENE.cameras(split).ids
@@ -114,7 +114,7 @@ def test_the_fingerprint_follows_what_training_sees(tmp_path: Path) -> None:
 @pytest.mark.skipif(not REAL.is_dir(), reason="the basketball clip is not beside this checkout")
 def test_the_real_clip() -> None:
     sequence = open_sequence(REAL, 0.25)
-    assert (sequence.num_frames, len(sequence.cameras("train", 0))) == (30, 27)
+    assert (sequence.num_frames, len(sequence.cameras("train", 0)), sequence.fps) == (30, 27, 30.0)
     cameras = sequence.cameras("test", 0)
     assert (cameras.ids, cameras.width, cameras.height) == ((0, 10, 15, 30), 160, 90)
     meta = json.loads((REAL / "test_meta.json").read_text())

@@ -27,6 +27,7 @@ class CameraFile:
         intrinsics: [T, C, 3, 3] float32, pixels.
         ids: C camera numbers, the same in every frame.
         files: T lists of C image files, relative to ims/.
+        fps: frames per second, if the file tells.
     """
 
     width: int
@@ -35,6 +36,7 @@ class CameraFile:
     intrinsics: NDArray[np.float32]
     ids: tuple[int, ...]
     files: tuple[tuple[str, ...], ...]
+    fps: float | None
 
     @property
     def num_frames(self) -> int:
@@ -71,6 +73,9 @@ def read_camera_file(path: Path) -> CameraFile:
     width, height = content["w"], content["h"]
     if not all(isinstance(side, int) and side > 0 for side in (width, height)):
         raise DatasetError(f"says images of {width!r}×{height!r}", where=where, fix="w and h are pixels, above 0")
+    fps = content.get("fps")
+    if fps is not None and not (isinstance(fps, int | float) and 0 < fps < float("inf")):
+        raise DatasetError(f"says {fps!r} frames per second", where=where, fix="fps must be above 0, or left out")
     ids = _check_layout(content, where)
     frames = len(content["fn"])
     world_to_camera = _matrices(content["w2c"], (frames, len(ids), 4, 4), f"{where}, w2c")
@@ -79,7 +84,7 @@ def read_camera_file(path: Path) -> CameraFile:
         names = [f"{where}, camera {camera}, frame {frame}" for camera in ids]
         check_poses(world_to_camera[frame], intrinsics[frame], names)
     files = tuple(tuple(_safe(name, where) for name in names) for names in content["fn"])
-    return CameraFile(width, height, world_to_camera, intrinsics, ids, files)
+    return CameraFile(width, height, world_to_camera, intrinsics, ids, files, None if fps is None else float(fps))
 
 
 def _check_layout(content: dict[str, Any], where: str) -> tuple[int, ...]:

@@ -35,6 +35,9 @@ from legs4d.scene.images import (
 from legs4d.scene.readers.camera_file import CameraFile, read_camera_file, read_json
 from legs4d.scene.sequence import Caption, InitialPoints, Split
 
+PANOPTIC_FPS = 30.0
+"""Frames per second of PanopticSports, whose camera files do not tell."""
+
 
 class PanopticSequence:
     """A `Sequence` in the native layout. Everything but pixel values is read and checked when it is made.
@@ -58,6 +61,7 @@ class PanopticSequence:
         check_camera_count(len(train.ids), str(root / "train_meta.json"))
         check_scale(scale, train.width, train.height)
         self.num_frames = train.num_frames
+        self.fps = train.fps or PANOPTIC_FPS
         if (root / "test_meta.json").exists():
             self._files["test"] = self._read_test()
         self.frame_numbers = _frame_numbers(train)
