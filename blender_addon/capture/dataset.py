@@ -22,6 +22,8 @@ from ..rendering import RenderProblem
 MARK = "capture.json"
 """What a capture was asked for; an unfinished one goes on only if it is asked for the same again."""
 
+POINTS = "init_pt_cld.npz"
+
 
 @dataclass(frozen=True)
 class CaptionRow:
@@ -85,7 +87,7 @@ class DatasetWriter:
 
     def _clear(self) -> None:
         """Removes what a capture writes, and nothing else."""
-        for name in ("train_meta.json", "test_meta.json", "captions.json", "init_pt_cld.npz", MARK):
+        for name in ("train_meta.json", "test_meta.json", "captions.json", POINTS, MARK):
             (self.root / name).unlink(missing_ok=True)
         for name in ("ims", "seg", "objects", "depth"):
             if (self.root / name).is_dir():
@@ -138,9 +140,9 @@ class DatasetWriter:
             "Each caption covers frames start..end, both included."
         )
         _write_json(self.root / "captions.json", {"comment": comment, "objects": by_object})
-        shutil.rmtree(self.root / "depth", ignore_errors=True)
         _write_json(self.root / "test_meta.json", self._meta(test=True))
         _write_json(self.root / "train_meta.json", self._meta(test=False))
+        shutil.rmtree(self.root / "depth", ignore_errors=True)
 
     def _meta(self, *, test: bool) -> dict[str, Any]:
         layout = self.layout
@@ -156,9 +158,14 @@ class DatasetWriter:
             "fn": [[f"{number}/{frame:06d}{layout.suffix}" for number in numbers] for frame in frames],
         }
 
+    @property
+    def has_initial_points(self) -> bool:
+        """Whether `write_initial_points` is done."""
+        return (self.root / POINTS).exists()
+
     def write_initial_points(self, points: NDArray, colors: NDArray, is_foreground: NDArray) -> None:
-        """`init_pt_cld.npz` as Dynamic3DGS has it: `data` [N, 7] = xyz, rgb in 0..1, 1 for foreground."""
-        path = self.root / "init_pt_cld.npz"
+        """The first cloud as Dynamic3DGS has it: `data` [N, 7] = xyz, rgb in 0..1, 1 for foreground."""
+        path = self.root / POINTS
         data = np.concatenate([points, colors, is_foreground[:, None]], axis=1).astype(np.float32)
         with open(path.with_suffix(".part"), "wb") as file:
             np.savez(file, data=data)

@@ -138,7 +138,7 @@ class Capture(Job):
 
     def finish(self) -> None:
         """Writes the initial points, captions and cameras: the dataset is whole."""
-        if self.plan.initial_points:
+        if self.plan.initial_points and not self.writer.has_initial_points:
             self._write_initial_points()
         self.writer.finish()
 
