@@ -23,6 +23,13 @@ def answer(opened: OpenRun, prompt: str) -> Grounding:
     return grounding
 
 
+def prepare(opened: OpenRun) -> None:
+    """Load what the first prompt of this run would otherwise wait for: the encoder, about a second."""
+    from legs4d.language.field import LanguageField
+
+    LanguageField(opened.run)
+
+
 def answer_body(grounding: Grounding) -> AnswerBody:
     """Body of the `answer` event."""
     return {

@@ -30,9 +30,9 @@ Arrays = Mapping[str, NDArray[Any]]
 class Client:
     """A connection that said hello."""
 
-    def __init__(self, identity: bytes, name: str) -> None:
+    def __init__(self, identity: bytes) -> None:
         self.identity = identity
-        self.name = name
+        self.name = ""
         self.calls: dict[int, Call] = {}
         self.outbox: deque[tuple[str | None, list[Buffer]]] = deque()
         self.bytes_under_way = 0
@@ -177,9 +177,9 @@ class Clients:
         if client is None:
             if len(self._known) >= MAX_CLIENTS:
                 self._make_room()
-            client = self._known[identity] = Client(identity, name)
-            log.info("client %s connected", client)
-        client.name = name
+            client = self._known[identity] = Client(identity)
+            log.info("client %s (%s) connected", _printable(name), identity.hex()[-8:])
+        client.name = _printable(name)
         return client
 
     def end_all(self, error: BackendError) -> None:
@@ -212,3 +212,8 @@ class Clients:
         self.outlet.drop(client)
         for call in list(client.calls.values()):
             call.end()
+
+
+def _printable(name: str) -> str:
+    """As it may stand in the log: what a client says of itself must not look like a line of ours."""
+    return "".join(character if character.isprintable() else "?" for character in name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from functools import partial
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from backend import answers, requests
 from backend.clients import Call
 from backend.errors import BackendError
-from backend.library import Library, OpenRun, describe
+from backend.library import Arrays, Library, OpenRun, describe
 from backend.loop import Loop, Pool
 from backend.streams import FrameOrder, Stream, Streams
 from backend.wire import Code, Kind, ProblemBody, RunBody
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 READERS = 2
 """Threads that read frames."""
+
+log = logging.getLogger("legs4d.backend")
 
 Handler = Callable[[Call, Any], None]
 
@@ -36,6 +39,7 @@ class RunRequests:
         self._asking = Pool("queries", 1, loop)
         self._queries: dict[tuple[bytes, str], Call] = {}
         """The unanswered query of each client and layer."""
+        self._prepared = False
         self.handlers: dict[Kind, Handler] = {
             Kind.RUNS: self._runs,
             Kind.DATASETS: self._datasets,
@@ -67,10 +71,18 @@ class RunRequests:
         in_pool(self._opening, call, self._library.datasets, lambda found: call.ok({"datasets": found}))
 
     def _open(self, call: Call, body: requests.Open) -> None:
-        def work() -> tuple[dict[str, Any], Any]:
-            return describe(self._library.open(body.run))
+        def work() -> tuple[OpenRun, tuple[dict[str, Any], Arrays]]:
+            opened = self._library.open(body.run)
+            return opened, describe(opened)
 
-        in_pool(self._opening, call, work, lambda described: call.ok(*described))
+        def done(described: tuple[OpenRun, tuple[dict[str, Any], Arrays]]) -> None:
+            opened, (answer, arrays) = described
+            call.ok(answer, arrays)
+            if answer["language"] and not self._prepared:
+                self._prepared = True
+                self._asking.submit(lambda: answers.prepare(opened), lambda _: None, _not_prepared)
+
+        in_pool(self._opening, call, work, done)
 
     # -- streams ---------------------------------------------------------------------------------------------------
 
@@ -147,6 +159,10 @@ class RunRequests:
         if wanted:
             wanted.fail(BackendError("cancelled by its client", code=Code.CANCELLED))
         call.ok({"cancelled": wanted is not None})
+
+
+def _not_prepared(error: Exception) -> None:
+    log.warning("prompts will not be answered: %s", error)
 
 
 def choose_frames(opened: OpenRun, body: requests.Frames) -> tuple[list[int], list[int]]:

@@ -40,6 +40,14 @@ def test_the_token_is_in_no_log(client: PlainClient, shared_server: ServerProces
     assert client.token not in shared_server.log
 
 
+def test_what_a_client_says_of_itself_is_one_line_of_the_log(client: PlainClient, shared_server: ServerProcess) -> None:
+    client.ask("hello", client="x\nERROR forged", version="\x1b[2J")
+    with shared_server.connect(say_hello=False) as other:
+        other.ask("hello", client="y\nERROR forged", version="1")
+    assert "y?ERROR forged" in shared_server.log
+    assert "\nERROR" not in shared_server.log and "\x1b" not in shared_server.log
+
+
 def test_a_wrong_token_learns_nothing_else(shared_server: ServerProcess) -> None:
     with shared_server.connect(say_hello=False) as stranger:
         for token in ("", "wrong", stranger.token[:-1], stranger.token + "0"):
