@@ -17,12 +17,17 @@ from legs4d.errors import DatasetError, RunError
 from legs4d.gaussians.store import Run
 from legs4d.progress import OnProgress, StopSignal
 
+MAX_REQUEST = 4096
+"""Characters of a request as JSON: every listing of the jobs repeats it."""
+
 
 def make_spec(request: Train, roots: Roots) -> dict[str, Any]:
     """What a worker process is told: absolute paths under the roots, and settings.
 
     Raises BackendError `path`, DatasetError when the dataset is not there, RunError when the output is something else.
     """
+    if len(request.model_dump_json()) > MAX_REQUEST:
+        raise BackendError(f"has more than {MAX_REQUEST} characters", where="the body of 'train'", code=Code.BODY)
     dataset, out = roots.find(request.dataset), roots.output(request.out)
     if not dataset.is_dir():
         raise DatasetError("there is no such folder", where=request.dataset, fix="'datasets' lists what can be trained")
