@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import bpy
 
 from . import capture, export, look, names, playback, preferences, sequence, session
 from .client import State
+from .text import sentence
 
 CATEGORY = "4-LEGS"
-PIXELS_PER_CHARACTER = 6.3
-"""Of Blender's interface font, at scale 1: on average, for wrapping sentences."""
 
 _STATE_ICONS = {
     State.OFF: "UNLINKED",
@@ -28,16 +25,6 @@ _JOB_ICONS = {
     "failed": "ERROR",
     "cancelled": "X",
 }
-
-
-def sentence(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "NONE") -> None:
-    """A sentence, wrapped to the sidebar's width."""
-    scale = context.preferences.system.ui_scale
-    width = context.region.width if context.region else 300
-    column = layout.column(align=True)
-    column.scale_y = 0.8
-    for number, line in enumerate(textwrap.wrap(text, max(20, int(width / scale / PIXELS_PER_CHARACTER) - 10))):
-        column.label(text=line, icon=icon if number == 0 else "BLANK1" if icon != "NONE" else "NONE")
 
 
 class LEGS4D_UL_runs(bpy.types.UIList):

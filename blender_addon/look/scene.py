@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import bpy
 
+from .. import text
+
 TRANSPARENT_BOUNCES = 256
 """A ray goes through the front and back of every soft ellipsoid on its way; beyond the limit Cycles shows black."""
 FEW_BOUNCES = 64
@@ -55,7 +57,7 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     if found:
         column = layout.column(align=True)
         for sentence in found:
-            column.label(text=sentence, icon="ERROR")
+            text.sentence(column, context, sentence, "ERROR")
         column.operator("legs4d.prepare_scene", icon="SCENE_DATA")
 
 
