@@ -45,6 +45,7 @@ class Layout:
         camera_ids: numbers of all cameras; `test_ids` those that are kept out of training.
         intrinsics: [C, 3, 3], world_to_camera: [C, 4, 4], both in the order of `camera_ids`.
         captions: the table.
+        fps: frames per second.
         suffix: of the images, ".png" or ".jpg".
     """
 
@@ -56,6 +57,7 @@ class Layout:
     intrinsics: NDArray[np.float64]
     world_to_camera: NDArray[np.float64]
     captions: tuple[CaptionRow, ...]
+    fps: float
     suffix: str = ".png"
 
 
@@ -152,6 +154,7 @@ class DatasetWriter:
         return {
             "w": layout.width,
             "h": layout.height,
+            "fps": layout.fps,
             "k": [[layout.intrinsics[i].tolist() for i in chosen] for _ in frames],
             "w2c": [[layout.world_to_camera[i].tolist() for i in chosen] for _ in frames],
             "cam_id": [numbers for _ in frames],

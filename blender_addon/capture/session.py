@@ -93,6 +93,7 @@ class Capture(Job):
             intrinsics=np.stack([lens] * len(matrices)),
             world_to_camera=np.stack(matrices),
             captions=self.plan.captions,
+            fps=self.original.render.fps / self.original.render.fps_base,
             suffix=self.plan.suffix,
         )
         self.writer = DatasetWriter(self.plan.folder, layout, self._asked(layout), overwrite=self.plan.overwrite)

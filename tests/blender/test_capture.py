@@ -55,7 +55,7 @@ def scene(addon, tmp_path) -> bpy.types.Scene:
     found.collection.objects.link(own)
     found.camera = own
     found.render.engine, found.cycles.use_denoising = "CYCLES", False
-    found.frame_start, found.frame_end = 1, 2
+    found.frame_start, found.frame_end, found.render.fps = 1, 2, 12
     found.view_settings.view_transform = "Standard"
     settings = found.legs4d_capture
     settings.folder = str(tmp_path / "capture")
@@ -109,7 +109,7 @@ def test_cameras_pictures_and_masks_agree_with_the_scene(scene, tmp_path) -> Non
     folder = tmp_path / "capture"
     for split, count in (("train", 3), ("test", 1)):
         meta = _meta(folder, split)
-        assert (meta["w"], meta["h"], len(meta["fn"]), len(meta["fn"][0])) == (96, 72, 2, count)
+        assert (meta["w"], meta["h"], len(meta["fn"]), len(meta["fn"][0]), meta["fps"]) == (96, 72, 2, count, 12)
         for frame, (place, names) in enumerate(zip(CENTERS.values(), meta["fn"], strict=True)):
             for camera, name in enumerate(names):
                 intrinsics, pose = np.array(meta["k"][frame][camera]), np.array(meta["w2c"][frame][camera])
