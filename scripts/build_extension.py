@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,8 +61,8 @@ def wheels(platform: str) -> list[Path]:
     return [wheel for wheel in cached if wheel]
 
 
-def build(out: Path, platforms: list[str], blender_python: Path) -> list[Path]:
-    """Writes one zip per platform into `out`, each checked by Blender's own validator; returns their paths."""
+def build(out: Path, platforms: list[str], blender_python: Path) -> Path:
+    """Writes one zip for all `platforms` into `out`, checked by Blender's own validator; returns its path."""
     tool = _blender_tool(blender_python)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
@@ -73,11 +74,12 @@ def build(out: Path, platforms: list[str], blender_python: Path) -> list[Path]:
                 shutil.copy2(wheel, package / "wheels")
                 names.add(wheel.name)
         _write_manifest(package / "blender_manifest.toml", sorted(names), platforms)
-        before = {path: path.stat().st_mtime_ns for path in out.glob("*.zip")}
-        _run([*tool, "build", "--source-dir", str(package), "--output-dir", str(out), "--split-platforms"])
-    made = [path for path in sorted(out.glob("*.zip")) if before.get(path) != path.stat().st_mtime_ns]
-    for path in made:
-        _run([*tool, "validate", str(path)])
+        manifest = tomllib.loads((package / "blender_manifest.toml").read_text())
+        made = out / f"{manifest['id']}-{manifest['version']}.zip"
+        part = made.with_name(f".{made.name}")
+        _run([*tool, "build", "--source-dir", str(package), "--output-filepath", str(part)])
+    _run([*tool, "validate", str(part)])
+    os.replace(part, made)
     return made
 
 
@@ -136,7 +138,7 @@ def _run(command: list[str]) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder for the zips")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the zip")
     parser.add_argument("--platform", action="append", choices=list(PLATFORM_TAGS), help="default: all of them")
     parser.add_argument("--blender-python", type=Path, default=ROOT / ".venv-blender" / "bin" / "python")
     options = parser.parse_args()
@@ -145,8 +147,7 @@ def main() -> int:
     except BuildError as error:
         print(f"build_extension: {error}", file=sys.stderr)
         return 1
-    for path in made:
-        print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+    print(f"{made}  {made.stat().st_size / 1e6:.1f} MB")
     return 0
 
 
