@@ -36,10 +36,10 @@ def choose_cameras(run: Run, wanted: str) -> list[Cameras]:
         return [circle.take([frame]) for frame in range(run.num_frames)]
     if wanted in ("train", "test"):
         return [run.cameras(wanted)] * run.num_frames  # type: ignore[arg-type]
-    known = {}
+    known: dict[int, Cameras] = {}
     for split in ("train", "test"):
         try:
-            cameras = run.cameras(split)  # type: ignore[arg-type]
+            cameras = run.cameras(split)
         except Legs4dError:
             continue  # a run without test cameras is legal
         known |= {camera: cameras.take([i]) for i, camera in enumerate(cameras.ids)}
