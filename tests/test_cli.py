@@ -11,12 +11,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import imageio.v2 as imageio
 import numpy as np
 import plyfile
 import pytest
 
 from legs4d.gaussians.store import Run
-from tests.synthetic import Scene, write_dataset, write_run
+from tests.synthetic import Scene, write_dataset, write_grounding, write_run
 
 COMMANDS = ("train", "reconstruct", "lift", "query", "render", "eval", "export", "serve")
 SCENE = Scene(num_frames=6, width=48, height=32, num_train=4, num_test=1)
@@ -94,6 +95,29 @@ def test_export_npz(run: Path, tmp_path: Path) -> None:
     assert np.load(tmp_path / "new" / "params.npz")["means3D"].shape == (6, Run.open(run).num_gaussians, 3)
 
 
+def test_render_shows_the_run_as_a_video_or_as_pictures(run: Path, tmp_path: Path) -> None:
+    legs4d("render", run, "--cameras", "orbit", "--prompt", FLYING, "--out", tmp_path / "orbit.mp4")
+    assert len(imageio.mimread(tmp_path / "orbit.mp4")) == 6
+    legs4d("render", run, "--out", tmp_path / "pictures")
+    pictures = sorted((tmp_path / "pictures").glob("*.png"))
+    assert len(pictures) == 6
+    (truth,) = SCENE.photograph(SCENE.cameras("test"), 0)[0]
+    assert np.abs(imageio.imread(pictures[0]) / 255 - truth).mean() < 0.15  # a few hundred round blobs: the same scene
+
+
+def test_eval_prints_the_json_of_the_contract(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path / "dataset", SCENE)
+    run = write_run(tmp_path / "run", SCENE, dataset=str(dataset)).path
+    truth = write_grounding(tmp_path / "truth", SCENE)
+    result = json.loads(legs4d("eval", run, "--grounding", truth, "--json").stdout)
+    assert {"psnr", "ssim", "per_camera", "per_frame", "grounding"} <= set(result)
+    assert list(result["per_camera"]) == [str(camera) for camera in SCENE.cameras("test").ids]
+    assert len(result["per_frame"]) == 6
+    assert result["psnr"] == pytest.approx(np.mean(result["per_frame"]))
+    (row,) = result["grounding"]["rows"]
+    assert row["tiou"] == 1.0 and row["viou"] > 0.4
+
+
 # -- what is refused, in one sentence ----------------------------------------------------------------------------------
 
 
@@ -118,6 +142,12 @@ def test_a_half_trained_run(half_trained: Path) -> None:
 @pytest.mark.parametrize(("prompt", "says"), [("", "empty"), (" \n", "empty"), ("x" * 10_000, "10000 characters")])
 def test_prompts_that_cannot_be_answered(run: Path, prompt: str, says: str) -> None:
     assert says in sentence("query", run, prompt)
+
+
+def test_cameras_that_the_run_does_not_have(run: Path, tmp_path: Path) -> None:
+    said = sentence("render", run, "--out", tmp_path / "x.mp4", "--cameras", "99")
+    assert "'99' names no cameras of this run" in said
+    assert not (tmp_path / "x.mp4").exists()
 
 
 @pytest.mark.parametrize("frames", ["5", "4:3", "0:6", "a:b", "-1:2"])
