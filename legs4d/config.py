@@ -73,7 +73,7 @@ class FirstFrameSettings(Settings):
     segmentation_weight: float = 3.0
     """Dynamic3DGS."""
     opaque_weight: float = 0.5
-    """Times the mean of 1 - alpha: a room leaves no ray without an end. (28 dB instead of 22 together with the near plane.)"""
+    """Times the mean of 1 - alpha: a room leaves no ray without an end. (With the near plane: 28 dB instead of 22.)"""
     densify: DensifySettings = DensifySettings()
     seed: int = 0
 
@@ -96,7 +96,7 @@ class TrackingSettings(Settings):
     """Weights of Dynamic3DGS. Its background weight has no counterpart: what does not move is not optimised."""
     neighbours: int = 20
     neighbour_decay: float = 2000.0
-    """λ of the neighbours' weights exp(-λ d²), d in metres."""
+    """λ of the neighbours' weights exp(-λ d²), d in metres; less where Gaussians are sparse (`SPARSE_WEIGHT`)."""
     seed: int = 0
 
 

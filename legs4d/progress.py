@@ -52,14 +52,18 @@ class StageReporter:
         self._started: tuple[float, int] | None = None
         self._last = 0.0
 
+    def check(self) -> None:
+        """Raise `Stopped` if the stop signal is set; for steps too small to report."""
+        if self._stop is not None and self._stop.is_set():
+            raise Stopped(self.stage)
+
     def step(self, done: int, total: int, loss: SupportsFloat | None = None) -> None:
         """Report `done` of `total`; `loss` is read only when it is shown, as reading waits for a GPU.
 
         Raises:
             Stopped: the stop signal is set.
         """
-        if self._stop is not None and self._stop.is_set():
-            raise Stopped(self.stage)
+        self.check()
         now = time.monotonic()
         if self._started is None:
             self._started = (now, done)

@@ -42,11 +42,8 @@ def cameras(count: int, width: int, height: int) -> Cameras:
     poses = np.repeat(np.eye(4, dtype=np.float32)[None], count, 0)
     for i in range(count):
         angle = 2 * math.pi * i / count
-        poses[i, :3, :3] = [
-            [math.cos(angle), 0, -math.sin(angle)],
-            [0, 1, 0],
-            [math.sin(angle), 0, math.cos(angle)],
-        ]
+        sine, cosine = math.sin(angle), math.cos(angle)
+        poses[i, :3, :3] = np.array([[cosine, 0, -sine], [0, 1, 0], [sine, 0, cosine]])
         poses[i, 2, 3] = 3
     intrinsics = np.array([[width, 0, width / 2], [0, width, height / 2], [0, 0, 1]], np.float32)
     return Cameras(poses, np.repeat(intrinsics[None], count, 0), width, height, tuple(range(count)))
@@ -87,8 +84,10 @@ def main() -> None:
         "forward": median_seconds(lambda: ours_forward().detach(), arguments.repeats),
         "forward + backward": median_seconds(with_backward(ours_forward), arguments.repeats),
     }
+    arrays = {name: getattr(base.numpy(), name) for name in ("means", "quats", "scales", "opacities")}
     rendering = _csrc.project(
-        *(getattr(base.numpy(), name) for name in PARAMETERS),
+        channels=base.numpy().rgb,
+        **arrays,
         **camera_options(views, NEAR),
         depth_channel=False,
         antialiased=False,

@@ -1,4 +1,4 @@
-"""The pictures by which a person judges a run: what was filmed, what was made of it, where they differ, what was found."""
+"""The pictures by which a person judges a run: the photo, what was made of it, where they differ, what was found."""
 
 from __future__ import annotations
 

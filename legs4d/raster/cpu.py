@@ -27,7 +27,7 @@ def active_tiles(region: NDArray[np.bool_]) -> NDArray[np.uint8]:
 
 class _Rasterize(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         means: torch.Tensor,
         quats: torch.Tensor,
@@ -38,19 +38,19 @@ class _Rasterize(torch.autograd.Function):
         options: dict[str, Any],
         screen: ScreenGradient,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        arrays = [t.detach().contiguous().numpy() for t in (means, quats, scales, opacities, channels)]
+        arrays = tuple(t.detach().contiguous().numpy() for t in (means, quats, scales, opacities, channels))
         behind = None
         if background is not None:
             behind = background.detach().contiguous().numpy()
             if options["depth_channel"]:
                 behind = np.concatenate([behind, np.zeros((len(behind), 1), np.float32)], axis=1)
-        rendering = _csrc.project(*arrays, **options)
+        rendering = _csrc.project(arrays[0], arrays[1], arrays[2], arrays[3], arrays[4], **options)
         out, transmittance = rendering.forward(behind)
         ctx.saved = (rendering, arrays, behind, out, transmittance, screen)
         return torch.from_numpy(out), torch.from_numpy(transmittance)
 
     @staticmethod
-    def backward(ctx: Any, out_gradient: torch.Tensor, rest_gradient: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, out_gradient: torch.Tensor, rest_gradient: torch.Tensor) -> tuple[Any, ...]:
         rendering, arrays, behind, out, transmittance, screen = ctx.saved
         gradients = rendering.backward(
             *arrays, behind, out, transmittance, out_gradient.contiguous().numpy(), rest_gradient.contiguous().numpy()

@@ -53,9 +53,7 @@ class Densifier:
             split = chosen & (widest > self.settings.split_above * self.extent)
             clone = chosen & ~split
             first, second = self._halves(split), self._halves(split)
-            added = {
-                name: torch.cat([values[name].detach()[clone], first[name], second[name]]) for name in NAMES
-            }
+            added = {name: torch.cat([values[name].detach()[clone], first[name], second[name]]) for name in NAMES}
             foreground = self.parameters.is_foreground
             new_foreground = torch.cat([foreground[clone], foreground[split], foreground[split]])
             self.parameters.edit(keep & ~split, added, new_foreground)

@@ -53,9 +53,7 @@ def fit_first_frame(
         parameters.set_rate("means", settings.means_decay ** (step / settings.steps))
         part = observed.take(batch)
         gaussians = parameters.gaussians()
-        rendered = render(
-            gaussians, part.cameras, gaussians.is_foreground[:, None].to(torch.float32), near=stage.near
-        )
+        rendered = render(gaussians, part.cameras, gaussians.is_foreground[:, None].to(torch.float32), near=stage.near)
         loss = picture_loss(
             rendered,
             colors().apply(rendered.color, batch),
@@ -71,6 +69,6 @@ def fit_first_frame(
         done = step + 1
         if first <= done < last and done % settings.densify.every == 0:
             densifier.run((last - 1 - done) // settings.densify.every + 1)
-        reporter.step(done, settings.steps, loss)
+        reporter.step(done, settings.steps, loss.detach())
     fixed = colors()
     return parameters.finished(), CameraColors(fixed.gain.detach(), fixed.offset.detach())

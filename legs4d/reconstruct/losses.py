@@ -46,7 +46,7 @@ class _SsimCpu(torch.autograd.Function):
     """`csrc`'s fused kernel: torch's convolutions take fifty times as long on a CPU."""
 
     @staticmethod
-    def forward(ctx: Any, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def forward(ctx: Any, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         similarity, gradient = _csrc.ssim(
             first.detach().contiguous().numpy(), second.detach().contiguous().numpy(), default_threads()
         )
@@ -54,7 +54,7 @@ class _SsimCpu(torch.autograd.Function):
         return torch.from_numpy(similarity)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         return ctx.saved_tensors[0] * gradient[:, None, None, None], None
 
 
@@ -126,7 +126,7 @@ class _MotionCpu(torch.autograd.Function):
     """`csrc`'s kernel: on a CPU torch spends a second on the temporaries of what takes 20 ms."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         means: torch.Tensor,
         quats: torch.Tensor,
@@ -150,7 +150,7 @@ class _MotionCpu(torch.autograd.Function):
         return torch.from_numpy(losses).to(torch.float32)
 
     @staticmethod
-    def backward(ctx: Any, factors: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, factors: torch.Tensor) -> tuple[Any, ...]:
         _, means, quats = _csrc.motion_losses(*ctx.arrays, factors.contiguous().numpy(), default_threads())
         return torch.from_numpy(means), torch.from_numpy(quats), None, None, None
 

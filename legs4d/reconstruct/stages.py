@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +64,21 @@ def observe(sequence: Sequence, frame: int, device: torch.device) -> Observation
     )
 
 
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let torch's own operations use this many threads.
+
+    Beside `csrc`, which has threads of its own, torch is left small tensors: its threads then wait for each other more
+    than they work (five times the time, measured on two busy cores), and sums would depend on how many there are.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 @dataclass(frozen=True)
 class Reconstruction:
     """One run's reconstruction: what is to be made from what, and where."""
@@ -80,6 +97,10 @@ class Reconstruction:
             DatasetError: the footage does not determine a scene.
             Stopped: the stop signal is set; finished frames are kept.
         """
+        with torch_threads(1 if self.device.type == "cpu" else torch.get_num_threads()):
+            self._finish()
+
+    def _finish(self) -> None:
         stage = find_stage(self.sequence.cameras("train", 0))
         first = fingerprint(
             self.settings.first_frame, FIRST_FRAME_VERSION, self.sequence.fingerprint(), self.device.type
@@ -152,6 +173,7 @@ class Reconstruction:
                 run.info["floor"],
                 frame,
                 settings,
+                reporter.check,
             )
             moving = tracked.numpy()
             run.write_frame(frame, moving.means, moving.quats, moving.colors)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +21,9 @@ from legs4d.scene.initialise import Stage, grow, project
 
 REGION_MARGIN = 0.03
 """Pixels further from any foreground than this share of the image height say nothing about motion."""
+
+SPARSE_WEIGHT = 0.3
+"""Of the median neighbour; the published capture's, about 2.5 cm apart, have exp(-2000 · 0.025²) = 0.29."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +53,13 @@ def find_neighbours(means: torch.Tensor, settings: TrackingSettings) -> Neighbou
     count = min(settings.neighbours, len(points) - 1)
     distances, index = cKDTree(points).query(points, k=count + 1)
     distance = torch.as_tensor(distances[:, 1:], dtype=torch.float32, device=means.device)
+    # The published decay suits the published density. Where Gaussians lie further apart it would leave each on its own,
+    # so there the typical neighbour keeps a weight of at least SPARSE_WEIGHT.
+    spacing = float(distance.median())
+    decay = min(settings.neighbour_decay, -math.log(SPARSE_WEIGHT) / spacing**2)
     return Neighbourhood(
         index=torch.as_tensor(index[:, 1:], dtype=torch.int64, device=means.device),
-        weight=torch.exp(-settings.neighbour_decay * distance**2),
+        weight=torch.exp(-decay * distance**2),
         distance=distance,
     )
 
@@ -65,6 +74,7 @@ def track_frame(
     floor: float,
     frame: int,
     settings: TrackingSettings,
+    check: Callable[[], None] = lambda: None,
 ) -> tuple[Gaussians, float]:
     """The moving Gaussians in frame `frame`, and the last loss.
 
@@ -72,6 +82,7 @@ def track_frame(
         motion: the frames before.
         static: N Gaussians that do not move.
         floor: height of the floor along `stage.down`, scene units.
+        check: called before every step; what it raises ends the work.
     """
     current = motion.current
     means, quats = (t.clone().requires_grad_() for t in motion.predicted())
@@ -87,6 +98,7 @@ def track_frame(
     loss = means.new_zeros(())
     count = len(observed.cameras)
     for step, batch in enumerate(batches(count, settings.cameras_per_step, settings.steps, settings.seed + frame)):
+        check()
         optimizer.rates["means"] = rates.means * stage.radius * settings.means_decay ** (step / settings.steps)
         part = observed.take(batch)
         unit = torch.nn.functional.normalize(quats, dim=-1)

@@ -61,6 +61,12 @@ def with_gradients(gaussians: Gaussians, dtype: torch.dtype) -> Gaussians:
     return gaussians.replace(**{k: getattr(gaussians, k).detach().to(dtype).requires_grad_() for k in PARAMETERS})
 
 
+def gradient(leaf: torch.Tensor) -> torch.Tensor:
+    """What `backward()` left at a leaf."""
+    assert leaf.grad is not None
+    return leaf.grad
+
+
 def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
     return float((found.double() - expected.double()).norm() / expected.double().norm())
 
@@ -86,15 +92,16 @@ def test_agrees_with_float64_twin(feature_count: int, antialiased: bool) -> None
     ours = with_gradients(base, torch.float32)
     our_features = features.clone().requires_grad_()
     found = render(ours, cameras, our_features, background, near=NEAR, depth=True, antialiased=antialiased)
+    assert found.features is not None and found.depth is not None
     images = torch.cat([found.color, found.features, found.depth[..., None]], dim=-1)
     ((images * weights.float()).sum() + (found.alpha * alpha_weights.float()).sum()).backward()
 
     assert relative_error(images.detach(), expected.detach()) < 1e-3
     assert relative_error(found.alpha.detach(), expected_alpha.detach()) < 1e-3
     for name in PARAMETERS:
-        assert relative_error(getattr(ours, name).grad, getattr(twin, name).grad) < 1e-2, name
+        assert relative_error(gradient(getattr(ours, name)), gradient(getattr(twin, name))) < 1e-2, name
     if feature_count:
-        assert relative_error(our_features.grad, twin_features.grad) < 1e-2
+        assert relative_error(gradient(our_features), gradient(twin_features)) < 1e-2
 
 
 def test_gradients_match_finite_differences() -> None:
@@ -112,17 +119,17 @@ def test_gradients_match_finite_differences() -> None:
     (((render(ours, cameras, near=NEAR).color.double() - target) ** 2).sum()).backward()
     step = 2e-3
     for name in PARAMETERS:
-        gradient = getattr(ours, name).grad
-        numeric = torch.zeros_like(gradient)
+        found = gradient(getattr(ours, name))
+        numeric = torch.zeros_like(found)
         flat = getattr(base, name).reshape(-1)
         for i in range(flat.numel()):
             both = []
             for sign in (1, -1):
                 moved = flat.clone()
                 moved[i] += sign * step
-                both.append(loss_of(base.replace(**{name: moved.reshape(gradient.shape)})))
+                both.append(loss_of(base.replace(**{name: moved.reshape(found.shape)})))
             numeric.reshape(-1)[i] = (both[0] - both[1]) / (2 * step)
-        assert relative_error(gradient, numeric) < 2e-2, name
+        assert relative_error(found, numeric) < 2e-2, name
 
 
 def single(
@@ -145,6 +152,7 @@ def frontal_camera(width: int = 21, height: int = 21, focal: float = 20.0) -> Ca
 
 def test_centre_pixel_holds_opacity_times_colour() -> None:
     image = render(single((0, 0, 2.0), 0.6, (1.0, 0.5, 0.25), 0.1), frontal_camera(), near=NEAR, depth=True)
+    assert image.depth is not None
     # The middle of 21 pixels has its centre at 10.5, on the optical axis.
     torch.testing.assert_close(image.color[0, 10, 10], 0.6 * torch.tensor([1.0, 0.5, 0.25]))
     assert float(image.depth[0, 10, 10]) == pytest.approx(0.6 * 2.0, rel=1e-5)
@@ -178,8 +186,9 @@ def test_result_does_not_depend_on_threads() -> None:
     def run(threads: int) -> list[torch.Tensor]:
         gaussians = with_gradients(random_gaussians(2000, seed=5), torch.float32)
         result = render(gaussians, cameras, near=NEAR, depth=True, threads=threads)
+        assert result.depth is not None
         (result.color.square().sum() + result.depth.sum()).backward()
-        return [result.color.detach(), *(getattr(gaussians, name).grad for name in PARAMETERS)]
+        return [result.color.detach(), *(gradient(getattr(gaussians, name)) for name in PARAMETERS)]
 
     for one, many in zip(run(1), run(4), strict=True):
         assert torch.equal(one, many)
@@ -197,8 +206,8 @@ def test_frozen_gaussians_get_no_gradient_and_change_no_other() -> None:
 
     full, part = gradients(None), gradients(frozen)
     for name in PARAMETERS:
-        assert torch.equal(getattr(full, name).grad[~frozen], getattr(part, name).grad[~frozen])
-        assert not getattr(part, name).grad[frozen].any()
+        assert torch.equal(gradient(getattr(full, name))[~frozen], gradient(getattr(part, name))[~frozen])
+        assert not gradient(getattr(part, name))[frozen].any()
 
 
 def test_region_renders_its_tiles_as_the_whole_image_does() -> None:

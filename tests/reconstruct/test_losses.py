@@ -8,6 +8,7 @@ import torch
 
 from legs4d.reconstruct.evaluate import fit_gain, psnr
 from legs4d.reconstruct.losses import Neighbourhood, floor_loss, motion_losses, motion_losses_torch, multiply, ssim
+from tests.raster.test_cpu_engine import gradient
 
 REFERENCE = Path(__file__).parents[3] / "shared/reference/d3dgs_losses.npz"
 
@@ -69,9 +70,7 @@ def slow_ssim(x: np.ndarray, y: np.ndarray) -> float:
             ma, mb = (window * a).sum(), (window * b).sum()
             va, vb = (window * a * a).sum() - ma**2, (window * b * b).sum() - mb**2
             covariance = (window * a * b).sum() - ma * mb
-            values.append(
-                (2 * ma * mb + 1e-4) * (2 * covariance + 9e-4) / ((ma**2 + mb**2 + 1e-4) * (va + vb + 9e-4))
-            )
+            values.append((2 * ma * mb + 1e-4) * (2 * covariance + 9e-4) / ((ma**2 + mb**2 + 1e-4) * (va + vb + 9e-4)))
     return float(np.mean(values))
 
 
@@ -92,13 +91,13 @@ def test_ssim_gradient_matches_finite_differences() -> None:
     # torch's own convolutions in float64 differentiate the same formula independently of the kernel.
     wide = x.double().requires_grad_()
     (ssim(wide, y.double()) * weight.double()).sum().backward()
-    torch.testing.assert_close(leaf.grad.double(), wide.grad, rtol=1e-3, atol=1e-7)
+    torch.testing.assert_close(gradient(leaf).double(), gradient(wide), rtol=1e-3, atol=1e-7)
     step, at = 1e-2, (1, 5, 6, 1)
     plus, minus = x.clone(), x.clone()
     plus[at] += step
     minus[at] -= step
     numeric = float(((ssim(plus, y) - ssim(minus, y)) * weight).sum()) / (2 * step)
-    assert float(leaf.grad[at]) == pytest.approx(numeric, rel=2e-2)
+    assert float(gradient(leaf)[at]) == pytest.approx(numeric, rel=2e-2)
 
 
 def test_psnr_and_fitted_gain() -> None:
@@ -120,13 +119,13 @@ def test_motion_kernel_agrees_with_float64_torch() -> None:
         torch.randint(0, count, (count, neighbours)), torch.rand(count, neighbours), torch.rand(count, neighbours)
     )
     factors = torch.tensor([4.0, -1.0, 2.0])
-    ours = [t.clone().requires_grad_() for t in (means, quats)]
-    found = motion_losses(*ours, previous_means, previous_quats, hood)
+    our_means, our_quats = means.clone().requires_grad_(), quats.clone().requires_grad_()
+    found = motion_losses(our_means, our_quats, previous_means, previous_quats, hood)
     (factors @ found).backward()
-    wide = [t.double().requires_grad_() for t in (means, quats)]
+    wide_means, wide_quats = means.double().requires_grad_(), quats.double().requires_grad_()
     wide_hood = Neighbourhood(hood.index, hood.weight.double(), hood.distance.double())
-    expected = motion_losses_torch(*wide, previous_means.double(), previous_quats.double(), wide_hood)
+    expected = motion_losses_torch(wide_means, wide_quats, previous_means.double(), previous_quats.double(), wide_hood)
     (factors.double() @ expected).backward()
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=0)
-    for mine, theirs in zip(ours, wide, strict=True):
-        torch.testing.assert_close(mine.grad.double(), theirs.grad, rtol=1e-3, atol=1e-6)
+    for mine, theirs in ((our_means, wide_means), (our_quats, wide_quats)):
+        torch.testing.assert_close(gradient(mine).double(), gradient(theirs), rtol=1e-3, atol=1e-6)
