@@ -1,4 +1,7 @@
-"""The stages from footage to an answerable run, each skipped where its output is already there."""
+"""The stages from footage to an answerable run, each skipped where its output is already there.
+
+What needs torch is imported where it is used: a mistyped path is told at once, not after the seconds that takes.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from legs4d.config import DatasetSettings, LiftSettings, TrainSettings
-from legs4d.effects.report import write_report
-from legs4d.effects.run_video import write_run_video
 from legs4d.errors import Legs4dError, RunError
 from legs4d.gaussians.store import Run
 from legs4d.grounding import query
-from legs4d.grounding.benchmark import evaluate as evaluate_grounding
 from legs4d.grounding.truth import read_truth, true_intervals
 from legs4d.language.encoders import get_encoder
 from legs4d.language.lift import lift as lift_run
 from legs4d.progress import OnProgress, StopSignal
-from legs4d.reconstruct.evaluate import evaluate_pictures
-from legs4d.reconstruct.stages import Reconstruction, choose_device
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence
 
@@ -63,6 +61,8 @@ def reconstruct(
 ) -> Run:
     """The reconstruction half of `train`."""
     sequence = open_sequence(dataset, settings.dataset.scale)
+    from legs4d.reconstruct.stages import Reconstruction, choose_device
+
     device = choose_device(engine)
     run = Run.open(out) if (Path(out) / "run.json").exists() else Run.create(out)
     with run.lock():
@@ -121,7 +121,11 @@ def render(
     stop: StopSignal | None = None,
 ) -> None:
     """A run as video; see `effects.run_video.write_run_video`."""
-    write_run_video(Run.open(run_folder), out, cameras, prompt, choose_device(engine), progress=progress, stop=stop)
+    run = Run.open(run_folder)
+    from legs4d.effects.run_video import write_run_video
+    from legs4d.reconstruct.stages import choose_device
+
+    write_run_video(run, out, cameras, prompt, choose_device(engine), progress=progress, stop=stop)
 
 
 def evaluate(
@@ -142,8 +146,14 @@ def evaluate(
     Returns:
         As `reconstruct.evaluate.evaluate_pictures`, and `grounding` as `grounding.benchmark.evaluate`.
     """
-    run, device = Run.open(run_folder), choose_device(engine)
+    run = Run.open(run_folder)
     sequence = footage(run)
+    from legs4d.effects.report import write_report
+    from legs4d.grounding.benchmark import evaluate as evaluate_grounding
+    from legs4d.reconstruct.evaluate import evaluate_pictures
+    from legs4d.reconstruct.stages import choose_device
+
+    device = choose_device(engine)
     result = evaluate_pictures(run, sequence, device, progress=progress, stop=stop)
     if grounding is not None:
         result["grounding"] = evaluate_grounding(run, grounding, device=device, progress=progress, stop=stop)

@@ -134,24 +134,24 @@ class _MotionCpu(torch.autograd.Function):
         previous_quats: torch.Tensor,
         neighbours: Neighbourhood,
     ) -> torch.Tensor:
-        ctx.arrays = [
-            t.detach().contiguous().numpy()
-            for t in (
-                means,
-                quats,
-                previous_means,
-                previous_quats,
-                neighbours.index,
-                neighbours.weight,
-                neighbours.distance,
-            )
-        ]
-        losses, _, _ = _csrc.motion_losses(*ctx.arrays, np.zeros(3, np.float32), default_threads())
+        tensors = {
+            "means": means,
+            "quats": quats,
+            "previous_means": previous_means,
+            "previous_quats": previous_quats,
+            "index": neighbours.index,
+            "weight": neighbours.weight,
+            "distance": neighbours.distance,
+        }
+        ctx.arrays = {name: tensor.detach().contiguous().numpy() for name, tensor in tensors.items()}
+        losses, _, _ = _csrc.motion_losses(**ctx.arrays, factors=np.zeros(3, np.float32), threads=default_threads())
         return torch.from_numpy(losses).to(torch.float32)
 
     @staticmethod
     def backward(ctx: Any, factors: torch.Tensor) -> tuple[Any, ...]:
-        _, means, quats = _csrc.motion_losses(*ctx.arrays, factors.contiguous().numpy(), default_threads())
+        _, means, quats = _csrc.motion_losses(
+            **ctx.arrays, factors=factors.contiguous().numpy(), threads=default_threads()
+        )
         return torch.from_numpy(means), torch.from_numpy(quats), None, None, None
 
 
