@@ -10,5 +10,5 @@ if ! "$python" -c 'import legs4d._csrc' 2>/dev/null; then
     cmake --build build/cmake-gpu >/dev/null
     cmake --install build/cmake-gpu --prefix . >/dev/null
 fi
-"$python" -m pytest -m gpu tests -v
+"$python" -m pytest -m gpu tests/raster -v
 "$python" scripts/bench_engines.py

@@ -38,7 +38,7 @@ def test_engines_agree(feature_count: int, antialiased: bool) -> None:
     results = {}
     for device in ("cpu", "cuda"):
         gaussians = with_gradients(base.torch(device), torch.float32)
-        leaf = features.to(device).requires_grad_()
+        leaf = features.clone().to(device).requires_grad_()
         out = render(
             gaussians,
             cameras,
