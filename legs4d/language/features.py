@@ -59,6 +59,8 @@ class Encoder(Protocol):
 
     name: str
     dim: int
+    version: int
+    """Raise it when the same input gives other embeddings, so that old runs are lifted anew."""
     calibration: Calibration
 
     def encode_text(self, phrases: list[str]) -> NDArray[np.float32]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from legs4d.errors import RunError
 from legs4d.gaussians.store import Run
 from legs4d.language.codec import LinearCodec
 from legs4d.language.encoders import get_encoder
@@ -30,7 +31,7 @@ class LanguageField:
     """The language of a run whose lift is finished. Reads a frame's codes when asked for it, and keeps none.
 
     Raises:
-        RunError: the run has no language.
+        RunError: the run has no language, or one of another version of its encoder.
         EncoderError: the encoder that made it is unknown here, or lacks its weights.
     """
 
@@ -38,6 +39,13 @@ class LanguageField:
         self._run = run
         self._codec = LinearCodec.from_arrays(*run.codec())
         self._encoder = get_encoder(run.info["encoder"])
+        if len(self._codec.mean) != self._encoder.dim:
+            raise RunError(
+                f"was lifted by another version of the encoder {self._encoder.name!r} "
+                f"({len(self._codec.mean)} numbers a feature, now {self._encoder.dim})",
+                where=str(run.path),
+                fix="lift it again with `legs4d lift`",
+            )
         self._canonical = self._encoder.encode_text(list(self.calibration.canonical))
 
     @property

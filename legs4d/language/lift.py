@@ -73,7 +73,7 @@ def lift(
             where=str(run.path),
             fix="run the same `legs4d train` or `legs4d reconstruct` command again to resume",
         )
-    inputs = sequence.fingerprint(language=True), tracking.fingerprint
+    inputs = sequence.fingerprint(language=True), tracking.fingerprint, f"{encoder.name} {encoder.version}"
     record = run.begin_stage("lift", fingerprint(settings, VERSION, *inputs))
     if record.finished:
         return

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from legs4d.grounding.intervals import Interval, Thresholds, find_intervals, smooth, thresholds
-from legs4d.language.calibration import MINILM
+from legs4d.language.calibration import CAPTIONS
 
-CALIBRATION = replace(MINILM, floor=0.2, contrast=0.15, enter=0.75, leave=0.5)
+CALIBRATION = replace(CAPTIONS, floor=0.2, contrast=0.15, enter=0.75, leave=0.5)
 
 
 def curve(*values: float) -> np.ndarray:

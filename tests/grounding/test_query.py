@@ -69,8 +69,8 @@ def test_several_prompts_are_answered_as_one_by_one(run: Run):
     prompts = ["the ball is flying", "a wooden box"]
     for prompt, together in zip(prompts, query(run, prompts), strict=True):
         (alone,) = query(run, [prompt])
-        assert alone.prompt == together.prompt and alone.intervals == together.intervals
-        np.testing.assert_array_equal(alone.relevancy, together.relevancy)
+        assert alone.prompt == together.prompt and intervals(alone) == intervals(together)
+        np.testing.assert_allclose(alone.relevancy, together.relevancy, atol=1e-5)
     assert query(run, []) == []
 
 

@@ -39,7 +39,7 @@ def sequence(**changes: Any) -> Any:
 
 def said(frame: int) -> list[list[dict[str, float]]]:
     """Per camera and pixel, caption → weight."""
-    texts = {minilm.embed([text])[0].tobytes(): text for text in TEXTS}
+    texts = {get_encoder("captions").encode_text([text])[0].tobytes(): text for text in TEXTS}
     found = get_encoder("captions").feature_map(sequence(), frame)
     names = [texts[row.tobytes()] for row in found.rows]
     return [
@@ -69,9 +69,23 @@ def test_overlapping_captions_of_one_object_are_mixed_equally():
     assert said(7)[0][3] == LAMP
 
 
+def test_cosines_mix_those_with_and_without_names_two_to_one():
+    texts = ["a man is holding the ball", "someone carries the ball"]
+    nameless = ["something is holding something", "someone carries something"]
+    one, other = get_encoder("captions").encode_text(texts)
+    (a, b), (c, d) = minilm.embed(texts), minilm.embed(nameless)
+    assert one @ other == pytest.approx((2 * a @ b + c @ d) / 3, abs=1e-6)
+
+
+def test_a_mere_name_is_compared_by_name():
+    ball, basketball = get_encoder("captions").encode_text(["the ball", "a basketball"])
+    a, b = minilm.embed(["the ball", "a basketball"])
+    assert ball @ basketball == pytest.approx(a @ b, abs=1e-6)
+
+
 def test_rows_are_unit_and_only_those_in_force():
     found = get_encoder("captions").feature_map(sequence(), 0)
-    assert found.rows.shape == (3, 384) and found.index.shape == (2, 1, 4, 1) and found.index.dtype == np.int32
+    assert found.rows.shape == (3, 768) and found.index.shape == (2, 1, 4, 1) and found.index.dtype == np.int32
     np.testing.assert_allclose(np.linalg.norm(found.rows, axis=1), 1, atol=1e-6)
     assert set(np.unique(found.index)) == {-1, 0, 1, 2}
 

@@ -70,3 +70,12 @@ def test_a_run_of_an_unknown_encoder_is_refused(tmp_path: Path):
     strange.set_info(encoder="telepathy")
     with pytest.raises(EncoderError, match="no encoder 'telepathy'"):
         LanguageField(strange)
+
+
+def test_a_run_lifted_by_an_older_encoder_is_refused(tmp_path: Path):
+    old = write_run(tmp_path / "old", SCENE)
+    arrays, attributes = old.codec()
+    attributes.pop("name")
+    old.write_codec("linear", {"mean": arrays["mean"][:384], "basis": arrays["basis"][:, :384]}, attributes)
+    with pytest.raises(RunError, match=r"another version of the encoder 'captions' \(384 .* now 768\); lift it again"):
+        LanguageField(old)

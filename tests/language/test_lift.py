@@ -70,6 +70,7 @@ class RandomEncoder:
     """Says what INDEX, WEIGHT and ROWS_OF say, and counts how often it is asked."""
 
     name = "random"
+    version = 1
 
     def __init__(self, silent_frames: tuple[int, ...] = ()) -> None:
         self.asked: list[int] = []
@@ -246,6 +247,16 @@ def test_other_footage_or_captions_lift_anew(run: Run):
             return "other captions" if language else "footage"
 
     assert len(lift_all(run, footage=Other()).asked) == FRAMES
+
+
+def test_another_version_of_the_encoder_lifts_anew(run: Run):
+    lift_all(run)
+
+    class Newer(RandomEncoder):
+        version = 2
+
+    assert len(lift_all(run, Newer()).asked) == FRAMES
+    assert lift_all(run, Newer()).asked == []
 
 
 def test_a_run_without_static_gaussians_is_lifted(tmp_path: Path):

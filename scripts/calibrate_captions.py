@@ -1,6 +1,6 @@
-"""Choose the calibration of MiniLM for captions on small told scenarios, none of them about balls, boxes or doors.
+"""Choose the calibration of the captions encoder on small told scenarios, none of them about balls, boxes or doors.
 
-    .venv/bin/python scripts/calibrate_minilm.py [--scenarios scripts/minilm_scenarios.json]
+    .venv/bin/python scripts/calibrate_captions.py [--scenarios scripts/caption_scenarios.json]
 
 Each scenario tells what its objects do over time, as captions.json does, and asks for events in several wordings, with
 the true frames, and for events that do not happen. An object is a handful of Gaussians whose features are mixtures, as
@@ -31,8 +31,8 @@ from legs4d.grounding.curve import most_relevant
 from legs4d.grounding.intervals import find_intervals, smooth, thresholds
 from legs4d.grounding.query import BACKGROUND_SHARE
 from legs4d.grounding.relevancy import strength
-from legs4d.language import minilm
-from legs4d.language.calibration import MINILM
+from legs4d.language.calibration import CAPTIONS
+from legs4d.language.encoders import get_encoder
 from legs4d.language.features import Calibration
 from legs4d.language.field import lerf_relevancy
 
@@ -53,6 +53,7 @@ CANONICAL = (
     ("something",),
     ("object", "things", "stuff", "something"),
     ("a person", "an object", "a place"),
+    ("someone does something", "something is there", "an object"),
 )
 ENTER = (0.7, 0.75, 0.8, 0.85, 0.9)
 LEAVE_BELOW = (0.0, 0.1, 0.2)
@@ -61,6 +62,8 @@ BELONGS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 FLOOR_STEPS = 40
 
 Floats = NDArray[np.float32]
+
+ENCODER = get_encoder("captions")
 
 
 @dataclass(frozen=True)
@@ -111,12 +114,12 @@ class Score:
 
 def questions(scenarios: list[dict]) -> Iterator[Question]:
     """All wordings of all scenarios, on features lifted in make-believe."""
-    phrases = sorted({phrase for chosen in CANONICAL for phrase in chosen} | set(MINILM.canonical))
+    phrases = sorted({phrase for chosen in CANONICAL for phrase in chosen} | set(CAPTIONS.canonical))
     for (number, scenario), jitter in itertools.product(enumerate(scenarios), JITTERS):
         names = list(scenario["objects"])
         owner = np.repeat(np.arange(len(names)), GAUSSIANS)
         features, seen = mixtures(scenario, jitter, np.random.default_rng(number))
-        canonical = {p: features @ e for p, e in zip(phrases, minilm.embed(phrases), strict=True)}
+        canonical = {p: features @ e for p, e in zip(phrases, ENCODER.encode_text(phrases), strict=True)}
         asked = [
             (text, event["object"], np.isin(np.arange(scenario["frames"]), range(event["start"], event["end"] + 1)))
             for event in scenario["events"]
@@ -124,7 +127,7 @@ def questions(scenarios: list[dict]) -> Iterator[Question]:
         ]
         for text, name, truth in [*asked, *((text, None, None) for text in scenario["absent"])]:
             meant = owner == (names.index(name) if name else -1)
-            cosines = features @ minilm.embed([text])[0]
+            cosines = features @ ENCODER.encode_text([text])[0]
             yield Question(
                 number, text, truth, meant, owner == names.index("background"), seen[:, owner], cosines, canonical
             )
@@ -133,10 +136,10 @@ def questions(scenarios: list[dict]) -> Iterator[Question]:
 def mixtures(scenario: dict, jitter: float, rng: np.random.Generator) -> tuple[Floats, NDArray[np.bool_]]:
     """Unit features [T, objects · GAUSSIANS, D], and [T, objects] of which objects something is said."""
     objects = scenario["objects"]
-    said = np.zeros((scenario["frames"], len(objects), minilm.DIM), np.float32)
+    said = np.zeros((scenario["frames"], len(objects), ENCODER.dim), np.float32)
     for which, captions in enumerate(objects.values()):
         for start, end, text in captions:
-            said[start : end + 1, which] = minilm.embed([text])[0]
+            said[start : end + 1, which] = ENCODER.encode_text([text])[0]
     seen = said.any(axis=2)
     spread = np.linspace(LEAST_PURE, PUREST, GAUSSIANS)
     parts = []
@@ -215,7 +218,7 @@ def best_floor(curves: list[Curve]) -> float:
 
 def choose(curves: list[Curve], temperature: float, canonical: tuple[str, ...]) -> tuple[Score, Calibration]:
     """The best thresholds for one temperature and set of phrases."""
-    start = replace(MINILM, temperature=temperature, canonical=canonical, floor=best_floor(curves))
+    start = replace(CAPTIONS, temperature=temperature, canonical=canonical, floor=best_floor(curves))
     tried = [
         replace(start, contrast=contrast, enter=enter, leave=round(enter - below, 2))
         for contrast, enter, below in itertools.product(CONTRAST, ENTER, LEAVE_BELOW)
@@ -228,7 +231,7 @@ def choose(curves: list[Curve], temperature: float, canonical: tuple[str, ...]) 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--scenarios", type=Path, default=Path(__file__).with_name("minilm_scenarios.json"))
+    parser.add_argument("--scenarios", type=Path, default=Path(__file__).with_name("caption_scenarios.json"))
     options = parser.parse_args()
     asked = list(questions(json.loads(options.scenarios.read_text())))
     print(
@@ -243,13 +246,12 @@ def main() -> None:
         odd = score([c for c in curves if c.question.scenario % 2], chosen)
         results.append((even.total + odd.total, chosen))
         print(f"{even}   {numbers(chosen)} {odd}   {temperature:g} {', '.join(canonical)}", flush=True)
-    curves = [curve_of(question, MINILM.temperature, MINILM.canonical) for question in asked]
+    curves = [curve_of(question, CAPTIONS.temperature, CAPTIONS.canonical) for question in asked]
     print(f"\nbest:          {max(results, key=lambda result: result[0])[1]}")
-    print(f"used:          {MINILM}")
-    print(f"used, on all:  {score(curves, MINILM)}")
-    print(
-        f"best floor and thresholds for its temperature, on all: {choose(curves, MINILM.temperature, MINILM.canonical)}"
-    )
+    print(f"used:          {CAPTIONS}")
+    print(f"used, on all:  {score(curves, CAPTIONS)}")
+    best, chosen = choose(curves, CAPTIONS.temperature, CAPTIONS.canonical)
+    print(f"best with its temperature and phrases, on all: {best}   {numbers(chosen)}")
 
 
 HEADER = "  tIoU  where  missed  absent"
