@@ -64,6 +64,7 @@ class Description:
         revision: the backend's mark of the geometry that was cached.
         num_frames, num_static, num_dynamic: counts.
         fps: frames per second of the capture.
+        pixel_angle: radians that a pixel of the capture's cameras saw; 0 if the run has no cameras.
     """
 
     run_id: str
@@ -73,6 +74,7 @@ class Description:
     num_static: int
     num_dynamic: int
     fps: float
+    pixel_angle: float = 0.0
 
 
 @dataclass(frozen=True)

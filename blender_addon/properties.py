@@ -123,6 +123,18 @@ class SequenceProperties(bpy.types.PropertyGroup):
     num_static: IntProperty(name="Static points", min=0)
     num_dynamic: IntProperty(name="Moving points", min=0)
     fps: FloatProperty(name="Frame rate", description="Of the capture, frames per second", min=0.0)
+    pixel_angle: FloatProperty(
+        name="Blur",
+        description=(
+            "Angle that a pixel of the capture's cameras saw. Points are shown as blurred as training saw them; "
+            "less is sharper, with gaps between small points"
+        ),
+        subtype="ANGLE",
+        precision=5,
+        min=0.0,
+        max=0.1,
+        update=_look_changed,
+    )
     start_frame: IntProperty(
         name="Start",
         description="Scene frame that shows the first frame of the capture",

@@ -44,6 +44,7 @@ class Sequence:
         its.role, its.start_frame = "SEQUENCE", start_frame
         its.run_id, its.run, its.revision = description.run_id, description.run, description.revision
         its.num_frames, its.fps = description.num_frames, description.fps
+        its.pixel_angle = description.pixel_angle
         its.num_static, its.num_dynamic = description.num_static, description.num_dynamic
         collection.objects.link(empty)
         for role, label, points in (

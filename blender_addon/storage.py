@@ -25,7 +25,14 @@ def store_constants(root: Path, body: Mapping[str, Any], arrays: Mapping[str, np
     """Put what `open` answered under `root`. For any thread. CacheError if it cannot be written."""
     run, revision = body["name"], body["revision"]
     description = Description(
-        run_id(run, revision), run, revision, body["frames"], body["static"], body["dynamic"], body["fps"]
+        run_id=run_id(run, revision),
+        run=run,
+        revision=revision,
+        num_frames=body["frames"],
+        num_static=body["static"],
+        num_dynamic=body["dynamic"],
+        fps=body["fps"],
+        pixel_angle=1 / float(arrays["train_Ks"][0, 0, 0]) if "train_Ks" in arrays else 0.0,
     )
     cache = RunCache.create(root, description)
     cache.write_static({name: arrays[f"static_{name}"] for name, _, _ in STATIC})
@@ -47,7 +54,14 @@ def recreate(empty: bpy.types.Object) -> RunCache:
     except CacheError:
         its = empty.legs4d
         description = Description(
-            its.run_id, its.run, its.revision, its.num_frames, its.num_static, its.num_dynamic, its.fps
+            run_id=its.run_id,
+            run=its.run,
+            revision=its.revision,
+            num_frames=its.num_frames,
+            num_static=its.num_static,
+            num_dynamic=its.num_dynamic,
+            fps=its.fps,
+            pixel_angle=its.pixel_angle,
         )
         cache = RunCache.create(preferences.cache_root(), description)
         adopt(cache)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bpy
 
 from .. import names
-from . import points, scene
+from . import points, scene, shape
 from .scene import CLASSES, draw, prepare, problems
 
 __all__ = ["CLASSES", "MODIFIER", "draw", "prepare", "problems", "remove", "scene", "sync"]
@@ -33,6 +33,7 @@ def sync(empty: bpy.types.Object) -> None:
             _add_drivers(tree, layer_id, empty)
         tree[_SIGNATURE] = signature
     points.set_mode(tree, its.mode)
+    shape.set_pixel_angle(tree, its.pixel_angle)
     for layer in its.layers:
         _set_layer(tree.nodes[layer.layer_id], layer)
 

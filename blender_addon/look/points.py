@@ -9,6 +9,7 @@ import bpy
 from .. import names
 from . import material
 from .builder import Value, arrange, math, mix_colors, node, output, put, socket, vector_math
+from .shape import ellipsoids
 
 SH_C0 = 0.28209479177387814
 """Value of the zeroth spherical harmonic: captured colour = 0.5 + SH_C0 · coefficient, sRGB-encoded."""
@@ -22,7 +23,7 @@ DIMMED = 0.55
 """Brightness of what is desaturated."""
 
 LAYER_GROUP = "4-LEGS layer"
-VERSION = 1
+VERSION = 2
 """Raised when the trees below change, so that files made before are brought up to date."""
 
 MODE_NODE = "Mode"
@@ -49,8 +50,9 @@ def build(tree: bpy.types.NodeTree, layer_ids: Sequence[str]) -> None:
     tint = vector_math(tree, "SCALE", tints, Scale=1.0 / math(tree, "MAXIMUM", weights, 1e-4))
     shown = _highlighted(tree, captured, tint, strongest, amounts)
     kept = mix(tree, output(amounts["Isolate"]), 1.0, strongest)
-    shape = _ellipsoids(tree, source, shown, opacity * kept)
-    node(tree, "NodeGroupOutput", {0: shape})
+    seen = opacity * kept
+    instances = ellipsoids(tree, _marked(tree, source, shown, seen), seen)
+    node(tree, "NodeGroupOutput", {0: instances})
     arrange(tree)
 
 
@@ -161,8 +163,8 @@ def _highlighted(
     return mix_colors(tree, output(amounts["Desaturate"]) * (1.0 - strongest), lit, grey)
 
 
-def _ellipsoids(tree: bpy.types.NodeTree, points: Value, color: Value, opacity: Value) -> Value:
-    """An instance per visible point, with `material.LOOK`."""
+def _marked(tree: bpy.types.NodeTree, points: Value, color: Value, opacity: Value) -> Value:
+    """The points with what their instances show, as `material.LOOK`."""
     split = node(tree, "ShaderNodeSeparateXYZ", {0: color})
     look = node(tree, "FunctionNodeCombineColor", {**{i: split.outputs[i] for i in range(3)}, "Alpha": opacity})
     marked = node(
@@ -172,31 +174,4 @@ def _ellipsoids(tree: bpy.types.NodeTree, points: Value, color: Value, opacity: 
         data_type="FLOAT_COLOR",
         domain="POINT",
     )
-    scale = node(tree, "GeometryNodeInputNamedAttribute", {0: names.SCALE}, data_type="FLOAT_VECTOR")
-    rotation = node(tree, "GeometryNodeInputNamedAttribute", {0: names.ROTATION}, data_type="QUATERNION")
-    size = vector_math(tree, "SCALE", output(scale), Scale=material.reach(tree, opacity) / material.ROUNDNESS)
-    instances = node(
-        tree,
-        "GeometryNodeInstanceOnPoints",
-        {
-            "Points": output(marked),
-            "Selection": math(tree, "GREATER_THAN", opacity, material.LEAST_ALPHA),
-            "Instance": _mesh(tree),
-            "Rotation": output(rotation),
-            "Scale": size,
-        },
-    )
-    return output(instances)
-
-
-def _mesh(tree: bpy.types.NodeTree) -> Value:
-    """An icosahedron of radius 1 that knows its own coordinates."""
-    sphere = node(tree, "GeometryNodeMeshIcoSphere", {"Radius": 1.0, "Subdivisions": 1})
-    local = node(
-        tree,
-        "GeometryNodeStoreNamedAttribute",
-        {"Geometry": output(sphere), "Name": material.LOCAL, "Value": output(node(tree, "GeometryNodeInputPosition"))},
-        data_type="FLOAT_VECTOR",
-        domain="POINT",
-    )
-    return output(node(tree, "GeometryNodeSetMaterial", {"Geometry": output(local), "Material": material.ensure()}))
+    return output(marked)

@@ -1,0 +1,140 @@
+"""The geometry that carries a Gaussian: an instance per point, as large as the Gaussian is visible.
+
+In the viewport it is an icosahedron around the ellipsoid, right from everywhere. In renders it is a flat octagon
+through the ellipsoid's middle, turned to the active camera: where a ray meets it is where the Gaussian is densest along
+the ray, so Gaussians are composited in the rasteriser's order, and a ray meets each once instead of twice.
+"""
+
+from __future__ import annotations
+
+import math as numbers
+
+import bpy
+
+from .. import names
+from . import material
+from .builder import Value, math, node, output, put, vector_math
+
+CORNERS = 8
+OCTAGON_ROUNDNESS = numbers.cos(numbers.pi / CORNERS)
+ICOSAHEDRON_ROUNDNESS = 0.7946544722917661
+"""Radius of what fits inside the mesh of circumradius 1: the mesh has to reach around the Gaussian's visible edge."""
+
+PIXEL_VARIANCE = 0.3
+"""What the rasteriser adds to a Gaussian's picture, in pixels² of the cameras it was trained with."""
+
+PIXEL_ANGLE_NODE = "Pixel angle"
+
+
+def ellipsoids(tree: bpy.types.NodeTree, points: Value, opacity: Value) -> Value:
+    """Instances of points that have `names.SCALE` and `names.ROTATION`, wherever `opacity` is enough to be seen."""
+    rotation = output(node(tree, "GeometryNodeInputNamedAttribute", {0: names.ROTATION}, data_type="QUATERNION"))
+    camera = node(
+        tree,
+        "GeometryNodeObjectInfo",
+        {"Object": output(node(tree, "GeometryNodeInputActiveCamera"))},
+        transform_space="RELATIVE",
+    )
+    to_camera = vector_math(
+        tree, "SUBTRACT", output(camera, "Location"), output(node(tree, "GeometryNodeInputPosition"))
+    )
+    spread = _as_trained(tree, to_camera, output(camera, "Rotation"))
+    visible = vector_math(tree, "SCALE", spread, Scale=material.reach(tree, opacity))
+    instances = node(
+        tree,
+        "GeometryNodeInstanceOnPoints",
+        {
+            "Points": points,
+            "Selection": math(tree, "GREATER_THAN", opacity, material.LEAST_ALPHA),
+            "Instance": _either(tree, "GEOMETRY", _icosahedron(tree), _octagon(tree)),
+            "Rotation": rotation,
+            "Scale": vector_math(tree, "SCALE", visible, Scale=1 / ICOSAHEDRON_ROUNDNESS),
+        },
+    )
+    turned = node(
+        tree,
+        "GeometryNodeSetInstanceTransform",
+        {
+            "Instances": output(instances),
+            "Transform": _facing(
+                tree, rotation, vector_math(tree, "SCALE", visible, Scale=1 / OCTAGON_ROUNDNESS), to_camera
+            ),
+        },
+    )
+    return _either(tree, "GEOMETRY", output(instances), output(turned))
+
+
+def set_pixel_angle(tree: bpy.types.NodeTree, radians: float) -> None:
+    """Sets the angle that a pixel of the training cameras saw; 0 shows Gaussians as sharp as they are stored."""
+    socket = tree.nodes[PIXEL_ANGLE_NODE].outputs[0]
+    if abs(socket.default_value - radians) > 1e-9:
+        socket.default_value = radians
+
+
+def _either(tree: bpy.types.NodeTree, kind: str, in_viewport: Value, in_render: Value) -> Value:
+    viewport = output(node(tree, "GeometryNodeIsViewport"))
+    return output(node(tree, "GeometryNodeSwitch", {0: viewport, 1: in_render, 2: in_viewport}, input_type=kind))
+
+
+def _as_trained(tree: bpy.types.NodeTree, to_camera: Value, camera_rotation: Value) -> Value:
+    """Standard deviations with the rasteriser's blur of a pixel, at the point's distance along the camera's axis.
+
+    Gaussians are trained under that blur; without it there are gaps between the small ones.
+    """
+    stored = output(node(tree, "GeometryNodeInputNamedAttribute", {0: names.SCALE}, data_type="FLOAT_VECTOR"))
+    angle = node(tree, "ShaderNodeValue")
+    angle.name = angle.label = PIXEL_ANGLE_NODE
+    angle.outputs[0].default_value = 0.0
+    axis = node(tree, "FunctionNodeRotateVector", {0: (0.0, 0.0, 1.0), 1: camera_rotation})
+    depth = math(tree, "MAXIMUM", vector_math(tree, "DOT_PRODUCT", to_camera, output(axis)), 0.0)
+    blur = depth * output(angle) * numbers.sqrt(PIXEL_VARIANCE)
+    variance = vector_math(tree, "MULTIPLY", stored, stored)
+    widened = vector_math(tree, "ADD", variance, _repeated(tree, blur * blur))
+    return vector_math(tree, "POWER", widened, (0.5, 0.5, 0.5))
+
+
+def _repeated(tree: bpy.types.NodeTree, value: Value) -> Value:
+    return output(node(tree, "ShaderNodeCombineXYZ", {0: value, 1: value, 2: value}))
+
+
+def _facing(tree: bpy.types.NodeTree, rotation: Value, size: Value, to_camera: Value) -> Value:
+    """Transform of a flat instance into the plane, conjugate to the view, in which the Gaussian is densest along rays.
+
+    In the Gaussian's own space, where it is round, that plane is the one across the view.
+    """
+    back = output(node(tree, "FunctionNodeInvertRotation", {0: rotation}))
+    unturned = output(node(tree, "FunctionNodeRotateVector", {0: to_camera, 1: back}))
+    view = vector_math(tree, "DIVIDE", unturned, size)
+    across = output(node(tree, "FunctionNodeAlignRotationToVector", {"Vector": view}, axis="Z", pivot_axis="AUTO"))
+    position = output(node(tree, "GeometryNodeInputPosition"))
+    placed = node(tree, "FunctionNodeCombineTransform", {0: position, 1: rotation, 2: size})
+    turned = node(tree, "FunctionNodeCombineTransform")
+    put(tree, across, turned.inputs["Rotation"])
+    return output(node(tree, "FunctionNodeMatrixMultiply", {0: output(placed), 1: output(turned)}))
+
+
+def _icosahedron(tree: bpy.types.NodeTree) -> Value:
+    sphere = node(tree, "GeometryNodeMeshIcoSphere", {"Radius": 1.0, "Subdivisions": 1})
+    return _with_coordinates(tree, output(sphere), ICOSAHEDRON_ROUNDNESS)
+
+
+def _octagon(tree: bpy.types.NodeTree) -> Value:
+    circle = node(tree, "GeometryNodeMeshCircle", {"Vertices": CORNERS, "Radius": 1.0}, fill_type="NGON")
+    return _with_coordinates(tree, output(circle), OCTAGON_ROUNDNESS)
+
+
+def _with_coordinates(tree: bpy.types.NodeTree, mesh: Value, roundness: float) -> Value:
+    """The mesh with the material and its own coordinates, 1 at the Gaussian's visible edge."""
+    position = output(node(tree, "GeometryNodeInputPosition"))
+    local = node(
+        tree,
+        "GeometryNodeStoreNamedAttribute",
+        {
+            "Geometry": mesh,
+            "Name": material.LOCAL,
+            "Value": vector_math(tree, "SCALE", position, Scale=1 / roundness),
+        },
+        data_type="FLOAT_VECTOR",
+        domain="POINT",
+    )
+    return output(node(tree, "GeometryNodeSetMaterial", {"Geometry": output(local), "Material": material.ensure()}))
