@@ -179,7 +179,7 @@ class LEGS4D_OT_ask(_NeedsSequence, bpy.types.Operator):
 
     bl_idname = "legs4d.ask"
     bl_label = "Ask"
-    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012  Blender's own form
+    bl_options = {"UNDO"}  # noqa: RUF012  Blender's own form
 
     prompt: StringProperty(
         name="Prompt", description="What to look for; empty: what stands in the panel's field", options={"SKIP_SAVE"}
@@ -241,7 +241,7 @@ class LEGS4D_OT_remove_layer(_OnLayer, bpy.types.Operator):
 
     bl_idname = "legs4d.remove_layer"
     bl_label = "Remove Layer"
-    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012  Blender's own form
+    bl_options = {"UNDO"}  # noqa: RUF012  Blender's own form
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         shown, layer_id = sequence.active(context), self.layer(context)
@@ -256,7 +256,7 @@ class LEGS4D_OT_move_layer(_NeedsSequence, bpy.types.Operator):
 
     bl_idname = "legs4d.move_layer"
     bl_label = "Move Layer"
-    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012  Blender's own form
+    bl_options = {"UNDO"}  # noqa: RUF012  Blender's own form
 
     direction: EnumProperty(items=[("UP", "Up", ""), ("DOWN", "Down", "")])
 
