@@ -41,10 +41,10 @@ def build(quantities: list[str]) -> bpy.types.Material:
     made.cycles.emission_sampling = "NONE"
     tree = made.node_tree
     tree.nodes.clear()
-    look = node(tree, "ShaderNodeAttribute", attribute_type="INSTANCER", attribute_name=splats.LOOK)
+    look = node(tree, "ShaderNodeAttribute", attribute_type="GEOMETRY", attribute_name=splats.LOOK)
     opacity = output(look, "Alpha")
     solid = math(tree, "LESS_THAN", opacity, splats.LEAST_ALPHA)
-    alpha = math(tree, "MAXIMUM", splats.alpha(tree, opacity) * (1.0 - solid), solid)
+    alpha = math(tree, "MAXIMUM", splats.alpha(tree, opacity, splats.FLAT) * (1.0 - solid), solid)
     values = [_quantity(tree, quantity, solid) for quantity in quantities]
     color = node(tree, "ShaderNodeCombineXYZ", dict(enumerate(values)))
     glow = node(tree, "ShaderNodeEmission", {"Color": output(color), "Strength": 1.0})
@@ -68,25 +68,10 @@ def _quantity(tree: bpy.types.NodeTree, quantity: str, solid: Value) -> Value | 
     if quantity == COVERAGE:
         return 1.0
     if quantity == DEPTH:
-        return _depth(tree, solid)
+        return output(node(tree, "ShaderNodeCameraData"), "View Z Depth")
     stored = node(
-        tree, "ShaderNodeAttribute", attribute_type="INSTANCER", attribute_name=names.layer_attribute(quantity)
+        tree, "ShaderNodeAttribute", attribute_type="GEOMETRY", attribute_name=names.layer_attribute(quantity)
     )
     step = node(tree, "ShaderNodeMapRange", {"Value": output(stored, "Factor")}, interpolation_type="SMOOTHSTEP")
     step.name = step.label = quantity
     return output(step, "Result") * (1.0 - solid)
-
-
-def _depth(tree: bpy.types.NodeTree, solid: Value) -> Value:
-    """Distance along the camera's axis: of a splat's centre, or of the point seen on anything else."""
-    center = node(
-        tree,
-        "ShaderNodeVectorTransform",
-        {0: (0.0, 0.0, 0.0)},
-        vector_type="POINT",
-        convert_from="OBJECT",
-        convert_to="CAMERA",
-    )
-    split = node(tree, "ShaderNodeSeparateXYZ", {0: output(center)})
-    here = output(node(tree, "ShaderNodeCameraData"), "View Z Depth")
-    return math(tree, "ABSOLUTE", output(split, 2)) * (1.0 - solid) + here * solid

@@ -23,7 +23,7 @@ DIMMED = 0.55
 """Brightness of what is desaturated."""
 
 LAYER_GROUP = "4-LEGS layer"
-VERSION = 2
+VERSION = 3
 """Raised when the trees below change, so that files made before are brought up to date."""
 
 MODE_NODE = "Mode"

@@ -1,8 +1,9 @@
-"""The geometry that carries a Gaussian: an instance per point, as large as the Gaussian is visible.
+"""The geometry that carries a Gaussian: a mesh as large as the Gaussian is visible, with coordinates of its own.
 
-In the viewport it is an icosahedron around the ellipsoid, right from everywhere. In renders it is a flat octagon
-through the ellipsoid's middle, turned to the active camera: where a ray meets it is where the Gaussian is densest along
-the ray, so Gaussians are composited in the rasteriser's order, and a ray meets each once instead of twice.
+In the viewport it is an instanced icosahedron around the ellipsoid, right from everywhere. In renders it is a flat
+hexagon through the ellipsoid's middle, turned to the active camera: where a ray meets it is where the Gaussian is
+densest along the ray. So Gaussians are composited in the rasteriser's order, a ray meets each once, and all of them are
+one mesh, in which Cycles finds its way several times faster than among instances.
 """
 
 from __future__ import annotations
@@ -15,8 +16,7 @@ from .. import names
 from . import material
 from .builder import Value, math, node, output, put, vector_math
 
-CORNERS = 8
-OCTAGON_ROUNDNESS = numbers.cos(numbers.pi / CORNERS)
+HEXAGON_ROUNDNESS = numbers.sqrt(3) / 2
 ICOSAHEDRON_ROUNDNESS = 0.7946544722917661
 """Radius of what fits inside the mesh of circumradius 1: the mesh has to reach around the Gaussian's visible edge."""
 
@@ -27,7 +27,7 @@ PIXEL_ANGLE_NODE = "Pixel angle"
 
 
 def ellipsoids(tree: bpy.types.NodeTree, points: Value, opacity: Value) -> Value:
-    """Instances of points that have `names.SCALE` and `names.ROTATION`, wherever `opacity` is enough to be seen."""
+    """Shapes for points that have `names.SCALE` and `names.ROTATION`, wherever `opacity` is enough to be seen."""
     rotation = output(node(tree, "GeometryNodeInputNamedAttribute", {0: names.ROTATION}, data_type="QUATERNION"))
     camera = node(
         tree,
@@ -46,22 +46,22 @@ def ellipsoids(tree: bpy.types.NodeTree, points: Value, opacity: Value) -> Value
         {
             "Points": points,
             "Selection": math(tree, "GREATER_THAN", opacity, material.LEAST_ALPHA),
-            "Instance": _either(tree, "GEOMETRY", _icosahedron(tree), _octagon(tree)),
+            "Instance": _either(tree, "GEOMETRY", _icosahedron(tree), _hexagon(tree)),
             "Rotation": rotation,
             "Scale": vector_math(tree, "SCALE", visible, Scale=1 / ICOSAHEDRON_ROUNDNESS),
         },
     )
+    flat = vector_math(tree, "SCALE", visible, Scale=1 / HEXAGON_ROUNDNESS)
     turned = node(
         tree,
         "GeometryNodeSetInstanceTransform",
         {
             "Instances": output(instances),
-            "Transform": _facing(
-                tree, rotation, vector_math(tree, "SCALE", visible, Scale=1 / OCTAGON_ROUNDNESS), to_camera
-            ),
+            "Transform": _facing(tree, rotation, flat, to_camera),
         },
     )
-    return _either(tree, "GEOMETRY", output(instances), output(turned))
+    one_mesh = output(node(tree, "GeometryNodeRealizeInstances", {0: output(turned)}))
+    return _either(tree, "GEOMETRY", output(instances), one_mesh)
 
 
 def set_pixel_angle(tree: bpy.types.NodeTree, radians: float) -> None:
@@ -115,15 +115,15 @@ def _facing(tree: bpy.types.NodeTree, rotation: Value, size: Value, to_camera: V
 
 def _icosahedron(tree: bpy.types.NodeTree) -> Value:
     sphere = node(tree, "GeometryNodeMeshIcoSphere", {"Radius": 1.0, "Subdivisions": 1})
-    return _with_coordinates(tree, output(sphere), ICOSAHEDRON_ROUNDNESS)
+    return _with_coordinates(tree, output(sphere), ICOSAHEDRON_ROUNDNESS, material.SOLID)
 
 
-def _octagon(tree: bpy.types.NodeTree) -> Value:
-    circle = node(tree, "GeometryNodeMeshCircle", {"Vertices": CORNERS, "Radius": 1.0}, fill_type="NGON")
-    return _with_coordinates(tree, output(circle), OCTAGON_ROUNDNESS)
+def _hexagon(tree: bpy.types.NodeTree) -> Value:
+    made = node(tree, "GeometryNodeMeshCircle", {"Vertices": 6, "Radius": 1.0}, fill_type="NGON")
+    return _with_coordinates(tree, output(made), HEXAGON_ROUNDNESS, material.FLAT)
 
 
-def _with_coordinates(tree: bpy.types.NodeTree, mesh: Value, roundness: float) -> Value:
+def _with_coordinates(tree: bpy.types.NodeTree, mesh: Value, roundness: float, shading: material.Shading) -> Value:
     """The mesh with the material and its own coordinates, 1 at the Gaussian's visible edge."""
     position = output(node(tree, "GeometryNodeInputPosition"))
     local = node(
@@ -137,4 +137,6 @@ def _with_coordinates(tree: bpy.types.NodeTree, mesh: Value, roundness: float) -
         data_type="FLOAT_VECTOR",
         domain="POINT",
     )
-    return output(node(tree, "GeometryNodeSetMaterial", {"Geometry": output(local), "Material": material.ensure()}))
+    return output(
+        node(tree, "GeometryNodeSetMaterial", {"Geometry": output(local), "Material": material.ensure(shading)})
+    )

@@ -85,6 +85,25 @@ def test_exr_holds_picture_depth_and_a_matte_of_what_the_prompt_names(scene, imp
     assert -camera.z - 0.27 < np.median(depth[rows, columns]) < -camera.z
 
 
+def test_other_objects_hide_what_is_behind_them(scene, imported, tmp_path) -> None:
+    """A board before the camera: no matte, its own depth."""
+    from blender_addon import layers as prompt_layers
+
+    start, end, _, _ = prompt_layers.intervals(imported.layers[0])[0]
+    settings = scene.legs4d_export
+    settings.use_png = False
+    settings.frame_start = settings.frame_end = imported.scene_frame((start + end) // 2)
+    mesh = bpy.data.meshes.new("board")
+    mesh.from_pydata([(-9, -9, -1.5), (9, -9, -1.5), (9, 9, -1.5), (-9, 9, -1.5)], [], [(0, 1, 2, 3)])
+    board = bpy.data.objects.new("board", mesh)
+    board.parent = scene.camera
+    scene.collection.objects.link(board)
+    bpy.ops.legs4d.export()
+    found = exr(next((tmp_path / "export").glob("*.exr")))
+    assert found[f"Matte {PROMPT}.V"].max() < 1e-3
+    np.testing.assert_allclose(found["Depth.V"], 1.5, rtol=1e-2)
+
+
 def _ball_center(sequence) -> list[float]:
     """Mean position, in the scene, of the points that the prompt highlights now."""
     from blender_addon import attributes, names
