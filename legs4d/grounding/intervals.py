@@ -47,7 +47,7 @@ def smooth(curve: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.median(np.stack([padded[:-2], padded[1:-1], padded[2:]]), axis=0).astype(np.float32)
 
 
-def thresholds(curve: NDArray[np.float32], calibration: Calibration) -> Thresholds | None:
+def thresholds(curve: NDArray[np.float32], calibration: Calibration, *, name: bool = False) -> Thresholds | None:
     """Between the least and the most that a prompt holds in this sequence; None when it holds nowhere.
 
     An absolute threshold would not do: how near a prompt comes to what it means depends on its wording more than on
@@ -55,10 +55,14 @@ def thresholds(curve: NDArray[np.float32], calibration: Calibration) -> Threshol
 
     Args:
         curve: [T] strength over time, smoothed.
+        name: the prompt only names a thing, so that it holds wherever that is in sight.
     """
     low, high = float(curve.min()), float(curve.max())
     if high < calibration.floor:
         return None
+    if name:
+        limit = max(calibration.floor, calibration.name * high)
+        return Thresholds(limit, limit)
     if high - low < calibration.contrast * high:
         return Thresholds(low, low)
     span = high - low

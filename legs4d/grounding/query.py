@@ -16,6 +16,7 @@ from legs4d.grounding.intervals import Interval, find_intervals, smooth, thresho
 from legs4d.grounding.relevancy import strength
 from legs4d.language.features import Calibration
 from legs4d.language.field import LanguageField
+from legs4d.language.wording import is_name
 
 MAX_PROMPT = 1000
 """Characters. Encoders read some 250 words at most and ignore the rest, which would answer another question."""
@@ -123,7 +124,7 @@ def _ground(prompt: str, swept: _Swept, which: int) -> dict[str, Any]:
     """All of a Grounding but its seconds."""
     curves = smooth(swept.foreground[which]), smooth(swept.background[which])
     curve = max(curves, key=lambda c: float(c.max()))
-    limits = thresholds(curve, swept.calibration)
+    limits = thresholds(curve, swept.calibration, name=is_name(prompt))
     scale = max(float(curve.max()), swept.calibration.floor)
     intervals = find_intervals(curve / scale, limits.scaled(1 / scale)) if limits else []
     return {

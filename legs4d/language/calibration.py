@@ -5,10 +5,16 @@ from legs4d.language.features import Calibration
 CAPTIONS = Calibration(
     temperature=2.0,
     canonical=("something",),
-    floor=0.3,
-    contrast=0.1,
+    floor=0.15,
+    contrast=0.15,
     enter=0.85,
-    leave=0.75,
-    belongs=0.8,
+    leave=0.8,
+    name=0.5,
+    belongs=0.7,
 )
-"""For sentence embeddings of captions; from `scripts/calibrate_captions.py` on scripts/caption_scenarios.json."""
+"""For sentence embeddings of captions, from `scripts/calibrate_captions.py`, on unrelated scenarios.
+
+Of 361 wordings, tIoU is 0.92 in the mean and 2 % are not found; of 42 events that do not happen one is found. Several
+settings come within 0.02 of the best of that table. Among them this one depends least on its thresholds, and finds what
+is only named ("the ball") most often. The temperature matters: up to 3 all do alike, at LERF's 10 tIoU is 0.06 to 0.15
+less, as whatever shares its names with the prompt saturates."""

@@ -41,6 +41,8 @@ class Calibration:
         floor: strength that a prompt has to reach somewhere, or it does not happen at all.
         contrast: a curve whose range is less than this share of its peak is flat: what it names holds throughout.
         enter, leave: an interval has a frame above `enter`, and goes on while the curve stays above `leave`.
+        name: what a prompt merely names ("the ball") is there while the curve stays above this share of its peak: what
+            happens to it meanwhile moves the curve, but is not asked for.
         belongs: Gaussians whose strength is above this share of the curve's lower threshold take part. The curve is
             that of the Gaussians that fit best; those at outlines say something of what lies behind them too.
     """
@@ -51,6 +53,7 @@ class Calibration:
     contrast: float
     enter: float
     leave: float
+    name: float
     belongs: float
 
 

@@ -22,3 +22,12 @@ def without_names(text: str) -> str:
     """
     rest = " ".join(_NAMED.sub(NAMELESS, text).split())
     return "" if set(rest.split()) <= {NAMELESS} and rest != text else rest
+
+
+def is_name(text: str) -> bool:
+    """Whether the text only names a thing ("the ball", "people") and says nothing of what happens to it.
+
+    Told by its determiner or by being one word that is no gerund, so "a red ball" passes for a statement.
+    """
+    words = text.split()
+    return not without_names(text) or (len(words) == 1 and not words[0].lower().endswith("ing"))

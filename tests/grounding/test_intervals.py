@@ -8,7 +8,7 @@ import pytest
 from legs4d.grounding.intervals import Interval, Thresholds, find_intervals, smooth, thresholds
 from legs4d.language.calibration import CAPTIONS
 
-CALIBRATION = replace(CAPTIONS, floor=0.2, contrast=0.15, enter=0.75, leave=0.5)
+CALIBRATION = replace(CAPTIONS, floor=0.2, contrast=0.15, enter=0.75, leave=0.5, name=0.4)
 
 
 def curve(*values: float) -> np.ndarray:
@@ -61,3 +61,11 @@ def test_a_flat_curve_holds_throughout():
     limits = thresholds(values, CALIBRATION)
     assert limits is not None
     assert [(i.start, i.end) for i in find_intervals(values, limits)] == [(0, 3)]
+
+
+def test_a_name_holds_wherever_it_is_in_sight():
+    values = curve(0.5, 0.6, 0.9, 1.0, 0.3, 0.2)
+    limits = thresholds(values, CALIBRATION, name=True)
+    assert limits == Thresholds(0.4, 0.4)
+    assert [(i.start, i.end) for i in find_intervals(values, limits)] == [(0, 3)]
+    assert thresholds(values * 0.1, CALIBRATION, name=True) is None

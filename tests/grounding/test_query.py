@@ -43,6 +43,11 @@ def test_what_stands_still_holds_throughout(run: Run):
     assert intervals(found) == [(0, SCENE.num_frames - 1)]
 
 
+def test_a_thing_is_there_whatever_happens_to_it(run: Run):
+    (found,) = query(run, ["the ball"])
+    assert intervals(found) == [(0, SCENE.num_frames - 1)]
+
+
 def test_the_room_may_be_meant(run: Run):
     (found,) = query(run, ["an empty room"])
     assert intervals(found) == [(0, SCENE.num_frames - 1)]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from legs4d.language.wording import without_names
+from legs4d.language.wording import is_name, without_names
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,18 @@ from legs4d.language.wording import without_names
 )
 def test_names_are_left_out(text: str, rest: str):
     assert without_names(text) == rest
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("the ball", True),
+        ("two men", True),
+        ("people", True),
+        ("throwing", False),
+        ("the ball flies", False),
+        ("", True),
+    ],
+)
+def test_names_are_told_from_statements(text: str, name: bool):
+    assert is_name(text) == name
