@@ -6,7 +6,7 @@ import atexit
 
 import bpy
 
-from . import capture, export, look, operators, panels, playback, preferences, properties, session
+from . import capture, export, look, operators, panels, playback, preferences, properties, session, viewport
 
 CLASSES = (
     *preferences.CLASSES,
@@ -41,6 +41,7 @@ def register() -> None:
     for listeners, listener in _LISTENERS:
         listeners.append(listener)
     playback.register()
+    viewport.register()
     session.register()
     atexit.register(_close)
 
@@ -49,6 +50,7 @@ def unregister() -> None:
     """Called by Blender when the extension is disabled: leaves nothing behind."""
     atexit.unregister(_close)
     session.unregister()
+    viewport.unregister()
     playback.unregister()
     for listeners, listener in _LISTENERS:
         listeners.remove(listener)

@@ -438,7 +438,7 @@ def _failure(message: wire.Message) -> Failure:
     body = message.body
     sentence, hint = str(body.get("message", "The backend gave no reason")), str(body.get("hint", ""))
     text = f"{sentence.rstrip('.')}; {hint.rstrip('.')}." if hint else f"{sentence.rstrip('.')}."
-    return Failure(str(body.get("code", wire.Code.INTERNAL)), text[:1].upper() + text[1:])
+    return Failure(str(body.get("code", wire.Code.INTERNAL)), text)
 
 
 def _refusal(message: wire.Message) -> _Disconnected:

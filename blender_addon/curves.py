@@ -10,6 +10,7 @@ import numpy as np
 _INTERPOLATION = {
     item.identifier: item.value for item in bpy.types.Keyframe.bl_rna.properties["interpolation"].enum_items
 }
+_HANDLE = {item.identifier: item.value for item in bpy.types.Keyframe.bl_rna.properties["handle_left_type"].enum_items}
 
 
 def write(
@@ -30,6 +31,8 @@ def write(
     coordinates[:, 0], coordinates[:, 1] = frames, values
     points.foreach_set("co", coordinates.reshape(-1))
     points.foreach_set("interpolation", np.full(len(frames), _INTERPOLATION[interpolation], np.int32))
+    for side in ("handle_left_type", "handle_right_type"):
+        points.foreach_set(side, np.full(len(frames), _HANDLE["AUTO_CLAMPED"], np.int32))
     curve.update()
     owner.update_tag()
     return curve

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bpy
 from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
-from . import layers, look, playback, sequence, session
+from . import display, layers, sequence, session
 from .backends import BackendError
 from .cache import CacheError
 from .client import State
@@ -320,15 +320,13 @@ class LEGS4D_OT_cancel_job(_NeedsBackend, bpy.types.Operator):
 
 
 def _changed(shown: sequence.Sequence) -> None:
-    playback.refresh(shown.empty)
-    look.sync(shown.empty)
+    display.update(shown.empty)
 
 
 def look_changed(empty: bpy.types.Object) -> None:
     """A person changed how layers show."""
     if empty.legs4d.is_sequence:
-        playback.refresh(empty)
-        look.sync(empty)
+        display.update(empty)
 
 
 def prompt_changed(empty: bpy.types.Object, layer_id: str) -> None:

@@ -127,6 +127,7 @@ class LEGS4D_PT_sequence(_Panel, bpy.types.Panel):
         column.use_property_split = True
         column.use_property_decorate = False
         column.prop(its, "start_frame")
+        column.row().prop(its, "viewport", expand=True)
 
 
 class LEGS4D_PT_prompts(_Panel, bpy.types.Panel):
@@ -150,7 +151,10 @@ class LEGS4D_PT_prompts(_Panel, bpy.types.Panel):
         column.operator("legs4d.move_layer", text="", icon="TRIA_DOWN").direction = "DOWN"
         if its.active_layer < len(its.layers):
             self._draw_layer(context, found, its.layers[its.active_layer])
-        layout.prop(its, "mode")
+        column = layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        column.prop(its, "mode")
 
     def _draw_layer(self, context: bpy.types.Context, found: sequence.Sequence, layer: bpy.types.PropertyGroup) -> None:
         layout, questions = self.layout, session.current.questions

@@ -23,12 +23,19 @@ _LEVELS = np.linspace(0.0, 1.0, 256, dtype=np.float32)
 
 _players: dict[int, _Player] = {}
 _messages: dict[int, str] = {}
+_versions: dict[int, int] = {}
+_epoch = 0
 _rendering = False
 
 
 def message(empty: bpy.types.Object) -> str:
     """Why a sequence does not show its current frame, as a sentence for the panel; empty if it does."""
     return _messages.get(empty.session_uid, "")
+
+
+def version(child: bpy.types.Object) -> tuple[int, int]:
+    """Another one whenever a cloud's points may have changed: for what is derived from them."""
+    return _epoch, _versions.get(child.session_uid, 0)
 
 
 def show(scene: bpy.types.Scene, shown: Sequence) -> None:
@@ -89,6 +96,7 @@ def unregister() -> None:
             installed.remove(old)
     _players.clear()
     _messages.clear()
+    _versions.clear()
 
 
 class _Player:
@@ -114,14 +122,14 @@ class _Player:
         weights = layers.weights(shown, scene.frame_current_final)
         still, moving = shown.static_object, shown.dynamic_object
         if still is not None:
-            self._show_static(still.data, weights)
+            self._show_static(still, weights)
         if moving is None:
             return ""
         if not self.cache.has_frame(frame):
             return f"Frame {frame} of '{shown.empty.name}' has not arrived yet; the points keep their last frame."
         self._show_frame(moving.data, frame, scene.render.fps / scene.render.fps_base)
         self._show_relevancy(moving.data, frame, weights)
-        moving.data.update_tag()
+        _touch(moving)
         return ""
 
     def _show_frame(self, cloud: bpy.types.PointCloud, frame: int, fps: float) -> None:
@@ -160,7 +168,8 @@ class _Player:
             self._dynamic.add(cloud, weight, levels)
         self._dynamic.end(cloud)
 
-    def _show_static(self, cloud: bpy.types.PointCloud, weights: tuple[Weight, ...]) -> None:
+    def _show_static(self, still: bpy.types.Object, weights: tuple[Weight, ...]) -> None:
+        cloud = still.data
         # What a cloud was last given is noted on the cloud itself, so that undo and load take the note back with it.
         signature = repr(weights)
         if cloud.get(_WEIGHTS) == signature:
@@ -171,7 +180,7 @@ class _Player:
             self._static.add(cloud, weight, self.cache.static_relevancy(weight.answer_key) if known else None)
         self._static.end(cloud)
         cloud[_WEIGHTS] = signature
-        cloud.update_tag()
+        _touch(still)
 
 
 class _Highlighter:
@@ -193,7 +202,7 @@ class _Highlighter:
             np.take(_LEVELS, levels, out=self._relevancy, mode="clip")  # "clip": else numpy buffers the output
         attributes.write(cloud, names.layer_attribute(weight.layer_id), "FLOAT", self._relevancy)
         if levels is not None and weight.weight > 0.0:
-            np.take(_shown_levels(weight), levels, out=self._relevancy, mode="clip")
+            np.take(shown_levels(weight), levels, out=self._relevancy, mode="clip")
             np.maximum(self._highlight, self._relevancy, out=self._highlight)
 
     def end(self, cloud: bpy.types.PointCloud) -> None:
@@ -201,7 +210,7 @@ class _Highlighter:
         attributes.write(cloud, names.HIGHLIGHT, "FLOAT", self._highlight)
 
 
-def _shown_levels(weight: Weight) -> np.ndarray[Any, Any]:
+def shown_levels(weight: Weight) -> np.ndarray[Any, Any]:
     """[256] float32: how strongly each stored relevancy shows under this layer's threshold, softness and weight."""
     low, width = weight.threshold - weight.softness, 2.0 * weight.softness
     if width < 1e-6:
@@ -210,6 +219,11 @@ def _shown_levels(weight: Weight) -> np.ndarray[Any, Any]:
         x = np.clip((_LEVELS - low) / width, 0.0, 1.0)
         step = x * x * (3.0 - 2.0 * x)
     return (step * weight.weight).astype(np.float32)
+
+
+def _touch(child: bpy.types.Object) -> None:
+    child.data.update_tag()
+    _versions[child.session_uid] = _versions.get(child.session_uid, 0) + 1
 
 
 def _player(empty: bpy.types.Object, cache: RunCache) -> _Player:
@@ -233,7 +247,10 @@ def _legs4d_frame_change(scene: bpy.types.Scene, *_: Any) -> None:
 
 @persistent
 def _legs4d_load(*_: Any) -> None:
+    global _epoch
+    _epoch += 1
     _players.clear()
+    _versions.clear()
     _messages.clear()
     storage.forget()
     refresh_all()
@@ -241,6 +258,8 @@ def _legs4d_load(*_: Any) -> None:
 
 @persistent
 def _legs4d_undo(*_: Any) -> None:
+    global _epoch
+    _epoch += 1
     refresh_all()
 
 

@@ -152,6 +152,15 @@ class SequenceProperties(bpy.types.PropertyGroup):
         ],
         update=_look_changed,
     )
+    viewport: EnumProperty(
+        name="Viewport",
+        description="How viewports draw the sequence; renders always show splats",
+        items=[
+            ("POINTS", "Points", "Colored discs: fast, and in Solid shading too"),
+            ("SPLATS", "Splats", "Soft ellipsoids, as renders have them: for Material Preview and Rendered shading"),
+        ],
+        update=_look_changed,
+    )
     layers: CollectionProperty(type=LayerProperties)
     active_layer: IntProperty(name="Active layer", min=0)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import layers, look, playback, sequence, storage, undo, wire
+from . import display, layers, playback, sequence, storage, undo, wire
 from .cache import Answer, CacheError, RunCache, prompt_key
 from .client import Failure, Received
 from .link import Link
@@ -141,8 +141,7 @@ def _take_answer(shown: Sequence, question: Question, answer: Answer) -> None:
     scene = shown.empty.users_scene[0]
     layers.take_answer(shown, question.layer_id, prompt_key(question.prompt), answer, scene)
     playback.invalidate(shown.empty)
-    playback.refresh(shown.empty)
-    look.sync(shown.empty)
+    display.update(shown.empty)
     undo.remember(f"Keyframes of {question.prompt}")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import bpy
 
-from . import look, playback, preferences, storage, undo, wire
+from . import display, playback, preferences, storage, undo, wire
 from .cache import RunCache
 from .client import Failure, Received
 from .link import Link
@@ -93,8 +93,7 @@ def _make_sequence(cache: RunCache, start_frame: int, set_range: bool) -> None:
         item.select_set(False)
     made.empty.select_set(True)
     bpy.context.view_layer.objects.active = made.empty
-    playback.refresh(made.empty)
-    look.sync(made.empty)
+    display.update(made.empty)
     undo.remember(f"Import {made.empty.name}")
 
 

@@ -69,8 +69,15 @@ def unregister() -> None:
 
 def _tick() -> float:
     if current.pump():
-        for window in bpy.context.window_manager.windows:
-            for area in window.screen.areas:
-                if area.type in {"VIEW_3D", "PREFERENCES"}:
-                    area.tag_redraw()
+        _redraw_panels()
     return BUSY_SECONDS if current.busy else IDLE_SECONDS
+
+
+def _redraw_panels() -> None:
+    """Of the sidebars only: the view itself is drawn again when points change, and may take long."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D":
+                for region in area.regions:
+                    if region.type == "UI":
+                        region.tag_redraw()

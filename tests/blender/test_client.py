@@ -194,7 +194,7 @@ def test_an_error_reply_is_one_sentence_with_its_hint(serve, connect):
     client.request("open", {"run": "x"}, on_failure=failures.append)
     _until(client, lambda: failures)
     assert failures[0].code == "run"
-    assert failures[0].sentence == "There is no run 'x' under the roots; list them."
+    assert failures[0].sentence == "there is no run 'x' under the roots; list them."
     assert _state(client) == "ready"
 
 

@@ -1,0 +1,79 @@
+"""Training from the panel: a job is submitted, shows its progress, ends as a run that imports, or is cancelled."""
+
+import subprocess
+
+import bpy
+import pytest
+
+from conftest import LIBRARY, ROOT, Backend, library_environment
+
+
+@pytest.fixture
+def studio(addon, tmp_path, until):
+    """A backend with one tiny dataset `scene` and no runs, connected."""
+    from blender_addon import session
+
+    root = tmp_path / "root"
+    root.mkdir()
+    subprocess.run(
+        [LIBRARY / "python", "-m", "tests.synthetic", "dataset", str(root / "scene"), "--frames", "2", "--train", "4"],
+        cwd=ROOT,
+        env=library_environment(),
+        check=True,
+    )
+    served = Backend(root, tmp_path / "state")
+    session.current.link.connect()
+    until(lambda: len(_window().datasets) == 1, "the list of datasets")
+    yield served
+    session.current.link.disconnect()
+    served.stop()
+
+
+def _window():
+    return bpy.context.window_manager.legs4d
+
+
+def _job():
+    return _window().jobs[0] if len(_window().jobs) else None
+
+
+def _submit(out="small"):
+    form = _window()
+    form.train_dataset, form.train_out, form.train_scale = "scene", out, 0.5
+    assert bpy.ops.legs4d.train() == {"FINISHED"}
+
+
+def test_without_a_dataset_nothing_is_submitted(studio):
+    assert bpy.ops.legs4d.train() == {"CANCELLED"}
+
+
+def test_a_dataset_that_is_not_there_is_said(studio, until):
+    from blender_addon import session
+
+    _window().train_dataset = "nothing"
+    bpy.ops.legs4d.train()
+    until(lambda: session.current.link.message, "the failure")
+    assert "nothing" in session.current.link.message and session.current.link.message.endswith(".")
+
+
+def test_a_job_shows_its_progress_and_can_be_cancelled(studio, until):
+    _submit()
+    until(lambda: _job() and _job().state == "running" and _job().done > 0, "progress", 120)
+    assert _job().label == "small" and _job().total >= _job().done and _job().stage
+    assert bpy.ops.legs4d.cancel_job(job=_job().name) == {"FINISHED"}
+    until(lambda: _job().state == "cancelled", "the end", 60)
+
+
+def test_a_job_is_found_again_after_the_connection_was_lost(studio, until):
+    from blender_addon import session
+
+    _submit()
+    until(lambda: _job() and _job().state == "running", "the start", 60)
+    name = _job().name
+    studio.kill()
+    until(lambda: not session.current.link.ready, "the loss")
+    studio.start()
+    until(lambda: session.current.link.ready, "the connection", 60)
+    until(lambda: _job() and _job().name == name and _job().state in ("queued", "running"), "the job", 60)
+    bpy.ops.legs4d.cancel_job(job=name)
+    until(lambda: _job().state == "cancelled", "the end", 60)
