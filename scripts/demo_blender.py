@@ -28,7 +28,7 @@ WIDTH, HEIGHT, SAMPLES = 160, 120, 8
 NUM_TRAIN, NUM_TEST = 14, 2
 INITIAL_POINTS = 20_000
 
-SHOW_WIDTH, SHOW_HEIGHT, SHOW_SAMPLES = 320, 240, 4
+SHOW_WIDTH, SHOW_HEIGHT = 256, 192
 SHOW_ARC, SHOW_RADIUS, SHOW_HEIGHT_ABOVE = math.radians(50), 2.9, 0.75
 """The camera of the film swings through this arc, inside that of the filming cameras."""
 
@@ -132,7 +132,8 @@ def _film(scene: bpy.types.Scene) -> None:
         camera.keyframe_insert("location", frame=frame)
     scene.camera = camera
     scene.render.engine = "CYCLES"
-    scene.cycles.samples, scene.cycles.use_denoising = SHOW_SAMPLES, False
+    # Splats are as blurred as pixels are wide: one ray through each pixel's middle says it all.
+    scene.cycles.samples, scene.cycles.use_pixel_jitter, scene.cycles.use_denoising = 1, False, False
     scene.render.resolution_x, scene.render.resolution_y = SHOW_WIDTH, SHOW_HEIGHT
     scene.render.fps = demo_scene.FPS
 
