@@ -4,7 +4,6 @@ import subprocess
 
 import bpy
 import pytest
-
 from conftest import LIBRARY, ROOT, Backend, library_environment
 
 

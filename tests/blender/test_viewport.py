@@ -3,7 +3,6 @@
 import bpy
 import numpy as np
 import pytest
-
 from conftest import PROMPT
 
 SH_C0 = 0.28209479177387814
