@@ -23,7 +23,7 @@ import build_extension  # noqa: E402
 import demo_scene  # noqa: E402
 
 CENTER, RADIUS = (0.0, -0.05, 0.95), 3.1
-ARC, LOWEST, HIGHEST, ANGLE = math.radians(150), math.radians(8), math.radians(34), math.radians(62)
+ARC, LOWEST, HIGHEST, ANGLE = math.radians(140), math.radians(10), math.radians(30), math.radians(62)
 WIDTH, HEIGHT, SAMPLES = 160, 120, 8
 NUM_TRAIN, NUM_TEST = 14, 2
 INITIAL_POINTS = 20_000

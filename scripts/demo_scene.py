@@ -20,9 +20,9 @@ from demo_figure import Pose, build_figure, pose_rotations
 from demo_set import DOOR_HEIGHT, DOOR_LEFT, DOOR_WIDTH, NORTH, ball, box, build_room, matte, patterned
 
 FIRST_FRAME, NUM_FRAMES, FPS = 1, 24, 12
-BALL_RADIUS = 0.17
+BALL_RADIUS = 0.19
 
-THROWER_X, CATCHER_X = -1.25, 1.25
+THROWER_X, CATCHER_X = -1.0, 1.0
 RELEASED, CAUGHT = 7, 15
 """Frames, counted from 0, at which the ball leaves the hands and at which it is in hands again."""
 
@@ -57,7 +57,7 @@ ACTS: dict[str, list[Act]] = {
         Act(9, 18, "spinning around"),
         Act(19, 23, "standing still on a pedestal"),
     ],
-    "a door": [Act(0, 12, "that is closed"), Act(13, 19, "opening"), Act(20, 23, "that stands open")],
+    "a door": [Act(0, 11, "that is closed"), Act(12, 20, "opening"), Act(21, 23, "that stands open")],
 }
 """Object → its acts, one after the other; the objects' ids in the capture are their positions here, from 1."""
 
@@ -115,7 +115,8 @@ def _camera(scene: bpy.types.Scene) -> None:
     scene.camera = camera
 
 
-# Motion. Time is counted in frames from 0.
+# Motion. Time is counted in frames from 0. At 12 frames a second nothing may be thrown hard: a tracker has to find a
+# thing again a few of its own radii away at most.
 
 
 def smooth(time: float, start: float, end: float) -> float:
@@ -142,20 +143,19 @@ def _reaching(x: float, z: float, **rest: float | tuple[float, float, float]) ->
 
 HANDS_DOWN = Pose()
 THROW = [
-    (0.0, _reaching(0.38, 1.12)),
-    (2.0, _reaching(0.38, 1.14)),
-    (4.5, _reaching(0.14, 1.66, lean=-0.16, hips=(-0.04, 0, -0.03), step=0.24, nod=-0.1)),
-    (7.0, _reaching(0.52, 1.52, lean=0.22, hips=(0.07, 0, -0.04), step=0.24, nod=0.1)),
-    (9.0, Pose(left=(0.42, 0.2, 1.22), right=(0.42, -0.2, 1.22), lean=0.16, hips=(0.04, 0, -0.02), step=0.2)),
-    (13.0, HANDS_DOWN),
+    (0.0, _reaching(0.40, 1.14)),
+    (4.5, _reaching(0.32, 1.42, lean=-0.08, hips=(-0.02, 0, -0.02), step=0.2, nod=-0.1)),
+    (7.0, _reaching(0.52, 1.50, lean=0.16, hips=(0.06, 0, -0.03), step=0.2, nod=0.05)),
+    (9.0, _reaching(0.48, 1.36, lean=0.10, hips=(0.04, 0, -0.02), step=0.2)),
+    (16.0, HANDS_DOWN),
     (23.0, Pose(nod=-0.06)),
 ]
 CATCH = [
     (0.0, HANDS_DOWN),
-    (10.0, Pose(nod=-0.1)),
-    (14.5, _reaching(0.50, 1.44, lean=0.05, hips=(0.02, 0, -0.03), nod=-0.12)),
-    (17.0, _reaching(0.40, 1.16, lean=-0.04, hips=(-0.03, 0, -0.04), step=0.1)),
-    (20.0, _reaching(0.36, 1.14, step=0.1)),
+    (5.0, Pose(nod=-0.1)),
+    (14.0, _reaching(0.50, 1.46, lean=0.05, hips=(0.02, 0, -0.02), nod=-0.1)),
+    (15.0, _reaching(0.50, 1.45, lean=0.05, hips=(0.02, 0, -0.02), nod=-0.1)),
+    (20.0, _reaching(0.38, 1.16, lean=-0.04, hips=(-0.03, 0, -0.03), step=0.1)),
 ]
 
 
@@ -168,7 +168,7 @@ def _ball_position(time: float) -> np.ndarray:
     first = _between_hands(THROW, RELEASED, THROWER_X, 1)
     last = _between_hands(CATCH, CAUGHT, CATCHER_X, -1)
     share = (time - RELEASED + 0.5) / (CAUGHT - RELEASED + 0.5)
-    return first + (last - first) * share + np.array([0, 0, 4 * 0.38 * share * (1 - share)])
+    return first + (last - first) * share + np.array([0, 0, 4 * 0.2 * share * (1 - share)])
 
 
 def _between_hands(keys: list[tuple[float, Pose]], time: float, x: float, direction: int) -> np.ndarray:
@@ -252,7 +252,7 @@ def _door(collection: bpy.types.Collection) -> None:
         "door knob", 0.05, (DOOR_WIDTH - 0.09, -0.06, 1.0), matte("brass", (0.9, 0.75, 0.3)), collection, segments=12
     )
     knob.parent = made
-    _animate(made, lambda time: {"rotation_euler": np.array([0, 0, -1.45 * _share(ACTS[made.name][1], time)])})
+    _animate(made, lambda time: {"rotation_euler": np.array([0, 0, -1.15 * _share(ACTS[made.name][1], time)])})
 
 
 def _share(act: Act, time: float) -> float:

@@ -238,10 +238,9 @@ def _doorway(collection: bpy.types.Collection) -> None:
     for x in (DOOR_LEFT - 0.05, DOOR_LEFT + DOOR_WIDTH + 0.05):
         box("door frame", (0.1, 0.22, DOOR_HEIGHT + 0.1), (x, NORTH, DOOR_HEIGHT / 2 + 0.05), frame, collection)
     box("door frame", (DOOR_WIDTH + 0.2, 0.22, 0.1), (centre, NORTH, DOOR_HEIGHT + 0.05), frame, collection)
-    garden = patterned(
-        "garden", [(0.16, 0.42, 0.10), (0.50, 0.72, 0.22), (0.55, 0.80, 0.95)], "NOISE", (1.4, 1.4, 1.0), Scale=1.6
-    )
-    box("garden", (DOOR_WIDTH + 0.1, 0.04, DOOR_HEIGHT), (centre, NORTH + 0.1, DOOR_HEIGHT / 2), garden, collection)
+    # Dark, because nobody sees it before the door opens: what was never seen cannot be reconstructed.
+    hall = matte("dark hall", (0.003, 0.003, 0.004))
+    box("dark hall", (DOOR_WIDTH + 0.1, 0.04, DOOR_HEIGHT), (centre, NORTH + 0.1, DOOR_HEIGHT / 2), hall, collection)
 
 
 def _furniture(collection: bpy.types.Collection) -> None:
