@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -105,21 +104,23 @@ class Neighbourhood:
     distance: torch.Tensor
 
 
-def motion_losses(
+def motion_loss(
     means: torch.Tensor,
     quats: torch.Tensor,
     previous_means: torch.Tensor,
     previous_quats: torch.Tensor,
     neighbours: Neighbourhood,
+    weights: torch.Tensor,
 ) -> torch.Tensor:
-    """[3] local rigidity, rotation similarity and isometry: equations 5 to 8 of the paper.
+    """Weighted sum of local rigidity, rotation similarity and isometry: equations 5 to 8 of the paper.
 
     Args:
         means, previous_means: [M, 3]; quats, previous_quats: [M, 4] unit wxyz. Differentiable in the first of each.
+        weights: [3] of the three, in this order.
     """
     if means.device.type == "cpu" and means.dtype == torch.float32:
-        return _MotionCpu.apply(means, quats, previous_means, previous_quats, neighbours)
-    return motion_losses_torch(means, quats, previous_means, previous_quats, neighbours)
+        return _MotionCpu.apply(means, quats, previous_means, previous_quats, neighbours, weights)
+    return weights @ motion_losses_torch(means, quats, previous_means, previous_quats, neighbours)
 
 
 class _MotionCpu(torch.autograd.Function):
@@ -133,6 +134,7 @@ class _MotionCpu(torch.autograd.Function):
         previous_means: torch.Tensor,
         previous_quats: torch.Tensor,
         neighbours: Neighbourhood,
+        weights: torch.Tensor,
     ) -> torch.Tensor:
         tensors = {
             "means": means,
@@ -142,17 +144,17 @@ class _MotionCpu(torch.autograd.Function):
             "index": neighbours.index,
             "weight": neighbours.weight,
             "distance": neighbours.distance,
+            "factors": weights,
         }
-        ctx.arrays = {name: tensor.detach().contiguous().numpy() for name, tensor in tensors.items()}
-        losses, _, _ = _csrc.motion_losses(**ctx.arrays, factors=np.zeros(3, np.float32), threads=default_threads())
-        return torch.from_numpy(losses).to(torch.float32)
+        arrays = {name: tensor.detach().contiguous().numpy() for name, tensor in tensors.items()}
+        losses, v_means, v_quats = _csrc.motion_losses(**arrays, threads=default_threads())
+        ctx.save_for_backward(torch.from_numpy(v_means), torch.from_numpy(v_quats))
+        return weights @ torch.from_numpy(losses).to(weights.dtype)
 
     @staticmethod
-    def backward(ctx: Any, factors: torch.Tensor) -> tuple[Any, ...]:
-        _, means, quats = _csrc.motion_losses(
-            **ctx.arrays, factors=factors.contiguous().numpy(), threads=default_threads()
-        )
-        return torch.from_numpy(means), torch.from_numpy(quats), None, None, None
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
+        v_means, v_quats = ctx.saved_tensors
+        return gradient * v_means, gradient * v_quats, None, None, None, None
 
 
 def motion_losses_torch(
@@ -162,7 +164,7 @@ def motion_losses_torch(
     previous_quats: torch.Tensor,
     neighbours: Neighbourhood,
 ) -> torch.Tensor:
-    """`motion_losses` in plain PyTorch, for CUDA and for any precision."""
+    """[3] the three terms of `motion_loss` in plain PyTorch, for CUDA and for any precision."""
     index, weight = neighbours.index, neighbours.weight
     inverse = previous_quats * previous_quats.new_tensor([1, -1, -1, -1])
     turned = multiply(quats, inverse)

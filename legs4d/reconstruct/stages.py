@@ -17,12 +17,12 @@ from legs4d.gaussians.store import Run
 from legs4d.progress import OnProgress, StageReporter, StopSignal
 from legs4d.reconstruct.first_frame import fit_first_frame
 from legs4d.reconstruct.observation import CameraColors, Observation
-from legs4d.reconstruct.tracking import Motion, find_neighbours, track_frame
-from legs4d.scene.initialise import Stage, find_stage, initial_points
+from legs4d.reconstruct.tracking import Motion, find_structure, track_frame
+from legs4d.scene.initialise import Stage, bring_near, find_stage, initial_points
 from legs4d.scene.sequence import Sequence
 
-FIRST_FRAME_VERSION = 1
-TRACKING_VERSION = 1
+FIRST_FRAME_VERSION = 2
+TRACKING_VERSION = 2
 """Of the stages' code: raise one when the same input gives another result, so that old runs are made anew."""
 
 FLOOR_QUANTILE = 0.995
@@ -101,7 +101,10 @@ class Reconstruction:
             self._finish()
 
     def _finish(self) -> None:
-        stage = find_stage(self.sequence.cameras("train", 0))
+        cameras, points = self.sequence.cameras("train", 0), self.sequence.initial_points
+        stage = find_stage(cameras)
+        if points is not None:
+            stage = bring_near(stage, cameras, points.positions)
         first = fingerprint(
             self.settings.first_frame, FIRST_FRAME_VERSION, self.sequence.fingerprint(), self.device.type
         )
@@ -152,7 +155,7 @@ class Reconstruction:
     def _tracking(self, stage: Stage, done: set[int]) -> None:
         run, device, settings = self.run, self.device, self.settings.tracking
         static = run.static().torch(device)
-        neighbours = find_neighbours(self._moving(0).means, settings)
+        structure = find_structure(self._moving(0).means, settings)
         colors = CameraColors(*(torch.as_tensor(values, device=device) for values in run.gain()))
         reporter = StageReporter("tracking", self.progress, self.stop)
         total = run.num_frames - 1
@@ -168,7 +171,7 @@ class Reconstruction:
                 static,
                 observe(self.sequence, frame, device),
                 colors,
-                neighbours,
+                structure,
                 stage,
                 run.info["floor"],
                 frame,

@@ -14,7 +14,8 @@ from legs4d.config import TrackingSettings
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.raster import render
 from legs4d.reconstruct.adam import Adam
-from legs4d.reconstruct.losses import Neighbourhood, floor_loss, motion_losses
+from legs4d.reconstruct.losses import Neighbourhood, floor_loss, motion_loss
+from legs4d.reconstruct.nodes import Nodes, carry, place_nodes
 from legs4d.reconstruct.observation import CameraColors, Observation, batches, picture_loss
 from legs4d.scene.camera import Cameras
 from legs4d.scene.initialise import Stage, grow, project
@@ -45,6 +46,19 @@ class Motion:
         return means, torch.nn.functional.normalize(quats, dim=-1)
 
 
+@dataclass(frozen=True)
+class Structure:
+    """What holds the moving Gaussians together, found in the first frame: nodes, and neighbours."""
+
+    nodes: Nodes
+    neighbours: Neighbourhood
+
+
+def find_structure(means: torch.Tensor, settings: TrackingSettings) -> Structure:
+    """The structure of the moving Gaussians at `means` [M, 3] in the first frame."""
+    return Structure(place_nodes(means, settings.nodes), find_neighbours(means, settings))
+
+
 def find_neighbours(means: torch.Tensor, settings: TrackingSettings) -> Neighbourhood:
     """The nearest neighbours of each moving Gaussian in the first frame."""
     from scipy.spatial import cKDTree
@@ -69,7 +83,7 @@ def track_frame(
     static: Gaussians,
     observed: Observation,
     colors: CameraColors,
-    neighbours: Neighbourhood,
+    structure: Structure,
     stage: Stage,
     floor: float,
     frame: int,
@@ -81,44 +95,120 @@ def track_frame(
     Args:
         motion: the frames before.
         static: N Gaussians that do not move.
+        structure: what holds the moving ones together.
         floor: height of the floor along `stage.down`, scene units.
         check: called before every step; what it raises ends the work.
     """
-    current = motion.current
-    means, quats = (t.clone().requires_grad_() for t in motion.predicted())
-    dc = current.colors.clone().requires_grad_()
-    rates = settings.rates
-    optimizer = Adam({"means": means, "quats": quats, "colors": dc}, {"quats": rates.quats, "colors": rates.colors})
-    device = means.device
-    frozen = torch.cat([torch.ones(len(static)), torch.zeros(len(current))]).to(device, torch.bool)
-    features = torch.cat([static.is_foreground, current.is_foreground])[:, None].to(torch.float32)
-    region = moving_region(observed.masks.cpu().numpy(), observed.cameras, means.detach().cpu().numpy(), stage.near)
-    mask = torch.as_tensor(region, device=device)[..., None]
-    weights = means.new_tensor([settings.rigid_weight, settings.rotation_weight, settings.isometry_weight])
-    loss = means.new_zeros(())
-    count = len(observed.cameras)
-    for step, batch in enumerate(batches(count, settings.cameras_per_step, settings.steps, settings.seed + frame)):
-        check()
-        optimizer.rates["means"] = rates.means * stage.radius * settings.means_decay ** (step / settings.steps)
-        part = observed.take(batch)
-        unit = torch.nn.functional.normalize(quats, dim=-1)
+    view = _View(static, motion.current, observed, colors, stage, settings)
+    means, quats = motion.predicted()
+    region = moving_region(observed.masks.cpu().numpy(), observed.cameras, means.cpu().numpy(), stage.near)
+    steps = settings.nodes.steps + settings.steps
+    plan = batches(len(observed.cameras), settings.cameras_per_step, steps, settings.seed + frame)
+    means, quats = _move_nodes(view, structure, means, quats, region, plan[: settings.nodes.steps], check)
+    # The nodes may have gone where nobody expected anything.
+    region |= moving_region(np.zeros_like(region, np.float32), observed.cameras, means.cpu().numpy(), stage.near)
+    return _move_gaussians(view, structure, floor, means, quats, region, plan[settings.nodes.steps :], check)
+
+
+@dataclass(frozen=True)
+class _View:
+    """Renders the moving Gaussians of a frame among the static ones, and compares."""
+
+    static: Gaussians
+    current: Gaussians
+    observed: Observation
+    colors: CameraColors
+    stage: Stage
+    settings: TrackingSettings
+
+    def loss(
+        self,
+        means: torch.Tensor,
+        quats: torch.Tensor,
+        dc: torch.Tensor,
+        region: NDArray[np.bool_],
+        batch: NDArray[np.int64],
+    ) -> torch.Tensor:
+        """Picture loss in the cameras of `batch` with the moving Gaussians at `means`, `quats`, coloured `dc`."""
+        static, current = self.static, self.current
         gaussians = Gaussians(
             means=torch.cat([static.means, means]),
-            quats=torch.cat([static.quats, unit]),
+            quats=torch.cat([static.quats, quats]),
             scales=torch.cat([static.scales, current.scales]),
             opacities=torch.cat([static.opacities, current.opacities]),
             colors=torch.cat([static.colors, dc]),
             is_foreground=torch.cat([static.is_foreground, current.is_foreground]),
         )
-        rendered = render(gaussians, part.cameras, features, near=stage.near, frozen=frozen, region=region[batch])
-        needed = mask[torch.as_tensor(batch, device=device)]
+        part = self.observed.take(batch)
+        rendered = render(
+            gaussians,
+            part.cameras,
+            gaussians.is_foreground[:, None].to(torch.float32),
+            near=self.stage.near,
+            frozen=torch.arange(len(gaussians), device=means.device) < len(static),
+            region=region[batch],
+        )
         # Where nothing moves both pictures are the same by decree: no loss, no gradient.
-        seen = torch.where(needed, colors.apply(rendered.color, batch), part.images)
-        loss = picture_loss(rendered, seen, part, settings.ssim_share, settings.segmentation_weight)
+        needed = torch.as_tensor(region[batch], device=means.device)[..., None]
+        seen = torch.where(needed, self.colors.apply(rendered.color, batch), part.images)
+        return picture_loss(rendered, seen, part, self.settings.ssim_share, self.settings.segmentation_weight)
+
+
+def _move_nodes(
+    view: _View,
+    structure: Structure,
+    means: torch.Tensor,
+    quats: torch.Tensor,
+    region: NDArray[np.bool_],
+    plan: list[NDArray[np.int64]],
+    check: Callable[[], None],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The coarse half: the nodes' rigid motions that fit best, and where they carry the Gaussians."""
+    settings, nodes = view.settings.nodes, structure.nodes
+    count = len(nodes.gaussian)
+    shifts = means.new_zeros(count, 3).requires_grad_()
+    turns = means.new_tensor([1.0, 0, 0, 0]).repeat(count, 1).requires_grad_()
+    start = {"shifts": settings.shift_rate * view.stage.radius, "turns": settings.turn_rate}
+    optimizer = Adam({"shifts": shifts, "turns": turns}, dict(start))
+    weights = _motion_weights(view)
+    for step, batch in enumerate(plan):
+        check()
+        optimizer.rates = {name: rate * settings.decay ** (step / len(plan)) for name, rate in start.items()}
+        moved, turned = carry(nodes, means, quats, shifts, turns)
+        loss = view.loss(moved, turned, view.current.colors, region, batch)
+        motion = motion_loss(moved, turned, view.current.means, view.current.quats, structure.neighbours, weights)
+        (loss + motion).backward()
+        optimizer.step()
+    with torch.no_grad():
+        return carry(nodes, means, quats, shifts, turns)
+
+
+def _move_gaussians(
+    view: _View,
+    structure: Structure,
+    floor: float,
+    means: torch.Tensor,
+    quats: torch.Tensor,
+    region: NDArray[np.bool_],
+    plan: list[NDArray[np.int64]],
+    check: Callable[[], None],
+) -> tuple[Gaussians, float]:
+    """The fine half: every Gaussian for itself, held by its neighbours."""
+    current, stage, settings = view.current, view.stage, view.settings
+    means, quats, dc = (t.detach().clone().requires_grad_() for t in (means, quats, current.colors))
+    rates = settings.rates
+    optimizer = Adam({"means": means, "quats": quats, "colors": dc}, {"quats": rates.quats, "colors": rates.colors})
+    weights = _motion_weights(view)
+    down = torch.as_tensor(stage.down, device=means.device)
+    loss = means.new_zeros(())
+    for step, batch in enumerate(plan):
+        check()
+        optimizer.rates["means"] = rates.means * stage.radius * settings.means_decay ** (step / len(plan))
+        unit = torch.nn.functional.normalize(quats, dim=-1)
         loss = (
-            loss
-            + weights @ motion_losses(means, unit, current.means, current.quats, neighbours)
-            + settings.floor_weight * floor_loss(means, torch.as_tensor(stage.down, device=device), floor)
+            view.loss(means, unit, dc, region, batch)
+            + motion_loss(means, unit, current.means, current.quats, structure.neighbours, weights)
+            + settings.floor_weight * floor_loss(means, down, floor)
             + settings.color_weight * (dc - current.colors).abs().mean()
         )
         loss.backward()
@@ -129,6 +219,11 @@ def track_frame(
         colors=dc.detach(),
     )
     return tracked, float(loss.detach())
+
+
+def _motion_weights(view: _View) -> torch.Tensor:
+    settings = view.settings
+    return view.current.means.new_tensor([settings.rigid_weight, settings.rotation_weight, settings.isometry_weight])
 
 
 def moving_region(

@@ -6,7 +6,7 @@ could hide in front of a camera, so the background starts beyond the middle of t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,19 +26,21 @@ class Stage:
         center: [3] the point nearest to all optical axes, scene units.
         radius: median distance of the cameras from it.
         down: [3] unit vector, the mean of the cameras' downward axes.
+        near: near plane, scene units.
     """
 
     center: FloatArray
     radius: float
     down: FloatArray
+    near: float
 
-    @property
-    def near(self) -> float:
-        """A near plane well in front of every camera, so that nothing can grow before a lens: 0.35 of the radius.
 
-        On the basketball capture (radius 2.9) that is the 1.0 with which 28 dB instead of 22 were measured.
-        """
-        return 0.35 * self.radius
+NEAR_SHARE = 0.35
+"""Of the stage's radius: well in front of every camera, so that nothing can grow before a lens. On the basketball
+capture (radius 2.8) that is the 1.0 with which 28 dB instead of 22 were measured."""
+
+NEAR_QUANTILE = 0.002
+"""Share of the views of given points that may be nearer than the near plane: a few always stray."""
 
 
 def find_stage(cameras: Cameras) -> Stage:
@@ -61,7 +63,23 @@ def find_stage(cameras: Cameras) -> Stage:
     center = np.linalg.solve(matrix, np.einsum("cij,cj->i", across, centers))
     down = cameras.world_to_camera[:, 1, :3].sum(axis=0)
     radius = float(np.median(np.linalg.norm(centers - center, axis=1)))
-    return Stage(center.astype(np.float32), radius, (down / np.linalg.norm(down)).astype(np.float32))
+    unit = (down / np.linalg.norm(down)).astype(np.float32)
+    return Stage(center.astype(np.float32), radius, unit, NEAR_SHARE * radius)
+
+
+def bring_near(stage: Stage, cameras: Cameras, points: FloatArray) -> Stage:
+    """The stage with its near plane before all that is known to be there, when points [N, 3] are given."""
+    depths = np.concatenate([_depths_in_view(cameras.take([c]), points) for c in range(len(cameras))])
+    if len(depths) == 0:
+        return stage
+    return replace(stage, near=min(stage.near, 0.8 * float(np.quantile(depths, NEAR_QUANTILE))))
+
+
+def _depths_in_view(camera: Cameras, points: FloatArray) -> FloatArray:
+    """Camera z of the points that one camera sees."""
+    _, seen = project(camera, points, 1e-3)
+    z = points @ camera.world_to_camera[0, 2, :3] + camera.world_to_camera[0, 2, 3]
+    return z[seen[0]]
 
 
 def project(cameras: Cameras, points: FloatArray, near: float) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

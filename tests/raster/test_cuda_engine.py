@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from legs4d.raster import render
-from legs4d.reconstruct.losses import Neighbourhood, motion_losses, ssim
+from legs4d.reconstruct.losses import Neighbourhood, motion_loss, ssim
 from tests.raster.test_cpu_engine import (
     NEAR,
     PARAMETERS,
@@ -73,12 +73,14 @@ def test_losses_agree() -> None:
     means, quats = torch.randn(50, 3), normalize(torch.randn(50, 4), dim=-1)
     moved, turned = means + 0.1 * torch.randn(50, 3), normalize(quats + 0.1 * torch.randn(50, 4), dim=-1)
     index, weight, distance = torch.randint(0, 50, (50, 5)), torch.rand(50, 5), torch.rand(50, 5)
-    on_cpu = motion_losses(moved, turned, means, quats, Neighbourhood(index, weight, distance))
-    on_cuda = motion_losses(
+    weights = torch.tensor([4.0, 4.0, 2.0])
+    on_cpu = motion_loss(moved, turned, means, quats, Neighbourhood(index, weight, distance), weights)
+    on_cuda = motion_loss(
         moved.cuda(),
         turned.cuda(),
         means.cuda(),
         quats.cuda(),
         Neighbourhood(index.cuda(), weight.cuda(), distance.cuda()),
+        weights.cuda(),
     )
     torch.testing.assert_close(on_cuda.cpu(), on_cpu, rtol=1e-4, atol=1e-7)

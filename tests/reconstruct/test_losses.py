@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from legs4d.reconstruct.evaluate import fit_gain, psnr
-from legs4d.reconstruct.losses import Neighbourhood, floor_loss, motion_losses, motion_losses_torch, multiply, ssim
+from legs4d.reconstruct.losses import Neighbourhood, floor_loss, motion_loss, motion_losses_torch, multiply, ssim
 from tests.raster.test_cpu_engine import gradient
 
 REFERENCE = Path(__file__).parents[3] / "shared/reference/d3dgs_losses.npz"
@@ -17,15 +17,13 @@ REFERENCE = Path(__file__).parents[3] / "shared/reference/d3dgs_losses.npz"
 def test_motion_losses_equal_the_original() -> None:
     with np.load(REFERENCE, allow_pickle=False) as file:
         values = {name: torch.from_numpy(file[name]) for name in file}
-    found = motion_losses(
-        values["means"],
-        values["quats"],
-        values["prev_means"],
-        values["prev_quats"],
-        Neighbourhood(values["neighbors"], values["weights"], values["rest_distances"]),
-    )
-    for name, value in zip(("rigid", "rot", "iso"), found, strict=True):
-        torch.testing.assert_close(value, values[name], rtol=1e-4, atol=0, msg=name)
+    state = (values["means"], values["quats"], values["prev_means"], values["prev_quats"])
+    neighbours = Neighbourhood(values["neighbors"], values["weights"], values["rest_distances"])
+    in_torch = motion_losses_torch(*state, neighbours)
+    for i, name in enumerate(("rigid", "rot", "iso")):
+        in_kernel = motion_loss(*state, neighbours, torch.eye(3)[i])
+        torch.testing.assert_close(in_kernel, values[name], rtol=1e-4, atol=0, msg=name)
+        torch.testing.assert_close(in_torch[i], values[name], rtol=1e-4, atol=0, msg=name)
 
 
 def test_a_rigid_motion_costs_nothing() -> None:
@@ -45,11 +43,12 @@ def test_a_rigid_motion_costs_nothing() -> None:
     index = torch.stack([torch.roll(torch.arange(30), shift) for shift in (1, 2, 3)], dim=1)
     distance = (means[index] - means[:, None]).norm(dim=-1)
     neighbours = Neighbourhood(index, torch.ones(30, 3), distance)
-    for loss in motion_losses(moved, multiply(turn.expand(30, 4), quats), means, quats, neighbours):
-        assert float(loss) < 1e-5
-    stretched, _, isometry = motion_losses(1.1 * means, quats, means, quats, neighbours)
-    assert float(isometry) == pytest.approx(0.1 * float(distance.mean()), rel=1e-4)
-    assert float(stretched) == pytest.approx(0.1 * float(distance.mean()), rel=1e-4)
+    turned = multiply(turn.expand(30, 4), quats)
+    assert float(motion_loss(moved, turned, means, quats, neighbours, torch.ones(3))) < 3e-5
+    # A tenth longer, without a turn: both the offsets and their lengths are a tenth off.
+    for weights, expected in (([1.0, 0, 0], 0.1), ([0, 1.0, 0], 0.0), ([0, 0, 1.0], 0.1)):
+        loss = motion_loss(1.1 * means, quats, means, quats, neighbours, torch.tensor(weights))
+        assert float(loss) == pytest.approx(expected * float(distance.mean()), rel=1e-4, abs=1e-6)
 
 
 def test_floor_loss_is_the_mean_depth_below_it() -> None:
@@ -120,12 +119,13 @@ def test_motion_kernel_agrees_with_float64_torch() -> None:
     )
     factors = torch.tensor([4.0, -1.0, 2.0])
     our_means, our_quats = means.clone().requires_grad_(), quats.clone().requires_grad_()
-    found = motion_losses(our_means, our_quats, previous_means, previous_quats, hood)
-    (factors @ found).backward()
+    found = motion_loss(our_means, our_quats, previous_means, previous_quats, hood, factors)
+    (2 * found).backward()
     wide_means, wide_quats = means.double().requires_grad_(), quats.double().requires_grad_()
     wide_hood = Neighbourhood(hood.index, hood.weight.double(), hood.distance.double())
     expected = motion_losses_torch(wide_means, wide_quats, previous_means.double(), previous_quats.double(), wide_hood)
-    (factors.double() @ expected).backward()
-    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=0)
+    total = factors.double() @ expected
+    (2 * total).backward()
+    torch.testing.assert_close(found.detach().double(), total.detach(), rtol=1e-5, atol=0)
     for mine, theirs in ((our_means, wide_means), (our_quats, wide_quats)):
         torch.testing.assert_close(gradient(mine).double(), gradient(theirs), rtol=1e-3, atol=1e-6)

@@ -23,7 +23,7 @@ from legs4d.raster import render
 from legs4d.reconstruct.evaluate import evaluate_pictures
 from legs4d.reconstruct.observation import CameraColors, Observation, batches
 from legs4d.reconstruct.stages import Reconstruction
-from legs4d.reconstruct.tracking import Motion, find_neighbours, moving_region, track_frame
+from legs4d.reconstruct.tracking import Motion, find_structure, moving_region, track_frame
 from legs4d.scene.camera import Cameras
 from legs4d.scene.initialise import Stage, find_stage, initial_points, visual_hull
 from legs4d.scene.readers import open_sequence
@@ -177,7 +177,7 @@ def test_tracking_finds_a_known_motion() -> None:
     center = first.means.mean(dim=0)
     turn = torch.tensor([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]]).float()
     truth = first.replace(means=(first.means - center) @ turn.T + center + shift)
-    stage = Stage(np.array([0, -0.4, 0], np.float32), 3.3, np.array([0, 1, 0], np.float32))
+    stage = Stage(np.array([0, -0.4, 0], np.float32), 3.3, np.array([0, 1, 0], np.float32), near=1.0)
     with torch.no_grad():
         seen = render(truth, cameras, torch.ones(len(truth), 1), near=stage.near)
     assert seen.features is not None
@@ -190,7 +190,7 @@ def test_tracking_finds_a_known_motion() -> None:
         static,
         observed,
         colors,
-        find_neighbours(first.means, settings),
+        find_structure(first.means, settings),
         stage,
         floor=1.0,
         frame=1,

@@ -1,0 +1,63 @@
+"""Coarse motion: a few nodes move rigidly and carry the Gaussians around them (as embedded deformation, Sumner et al.
+2007, and SC-GS, Huang et al. 2024, do), so that what is one thing moves as one, however far it goes between frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from legs4d.config import NodeSettings
+from legs4d.raster.reference import rotation_matrices
+from legs4d.reconstruct.losses import multiply
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """K nodes and what hangs on them, fixed in the first frame.
+
+    Attributes:
+        gaussian: [K] int64, the moving Gaussian at which each node sits.
+        index: [M, B] int64, the nodes that carry each Gaussian.
+        weight: [M, B], summing to 1.
+    """
+
+    gaussian: torch.Tensor
+    index: torch.Tensor
+    weight: torch.Tensor
+
+
+def place_nodes(means: torch.Tensor, settings: NodeSettings) -> Nodes:
+    """Nodes spread over the Gaussians by farthest point sampling, each Gaussian bound to the nearest few."""
+    count = min(settings.count, len(means))
+    chosen = torch.zeros(count, dtype=torch.int64, device=means.device)
+    distance = torch.full((len(means),), torch.inf, device=means.device)
+    for i in range(1, count):
+        distance = torch.minimum(distance, (means - means[chosen[i - 1]]).square().sum(dim=-1))
+        chosen[i] = distance.argmax()
+    bound = torch.cdist(means, means[chosen]).topk(min(settings.bindings, count), dim=1, largest=False)
+    # Falls to exp(-2) where the next node out would take over, so that weights fade before a binding ends.
+    reach = bound.values[:, -1:].clamp(min=1e-6)
+    weight = torch.exp(-2 * (bound.values / reach) ** 2)
+    return Nodes(chosen, bound.indices, weight / weight.sum(dim=1, keepdim=True))
+
+
+def carry(
+    nodes: Nodes, means: torch.Tensor, quats: torch.Tensor, shifts: torch.Tensor, turns: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gaussians after their nodes have moved: linear blend skinning.
+
+    Args:
+        means, quats: [M, 3], [M, 4] unit, before.
+        shifts: [K, 3] how far each node goes.
+        turns: [K, 4] wxyz of any length, how it turns about itself.
+
+    Returns:
+        (means [M, 3], unit quats [M, 4]).
+    """
+    anchors = means[nodes.gaussian]
+    turned = torch.einsum("mbij,mbj->mbi", rotation_matrices(turns)[nodes.index], means[:, None] - anchors[nodes.index])
+    carried = turned + (anchors + shifts)[nodes.index]
+    blended = (nodes.weight[..., None] * torch.nn.functional.normalize(turns, dim=-1)[nodes.index]).sum(dim=1)
+    spun = multiply(torch.nn.functional.normalize(blended, dim=-1), quats)
+    return (nodes.weight[..., None] * carried).sum(dim=1), torch.nn.functional.normalize(spun, dim=-1)
