@@ -68,4 +68,4 @@ def test_a_name_holds_wherever_it_is_in_sight():
     limits = thresholds(values, CALIBRATION, name=True)
     assert limits == Thresholds(0.4, 0.4)
     assert [(i.start, i.end) for i in find_intervals(values, limits)] == [(0, 3)]
-    assert thresholds(values * 0.1, CALIBRATION, name=True) is None
+    assert thresholds(values * np.float32(0.1), CALIBRATION, name=True) is None
