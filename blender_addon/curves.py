@@ -31,8 +31,10 @@ def write(
     coordinates[:, 0], coordinates[:, 1] = frames, values
     points.foreach_set("co", coordinates.reshape(-1))
     points.foreach_set("interpolation", np.full(len(frames), _INTERPOLATION[interpolation], np.int32))
-    for side in ("handle_left_type", "handle_right_type"):
-        points.foreach_set(side, np.full(len(frames), _HANDLE["AUTO_CLAMPED"], np.int32))
+    for side, offset in (("handle_left", -1.0), ("handle_right", 1.0)):
+        handles = coordinates + np.array((offset, 0.0), np.float32)
+        points.foreach_set(side, handles.reshape(-1))
+        points.foreach_set(f"{side}_type", np.full(len(frames), _HANDLE["AUTO_CLAMPED"], np.int32))
     curve.update()
     owner.update_tag()
     return curve
