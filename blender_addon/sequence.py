@@ -14,7 +14,8 @@ from .cache import Description, RunCache
 UPRIGHT = (-math.pi / 2, 0.0, 0.0)
 """Rotation that takes a capture's axes (x right, y down, z away) to Blender's: (x, y, z) becomes (x, z, -y)."""
 
-_FILLED = "legs4d:filled"
+FILLED = "legs4d:filled"
+"""Custom property of a cloud: the run id whose constants it has."""
 
 
 class Sequence:
@@ -97,17 +98,17 @@ class Sequence:
         """Set what no frame changes from the cache; nothing where it was done before. Whether all is set now."""
         if not cache.has_constants():
             return False
-        if (still := self.static_object) is not None and still.data.get(_FILLED) != cache.description.run_id:
+        if (still := self.static_object) is not None and still.data.get(FILLED) != cache.description.run_id:
             arrays = cache.static()
             _write(still.data, names.POSITION, arrays["means"])
             _write(still.data, names.ROTATION, arrays["quats"])
             _write(still.data, names.SCALE, arrays["scales"])
             _write(still.data, names.RADIANCE, np.column_stack((arrays["colors"], arrays["opacities"])))
-            still.data[_FILLED] = cache.description.run_id
+            still.data[FILLED] = cache.description.run_id
             still.data.update_tag()
-        if (moving := self.dynamic_object) is not None and moving.data.get(_FILLED) != cache.description.run_id:
+        if (moving := self.dynamic_object) is not None and moving.data.get(FILLED) != cache.description.run_id:
             _write(moving.data, names.SCALE, cache.dynamic()["scales"])
-            moving.data[_FILLED] = cache.description.run_id
+            moving.data[FILLED] = cache.description.run_id
         return True
 
     def capture_frame(self, scene_frame: int) -> int:

@@ -45,6 +45,7 @@ void main() {
 
 _handle: object | None = None
 _shader: gpu.types.GPUShader | None = None
+_known_radii: dict[int, tuple[tuple[Any, ...], Array]] = {}
 _batches: dict[int, tuple[tuple[Any, ...], gpu.types.GPUBatch | None]] = {}
 
 
@@ -62,6 +63,7 @@ def unregister() -> None:
         bpy.types.SpaceView3D.draw_handler_remove(_handle, "WINDOW")
     _handle = _shader = None
     _batches.clear()
+    _known_radii.clear()
 
 
 def apply(empty: bpy.types.Object) -> None:
@@ -85,21 +87,48 @@ def shown_points(shown: Sequence, child: bpy.types.Object, scene_frame: float) -
     """
     cloud, mode = child.data, shown.empty.legs4d.mode
     radiance = attributes.read(cloud, names.RADIANCE)
-    captured = _LINEAR[_levels(0.5 + SH_C0 * radiance[:, :3])]
-    strongest, tint = _layers(shown, cloud, scene_frame)
-    brightness = captured @ np.array(LUMINANCE, np.float32)
-    colors = captured
-    if mode == "HIGHLIGHT":
-        lit = tint * (brightness + GLOW)[:, None]
-        colors = captured + (strongest * TINT_SHARE)[:, None] * (lit - captured)
-    elif mode == "DESATURATE":
-        grey = (brightness * DIMMED)[:, None]
-        colors = captured + (1.0 - strongest)[:, None] * (grey - captured)
-    opacity = radiance[:, 3] * (strongest if mode == "ISOLATE" else 1.0)
-    kept = opacity > FAINT
-    chosen = (attributes.read(cloud, names.POSITION), colors, np.median(attributes.read(cloud, names.SCALE), axis=1))
-    positions, colors, radii = (np.ascontiguousarray(values[kept], np.float32) for values in chosen)
-    return positions, colors, radii
+    colors, opacity = _captured(radiance), radiance[:, 3]
+    if mode != "NONE":
+        strongest, tint = _layers(shown, cloud, scene_frame)
+        named = np.flatnonzero(strongest)  # few, mostly: the rest need no arithmetic
+        if mode == "HIGHLIGHT":
+            plain, share = colors[named], (strongest[named] * TINT_SHARE)[:, None]
+            colors[named] = plain + share * (tint[named] * (_brightness(plain) + GLOW) - plain)
+        elif mode == "DESATURATE":
+            grey = _brightness(colors) * DIMMED
+            colors = grey + strongest[:, None] * (colors - grey)
+        else:
+            opacity = opacity * strongest
+    positions, radii = attributes.read(cloud, names.POSITION), _radii(child)
+    kept = np.flatnonzero(opacity > FAINT)
+    if len(kept) == len(opacity):
+        return positions, colors, radii
+    return positions[kept], colors[kept], radii[kept]
+
+
+def _captured(radiance: Array) -> Array:
+    """[N, 3] scene linear colours of [N, 4] SH DC coefficients and opacity."""
+    last = len(_LINEAR) - 1
+    levels = radiance[:, :3] * np.float32(SH_C0 * last)
+    levels += np.float32(0.5 * last + 0.5)
+    np.clip(levels, 0, last, out=levels)
+    return np.take(_LINEAR, levels.astype(np.uint16))
+
+
+def _brightness(colors: Array) -> Array:
+    """[N, 1] of linear [N, 3]. Not by matrix product: its threads spin while others compute."""
+    red, green, blue = LUMINANCE
+    return colors[:, :1] * red + colors[:, 1:2] * green + colors[:, 2:] * blue
+
+
+def _radii(child: bpy.types.Object) -> Array:
+    """[N] middle standard deviations; they change only when a cloud is filled anew."""
+    key = (len(child.data.points), child.data.get(sequence.FILLED))
+    known = _known_radii.get(child.session_uid)
+    if known is None or known[0] != key:
+        middle = np.median(attributes.read(child.data, names.SCALE), axis=1)
+        _known_radii[child.session_uid] = known = (key, middle)
+    return known[1]
 
 
 def _layers(shown: Sequence, cloud: bpy.types.PointCloud, scene_frame: float) -> tuple[Array, Array]:
@@ -110,16 +139,12 @@ def _layers(shown: Sequence, cloud: bpy.types.PointCloud, scene_frame: float) ->
     for weight in layers.weights(shown, scene_frame):
         attribute = names.layer_attribute(weight.layer_id)
         if weight.weight > 0.0 and attribute in cloud.attributes:
-            relevancy = np.rint(attributes.read(cloud, attribute) * 255.0).astype(np.uint8)
+            relevancy = (attributes.read(cloud, attribute) * 255.0 + 0.5).astype(np.uint8)
             amount = playback.shown_levels(weight)[relevancy]
             np.maximum(strongest, amount, out=strongest)
             total += amount
             tints += amount[:, None] * np.array(layers.find(shown, weight.layer_id).color, np.float32)
     return strongest, tints / total[:, None]
-
-
-def _levels(encoded: Array) -> Array:
-    return np.clip(encoded * (len(_LINEAR) - 1) + 0.5, 0, len(_LINEAR) - 1).astype(np.uint16)
 
 
 def _draw() -> None:
