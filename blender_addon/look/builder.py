@@ -93,16 +93,18 @@ def socket(tree: bpy.types.NodeTree, name: str, kind: str, direction: str = "INP
 def arrange(tree: bpy.types.NodeTree) -> None:
     """Places nodes in columns by how many links lie behind them, so that a person can read the tree."""
     depth: dict[str, int] = {}
+    sources: dict[str, list[str]] = {made.name: [] for made in tree.nodes}
+    for link in tree.links:  # once: asking each socket for its links searches them all each time
+        sources[link.to_node.name].append(link.from_node.name)
 
-    def column(made: bpy.types.Node) -> int:
-        if made.name not in depth:
-            depth[made.name] = 0
-            sources = [link.from_node for port in made.inputs for link in port.links]
-            depth[made.name] = 1 + max((column(source) for source in sources), default=-1)
-        return depth[made.name]
+    def column(name: str) -> int:
+        if name not in depth:
+            depth[name] = 0
+            depth[name] = 1 + max((column(source) for source in sources[name]), default=-1)
+        return depth[name]
 
     rows: dict[int, int] = {}
     for made in tree.nodes:
-        x = column(made)
+        x = column(made.name)
         made.location = (220 * x, -240 * rows.get(x, 0))
         rows[x] = rows.get(x, 0) + 1
