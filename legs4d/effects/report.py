@@ -49,7 +49,7 @@ def write_report(
                 photos[i],
                 made[i],
                 error_picture(photos[i], made[i]),
-                highlight(made[i], views.matte[i]),
+                highlight(made[i], views.matte[i], float(shown.holds(frame))),
             ]
     target = Path(folder)
     contact_sheet(target / "contact_sheet.png", rows, COLUMNS, title=f"{run.path.name}: {shown.prompt!r}")
