@@ -43,10 +43,10 @@ GAUSSIANS = 20
 PUREST, LEAST_PURE = 1.0, 0.5
 """Share of a Gaussian's feature that is its own object's caption, evenly spread between these over Gaussians."""
 
-JITTERS = (0.02, 0.15)
+JITTERS = (0.02, 0.15, 0.3)
 """That share changes from frame to frame by up to this much, for all of an object's Gaussians at once: what hides it
 and how well it is tracked changes. Every question is asked on a steady run, like that of the basketball clip, whose
-ball changes by 0.02, and on a shaky one."""
+ball changes by 0.02, on a shaky one, and on one that half loses what it tracks."""
 
 TEMPERATURES = (1.0, 2.0, 3.0, 5.0, 10.0)
 CANONICAL = (
@@ -55,8 +55,8 @@ CANONICAL = (
     ("object", "things", "stuff", "something"),
     ("a person", "an object", "a place"),
 )
-ENTER = (0.7, 0.75, 0.8, 0.85, 0.9)
-LEAVE_BELOW = (0.0, 0.05, 0.1, 0.2)
+ENTER = (0.75, 0.8, 0.85, 0.9)
+LEAVE_BELOW = (0.0, 0.1, 0.2)
 CONTRAST = (0.1, 0.15, 0.2)
 NAME = (0.3, 0.4, 0.5)
 BELONGS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
