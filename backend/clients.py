@@ -199,10 +199,18 @@ class Clients:
         return Call(self.outlet, client, request_id, kind)
 
     def _make_room(self) -> None:
-        idle = [client for client in self._known.values() if not client.calls]
+        # A subscription is no work: every Blender has one open, those that crashed too, and nothing tells of a crash.
+        idle = [
+            client
+            for client in self._known.values()
+            if all(call.kind == Kind.SUBSCRIBE for call in client.calls.values())
+        ]
         if not idle:
             raise BackendError(f"{MAX_CLIENTS} clients are busy already", fix="try again later", code=Code.BUSY)
-        self._forget(min(idle, key=lambda client: client.last_heard), "it was idle longest and others came")
+        quietest = min(idle, key=lambda client: client.last_heard)
+        for call in list(quietest.calls.values()):  # if it lives after all, it says hello again
+            call.fail(BackendError("others took this client's place", fix="say hello again", code=Code.HELLO_FIRST))
+        self._forget(quietest, "it was idle longest and others came")
 
     def _forget(self, client: Client, reason: str) -> None:
         if self._known.get(client.identity) is not client:

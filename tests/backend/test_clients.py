@@ -118,3 +118,16 @@ def test_too_many_calls_and_clients_are_refused(pair: Pair) -> None:
     with pytest.raises(BackendError) as refused:
         pair.clients.admit(b"too many", "x")
     assert refused.value.code == Code.BUSY
+
+
+def test_a_subscriber_makes_room_and_is_told_to_say_hello_again(pair: Pair) -> None:
+    """Crashed Blenders leave their subscriptions behind: with those alone the server would fill up."""
+    pair.clients.begin(pair.client, 7, Kind.SUBSCRIBE)
+    pair.client.last_heard -= 100
+    for number in range(clients.MAX_CLIENTS - 1):
+        other = pair.clients.admit(b"other%d" % number, "x")
+        pair.clients.begin(other, 1, Kind.SUBSCRIBE)
+    pair.clients.admit(b"one more", "x")
+    assert pair.clients.get(pair.client.identity) is None
+    (told,) = pair.read_all()
+    assert (told["kind"], told["id"], told["body"]["code"]) == (Kind.ERROR, 7, Code.HELLO_FIRST)
