@@ -68,18 +68,23 @@ class Demo:
         before = [self.record[step]["mark"] for step in STEPS[: STEPS.index(name)]]
         mark = hashlib.sha256("\n".join([inputs, *before]).encode()).hexdigest()[:16]
         last = self.record.get(name, {})
-        if last.get("mark") == mark and "seconds" in last and all((self.out / path).exists() for path in makes):
+        same = last.get("mark") == mark
+        if same and last["done"] and all((self.out / path).exists() for path in makes):
             print(f"demo: {name}: done before ({last['seconds']:.0f} s)", flush=True)
             return
-        if last.get("mark") != mark:
+        if not same:
             for folder in clears:
                 shutil.rmtree(self.out / folder, ignore_errors=True)
-        self._note(name, {"mark": mark})
+        spent = last["seconds"] if same and not last["done"] else 0.0
+        self._note(name, {"mark": mark, "seconds": spent, "done": False})
         print(f"demo: {name} …", flush=True)
         start = time.monotonic()
-        work()
-        seconds = round(time.monotonic() - start, 1)
-        self._note(name, {"mark": mark, "seconds": seconds})
+        try:
+            work()
+        finally:  # an interruption's time counts
+            seconds = round(spent + time.monotonic() - start, 1)
+            self._note(name, {"mark": mark, "seconds": seconds, "done": False})
+        self._note(name, {"mark": mark, "seconds": seconds, "done": True})
         print(f"demo: {name}: {seconds:.0f} s", flush=True)
 
     def _note(self, name: str, what: dict[str, Any]) -> None:
@@ -160,7 +165,7 @@ class Demo:
         report = {
             "psnr_test": round(evaluation["psnr"], 2),
             "gaussians": info["geometry"]["num_static"] + info["geometry"]["num_dynamic"],
-            "seconds": {name: step["seconds"] for name, step in self.record.items()},
+            "seconds": {name: self.record[name]["seconds"] for name in STEPS},
             "grounding": grounding,
         }
         _write(self.out / "report.json", json.dumps(report, indent=1))

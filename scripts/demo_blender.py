@@ -25,10 +25,10 @@ import demo_scene  # noqa: E402
 CENTER, RADIUS = (0.0, -0.05, 0.95), 3.1
 ARC, LOWEST, HIGHEST, ANGLE = math.radians(140), math.radians(10), math.radians(30), math.radians(62)
 WIDTH, HEIGHT, SAMPLES = 160, 120, 8
-NUM_TRAIN, NUM_TEST = 14, 2
+NUM_TRAIN, NUM_TEST = 12, 2
 INITIAL_POINTS = 20_000
 
-SHOW_WIDTH, SHOW_HEIGHT = 256, 192
+SHOW_WIDTH, SHOW_HEIGHT = 240, 180
 SHOW_ARC, SHOW_RADIUS, SHOW_HEIGHT_ABOVE = math.radians(50), 2.9, 0.75
 """The camera of the film swings through this arc, inside that of the filming cameras."""
 

@@ -23,13 +23,19 @@ def object_ids(ranks: NDArray[np.float32], groups: list[list[str]]) -> NDArray[n
     Returns:
         [H, W] uint8.
     """
-    hashes, shares = ranks[..., 0::2], ranks[..., 1::2]
-    covered = np.zeros((len(groups) + 1, *ranks.shape[1:3]), dtype=np.float32)
-    for number, names in enumerate(groups, start=1):
-        known = np.array([name_hash(name) for name in names], dtype=np.float32)
-        covered[number] = np.where(np.isin(hashes, known), shares, 0.0).sum(axis=(0, 3))
+    known = {name_hash(name): number for number, names in enumerate(groups, start=1) for name in names}
+    hashes = np.array(sorted(known), dtype=np.float32)
+    numbers = np.array([known[h] for h in hashes])
+    height, width = ranks.shape[1:3]
+    covered = np.zeros((len(groups) + 1, height * width), dtype=np.float32)
+    pixels = np.arange(height * width)
+    for layer in ranks.reshape(len(ranks), height * width, 4):
+        for pair in (layer[:, :2], layer[:, 2:]):
+            place = np.minimum(np.searchsorted(hashes, pair[:, 0]), len(hashes) - 1)
+            group = np.where(hashes[place] == pair[:, 0], numbers[place], 0)
+            covered[group, pixels] += pair[:, 1]
     covered[0] = 1.0 - covered[1:].sum(axis=0)
-    return covered.argmax(axis=0).astype(np.uint8)
+    return covered.argmax(axis=0).astype(np.uint8).reshape(height, width)
 
 
 def _murmur3(data: bytes) -> int:

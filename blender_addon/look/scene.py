@@ -9,7 +9,7 @@ from .. import text
 TRANSPARENT_BOUNCES = 256
 """A ray goes through the front and back of every soft ellipsoid on its way; beyond the limit Cycles shows black."""
 FEW_BOUNCES = 64
-LEAST_BOUNCES = 32
+LEAST_BOUNCES = 64
 """Bounces before Cycles may end a ray at random: a higher number costs less than the samples that its noise needs."""
 
 
