@@ -15,7 +15,7 @@ from legs4d import _csrc
 from legs4d.gaussians.gaussians import SH_C0, Gaussians
 from legs4d.raster import render
 from legs4d.raster.constants import ALPHA_MIN, default_threads
-from legs4d.raster.cpu import camera_options
+from legs4d.raster.kernel_views import camera_options
 from legs4d.raster.reference import render_reference
 from legs4d.scene.camera import Cameras
 

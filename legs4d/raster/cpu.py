@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from legs4d import _csrc
 from legs4d.gaussians.gaussians import Gaussians
-from legs4d.raster.constants import BLUR, default_threads
+from legs4d.raster.constants import default_threads
+from legs4d.raster.kernel_views import camera_options
 from legs4d.raster.render import ScreenGradient
 from legs4d.scene.camera import Cameras
 
@@ -93,15 +94,3 @@ def render_channels(
         screen,
     )
     return out, 1 - transmittance
-
-
-def camera_options(cameras: Cameras, near: float) -> dict[str, Any]:
-    """What `_csrc.project` wants to know of the cameras."""
-    return {
-        "viewmats": np.ascontiguousarray(cameras.world_to_camera, dtype=np.float32),
-        "intrinsics": np.ascontiguousarray(cameras.intrinsics, dtype=np.float32),
-        "width": cameras.width,
-        "height": cameras.height,
-        "near_plane": near,
-        "blur": BLUR,
-    }

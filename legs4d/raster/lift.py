@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from legs4d import _csrc
 from legs4d.gaussians.gaussians import Gaussians
-from legs4d.raster.constants import BLUR, default_threads
+from legs4d.raster.constants import default_threads
+from legs4d.raster.kernel_views import camera_options
 from legs4d.scene.camera import Cameras
 
 
@@ -47,12 +48,7 @@ def lift_weights(
         scales=np.ascontiguousarray(gaussians.scales, np.float32),
         opacities=np.ascontiguousarray(gaussians.opacities, np.float32),
         channels=np.zeros((len(gaussians), 0), np.float32),
-        viewmats=np.ascontiguousarray(cameras.world_to_camera, np.float32),
-        intrinsics=np.ascontiguousarray(cameras.intrinsics, np.float32),
-        width=cameras.width,
-        height=cameras.height,
-        near_plane=near,
-        blur=BLUR,
+        **camera_options(cameras, near),
         antialiased=False,
         depth_channel=False,
         frozen=None,
