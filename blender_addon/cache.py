@@ -30,7 +30,7 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 
 Layout = tuple[tuple[str, int, str], ...]
@@ -44,8 +44,11 @@ STATIC: Layout = (
     ("opacities", 1, "float32"),
 )
 DYNAMIC: Layout = (("scales", 3, "float32"), ("opacities", 1, "float32"), ("born", 1, "int32"), ("died", 1, "int32"))
-FRAME: Layout = (("means", 3, "float32"), ("quats", 4, "float16"), ("colors", 3, "float16"))
-"""Positions stay float32: half precision would move a point 5 m from the origin by millimetres from frame to frame."""
+FRAME: Layout = (("means", 3, "float32"), ("quats", 4, "int16"), ("colors", 3, "int16"))
+"""Positions stay float32: half precision would move a point 5 m from the origin by millimetres from frame to frame.
+The others are integers: ten times faster to convert than half precision, and finer."""
+STEPS = {"quats": np.float32(1 / 32767), "colors": np.float32(8 / 32767)}
+"""What an integer step of an array stands for. SH DC coefficients beyond ±8 are clipped: no screen shows them."""
 RELEVANCY: Layout = (("relevancy", 1, "uint8"),)
 """As it travels: 255 times the relevancy."""
 
@@ -177,7 +180,10 @@ class RunCache:
         return _map_block(self.path / "dynamic.block", DYNAMIC, self.description.num_dynamic)
 
     def frame(self, frame: int) -> dict[str, Array]:
-        """One frame's arrays, memory-mapped; drop them after use, so that memory does not grow while looping."""
+        """One frame's arrays, memory-mapped; quats and colors as integer multiples of STEPS.
+
+        Drop them after use, so that memory does not grow while looping.
+        """
         return _map_block(self._frame_file(frame), FRAME, self.description.num_dynamic)
 
     # Prompts
@@ -249,10 +255,17 @@ def _write_json(file: Path, content: dict[str, Any]) -> None:
 def _write_block(file: Path, layout: Layout, points: int, arrays: dict[str, Array]) -> None:
     with _replacing(file) as stream:
         for name, width, dtype in layout:
-            array = np.ascontiguousarray(arrays[name], dtype)
+            array = _encoded(name, arrays[name]) if dtype == "int16" else np.ascontiguousarray(arrays[name], dtype)
             if array.size != points * width:
                 raise CacheError(f"{name} has {array.size} values, but {points} points need {points * width}")
             stream.write(array.data.cast("B") if array.size else b"")
+
+
+def _encoded(name: str, values: Array) -> Array:
+    """As multiples of the array's step."""
+    scaled = np.multiply(values, 1 / STEPS[name], dtype=np.float32)
+    np.rint(scaled, out=scaled)
+    return np.clip(scaled, -32767, 32767, out=scaled).astype(np.int16)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from bpy.app.handlers import persistent
 
 from . import attributes, layers, names, sequence, storage
 from .attributes import AttributeProblem
-from .cache import CacheError, RunCache
+from .cache import STEPS, CacheError, RunCache
 from .layers import Weight
 from .sequence import Sequence
 
@@ -135,8 +135,8 @@ class _Player:
     def _show_frame(self, cloud: bpy.types.PointCloud, frame: int, fps: float) -> None:
         arrays = self.cache.frame(frame)
         np.copyto(self._position, arrays["means"])
-        np.copyto(self._rotation, arrays["quats"])
-        np.copyto(self._radiance[:, :3], arrays["colors"])
+        np.multiply(arrays["quats"], STEPS["quats"], out=self._rotation)
+        np.multiply(arrays["colors"], STEPS["colors"], out=self._radiance[:, :3])
         np.less_equal(self._born, frame, out=self._after)
         np.greater_equal(self._died, frame, out=self._before)
         np.logical_and(self._after, self._before, out=self._after)

@@ -18,18 +18,27 @@ def _frame(seed):
     values = np.random.default_rng(seed)
     return {
         "means": values.normal(size=(DYNAMIC, 3)).astype("f4") * 10,
-        "quats": values.normal(size=(DYNAMIC, 4)).astype("f4"),
+        "quats": values.uniform(-1, 1, size=(DYNAMIC, 4)).astype("f4"),
         "colors": values.normal(size=(DYNAMIC, 3)).astype("f4"),
     }
 
 
 def test_a_frame_comes_back_as_it_was_stored(cache):
+    from blender_addon.cache import STEPS
+
     stored = _frame(0)
     cache.write_frame(1, stored)
     found = cache.frame(1)
     np.testing.assert_array_equal(found["means"], stored["means"])
-    np.testing.assert_allclose(found["quats"], stored["quats"], rtol=2**-10)
-    np.testing.assert_allclose(found["colors"], stored["colors"], rtol=2**-10)
+    np.testing.assert_allclose(found["quats"] * STEPS["quats"], stored["quats"], atol=0.51 / 32767)
+    np.testing.assert_allclose(found["colors"] * STEPS["colors"], stored["colors"], atol=0.51 * 8 / 32767)
+
+
+def test_a_colour_beyond_the_range_is_clipped_not_wrapped(cache):
+    from blender_addon.cache import STEPS
+
+    cache.write_frame(0, _frame(0) | {"colors": np.full((DYNAMIC, 3), 100.0)})
+    assert (cache.frame(0)["colors"] * STEPS["colors"]).min() == pytest.approx(8.0)
 
 
 def test_missing_frames_are_those_not_stored(cache):
@@ -68,7 +77,7 @@ def test_a_truncated_frame_is_said_not_shown(cache):
 
 @pytest.mark.parametrize(
     ("manifest", "says"),
-    [('{"format": 2}', "another version"), ("{", "damaged"), ('{"format": 1}', "damaged"), (None, "no cached run")],
+    [('{"format": 1}', "another version"), ("{", "damaged"), ('{"format": 2}', "damaged"), (None, "no cached run")],
 )
 def test_a_manifest_that_cannot_be_used_is_said(cache, manifest, says):
     from blender_addon.cache import CacheError, RunCache

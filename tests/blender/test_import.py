@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from conftest import FRAMES
 
-QUANTISED = {"rtol": 2**-10, "atol": 1e-6}
-"""The cache keeps rotations and colours in half precision."""
+QUANTISED = {"rtol": 0, "atol": 0.51 * 8 / 32767}
+"""The cache keeps rotations and colours as 16-bit integers."""
 
 
 def _read(item, name):
