@@ -1,0 +1,90 @@
+"""The demo's bookkeeping: what is done is skipped, what changed is redone, what misses its floor is said."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+import demo
+
+
+class Work:
+    """A step that makes a file, or is interrupted."""
+
+    def __init__(self, made: Path) -> None:
+        self.made, self.runs, self.interrupted = made, 0, False
+
+    def __call__(self) -> None:
+        self.runs += 1
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.made.parent.mkdir(parents=True, exist_ok=True)
+        self.made.touch()
+
+
+def capture(out: Path, work: Work, inputs: str = "a") -> None:
+    demo.Demo(out)._step("capture", work, ["capture/done"], ["capture"], inputs)
+
+
+def test_a_finished_step_is_skipped(tmp_path: Path) -> None:
+    work = Work(tmp_path / "capture" / "done")
+    capture(tmp_path, work)
+    capture(tmp_path, work)
+    assert work.runs == 1
+
+
+def test_a_step_whose_result_is_gone_is_redone(tmp_path: Path) -> None:
+    work = Work(tmp_path / "capture" / "done")
+    capture(tmp_path, work)
+    work.made.unlink()
+    capture(tmp_path, work)
+    assert work.runs == 2
+
+
+def test_an_interrupted_step_goes_on_in_what_it_left(tmp_path: Path) -> None:
+    work = Work(tmp_path / "capture" / "done")
+    work.interrupted = True
+    with pytest.raises(KeyboardInterrupt):
+        capture(tmp_path, work)
+    (tmp_path / "capture").mkdir()
+    (tmp_path / "capture" / "half").touch()
+    work.interrupted = False
+    capture(tmp_path, work)
+    assert (tmp_path / "capture" / "half").exists()
+
+
+def test_other_inputs_start_anew_and_so_does_what_follows(tmp_path: Path) -> None:
+    first, second = Work(tmp_path / "capture" / "done"), Work(tmp_path / "run" / "done")
+    for inputs in ("a", "b"):
+        capture(tmp_path, first, inputs)
+        demo.Demo(tmp_path)._step("train", second, ["run/done"], [], "same")
+        (tmp_path / "capture" / "old").touch()
+    assert (first.runs, second.runs) == (2, 2)
+    capture(tmp_path, first, "c")
+    assert not (tmp_path / "capture" / "old").exists()
+
+
+def test_floors_are_checked() -> None:
+    row = {"prompt": "a ball flying", "tiou": 0.9, "viou": 0.39}
+    missed = demo.shortfalls({"psnr_test": 25.9, "grounding": [row]})
+    assert len(missed) == 2
+    assert "25.90 dB" in missed[0]
+    assert "viou of 'a ball flying'" in missed[1]
+
+
+def test_truth_is_the_objects_mask_while_the_act_lasts(tmp_path: Path) -> None:
+    (tmp_path / "expected.json").write_text('{"a ball flying": {"object": 2, "start": 1, "end": 1}}')
+    (tmp_path / "test_meta.json").write_text('{"cam_id": [[7]]}')
+    (tmp_path / "objects" / "7").mkdir(parents=True)
+    ids = np.array([[0, 2], [1, 2]], np.uint8)
+    for frame in range(3):
+        Image.fromarray(ids).save(tmp_path / "objects" / "7" / f"{frame:06d}.png")
+    demo.write_truth(tmp_path)
+    (written,) = (tmp_path / "truth").rglob("*.png")
+    assert written == tmp_path / "truth" / "a_ball_flying" / "cam7" / "000001.png"
+    np.testing.assert_array_equal(np.asarray(Image.open(written)) > 0, ids == 2)
