@@ -81,7 +81,7 @@ class FirstFrameSettings(Settings):
 class NodeSettings(Settings):
     """The coarse half of tracking: nodes that carry the Gaussians around them."""
 
-    steps: int = Field(default=20, ge=0)
+    steps: int = Field(default=18, ge=0)
     """0 leaves it out."""
     count: int = Field(default=300, gt=0)
     bindings: int = Field(default=3, gt=0)
@@ -97,9 +97,9 @@ class TrackingSettings(Settings):
     """Following the moving Gaussians from frame to frame (Luiten et al. 2024)."""
 
     nodes: NodeSettings = NodeSettings()
-    steps: int = Field(default=15, gt=0)
+    steps: int = Field(default=14, gt=0)
     """Of the fine half, Gaussian by Gaussian."""
-    cameras_per_step: int = Field(default=7, gt=0)
+    cameras_per_step: int = Field(default=5, gt=0)
     rates: LearningRates = LearningRates(means=1e-3, quats=4e-3, scales=0.0, opacities=0.0, colors=1e-3)
     """Few steps of many cameras instead of 2000 of one; scales and opacities are frozen."""
     means_decay: float = 0.1
