@@ -93,6 +93,16 @@ class NodeSettings(Settings):
     """Both rates fall to this share."""
 
 
+class MotionRates(Settings):
+    """Adam's step sizes for what may change from frame to frame."""
+
+    means: float = 1e-3
+    """Times the stage's radius."""
+    quats: float = 4e-3
+    colors: float = 1e-3
+    """Of the SH DC coefficients."""
+
+
 class TrackingSettings(Settings):
     """Following the moving Gaussians from frame to frame (Luiten et al. 2024)."""
 
@@ -100,7 +110,7 @@ class TrackingSettings(Settings):
     steps: int = Field(default=14, gt=0)
     """Of the fine half, Gaussian by Gaussian."""
     cameras_per_step: int = Field(default=5, gt=0)
-    rates: LearningRates = LearningRates(means=1e-3, quats=4e-3, scales=0.0, opacities=0.0, colors=1e-3)
+    rates: MotionRates = MotionRates()
     """Few steps of many cameras instead of 2000 of one; scales and opacities are frozen."""
     means_decay: float = 0.1
     ssim_share: float = 0.2

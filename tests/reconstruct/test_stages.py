@@ -11,7 +11,7 @@ import torch
 from legs4d.config import (
     DensifySettings,
     FirstFrameSettings,
-    LearningRates,
+    MotionRates,
     ReconstructSettings,
     TrackingSettings,
 )
@@ -183,7 +183,7 @@ def test_tracking_finds_a_known_motion() -> None:
     assert seen.features is not None
     observed = Observation(cameras, seen.color, seen.features[..., 0])
     static = first.take(torch.zeros(len(first), dtype=torch.bool))
-    settings = TrackingSettings(steps=60, cameras_per_step=8, rates=LearningRates(means=4e-3, quats=4e-3, colors=0))
+    settings = TrackingSettings(steps=60, cameras_per_step=8, rates=MotionRates(means=4e-3, quats=4e-3, colors=0))
     colors = CameraColors(torch.zeros(8, 3), torch.zeros(8, 3))
     tracked, _ = track_frame(
         Motion(first, (first.means, first.quats)),
