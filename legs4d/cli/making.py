@@ -1,0 +1,67 @@
+"""Commands that make runs: train, reconstruct, lift."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from legs4d.cli.command import app
+from legs4d.cli.options import Dataset, EncoderName, Engine, EngineName, Json, Out, RunFolder, Scale
+from legs4d.terminal import print_json, progress_display, say
+
+if TYPE_CHECKING:
+    from legs4d.gaussians.store import Run
+
+
+@app.command()
+def train(
+    dataset: Dataset,
+    out: Out,
+    scale: Scale = 1.0,
+    encoder: EncoderName = "captions",
+    engine: EngineName = Engine.auto,
+    as_json: Json = False,
+) -> None:
+    """Reconstruct footage as dynamic Gaussians and lift language onto them: `reconstruct`, then `lift`.
+
+    Everything finished is kept: the same command goes on where a killed one stopped, and does nothing when all is done.
+    """
+    from legs4d import pipeline
+    from legs4d.config import DatasetSettings, LiftSettings, TrainSettings
+
+    settings = TrainSettings(dataset=DatasetSettings(scale=scale), lift=LiftSettings(encoder=encoder))
+    with progress_display() as show:
+        run = pipeline.train(dataset, out, settings, engine=engine.value, progress=show)
+    _report(run, as_json)
+
+
+@app.command()
+def reconstruct(
+    dataset: Dataset, out: Out, scale: Scale = 1.0, engine: EngineName = Engine.auto, as_json: Json = False
+) -> None:
+    """Reconstruct footage as dynamic Gaussians, without language; goes on where a killed one stopped."""
+    from legs4d import pipeline
+    from legs4d.config import DatasetSettings, TrainSettings
+
+    settings = TrainSettings(dataset=DatasetSettings(scale=scale))
+    with progress_display() as show:
+        run = pipeline.reconstruct(dataset, out, settings, engine=engine.value, progress=show)
+    _report(run, as_json)
+
+
+@app.command()
+def lift(run: RunFolder, encoder: EncoderName = "captions", as_json: Json = False) -> None:
+    """Lift language onto a reconstructed run, from the dataset it was made from."""
+    from legs4d import pipeline
+    from legs4d.config import LiftSettings
+
+    with progress_display() as show:
+        lifted = pipeline.lift(run, LiftSettings(encoder=encoder), progress=show)
+    _report(lifted, as_json)
+
+
+def _report(run: Run, as_json: bool) -> None:
+    seconds = {name: round(stage.seconds, 1) for name, stage in run.stages.items()}
+    if as_json:
+        print_json({"run": str(run.path), "frames": run.num_frames, "gaussians": run.num_gaussians, "seconds": seconds})
+        return
+    say(f"{run.path}: {run.num_frames} frames, {run.num_gaussians} Gaussians, {run.num_dynamic} of which move")

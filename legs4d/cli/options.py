@@ -1,0 +1,43 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from legs4d.errors import Legs4dError
+
+
+class Engine(StrEnum):
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+Dataset = Annotated[Path, typer.Argument(help="Dataset folder: train_meta.json, ims/, seg/, …")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, as `legs4d train` makes it.")]
+Out = Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder to make, or to go on with.")]
+Scale = Annotated[float, typer.Option(min=0.01, max=1.0, help="Work on images of this share of their size.")]
+EncoderName = Annotated[str, typer.Option("--encoder", help="Where language comes from: captions.")]
+EngineName = Annotated[Engine, typer.Option("--engine", help="Rasteriser: cuda (gsplat), cpu, or what is there.")]
+Json = Annotated[bool, typer.Option("--json", help="Print only JSON on stdout; progress goes to stderr.")]
+Frames = Annotated[str | None, typer.Option(metavar="FIRST:LAST", help="Frames, both ends included; all by default.")]
+
+
+def chosen_frames(text: str | None, numchosen_frames: int) -> range:
+    """The frames that FIRST:LAST names, both included."""
+    if text is None:
+        return range(numchosen_frames)
+    match = re.fullmatch(r"(\d+):(\d+)", text)
+    first, last = (int(match.group(1)), int(match.group(2))) if match else (1, 0)
+    if not first <= last < numchosen_frames:
+        raise Legs4dError(
+            f"{text!r} names no frames of this run",
+            where="--frames",
+            fix=f"write FIRST:LAST within 0:{numchosen_frames - 1}",
+        )
+    return range(first, last + 1)

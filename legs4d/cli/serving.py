@@ -1,0 +1,28 @@
+"""Commands of the server. The only file of `legs4d` that may reach into `backend`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from legs4d.cli.command import app
+
+
+@app.command()
+def serve(
+    root: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder whose runs and datasets clients may use; repeatable. Default: here."),
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port on this machine; 0 takes a free one.")] = 0,
+    state_dir: Annotated[
+        Path | None,
+        typer.Option(help="Where jobs are kept and clients find the server. Default: $LEGS4D_STATE_DIR or your own."),
+    ] = None,
+) -> None:
+    """Serve runs to Blender until stopped."""
+    from backend.server import serve as serve_runs
+
+    serve_runs(root or [], port, state_dir)

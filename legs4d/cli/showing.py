@@ -1,0 +1,98 @@
+"""Commands that show, measure and hand on what a run holds: render, eval, export."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from legs4d.cli.asking import ground
+from legs4d.cli.command import app
+from legs4d.cli.options import Engine, EngineName, Frames, Json, RunFolder, chosen_frames
+from legs4d.errors import Legs4dError
+from legs4d.progress import Progress
+from legs4d.terminal import print_json, print_scores, progress_display, say
+
+
+class ExportFormat(StrEnum):
+    ply = "ply"
+    npz = "npz"
+
+
+@app.command()
+def render(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option("--out", help="Video (x.mp4), or a folder for PNGs.")],
+    prompt: Annotated[str | None, typer.Option(help="Highlight what this names, where and when it happens.")] = None,
+    cameras: Annotated[str, typer.Option(help="test, train, orbit, or camera numbers: 0,10,15.")] = "test",
+    engine: EngineName = Engine.auto,
+) -> None:
+    """Show a run as its cameras see it, or from an orbit around it."""
+    from legs4d import pipeline
+
+    with progress_display() as show:
+        pipeline.render(run, out, cameras=cameras, prompt=prompt, engine=engine.value, progress=show)
+    say(f"wrote {out}")
+
+
+@app.command(name="eval")
+def evaluate(
+    run: RunFolder,
+    grounding: Annotated[
+        Path | None,
+        typer.Option(help="Folder of true masks, <prompt>/cam<id>/: adds tIoU and vIoU per prompt and camera."),
+    ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder for a contact sheet and a timeline of the prompts of --grounding.")
+    ] = None,
+    engine: EngineName = Engine.auto,
+    as_json: Json = False,
+) -> None:
+    """Compare renderings with the test cameras' images: PSNR and SSIM, plain and with each image's gain fitted.
+
+    --json prints {psnr, ssim, per_camera, per_frame, gain_fitted: {the same}}, and with --grounding also
+    {grounding: {rows: [{prompt, camera, tiou, viou, accuracy}], mean, prompts}}.
+    """
+    from legs4d import pipeline
+
+    with progress_display() as show:
+        result = pipeline.evaluate(run, grounding=grounding, pictures=pictures, engine=engine.value, progress=show)
+    if as_json:
+        print_json(result)
+    else:
+        print_scores(result)
+
+
+@app.command()
+def export(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder for the files.")],
+    file_format: Annotated[
+        ExportFormat, typer.Option("--format", help="ply: one file a frame, 3DGS names; npz: Dynamic3DGS params.npz.")
+    ] = ExportFormat.ply,
+    frames: Frames = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="ply: also write each Gaussian's relevancy (0..1) as the property `highlight`.")
+    ] = None,
+) -> None:
+    """Write a run as files that other programs read."""
+    from legs4d.gaussians.export import export_npz, export_ply
+    from legs4d.gaussians.store import Run
+
+    opened = Run.open(run)
+    wanted = chosen_frames(frames, opened.num_frames)
+    if file_format is ExportFormat.npz:
+        if prompt is not None:
+            raise Legs4dError("params.npz has no place for a highlight", where="--prompt", fix="use --format ply")
+        say(f"wrote {export_npz(opened, out, wanted)}")
+        return
+    highlight = ground(run, [prompt])[0].frame if prompt is not None else None
+    with progress_display() as show:
+
+        def on_frame(frame: int) -> None:
+            show(Progress("export", frame - wanted.start + 1, len(wanted)))
+
+        paths = export_ply(opened, out, wanted, highlight=highlight, on_frame=on_frame)
+    say(f"wrote {len(paths)} files, {paths[0]} to {paths[-1].name}")
