@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from legs4d.errors import RunError
 from legs4d.gaussians.store import Run
 from legs4d.language.codec import LinearCodec
 from legs4d.language.encoders import get_encoder
-from legs4d.language.features import Calibration
+from legs4d.language.features import Calibration, Encoder
 
 
 @dataclass(frozen=True)
@@ -30,15 +31,19 @@ class Relevancy:
 class LanguageField:
     """The language of a run whose lift is finished. Reads a frame's codes when asked for it, and keeps none.
 
+    Args:
+        encoder: what embeds phrases; the one that the run was lifted with by default.
+        canonical: phrases that a prompt has to fit better than, in place of the encoder's; see `lerf_relevancy`.
+
     Raises:
         RunError: the run has no language, or one of another version of its encoder.
         EncoderError: the encoder that made it is unknown here, or lacks its weights.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, *, encoder: Encoder | None = None, canonical: Sequence[str] | None = None) -> None:
         self._run = run
         self._codec = LinearCodec.from_arrays(*run.codec())
-        self._encoder = get_encoder(run.info["encoder"])
+        self._encoder = encoder or get_encoder(run.info["encoder"])
         if len(self._codec.mean) != self._encoder.dim:
             raise RunError(
                 f"was lifted by another version of the encoder {self._encoder.name!r} "
@@ -46,7 +51,7 @@ class LanguageField:
                 where=str(run.path),
                 fix="lift it again with `legs4d lift`",
             )
-        self._canonical = self._encoder.encode_text(list(self.calibration.canonical))
+        self._canonical = self._encoder.encode_text(list(canonical or self.calibration.canonical))
 
     @property
     def calibration(self) -> Calibration:
@@ -59,15 +64,16 @@ class LanguageField:
 
     def static(self, prompts: NDArray[np.float32]) -> Relevancy:
         """Of the N Gaussians that do not move, which have one relevancy for all frames."""
-        return self._relevancy(*self._run.static_codes(), prompts)
+        return self.relevancy(*self._run.static_codes(), prompts)
 
     def dynamic(self, frame: int, prompts: NDArray[np.float32]) -> Relevancy:
         """Of the M Gaussians that move, in this frame."""
-        return self._relevancy(*self._run.dynamic_codes(frame), prompts)
+        return self.relevancy(*self._run.dynamic_codes(frame), prompts)
 
-    def _relevancy(
-        self, codes: NDArray[np.float16], confidence: NDArray[np.float32], prompts: NDArray[np.float32]
+    def relevancy(
+        self, codes: NDArray[np.floating], confidence: NDArray[np.float32], prompts: NDArray[np.float32]
     ) -> Relevancy:
+        """Of any codes [N, K], such as those that a camera's pixels show; 0 where `confidence` [N] is."""
         cosines = self._codec.cosines(codes, np.concatenate([prompts, self._canonical]))
         count = len(prompts)
         values = lerf_relevancy(cosines[:, :count], cosines[:, count:], self.calibration.temperature)
