@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import queue
 import secrets
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from backend.devices import Device
 from backend.errors import BackendError
 from backend.jobstore import Job, JobStore
 from backend.paths import Roots
-from backend.process import LOCK_FILE, WorkerProcess, kill_group
+from backend.process import LOCK_FILE, WorkerProcess, how_it_ended, kill_group
 from backend.requests import Train
 from backend.state import is_locked
 from backend.training import finished_frames, make_spec
@@ -288,7 +287,7 @@ class Jobs:
 
     def _mourn(self, job: Job, code: int) -> None:
         """A process died without a word: try again, unless several have died without getting anywhere."""
-        reason = _how_it_ended(code)
+        reason = how_it_ended(code)
         log.warning("job %s: its process %s", job.id, reason)
         job.fruitless = 1 if finished_frames(job.writes) > job.finished_frames else job.fruitless + 1
         if job.fruitless >= MAX_FRUITLESS:
@@ -386,12 +385,3 @@ def _progress(
         "seconds_left": seconds_left,
         "message": message,
     }
-
-
-def _how_it_ended(code: int) -> str:
-    if code >= 0:
-        return f"ended with exit code {code}"
-    try:
-        return f"was killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was killed by signal {-code}"

@@ -49,7 +49,7 @@ class WorkerProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,
-                env=_environment(device),
+                env=environment(device),
                 start_new_session=True,  # Ctrl+C in the server's terminal is the server's alone
             )
         self.pid = self._process.pid
@@ -105,7 +105,7 @@ def kill_group(pid: int) -> None:
             os.kill(pid, signal.SIGTERM)  # on Windows this ends it at once
 
 
-def _environment(device: str) -> dict[str, str]:
+def environment(device: str) -> dict[str, str]:
     """This process's, with the one device visible, and this very package importable."""
     package_home = str(Path(__file__).resolve().parent.parent)
     inherited = os.environ.get("PYTHONPATH", "")
@@ -115,6 +115,16 @@ def _environment(device: str) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "CUDA_VISIBLE_DEVICES": _visible(device),
     }
+
+
+def how_it_ended(code: int) -> str:
+    """The end of a process, as a verb phrase; `code` as in Popen.returncode."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"
 
 
 def _visible(device: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -54,6 +54,43 @@ class Query(Body):
     per_gaussian: bool = True
 
 
+Unit = Annotated[float, Field(ge=0, le=1)]
+Row = tuple[float, float, float, float]
+
+
+class Camera(Body):
+    """Conventions as everywhere: OpenCV, pixels, pixel centres at +0.5."""
+
+    viewmat: tuple[Row, Row, Row, Row]
+    fx: float = Field(gt=0)
+    fy: float = Field(gt=0)
+    cx: float
+    cy: float
+    width: int = Field(ge=1, le=16_384)
+    height: int = Field(ge=1, le=16_384)
+
+
+class RenderLayer(Body):
+    name: str = Field(min_length=1, max_length=100)
+    prompt: str = Field(min_length=1, max_length=1000)
+    threshold: Unit | None = None
+    softness: Unit = 0.1
+    strength: Unit = 1.0
+    color: tuple[Unit, Unit, Unit] | None = None
+
+
+class Render(Body):
+    run: Name
+    frame: float = Field(ge=0, lt=2**31)
+    camera: Camera
+    near: float = Field(default=0.01, gt=0)
+    passes: list[Literal["color", "alpha", "depth", "highlight", "masks"]] = Field(min_length=1, max_length=5)
+    layers: list[RenderLayer] = Field(default_factory=list, max_length=16)
+    background: tuple[Unit, Unit, Unit] | None = None
+    precision: Precision = "float32"
+    view: str = Field(default="", max_length=100)
+
+
 class Aim(Body):
     request: RequestId
     around: FrameNumber
@@ -98,6 +135,7 @@ BODIES: dict[Kind, type[Body]] = {
     Kind.OPEN: Open,
     Kind.FRAMES: Frames,
     Kind.QUERY: Query,
+    Kind.RENDER: Render,
     Kind.AIM: Aim,
     Kind.CREDIT: Credit,
     Kind.CANCEL: Cancel,

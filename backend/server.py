@@ -17,6 +17,8 @@ import zmq
 
 from backend import requests, wire
 from backend.clients import Call, Client, Clients
+from backend.compute import Compute
+from backend.compute_requests import ComputeRequests
 from backend.devices import Device, find_devices
 from backend.errors import BackendError, error_body
 from backend.job_requests import JobRequests
@@ -24,7 +26,7 @@ from backend.jobs import Jobs
 from backend.library import Library
 from backend.loop import Loop
 from backend.paths import Roots
-from backend.run_requests import RunRequests
+from backend.run_requests import Handler, RunRequests
 from backend.state import announce, hold_state
 from backend.subscriptions import Subscriptions
 from backend.wire import Code, Kind, Message, WireError
@@ -69,10 +71,14 @@ class Server:
         self._socket = self._context.socket(zmq.ROUTER)
         self.endpoint = _bind(self._socket, port)
         self._clients = Clients(self._socket)
-        self._runs = RunRequests(Library(roots), self._loop)
-        self._handlers = {
+        library = Library(roots)
+        self._runs = RunRequests(library, self._loop)
+        self._compute = Compute(state_dir, devices[0].name, self._loop)
+        self._computed = ComputeRequests(library, self._compute, self._loop)
+        self._handlers: dict[Kind, Handler] = {
             Kind.HELLO: self._hello,
             **self._runs.handlers,
+            **self._computed.handlers,
             **JobRequests(self._jobs, self._subscriptions, self._loop).handlers,
         }
         self._stopping = False
@@ -103,6 +109,7 @@ class Server:
                 self._clients.outlet.flush()
                 if time.monotonic() >= next_check:
                     self._runs.check_stalls()
+                    self._compute.check_idle()
                     next_check = time.monotonic() + STALL_CHECK_SECONDS
         finally:
             self._close()
@@ -110,6 +117,8 @@ class Server:
     def _close(self) -> None:
         self._clients.end_all(BackendError("the server stops", fix="connect again later", code=Code.SHUTDOWN))
         self._runs.close()
+        self._computed.close()
+        self._compute.close()
         self._jobs.stop()
         self._socket.close(LINGER_MS)
         self._context.term()
@@ -169,10 +178,10 @@ class Server:
             )
         if message.id == 0:
             raise BackendError("the request has no id", fix=f"number requests from 1 to {wire.MAX_ID}", code=Code.BODY)
-        if message.kind not in wire.REQUESTS:
+        if message.kind not in self._handlers:
             raise BackendError(
                 f"there is no request {message.kind[:60]!r}",
-                fix=f"the requests are {', '.join(sorted(wire.REQUESTS))}",
+                fix=f"the requests are {', '.join(sorted(self._handlers))}",
                 code=Code.UNKNOWN_KIND,
             )
 

@@ -46,6 +46,7 @@ class Kind(StrEnum):
     OPEN = "open"
     FRAMES = "frames"
     QUERY = "query"
+    RENDER = "render"
     AIM = "aim"
     CREDIT = "credit"
     CANCEL = "cancel"

@@ -1,0 +1,126 @@
+"""The process for work that needs torch and is answered in seconds: `python -m backend.compute_worker ENGINE`.
+
+The server starts it when it is first needed and again when it has died, and gives it one task at a time over its
+standard input; answers go to its standard output (`pipes`). It ends when its standard input closes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import queue
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import IO, Any
+
+from backend import wire
+from backend.errors import BackendError, error_body
+from backend.library import Arrays
+from backend.pipes import read_parts, write_parts
+from backend.wire import Code, Kind, Message
+from legs4d.errors import Legs4dError
+from legs4d.progress import Progress, Stopped
+
+log = logging.getLogger("legs4d.compute")
+
+NICENESS = 5
+"""Behind the server, which answers prompts; before the jobs, which have hours."""
+
+CANCEL = "cancel"
+
+Work = Callable[[dict[str, Any], "Context"], tuple[dict[str, Any], Arrays]]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a task may use.
+
+    Attributes:
+        engine: "cpu" or "cuda", as legs4d's functions take it.
+        stop: set when nobody wants the answer any more; a task looks at it at least every half second.
+        progress: tells the client how far the task is.
+    """
+
+    engine: str
+    stop: threading.Event
+    progress: Callable[[Progress], None]
+
+
+class Worker:
+    """Reads tasks in one thread and does them in another, so that a task can be cancelled while it is done."""
+
+    def __init__(self, source: IO[bytes], sink: IO[bytes], engine: str) -> None:
+        self._source, self._sink, self._engine = source, sink, engine
+        self._tasks: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._stops: dict[int, threading.Event] = {}
+
+    def run(self) -> None:
+        """Work until the server is gone, which ends the process."""
+        threading.Thread(target=self._listen, name="server", daemon=True).start()
+        while True:
+            message = self._tasks.get()
+            stop = self._stops[message.id]
+            self._say(self._answer(message, stop))
+            self._stops.pop(message.id, None)
+
+    def _listen(self) -> None:
+        while (parts := read_parts(self._source)) is not None:
+            message = wire.unpack(parts)
+            if message.kind == CANCEL:
+                if stop := self._stops.get(message.id):
+                    stop.set()
+            else:
+                self._stops[message.id] = threading.Event()
+                self._tasks.put(message)
+        os._exit(0)  # nobody is left to answer, and a task may take long
+
+    def _answer(self, message: Message, stop: threading.Event) -> list[wire.Buffer]:
+        def progress(now: Progress) -> None:
+            self._say(wire.pack(Message(Kind.PROGRESS, message.id, asdict(now))))
+
+        try:
+            work = load(str(message.body["work"]))
+            body, arrays = work(dict(message.body["params"]), Context(self._engine, stop, progress))
+            return wire.pack(Message(Kind.OK, message.id, body, arrays))
+        except Stopped:
+            return wire.pack(Message(Kind.ERROR, message.id, _error(BackendError("stopped", code=Code.CANCELLED))))
+        except Exception as error:
+            if not isinstance(error, Legs4dError | wire.WireError):
+                log.exception("task %s failed", message.kind)
+            return wire.pack(Message(Kind.ERROR, message.id, _error(error)))
+
+    def _say(self, parts: list[wire.Buffer]) -> None:
+        try:
+            write_parts(self._sink, parts)
+        except OSError:
+            log.info("the server is gone")
+            os._exit(0)
+
+
+def _error(error: BaseException) -> dict[str, Any]:
+    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
+        error = BackendError("memory ran out", fix="ask for a smaller picture, or stop a job on this device")
+    return dict(error_body(error))
+
+
+def load(name: str) -> Work:
+    """The function that "package.module:function" names."""
+    module, _, function = name.partition(":")
+    work: Work = getattr(importlib.import_module(module), function)
+    return work
+
+
+def main(engine: str) -> None:
+    sink = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # standard output is for messages alone: what libraries print goes to the log
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
+    Worker(sys.stdin.buffer, sink, engine).run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
