@@ -133,6 +133,7 @@ def evaluate(
     *,
     grounding: str | Path | None = None,
     pictures: str | Path | None = None,
+    track: int | None = None,
     engine: str = "auto",
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,
@@ -141,20 +142,25 @@ def evaluate(
 
     Args:
         grounding: folder of true masks (`grounding.truth`); adds `grounding` to the result.
+        track: an object of the dataset's objects/; adds `tracking` to the result.
         pictures: folder for a contact sheet and a timeline; needs `grounding`, whose prompts they show.
 
     Returns:
-        As `reconstruct.evaluate.evaluate_pictures`, and `grounding` as `grounding.benchmark.evaluate`.
+        As `reconstruct.evaluate.evaluate_pictures`, `grounding` as `grounding.benchmark.evaluate`, and `tracking` as
+        `reconstruct.object_tracking.evaluate_tracking`.
     """
     run = Run.open(run_folder)
     sequence = footage(run)
     from legs4d.effects.report import write_report
     from legs4d.grounding.benchmark import evaluate as evaluate_grounding
     from legs4d.reconstruct.evaluate import evaluate_pictures
+    from legs4d.reconstruct.object_tracking import evaluate_tracking
     from legs4d.reconstruct.stages import choose_device
 
     device = choose_device(engine)
     result = evaluate_pictures(run, sequence, device, progress=progress, stop=stop)
+    if track is not None:
+        result["tracking"] = evaluate_tracking(run, sequence, track, device, progress=progress, stop=stop)
     if grounding is not None:
         result["grounding"] = evaluate_grounding(run, grounding, device=device, progress=progress, stop=stop)
     if pictures is not None:

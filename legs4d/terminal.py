@@ -61,6 +61,8 @@ def print_scores(result: dict[str, Any]) -> None:
     pictures.add_row("mean", f"{result['psnr']:.2f}", f"{fitted['psnr']:.2f}", style="bold")
     pictures.add_row("SSIM", f"{result['ssim']:.3f}", f"{fitted['ssim']:.3f}")
     console.print(pictures)
+    if "tracking" in result:
+        console.print(_tracking_table(result["tracking"]))
     if "grounding" not in result:
         return
     places = Table("prompt", "camera", "tIoU", "vIoU", "accuracy", title="Grounding")
@@ -69,6 +71,27 @@ def print_scores(result: dict[str, Any]) -> None:
     mean = result["grounding"]["mean"]
     places.add_row("mean", "", *(f"{mean[k]:.2f}" for k in ("tiou", "viou", "accuracy")), style="bold")
     console.print(places)
+
+
+def _tracking_table(tracking: dict[str, Any]) -> Any:
+    from rich.table import Table
+
+    title = f"Object {tracking['object']}, followed by {tracking['gaussians']} Gaussians"
+    table = Table("frames", "Gaussians' mean px", "carried middle px", "seen middle px", "IoU", "on it", title=title)
+    names = ("px", "carried_px", "rendered_px", "iou", "on_object")
+    digits = (1, 1, 1, 2, 2)
+    frames = tracking["per_frame"]
+    for row in (frames[0], frames[len(frames) // 2], frames[-1]):
+        table.add_row(str(row["frame"]), *(_number(row[name], d) for name, d in zip(names, digits, strict=True)))
+    medians = ("median_px", "median_carried_px", "median_rendered_px", "iou", "on_object")
+    whole = (_number(tracking[name], d) for name, d in zip(medians, digits, strict=True))
+    table.add_row("all", *whole, style="bold")
+    table.caption = f"{tracking['stayed']:.0%} of them stayed on it"
+    return table
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
 @contextmanager

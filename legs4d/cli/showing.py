@@ -47,18 +47,24 @@ def evaluate(
     pictures: Annotated[
         Path | None, typer.Option(help="Folder for a contact sheet and a timeline of the prompts of --grounding.")
     ] = None,
+    track: Annotated[
+        int | None, typer.Option(metavar="OBJECT_ID", min=1, help="How well the Gaussians of this object follow it.")
+    ] = None,
     engine: EngineName = Engine.auto,
     as_json: Json = False,
 ) -> None:
     """Compare renderings with the test cameras' images: PSNR and SSIM, plain and with each image's gain fitted.
 
     --json prints {psnr, ssim, per_camera, per_frame, gain_fitted: {the same}}, and with --grounding also
-    {grounding: {rows: [{prompt, camera, tiou, viou, accuracy}], mean, prompts}}.
+    {grounding: {rows: [{prompt, camera, tiou, viou, accuracy}], mean, prompts}}, and with --track {tracking: {object,
+    gaussians, median_px, median_carried_px, median_rendered_px, iou, on_object, stayed, per_camera, per_frame}}.
     """
     from legs4d import pipeline
 
     with progress_display() as show:
-        result = pipeline.evaluate(run, grounding=grounding, pictures=pictures, engine=engine.value, progress=show)
+        result = pipeline.evaluate(
+            run, grounding=grounding, pictures=pictures, track=track, engine=engine.value, progress=show
+        )
     if as_json:
         print_json(result)
     else:
