@@ -72,9 +72,9 @@ def evaluate_tracking(
     Returns:
         {object, gaussians, median_px, median_carried_px, median_rendered_px, iou, on_object, stayed,
         per_camera: {id: median px}, per_frame: [{frame, px, carried_px, rendered_px, iou, on_object}]}, where `iou` is
-        that of what is seen of the Gaussians and the mask, `on_object` the share of their pixels that show the object, and
-        `stayed` the share of the Gaussians that are on it in nine of ten frames in which they are seen. Values of a
-        frame are medians over views, null where none counts; `median_px` is over all views and frames.
+        that of what is seen of the Gaussians and the mask, `on_object` the share of their pixels that show the object,
+        and `stayed` the share of the Gaussians that are on it in nine of ten frames in which they are seen. Values of
+        a frame are medians over views, null where none counts; `median_px` is over all views and frames.
 
     Raises:
         DatasetError: there are no object masks, or none shows this object in frame 0.
