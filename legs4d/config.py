@@ -141,6 +141,21 @@ class LiftSettings(Settings):
     """A name in `language.encoders`."""
 
 
+class QuerySettings(Settings):
+    """What a prompt is compared with, and how it is put."""
+
+    canonical: tuple[str, ...] = ()
+    """LERF's canonical phrases, in place of the encoder's; none: the encoder's."""
+    negative: tuple[str, ...] = ()
+    """What is not meant: a Gaussian that fits one of these better than the prompt is not relevant to it."""
+    templates: tuple[str, ...] = ("{}",)
+    """Wordings, {} standing for the prompt; it is embedded in each, and their mean is asked for."""
+
+
+ENSEMBLE = ("{}", "a photo of {}", "a video of {}", "a scene in which {}")
+"""Templates of `--ensemble`, after those of CLIP (Radford et al. 2021, section 3.1.4)."""
+
+
 class TrainSettings(Settings):
     """All stages of `legs4d train`."""
 

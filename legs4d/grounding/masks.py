@@ -63,9 +63,8 @@ def render_views(
 
     from legs4d.raster import render
 
-    relevancy = grounding.frame(frame)
-    part = (relevancy >= grounding.threshold) & grounding.holds(frame)
-    features = torch.as_tensor(np.stack([relevancy, part.astype(np.float32)], axis=1), device=device)
+    shares = np.stack([grounding.frame(frame), grounding.part(frame).astype(np.float32)], axis=1)
+    features = torch.as_tensor(shares, device=device)
     rendered = render(run.frame(frame).torch(device), cameras, features, near=near)
     assert rendered.features is not None
     alpha = rendered.alpha[..., None]

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from legs4d.config import QuerySettings
 from legs4d.errors import PromptError, RunError
 from legs4d.gaussians.store import Run
 from legs4d.grounding.curve import most_relevant
 from legs4d.grounding.intervals import Interval, find_intervals, smooth, thresholds
 from legs4d.grounding.relevancy import strength
-from legs4d.language.features import Calibration
+from legs4d.language.encoders import get_encoder
+from legs4d.language.features import Calibration, Encoder
 from legs4d.language.field import LanguageField
 from legs4d.language.wording import is_name
 
@@ -37,6 +40,7 @@ class Grounding:
         threshold: of the Gaussians' relevancy, 0..1: those above take part.
         static: [N] float32 in 0..1, relevancy of the Gaussians that do not move, the same in all frames.
         seconds: that the query took, all its prompts together.
+        scale: strength (`relevancy.strength`) that is shown as relevancy 1.
     """
 
     prompt: str
@@ -45,6 +49,7 @@ class Grounding:
     threshold: float
     static: NDArray[np.float32]
     seconds: float
+    scale: float
     _dynamic: NDArray[np.float16]
 
     def dynamic(self, frame: int) -> NDArray[np.float32]:
@@ -59,28 +64,71 @@ class Grounding:
         """Whether an interval has this frame."""
         return any(interval.start <= frame <= interval.end for interval in self.intervals)
 
+    def part(self, frame: int) -> NDArray[np.bool_]:
+        """[N + M] which Gaussians take part in this frame; none outside the intervals."""
+        if not self.holds(frame):
+            return np.zeros(len(self.static) + self._dynamic.shape[1], bool)
+        return self.frame(frame) >= self.threshold
 
-def query(run: Run, prompts: list[str]) -> list[Grounding]:
+    def leaves(self, frame: int) -> list[tuple[Grounding, float]]:
+        """The prompts shown in this frame, and by what factor their relevancy is shown brighter: this one, by 1."""
+        return [(self, 1.0)]
+
+
+def query(
+    run: Run,
+    prompts: Sequence[str],
+    settings: QuerySettings | None = None,
+    *,
+    encoder: Encoder | None = None,
+) -> list[Grounding]:
     """Find when and where prompts hold. Several cost little more than one: the codes are read once.
 
     Args:
         run: with a finished lift.
         prompts: each of 1 to 1000 characters.
+        settings: canonical phrases, negative prompts, templates; by default the encoder's phrases and no more.
+        encoder: what embeds the phrases; the one that the run was lifted with by default.
 
     Raises:
-        PromptError: a prompt is empty or too long.
+        PromptError: a prompt, or a phrase of the settings, is empty or too long, or a template has no {}.
         RunError: the run has no language yet, or only of some frames.
+        EncoderError: the encoder lacks its weights.
     """
     start = time.perf_counter()
-    for prompt in prompts:
-        _check_prompt(prompt)
+    settings = settings or QuerySettings()
+    _check_phrases(prompts, settings)
     if not prompts:
         return []
     _check_run(run)
-    swept = _sweep(LanguageField(run), run, prompts)
+    field = open_field(run, settings, encoder)
+    swept = _sweep(field, run, embed(field, prompts, settings))
     groundings = [_ground(prompt, swept, which) for which, prompt in enumerate(prompts)]
     seconds = time.perf_counter() - start
     return [Grounding(**values, seconds=seconds) for values in groundings]
+
+
+def open_field(run: Run, settings: QuerySettings, encoder: Encoder | None = None) -> LanguageField:
+    """The run's language, against these canonical phrases and negative prompts.
+
+    A negative prompt is one more canonical phrase: LERF's relevancy is how much better a prompt fits than the canonical
+    phrase that fits best, so what fits the negative one better has a strength of 0.
+    """
+    if not (settings.canonical or settings.negative):
+        return LanguageField(run, encoder=encoder)
+    encoder = encoder or get_encoder(run.info["encoder"])
+    return LanguageField(
+        run,
+        encoder=encoder,
+        canonical=(*(settings.canonical or encoder.calibration.canonical), *settings.negative),
+    )
+
+
+def embed(field: LanguageField, prompts: Sequence[str], settings: QuerySettings) -> NDArray[np.float32]:
+    """[Q, D] unit vectors: each prompt's mean over the templates."""
+    wordings = [template.replace("{}", prompt) for prompt in prompts for template in settings.templates]
+    mean = field.embed(wordings).reshape(len(prompts), len(settings.templates), -1).mean(axis=1)
+    return mean / np.linalg.norm(mean, axis=1, keepdims=True)
 
 
 @dataclass(frozen=True)
@@ -99,21 +147,20 @@ class _Swept:
     background: NDArray[np.float32]
 
 
-def _sweep(field: LanguageField, run: Run, prompts: list[str]) -> _Swept:
-    phrases = field.embed(prompts)
+def _sweep(field: LanguageField, run: Run, phrases: NDArray[np.float32]) -> _Swept:
     still = field.static(phrases)
     still_strength = strength(still.values)
     front = np.concatenate([run.static().is_foreground, run.dynamic(0).is_foreground])
     if not front.any():
         front[:] = True
-    moving = np.empty((len(prompts), run.num_frames, run.num_dynamic), np.float16)
-    curves = np.empty((2, len(prompts), run.num_frames), np.float32)
+    moving = np.empty((len(phrases), run.num_frames, run.num_dynamic), np.float16)
+    curves = np.empty((2, len(phrases), run.num_frames), np.float32)
     for frame in range(run.num_frames):
         now = field.dynamic(frame, phrases)
         moving_strength = strength(now.values)
         moving[:, frame] = moving_strength.T
         weight = np.concatenate([still.confidence, now.confidence])
-        for which in range(len(prompts)):
+        for which in range(len(phrases)):
             values = np.concatenate([still_strength[:, which], moving_strength[:, which]])
             curves[0, which, frame] = most_relevant(values[front], weight[front])
             curves[1, which, frame] = most_relevant(values[~front], weight[~front], BACKGROUND_SHARE)
@@ -132,17 +179,31 @@ def _ground(prompt: str, swept: _Swept, which: int) -> dict[str, Any]:
         "intervals": intervals,
         "relevancy": curve / scale,
         "threshold": (limits.leave if limits else swept.calibration.floor) * swept.calibration.belongs / scale,
+        "scale": scale,
         "static": np.minimum(swept.static[which] / scale, 1),
         "_dynamic": np.minimum(swept.dynamic[which] / np.float16(scale), np.float16(1)),
     }
 
 
-def _check_prompt(prompt: str) -> None:
-    if not prompt.strip():
-        raise PromptError("the prompt is empty", where="prompt", fix="say in words what happens")
-    if len(prompt) > MAX_PROMPT:
+def _check_phrases(prompts: Sequence[str], settings: QuerySettings) -> None:
+    for prompt in prompts:
+        _check_phrase(prompt, "prompt")
+    for name in ("canonical", "negative", "templates"):
+        for phrase in getattr(settings, name):
+            _check_phrase(phrase, f"{name} phrase")
+    for template in settings.templates:
+        if "{}" not in template:
+            raise PromptError(f"{template!r} has no {{}}", where="templates", fix="write {} where the prompt belongs")
+    if not settings.templates:
+        raise PromptError("there are none", where="templates", fix="leave at least the plain '{}'")
+
+
+def _check_phrase(phrase: str, name: str) -> None:
+    if not phrase.strip():
+        raise PromptError(f"the {name} is empty", where="prompt", fix="say in words what happens")
+    if len(phrase) > MAX_PROMPT:
         raise PromptError(
-            f"the prompt has {len(prompt)} characters, at most {MAX_PROMPT} are read", where="prompt", fix="shorten it"
+            f"the {name} has {len(phrase)} characters, at most {MAX_PROMPT} are read", where="prompt", fix="shorten it"
         )
 
 
