@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from legs4d.cli.command import app
+from legs4d.cli.options import RunFolder
+from legs4d.terminal import say
 
 
 @app.command()
@@ -26,3 +28,22 @@ def serve(
     from backend.server import serve as serve_runs
 
     serve_runs(root or [], port, state_dir)
+
+
+@app.command()
+def view(
+    run: RunFolder,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port on this machine; 0 takes a free one.")] = 0,
+) -> None:
+    """Show a run in the browser, with timeline and prompts, until stopped. Only this machine reaches the page."""
+    import threading
+
+    from backend.viewer.page import Page
+    from legs4d.gaussians.store import Run
+
+    page = Page(Run.open(run), port)
+    try:
+        say(f"{run}: open {page.address} in a browser; Ctrl-C ends.")
+        threading.Event().wait()
+    finally:
+        page.close()
