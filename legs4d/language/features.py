@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.scene.sequence import Sequence
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,11 @@ class Calibration:
     belongs: float
 
 
-class Encoder(Protocol):
-    """Embeds footage and phrases in one space. Adding one is one file in `encoders/`."""
+class TextEncoder(Protocol):
+    """Embeds phrases in the space of the footage. Making one is quick: what is large is read when it is used."""
 
     name: str
+    """As given to `get_encoder`."""
     dim: int
     version: int
     """Raise it when the same input gives other embeddings, so that old runs are lifted anew."""
@@ -70,10 +75,71 @@ class Encoder(Protocol):
         """[P, dim] float32 unit vectors."""
         ...
 
+
+class FeatureSource(Protocol):
+    """What is said of the training views: an encoder that reads the dataset, or the stored grids of one that sees."""
+
+    name: str
+    """The encoder's."""
+    version: int | str
+    """Changes with what is said, so that old runs are lifted anew."""
+
     def feature_map(self, sequence: Sequence, frame: int) -> FeatureMap:
         """Features of the training views around `frame`."""
         ...
 
     def sample_rows(self, sequence: Sequence) -> Iterable[NDArray[np.float32]]:
         """Rows [R, dim] from over the whole sequence, for a codec to be fitted on."""
+        ...
+
+
+class Encoder(TextEncoder, FeatureSource, Protocol):
+    """Embeds footage and phrases in one space. Adding one is one file in `encoders/`."""
+
+    version: int
+
+
+class ClipModel(Protocol):
+    """Sees a clip at once."""
+
+    batch: int
+    """Clips that fill the device."""
+
+    def embed_clips(self, clips: torch.Tensor) -> torch.Tensor:
+        """[n, 8, 3, S, S] crops of the window's frames, normalised by the encoder's mean and std → [n, dim] unit."""
+        ...
+
+
+class FrameModel(Protocol):
+    """Sees frames one by one, each once for all the windows that it is in; a light second step sees the window."""
+
+    batch: int
+    """Frames that fill the device."""
+
+    def embed_frames(self, frames: torch.Tensor) -> torch.Tensor:
+        """[n, 3, S, S] crops, normalised by the encoder's mean and std → [n, width]."""
+        ...
+
+    def embed_windows(self, frames: torch.Tensor) -> torch.Tensor:
+        """[n, 8, width], in order of time → [n, dim] unit vectors."""
+        ...
+
+
+class CropEncoder(TextEncoder, Protocol):
+    """Sees square crops of the pictures, over a window of 8 frames; `language.extract` cuts them and keeps the grids."""
+
+    weights_id: str
+    """Hash of what it was loaded from: other weights say other things."""
+    input_size: int
+    """Side of the crops that it sees, pixels."""
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    """Of RGB in 0..1, subtracted and divided by."""
+
+    def vision(self, device: torch.device) -> ClipModel | FrameModel:
+        """The half that sees, on a device, in half precision where that is fast."""
+        ...
+
+    def save_text(self, folder: Path) -> None:
+        """Write what `encode_text` needs into a folder, so that a run answers prompts where the weights are not."""
         ...
