@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from legs4d.config import DatasetSettings, LiftSettings, TrainSettings
-from legs4d.errors import Legs4dError, RunError
+from legs4d.errors import RunError
 from legs4d.gaussians.store import Run
 from legs4d.grounding import query
 from legs4d.grounding.truth import read_truth, true_intervals
@@ -133,6 +133,8 @@ def evaluate(
     *,
     grounding: str | Path | None = None,
     pictures: str | Path | None = None,
+    plot: str | Path | None = None,
+    lpips: str | Path | None = None,
     track: int | None = None,
     engine: str = "auto",
     progress: OnProgress | None = None,
@@ -142,8 +144,10 @@ def evaluate(
 
     Args:
         grounding: folder of true masks (`grounding.truth`); adds `grounding` to the result.
+        pictures: folder for `test_views.png` and, with `grounding`, a contact sheet and a timeline of its prompts.
+        plot: file for the scores over time.
+        lpips: file of its weights (`reconstruct.lpips`); without it, LPIPS is None.
         track: an object of the dataset's objects/; adds `tracking` to the result.
-        pictures: folder for a contact sheet and a timeline; needs `grounding`, whose prompts they show.
 
     Returns:
         As `reconstruct.evaluate.evaluate_pictures`, `grounding` as `grounding.benchmark.evaluate`, and `tracking` as
@@ -152,20 +156,26 @@ def evaluate(
     run = Run.open(run_folder)
     sequence = footage(run)
     from legs4d.effects.report import write_report
+    from legs4d.effects.score_plot import score_plot
+    from legs4d.effects.views_page import write_test_views
     from legs4d.grounding.benchmark import evaluate as evaluate_grounding
     from legs4d.reconstruct.evaluate import evaluate_pictures
+    from legs4d.reconstruct.lpips import Lpips
     from legs4d.reconstruct.object_tracking import evaluate_tracking
     from legs4d.reconstruct.stages import choose_device
 
     device = choose_device(engine)
-    result = evaluate_pictures(run, sequence, device, progress=progress, stop=stop)
+    distance = None if lpips is None else Lpips(lpips, device)
+    result = evaluate_pictures(run, sequence, device, lpips=distance, progress=progress, stop=stop)
+    if plot is not None:
+        score_plot(plot, result)
+    if pictures is not None:
+        write_test_views(run, sequence, Path(pictures) / "test_views.png", device)
     if track is not None:
         result["tracking"] = evaluate_tracking(run, sequence, track, device, progress=progress, stop=stop)
     if grounding is not None:
         result["grounding"] = evaluate_grounding(run, grounding, device=device, progress=progress, stop=stop)
-    if pictures is not None:
-        truth = true_intervals(read_truth(grounding), run.info["frame_numbers"]) if grounding is not None else {}
-        if not truth:
-            raise Legs4dError("there is no prompt to show", where="--pictures", fix="give --grounding too")
-        write_report(run, sequence, query(run, list(truth)), pictures, device, truth)
+        truth = true_intervals(read_truth(grounding), run.info["frame_numbers"])
+        if pictures is not None and truth:
+            write_report(run, sequence, query(run, list(truth)), pictures, device, truth)
     return result

@@ -54,12 +54,19 @@ def print_scores(result: dict[str, Any]) -> None:
     from rich.table import Table
 
     console = Console()
-    pictures = Table("test camera", "PSNR dB", "gain fitted", title="Pictures")
+    pictures = Table("test camera", "PSNR dB", "gain fitted", "SSIM", "LPIPS", title="Pictures")
     fitted = result["gain_fitted"]
     for camera, value in result["per_camera"].items():
-        pictures.add_row(camera, f"{value:.2f}", f"{fitted['per_camera'][camera]:.2f}")
-    pictures.add_row("mean", f"{result['psnr']:.2f}", f"{fitted['psnr']:.2f}", style="bold")
-    pictures.add_row("SSIM", f"{result['ssim']:.3f}", f"{fitted['ssim']:.3f}")
+        images = [image for image in result["images"] if str(image["camera"]) == camera]
+        others = (_number(_mean([image[name] for image in images]), 3) for name in ("ssim", "lpips"))
+        pictures.add_row(camera, f"{value:.2f}", f"{fitted['per_camera'][camera]:.2f}", *others)
+    frames = result["per_frame"]
+    for frame in sorted({0, (len(frames) - 1) // 2, len(frames) - 1}):
+        images = [image for image in result["images"] if image["frame"] == frame]
+        others = (_number(_mean([image[name] for image in images]), 3) for name in ("ssim", "lpips"))
+        pictures.add_row(f"frame {frame}", f"{frames[frame]:.2f}", f"{fitted['per_frame'][frame]:.2f}", *others)
+    whole = (f"{result['psnr']:.2f}", f"{fitted['psnr']:.2f}", f"{result['ssim']:.3f}", _number(result["lpips"], 3))
+    pictures.add_row("mean", *whole, style="bold")
     console.print(pictures)
     if "tracking" in result:
         console.print(_tracking_table(result["tracking"]))
@@ -88,6 +95,11 @@ def _tracking_table(tracking: dict[str, Any]) -> Any:
     table.add_row("all", *whole, style="bold")
     table.caption = f"{tracking['stayed']:.0%} of them stayed on it"
     return table
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _number(value: float | None, digits: int) -> str:

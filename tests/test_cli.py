@@ -109,8 +109,16 @@ def test_eval_prints_the_json_of_the_contract(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path / "dataset", SCENE)
     run = write_run(tmp_path / "run", SCENE, dataset=str(dataset)).path
     truth = write_grounding(tmp_path / "truth", SCENE)
-    result = json.loads(legs4d("eval", run, "--grounding", truth, "--json").stdout)
-    assert {"psnr", "ssim", "per_camera", "per_frame", "grounding"} <= set(result)
+    shown = ("--plot", tmp_path / "plot.png", "--pictures", tmp_path / "pages")
+    done = legs4d("eval", run, "--grounding", truth, "--track", 2, *shown, "--json")
+    assert "LPIPS was not measured" in done.stderr
+    result = json.loads(done.stdout)
+    assert {"psnr", "ssim", "lpips", "per_camera", "per_frame", "images", "grounding", "tracking"} <= set(result)
+    assert result["lpips"] is None and len(result["images"]) == 6
+    assert result["ssim"] == pytest.approx(np.mean([image["ssim"] for image in result["images"]]))
+    assert result["tracking"]["object"] == 2 and len(result["tracking"]["per_frame"]) == 6
+    assert imageio.imread(tmp_path / "plot.png").shape[1] > 500
+    assert {p.name for p in (tmp_path / "pages").iterdir()} == {"test_views.png", "contact_sheet.png", "timeline.png"}
     assert list(result["per_camera"]) == [str(camera) for camera in SCENE.cameras("test").ids]
     assert len(result["per_frame"]) == 6
     assert result["psnr"] == pytest.approx(np.mean(result["per_frame"]))

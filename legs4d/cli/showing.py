@@ -45,7 +45,14 @@ def evaluate(
         typer.Option(help="Folder of true masks, <prompt>/cam<id>/: adds tIoU and vIoU per prompt and camera."),
     ] = None,
     pictures: Annotated[
-        Path | None, typer.Option(help="Folder for a contact sheet and a timeline of the prompts of --grounding.")
+        Path | None,
+        typer.Option(
+            help="Folder for test_views.png (truth, ours, error), with --grounding also its contact sheet and timeline."
+        ),
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Picture (.png, .svg, .pdf) of the scores over time.")] = None,
+    lpips: Annotated[
+        Path | None, typer.Option(help="File of LPIPS's weights (AlexNet), which are not shipped; adds LPIPS.")
     ] = None,
     track: Annotated[
         int | None, typer.Option(metavar="OBJECT_ID", min=1, help="How well the Gaussians of this object follow it.")
@@ -53,9 +60,10 @@ def evaluate(
     engine: EngineName = Engine.auto,
     as_json: Json = False,
 ) -> None:
-    """Compare renderings with the test cameras' images: PSNR and SSIM, plain and with each image's gain fitted.
+    """Compare renderings with the test cameras' images: PSNR, SSIM, LPIPS, plain and with each image's gain fitted.
 
-    --json prints {psnr, ssim, per_camera, per_frame, gain_fitted: {the same}}, and with --grounding also
+    --json prints {psnr, ssim, lpips, per_camera: {id: dB}, per_frame: [dB], images: [{camera, frame, psnr, ssim,
+    lpips}], gain_fitted: {the same}}, where lpips is null without --lpips, and with --grounding also
     {grounding: {rows: [{prompt, camera, tiou, viou, accuracy}], mean, prompts}}, and with --track {tracking: {object,
     gaussians, median_px, median_carried_px, median_rendered_px, iou, on_object, stayed, per_camera, per_frame}}.
     """
@@ -63,8 +71,17 @@ def evaluate(
 
     with progress_display() as show:
         result = pipeline.evaluate(
-            run, grounding=grounding, pictures=pictures, track=track, engine=engine.value, progress=show
+            run,
+            grounding=grounding,
+            pictures=pictures,
+            plot=plot,
+            lpips=lpips,
+            track=track,
+            engine=engine.value,
+            progress=show,
         )
+    if lpips is None:
+        say("LPIPS was not measured: its weights are not shipped; name their file by --lpips.")
     if as_json:
         print_json(result)
     else:

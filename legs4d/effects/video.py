@@ -73,7 +73,7 @@ class _Movie:
                 self._encoder = self._start(picture.shape[1], picture.shape[0])
             self._encoder.send(picture)
         except OSError as error:
-            raise _cannot_write(self._partial.parent, error) from error
+            raise cannot_write(self._partial.parent, error) from error
 
     def _start(self, width: int, height: int) -> Generator[None, Any, None]:
         import imageio_ffmpeg
@@ -120,7 +120,7 @@ class _PictureFolder:
             self._folder.mkdir(parents=True, exist_ok=True)
             write_picture(self._folder / f"{self._next:06d}.png", frame)
         except OSError as error:
-            raise _cannot_write(self._folder, error) from error
+            raise cannot_write(self._folder, error) from error
         self._next += 1
 
 
@@ -157,5 +157,5 @@ def _even(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge"))
 
 
-def _cannot_write(where: Path, error: OSError) -> Legs4dError:
+def cannot_write(where: Path, error: OSError) -> Legs4dError:
     return Legs4dError(f"cannot be written ({error})", where=str(where), fix="free some space or write elsewhere")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from legs4d.gaussians.store import Run
 from legs4d.progress import OnProgress, StageReporter, StopSignal
 from legs4d.raster import render
 from legs4d.reconstruct.losses import ssim
+from legs4d.reconstruct.lpips import Lpips
 from legs4d.scene.sequence import Sequence
 
 
@@ -35,20 +37,27 @@ def evaluate_pictures(
     sequence: Sequence,
     device: torch.device,
     *,
+    lpips: Lpips | None = None,
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,
 ) -> dict[str, Any]:
-    """PSNR (dB) and SSIM over the test cameras and all frames.
+    """PSNR (dB), SSIM and LPIPS over the test cameras and all frames.
+
+    Args:
+        lpips: None when its weights are not at hand.
 
     Returns:
-        {psnr, ssim, per_camera: {id: dB}, per_frame: [dB, ...], gain_fitted: {psnr, ssim, per_camera, per_frame}};
-        the means are over images, and `gain_fitted` is the same after `fit_gain`.
+        {psnr, ssim, lpips, per_camera: {id: dB}, per_frame: [dB, ...], images: [{camera, frame, psnr, ssim, lpips}],
+        gain_fitted: {the same}}; means are over images, `gain_fitted` is after `fit_gain`, and every lpips is None
+        without its weights.
 
     Raises:
         DatasetError: the dataset has no test cameras.
+        Stopped: the stop signal is set.
     """
     reporter = StageReporter("eval", progress, stop)
-    scores: dict[str, list[torch.Tensor]] = {name: [] for name in ("psnr", "ssim", "fitted_psnr", "fitted_ssim")}
+    plain: list[Score] = []
+    fitted: list[Score] = []
     for frame in range(run.num_frames):
         cameras = sequence.cameras("test", frame)
         if len(cameras) == 0:
@@ -57,23 +66,46 @@ def evaluate_pictures(
             )
         truth = torch.as_tensor(sequence.images("test", frame), device=device)
         with torch.no_grad():
-            plain = render(run.frame(frame).torch(device), cameras, near=run.info["near"]).color.clamp(0, 1)
-            fitted = fit_gain(plain, truth).clamp(0, 1)
-            for prefix, image in (("", plain), ("fitted_", fitted)):
-                scores[f"{prefix}psnr"].append(psnr(image, truth).cpu())
-                scores[f"{prefix}ssim"].append(ssim(image, truth).cpu())
+            made = render(run.frame(frame).torch(device), cameras, near=run.info["near"]).color.clamp(0, 1)
+            plain += _scores(made, truth, cameras.ids, frame, lpips)
+            fitted += _scores(fit_gain(made, truth).clamp(0, 1), truth, cameras.ids, frame, lpips)
         reporter.step(frame + 1, run.num_frames)
-    table = {name: torch.stack(values) for name, values in scores.items()}  # [T, C]
+    return {**_summary(plain), "gain_fitted": _summary(fitted)}
 
-    def summary(prefix: str) -> dict[str, Any]:
-        decibels = table[f"{prefix}psnr"]
-        return {
-            "psnr": float(decibels.mean()),
-            "ssim": float(table[f"{prefix}ssim"].mean()),
-            "per_camera": {
-                str(camera): float(value) for camera, value in zip(cameras.ids, decibels.mean(dim=0), strict=True)
-            },
-            "per_frame": [float(value) for value in decibels.mean(dim=1)],
-        }
 
-    return {**summary(""), "gain_fitted": summary("fitted_")}
+@dataclass(frozen=True)
+class Score:
+    """How close one rendering comes to its picture: PSNR in dB, SSIM, and LPIPS if it could be had."""
+
+    camera: int
+    frame: int
+    psnr: float
+    ssim: float
+    lpips: float | None
+
+
+def _scores(
+    made: torch.Tensor, truth: torch.Tensor, cameras: tuple[int, ...], frame: int, lpips: Lpips | None
+) -> list[Score]:
+    decibels, similarity = psnr(made, truth).tolist(), ssim(made, truth).tolist()
+    distances = [None] * len(cameras) if lpips is None else lpips(made, truth).tolist()
+    return [
+        Score(camera, frame, *values) for camera, *values in zip(cameras, decibels, similarity, distances, strict=True)
+    ]
+
+
+def _summary(scores: list[Score]) -> dict[str, Any]:
+    cameras, frames = ({getattr(score, name): None for score in scores} for name in ("camera", "frame"))
+    distances = [score.lpips for score in scores if score.lpips is not None]
+    return {
+        "psnr": _mean([score.psnr for score in scores]),
+        "ssim": _mean([score.ssim for score in scores]),
+        "lpips": _mean(distances) if distances else None,
+        "per_camera": {str(c): _mean([score.psnr for score in scores if score.camera == c]) for c in cameras},
+        "per_frame": [_mean([score.psnr for score in scores if score.frame == f]) for f in frames],
+        "images": [asdict(score) for score in scores],
+    }
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
