@@ -1,0 +1,111 @@
+"""The page of `legs4d view` in a headless Chromium (Debian: apt install chromium), by mouse and keyboard.
+
+LEGS4D_SCREENSHOTS=FOLDER keeps its pictures for a person to look at.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from playwright.sync_api import Page as Tab
+from playwright.sync_api import sync_playwright
+
+from backend.viewer.page import Page
+from tests.synthetic import Scene, write_run
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+SCENE = Scene(num_frames=9, width=48, height=32, num_train=4, num_test=1)
+FLYING = "the ball is flying through the air"
+SOFTWARE = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist")
+PANEL = 340
+"""Pixels at the right that the controls cover."""
+SECONDS = 60
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium; Debian: apt install chromium")
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Iterator[Page]:
+    shown = Page(write_run(tmp_path / "thrown", SCENE))
+    yield shown
+    shown.close()
+
+
+@pytest.fixture
+def tab(page: Page) -> Iterator[Tab]:
+    with sync_playwright() as playwright:
+        # Root has no sandbox; the page is our own.
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*SOFTWARE, "--no-sandbox"])
+        opened = browser.new_page(viewport={"width": 760, "height": 480})
+        opened.set_default_timeout(SECONDS * 1000)
+        opened.goto(page.address)
+        yield opened
+        browser.close()
+
+
+def picture(tab: Tab, name: str) -> NDArray[np.float64]:
+    """[H, W, 3] in 0..1, what is left of the controls."""
+    png = tab.screenshot(clip={"x": 0, "y": 0, "width": 760 - PANEL, "height": 480})
+    if folder := os.environ.get("LEGS4D_SCREENSHOTS"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        tab.screenshot(path=f"{folder}/view_{name}.png")
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), np.float64) / 255
+
+
+def wait_for_picture(tab: Tab, name: str, wanted: object) -> NDArray[np.float64]:
+    """The first picture of which `wanted` is true."""
+    assert callable(wanted)
+    deadline = time.monotonic() + SECONDS
+    while not wanted(found := picture(tab, name)):
+        assert time.monotonic() < deadline, f"{name}: the picture never became what it should be"
+        time.sleep(0.3)
+    return found
+
+
+def saturation(image: NDArray[np.float64]) -> NDArray[np.float64]:
+    return image.max(axis=-1) - image.min(axis=-1)
+
+
+def test_a_person_asks_scrubs_and_plays(page: Page, tab: Tab) -> None:
+    tab.get_by_text("What happens?").wait_for()
+    plain = wait_for_picture(tab, "plain", lambda image: saturation(image).mean() > 0.1)
+
+    # The world is the right way up: below the middle there is floor, which the sky's colours are not.
+    top, bottom = plain[:60].mean(axis=(0, 1)), plain[-60:].mean(axis=(0, 1))
+    assert bottom[0] > bottom[2] and not np.allclose(top, bottom, atol=0.05)
+
+    tab.locator("form input").fill(FLYING)
+    tab.keyboard.press("Enter")
+    tab.get_by_text("frames 3 to 5").wait_for()
+    tab.get_by_text("holds").wait_for()
+    lit = wait_for_picture(tab, "lit", lambda image: np.median(saturation(image)) < 0.1)
+    orange = (lit[..., 0] > 0.6) & (lit[..., 0] - lit[..., 2] > 0.25)
+    assert 50 < orange.sum() < 0.2 * orange.size  # the ball, and nothing but the ball
+
+    # Scrubbing: the frame number beside the slider is typed over.
+    tab.locator("input[type=text][value='3'], input[type=text][value='4'], input[type=text][value='5']").first.fill("8")
+    tab.keyboard.press("Enter")
+    tab.get_by_text("frame 8 ·").wait_for()
+    assert page.frame == 8
+
+    tab.get_by_role("button", name="Clear").click()
+    tab.get_by_role("button", name="Play").click()
+    tab.get_by_role("button", name="Pause").wait_for()
+    frames: set[int] = set()
+    deadline = time.monotonic() + SECONDS
+    while len(frames) < 3 and time.monotonic() < deadline:
+        frames.add(page.frame)
+        time.sleep(0.02)
+    tab.get_by_role("button", name="Pause").click()
+    tab.get_by_role("button", name="Play").wait_for()
+    assert len(frames) >= 3
+    wait_for_picture(tab, "cleared", lambda image: saturation(image).mean() > 0.1)
