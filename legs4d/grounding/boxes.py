@@ -62,7 +62,7 @@ class Box:
     def corners(self) -> NDArray[np.float32]:
         """[8, 3]."""
         signs = np.array(np.meshgrid([-1, 1], [-1, 1], [-1, 1], indexing="ij"), np.float32).reshape(3, 8).T
-        return self.center + (signs * self.half_sizes) @ self.axes
+        return np.asarray(self.center + (signs * self.half_sizes) @ self.axes, np.float32)
 
     @property
     def radius(self) -> float:

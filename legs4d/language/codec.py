@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.errors import RunError
+from legs4d.language import autoencoder
 
 CODEC_NAME = "linear"
 
@@ -32,6 +34,16 @@ class LinearCodec:
     mean: NDArray[np.float32]
     basis: NDArray[np.float32]
     energy: float
+
+    @property
+    def feature_dim(self) -> int:
+        """D."""
+        return len(self.mean)
+
+    @property
+    def code_dim(self) -> int:
+        """K."""
+        return len(self.basis)
 
     def encode(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Codes [..., K] of features [..., D]."""
@@ -84,6 +96,35 @@ class LinearCodec:
                 fix="lift again with `legs4d lift`",
             )
         return cls(np.asarray(arrays["mean"]), np.asarray(arrays["basis"]), float(attributes["energy"]))
+
+
+class Codec(Protocol):
+    """Features [..., D] as codes [..., K]; see `LinearCodec` and `autoencoder.AutoencoderCodec`."""
+
+    @property
+    def feature_dim(self) -> int: ...
+
+    @property
+    def code_dim(self) -> int: ...
+
+    def encode(self, features: NDArray[np.float32]) -> NDArray[np.float32]: ...
+
+    def decode(self, codes: NDArray[np.floating]) -> NDArray[np.float32]: ...
+
+    def cosines(self, codes: NDArray[np.floating], phrases: NDArray[np.float32]) -> NDArray[np.float32]: ...
+
+    def to_arrays(self) -> tuple[dict[str, NDArray], dict]: ...
+
+
+def codec_from_arrays(arrays: dict[str, NDArray], attributes: dict) -> Codec:
+    """The codec that `Run.codec` returned, of whatever kind.
+
+    Raises:
+        RunError: of a kind that is not known.
+    """
+    if attributes.get("name") == autoencoder.CODEC_NAME:
+        return autoencoder.AutoencoderCodec.from_arrays(arrays, attributes)
+    return LinearCodec.from_arrays(arrays, attributes)
 
 
 _CHUNK = 1 << 16

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from legs4d.errors import RunError
 from legs4d.gaussians.store import Run
-from legs4d.language.codec import LinearCodec
+from legs4d.language.codec import codec_from_arrays
 from legs4d.language.encoders import get_encoder
 from legs4d.language.features import Calibration, Encoder
 
@@ -42,12 +42,12 @@ class LanguageField:
 
     def __init__(self, run: Run, *, encoder: Encoder | None = None, canonical: Sequence[str] | None = None) -> None:
         self._run = run
-        self._codec = LinearCodec.from_arrays(*run.codec())
+        self._codec = codec_from_arrays(*run.codec())
         self._encoder = encoder or get_encoder(run.info["encoder"])
-        if len(self._codec.mean) != self._encoder.dim:
+        if self._codec.feature_dim != self._encoder.dim:
             raise RunError(
                 f"was lifted by another version of the encoder {self._encoder.name!r} "
-                f"({len(self._codec.mean)} numbers a feature, now {self._encoder.dim})",
+                f"({self._codec.feature_dim} numbers a feature, now {self._encoder.dim})",
                 where=str(run.path),
                 fix="lift it again with `legs4d lift`",
             )
