@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -12,12 +12,13 @@ from legs4d.cli.asking import ground
 from legs4d.cli.command import app
 from legs4d.cli.options import Engine, EngineName, Frames, Json, RunFolder, chosen_frames
 from legs4d.errors import Legs4dError
-from legs4d.progress import Progress
 from legs4d.terminal import print_json, print_scores, progress_display, say
 
 
 class ExportFormat(StrEnum):
     ply = "ply"
+    spz = "spz"
+    gltf = "gltf"
     npz = "npz"
 
 
@@ -93,29 +94,33 @@ def export(
     run: RunFolder,
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder for the files.")],
     file_format: Annotated[
-        ExportFormat, typer.Option("--format", help="ply: one file a frame, 3DGS names; npz: Dynamic3DGS params.npz.")
+        ExportFormat,
+        typer.Option(
+            "--format",
+            help="One file a frame: ply (3DGS names), spz (small, rounded), gltf (.glb, KHR_gaussian_splatting); "
+            "or npz: Dynamic3DGS params.npz.",
+        ),
     ] = ExportFormat.ply,
     frames: Frames = None,
     prompt: Annotated[
-        str | None, typer.Option(help="ply: also write each Gaussian's relevancy (0..1) as the property `highlight`.")
+        str | None, typer.Option(help="ply, gltf: each Gaussian's relevancy (0..1) as `highlight`, `_HIGHLIGHT`.")
     ] = None,
 ) -> None:
-    """Write a run as files that other programs read."""
-    from legs4d.gaussians.export import export_npz, export_ply
+    """Write a run as files that other programs read. spz and gltf are turned so that up is +Y."""
+    from legs4d.gaussians.export import FrameFormat, export_frames, export_npz
     from legs4d.gaussians.store import Run
 
     opened = Run.open(run)
     wanted = chosen_frames(frames, opened.num_frames)
+    if prompt is not None and file_format in (ExportFormat.npz, ExportFormat.spz):
+        name = "params.npz" if file_format is ExportFormat.npz else ".spz"
+        raise Legs4dError(f"{name} has no place for a highlight", where="--prompt", fix="use --format ply or gltf")
     if file_format is ExportFormat.npz:
-        if prompt is not None:
-            raise Legs4dError("params.npz has no place for a highlight", where="--prompt", fix="use --format ply")
         say(f"wrote {export_npz(opened, out, wanted)}")
         return
     highlight = ground(run, [prompt])[0].frame if prompt is not None else None
     with progress_display() as show:
-
-        def on_frame(frame: int) -> None:
-            show(Progress("export", frame - wanted.start + 1, len(wanted)))
-
-        paths = export_ply(opened, out, wanted, highlight=highlight, on_frame=on_frame)
+        paths = export_frames(
+            opened, out, wanted, cast(FrameFormat, file_format.value), highlight=highlight, progress=show
+        )
     say(f"wrote {len(paths)} files, {paths[0]} to {paths[-1].name}")

@@ -5,15 +5,21 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+import gsply
 import numpy as np
 import plyfile
+import pygltflib
 import pytest
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from legs4d.errors import RunError
 from legs4d.gaussians.dynamic3dgs import import_dynamic3dgs
-from legs4d.gaussians.export import export_npz, export_ply
-from legs4d.gaussians.gaussians import SH_C0
+from legs4d.gaussians.export import export_frames, export_npz
+from legs4d.gaussians.gaussians import SH_C0, Gaussians
+from legs4d.gaussians.spz import write_spz
 from legs4d.gaussians.store import Run
+from legs4d.gaussians.upright import upright_turn
 from tests.synthetic import Scene, write_run
 
 SCENE = Scene(num_frames=3, width=32, height=32, num_train=3, num_test=1)
@@ -26,7 +32,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_ply_has_the_standard_names_and_raw_values(run: Run, tmp_path: Path) -> None:
     highlight = np.linspace(0, 1, run.num_gaussians)
-    paths = export_ply(run, tmp_path, range(1, 3), highlight=lambda frame: highlight * frame)
+    paths = export_frames(run, tmp_path, range(1, 3), highlight=lambda frame: highlight * frame)
     assert [path.name for path in paths] == ["frame_000001.ply", "frame_000002.ply"]
     vertex = plyfile.PlyData.read(paths[1])["vertex"]
     truth = run.frame(2)
@@ -52,6 +58,94 @@ def test_ply_writes_finite_numbers_for_what_is_invisible(run: Run, tmp_path: Pat
     vertex = plyfile.PlyData.read(tmp_path / "x.ply")["vertex"]
     assert all(np.isfinite(vertex[p.name]).all() for p in vertex.properties)
     assert "highlight" not in vertex.data.dtype.names
+
+
+def crowd(count: int = 500) -> Gaussians:
+    """Gaussians of all shapes, colours and directions."""
+    rng = np.random.default_rng(3)
+    quats = rng.standard_normal((count, 4))
+    return Gaussians(
+        means=rng.uniform(-5, 5, (count, 3)).astype(np.float32),
+        quats=(quats / np.linalg.norm(quats, axis=1, keepdims=True)).astype(np.float32),
+        scales=np.exp(rng.uniform(-6, 0, (count, 3))).astype(np.float32),
+        opacities=rng.random(count).astype(np.float32),
+        colors=rng.uniform(-2, 2, (count, 3)).astype(np.float32),
+        is_foreground=np.ones(count, bool),
+    )
+
+
+HALF_ABOUT_X = np.diag([1.0, -1.0, -1.0])
+"""What stands a capture upright whose +y points down, as those of OpenCV cameras do."""
+
+
+def test_spz_is_read_by_gsply(tmp_path: Path) -> None:
+    truth = crowd()
+    write_spz(tmp_path / "x.spz", truth, upright_turn(np.array([0, 1, 0])))
+    read = gsply.read_spz(tmp_path / "x.spz")
+    np.testing.assert_allclose(read.means, truth.means @ HALF_ABOUT_X, atol=1e-5)
+    np.testing.assert_allclose(1 / (1 + np.exp(-np.ravel(read.opacities))), truth.opacities, atol=0.5 / 255 + 1e-3)
+    np.testing.assert_allclose(read.sh0, truth.colors, atol=0.5 / (0.15 * 255) + 1e-5)
+    np.testing.assert_allclose(read.scales, np.log(truth.scales), atol=0.5 / 16 + 1e-5)
+    turns = Rotation.from_quat(truth.quats, scalar_first=True).as_matrix()
+    found = Rotation.from_quat(read.quats, scalar_first=True).as_matrix()
+    np.testing.assert_allclose(found, HALF_ABOUT_X @ turns, atol=0.01)
+
+
+def test_spz_keeps_what_is_far_away_and_says_when_it_cannot(tmp_path: Path) -> None:
+    far = crowd(4)
+    far.means[0] = 100_000, 0, 0
+    write_spz(tmp_path / "far.spz", far, upright_turn(np.array([0, 1, 0])))
+    np.testing.assert_allclose(gsply.read_spz(tmp_path / "far.spz").means, far.means @ HALF_ABOUT_X, atol=0.01)
+    far.means[0, 0] = 1e8
+    with pytest.raises(RunError, match="1e\\+08 scene units away"):
+        write_spz(tmp_path / "too_far.spz", far, upright_turn(np.array([0, 1, 0])))
+
+
+def attribute(glb: pygltflib.GLTF2, name: str) -> NDArray:
+    """An accessor's values, read by what the file says of it."""
+    accessor = glb.accessors[getattr(glb.meshes[0].primitives[0].attributes, name)]
+    view = glb.bufferViews[accessor.bufferView]
+    dtype = {pygltflib.FLOAT: "<f4", pygltflib.UNSIGNED_BYTE: "u1"}[accessor.componentType]
+    width = {"SCALAR": 1, "VEC3": 3, "VEC4": 4}[accessor.type]
+    blob = glb.binary_blob()[view.byteOffset : view.byteOffset + view.byteLength]
+    return np.frombuffer(blob, dtype).reshape(accessor.count, width)
+
+
+def test_gltf_is_read_by_pygltflib(run: Run, tmp_path: Path) -> None:
+    amount = np.linspace(0, 1, run.num_gaussians)
+    (path,) = export_frames(run, tmp_path, range(2, 3), "gltf", highlight=lambda frame: amount)
+    assert path.name == "frame_000002.glb"
+    glb, truth = pygltflib.GLTF2().load(path), run.frame(2)
+    assert glb is not None and glb.extensionsUsed == ["KHR_gaussian_splatting"]
+    primitive = glb.meshes[0].primitives[0]
+    assert primitive.mode == pygltflib.POINTS
+    assert primitive.extensions["KHR_gaussian_splatting"] == {"kernel": "ellipse", "colorSpace": "srgb_rec709_display"}
+    assert np.array_equal(attribute(glb, "POSITION"), truth.means)
+    assert np.array_equal(attribute(glb, "KHR_gaussian_splatting:ROTATION"), truth.quats[:, [1, 2, 3, 0]])
+    assert np.array_equal(attribute(glb, "KHR_gaussian_splatting:SCALE"), truth.scales)
+    assert np.array_equal(attribute(glb, "KHR_gaussian_splatting:OPACITY")[:, 0], truth.opacities)
+    assert np.array_equal(attribute(glb, "KHR_gaussian_splatting:SH_DEGREE_0_COEF_0"), truth.colors)
+    np.testing.assert_allclose(attribute(glb, "_HIGHLIGHT")[:, 0], amount, atol=1e-6)
+    np.testing.assert_allclose(attribute(glb, "COLOR_0")[:, :3] / 255, np.clip(truth.rgb, 0, 1), atol=0.5 / 255 + 1e-6)
+    position = glb.accessors[primitive.attributes.POSITION]
+    np.testing.assert_allclose(
+        np.array([position.min, position.max], float), [truth.means.min(axis=0), truth.means.max(axis=0)]
+    )
+    # The scene's down is +y: in the file it has to be -y.
+    assert glb.nodes[0].rotation is not None
+    np.testing.assert_allclose(Rotation.from_quat(glb.nodes[0].rotation).as_matrix(), HALF_ABOUT_X, atol=1e-7)
+
+
+@pytest.mark.parametrize("down", [(0, 1, 0), (0, -1, 0), (0, 0, -1), (1, 0, 0), (0.3, 0.9, -0.2)])
+def test_any_capture_is_stood_upright(down: tuple[float, ...]) -> None:
+    turn = Rotation.from_quat(upright_turn(np.array(down)), scalar_first=True)
+    np.testing.assert_allclose(turn.apply(down), [0, -np.linalg.norm(down), 0], atol=1e-12)
+
+
+def test_spz_has_no_highlight(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no place for a highlight"):
+        export_frames(run, tmp_path / "x", range(1), "spz", highlight=lambda frame: np.zeros(run.num_gaussians))
+    assert not (tmp_path / "x").exists()
 
 
 def handmade(path: Path, **changes: np.ndarray) -> Path:
