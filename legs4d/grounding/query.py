@@ -16,8 +16,8 @@ from legs4d.gaussians.store import Run
 from legs4d.grounding.curve import most_relevant
 from legs4d.grounding.intervals import Interval, find_intervals, smooth, thresholds
 from legs4d.grounding.relevancy import strength
-from legs4d.language.encoders import get_encoder
-from legs4d.language.features import Calibration, Encoder
+from legs4d.language.encoders import encoder_of
+from legs4d.language.features import Calibration, TextEncoder
 from legs4d.language.field import LanguageField
 from legs4d.language.wording import is_name
 
@@ -80,7 +80,7 @@ def query(
     prompts: Sequence[str],
     settings: QuerySettings | None = None,
     *,
-    encoder: Encoder | None = None,
+    encoder: TextEncoder | None = None,
 ) -> list[Grounding]:
     """Find when and where prompts hold. Several cost little more than one: the codes are read once.
 
@@ -108,7 +108,7 @@ def query(
     return [Grounding(**values, seconds=seconds) for values in groundings]
 
 
-def open_field(run: Run, settings: QuerySettings, encoder: Encoder | None = None) -> LanguageField:
+def open_field(run: Run, settings: QuerySettings, encoder: TextEncoder | None = None) -> LanguageField:
     """The run's language, against these canonical phrases and negative prompts.
 
     A negative prompt is one more canonical phrase: LERF's relevancy is how much better a prompt fits than the canonical
@@ -116,7 +116,7 @@ def open_field(run: Run, settings: QuerySettings, encoder: Encoder | None = None
     """
     if not (settings.canonical or settings.negative):
         return LanguageField(run, encoder=encoder)
-    encoder = encoder or get_encoder(run.info["encoder"])
+    encoder = encoder or encoder_of(run)
     return LanguageField(
         run,
         encoder=encoder,

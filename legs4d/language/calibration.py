@@ -19,3 +19,17 @@ events that do not happen one is found. Several settings come within 0.02 of the
 depends least on its thresholds, holds on when a thing is half lost by the tracking, and finds what is only named ("the
 ball") most often. The temperature matters: up to 3 all do alike, at LERF's 10 tIoU is 0.04 to 0.15 less, as whatever
 shares its names with the prompt saturates."""
+
+CLIP = Calibration(
+    temperature=10.0,
+    canonical=("object", "things", "stuff", "texture"),
+    floor=0.05,
+    contrast=0.1,
+    enter=0.6,
+    leave=0.4,
+    name=0.5,
+    belongs=0.8,
+)
+"""For CLIP-like models. Temperature and canonical phrases are LERF's (Kerr et al. 2023, section 3.4). The thresholds
+are not measured, as no published weights could be had where this was written: `floor` asks that the prompt's cosine
+be 0.01 above the canonical phrases' somewhere, `enter` and `leave` lie around the middle of a curve's range."""

@@ -26,7 +26,7 @@ def block_means(images: NDArray[np.float32]) -> NDArray[np.float32]:
     starts = [np.arange(0, size, side) for size in images.shape[1:3]]
     sums = np.add.reduceat(np.add.reduceat(images, starts[0], axis=1), starts[1], axis=2)
     counts = [np.diff([*start, size]) for start, size in zip(starts, images.shape[1:3], strict=True)]
-    return sums / (counts[0][:, None] * counts[1]).astype(np.float32)[..., None]
+    return np.asarray(sums / (counts[0][:, None] * counts[1])[..., None], np.float32)
 
 
 def crop_change(

@@ -126,7 +126,7 @@ class FrameModel(Protocol):
 
 
 class CropEncoder(TextEncoder, Protocol):
-    """Sees square crops of the pictures, over a window of 8 frames; `language.extract` cuts them and keeps the grids."""
+    """Sees square crops of the pictures, over 8 frames; `language.extract` cuts them and keeps what it says."""
 
     weights_id: str
     """Hash of what it was loaded from: other weights say other things."""

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from legs4d.errors import RunError
 from legs4d.gaussians.store import Run
 from legs4d.language.codec import codec_from_arrays
-from legs4d.language.encoders import get_encoder
-from legs4d.language.features import Calibration, Encoder
+from legs4d.language.encoders import encoder_of
+from legs4d.language.features import Calibration, TextEncoder
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class LanguageField:
         EncoderError: the encoder that made it is unknown here, or lacks its weights.
     """
 
-    def __init__(self, run: Run, *, encoder: Encoder | None = None, canonical: Sequence[str] | None = None) -> None:
+    def __init__(self, run: Run, *, encoder: TextEncoder | None = None, canonical: Sequence[str] | None = None) -> None:
         self._run = run
         self._codec = codec_from_arrays(*run.codec())
-        self._encoder = encoder or get_encoder(run.info["encoder"])
+        self._encoder = encoder or encoder_of(run)
         if self._codec.feature_dim != self._encoder.dim:
             raise RunError(
                 f"was lifted by another version of the encoder {self._encoder.name!r} "

@@ -12,9 +12,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from legs4d.errors import DatasetError
+from legs4d.errors import DatasetError, EncoderError
 from legs4d.language import minilm
 from legs4d.language.calibration import CAPTIONS
+from legs4d.language.encoders.weights import EncoderFiles
 from legs4d.language.features import FeatureMap
 from legs4d.language.wording import without_names
 from legs4d.scene.sequence import Caption, Sequence
@@ -35,6 +36,17 @@ class CaptionEncoder:
     dim = 2 * minilm.DIM
     version = 2
     calibration = CAPTIONS
+
+    @classmethod
+    def open(cls, variant: str, files: EncoderFiles) -> CaptionEncoder:
+        """As `get_encoder` calls it. Raises EncoderError when a variant or weights are given: there are none."""
+        if variant or files.weights or files.download:
+            raise EncoderError(
+                "has no variants and takes no weights: they come with the package",
+                where=f"encoder {cls.name}",
+                fix="leave out --weights and --download",
+            )
+        return cls()
 
     def encode_text(self, phrases: list[str]) -> NDArray[np.float32]:
         """[P, 768] float32 unit vectors: the sentence as it is, and what it says without names, if anything."""
