@@ -7,7 +7,10 @@ behind), `logit_opacities` [N,1], `log_scales` [N,3], and `cam_m`, `cam_c` [C,3]
 
 from __future__ import annotations
 
+import hashlib
+import time
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
@@ -20,24 +23,61 @@ from legs4d.gaussians.files import new_file
 from legs4d.gaussians.gaussians import Gaussians, dc_from_rgb
 from legs4d.gaussians.ply import SMALLEST_OPACITY, SMALLEST_SCALE
 from legs4d.gaussians.store import Run
+from legs4d.progress import OnProgress, StageReporter, StopSignal
 
 _KEYS = ("means3D", "rgb_colors", "seg_colors", "unnorm_rotations", "logit_opacities", "log_scales")
-_IMPORTED = "imported from Dynamic3DGS"
-"""Fingerprint of an imported run's stages: equal to no training's."""
+VERSION = 1
+"""Of the import's code: raise it when the same file gives another run."""
 
 
-def import_dynamic3dgs(source: Path, out: Path, *, fps: float = 30.0) -> Run:
-    """Turn a `params.npz` into a new run without static Gaussians and without cameras.
+def import_dynamic3dgs(
+    source: Path,
+    out: Path,
+    *,
+    fps: float = 30.0,
+    progress: OnProgress | None = None,
+    stop: StopSignal | None = None,
+) -> Run:
+    """Turn a `params.npz` into a run without static Gaussians and without cameras; goes on where a stopped one ended.
 
     Args:
         source: the file; nothing in it is unpickled.
-        out: folder of the run, new or empty.
+        out: folder of the run: new, empty, or one begun from the same file.
         fps: frames per second of the capture (PanopticSports: 30).
 
     Raises:
         RunError: the file cannot be read, its arrays do not fit together, or the run cannot be written.
+        Stopped: `stop` was set; the frames that are done are kept.
     """
-    params = _read(source)
+    params = read_params(source)
+    run = open_import(out, source)
+    with run.lock():
+        run.set_info(imported_from=str(source.resolve()), fps=fps, frame_numbers=list(range(len(params["means3D"]))))
+        write_params(run, params, _fingerprint(source), StageReporter("geometry", progress, stop))
+    return run
+
+
+def open_import(out: Path, source: Path) -> Run:
+    """The run that an import of `source` has begun in this folder, or a new one.
+
+    Raises:
+        RunError: the folder holds anything else.
+    """
+    if not (out / "run.json").exists():
+        return Run.create(out)
+    run = Run.open(out)
+    begun_from = run.info.get("imported_from")
+    if begun_from not in (None, str(source.resolve())) or "dataset" in run.info:
+        raise RunError(
+            f"already holds a run, of {begun_from or run.info['dataset']}",
+            where=str(out),
+            fix="choose another folder or delete it",
+        )
+    return run
+
+
+def write_params(run: Run, params: dict[str, NDArray[np.float32]], fingerprint: str, reporter: StageReporter) -> None:
+    """Write what `read_params` read as a run's geometry; the caller holds its lock."""
     means, colors, rotations = (params[k] for k in ("means3D", "rgb_colors", "unnorm_rotations"))
     with np.errstate(over="ignore"):  # an opacity of exactly 0 is a logit of -inf
         opacities = 1 / (1 + np.exp(-params["logit_opacities"].reshape(-1)))
@@ -52,19 +92,24 @@ def import_dynamic3dgs(source: Path, out: Path, *, fps: float = 30.0) -> Run:
             is_foreground=params["seg_colors"][:, 0] > 0.5,
         )
 
-    run = Run.create(out)
-    with run.lock():
-        run.set_info(imported_from=str(source), fps=fps, frame_numbers=list(range(len(means))))
-        run.begin_stage("first_frame", _IMPORTED)
+    if not run.begin_stage("first_frame", fingerprint).finished:
         run.write_geometry(at(0).take(slice(0)), at(0), len(means))
         run.finish_stage("first_frame")
-        run.begin_stage("tracking", _IMPORTED)
-        for frame in range(len(means)):
-            gaussians = at(frame)
-            run.write_frame(frame, gaussians.means, gaussians.quats, gaussians.colors)
-            run.frame_done("tracking", frame, 0.0)
-        run.finish_stage("tracking")
-    return run
+    done = run.begin_stage("tracking", fingerprint).done_frames
+    for frame in sorted(set(range(len(means))) - set(done)):
+        reporter.step(frame, len(means))
+        started = time.perf_counter()
+        gaussians = at(frame)
+        run.write_frame(frame, gaussians.means, gaussians.quats, gaussians.colors)
+        run.frame_done("tracking", frame, time.perf_counter() - started)
+    reporter.step(len(means), len(means))
+    run.finish_stage("tracking")
+
+
+def _fingerprint(source: Path) -> str:
+    with source.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return f"imported from Dynamic3DGS {VERSION} {digest}"  # equal to no training's
 
 
 def export_dynamic3dgs(run: Run, path: Path, frames: range | None = None) -> None:
@@ -98,12 +143,17 @@ def export_dynamic3dgs(run: Run, path: Path, frames: range | None = None) -> Non
             _write_array(archive, name, values.shape, [values])
 
 
-def _read(source: Path) -> dict[str, NDArray[np.float32]]:
+def read_params(source: Path) -> dict[str, NDArray[np.float32]]:
+    """The arrays of a `params.npz` that a run is made from, as float32 and of shapes that fit together.
+
+    Raises:
+        RunError: the file cannot be read, lacks one, or holds one that does not fit or is not finite.
+    """
     fix = "give the params.npz that Dynamic3DGS wrote"
     try:
         with np.load(source, allow_pickle=False) as archive:
             params = {key: np.asarray(archive[key], np.float32) for key in _KEYS}
-    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise RunError(f"cannot be read ({error})", where=str(source), fix=fix) from error
     count = len(params["log_scales"])
     frames = len(params["means3D"])
@@ -116,6 +166,10 @@ def _read(source: Path) -> dict[str, NDArray[np.float32]]:
     for key, shape in expected.items():
         if params[key].shape != shape:
             raise RunError(f"{key} is {params[key].shape}, expected {shape}", where=str(source), fix=fix)
+        if np.isnan(params[key]).any():
+            raise RunError(f"{key} has values that are no numbers", where=str(source), fix=fix)
+    if not (count and frames):
+        raise RunError(f"has {count} Gaussians in {frames} frames", where=str(source), fix=fix)
     return params
 
 
