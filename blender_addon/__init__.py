@@ -6,7 +6,7 @@ import atexit
 
 import bpy
 
-from . import capture, export, look, operators, panels, playback, preferences, properties, session, viewport
+from . import capture, export, look, operators, panels, playback, preferences, properties, session, strip, viewport
 
 CLASSES = (
     *preferences.CLASSES,
@@ -21,6 +21,7 @@ CLASSES = (
 
 _LISTENERS = (
     (properties.on_look_changed, operators.look_changed),
+    (properties.on_timing_changed, operators.timing_changed),
     (properties.on_prompt_changed, operators.prompt_changed),
     (properties.on_prompt_entered, operators.prompt_entered),
 )
@@ -51,6 +52,7 @@ def unregister() -> None:
     atexit.unregister(_close)
     session.unregister()
     viewport.unregister()
+    strip.unregister()
     playback.unregister()
     for listeners, listener in _LISTENERS:
         listeners.remove(listener)

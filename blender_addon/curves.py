@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 
 import bpy
 import numpy as np
@@ -53,10 +54,15 @@ def value(owner: bpy.types.Object, name: str, frame: float) -> float:
 
     Needed before a frame is evaluated, when the property itself still has the last frame's value.
     """
+    return values(owner, name, (frame,))[0]
+
+
+def values(owner: bpy.types.Object, name: str, frames: Iterable[float]) -> list[float]:
+    """`value` at each of these scene frames."""
     curve = find(owner, f'["{name}"]')
     if curve is None or curve.mute or curve.is_empty:
-        return float(owner.get(name, 0.0))
-    return float(curve.evaluate(frame))
+        return [float(owner.get(name, 0.0)) for _ in frames]
+    return [float(curve.evaluate(frame)) for frame in frames]
 
 
 def remove(owner: bpy.types.Object, path: str) -> None:
@@ -64,6 +70,32 @@ def remove(owner: bpy.types.Object, path: str) -> None:
     for bag in _bags(owner):
         if (curve := bag.fcurves.find(path)) is not None:
             bag.fcurves.remove(curve)
+
+
+def signature(curve: bpy.types.FCurve | None) -> str:
+    """Another text whenever a person changed the keys: their frames, values or interpolation. Empty for no curve."""
+    if curve is None:
+        return ""
+    coordinates = np.empty(2 * len(curve.keyframe_points), np.float32)
+    curve.keyframe_points.foreach_get("co", coordinates)
+    kinds = "".join(key.interpolation for key in curve.keyframe_points)
+    return hashlib.blake2b(coordinates.tobytes() + kinds.encode(), digest_size=8).hexdigest()
+
+
+def copy(owner: bpy.types.Object, source: str, target: str, group: str) -> None:
+    """Give the owner at `target` a copy of its F-curve at `source`, handles included; nothing if there is none."""
+    original = find(owner, source)
+    if original is None:
+        return
+    remove(owner, target)
+    made = _action(owner).fcurve_ensure_for_datablock(owner, target, group_name=group)
+    made.extrapolation = original.extrapolation
+    made.keyframe_points.add(len(original.keyframe_points))
+    for key, its_copy in zip(original.keyframe_points, made.keyframe_points, strict=True):
+        for name in ("handle_left_type", "handle_right_type", "interpolation", "easing", "co"):
+            setattr(its_copy, name, getattr(key, name))
+        its_copy.handle_left, its_copy.handle_right = key.handle_left, key.handle_right
+    made.update()
 
 
 def _action(owner: bpy.types.Object) -> bpy.types.Action:

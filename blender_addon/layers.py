@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import bpy
 import numpy as np
 
-from . import attributes, curves, names
-from .cache import Answer, normalised
+from . import attributes, curves, names, properties, storage, timing
+from .cache import Answer, CacheError, normalised
 from .sequence import Sequence
 
 PALETTE = (
@@ -26,6 +26,9 @@ _DESCRIPTIONS = {
     "active": "1 while the prompt holds, 0 otherwise; the layer shows where it is 1",
     "strength": "How strongly the layer shows",
 }
+
+
+_COPIED = ("asked", "answer_key", "enabled", "color", "threshold", "softness", "relevancy_written", "active_written")
 
 
 @dataclass(frozen=True)
@@ -81,21 +84,81 @@ def intervals(layer: bpy.types.PropertyGroup) -> list[tuple[int, int, int, float
     return [(item.start, item.end, item.peak, item.score) for item in layer.intervals]
 
 
-def take_answer(sequence: Sequence, layer_id: str, key: str, answer: Answer, scene: bpy.types.Scene) -> None:
+def title(layer: bpy.types.PropertyGroup) -> str:
+    """What a person calls the layer."""
+    return str(layer.label or layer.prompt)
+
+
+def is_edited(sequence: Sequence, layer: bpy.types.PropertyGroup, scene: bpy.types.Scene) -> bool:
+    """Whether a person changed keys or markers that an answer made."""
+    return any(_is_edited(sequence, layer, curve) for curve in ("relevancy", "active")) or _moved(layer, scene)
+
+
+def take_answer(
+    sequence: Sequence, layer_id: str, key: str, answer: Answer, scene: bpy.types.Scene, replace: bool = False
+) -> None:
     """Make a layer show what was found: its intervals, F-curves and markers, in the place of what it showed before.
 
+    Keys and markers that a person changed stay as they are, unless `replace` is set or the answer is to another prompt.
     The strength curve is the animator's: it is made once and never touched again.
     """
     layer = find(sequence, layer_id)
     if layer is None:
         return
+    replace = replace or layer.answer_key != key
     layer.answer_key = key
     layer.intervals.clear()
     for start, end, peak, score in answer.intervals:
         item = layer.intervals.add()
         item.start, item.end, item.peak, item.score = start, end, peak, score
-    _write_curves(sequence, layer, answer)
-    _write_markers(sequence, layer, scene)
+    _write_keys(sequence, layer, answer.curve, scene, replace)
+
+
+def retime(sequence: Sequence, scene: bpy.types.Scene) -> list[str]:
+    """Move the layers' keys and markers to where the timing shows their moments now.
+
+    Returns:
+        The layers that had to stay behind, by title: a person changed their keys or markers, or the cache is gone.
+    """
+    behind = []
+    for layer in sequence.layers:
+        answer = _cached_answer(sequence, layer)
+        if answer is None or is_edited(sequence, layer, scene):
+            behind += [title(layer)] if layer.answer_key else []
+        if answer is not None:
+            _write_keys(sequence, layer, answer.curve, scene, replace=False)
+    sequence.empty.legs4d.timed = timing.signature(sequence.empty)
+    return behind
+
+
+def is_behind(sequence: Sequence) -> bool:
+    """Whether layers were keyed under another timing than the present one."""
+    keyed = any(layer.answer_key for layer in sequence.layers)
+    return keyed and sequence.empty.legs4d.timed != timing.signature(sequence.empty)
+
+
+def duplicate(sequence: Sequence, layer_id: str) -> str:
+    """A copy of a layer below it, with its values, answer, F-curves and edits, but no markers; returns its id."""
+    its = sequence.empty.legs4d
+    index = next(i for i, layer in enumerate(its.layers) if layer.layer_id == layer_id)
+    made = add(sequence, its.layers[index].prompt)
+    source, copy = its.layers[index], its.layers[len(its.layers) - 1]
+    copy.label = f"{title(source)} copy"
+    with properties.unannounced():
+        for name in _COPIED:
+            setattr(copy, name, getattr(source, name))
+    for item in source.intervals:
+        twin = copy.intervals.add()
+        twin.start, twin.end, twin.peak, twin.score = item.start, item.end, item.peak, item.score
+    for curve in names.CURVES:
+        prop = names.curve_property(layer_id, curve)
+        sequence.empty[names.curve_property(made, curve)] = sequence.empty[prop]
+        curves.copy(
+            sequence.empty, names.curve_path(layer_id, curve), names.curve_path(made, curve), f"4-LEGS {copy.label}"
+        )
+    its.layers.move(len(its.layers) - 1, index + 1)
+    its.active_layer = index + 1
+    return made
 
 
 def remove(sequence: Sequence, layer_id: str, scene: bpy.types.Scene) -> None:
@@ -116,6 +179,11 @@ def remove(sequence: Sequence, layer_id: str, scene: bpy.types.Scene) -> None:
     its.active_layer = min(its.active_layer, max(len(its.layers) - 1, 0))
 
 
+def is_shown(its: bpy.types.PropertyGroup, layer: bpy.types.PropertyGroup) -> bool:
+    """Whether a layer of this sequence (`its` = `empty.legs4d`) shows: enabled, and solo where any layer is."""
+    return bool(layer.enabled and (layer.solo or not any(other.solo for other in its.layers)))
+
+
 def weights(sequence: Sequence, scene_frame: float) -> tuple[Weight, ...]:
     """How each layer shows at a scene frame."""
     empty = sequence.empty
@@ -125,35 +193,77 @@ def weights(sequence: Sequence, scene_frame: float) -> tuple[Weight, ...]:
             curves.value(empty, names.curve_property(layer.layer_id, curve), scene_frame)
             for curve in ("active", "strength")
         )
-        shown = max(0.0, min(1.0, active * strength)) if layer.enabled else 0.0
+        shown = max(0.0, min(1.0, active * strength)) if is_shown(empty.legs4d, layer) else 0.0
         found.append(Weight(layer.layer_id, layer.answer_key, shown, layer.threshold, layer.softness))
     return tuple(found)
 
 
-def _write_curves(sequence: Sequence, layer: bpy.types.PropertyGroup, answer: Answer) -> None:
-    empty, identity, group = sequence.empty, layer.layer_id, f"4-LEGS {layer.prompt}"
-    scene_frames = sequence.scene_frame(0) + np.arange(len(answer.curve))
-    curves.write(empty, names.curve_path(identity, "relevancy"), scene_frames, answer.curve, "LINEAR", group)
-    steps = {sequence.scene_frame(0): 0.0}
-    for start, end, _, _ in answer.intervals:
-        steps[sequence.scene_frame(start)] = 1.0
-        steps[sequence.scene_frame(end + 1)] = 0.0
-    frames = sorted(steps)
-    values = [steps[frame] for frame in frames]
-    curves.write(empty, names.curve_path(identity, "active"), frames, values, "CONSTANT", group)
+def _cached_answer(sequence: Sequence, layer: bpy.types.PropertyGroup) -> Answer | None:
+    if not layer.answer_key:
+        return None
+    try:
+        return storage.find(sequence.empty).answer(layer.answer_key)
+    except CacheError:
+        return None
+
+
+def _is_edited(sequence: Sequence, layer: bpy.types.PropertyGroup, curve: str) -> bool:
+    written = getattr(layer, f"{curve}_written")
+    made = curves.find(sequence.empty, names.curve_path(layer.layer_id, curve))
+    return bool(written) and written != curves.signature(made)
+
+
+def _write_keys(
+    sequence: Sequence,
+    layer: bpy.types.PropertyGroup,
+    relevancy: tuple[float, ...],
+    scene: bpy.types.Scene,
+    replace: bool,
+) -> None:
+    """Key a layer from its intervals and its relevancy [T] over capture time, where the timing shows them."""
+    empty, identity = sequence.empty, layer.layer_id
+    group = f"4-LEGS {title(layer)}"
+    first, times = timing.moments(empty)
+    steps = {first: 0.0}
+    for begin, end in _scene_intervals(sequence, layer):
+        steps[begin], steps[end + 1] = 1.0, 0.0
+    stepped = sorted(steps)
+    for curve, frames, values, interpolation in (
+        ("relevancy", first + np.arange(len(times)), np.interp(times, np.arange(len(relevancy)), relevancy), "LINEAR"),
+        ("active", stepped, [steps[frame] for frame in stepped], "CONSTANT"),
+    ):
+        if replace or not _is_edited(sequence, layer, curve):
+            made = curves.write(empty, names.curve_path(identity, curve), frames, values, interpolation, group)
+            setattr(layer, f"{curve}_written", curves.signature(made))
     strength = names.curve_path(identity, "strength")
     if curves.find(empty, strength) is None:
         value = float(empty[names.curve_property(identity, "strength")])
-        curves.write(empty, strength, [sequence.scene_frame(0)], [value], "BEZIER", group)
+        curves.write(empty, strength, [first], [value], "BEZIER", group)
+    if replace or not _moved(layer, scene):
+        _write_markers(sequence, layer, scene)
+    if not empty.legs4d.timed:
+        empty.legs4d.timed = timing.signature(empty)
+
+
+def _scene_intervals(sequence: Sequence, layer: bpy.types.PropertyGroup) -> list[tuple[int, int]]:
+    """(first, last) scene frames of each stretch in which the layer's intervals show."""
+    return [span for start, end, _, _ in intervals(layer) for span in timing.spans(sequence.empty, start, end)]
+
+
+def _moved(layer: bpy.types.PropertyGroup, scene: bpy.types.Scene) -> bool:
+    """Whether a person moved, renamed or deleted a marker that the layer made."""
+    found = [scene.timeline_markers.get(own.name) for own in layer.markers]
+    return any(marker is None or marker.frame != own.frame for marker, own in zip(found, layer.markers, strict=True))
 
 
 def _write_markers(sequence: Sequence, layer: bpy.types.PropertyGroup, scene: bpy.types.Scene) -> None:
     _remove_markers(layer, scene)
-    for start, end, _, _ in intervals(layer):
-        for label, frame in (("start", start), ("end", end)):
+    for first, last in _scene_intervals(sequence, layer):
+        for label, frame in (("start", first), ("end", last)):
             name = _free_name(f"{layer.prompt}: {label}", scene)
-            marker = scene.timeline_markers.new(name, frame=sequence.scene_frame(frame))
-            layer.markers.add().name = marker.name
+            marker = scene.timeline_markers.new(name, frame=frame)
+            own = layer.markers.add()
+            own.name, own.frame = marker.name, frame
 
 
 def _free_name(wanted: str, scene: bpy.types.Scene) -> str:

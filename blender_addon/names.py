@@ -8,6 +8,9 @@ import string
 POSITION, SCALE, ROTATION = "position", "scale", "rotation"
 RADIANCE, VELOCITY, HIGHLIGHT = "radiance:base", "velocity", "highlight"
 
+RANK = "legs4d:rank"
+"""Point attribute (FLOAT): the share, 0 to 1, of its cloud's points that are more important than this one."""
+
 CLOUD_ATTRIBUTES = {
     POSITION: "FLOAT_VECTOR",
     SCALE: "FLOAT_VECTOR",
@@ -15,11 +18,16 @@ CLOUD_ATTRIBUTES = {
     RADIANCE: "FLOAT4",
     VELOCITY: "FLOAT_VECTOR",
     HIGHLIGHT: "FLOAT",
+    RANK: "FLOAT",
 }
 """Point attributes of both clouds and their types, as Blender 5.3 names and types its Gaussian splats."""
 
 CURVES = ("relevancy", "active", "strength")
 """The animated values of a prompt layer, one custom property each."""
+
+TIME = "legs4d:time"
+"""The parent empty's custom property whose F-curve says which capture time a scene frame shows."""
+TIME_PATH = f'["{TIME}"]'
 
 LAYER_ID_LENGTH = 8
 

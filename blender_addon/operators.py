@@ -215,13 +215,17 @@ class _OnLayer(_NeedsSequence):
 
 
 class LEGS4D_OT_ask_again(_OnLayer, bpy.types.Operator):
-    """Ask the layer's prompt again: relevancy, intervals and markers are replaced, its strength curve stays"""
+    """Ask the layer's prompt again: relevancy and intervals are replaced; keys and markers that you changed stay"""
 
     bl_idname = "legs4d.ask_again"
     bl_label = "Ask Again"
 
+    replace_edits: BoolProperty(
+        name="Replace Edits", description="Replace keys and markers that you changed as well", options={"SKIP_SAVE"}
+    )
+
     def execute(self, context: bpy.types.Context) -> set[str]:
-        session.current.questions.ask(sequence.active(context), self.layer(context))
+        session.current.questions.ask(sequence.active(context), self.layer(context), self.replace_edits)
         return {"FINISHED"}
 
 
@@ -268,6 +272,39 @@ class LEGS4D_OT_move_layer(_NeedsSequence, bpy.types.Operator):
             return {"CANCELLED"}
         its.layers.move(its.active_layer, target)
         its.active_layer = target
+        _changed(shown)
+        return {"FINISHED"}
+
+
+class LEGS4D_OT_duplicate_layer(_OnLayer, bpy.types.Operator):
+    """Copy the layer with its values, curves and edits, to show the same action in another way"""
+
+    bl_idname = "legs4d.duplicate_layer"
+    bl_label = "Duplicate Layer"
+    bl_options = {"UNDO"}  # noqa: RUF012  Blender's own form
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        shown, layer_id = sequence.active(context), self.layer(context)
+        if layers.find(shown, layer_id) is None:
+            self.report({"WARNING"}, "Select a layer first.")
+            return {"CANCELLED"}
+        layers.duplicate(shown, layer_id)
+        _changed(shown)
+        return {"FINISHED"}
+
+
+class LEGS4D_OT_retime(_NeedsSequence, bpy.types.Operator):
+    """Move the layers' keys and markers to where the time curve shows their moments; what you changed by hand stays"""
+
+    bl_idname = "legs4d.retime"
+    bl_label = "Retime Layers"
+    bl_options = {"UNDO"}  # noqa: RUF012  Blender's own form
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        shown = sequence.active(context)
+        behind = layers.retime(shown, context.scene)
+        if behind:
+            self.report({"INFO"}, f"Edited by hand, so left alone: {', '.join(behind)}.")
         _changed(shown)
         return {"FINISHED"}
 
@@ -329,6 +366,14 @@ def look_changed(empty: bpy.types.Object) -> None:
         display.update(empty)
 
 
+def timing_changed(empty: bpy.types.Object) -> None:
+    """A person changed which moment a scene frame shows: the layers' keys and markers follow."""
+    if empty.legs4d.is_sequence:
+        for scene in empty.users_scene[:1]:
+            layers.retime(sequence.Sequence(empty), scene)
+        display.update(empty)
+
+
 def prompt_changed(empty: bpy.types.Object, layer_id: str) -> None:
     """A person typed another prompt into a layer."""
     session.current.questions.ask(sequence.Sequence(empty), layer_id)
@@ -354,6 +399,8 @@ CLASSES = (
     LEGS4D_OT_cancel_ask,
     LEGS4D_OT_remove_layer,
     LEGS4D_OT_move_layer,
+    LEGS4D_OT_duplicate_layer,
+    LEGS4D_OT_retime,
     LEGS4D_OT_jump,
     LEGS4D_OT_train,
     LEGS4D_OT_cancel_job,

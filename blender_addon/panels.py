@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bpy
 
-from . import capture, export, look, names, playback, preferences, sequence, session
+from . import capture, export, look, playback, preferences, prompt_panel, sequence, session
 from .client import State
 from .text import sentence
 
@@ -40,23 +40,6 @@ class LEGS4D_UL_runs(bpy.types.UIList):
         details.alignment = "RIGHT"
         details.active = False
         details.label(text=f"{item.frames} × {short_count(item.points)}")
-
-
-class LEGS4D_UL_layers(bpy.types.UIList):
-    """A sequence's prompt layers; `data` is the parent empty's `legs4d`."""
-
-    def draw_item(self, context, layout, data, item, icon, active_data, active_property) -> None:
-        row = layout.row(align=True)
-        row.prop(item, "enabled", text="", icon="HIDE_OFF" if item.enabled else "HIDE_ON", emboss=False)
-        swatch = row.row()
-        swatch.scale_x = 0.35
-        swatch.prop(item, "color", text="")
-        row.prop(item, "prompt", text="", emboss=False)
-        if session.current.questions.get(item.layer_id):
-            row.label(text="", icon="SORTTIME")
-        elif session.current.questions.trouble(item.layer_id):
-            row.label(text="", icon="ERROR")
-        row.operator("legs4d.remove_layer", text="", icon="X", emboss=False).layer_id = item.layer_id
 
 
 class _Panel:
@@ -128,58 +111,7 @@ class LEGS4D_PT_sequence(_Panel, bpy.types.Panel):
         column.use_property_decorate = False
         column.prop(its, "start_frame")
         column.row().prop(its, "viewport", expand=True)
-
-
-class LEGS4D_PT_prompts(_Panel, bpy.types.Panel):
-    """The prompt field and the layers."""
-
-    bl_label = "Prompts"
-
-    def draw(self, context: bpy.types.Context) -> None:
-        layout, found = self.layout, sequence.active(context)
-        if found is None:
-            sentence(layout, context, "Import a run, or select one of its objects.", "INFO")
-            return
-        its = found.empty.legs4d
-        row = layout.row(align=True)
-        row.prop(context.window_manager.legs4d, "prompt", text="", icon="VIEWZOOM", placeholder="What happens?")
-        row.operator("legs4d.ask", text="", icon="FORWARD")
-        row = layout.row()
-        row.template_list("LEGS4D_UL_layers", "", its, "layers", its, "active_layer", rows=3)
-        column = row.column(align=True)
-        column.operator("legs4d.move_layer", text="", icon="TRIA_UP").direction = "UP"
-        column.operator("legs4d.move_layer", text="", icon="TRIA_DOWN").direction = "DOWN"
-        if its.active_layer < len(its.layers):
-            self._draw_layer(context, found, its.layers[its.active_layer])
-        column = layout.column()
-        column.use_property_split = True
-        column.use_property_decorate = False
-        column.prop(its, "mode")
-
-    def _draw_layer(self, context: bpy.types.Context, found: sequence.Sequence, layer: bpy.types.PropertyGroup) -> None:
-        layout, questions = self.layout, session.current.questions
-        question = questions.get(layer.layer_id)
-        if trouble := questions.trouble(layer.layer_id):
-            sentence(layout, context, trouble, "ERROR")
-        if question is not None and question.request is not None:
-            row = layout.row(align=True)
-            frames = found.empty.legs4d.num_frames
-            there = frames - question.missing if question.answered else 0
-            text = f"Frame {there} of {frames}" if question.answered else "Asking…"
-            row.progress(factor=there / max(frames, 1), text=text)
-            row.operator("legs4d.cancel_ask", text="", icon="X").layer_id = layer.layer_id
-        column = layout.column()
-        column.use_property_split = True
-        column.prop(layer, "color")
-        column.prop(layer, "threshold")
-        column.prop(layer, "softness")
-        column.prop(found.empty, names.curve_path(layer.layer_id, "strength"), text="Strength", slider=True)
-        column.prop(found.empty, names.curve_path(layer.layer_id, "active"), text="Active", slider=True)
-        row = layout.row(align=True)
-        row.operator("legs4d.jump", icon="TIME").layer_id = layer.layer_id
-        row.operator("legs4d.ask_again", icon="FILE_REFRESH").layer_id = layer.layer_id
-        if layer.answer_key and not layer.intervals:
-            sentence(layout, context, "It holds at no time in this sequence.", "INFO")
+        column.prop(its, "detail")
 
 
 class LEGS4D_PT_training(_Panel, bpy.types.Panel):
@@ -254,10 +186,9 @@ def _time_left(seconds: float) -> str:
 
 CLASSES = (
     LEGS4D_UL_runs,
-    LEGS4D_UL_layers,
     LEGS4D_PT_backend,
     LEGS4D_PT_sequence,
-    LEGS4D_PT_prompts,
+    *prompt_panel.CLASSES,
     LEGS4D_PT_training,
     LEGS4D_PT_export,
     LEGS4D_PT_capture,

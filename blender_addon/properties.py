@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import bpy
 from bpy.props import (
@@ -20,14 +21,35 @@ from .cache import normalised
 
 on_look_changed: list[Callable[[bpy.types.Object], None]] = []
 """Called with the parent empty after a person changed how layers are shown."""
+on_timing_changed: list[Callable[[bpy.types.Object], None]] = []
+"""Called with the parent empty after a person changed which moment a scene frame shows."""
 on_prompt_changed: list[Callable[[bpy.types.Object, str], None]] = []
 """Called with the parent empty and a layer id after a person typed another prompt into a layer."""
 on_prompt_entered: list[Callable[[bpy.types.Context], None]] = []
 """Called after a person confirmed the prompt field."""
 
 
+_unannounced = False
+
+
+@contextlib.contextmanager
+def unannounced() -> Iterator[None]:
+    """In this block nobody is told that looks changed: for code that sets several values and then tells once."""
+    global _unannounced
+    _unannounced = True
+    try:
+        yield
+    finally:
+        _unannounced = False
+
+
 def _look_changed(self: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
-    for listener in on_look_changed:
+    for listener in on_look_changed if not _unannounced else ():
+        listener(self.id_data)
+
+
+def _timing_changed(self: SequenceProperties, context: bpy.types.Context) -> None:
+    for listener in on_timing_changed:
         listener(self.id_data)
 
 
@@ -53,7 +75,9 @@ class IntervalProperties(bpy.types.PropertyGroup):
 
 
 class MarkerProperties(bpy.types.PropertyGroup):
-    """The name of a timeline marker that a layer made."""
+    """A timeline marker that a layer made: its `name`, and where it was put."""
+
+    frame: IntProperty(name="Frame")
 
 
 class LayerProperties(bpy.types.PropertyGroup):
@@ -63,11 +87,15 @@ class LayerProperties(bpy.types.PropertyGroup):
     prompt: StringProperty(
         name="Prompt", description="What to look for; a changed prompt is asked again", update=_prompt_changed
     )
+    label: StringProperty(name="Name", description="What the list calls the layer; empty: its prompt")
     asked: StringProperty(name="Asked", description="The prompt as it was last sent")
     answer_key: StringProperty(
         name="Answer", description="Where the cache keeps what was found; empty before the first answer"
     )
     enabled: BoolProperty(name="Enabled", description="Show this layer", default=True, update=_look_changed)
+    solo: BoolProperty(
+        name="Solo", description="Show only the layers that are solo", default=False, update=_look_changed
+    )
     color: FloatVectorProperty(
         name="Color",
         description="Tint of what the prompt names",
@@ -98,6 +126,11 @@ class LayerProperties(bpy.types.PropertyGroup):
     )
     intervals: CollectionProperty(type=IntervalProperties)
     markers: CollectionProperty(type=MarkerProperties)
+    relevancy_written: StringProperty(
+        name="Relevancy as written",
+        description="Signature of the keys that an answer made: others are a person's",
+    )
+    active_written: StringProperty(name="Active as written", description="The same of the active curve")
 
 
 class SequenceProperties(bpy.types.PropertyGroup):
@@ -139,6 +172,22 @@ class SequenceProperties(bpy.types.PropertyGroup):
         name="Start",
         description="Scene frame that shows the first frame of the capture",
         default=1,
+        update=_timing_changed,
+    )
+    timed: StringProperty(name="Timed", description="Signature of the timing that the layers' keys and markers follow")
+    interpolate: BoolProperty(
+        name="Subframes",
+        description="Move points on between two captured frames; without it each frame is held until the next",
+        default=True,
+        update=_look_changed,
+    )
+    detail: FloatProperty(
+        name="Detail",
+        description="Share of the points that viewports show, the most important first; renders always show all",
+        min=0.001,
+        max=1.0,
+        default=1.0,
+        subtype="FACTOR",
         update=_look_changed,
     )
     mode: EnumProperty(

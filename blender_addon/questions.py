@@ -23,6 +23,7 @@ class Question:
         request: its id; None while it waits for a connection.
         answered: whether intervals and curve have arrived.
         missing: frames whose relevancy per point has not.
+        replace: whether the answer replaces keys and markers that a person changed.
     """
 
     run_id: str
@@ -31,6 +32,7 @@ class Question:
     request: int | None = None
     answered: bool = False
     missing: int = 0
+    replace: bool = False
 
 
 class Questions:
@@ -54,8 +56,12 @@ class Questions:
         """Whether answers are on their way."""
         return any(question.request is not None for question in self._all.values())
 
-    def ask(self, shown: Sequence, layer_id: str) -> None:
-        """Ask a layer's prompt; the layer changes when the answer arrives. Nothing if it is already on its way."""
+    def ask(self, shown: Sequence, layer_id: str, replace: bool = False) -> None:
+        """Ask a layer's prompt; the layer changes when the answer arrives. Nothing if it is already on its way.
+
+        Args:
+            replace: whether keys and markers that a person changed give way to the answer's.
+        """
         layer = layers.find(shown, layer_id)
         if layer is None:
             return
@@ -63,7 +69,7 @@ class Questions:
         if known and known.prompt == layer.prompt:
             return
         layer.asked = layer.prompt
-        question = self._all[layer_id] = Question(shown.empty.legs4d.run_id, layer_id, layer.prompt)
+        question = self._all[layer_id] = Question(shown.empty.legs4d.run_id, layer_id, layer.prompt, replace=replace)
         if self._link.ready:
             self._send(question)
         else:
@@ -119,7 +125,7 @@ class Questions:
             return
         question.missing -= 1
         scenes = shown.empty.users_scene
-        if any(shown.capture_frame(scene.frame_current) == event.body["frame"] for scene in scenes):
+        if any(shown.shows(event.body["frame"], scene.frame_current_final) for scene in scenes):
             playback.refresh(shown.empty)
 
     def _ended(self, question: Question) -> None:
@@ -139,7 +145,7 @@ class Questions:
 
 def _take_answer(shown: Sequence, question: Question, answer: Answer) -> None:
     scene = shown.empty.users_scene[0]
-    layers.take_answer(shown, question.layer_id, prompt_key(question.prompt), answer, scene)
+    layers.take_answer(shown, question.layer_id, prompt_key(question.prompt), answer, scene, question.replace)
     playback.invalidate(shown.empty)
     display.update(shown.empty)
     undo.remember(f"Keyframes of {question.prompt}")

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 import bpy
 import numpy as np
 
-from . import attributes, names
+from . import attributes, names, timing
 from .cache import Description, RunCache
 
 UPRIGHT = (-math.pi / 2, 0.0, 0.0)
 """Rotation that takes a capture's axes (x right, y down, z away) to Blender's: (x, y, z) becomes (x, z, -y)."""
+
+FLUENT_POINTS = 100_000
+"""Viewports of larger sequences show this many points, the most important ones, until their user asks for more."""
 
 FILLED = "legs4d:filled"
 """Custom property of a cloud: the run id whose constants it has."""
@@ -46,6 +49,7 @@ class Sequence:
         its.run_id, its.run, its.revision = description.run_id, description.run, description.revision
         its.num_frames, its.fps = description.num_frames, description.fps
         its.pixel_angle = description.pixel_angle
+        its.detail = min(1.0, FLUENT_POINTS / max(description.num_static + description.num_dynamic, 1))
         its.num_static, its.num_dynamic = description.num_static, description.num_dynamic
         collection.objects.link(empty)
         for role, label, points in (
@@ -104,26 +108,28 @@ class Sequence:
             _write(still.data, names.ROTATION, arrays["quats"])
             _write(still.data, names.SCALE, arrays["scales"])
             _write(still.data, names.RADIANCE, np.column_stack((arrays["colors"], arrays["opacities"])))
+            _write_rank(still.data, arrays["scales"], arrays["opacities"])
             still.data[FILLED] = cache.description.run_id
             still.data.update_tag()
         if (moving := self.dynamic_object) is not None and moving.data.get(FILLED) != cache.description.run_id:
-            _write(moving.data, names.SCALE, cache.dynamic()["scales"])
+            constants = cache.dynamic()
+            _write(moving.data, names.SCALE, constants["scales"])
+            _write_rank(moving.data, constants["scales"], constants["opacities"])
             moving.data[FILLED] = cache.description.run_id
         return True
 
-    def capture_frame(self, scene_frame: int) -> int:
+    def capture_frame(self, scene_frame: float) -> int:
         """The capture frame shown at a scene frame: before the first the first, after the last the last."""
-        return capture_frame(self.empty, scene_frame)
+        return timing.shown_frames(self.empty, scene_frame)[0]
 
     def scene_frame(self, capture_frame: int) -> int:
-        """The scene frame that shows a capture frame."""
-        return int(self.empty.legs4d.start_frame) + capture_frame
+        """The first scene frame that shows a capture frame."""
+        return timing.scene_frame(self.empty, capture_frame)
 
-
-def capture_frame(empty: bpy.types.Object, scene_frame: int) -> int:
-    """The capture frame that a sequence shows at a scene frame."""
-    its = empty.legs4d
-    return int(min(max(scene_frame - its.start_frame, 0), max(its.num_frames - 1, 0)))
+    def shows(self, capture_frame: int, scene_frame: float) -> bool:
+        """Whether what a scene frame shows comes from this capture frame, alone or blended with its neighbour."""
+        frame, share = timing.shown_frames(self.empty, scene_frame)
+        return capture_frame == frame or bool(share and capture_frame == frame + 1)
 
 
 def find(scene: bpy.types.Scene) -> list[Sequence]:
@@ -165,6 +171,14 @@ def _add_cloud(empty: bpy.types.Object, collection: bpy.types.Collection, role: 
     child.parent = empty
     child.legs4d.role = role
     collection.objects.link(child)
+
+
+def _write_rank(cloud: bpy.types.PointCloud, scales: np.ndarray, opacities: np.ndarray) -> None:
+    """What covers more of a picture is more important: opacity times the area of the ellipsoid's largest section."""
+    area = np.prod(scales, axis=1) / np.maximum(np.min(scales, axis=1), 1e-12)
+    ranks = np.empty(len(area), np.float32)
+    ranks[np.argsort(-area * opacities)] = np.arange(len(area), dtype=np.float32) / max(len(area), 1)
+    _write(cloud, names.RANK, ranks)
 
 
 def _write(cloud: bpy.types.PointCloud, name: str, values: np.ndarray) -> None:

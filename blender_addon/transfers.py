@@ -128,7 +128,7 @@ class Transfers:
         for scene, shown in sequence.everywhere():
             if shown.empty.legs4d.run_id == name:
                 used = True
-                if shown.capture_frame(scene.frame_current) == event.body["frame"]:
+                if shown.shows(event.body["frame"], scene.frame_current_final):
                     playback.refresh(shown.empty)
         if not used and self._all.get(name) is transfer:  # deleted, or its import undone
             self.cancel(name)

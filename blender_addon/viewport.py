@@ -6,13 +6,14 @@ preview: renders, and viewports set to show splats, use the node group and mater
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import bpy
 import gpu
 import numpy as np
 
-from . import attributes, layers, look, names, playback, sequence
+from . import attributes, layers, look, names, playback, player, sequence
 from .look.points import DIMMED, GLOW, LUMINANCE, SH_C0, TINT_SHARE
 from .sequence import Sequence
 
@@ -45,7 +46,7 @@ void main() {
 
 _handle: object | None = None
 _shader: gpu.types.GPUShader | None = None
-_known_radii: dict[int, tuple[tuple[Any, ...], Array]] = {}
+_choices: dict[int, _Chosen] = {}
 _batches: dict[int, tuple[tuple[Any, ...], gpu.types.GPUBatch | None]] = {}
 
 
@@ -63,7 +64,7 @@ def unregister() -> None:
         bpy.types.SpaceView3D.draw_handler_remove(_handle, "WINDOW")
     _handle = _shader = None
     _batches.clear()
-    _known_radii.clear()
+    _choices.clear()
 
 
 def apply(empty: bpy.types.Object) -> None:
@@ -86,10 +87,11 @@ def shown_points(shown: Sequence, child: bpy.types.Object, scene_frame: float) -
         [K, 3] positions in the cloud's own axes, [K, 3] colours (scene linear), [K] radii in scene units; float32.
     """
     cloud, mode = child.data, shown.empty.legs4d.mode
-    radiance = attributes.read(cloud, names.RADIANCE)
+    chosen = _chosen(child, shown.empty.legs4d.detail)
+    radiance = attributes.read(cloud, names.RADIANCE)[chosen.points]
     colors, opacity = _captured(radiance), radiance[:, 3]
     if mode != "NONE":
-        strongest, tint = _layers(shown, cloud, scene_frame)
+        strongest, tint = _layers(shown, cloud, chosen.points, scene_frame)
         named = np.flatnonzero(strongest)  # few, mostly: the rest need no arithmetic
         if mode == "HIGHLIGHT":
             plain, share = colors[named], (strongest[named] * TINT_SHARE)[:, None]
@@ -99,7 +101,7 @@ def shown_points(shown: Sequence, child: bpy.types.Object, scene_frame: float) -
             colors = grey + strongest[:, None] * (colors - grey)
         else:
             opacity = opacity * strongest
-    positions, radii = attributes.read(cloud, names.POSITION), _radii(child)
+    positions, radii = attributes.read(cloud, names.POSITION)[chosen.points], chosen.radii
     kept = np.flatnonzero(opacity > FAINT)
     if len(kept) == len(opacity):
         return positions, colors, radii
@@ -121,26 +123,47 @@ def _brightness(colors: Array) -> Array:
     return colors[:, :1] * red + colors[:, 1:2] * green + colors[:, 2:] * blue
 
 
-def _radii(child: bpy.types.Object) -> Array:
-    """[N] middle standard deviations; they change only when a cloud is filled anew."""
-    key = (len(child.data.points), child.data.get(sequence.FILLED))
-    known = _known_radii.get(child.session_uid)
-    if known is None or known[0] != key:
-        middle = np.median(attributes.read(child.data, names.SCALE), axis=1)
-        _known_radii[child.session_uid] = known = (key, middle)
-    return known[1]
+@dataclass(frozen=True)
+class _Chosen:
+    """The points of a cloud that viewports show.
+
+    Attributes:
+        key: what they were chosen by.
+        points: all of them as a slice, or their numbers [K].
+        radii: [K] middle standard deviations.
+    """
+
+    key: tuple[Any, ...]
+    points: slice | Array
+    radii: Array
 
 
-def _layers(shown: Sequence, cloud: bpy.types.PointCloud, scene_frame: float) -> tuple[Array, Array]:
-    """[N] the strongest layer's weight and [N, 3] the layers' mean tint."""
-    points = len(cloud.points)
+def _chosen(child: bpy.types.Object, detail: float) -> _Chosen:
+    """Chosen anew only when the cloud is filled anew or its detail changes."""
+    cloud = child.data
+    key = (len(cloud.points), cloud.get(sequence.FILLED), detail)
+    known = _choices.get(child.session_uid)
+    if known is None or known.key != key:
+        points: slice | Array = slice(None)
+        if detail < 1.0 and names.RANK in cloud.attributes:
+            points = np.flatnonzero(attributes.read(cloud, names.RANK) <= detail)
+        radii = np.median(attributes.read(cloud, names.SCALE)[points], axis=1)
+        known = _choices[child.session_uid] = _Chosen(key, points, radii)
+    return known
+
+
+def _layers(
+    shown: Sequence, cloud: bpy.types.PointCloud, chosen: slice | Array, scene_frame: float
+) -> tuple[Array, Array]:
+    """[K] the strongest layer's weight and [K, 3] the layers' mean tint."""
+    points = len(cloud.points) if isinstance(chosen, slice) else len(chosen)
     strongest, total = np.zeros(points, np.float32), np.full(points, 1e-4, np.float32)
     tints = np.zeros((points, 3), np.float32)
     for weight in layers.weights(shown, scene_frame):
         attribute = names.layer_attribute(weight.layer_id)
         if weight.weight > 0.0 and attribute in cloud.attributes:
-            relevancy = (attributes.read(cloud, attribute) * 255.0 + 0.5).astype(np.uint8)
-            amount = playback.shown_levels(weight)[relevancy]
+            relevancy = (attributes.read(cloud, attribute)[chosen] * 255.0 + 0.5).astype(np.uint8)
+            amount = player.shown_levels(weight)[relevancy]
             np.maximum(strongest, amount, out=strongest)
             total += amount
             tints += amount[:, None] * np.array(layers.find(shown, weight.layer_id).color, np.float32)
@@ -183,7 +206,7 @@ def _batch(shown: Sequence, child: bpy.types.Object, scene_frame: float) -> gpu.
     """The cloud's points on the GPU, made anew only when what they show has changed."""
     its = shown.empty.legs4d
     tints = tuple(tuple(layer.color) for layer in its.layers)
-    signature = (playback.version(child), its.mode, layers.weights(shown, scene_frame), tints)
+    signature = (playback.version(child), its.mode, its.detail, layers.weights(shown, scene_frame), tints)
     known = _batches.get(child.session_uid)
     if known is None or known[0] != signature:
         _batches[child.session_uid] = known = (signature, _make_batch(*shown_points(shown, child, scene_frame)))

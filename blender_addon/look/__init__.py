@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bpy
 
-from .. import names
+from .. import layers, names
 from . import points, scene, shape
 from .scene import CLASSES, draw, prepare, problems
 
@@ -34,8 +34,9 @@ def sync(empty: bpy.types.Object) -> None:
         tree[_SIGNATURE] = signature
     points.set_mode(tree, its.mode)
     shape.set_pixel_angle(tree, its.pixel_angle)
+    points.set_detail(tree, its.detail)
     for layer in its.layers:
-        _set_layer(tree.nodes[layer.layer_id], layer)
+        _set_layer(tree.nodes[layer.layer_id], layer, layers.is_shown(its, layer))
 
 
 def remove(empty: bpy.types.Object) -> None:
@@ -71,11 +72,11 @@ def _tree(empty: bpy.types.Object, clouds: list[bpy.types.Object]) -> bpy.types.
     return tree
 
 
-def _set_layer(step: bpy.types.Node, layer: bpy.types.PropertyGroup) -> None:
+def _set_layer(step: bpy.types.Node, layer: bpy.types.PropertyGroup, shown: bool) -> None:
     wanted = {
         "Threshold": layer.threshold,
         "Softness": layer.softness,
-        "Enabled": float(layer.enabled),
+        "Enabled": float(shown),
         "Tint": (*layer.color, 1.0),
     }
     for name, value in wanted.items():

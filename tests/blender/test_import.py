@@ -52,6 +52,7 @@ def test_attributes_have_the_types_of_the_contract(imported):
         "radiance:base": "FLOAT4",
         "velocity": "FLOAT_VECTOR",
         "highlight": "FLOAT",
+        "legs4d:rank": "FLOAT",
     }
     for cloud in imported.clouds:
         assert {a.name: a.data_type for a in cloud.attributes} == types

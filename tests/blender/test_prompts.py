@@ -122,21 +122,76 @@ def test_a_disabled_layer_is_hidden_at_once(imported, ask, truth):
     assert _read(imported.dynamic_object, "highlight").max() > 0.9
 
 
-def test_the_same_prompt_again_updates_its_layer_and_keeps_edits(imported, ask):
+def test_the_same_prompt_again_updates_its_layer_and_keeps_edits(imported, ask, until):
+    from blender_addon import layers, session
+
     layer_id = ask(PROMPT)
     other = ask("a wooden box standing on the floor")
     box = _read(imported.static_object, f"highlight:{other}").copy()
-    strength = _curve(imported, layer_id, "strength")
-    strength.keyframe_points.insert(4, 0.5)
+    layer, scene = imported.layers[0], bpy.context.scene
+    assert not layers.is_edited(imported, layer, scene)
+    _curve(imported, layer_id, "strength").keyframe_points.insert(4, 0.5)
+    assert not layers.is_edited(imported, layer, scene)  # strength is the animator's own
     for point in _curve(imported, layer_id, "active").keyframe_points:
         point.co.y = 0.0
-    markers = sorted(marker.name for marker in bpy.context.scene.timeline_markers)
+    marker = scene.timeline_markers[layer.markers[0].name]
+    marker.frame += 1
+    moved = marker.frame
     assert ask("  The ball  is FLYING ") == layer_id
     assert len(imported.layers) == 2
     assert _keys(_curve(imported, layer_id, "strength")) == [(1.0, 1.0), (4.0, 0.5)]
-    assert max(point.co.y for point in _curve(imported, layer_id, "active").keyframe_points) == 1.0
-    assert sorted(marker.name for marker in bpy.context.scene.timeline_markers) == markers
+    assert max(value for _, value in _keys(_curve(imported, layer_id, "active"))) == 0.0
+    assert marker.frame == moved
     np.testing.assert_array_equal(_read(imported.static_object, f"highlight:{other}"), box)
+    assert bpy.ops.legs4d.ask_again(layer_id=layer_id, replace_edits=True) == {"FINISHED"}
+    until(lambda: not session.current.questions.busy, "the answer")
+    assert max(value for _, value in _keys(_curve(imported, layer_id, "active"))) == 1.0
+    assert scene.timeline_markers[layer.markers[0].name].frame == moved - 1
+    assert _keys(_curve(imported, layer_id, "strength")) == [(1.0, 1.0), (4.0, 0.5)]
+    assert not layers.is_edited(imported, layer, scene)
+
+
+def test_solo_shows_its_layers_only(imported, ask, truth):
+    ask(PROMPT)
+    ask("a wooden box standing on the floor")
+    bpy.context.scene.frame_set(truth["intervals"][0][2] + 1)
+    from blender_addon import layers
+
+    ball, box = imported.layers
+    box.enabled = False
+    ball_alone = _read(imported.dynamic_object, "highlight").copy()
+    box.enabled, ball.solo = True, True
+    assert [weight.weight > 0 for weight in layers.weights(imported, bpy.context.scene.frame_current)] == [True, False]
+    np.testing.assert_array_equal(_read(imported.dynamic_object, "highlight"), ball_alone)
+    tree = imported.dynamic_object.modifiers["4-LEGS"].node_group
+    assert [tree.nodes[layer.layer_id].inputs["Enabled"].default_value for layer in (ball, box)] == [1.0, 0.0]
+    ball.enabled = False
+    assert not _read(imported.dynamic_object, "highlight").any()
+
+
+def test_a_duplicate_has_its_own_curves_and_the_same_answer(imported, ask, truth):
+    layer_id = ask(PROMPT)
+    strength = _curve(imported, layer_id, "strength")
+    strength.keyframe_points.insert(4, 0.5)
+    imported.layers[0].color, imported.layers[0].label = (0.1, 0.2, 0.3), "thrown"
+    ask("a wooden box standing on the floor")
+    assert bpy.ops.legs4d.duplicate_layer(layer_id=layer_id) == {"FINISHED"}
+    assert [layer.label or layer.prompt for layer in imported.layers] == [
+        "thrown",
+        "thrown copy",
+        "a wooden box standing on the floor",
+    ]
+    copy = imported.layers[1]
+    assert copy.layer_id != layer_id and tuple(copy.color) == pytest.approx((0.1, 0.2, 0.3))
+    for name in ("relevancy", "active", "strength"):
+        assert _keys(_curve(imported, copy.layer_id, name)) == _keys(_curve(imported, layer_id, name))
+    _curve(imported, copy.layer_id, "strength").keyframe_points[0].co.y = 0.1
+    assert _keys(strength)[0] == (1.0, 1.0)
+    bpy.context.scene.frame_set(truth["intervals"][0][2] + 1)
+    both = [_read(imported.dynamic_object, f"highlight:{one}") for one in (layer_id, copy.layer_id)]
+    np.testing.assert_array_equal(*both)
+    tree = imported.dynamic_object.modifiers["4-LEGS"].node_group
+    assert {copy.layer_id, layer_id} <= {node.name for node in tree.nodes}
 
 
 def test_another_prompt_in_a_layer_is_asked_in_its_place(imported, ask, until):
