@@ -17,7 +17,7 @@ ORDER = (
     *("pipeline", "cluster"),
 )
 """Each may import those before it."""
-GROUND = ("errors", "progress")
+GROUND = ("errors", "progress", "executor")
 """Without imports of their own, these may be imported by all."""
 TOP = ("cli", "terminal", "__main__")
 """The command line: above everything, imported by nothing else."""

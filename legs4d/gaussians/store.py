@@ -335,9 +335,13 @@ class Run:
 
     def frame_done(self, name: str, frame: int, seconds: float) -> None:
         """Record a frame whose data are on the disk, and add `seconds` to the stage's time."""
+        self.frames_done(name, {frame: seconds})
+
+    def frames_done(self, name: str, seconds: dict[int, float]) -> None:
+        """Record several frames, each with its seconds, by writing run.json once."""
         record = self.stages[name]
-        record.done_frames = sorted({*record.done_frames, frame})
-        record.seconds += seconds
+        record.done_frames = sorted({*record.done_frames, *seconds})
+        record.seconds += sum(seconds.values())
         self._save()
 
     def finish_stage(self, name: str, seconds: float = 0.0) -> None:

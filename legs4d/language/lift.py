@@ -11,19 +11,23 @@ of the mean instead of pulling the mean towards zero.
 
 from __future__ import annotations
 
-import time
+import functools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.config import LiftSettings, fingerprint
 from legs4d.errors import RunError
+from legs4d.executor import IN_ORDER, Done, Executor
 from legs4d.gaussians.store import Run
 from legs4d.language.codec import LinearCodec, fit_linear_codec
+from legs4d.language.encoders import get_encoder
 from legs4d.language.features import Encoder
 from legs4d.progress import OnProgress, StageReporter, StopSignal
 from legs4d.raster.lift import lift_weights
+from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence
 
 VERSION = 1
@@ -47,6 +51,7 @@ def lift(
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,
     threads: int | None = None,
+    executor: Executor = IN_ORDER,
 ) -> None:
     """Give every Gaussian of a reconstructed run its code in every frame; goes on where a stopped one ended.
 
@@ -60,6 +65,7 @@ def lift(
         near: near plane, scene units, as in the reconstruction.
         stop: looked at between frames.
         threads: CPU threads, all by default; the codes do not depend on it.
+        executor: who lifts the frames; the codes do not depend on it either.
 
     Raises:
         RunError: the reconstruction is not finished.
@@ -87,11 +93,10 @@ def lift(
         arrays, attributes = codec.to_arrays()
         run.write_codec(attributes["name"], arrays, attributes)
         lifter = _Lifter(run, sequence, encoder, codec, near, threads)
-        lifter.lift_spread_frames(reporter)
-    for frame in sorted(set(range(run.num_frames)) - set(record.done_frames)):
-        started = time.perf_counter()
-        run.write_codes(frame, *lifter.lift_frame(frame).of_moving(run.num_static))
-        run.frame_done("lift", frame, time.perf_counter() - started)
+        lifter.lift_spread_frames(executor, reporter)
+    left = sorted(set(range(run.num_frames)) - set(record.done_frames))
+    for batch in executor.each(lifter.store_frame, left, reporter.check):
+        run.frames_done("lift", {done.frame: done.seconds for done in batch})
         reporter.step(len(record.done_frames), run.num_frames)
     run.finish_stage("lift")
 
@@ -110,12 +115,18 @@ class _Sums:
 
 @dataclass(frozen=True)
 class _Lifter:
+    """Lifts any frame of a run whose codec is written. Another process gets it as names, and opens it anew."""
+
     run: Run
     sequence: Sequence
     encoder: Encoder
     codec: LinearCodec
     near: float
     threads: int | None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fingerprint = self.run.stages["lift"].fingerprint
+        return _reopen, (str(self.run.path.resolve()), fingerprint, self.encoder.name, self.near, self.threads)
 
     def lift_frame(self, frame: int) -> _Sums:
         features = self.encoder.feature_map(self.sequence, frame)
@@ -130,7 +141,17 @@ class _Lifter:
         )
         return _Sums(weights @ self.codec.encode(features.rows), np.asarray(weights.sum(axis=1), np.float32))
 
-    def lift_spread_frames(self, reporter: StageReporter) -> None:
+    def store_frame(self, frame: int) -> None:
+        """Lift a frame, and write the codes of what moves."""
+        self.run.write_codes(frame, *self.lift_frame(frame).of_moving(self.run.num_static))
+
+    def store_frame_and_tell(self, frame: int) -> _Sums:
+        """`store_frame`, and the sums of what does not move."""
+        sums, still = self.lift_frame(frame), self.run.num_static
+        self.run.write_codes(frame, *sums.of_moving(still))
+        return _Sums(sums.codes[:still], sums.weight[:still])
+
+    def lift_spread_frames(self, executor: Executor, reporter: StageReporter) -> None:
         """Lift STATIC_FRAMES frames, and from them the Gaussians that do not move.
 
         The frames count as done only when the static codes are there, so that whoever finds a frame done finds those.
@@ -138,19 +159,45 @@ class _Lifter:
         run, still = self.run, self.run.num_static
         frames = np.unique(np.linspace(0, run.num_frames - 1, STATIC_FRAMES).round().astype(int)).tolist()
         codes, weight = np.zeros((still, len(self.codec.basis)), np.float32), np.zeros(still, np.float32)
-        seconds = []
-        for done, frame in enumerate(frames):
-            reporter.step(done, run.num_frames)
-            started = time.perf_counter()
-            sums = self.lift_frame(frame)
-            codes, weight = codes + sums.codes[:still], weight + sums.weight[:still]
-            run.write_codes(frame, *sums.of_moving(still))
-            seconds.append(time.perf_counter() - started)
+        seconds: dict[int, float] = {}
+        waiting: dict[int, Done[_Sums]] = {}
+        reporter.step(0, run.num_frames)
+        for batch in executor.each(self.store_frame_and_tell, frames, reporter.check):
+            waiting |= {done.frame: done for done in batch}
+            # Added in the order of time, whoever was first: sums of floats depend on it.
+            while len(seconds) < len(frames) and (frame := frames[len(seconds)]) in waiting:
+                done = waiting.pop(frame)
+                codes, weight = codes + done.result.codes, weight + done.result.weight
+                seconds[frame] = done.seconds
+            if len(seconds) < len(frames):  # told to stop now, what is complete is written first
+                reporter.step(len(seconds), run.num_frames)
         mean, total = _mean(codes, weight)
         run.write_static_codes(mean, total / len(frames))
-        for frame, took in zip(frames, seconds, strict=True):
-            run.frame_done("lift", frame, took)
+        run.frames_done("lift", seconds)
         reporter.step(len(frames), run.num_frames)
+
+
+def _reopen(path: str, fingerprint: str, encoder: str, near: float, threads: int | None) -> _Lifter:
+    """The lifter of a run, in a process that was handed its frames.
+
+    Raises:
+        RunError: the run is not there, or is not the one that is being lifted, or was begun anew meanwhile.
+    """
+    record = Run.open(path).stages.get("lift")
+    if record is None or record.fingerprint != fingerprint:
+        raise RunError(
+            "is not being lifted as this worker was told",
+            where=path,
+            fix="keep runs and datasets on storage that all machines see under the same path",
+        )
+    return _open(path, fingerprint, encoder, near, threads)
+
+
+@functools.lru_cache(maxsize=1)
+def _open(path: str, fingerprint: str, encoder: str, near: float, threads: int | None) -> _Lifter:
+    run = Run.open(path)
+    sequence = open_sequence(run.info["dataset"], run.info["scale"])
+    return _Lifter(run, sequence, get_encoder(encoder), LinearCodec.from_arrays(*run.codec()), near, threads)
 
 
 def _mean(codes: NDArray[np.float32], weight: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
