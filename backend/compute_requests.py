@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from backend import requests
+from backend import render_requests, requests
 from backend.clients import Call
 from backend.compute import Compute, Task
 from backend.library import Library
@@ -36,7 +36,9 @@ class Entry:
     key: Callable[[Any], str]
 
 
-ENTRIES: dict[Kind, Entry] = {}
+ENTRIES: dict[Kind, Entry] = {
+    Kind.RENDER: Entry(render_requests.prepare, render_requests.WORK, render_requests.view),
+}
 
 
 class ComputeRequests:

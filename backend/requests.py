@@ -55,19 +55,20 @@ class Query(Body):
 
 
 Unit = Annotated[float, Field(ge=0, le=1)]
-Row = tuple[float, float, float, float]
+Color = Annotated[list[Unit], Field(min_length=3, max_length=3)]
+Row = Annotated[list[float], Field(min_length=4, max_length=4)]
+Rows = Annotated[list[Row], Field(min_length=4, max_length=4)]
+RenderPass = Literal["combined", "alpha", "depth", "highlight", "masks"]
 
 
-class Camera(Body):
-    """Conventions as everywhere: OpenCV, pixels, pixel centres at +0.5."""
-
-    viewmat: tuple[Row, Row, Row, Row]
+class RenderSample(Body):
+    frame: float = Field(ge=0, lt=2**31)
     fx: float = Field(gt=0)
     fy: float = Field(gt=0)
     cx: float
     cy: float
-    width: int = Field(ge=1, le=16_384)
-    height: int = Field(ge=1, le=16_384)
+    static: Rows | None = None
+    dynamic: Rows | None = None
 
 
 class RenderLayer(Body):
@@ -76,18 +77,20 @@ class RenderLayer(Body):
     threshold: Unit | None = None
     softness: Unit = 0.1
     strength: Unit = 1.0
-    color: tuple[Unit, Unit, Unit] | None = None
+    color: Color = [1.0, 0.25, 0.02]
 
 
 class Render(Body):
     run: Name
-    frame: float = Field(ge=0, lt=2**31)
-    camera: Camera
-    near: float = Field(default=0.01, gt=0)
-    passes: list[Literal["color", "alpha", "depth", "highlight", "masks"]] = Field(min_length=1, max_length=5)
-    layers: list[RenderLayer] = Field(default_factory=list, max_length=16)
-    background: tuple[Unit, Unit, Unit] | None = None
-    precision: Precision = "float32"
+    revision: str | None = Field(default=None, max_length=100)
+    width: int = Field(ge=1, le=16_384)
+    height: int = Field(ge=1, le=16_384)
+    samples: list[RenderSample] = Field(min_length=1, max_length=64)
+    passes: list[RenderPass] = Field(min_length=1, max_length=5)
+    layers: list[RenderLayer] = Field(default_factory=list, max_length=28)
+    mode: Literal["HIGHLIGHT", "DESATURATE", "ISOLATE", "NONE"] = "HIGHLIGHT"
+    background: Color | None = None
+    antialiased: bool = False
     view: str = Field(default="", max_length=100)
 
 

@@ -42,6 +42,10 @@ class Tally:
     """Requests of which events came, and which must be cancelled."""
 
 
+EYE = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
+PINHOLE = {"frame": 0.5, "fx": 4.0, "fy": 4.0, "cx": 2.0, "cy": 1.5, "static": EYE, "dynamic": None}
+
+
 def valid_bodies(run: str) -> list[tuple[str, dict[str, Any]]]:
     """One of every request that harms nothing, with all its fields."""
     return [
@@ -51,6 +55,7 @@ def valid_bodies(run: str) -> list[tuple[str, dict[str, Any]]]:
         ("open", {"run": run}),
         ("frames", {"run": run, "frames": [0, 1], "around": 1, "precision": "float16", "window": 2}),
         ("query", {"run": run, "prompt": "a ball", "layer": "a", "around": 0, "window": 2, "per_gaussian": True}),
+        ("render", {"run": run, "width": 4, "height": 3, "samples": [PINHOLE], "passes": ["combined", "depth"]}),
         ("aim", {"request": 1, "around": 3}),
         ("credit", {"request": 1, "frames": 2}),
         ("cancel", {"request": 1}),
