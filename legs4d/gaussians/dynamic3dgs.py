@@ -18,12 +18,14 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from legs4d.errors import RunError
+from legs4d.errors import DatasetError, RunError
 from legs4d.gaussians.files import new_file
 from legs4d.gaussians.gaussians import Gaussians, dc_from_rgb
 from legs4d.gaussians.ply import SMALLEST_OPACITY, SMALLEST_SCALE
 from legs4d.gaussians.store import Run
 from legs4d.progress import OnProgress, StageReporter, StopSignal
+from legs4d.scene.initialise import Stage, find_stage
+from legs4d.scene.sequence import Sequence
 
 _KEYS = ("means3D", "rgb_colors", "seg_colors", "unnorm_rotations", "logit_opacities", "log_scales")
 VERSION = 1
@@ -35,26 +37,46 @@ def import_dynamic3dgs(
     out: Path,
     *,
     fps: float = 30.0,
+    sequence: Sequence | None = None,
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,
 ) -> Run:
-    """Turn a `params.npz` into a run without static Gaussians and without cameras; goes on where a stopped one ended.
+    """Turn a `params.npz` into a run without static Gaussians; goes on where a stopped one ended.
 
     Args:
         source: the file; nothing in it is unpickled.
         out: folder of the run: new, empty, or one begun from the same file.
-        fps: frames per second of the capture (PanopticSports: 30).
+        fps: frames per second of the capture (PanopticSports: 30); the footage's own, if that is given.
+        sequence: the footage that it was trained on: gives the run its cameras. Without it, it has none.
 
     Raises:
         RunError: the file cannot be read, its arrays do not fit together, or the run cannot be written.
+        DatasetError: the footage has another number of frames, or its cameras see no common space.
         Stopped: `stop` was set; the frames that are done are kept.
     """
     params = read_params(source)
+    stage = None if sequence is None else stage_of(sequence, len(params["means3D"]), source)
     run = open_import(out, source)
     with run.lock():
-        run.set_info(imported_from=str(source.resolve()), fps=fps, frame_numbers=list(range(len(params["means3D"]))))
-        write_params(run, params, _fingerprint(source), StageReporter("geometry", progress, stop))
+        write_params(run, params, source, fps, StageReporter("geometry", progress, stop))
+        if sequence is not None and stage is not None:
+            take_cameras(run, sequence, stage, params)
     return run
+
+
+def stage_of(sequence: Sequence, num_frames: int, source: Path) -> Stage:
+    """The space that the footage of a result shows.
+
+    Raises:
+        DatasetError: the footage has another number of frames, or its cameras see no common space.
+    """
+    if sequence.num_frames != num_frames:
+        raise DatasetError(
+            f"has {sequence.num_frames} frames, {source} has {num_frames}",
+            where=str(sequence.root),
+            fix="give the footage that it was trained on",
+        )
+    return find_stage(sequence.cameras("train", 0))
 
 
 def open_import(out: Path, source: Path) -> Run:
@@ -67,7 +89,8 @@ def open_import(out: Path, source: Path) -> Run:
         return Run.create(out)
     run = Run.open(out)
     begun_from = run.info.get("imported_from")
-    if begun_from not in (None, str(source.resolve())) or "dataset" in run.info:
+    begun_otherwise = begun_from is None and "dataset" in run.info
+    if begun_from not in (None, str(source.resolve())) or begun_otherwise:
         raise RunError(
             f"already holds a run, of {begun_from or run.info['dataset']}",
             where=str(out),
@@ -76,8 +99,10 @@ def open_import(out: Path, source: Path) -> Run:
     return run
 
 
-def write_params(run: Run, params: dict[str, NDArray[np.float32]], fingerprint: str, reporter: StageReporter) -> None:
-    """Write what `read_params` read as a run's geometry; the caller holds its lock."""
+def write_params(
+    run: Run, params: dict[str, NDArray[np.float32]], source: Path, fps: float, reporter: StageReporter
+) -> None:
+    """Write what `read_params` read from `source` as a run's geometry; the caller holds its lock."""
     means, colors, rotations = (params[k] for k in ("means3D", "rgb_colors", "unnorm_rotations"))
     with np.errstate(over="ignore"):  # an opacity of exactly 0 is a logit of -inf
         opacities = 1 / (1 + np.exp(-params["logit_opacities"].reshape(-1)))
@@ -92,6 +117,8 @@ def write_params(run: Run, params: dict[str, NDArray[np.float32]], fingerprint: 
             is_foreground=params["seg_colors"][:, 0] > 0.5,
         )
 
+    run.set_info(imported_from=str(source.resolve()), fps=fps, frame_numbers=list(range(len(means))))
+    fingerprint = _fingerprint(source)
     if not run.begin_stage("first_frame", fingerprint).finished:
         run.write_geometry(at(0).take(slice(0)), at(0), len(means))
         run.finish_stage("first_frame")
@@ -110,6 +137,25 @@ def _fingerprint(source: Path) -> str:
     with source.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return f"imported from Dynamic3DGS {VERSION} {digest}"  # equal to no training's
+
+
+def take_cameras(run: Run, sequence: Sequence, stage: Stage, params: dict[str, NDArray[np.float32]]) -> None:
+    """Cameras and what else the footage tells; Dynamic3DGS keeps the colour gains by camera number."""
+    train, test = sequence.cameras("train", 0), sequence.cameras("test", 0)
+    gains = {}
+    for name in ("cam_m", "cam_c"):
+        known = params.get(name)
+        fits = known is not None and known.shape[1:] == (3,) and max(train.ids) < len(known)
+        gains[name] = known[list(train.ids)] if known is not None and fits else np.zeros((len(train), 3), np.float32)
+    run.write_cameras(train, test if len(test) else None, gains["cam_m"], gains["cam_c"])
+    run.set_info(
+        fps=sequence.fps,
+        frame_numbers=list(sequence.frame_numbers),
+        near=stage.near,
+        center=[float(x) for x in stage.center],
+        radius=stage.radius,
+        down=[float(x) for x in stage.down],
+    )
 
 
 def export_dynamic3dgs(run: Run, path: Path, frames: range | None = None) -> None:
@@ -153,6 +199,7 @@ def read_params(source: Path) -> dict[str, NDArray[np.float32]]:
     try:
         with np.load(source, allow_pickle=False) as archive:
             params = {key: np.asarray(archive[key], np.float32) for key in _KEYS}
+            params |= {key: np.asarray(archive[key], np.float32) for key in ("cam_m", "cam_c") if key in archive}
     except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise RunError(f"cannot be read ({error})", where=str(source), fix=fix) from error
     count = len(params["log_scales"])
