@@ -24,7 +24,12 @@ class Executor(Protocol):
 
     The work must be the same whoever does it and however often: it reads what does not change meanwhile, and writes
     nothing but the frame's own chunks. What the run records of it is the caller's to write.
+
+    Attributes:
+        threads: CPU threads that the work for one frame may use; None for all there are.
     """
+
+    threads: int | None
 
     def each(
         self, work: Callable[[int], Result], frames: Iterable[int], check: Callable[[], None]
@@ -40,6 +45,8 @@ class Executor(Protocol):
 
 class InOrder:
     """One frame after the other, here."""
+
+    threads: int | None = None
 
     def each(
         self, work: Callable[[int], Result], frames: Iterable[int], check: Callable[[], None]

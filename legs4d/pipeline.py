@@ -10,6 +10,7 @@ from typing import Any
 
 from legs4d.config import DatasetSettings, LiftSettings, TrainSettings
 from legs4d.errors import RunError
+from legs4d.executor import IN_ORDER, Executor
 from legs4d.gaussians.store import Run
 from legs4d.grounding import query
 from legs4d.grounding.truth import read_truth, true_intervals
@@ -26,6 +27,7 @@ def train(
     settings: TrainSettings,
     *,
     engine: str = "auto",
+    executor: Executor = IN_ORDER,
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,
 ) -> Run:
@@ -35,6 +37,7 @@ def train(
         dataset: folder in a layout that `scene.readers` knows.
         out: run folder, made if need be.
         engine: "cpu", "cuda", or "auto" for CUDA where it can run.
+        executor: who does what can be done frame by frame; see `cluster`.
         progress: told of every stage several times a second.
         stop: looked at in every step.
 
@@ -47,7 +50,7 @@ def train(
     # Fail on a dataset that the encoder cannot read now, not after minutes of reconstruction.
     get_encoder(settings.lift.encoder).sample_rows(sequence)
     run = reconstruct(dataset, out, settings, engine=engine, progress=progress, stop=stop)
-    return lift(run.path, settings.lift, progress=progress, stop=stop)
+    return lift(run.path, settings.lift, executor=executor, progress=progress, stop=stop)
 
 
 def reconstruct(
@@ -80,6 +83,7 @@ def lift(
     run_folder: str | Path,
     settings: LiftSettings,
     *,
+    executor: Executor = IN_ORDER,
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,
 ) -> Run:
@@ -94,7 +98,34 @@ def lift(
             near=run.info["near"],
             progress=progress,
             stop=stop,
+            threads=executor.threads,
+            executor=executor,
         )
+    return run
+
+
+def import_params(
+    source: str | Path,
+    out: str | Path,
+    *,
+    dataset: str | Path | None = None,
+    scale: float = 1.0,
+    progress: OnProgress | None = None,
+    stop: StopSignal | None = None,
+) -> Run:
+    """A result of Dynamic3DGS (`params.npz`) as a run; with its footage, one that can be rendered, judged and lifted.
+
+    Raises:
+        RunError: see `gaussians.dynamic3dgs.import_dynamic3dgs`.
+        DatasetError: the footage cannot be used, or is not that of this result.
+    """
+    from legs4d.gaussians.dynamic3dgs import import_dynamic3dgs
+
+    sequence = None if dataset is None else open_sequence(dataset, scale)
+    run = import_dynamic3dgs(Path(source), Path(out), sequence=sequence, progress=progress, stop=stop)
+    if dataset is not None:
+        with run.lock():
+            run.set_info(dataset=str(Path(dataset).resolve()), scale=scale)
     return run
 
 

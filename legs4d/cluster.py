@@ -1,0 +1,194 @@
+"""The stages that do a frame without its neighbours, on many machines (Ray; optional extra `ray`).
+
+    with on_cluster("auto") as executor:
+        pipeline.train(dataset, out, settings, executor=executor)
+
+The driver (this process) holds the run's lock and is alone in writing run.json. Workers open the run, the footage and
+the encoder from their names, and write chunks of the frames that they were given: no two the same, each by rename. A
+frame counts as done when the driver has recorded it, so a driver or any worker may be killed at any instant.
+
+Storage: the run folder and the footage must be reachable under one path from every machine (NFS, Lustre, CephFS, or an
+object store that is mounted). Chunks appear by rename and the lock is the file system's, neither of which an object
+store has by itself.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar
+
+from legs4d import __version__
+from legs4d.errors import Legs4dError
+from legs4d.executor import Done, timed
+
+Result = TypeVar("Result")
+
+RETRIES = 3
+"""Times that a frame is begun anew after its worker, or the worker's machine, has died."""
+
+POLL = 0.2
+"""Seconds between looks at the stop signal."""
+
+STOCK = 2
+"""Frames handed out for each that can be worked on at once, so that nobody waits for the driver."""
+
+RECOUNT = 5.0
+"""Seconds after which the cluster is counted again: machines come and go."""
+
+CANCEL = 10.0
+"""Seconds given to workers to end when the work is stopped; they are killed."""
+
+
+class ClusterError(Legs4dError):
+    """The cluster cannot be used."""
+
+
+@contextmanager
+def on_cluster(cluster: str, *, engine: str = "auto", threads: int = 1) -> Iterator[RayExecutor]:
+    """Frames are done by the cluster inside.
+
+    Args:
+        cluster: "auto" for the one that this machine is part of, or, where there is none, one made of this machine's
+            cores alone; or the address of one, as Ray writes it ("10.0.0.1:6379", "ray://10.0.0.1:10001").
+        engine: "cuda" gives every frame a GPU of its own, "cpu" none, "auto" one if the cluster has any.
+        threads: CPU cores for each frame.
+
+    Raises:
+        ClusterError: Ray is not installed, or the cluster does not answer.
+    """
+    ray = _import_ray()
+    ours = not ray.is_initialized()
+    if ours:
+        _connect(ray, cluster)
+    try:
+        has_gpus = ray.cluster_resources().get("GPU", 0) > 0
+        if engine == "cuda" and not has_gpus:
+            raise ClusterError("has no GPU", where=f"cluster {cluster}", fix="use --engine cpu, or add a machine")
+        yield RayExecutor(threads, gpus=int(has_gpus and engine != "cpu"))
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+@dataclass(frozen=True)
+class _Failed:
+    """An error for a person, as it travels: exceptions lose their keywords when they are pickled."""
+
+    kind: type[Legs4dError]
+    what: str
+    where: str
+    fix: str
+
+
+class RayExecutor:
+    """An `executor.Executor` whose frames are Ray tasks.
+
+    Args:
+        threads: CPU cores, and threads, for each frame.
+        gpus: for each frame, 0 or 1.
+    """
+
+    def __init__(self, threads: int, gpus: int) -> None:
+        import ray
+
+        self.threads = threads
+        self._gpus = gpus
+        self._ray = ray
+        self._task: Any = ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=RETRIES)(_do)
+        self._counted = -RECOUNT
+        self._slots = 1
+
+    def each(
+        self, work: Callable[[int], Result], frames: Iterable[int], check: Callable[[], None]
+    ) -> Iterator[list[Done[Result]]]:
+        """See `executor.Executor`.
+
+        Raises:
+            ClusterError: a frame's workers died again and again.
+            Legs4dError: what `work` raised.
+        """
+        ray, left = self._ray, iter(frames)
+        shared = ray.put(work)
+        running: dict[Any, int] = {}
+        try:
+            while True:
+                check()
+                for frame in islice(left, STOCK * self._count_slots() - len(running)):
+                    running[self._task.remote(__version__, shared, frame)] = frame
+                if not running:
+                    return
+                if ray.wait(list(running), timeout=POLL)[0]:
+                    ready = ray.wait(list(running), num_returns=len(running), timeout=0)[0]
+                    yield [self._collect(reference, running.pop(reference)) for reference in ready]
+        finally:
+            self._cancel(list(running))
+
+    def _collect(self, reference: Any, frame: int) -> Done[Any]:
+        ray = self._ray
+        try:
+            done = ray.get(reference)
+        except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError) as e:
+            raise ClusterError(
+                f"its worker died {RETRIES + 1} times ({type(e).__name__})",
+                where=f"frame {frame}",
+                fix="see whether the machines have enough memory, and run the same command again to resume",
+            ) from e
+        if isinstance(done, _Failed):
+            raise done.kind(done.what, where=done.where, fix=done.fix)
+        return done
+
+    def _cancel(self, references: list[Any]) -> None:
+        """End what still runs, so that nobody writes to the run once its lock is free."""
+        for reference in references:
+            self._ray.cancel(reference, force=True)
+        if references:
+            self._ray.wait(references, num_returns=len(references), timeout=CANCEL)
+
+    def _count_slots(self) -> int:
+        """Frames that can be worked on at once."""
+        now = time.monotonic()
+        if now - self._counted > RECOUNT:
+            self._counted = now
+            have = self._ray.cluster_resources()
+            slots = have.get("CPU", 0) / self.threads
+            self._slots = max(1, int(min(slots, have.get("GPU", 0) / self._gpus) if self._gpus else slots))
+        return self._slots
+
+
+def _do(version: str, work: Callable[[int], Result], frame: int) -> Done[Result] | _Failed:
+    """What a worker does: one frame."""
+    if version != __version__:
+        what = f"has legs4d {__version__}, the driver has {version}"
+        return _Failed(ClusterError, what, f"machine {os.uname().nodename}", "install the same version everywhere")
+    try:
+        return timed(work, frame)
+    except Legs4dError as error:
+        return _Failed(type(error), error.what, error.where, error.fix)
+
+
+def _import_ray() -> Any:
+    # Ray would report to its makers what is run here.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise ClusterError(
+            f"needs the package ray ({error})", where="--cluster", fix="pip install 'legs4d[ray]'"
+        ) from error
+    return ray
+
+
+def _connect(ray: Any, cluster: str) -> None:
+    options = {"log_to_driver": False, "logging_level": "error"}
+    try:
+        ray.init(address=cluster, **options)
+    except ConnectionError as error:
+        if cluster != "auto":
+            fix = "see whether it runs (`ray status`) and is reachable from here"
+            raise ClusterError(f"does not answer ({error})", where=f"cluster {cluster}", fix=fix) from error
+        ray.init(include_dashboard=False, **options)
