@@ -164,6 +164,9 @@ class Clients:
         self.outlet = Outlet(socket, self._forget)
         self._known: dict[bytes, Client] = {}
 
+    def __len__(self) -> int:
+        return len(self._known)
+
     def get(self, identity: bytes) -> Client | None:
         """The client of this connection, if it has said hello; this counts as hearing from it."""
         client = self._known.get(identity)

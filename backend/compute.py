@@ -24,7 +24,7 @@ from backend.compute_worker import CANCEL
 from backend.errors import BackendError
 from backend.loop import Loop
 from backend.pipes import read_parts, write_parts
-from backend.process import CPU, environment, how_it_ended, kill_group
+from backend.process import engine_of, environment, how_it_ended, kill_group
 from backend.wire import Code, Kind, Message
 
 log = logging.getLogger("legs4d.backend")
@@ -188,10 +188,9 @@ class _Process:
         heard: Callable[[_Process, Message], None],
         ended: Callable[[_Process, int], None],
     ) -> None:
-        engine = "cpu" if device == CPU else "cuda"
         with open(log_file, "ab") as output:
             self._popen = subprocess.Popen(
-                [sys.executable, "-m", "backend.compute_worker", engine],
+                [sys.executable, "-m", "backend.compute_worker", engine_of(device)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,

@@ -6,7 +6,6 @@ standard input; answers go to its standard output (`pipes`). It ends when its st
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import queue
@@ -20,6 +19,7 @@ from backend import wire
 from backend.errors import BackendError, error_body
 from backend.library import Arrays
 from backend.pipes import read_parts, write_parts
+from backend.process import load
 from backend.wire import Code, Kind, Message
 from legs4d.errors import Legs4dError
 from legs4d.progress import Progress, Stopped
@@ -82,15 +82,17 @@ class Worker:
             self._say(wire.pack(Message(Kind.PROGRESS, message.id, asdict(now))))
 
         try:
-            work = load(str(message.body["work"]))
+            work: Work = load(str(message.body["work"]))
             body, arrays = work(dict(message.body["params"]), Context(self._engine, stop, progress))
             return wire.pack(Message(Kind.OK, message.id, body, arrays))
         except Stopped:
-            return wire.pack(Message(Kind.ERROR, message.id, _error(BackendError("stopped", code=Code.CANCELLED))))
+            return wire.pack(
+                Message(Kind.ERROR, message.id, dict(error_body(BackendError("stopped", code=Code.CANCELLED))))
+            )
         except Exception as error:
             if not isinstance(error, Legs4dError | wire.WireError):
                 log.exception("task %s failed", message.kind)
-            return wire.pack(Message(Kind.ERROR, message.id, _error(error)))
+            return wire.pack(Message(Kind.ERROR, message.id, dict(error_body(error))))
 
     def _say(self, parts: list[wire.Buffer]) -> None:
         try:
@@ -98,19 +100,6 @@ class Worker:
         except OSError:
             log.info("the server is gone")
             os._exit(0)
-
-
-def _error(error: BaseException) -> dict[str, Any]:
-    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
-        error = BackendError("memory ran out", fix="ask for a smaller picture, or stop a job on this device")
-    return dict(error_body(error))
-
-
-def load(name: str) -> Work:
-    """The function that "package.module:function" names."""
-    module, _, function = name.partition(":")
-    work: Work = getattr(importlib.import_module(module), function)
-    return work
 
 
 def main(engine: str) -> None:

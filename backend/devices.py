@@ -4,23 +4,52 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+
+from backend.errors import BackendError
+
+CPU = "cpu"
 
 
 @dataclass(frozen=True)
 class Device:
-    """`name` is "cpu" or "cuda:<index>", as torch counts them; `description` is for a person."""
+    """Where one job at a time may run.
+
+    Attributes:
+        name: "cpu", "cpu:<index>" (a share of its cores), or "cuda:<index>", as torch counts them.
+        description: for a person.
+        threads: that a job may compute with; None for as many as there are cores.
+    """
 
     name: str
     description: str
+    threads: int | None = None
 
 
 def find_devices() -> list[Device]:
     """CUDA devices that this torch can use, then the CPU."""
     cpu = Device("cpu", f"{_usable_cores()} cores")
     return [*_cuda_devices(), cpu] if _torch_has_cuda() else [cpu]
+
+
+def choose_devices(names: Sequence[str]) -> list[Device]:
+    """The devices of these names; "cpu:0", "cpu:1", … share the cores. Raises BackendError if one is not there."""
+    found = {device.name: device for device in find_devices()}
+    shares = [name for name in names if re.fullmatch(r"cpu:\d+", name)]
+    threads = max(1, _usable_cores() // max(1, len(shares)))
+    for name in shares:
+        found[name] = Device(name, f"{threads} of {_usable_cores()} cores", threads)
+    if unknown := [name for name in names if name not in found]:
+        raise BackendError(
+            f"there is no device '{unknown[0]}'",
+            where="devices",
+            fix=f"choose from {', '.join(found)}, or cpu:0, cpu:1, … for several jobs that share the cores",
+        )
+    return [found[name] for name in dict.fromkeys(names)]
 
 
 def _usable_cores() -> int:

@@ -28,6 +28,12 @@ def error_body(error: BaseException) -> ErrorBody:
     if isinstance(error, Legs4dError):
         message = f"{error.where}: {error.what}" if error.where else error.what
         return {"code": str(code_of(error)), "message": message, "hint": error.fix}
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, without torch
+        return {
+            "code": str(Code.FAILED),
+            "message": "memory ran out",
+            "hint": "stop what else runs on this device, or ask for less: a smaller scale, a smaller picture",
+        }
     return {
         "code": str(Code.INTERNAL),
         "message": f"the server failed on this request ({type(error).__name__})",

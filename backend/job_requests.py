@@ -13,6 +13,7 @@ from backend.loop import Loop
 from backend.run_requests import Handler, unless_ended
 from backend.subscriptions import Subscriptions
 from backend.wire import JobBody, Kind
+from backend.work import JOB_KINDS
 
 
 class JobRequests:
@@ -21,16 +22,29 @@ class JobRequests:
     def __init__(self, jobs: Jobs, subscriptions: Subscriptions, loop: Loop) -> None:
         self._jobs, self._subscriptions, self._loop = jobs, subscriptions, loop
         self.handlers: dict[Kind, Handler] = {
-            Kind.TRAIN: self._train,
+            **{kind: partial(self._submit, kind) for kind in JOB_KINDS},
             Kind.JOBS: self._list,
             Kind.JOB: self._one,
             Kind.JOB_LOG: self._log,
             Kind.SUBSCRIBE: self._subscribe,
-            Kind.CANCEL_JOB: self._cancel,
+            Kind.CANCEL_JOB: self._change(jobs.cancel),
+            Kind.PAUSE_JOB: self._change(jobs.pause),
+            Kind.RESUME_JOB: self._change(jobs.resume),
+            Kind.RETRY_JOB: self._change(jobs.retry),
+            Kind.PRIORITISE_JOB: self._prioritise,
         }
 
-    def _train(self, call: Call, body: requests.Train) -> None:
-        self._ask(call, partial(self._jobs.submit_train, body), lambda job: call.ok({"job": job["job"]}))
+    def _submit(self, kind: Kind, call: Call, body: requests.Submission) -> None:
+        self._ask(call, partial(self._jobs.submit, kind, body), lambda job: call.ok({"job": job["job"]}))
+
+    def _change(self, change: Callable[[str], JobBody]) -> Handler:
+        def handle(call: Call, body: requests.JobName) -> None:
+            self._ask(call, partial(change, body.job), call.ok)
+
+        return handle
+
+    def _prioritise(self, call: Call, body: requests.Prioritise) -> None:
+        self._ask(call, partial(self._jobs.prioritise, body.job, body.priority), call.ok)
 
     def _list(self, call: Call, body: requests.Empty) -> None:
         self._ask(call, self._jobs.all, lambda jobs: call.ok({"jobs": jobs}))
@@ -48,9 +62,6 @@ class JobRequests:
             return self._jobs.all() if job_id is None else [self._jobs.one(job_id)]
 
         self._ask(call, present, lambda jobs: self._subscriptions.add(call, job_id, jobs, log=body.log))
-
-    def _cancel(self, call: Call, body: requests.JobName) -> None:
-        self._ask(call, partial(self._jobs.cancel, body.job), call.ok)
 
     def _ask(self, call: Call, question: Callable[[], Any], done: Callable[[Any], None]) -> None:
         """Have the jobs' thread answer."""

@@ -13,7 +13,8 @@ from backend.errors import BackendError
 from backend.wire import ErrorBody, JobBody, ProgressBody, State
 
 DATABASE = "jobs.sqlite"
-FORMAT = 1
+FORMAT = 2
+"""1 knew no tickets; it is brought up to date."""
 OVER: frozenset[str] = frozenset({"done", "failed", "cancelled"})
 """States in which nothing happens any more."""
 
@@ -24,18 +25,19 @@ class Job:
 
     Attributes:
         id: names it, and its folder.
-        kind: what it does ("train").
+        kind: what it does, a key of `work.JOB_KINDS`.
         state: as in README.md.
         request: body of the request that submitted it.
         spec: what the worker process is told: absolute paths and checked settings.
-        writes: absolute path of the run that it alone may write.
-        wanted: device asked for, or "auto".
+        writes: absolute path that it alone may write.
+        wanted: device asked for, "auto", or "" for a job that needs none.
+        priority: −100 … 100, the highest first.
+        ticket: the client's own name for its submission, or None.
         device: the one it runs on or ran on last, "" before.
         created, started, ended: seconds since 1970.
         attempts: processes started for it.
-        fruitless: how many of them in a row died without finishing a frame.
-        finished_frames: how many frames (of all stages) the run had when the last process was started.
-        pid: of the last process.
+        fruitless: how many of them in a row died without getting anywhere.
+        achieved: how far it was when the last process was started (`JobKind.achieved`).
         progress, error, result: for clients.
     """
 
@@ -46,14 +48,15 @@ class Job:
     writes: str
     wanted: str
     created: float
+    priority: int = 0
+    ticket: str | None = None
     state: State = "queued"
     device: str = ""
     started: float | None = None
     ended: float | None = None
     attempts: int = 0
     fruitless: int = 0
-    finished_frames: int = 0
-    pid: int = 0
+    achieved: int = 0
     progress: ProgressBody | None = None
     error: ErrorBody | None = None
     result: dict[str, Any] | None = None
@@ -69,6 +72,7 @@ class Job:
             "kind": self.kind,
             "state": self.state,
             "request": self.request,
+            "priority": self.priority,
             "device": self.device,
             "created": self.created,
             "started": self.started,
@@ -91,7 +95,7 @@ class JobStore:
         try:
             self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=NORMAL")
+            self._database.execute("PRAGMA synchronous=FULL")
             self._set_up(path)
         except sqlite3.DatabaseError as error:
             raise BackendError(
@@ -101,16 +105,31 @@ class JobStore:
             ) from error
 
     def put(self, job: Job) -> None:
-        """Store the job as it is now; durable against the death of this process on return."""
+        """Store the job as it is now; durable on return, against a power cut too."""
         self._database.execute(
-            "INSERT INTO jobs (id, created, state, record) VALUES (?, ?, ?, ?) "
+            "INSERT INTO jobs (id, created, state, ticket, record) VALUES (?, ?, ?, ?, ?) "
             "ON CONFLICT (id) DO UPDATE SET state = excluded.state, record = excluded.record",
-            (job.id, job.created, job.state, json.dumps(asdict(job))),
+            (job.id, job.created, job.state, job.ticket, json.dumps(asdict(job))),
         )
 
     def get(self, job_id: str) -> Job | None:
         row = self._database.execute("SELECT record FROM jobs WHERE id = ?", (job_id,)).fetchone()
         return _read(row[0]) if row else None
+
+    def by_ticket(self, ticket: str) -> Job | None:
+        """The job that was submitted with this ticket."""
+        row = self._database.execute("SELECT record FROM jobs WHERE ticket = ?", (ticket,)).fetchone()
+        return _read(row[0]) if row else None
+
+    def forget_oldest(self, keep: int) -> list[str]:
+        """Delete all jobs that are over but the newest `keep`; their ids."""
+        marks = ", ".join("?" * len(OVER))
+        rows = self._database.execute(
+            f"DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE state IN ({marks}) "
+            "ORDER BY created DESC, rowid DESC LIMIT -1 OFFSET ?) RETURNING id",
+            (*OVER, keep),
+        )
+        return [row[0] for row in rows.fetchall()]
 
     def newest(self, limit: int) -> list[Job]:
         """The newest jobs, newest first."""
@@ -130,18 +149,23 @@ class JobStore:
 
     def _set_up(self, path: Path) -> None:
         version = self._database.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, FORMAT):
+        if version not in (0, 1, FORMAT):
             raise BackendError(
                 f"the list of jobs is of format {version}, this legs4d has {FORMAT}",
                 where=str(path),
                 fix="use the legs4d that wrote it, or another --state-dir",
             )
+        self._database.execute("BEGIN IMMEDIATE")
         self._database.execute(
             "CREATE TABLE IF NOT EXISTS jobs "
-            "(id TEXT PRIMARY KEY, created REAL NOT NULL, state TEXT NOT NULL, record TEXT NOT NULL)"
+            "(id TEXT PRIMARY KEY, created REAL NOT NULL, state TEXT NOT NULL, record TEXT NOT NULL, ticket TEXT)"
         )
+        if version == 1:
+            self._database.execute("ALTER TABLE jobs ADD COLUMN ticket TEXT")
+        self._database.execute("CREATE UNIQUE INDEX IF NOT EXISTS jobs_by_ticket ON jobs (ticket)")
         self._database.execute("CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state)")
         self._database.execute(f"PRAGMA user_version = {FORMAT}")
+        self._database.execute("COMMIT")
 
 
 _FIELDS = frozenset(field.name for field in fields(Job))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,13 +17,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from backend.devices import CPU, Device
+from legs4d.errors import RunError
+from legs4d.gaussians.lock import lock_file
+
 log = logging.getLogger("legs4d.backend")
 
 LOCK_FILE = "worker.lock"
 LOG_FILE = "log.txt"
+OUTCOME_FILE = "outcome.json"
+"""How the job's last process ended: {"done": result}, {"error": body} or {"stopped": true}. It is on the disk before
+anything is said, so that what was done is known whoever dies next."""
+BUSY_EXIT = 75
+"""Exit code of a process that finds another one at work on its job."""
 LONGEST_LINE = 1 << 20
-
-CPU = "cpu"
 
 
 class WorkerProcess:
@@ -30,7 +39,7 @@ class WorkerProcess:
     Args:
         folder: of the job; holds its log and the lock that tells whether a process works on it.
         spec: what to do, for `backend.worker`.
-        device: "cpu" or "cuda:N"; the process sees no other.
+        device: the process sees no other; None for work that needs none.
         report: called in another thread with every message of the process.
         ended: called in another thread with the exit code (negative: killed by that signal), after the last message.
     """
@@ -39,23 +48,24 @@ class WorkerProcess:
         self,
         folder: Path,
         spec: dict[str, Any],
-        device: str,
+        device: Device | None,
         report: Callable[[dict[str, Any]], None],
         ended: Callable[[int], None],
     ) -> None:
+        name = device.name if device else CPU
         with open(folder / LOG_FILE, "ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "backend.worker", str(folder / LOCK_FILE)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,
-                env=environment(device),
+                env=environment(name, device.threads if device else 1),
                 start_new_session=True,  # Ctrl+C in the server's terminal is the server's alone
             )
         self.pid = self._process.pid
         self.deadline = float("inf")
         """When it must have ended, by time.monotonic()."""
-        self._tell({"spec": {**spec, "device": "cpu" if device == CPU else "cuda:0"}})
+        self._tell({"spec": {**spec, "engine": engine_of(name)}})
         threading.Thread(target=self._listen, args=(report, ended), name=f"worker-{self.pid}", daemon=True).start()
 
     def ask_to_stop(self, seconds: float) -> None:
@@ -105,8 +115,50 @@ def kill_group(pid: int) -> None:
             os.kill(pid, signal.SIGTERM)  # on Windows this ends it at once
 
 
-def environment(device: str) -> dict[str, str]:
-    """This process's, with the one device visible, and this very package importable."""
+def load(name: str) -> Callable[..., Any]:
+    """The function that "package.module:function" names; for the process that calls it, as it may bring torch."""
+    module, _, function = name.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return found
+
+
+def read_outcome(folder: Path) -> dict[str, Any]:
+    """How the last process of the job in this folder ended; empty when it left no word."""
+    try:
+        outcome: dict[str, Any] = json.loads((folder / OUTCOME_FILE).read_bytes())
+    except FileNotFoundError:
+        return {}
+    return outcome
+
+
+def forget_outcome(folder: Path) -> None:
+    """Make room for the outcome of the next process."""
+    (folder / OUTCOME_FILE).unlink(missing_ok=True)
+
+
+def lock_holder(path: Path) -> int | None:
+    """The process that holds this lock file (0 if it has not said who it is), None if nobody does."""
+    if not path.exists():
+        return None
+    try:
+        with lock_file(path):
+            return None
+    except RunError:
+        found = re.match(rb"process (\d+) ", path.read_bytes())
+        return int(found.group(1)) if found else 0
+
+
+def engine_of(device: str) -> str:
+    """What legs4d's functions call this device, in a process that sees no other: "cpu" or "cuda"."""
+    return "cpu" if device.startswith(CPU) else "cuda"
+
+
+def environment(device: str, threads: int | None = None) -> dict[str, str]:
+    """This process's, with the one device visible, and this very package importable.
+
+    Args:
+        threads: for computing; None for as many as there are cores.
+    """
     package_home = str(Path(__file__).resolve().parent.parent)
     inherited = os.environ.get("PYTHONPATH", "")
     return {
@@ -114,6 +166,7 @@ def environment(device: str) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(filter(None, [package_home, inherited])),
         "PYTHONUNBUFFERED": "1",
         "CUDA_VISIBLE_DEVICES": _visible(device),
+        **({"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)} if threads else {}),
     }
 
 
@@ -129,7 +182,7 @@ def how_it_ended(code: int) -> str:
 
 def _visible(device: str) -> str:
     """CUDA_VISIBLE_DEVICES for a process that may use this device alone."""
-    if device == CPU:
+    if device.startswith(CPU):
         return ""
     index = int(device.removeprefix("cuda:"))
     ours = [entry for entry in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if entry.strip()]

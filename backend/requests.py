@@ -108,17 +108,52 @@ class Cancel(Body):
     request: RequestId
 
 
-class Train(Body):
+class Submission(Body):
+    """What every request has that submits a job."""
+
+    priority: int = Field(default=0, ge=-100, le=100)
+    ticket: str | None = Field(default=None, min_length=1, max_length=64)
+
+
+class OnDevice(Submission):
+    device: str = Field(default="auto", min_length=1, max_length=20)
+
+
+class Train(OnDevice):
     dataset: Name
     out: Name
     scale: float | None = Field(default=None, ge=0.05, le=1)
     encoder: str | None = Field(default=None, min_length=1, max_length=100)
-    device: str = Field(default="auto", min_length=1, max_length=20)
     settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class Lift(OnDevice):
+    run: Name
+    encoder: str | None = Field(default=None, min_length=1, max_length=100)
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class Export(Submission):
+    run: Name
+    out: Name
+    format: Literal["ply", "spz", "gltf", "npz"] = "ply"
+    frames: Annotated[list[FrameNumber], Field(min_length=2, max_length=2)] | None = None
+    prompt: str | None = Field(default=None, min_length=1, max_length=1000)
+
+
+class ImportCapture(Submission):
+    source: Name
+    out: Name
+    fps: float = Field(default=30.0, gt=0, le=10_000)
 
 
 class JobName(Body):
     job: JobId
+
+
+class Prioritise(Body):
+    job: JobId
+    priority: int = Field(ge=-100, le=100)
 
 
 class JobLog(Body):
@@ -143,11 +178,19 @@ BODIES: dict[Kind, type[Body]] = {
     Kind.CREDIT: Credit,
     Kind.CANCEL: Cancel,
     Kind.TRAIN: Train,
+    Kind.LIFT: Lift,
+    Kind.EXPORT: Export,
+    Kind.IMPORT_CAPTURE: ImportCapture,
     Kind.JOBS: Empty,
     Kind.JOB: JobName,
     Kind.JOB_LOG: JobLog,
     Kind.SUBSCRIBE: Subscribe,
     Kind.CANCEL_JOB: JobName,
+    Kind.PAUSE_JOB: JobName,
+    Kind.RESUME_JOB: JobName,
+    Kind.RETRY_JOB: JobName,
+    Kind.PRIORITISE_JOB: Prioritise,
+    Kind.STATUS: Empty,
 }
 
 

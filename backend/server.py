@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import secrets
 import signal
 import sys
@@ -77,11 +78,13 @@ class Server:
         self._computed = ComputeRequests(library, self._compute, self._loop)
         self._handlers: dict[Kind, Handler] = {
             Kind.HELLO: self._hello,
+            Kind.STATUS: self._status,
             **self._runs.handlers,
             **self._computed.handlers,
             **JobRequests(self._jobs, self._subscriptions, self._loop).handlers,
         }
         self._stopping = False
+        self._started = time.monotonic()
         self._jobs.start()
 
     def stop_on_signals(self) -> None:
@@ -202,6 +205,16 @@ class Server:
                 "roots": [str(folder) for folder in self._roots.folders],
             }
         )
+
+    def _status(self, call: Call, body: requests.Empty) -> None:
+        about = {
+            "version": __version__,
+            "pid": os.getpid(),
+            "seconds": time.monotonic() - self._started,
+            "clients": len(self._clients),
+            "roots": [str(folder) for folder in self._roots.folders],
+        }
+        self._jobs.ask(self._jobs.status, lambda status: call.ok({**about, **status}), call.fail, self._loop.post)
 
 
 def serve(roots: Sequence[Path] = (), port: int = 0, state_dir: Path | None = None) -> None:

@@ -51,14 +51,3 @@ def announce(folder: Path, endpoint: str, token: str) -> Iterator[Path]:
         yield path
     finally:
         path.unlink(missing_ok=True)
-
-
-def is_locked(path: Path) -> bool:
-    """Whether a living process holds this lock file."""
-    if not path.exists():
-        return False
-    try:
-        with lock_file(path):
-            return False
-    except RunError:
-        return True

@@ -1,84 +1,99 @@
-"""Training jobs: what the server checks before it queues one, and what the worker process then does."""
+"""Jobs that make runs: what the server checks before it queues one, and what the worker process then does."""
 
 from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from backend.errors import BackendError
 from backend.paths import Roots
-from backend.requests import Train
+from backend.requests import Lift, Train
 from backend.wire import Code
-from legs4d.config import TrainSettings
+from legs4d.config import LiftSettings, TrainSettings
 from legs4d.errors import DatasetError, RunError
 from legs4d.gaussians.store import Run
 from legs4d.progress import OnProgress, StopSignal
 
-MAX_REQUEST = 4096
-"""Characters of a request as JSON: every listing of the jobs repeats it."""
+Spec = dict[str, Any]
+Model = TypeVar("Model", bound=BaseModel)
 
 
-def make_spec(request: Train, roots: Roots) -> dict[str, Any]:
-    """What a worker process is told: absolute paths under the roots, and settings.
+def prepare_train(request: Train, roots: Roots) -> Spec:
+    """Absolute paths under the roots, and settings.
 
-    Raises BackendError `path`, DatasetError when the dataset is not there, RunError when the output is something else.
+    Raises BackendError `path` or `body`, DatasetError when the dataset is not there, RunError when the output is
+    something else.
     """
-    if len(request.model_dump_json()) > MAX_REQUEST:
-        raise BackendError(f"has more than {MAX_REQUEST} characters", where="the body of 'train'", code=Code.BODY)
     dataset, out = roots.find(request.dataset), roots.output(request.out)
     if not dataset.is_dir():
         raise DatasetError("there is no such folder", where=request.dataset, fix="'datasets' lists what can be trained")
     if out.exists() and not out.is_dir():
         raise RunError("is a file, not a folder", where=request.out, fix="choose another name")
-    return {
-        "dataset": str(dataset),
-        "out": str(out),
-        "run": request.out,
-        "settings": make_settings(request).model_dump(mode="json"),
-    }
-
-
-def make_settings(request: Train) -> TrainSettings:
-    """The settings asked for; `scale` and `encoder` are short for two of them. Raises BackendError `body`."""
     asked = copy.deepcopy(request.settings)
+    for stage, field, value in (("dataset", "scale", request.scale), ("lift", "encoder", request.encoder)):
+        if value is not None:
+            asked[stage] = _with(asked.get(stage, {}), field, value)
+    settings = _checked(TrainSettings, asked, "train")
+    return {"dataset": str(dataset), "out": str(out), "run": request.out, "settings": settings.model_dump(mode="json")}
+
+
+def prepare_lift(request: Lift, roots: Roots) -> Spec:
+    """Raises BackendError `path` or `body`, RunError when there is no such run."""
+    run = Run.open(roots.find(request.run))
+    asked = request.settings if request.encoder is None else _with(request.settings, "encoder", request.encoder)
+    settings = _checked(LiftSettings, asked, "lift")
+    return {"out": str(run.path), "run": request.run, "settings": settings.model_dump(mode="json")}
+
+
+def _with(settings: Any, field: str, value: Any) -> dict[str, Any]:
+    if not isinstance(settings, dict):
+        raise BackendError("a stage's settings are not a map", where="'settings'", code=Code.BODY)
+    return {**settings, field: value}
+
+
+def _checked(model: type[Model], asked: dict[str, Any], kind: str) -> Model:
     try:
-        for stage, field, value in (("dataset", "scale", request.scale), ("lift", "encoder", request.encoder)):
-            if value is not None:
-                asked.setdefault(stage, {})[field] = value
-        return TrainSettings.model_validate(asked)
-    except (ValidationError, TypeError) as error:
+        return model.model_validate(asked)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])[:80]
         raise BackendError(
-            _first_problem(error),
-            where="'settings' of 'train'",
-            fix="legs4d/config.py lists them under TrainSettings",
+            f"'{field}' is wrong: {first['msg'].lower()}",
+            where=f"'settings' of '{kind}'",
+            fix=f"legs4d/config.py lists them under {model.__name__}",
             code=Code.BODY,
         ) from error
 
 
-def _first_problem(error: ValidationError | TypeError) -> str:
-    if isinstance(error, TypeError):
-        return "a stage's settings are not a map"
-    first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"])[:80]
-    return f"'{field}' is wrong: {first['msg'].lower()}"
-
-
-def finished_frames(out: str) -> int:
+def finished_frames(out: Path) -> int:
     """Frames and stages that the run records as finished: grows whenever a process got anywhere."""
     try:
-        stages = Run.open(Path(out)).stages.values()
+        stages = Run.open(out).stages.values()
     except RunError:
         return 0
     return sum(len(stage.done_frames) + stage.finished for stage in stages)
 
 
-def train(spec: dict[str, Any], progress: OnProgress, stop: StopSignal) -> None:
-    """Do the job, in the worker process. Raises Legs4dError when it cannot be done, Stopped when told to stop."""
-    from legs4d import pipeline  # brings torch, which the server must not load
+# -- in the worker process: these import torch -------------------------------------------------------------------------
 
-    engine = "cpu" if spec["device"] == "cpu" else "cuda"
+
+def train(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any]:
+    """Raises Legs4dError when it cannot be done, Stopped when told to stop."""
+    from legs4d import pipeline
+
     settings = TrainSettings.model_validate(spec["settings"])
-    pipeline.train(spec["dataset"], spec["out"], settings, engine=engine, progress=progress, stop=stop)
+    more = {"cluster": spec["cluster"]} if spec.get("cluster") else {}
+    pipeline.train(spec["dataset"], spec["out"], settings, engine=spec["engine"], progress=progress, stop=stop, **more)
+    return {"run": spec["run"]}
+
+
+def lift(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any]:
+    """As `train`."""
+    from legs4d import pipeline
+
+    settings = LiftSettings.model_validate(spec["settings"])
+    pipeline.lift(spec["out"], settings, progress=progress, stop=stop)
+    return {"run": spec["run"]}

@@ -51,11 +51,19 @@ class Kind(StrEnum):
     CREDIT = "credit"
     CANCEL = "cancel"
     TRAIN = "train"
+    LIFT = "lift"
+    EXPORT = "export"
+    IMPORT_CAPTURE = "import_capture"
     JOBS = "jobs"
     JOB = "job"
     JOB_LOG = "job_log"
     SUBSCRIBE = "subscribe"
     CANCEL_JOB = "cancel_job"
+    PAUSE_JOB = "pause_job"
+    RESUME_JOB = "resume_job"
+    RETRY_JOB = "retry_job"
+    PRIORITISE_JOB = "prioritise_job"
+    STATUS = "status"
 
     OK = "ok"
     ERROR = "error"
@@ -305,7 +313,7 @@ def _little_endian(dtype: str) -> np.dtype[Any]:
 
 # What the bodies of replies and events hold. The server's tests check it against what it sends.
 
-State = Literal["queued", "running", "cancelling", "done", "failed", "cancelled"]
+State = Literal["queued", "running", "cancelling", "pausing", "paused", "done", "failed", "cancelled"]
 """A job is over in the last three."""
 
 Precision = Literal["float32", "float16"]
@@ -380,6 +388,8 @@ class JobBody(TypedDict):
     state: State
     request: dict[str, Any]
     """The body it was submitted with."""
+    priority: int
+    """−100 … 100; the highest goes first, of equal ones the oldest."""
     device: str
     created: float
     """Seconds since 1970, as are `started` and `ended`."""

@@ -1,8 +1,9 @@
 """The process that does one job: `python -m backend.worker LOCK_FILE`, started by the server.
 
 It reads JSON lines from its standard input ({"spec": …} first, then perhaps {"stop": true}), and writes JSON lines to
-its standard output ({"progress": …}, and last {"done": …}, {"error": …} or {"stopped": true}). Whatever else is printed
-goes to the job's log. When its standard input closes, the server is dead: it then stops as if told to.
+its standard output ({"progress": …}, and last {"ended": true}); how it ended is in the job's folder by then
+(`OUTCOME_FILE`). Whatever else is printed goes to the job's log. When its standard input closes, the server is dead: it
+then stops as if told to.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ import os
 import sys
 import threading
 import time
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
 from backend.errors import error_body
-from backend.training import train
-from legs4d.errors import Legs4dError
+from backend.process import BUSY_EXIT, OUTCOME_FILE, load
+from legs4d.errors import Legs4dError, RunError
+from legs4d.gaussians.files import write_file
 from legs4d.gaussians.lock import lock_file
 from legs4d.progress import Progress, Stopped
 
@@ -63,24 +66,42 @@ class Reporter:
 
 
 def main(lock_path: str) -> int:
-    """Do the job that standard input names."""
+    """Do the job that standard input names; the exit code."""
     reporter = Reporter(_take_over_output())
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
-    if hasattr(os, "nice"):
-        os.nice(NICENESS)
+    _be_modest()
     stop = threading.Event()
-    with lock_file(Path(lock_path)):
-        spec = json.loads(sys.stdin.buffer.readline())["spec"]
+    lock = Path(lock_path)
+    with ExitStack() as held:
+        try:
+            held.enter_context(lock_file(lock))
+        except RunError:
+            return BUSY_EXIT
+        line = sys.stdin.buffer.readline()
+        if not line:  # the server died before it could say what to do
+            return 0
+        spec = json.loads(line)["spec"]
         threading.Thread(target=_listen, args=(stop,), name="server", daemon=True).start()
         log.info("process %d begins: %s", os.getpid(), json.dumps(spec))
-        reporter.tell(_work(spec, reporter, stop))
+        outcome = _work(spec, reporter, stop)
+        write_file(lock.with_name(OUTCOME_FILE), json.dumps(outcome).encode())
+        log.info("process %d ends: %s", os.getpid(), next(iter(outcome)))
+        reporter.tell({"ended": True})
     return 0
 
 
+def _be_modest() -> None:
+    """Yield the processor to the server, which answers prompts; and be what the system ends when memory runs out."""
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
+    with suppress(OSError):  # not on Linux, or not allowed: then all processes are equal
+        Path("/proc/self/oom_score_adj").write_text("500")
+
+
 def _work(spec: dict[str, Any], reporter: Reporter, stop: threading.Event) -> dict[str, Any]:
-    """The last message: how it ended."""
+    """How it ended, for the outcome file."""
     try:
-        train(spec, reporter.progress, stop)
+        result = load(spec["work"])(spec, reporter.progress, stop)
     except Stopped:
         log.info("stopped; goes on from here next time")
         return {"stopped": True}
@@ -90,8 +111,7 @@ def _work(spec: dict[str, Any], reporter: Reporter, stop: threading.Event) -> di
     except Exception as error:
         log.exception("the job failed")
         return {"error": error_body(error)}
-    log.info("done")
-    return {"done": {"run": spec["run"]}}
+    return {"done": result}
 
 
 def _take_over_output() -> IO[bytes]:
@@ -118,4 +138,6 @@ def _loss(progress: Progress) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    code = main(sys.argv[1])
+    logging.shutdown()
+    os._exit(code)  # all is said and on the disk: taking torch apart would keep the device for a second

@@ -135,7 +135,7 @@ def test_one_job_at_a_time_on_a_device_and_cancelling(server: ServerProcess) -> 
     client = server.connect()
     first = train(client, "first", ENDLESS)
     second = train(client, "second", ENDLESS)
-    with pytest.raises(RefusedError, match=f"job {first} writes this run already") as refused:
+    with pytest.raises(RefusedError, match=f"job {first} writes this already") as refused:
         train(client, "first")
     assert refused.value.code == "job"
     watch(client, first, in_stage("first_frame", 1))
