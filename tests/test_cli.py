@@ -95,6 +95,12 @@ def test_export_npz(run: Path, tmp_path: Path) -> None:
     assert np.load(tmp_path / "new" / "params.npz")["means3D"].shape == (6, Run.open(run).num_gaussians, 3)
 
 
+def test_a_result_of_dynamic3dgs_comes_in_again(run: Path, tmp_path: Path) -> None:
+    legs4d("export", run, "--format", "npz", "--out", tmp_path)
+    said = json.loads(legs4d("import-d3dgs", tmp_path / "params.npz", "--out", tmp_path / "again", "--json").stdout)
+    assert (said["frames"], said["gaussians"]) == (6, Run.open(run).num_gaussians)
+
+
 def test_render_shows_the_run_as_a_video_or_as_pictures(run: Path, tmp_path: Path) -> None:
     legs4d("render", run, "--cameras", "orbit", "--prompt", FLYING, "--out", tmp_path / "orbit.mp4")
     assert len(imageio.mimread(tmp_path / "orbit.mp4")) == 6

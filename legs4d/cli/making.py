@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from legs4d.cli.command import app
 from legs4d.cli.options import Dataset, EncoderName, Engine, EngineName, Json, Out, RunFolder, Scale
@@ -57,6 +60,24 @@ def lift(run: RunFolder, encoder: EncoderName = "captions", as_json: Json = Fals
     with progress_display() as show:
         lifted = pipeline.lift(run, LiftSettings(encoder=encoder), progress=show)
     _report(lifted, as_json)
+
+
+@app.command(name="import-d3dgs")
+def import_d3dgs(
+    params: Annotated[Path, typer.Argument(metavar="PARAMS.NPZ", help="What Dynamic 3D Gaussians wrote.")],
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder to make.")],
+    dataset: Annotated[
+        Path | None, typer.Option(help="Its footage: gives the run cameras, so that it can be rendered and lifted.")
+    ] = None,
+    scale: Scale = 1.0,
+    as_json: Json = False,
+) -> None:
+    """Turn a result of Dynamic 3D Gaussians into a run; goes on where a killed one stopped."""
+    from legs4d import pipeline
+
+    with progress_display() as show:
+        run = pipeline.import_params(params, out, dataset=dataset, scale=scale, progress=show)
+    _report(run, as_json)
 
 
 def _report(run: Run, as_json: bool) -> None:

@@ -13,14 +13,15 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from legs4d.errors import RunError
+from legs4d.errors import DatasetError, RunError
 from legs4d.gaussians.dynamic3dgs import import_dynamic3dgs
 from legs4d.gaussians.export import export_frames, export_npz
 from legs4d.gaussians.gaussians import SH_C0, Gaussians
 from legs4d.gaussians.spz import write_spz
 from legs4d.gaussians.store import Run
 from legs4d.gaussians.upright import upright_turn
-from tests.synthetic import Scene, write_run
+from legs4d.scene.readers import open_sequence
+from tests.synthetic import Scene, write_dataset, write_run
 
 SCENE = Scene(num_frames=3, width=32, height=32, num_train=3, num_test=1)
 
@@ -128,9 +129,8 @@ def test_gltf_is_read_by_pygltflib(run: Run, tmp_path: Path) -> None:
     np.testing.assert_allclose(attribute(glb, "_HIGHLIGHT")[:, 0], amount, atol=1e-6)
     np.testing.assert_allclose(attribute(glb, "COLOR_0")[:, :3] / 255, np.clip(truth.rgb, 0, 1), atol=0.5 / 255 + 1e-6)
     position = glb.accessors[primitive.attributes.POSITION]
-    np.testing.assert_allclose(
-        np.array([position.min, position.max], float), [truth.means.min(axis=0), truth.means.max(axis=0)]
-    )
+    extent = truth.means.min(axis=0), truth.means.max(axis=0)
+    np.testing.assert_allclose(np.array([position.min, position.max], float), np.array(extent))
     # The scene's down is +y: in the file it has to be -y.
     assert glb.nodes[0].rotation is not None
     np.testing.assert_allclose(Rotation.from_quat(glb.nodes[0].rotation).as_matrix(), HALF_ABOUT_X, atol=1e-7)
@@ -139,7 +139,7 @@ def test_gltf_is_read_by_pygltflib(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize("down", [(0, 1, 0), (0, -1, 0), (0, 0, -1), (1, 0, 0), (0.3, 0.9, -0.2)])
 def test_any_capture_is_stood_upright(down: tuple[float, ...]) -> None:
     turn = Rotation.from_quat(upright_turn(np.array(down)), scalar_first=True)
-    np.testing.assert_allclose(turn.apply(down), [0, -np.linalg.norm(down), 0], atol=1e-12)
+    np.testing.assert_allclose(turn.apply(down), np.linalg.norm(down) * np.array([0.0, -1.0, 0.0]), atol=1e-12)
 
 
 def test_spz_has_no_highlight(run: Run, tmp_path: Path) -> None:
@@ -201,6 +201,23 @@ def test_the_exported_npz_has_the_arrays_of_dynamic3dgs(run: Run, tmp_path: Path
         "cam_c": (3, 3),
     }
     assert set(map(tuple, params["seg_colors"].tolist())) == {(1, 0, 0), (0, 0, 1)}
+
+
+def test_an_import_with_its_footage_has_cameras(run: Run, tmp_path: Path) -> None:
+    params = dict(np.load(export_npz(run, tmp_path, range(3))))
+    params["cam_m"] = np.arange(30, dtype=np.float32).reshape(10, 3)  # by camera number, as Dynamic3DGS has it
+    np.savez(tmp_path / "numbered.npz", **params)
+    sequence = open_sequence(write_dataset(tmp_path / "dataset", SCENE))
+    again = import_dynamic3dgs(tmp_path / "numbered.npz", tmp_path / "run", sequence=sequence)
+    train = sequence.cameras("train", 0)
+    assert again.cameras("train").ids == train.ids and again.cameras("test").ids == sequence.cameras("test", 0).ids
+    assert np.array_equal(again.gain()[0], params["cam_m"][list(train.ids)])
+    assert again.info["near"] > 0 and again.info["fps"] == sequence.fps
+    longer = Scene(num_frames=4, width=32, height=32, num_train=3, num_test=1)
+    with pytest.raises(DatasetError, match=r"has 4 frames, .* has 3"):
+        other = open_sequence(write_dataset(tmp_path / "longer", longer))
+        import_dynamic3dgs(tmp_path / "numbered.npz", tmp_path / "other", sequence=other)
+    assert not (tmp_path / "other").exists()
 
 
 def test_what_params_npz_cannot_say_is_refused(tmp_path: Path) -> None:
