@@ -83,17 +83,26 @@ def finished_frames(out: Path) -> int:
 def train(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any]:
     """Raises Legs4dError when it cannot be done, Stopped when told to stop."""
     from legs4d import pipeline
+    from legs4d.cluster import executor_on
 
     settings = TrainSettings.model_validate(spec["settings"])
-    more = {"cluster": spec["cluster"]} if spec.get("cluster") else {}
-    pipeline.train(spec["dataset"], spec["out"], settings, engine=spec["engine"], progress=progress, stop=stop, **more)
+    with executor_on(spec["cluster"], spec["engine"]) as executor:
+        pipeline.train(
+            *(spec["dataset"], spec["out"], settings),
+            engine=spec["engine"],
+            executor=executor,
+            progress=progress,
+            stop=stop,
+        )
     return {"run": spec["run"]}
 
 
 def lift(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any]:
     """As `train`."""
     from legs4d import pipeline
+    from legs4d.cluster import executor_on
 
     settings = LiftSettings.model_validate(spec["settings"])
-    pipeline.lift(spec["out"], settings, progress=progress, stop=stop)
+    with executor_on(spec["cluster"], spec["engine"]) as executor:
+        pipeline.lift(spec["out"], settings, executor=executor, progress=progress, stop=stop)
     return {"run": spec["run"]}

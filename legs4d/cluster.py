@@ -1,6 +1,6 @@
 """The stages that do a frame without its neighbours, on many machines (Ray; optional extra `ray`).
 
-    with on_cluster("auto") as executor:
+    with executor_on("auto") as executor:
         pipeline.train(dataset, out, settings, executor=executor)
 
 The driver (this process) holds the run's lock and is alone in writing run.json. Workers open the run, the footage and
@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 from legs4d import __version__
 from legs4d.errors import Legs4dError
-from legs4d.executor import Done, timed
+from legs4d.executor import IN_ORDER, Done, Executor, timed
 
 Result = TypeVar("Result")
 
@@ -49,18 +49,22 @@ class ClusterError(Legs4dError):
 
 
 @contextmanager
-def on_cluster(cluster: str, *, engine: str = "auto", threads: int = 1) -> Iterator[RayExecutor]:
-    """Frames are done by the cluster inside.
+def executor_on(cluster: str | None, engine: str = "auto", *, threads: int = 1) -> Iterator[Executor]:
+    """Who does the frames, as `--cluster` says.
 
     Args:
-        cluster: "auto" for the one that this machine is part of, or, where there is none, one made of this machine's
-            cores alone; or the address of one, as Ray writes it ("10.0.0.1:6379", "ray://10.0.0.1:10001").
+        cluster: None for this process; "auto" for the cluster that this machine is part of, or, where there is none,
+            one made of this machine's cores alone; or an address as Ray writes it ("10.0.0.1:6379",
+            "ray://10.0.0.1:10001").
         engine: "cuda" gives every frame a GPU of its own, "cpu" none, "auto" one if the cluster has any.
         threads: CPU cores for each frame.
 
     Raises:
         ClusterError: Ray is not installed, or the cluster does not answer.
     """
+    if cluster is None:
+        yield IN_ORDER
+        return
     ray = _import_ray()
     ours = not ray.is_initialized()
     if ours:
@@ -96,8 +100,8 @@ class RayExecutor:
     def __init__(self, threads: int, gpus: int) -> None:
         import ray
 
-        self.threads = threads
-        self._gpus = gpus
+        self.threads: int | None = threads
+        self._cores, self._gpus = threads, gpus
         self._ray = ray
         self._task: Any = ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=RETRIES)(_do)
         self._counted = -RECOUNT
@@ -155,7 +159,7 @@ class RayExecutor:
         if now - self._counted > RECOUNT:
             self._counted = now
             have = self._ray.cluster_resources()
-            slots = have.get("CPU", 0) / self.threads
+            slots = have.get("CPU", 0) / self._cores
             self._slots = max(1, int(min(slots, have.get("GPU", 0) / self._gpus) if self._gpus else slots))
         return self._slots
 

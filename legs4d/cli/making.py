@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from legs4d.cli.command import app
-from legs4d.cli.options import Dataset, EncoderName, Engine, EngineName, Json, Out, RunFolder, Scale
+from legs4d.cli.options import Cluster, Dataset, EncoderName, Engine, EngineName, Json, Out, RunFolder, Scale
 from legs4d.terminal import print_json, progress_display, say
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def train(
     scale: Scale = 1.0,
     encoder: EncoderName = "captions",
     engine: EngineName = Engine.auto,
+    cluster: Cluster = None,
     as_json: Json = False,
 ) -> None:
     """Reconstruct footage as dynamic Gaussians and lift language onto them: `reconstruct`, then `lift`.
@@ -29,11 +30,12 @@ def train(
     Everything finished is kept: the same command goes on where a killed one stopped, and does nothing when all is done.
     """
     from legs4d import pipeline
+    from legs4d.cluster import executor_on
     from legs4d.config import DatasetSettings, LiftSettings, TrainSettings
 
     settings = TrainSettings(dataset=DatasetSettings(scale=scale), lift=LiftSettings(encoder=encoder))
-    with progress_display() as show:
-        run = pipeline.train(dataset, out, settings, engine=engine.value, progress=show)
+    with progress_display() as show, executor_on(cluster, engine.value) as executor:
+        run = pipeline.train(dataset, out, settings, engine=engine.value, executor=executor, progress=show)
     _report(run, as_json)
 
 
@@ -52,13 +54,14 @@ def reconstruct(
 
 
 @app.command()
-def lift(run: RunFolder, encoder: EncoderName = "captions", as_json: Json = False) -> None:
+def lift(run: RunFolder, encoder: EncoderName = "captions", cluster: Cluster = None, as_json: Json = False) -> None:
     """Lift language onto a reconstructed run, from the dataset it was made from."""
     from legs4d import pipeline
+    from legs4d.cluster import executor_on
     from legs4d.config import LiftSettings
 
-    with progress_display() as show:
-        lifted = pipeline.lift(run, LiftSettings(encoder=encoder), progress=show)
+    with progress_display() as show, executor_on(cluster) as executor:
+        lifted = pipeline.lift(run, LiftSettings(encoder=encoder), executor=executor, progress=show)
     _report(lifted, as_json)
 
 

@@ -24,6 +24,12 @@ Out = Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder to m
 Scale = Annotated[float, typer.Option(min=0.01, max=1.0, help="Work on images of this share of their size.")]
 EncoderName = Annotated[str, typer.Option("--encoder", help="Where language comes from: captions.")]
 EngineName = Annotated[Engine, typer.Option("--engine", help="Rasteriser: cuda (gsplat), cpu, or what is there.")]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|ADDRESS", help="Spread frames over a Ray cluster; auto takes this machine's, or its cores alone."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print only JSON on stdout; progress goes to stderr.")]
 Frames = Annotated[str | None, typer.Option(metavar="FIRST:LAST", help="Frames, both ends included; all by default.")]
 
