@@ -29,6 +29,9 @@ TIME = "legs4d:time"
 """The parent empty's custom property whose F-curve says which capture time a scene frame shows."""
 TIME_PATH = f'["{TIME}"]'
 
+AMOUNTS = ("tint", "desaturate", "isolate", "outline")
+"""How what the layers name stands out, one custom property of the parent empty each."""
+
 LAYER_ID_LENGTH = 8
 
 
@@ -50,3 +53,13 @@ def curve_property(layer_id: str, curve: str) -> str:
 def curve_path(layer_id: str, curve: str) -> str:
     """The RNA path of that custom property, for F-curves and drivers."""
     return f'["{curve_property(layer_id, curve)}"]'
+
+
+def amount_property(name: str) -> str:
+    """The parent empty's custom property that carries one of `AMOUNTS`."""
+    return f"legs4d:{name}"
+
+
+def amount_path(name: str) -> str:
+    """The RNA path of that custom property, for F-curves and drivers."""
+    return f'["{amount_property(name)}"]'

@@ -17,6 +17,7 @@ from bpy.props import (
     StringProperty,
 )
 
+from . import presets
 from .cache import normalised
 
 on_look_changed: list[Callable[[bpy.types.Object], None]] = []
@@ -46,6 +47,11 @@ def unannounced() -> Iterator[None]:
 def _look_changed(self: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
     for listener in on_look_changed if not _unannounced else ():
         listener(self.id_data)
+
+
+def _mode_changed(self: SequenceProperties, context: bpy.types.Context) -> None:
+    presets.apply(self.id_data)
+    _look_changed(self, context)
 
 
 def _timing_changed(self: SequenceProperties, context: bpy.types.Context) -> None:
@@ -197,9 +203,10 @@ class SequenceProperties(bpy.types.PropertyGroup):
             ("HIGHLIGHT", "Highlight", "Tint them in the layer's color"),
             ("DESATURATE", "Desaturate Others", "Take the color out of everything else"),
             ("ISOLATE", "Isolate", "Hide everything else"),
+            ("OUTLINE", "Outline", "Draw the layer's color around it"),
             ("NONE", "As Captured", "Show the captured colors only"),
         ],
-        update=_look_changed,
+        update=_mode_changed,
     )
     viewport: EnumProperty(
         name="Viewport",

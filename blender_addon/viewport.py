@@ -13,8 +13,8 @@ import bpy
 import gpu
 import numpy as np
 
-from . import attributes, layers, look, names, playback, player, sequence
-from .look.points import DIMMED, GLOW, LUMINANCE, SH_C0, TINT_SHARE
+from . import attributes, layers, look, names, playback, player, presets, sequence
+from .look.points import DIMMED, GLOW, LUMINANCE, OUTLINE_PUSH, SH_C0, TINT_SHARE
 from .sequence import Sequence
 
 Array = np.ndarray[Any, Any]
@@ -22,6 +22,8 @@ Array = np.ndarray[Any, Any]
 FAINT = 0.1
 """Points less opaque than this are not drawn."""
 SMALLEST_PIXELS, LARGEST_PIXELS = 2.0, 24.0
+OUTLINE_PIXELS = 8.0
+"""What an outline's discs are larger than the points they lie behind."""
 
 _ENCODED = np.linspace(0.0, 1.0, 1024, dtype=np.float32)
 _LINEAR = np.where(_ENCODED <= 0.04045, _ENCODED / 12.92, ((_ENCODED + 0.055) / 1.055) ** 2.4).astype(np.float32)
@@ -30,7 +32,12 @@ _LINEAR = np.where(_ENCODED <= 0.04045, _ENCODED / 12.92, ((_ENCODED + 0.055) / 
 _VERTEX = """
 void main() {
     gl_Position = to_clip * vec4(pos, 1.0);
-    gl_PointSize = clamp(size * pixels_per_unit / max(gl_Position.w, 1e-6), smallest, largest);
+    gl_PointSize = clamp(abs(size) * pixels_per_unit / max(gl_Position.w, 1e-6), smallest, largest);
+    if (size < 0.0) {
+        gl_PointSize += outline;
+        gl_Position.z += gl_Position.w * (farther - 1.0);
+        gl_Position.xyw *= farther;
+    }
     shade = color;
 }
 """
@@ -84,28 +91,34 @@ def shown_points(shown: Sequence, child: bpy.types.Object, scene_frame: float) -
     """What is drawn of a cloud: the colours are those that the node group gives.
 
     Returns:
-        [K, 3] positions in the cloud's own axes, [K, 3] colours (scene linear), [K] radii in scene units; float32.
+        [K, 3] positions in the cloud's own axes, [K, 3] colours (scene linear), [K] radii in scene units, negative for
+        the discs behind points that outline them; float32.
     """
-    cloud, mode = child.data, shown.empty.legs4d.mode
+    cloud, shares = child.data, presets.amounts(shown.empty, scene_frame)
     chosen = _chosen(child, shown.empty.legs4d.detail)
     radiance = attributes.read(cloud, names.RADIANCE)[chosen.points]
     colors, opacity = _captured(radiance), radiance[:, 3]
-    if mode != "NONE":
-        strongest, tint = _layers(shown, cloud, chosen.points, scene_frame)
-        named = np.flatnonzero(strongest)  # few, mostly: the rest need no arithmetic
-        if mode == "HIGHLIGHT":
-            plain, share = colors[named], (strongest[named] * TINT_SHARE)[:, None]
-            colors[named] = plain + share * (tint[named] * (_brightness(plain) + GLOW) - plain)
-        elif mode == "DESATURATE":
-            grey = _brightness(colors) * DIMMED
-            colors = grey + strongest[:, None] * (colors - grey)
-        else:
-            opacity = opacity * strongest
+    strongest, tint = _layers(shown, cloud, chosen.points, scene_frame)
+    named = np.flatnonzero(strongest)  # few, mostly: the rest need no arithmetic
+    plain = colors[named]
+    share = (strongest[named] * np.float32(TINT_SHARE * shares.tint))[:, None]
+    colors[named] = plain + share * (tint[named] * (_brightness(plain) + GLOW) - plain)
+    if shares.desaturate:
+        grey = _brightness(colors) * DIMMED
+        colors += np.float32(shares.desaturate) * (1.0 - strongest[:, None]) * (grey - colors)
+    if shares.isolate:
+        opacity = opacity * (1.0 - shares.isolate * (1.0 - strongest))
     positions, radii = attributes.read(cloud, names.POSITION)[chosen.points], chosen.radii
     kept = np.flatnonzero(opacity > FAINT)
-    if len(kept) == len(opacity):
-        return positions, colors, radii
-    return positions[kept], colors[kept], radii[kept]
+    around = np.flatnonzero(opacity * strongest * shares.outline > FAINT)
+    if not len(around):
+        return (positions, colors, radii) if len(kept) == len(opacity) else (positions[kept], colors[kept], radii[kept])
+    drawn = np.concatenate((around, kept))
+    return (
+        positions[drawn],
+        np.concatenate((tint[around], colors[kept])),
+        np.concatenate((-radii[around], radii[kept])),
+    )
 
 
 def _captured(radiance: Array) -> Array:
@@ -196,6 +209,8 @@ def _draw_cloud(context: bpy.types.Context, shown: Sequence, child: bpy.types.Ob
     _shader.uniform_float("pixels_per_unit", unit * region.height * view.window_matrix[1][1])
     _shader.uniform_float("smallest", SMALLEST_PIXELS)
     _shader.uniform_float("largest", LARGEST_PIXELS)
+    _shader.uniform_float("outline", OUTLINE_PIXELS)
+    _shader.uniform_float("farther", OUTLINE_PUSH)
     batch.draw(_shader)
     gpu.state.program_point_size_set(False)
     gpu.state.depth_mask_set(False)
@@ -206,7 +221,8 @@ def _batch(shown: Sequence, child: bpy.types.Object, scene_frame: float) -> gpu.
     """The cloud's points on the GPU, made anew only when what they show has changed."""
     its = shown.empty.legs4d
     tints = tuple(tuple(layer.color) for layer in its.layers)
-    signature = (playback.version(child), its.mode, its.detail, layers.weights(shown, scene_frame), tints)
+    shares, weights = presets.amounts(shown.empty, scene_frame), layers.weights(shown, scene_frame)
+    signature = (playback.version(child), shares, its.detail, weights, tints)
     known = _batches.get(child.session_uid)
     if known is None or known[0] != signature:
         _batches[child.session_uid] = known = (signature, _make_batch(*shown_points(shown, child, scene_frame)))
@@ -233,6 +249,8 @@ def _make_shader() -> gpu.types.GPUShader:
     info.push_constant("FLOAT", "pixels_per_unit")
     info.push_constant("FLOAT", "smallest")
     info.push_constant("FLOAT", "largest")
+    info.push_constant("FLOAT", "outline")
+    info.push_constant("FLOAT", "farther")
     info.vertex_in(0, "VEC3", "pos")
     info.vertex_in(1, "VEC3", "color")
     info.vertex_in(2, "FLOAT", "size")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bpy
 
-from .. import layers, names
+from .. import layers, names, presets
 from . import points, scene, shape
 from .scene import CLASSES, draw, prepare, problems
 
@@ -25,14 +25,17 @@ def sync(empty: bpy.types.Object) -> None:
     tree = _tree(empty, clouds)
     its = empty.legs4d
     ids = [layer.layer_id for layer in its.layers]
+    presets.ensure(empty)
     signature = f"{points.VERSION}:{','.join(ids)}"
     if tree.get(_SIGNATURE) != signature:
         _remove_drivers(tree)
         points.build(tree, ids)
         for layer_id in ids:
-            _add_drivers(tree, layer_id, empty)
+            for socket, curve in (("Active", "active"), ("Strength", "strength")):
+                _drive(tree.nodes[layer_id].inputs[socket], empty, names.curve_path(layer_id, curve))
+        for name, amount in points.amounts(tree).items():
+            _drive(amount.outputs[0], empty, names.amount_path(name))
         tree[_SIGNATURE] = signature
-    points.set_mode(tree, its.mode)
     shape.set_pixel_angle(tree, its.pixel_angle)
     points.set_detail(tree, its.detail)
     for layer in its.layers:
@@ -86,16 +89,14 @@ def _set_layer(step: bpy.types.Node, layer: bpy.types.PropertyGroup, shown: bool
             socket.default_value = value
 
 
-def _add_drivers(tree: bpy.types.NodeTree, layer_id: str, empty: bpy.types.Object) -> None:
+def _drive(socket: bpy.types.NodeSocket, empty: bpy.types.Object, path: str) -> None:
     """What is animated comes from the parent empty's custom properties, without Python expressions."""
-    step = tree.nodes[layer_id]
-    for socket, curve in (("Active", "active"), ("Strength", "strength")):
-        driver = step.inputs[socket].driver_add("default_value").driver
-        driver.type = "AVERAGE"
-        variable = driver.variables.new()
-        variable.type = "SINGLE_PROP"
-        variable.targets[0].id = empty
-        variable.targets[0].data_path = names.curve_path(layer_id, curve)
+    driver = socket.driver_add("default_value").driver
+    driver.type = "AVERAGE"
+    variable = driver.variables.new()
+    variable.type = "SINGLE_PROP"
+    variable.targets[0].id = empty
+    variable.targets[0].data_path = path
 
 
 def _remove_drivers(tree: bpy.types.NodeTree) -> None:

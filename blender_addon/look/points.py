@@ -10,7 +10,7 @@ import numpy as np
 from .. import names
 from . import material
 from .builder import Value, arrange, math, mix_colors, node, output, put, socket, vector_math
-from .shape import ellipsoids
+from .shape import ellipsoids, from_camera
 
 SH_C0 = 0.28209479177387814
 """Value of the zeroth spherical harmonic: captured colour = 0.5 + SH_C0 · coefficient, sRGB-encoded."""
@@ -25,17 +25,14 @@ DIMMED = 0.55
 """Brightness of what is desaturated."""
 
 LAYER_GROUP = "4-LEGS layer"
-VERSION = 4
+VERSION = 5
 """Raised when the trees below change, so that files made before are brought up to date."""
 
-MODE_NODE, DETAIL_NODE = "Mode", "Viewport detail"
-AMOUNTS = ("Tint", "Desaturate", "Isolate")
-MODES = {
-    "HIGHLIGHT": (1.0, 0.0, 0.0),
-    "DESATURATE": (0.0, 1.0, 0.0),
-    "ISOLATE": (0.0, 0.0, 1.0),
-    "NONE": (0.0, 0.0, 0.0),
-}
+AMOUNT_NODE, DETAIL_NODE = "Amount", "Viewport detail"
+OUTLINE_SPREAD = 0.004
+"""Of outlines: what is added to each standard deviation, as a share of the distance to the camera."""
+OUTLINE_PUSH = 1.01
+"""How much farther than their points outlines lie, so that those cover them."""
 
 
 def build(tree: bpy.types.NodeTree, layer_ids: Sequence[str]) -> None:
@@ -47,16 +44,26 @@ def build(tree: bpy.types.NodeTree, layer_ids: Sequence[str]) -> None:
     source = _fewer(tree, output(node(tree, "NodeGroupInput"), "Geometry"))
     strongest, weights, tints = _layers(tree, layer_ids)
     dc, opacity = _radiance(tree)
-    amounts = _mode(tree)
+    shares = {name: output(made) for name, made in _add_amounts(tree).items()}
     captured = _linear(tree, dc)
     tint = vector_math(tree, "SCALE", tints, Scale=1.0 / math(tree, "MAXIMUM", weights, 1e-4))
-    shown = _highlighted(tree, captured, tint, strongest, amounts)
-    kept = mix(tree, output(amounts["Isolate"]), 1.0, strongest)
-    seen = opacity * kept
-    marked = _stripped(tree, _marked(tree, source, shown, seen), layer_ids)
-    instances = ellipsoids(tree, marked, seen)
+    shown = _highlighted(tree, captured, tint, strongest, shares)
+    kept = mix(tree, shares["isolate"], 1.0, strongest)
+    marked = _marked(tree, source, shown, opacity * kept)
+    outlines = _outlines(tree, source, tint, opacity * strongest * shares["outline"], shares["outline"])
+    both = node(tree, "GeometryNodeJoinGeometry")
+    for part in (marked, outlines):
+        put(tree, part, both.inputs[0])
+    stored = output(node(tree, "GeometryNodeInputNamedAttribute", {0: material.LOOK}, data_type="FLOAT_COLOR"))
+    seen = output(node(tree, "FunctionNodeSeparateColor", {0: stored}), "Alpha")
+    instances = ellipsoids(tree, _stripped(tree, output(both), layer_ids), seen)
     node(tree, "NodeGroupOutput", {0: instances})
     arrange(tree)
+
+
+def amounts(tree: bpy.types.NodeTree) -> dict[str, bpy.types.Node]:
+    """The Value nodes of `names.AMOUNTS`, to be driven."""
+    return {name: tree.nodes[f"{AMOUNT_NODE}: {name}"] for name in names.AMOUNTS}
 
 
 def set_detail(tree: bpy.types.NodeTree, share: float) -> None:
@@ -157,21 +164,40 @@ def _radiance(tree: bpy.types.NodeTree) -> tuple[Value, Value]:
     return output(dc), output(split, "Alpha")
 
 
-def _mode(tree: bpy.types.NodeTree) -> dict[str, bpy.types.Node]:
-    """Three Value nodes, set by `set_mode`."""
-    made = {}
-    for name in AMOUNTS:
-        made[name] = node(tree, "ShaderNodeValue")
-        made[name].name = made[name].label = f"{MODE_NODE}: {name}"
-    return made
+def _add_amounts(tree: bpy.types.NodeTree) -> dict[str, bpy.types.Node]:
+    for name in names.AMOUNTS:
+        made = node(tree, "ShaderNodeValue")
+        made.name = made.label = f"{AMOUNT_NODE}: {name}"
+    return amounts(tree)
 
 
-def set_mode(tree: bpy.types.NodeTree, mode: str) -> None:
-    """Shows layers in one of `MODES`."""
-    for name, amount in zip(AMOUNTS, MODES[mode], strict=True):
-        socket_ = tree.nodes[f"{MODE_NODE}: {name}"].outputs[0]
-        if socket_.default_value != amount:
-            socket_.default_value = amount
+def _outlines(tree: bpy.types.NodeTree, points: Value, tint: Value, opacity: Value, amount: Value) -> Value:
+    """Larger points of the layers' colour behind those that they name; nothing, at no cost, where the amount is 0."""
+    unnamed = math(tree, "LESS_THAN", opacity, material.LEAST_ALPHA)
+    named = node(tree, "GeometryNodeDeleteGeometry", {"Geometry": points, "Selection": unnamed}, domain="POINT")
+    colored = _marked(tree, output(named), tint, opacity)
+    away = from_camera(tree)
+    farther = node(
+        tree,
+        "GeometryNodeSetPosition",
+        {"Geometry": colored, "Offset": vector_math(tree, "SCALE", away, Scale=OUTLINE_PUSH - 1.0)},
+    )
+    stored = output(node(tree, "GeometryNodeInputNamedAttribute", {0: names.SCALE}, data_type="FLOAT_VECTOR"))
+    wider = vector_math(tree, "LENGTH", away) * OUTLINE_SPREAD
+    spread = node(tree, "ShaderNodeCombineXYZ", {0: wider, 1: wider, 2: wider})
+    grown = node(
+        tree,
+        "GeometryNodeStoreNamedAttribute",
+        {
+            "Geometry": output(farther),
+            "Name": names.SCALE,
+            "Value": vector_math(tree, "ADD", stored, output(spread)),
+        },
+        data_type="FLOAT_VECTOR",
+        domain="POINT",
+    )
+    wanted = math(tree, "GREATER_THAN", amount, 0.0)
+    return output(node(tree, "GeometryNodeSwitch", {0: wanted, 2: output(grown)}, input_type="GEOMETRY"))
 
 
 def _linear(tree: bpy.types.NodeTree, dc: Value) -> Value:
@@ -200,14 +226,14 @@ def _follow_srgb(mapping: bpy.types.CurveMapping) -> None:
 
 
 def _highlighted(
-    tree: bpy.types.NodeTree, captured: Value, tint: Value, strongest: Value, amounts: dict[str, bpy.types.Node]
+    tree: bpy.types.NodeTree, captured: Value, tint: Value, strongest: Value, shares: dict[str, Value]
 ) -> Value:
     """Linear colour that a point shows."""
     brightness = vector_math(tree, "DOT_PRODUCT", captured, LUMINANCE)
     tinted = vector_math(tree, "SCALE", tint, Scale=brightness + GLOW)
     grey = vector_math(tree, "SCALE", (DIMMED,) * 3, Scale=brightness)
-    lit = mix_colors(tree, strongest * output(amounts["Tint"]) * TINT_SHARE, captured, tinted)
-    return mix_colors(tree, output(amounts["Desaturate"]) * (1.0 - strongest), lit, grey)
+    lit = mix_colors(tree, strongest * shares["tint"] * TINT_SHARE, captured, tinted)
+    return mix_colors(tree, shares["desaturate"] * (1.0 - strongest), lit, grey)
 
 
 def _marked(tree: bpy.types.NodeTree, points: Value, color: Value, opacity: Value) -> Value:

@@ -64,6 +64,13 @@ def ellipsoids(tree: bpy.types.NodeTree, points: Value, opacity: Value) -> Value
     return _either(tree, "GEOMETRY", output(instances), one_mesh)
 
 
+def from_camera(tree: bpy.types.NodeTree) -> Value:
+    """The vector from the active camera to the point, in the points' own axes."""
+    active = output(node(tree, "GeometryNodeInputActiveCamera"))
+    camera = node(tree, "GeometryNodeObjectInfo", {"Object": active}, transform_space="RELATIVE")
+    return vector_math(tree, "SUBTRACT", output(node(tree, "GeometryNodeInputPosition")), output(camera, "Location"))
+
+
 def set_pixel_angle(tree: bpy.types.NodeTree, radians: float) -> None:
     """Sets the angle that a pixel of the training cameras saw; 0 shows Gaussians as sharp as they are stored."""
     socket = tree.nodes[PIXEL_ANGLE_NODE].outputs[0]

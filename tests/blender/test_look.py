@@ -224,6 +224,31 @@ def test_isolate_hides_the_others(pair, photo) -> None:
     assert right[3] < 0.02
 
 
+def test_outline_surrounds_what_the_layer_means_and_leaves_it_as_it_is(pair, photo) -> None:
+    pair.empty.legs4d.mode = "NONE"
+    plain = photo(4)
+    pair.empty.legs4d.mode = "OUTLINE"
+    picture = photo(4)
+    np.testing.assert_allclose(blobs(picture)[0][:3], [0.7, 0.4, 0.4], atol=0.06)
+    np.testing.assert_allclose(picture[:, SIZE // 2 + 4 :], plain[:, SIZE // 2 + 4 :], atol=0.02)
+    added = picture[:, : SIZE // 2, 3] - plain[:, : SIZE // 2, 3] > 0.2
+    assert 10 < added.sum() < 200
+    ring = picture[:, : SIZE // 2][added & (plain[:, : SIZE // 2, 3] < 0.1)]
+    assert (ring[:, 2] > ring[:, 0]).all()  # the layer is blue
+
+
+def test_an_amount_can_be_keyed(pair, photo) -> None:
+    pair.empty.legs4d.mode = "NONE"
+    for frame, amount in ((1, 0.0), (11, 1.0)):
+        pair.empty["legs4d:desaturate"] = amount
+        pair.empty.keyframe_insert('["legs4d:desaturate"]', frame=frame)
+    found = []
+    for frame in (1, 6, 11):
+        bpy.context.scene.frame_set(frame)
+        found.append(saturation(blobs(photo(4))[1]))
+    assert found[0] > 0.25 and found[0] > found[1] + 0.05 > found[2] + 0.1 and found[2] < 0.02
+
+
 def test_an_animators_strength_shows_at_once(pair, photo) -> None:
     from blender_addon import names
 
