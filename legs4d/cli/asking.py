@@ -3,50 +3,172 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from legs4d.cli.command import app
-from legs4d.cli.options import Json, RunFolder
-from legs4d.terminal import print_json
+from legs4d.cli.options import Engine, EngineName, Json, RunFolder, Scale
+from legs4d.errors import Legs4dError
+from legs4d.grounding.boxes import Axes
+from legs4d.terminal import print_json, progress_display, say
 
 if TYPE_CHECKING:
+    from legs4d.config import QuerySettings
+    from legs4d.gaussians.store import Run
     from legs4d.grounding import Grounding
+
+Compose = Annotated[
+    bool,
+    typer.Option("--compose", help='Read prompts as expressions: "a AND NOT (b OR c)", "a BEFORE b"; capitals only.'),
+]
+Canonical = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PHRASE", help="What a prompt has to fit better than, in place of the encoder's; repeatable."),
+]
+Negative = Annotated[
+    list[str] | None, typer.Option(metavar="PROMPT", help="What is not meant, for all prompts; repeatable.")
+]
+Ensemble = Annotated[
+    bool, typer.Option("--ensemble", help='Ask in several wordings: the prompt, "a photo of …", "a video of …", ….')
+]
+PerPixel = Annotated[
+    bool, typer.Option("--per-pixel", help="Decode relevancy pixel by pixel, as the paper does; for comparison.")
+]
 
 
 @app.command()
 def query(
     run: RunFolder,
     prompts: Annotated[list[str], typer.Argument(metavar="PROMPT...", help="What happens, in words.")],
+    compose: Compose = False,
+    canonical: Canonical = None,
+    negative: Negative = None,
+    ensemble: Ensemble = False,
+    boxes: Annotated[
+        Axes | None, typer.Option(help="Also boxes in space for each frame, along the scene's axes or their own.")
+    ] = None,
+    masks: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Also write what cameras see of it: <prompt>/cam<id>/*.png.")
+    ] = None,
+    cameras: Annotated[str, typer.Option(help="Of --masks: test, train, or camera numbers: 0,10,15.")] = "test",
+    per_pixel: PerPixel = False,
+    engine: EngineName = Engine.auto,
     as_json: Json = False,
 ) -> None:
     """Say in which frames each PROMPT holds.
 
     --json prints {prompt, intervals: [{start, end, peak, score}], relevancy: [one a frame], seconds}, or a list of
-    these for several prompts. Frames are counted from 0, and intervals include both ends.
+    these for several prompts; with --boxes also {boxes: [{frame, boxes: [{center, axes, size, count}]}]}, with --masks
+    also {masks: folder}. Frames are counted from 0, and intervals include both ends.
     """
-    groundings = ground(run, prompts)
+    from legs4d.gaussians.store import Run
+    from legs4d.grounding.answers import describe, describe_boxes
+
+    if per_pixel and masks is None:
+        raise Legs4dError("there are no masks to decode", where="--per-pixel", fix="give --masks FOLDER too")
+    opened, settings = Run.open(run), query_settings(canonical, negative, ensemble)
+    groundings = ask(opened, prompts, settings, compose=compose)
+    answers: list[dict[str, Any]] = [describe(grounding) for grounding in groundings]
+    if boxes is not None:
+        for answer, grounding in zip(answers, groundings, strict=True):
+            answer["boxes"] = describe_boxes(opened, grounding, boxes)
+    if masks is not None:
+        written = _write_masks(opened, groundings, masks, cameras, settings if per_pixel else None, engine)
+        for answer, folder in zip(answers, written, strict=True):
+            answer["masks"] = str(folder)
     if as_json:
-        answers = [
-            {
-                "prompt": g.prompt,
-                "intervals": [{"start": i.start, "end": i.end, "peak": i.peak, "score": i.score} for i in g.intervals],
-                "relevancy": list(g.relevancy),
-                "seconds": g.seconds,
-            }
-            for g in groundings
-        ]
         print_json(answers[0] if len(answers) == 1 else answers)
         return
-    for g in groundings:
-        found = "; ".join(f"frames {i.start} to {i.end} (most at {i.peak}, score {i.score:.2f})" for i in g.intervals)
-        print(f"{g.prompt}: {found or 'not found in this run'}")
+    for answer in answers:
+        _print_answer(answer)
+
+
+@app.command(name="import-4legs")
+def import_4legs(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What 4-LEGS wrote: output/ and ae/.")],
+    sequence: Annotated[str, typer.Option(help="Name of the sequence: that of its folders in output/.")],
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder to make, or to go on with.")],
+    autoencoder: Annotated[
+        Path | None, typer.Option(help="The autoencoder's checkpoint, where it is not FOLDER/ae/best_ckpt.pth.")
+    ] = None,
+    dataset: Annotated[
+        Path | None, typer.Option(help="Its footage: gives the run cameras, so that it can be rendered and judged.")
+    ] = None,
+    scale: Scale = 1.0,
+    as_json: Json = False,
+) -> None:
+    """Turn a finished output folder of the original 4-LEGS into a run; goes on where a killed import stopped.
+
+    Prompts then need the weights of `viclip`, the encoder that 4-LEGS was trained with.
+    """
+    from legs4d.language.legacy import import_4legs as import_folder
+    from legs4d.scene.readers import open_sequence
+
+    footage = None if dataset is None else open_sequence(dataset, scale)
+    with progress_display() as show:
+        run = import_folder(folder, sequence, out, autoencoder=autoencoder, footage=footage, progress=show)
+    if dataset is not None:
+        with run.lock():
+            run.set_info(dataset=str(dataset.resolve()), scale=scale)
+    if as_json:
+        print_json({"run": str(run.path), "frames": run.num_frames, "gaussians": run.num_gaussians})
+    else:
+        say(f"{run.path}: {run.num_frames} frames, {run.num_gaussians} Gaussians, with the language of 4-LEGS")
+
+
+def ask(run: Run, prompts: list[str], settings: QuerySettings, *, compose: bool = False) -> list[Grounding]:
+    """What `grounding.query`, or with `compose` `grounding.compose`, answers."""
+    from legs4d import grounding
+
+    return (grounding.compose if compose else grounding.query)(run, prompts, settings)
+
+
+def query_settings(canonical: list[str] | None, negative: list[str] | None, ensemble: bool) -> QuerySettings:
+    """What the options of these names say."""
+    from legs4d.config import ENSEMBLE, QuerySettings
+
+    plain = QuerySettings()
+    return QuerySettings(
+        canonical=tuple(canonical or ()),
+        negative=tuple(negative or ()),
+        templates=ENSEMBLE if ensemble else plain.templates,
+    )
 
 
 def ground(run: Path, prompts: list[str]) -> list[Grounding]:
     """What `grounding.query` answers for the run in this folder."""
     from legs4d.gaussians.store import Run
-    from legs4d.grounding import query as answer
 
-    return answer(Run.open(run), prompts)
+    return ask(Run.open(run), prompts, query_settings(None, None, False))
+
+
+def _write_masks(
+    run: Run, groundings: list[Grounding], folder: Path, cameras: str, decode: QuerySettings | None, engine: Engine
+) -> list[Path]:
+    """Write each grounding's masks; `decode` are the settings by which to decode pixels, None for per Gaussian."""
+    from legs4d.effects.run_video import choose_cameras
+    from legs4d.grounding.answers import write_masks
+    from legs4d.grounding.masks import PixelDecoder
+    from legs4d.reconstruct.stages import choose_device
+
+    chosen, device = choose_cameras(run, cameras), choose_device(engine.value)
+    pixels = None if decode is None else PixelDecoder(run, decode)
+    with progress_display() as show:
+        return [
+            write_masks(run, g, folder, chosen, near=run.info["near"], device=device, pixels=pixels, progress=show)
+            for g in groundings
+        ]
+
+
+def _print_answer(answer: dict[str, Any]) -> None:
+    found = "; ".join(
+        f"frames {i['start']} to {i['end']} (most at {i['peak']}, score {i['score']:.2f})" for i in answer["intervals"]
+    )
+    print(f"{answer['prompt']}: {found or 'not found in this run'}")
+    for frame in answer.get("boxes", []):
+        for box in frame["boxes"]:
+            center, size = (" ".join(f"{value:.3f}" for value in box[name]) for name in ("center", "size"))
+            print(f"  frame {frame['frame']}: a box of {size} at {center}, {box['count']} Gaussians")
+    if "masks" in answer:
+        print(f"  masks in {answer['masks']}")

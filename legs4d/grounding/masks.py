@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from legs4d.config import QuerySettings
+from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store import Run
-from legs4d.grounding.query import Grounding
+from legs4d.grounding.query import Grounding, embed, open_field
+from legs4d.grounding.relevancy import strength
+from legs4d.language.features import Encoder
 from legs4d.scene.camera import Cameras
 
 if TYPE_CHECKING:
@@ -29,9 +33,10 @@ class Views:
 
     Attributes:
         color: [C, H, W, 3] float32 RGB, not clamped, over black.
-        relevancy: [C, H, W] float32 in 0..1, rendered per Gaussian and divided by alpha (CONTRACTS, "Features").
+        relevancy: [C, H, W] float32 in 0..1, rendered per Gaussian and divided by alpha (CONTRACTS, "Features"), or
+            decoded per pixel.
         matte: [C, H, W] float32 in 0..1, share of the pixel that Gaussians above the prompt's threshold fill; 0 in
-            frames outside its intervals.
+            frames outside its intervals. Decoded per pixel: 1 where the relevancy is above the threshold.
     """
 
     color: NDArray[np.float32]
@@ -44,8 +49,52 @@ class Views:
         return self.matte >= COVERED
 
 
+class PixelDecoder:
+    """The paper's way to a relevancy image, for comparison: codes are rendered, and each pixel's is compared with the
+    prompt. It costs a rendering of all the codes' channels a frame, and says something of mixtures at outlines that
+    neither side of them says.
+
+    Args:
+        run: with a finished lift.
+        settings, encoder: those that the prompts were asked with.
+    """
+
+    def __init__(self, run: Run, settings: QuerySettings | None = None, encoder: Encoder | None = None) -> None:
+        self._run, self._settings = run, settings or QuerySettings()
+        self._field = open_field(run, self._settings, encoder)
+        self._phrases: dict[str, NDArray[np.float32]] = {}
+
+    def relevancy(
+        self, grounding: Grounding, frame: int, codes: NDArray[np.float32], shown: NDArray[np.bool_]
+    ) -> NDArray[np.float32]:
+        """Relevancy [...] in 0..1 of pixels' codes [..., K], 0 where not `shown` [...]."""
+        most = np.zeros(shown.size, np.float32)
+        flat = codes.reshape(-1, codes.shape[-1])
+        for leaf, gain in grounding.leaves(frame):
+            values = self._field.relevancy(flat, shown.reshape(-1).astype(np.float32), self._embed(leaf.prompt)).values
+            np.maximum(most, np.minimum(gain * strength(values[:, 0]) / leaf.scale, 1), out=most)
+        return most.reshape(shown.shape)
+
+    def codes(self, frame: int) -> NDArray[np.float32]:
+        """[N + M, K] of all Gaussians in this frame."""
+        both = self._run.static_codes()[0], self._run.dynamic_codes(frame)[0]
+        return np.concatenate(both).astype(np.float32)
+
+    def _embed(self, prompt: str) -> NDArray[np.float32]:
+        if prompt not in self._phrases:
+            self._phrases[prompt] = embed(self._field, [prompt], self._settings)
+        return self._phrases[prompt]
+
+
 def render_views(
-    run: Run, grounding: Grounding, frame: int, cameras: Cameras, *, near: float, device: str | torch.device = "cpu"
+    run: Run,
+    grounding: Grounding,
+    frame: int,
+    cameras: Cameras,
+    *,
+    near: float,
+    device: str | torch.device = "cpu",
+    pixels: PixelDecoder | None = None,
 ) -> Views:
     """Render a frame with the prompt in it.
 
@@ -55,21 +104,36 @@ def render_views(
         cameras: C views, of any size.
         near: near plane, scene units.
         device: where to render; CPU and CUDA have an engine each.
+        pixels: decode relevancy per pixel, as the paper does, in place of per Gaussian.
 
     Raises:
         RunError: the run has not got this frame.
     """
+    gaussians = run.frame(frame)
+    if pixels is None:
+        shares = np.stack([grounding.frame(frame), grounding.part(frame).astype(np.float32)], axis=1)
+        color, shown, _ = _render(gaussians, cameras, shares, near, device)
+        return Views(color, shown[..., 0], shown[..., 1])
+    color, codes, opaque = _render(gaussians, cameras, pixels.codes(frame), near, device)
+    relevancy = pixels.relevancy(grounding, frame, codes, opaque)
+    matte = (relevancy >= grounding.threshold) & opaque & grounding.holds(frame)
+    return Views(color, relevancy, matte.astype(np.float32))
+
+
+def _render(
+    gaussians: Gaussians, cameras: Cameras, features: NDArray[np.float32], near: float, device: str | torch.device
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+    """(color [C,H,W,3], features [C,H,W,F] divided by alpha, 0 where it is not opaque, opaque [C,H,W])."""
     import torch
 
     from legs4d.raster import render
 
-    shares = np.stack([grounding.frame(frame), grounding.part(frame).astype(np.float32)], axis=1)
-    features = torch.as_tensor(shares, device=device)
-    rendered = render(run.frame(frame).torch(device), cameras, features, near=near)
+    with torch.no_grad():
+        rendered = render(gaussians.torch(device), cameras, torch.as_tensor(features, device=device), near=near)
     assert rendered.features is not None
     alpha = rendered.alpha[..., None]
-    shown = torch.where(alpha >= OPAQUE, rendered.features / alpha.clamp(min=OPAQUE), 0).cpu().numpy()
-    return Views(rendered.color.cpu().numpy(), shown[..., 0], shown[..., 1])
+    shown = torch.where(alpha >= OPAQUE, rendered.features / alpha.clamp(min=OPAQUE), 0)
+    return rendered.color.cpu().numpy(), shown.cpu().numpy(), (alpha[..., 0] >= OPAQUE).cpu().numpy()
 
 
 def box_of(mask: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:

@@ -1,0 +1,103 @@
+"""Answers as JSON values and as files, for programs."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from legs4d.gaussians.files import clear_write_errors, write_file
+from legs4d.gaussians.store import Run
+from legs4d.grounding.boxes import Axes, boxes_of
+from legs4d.grounding.masks import PixelDecoder, box_of, render_views
+from legs4d.grounding.query import Grounding
+from legs4d.progress import OnProgress, StageReporter, StopSignal
+from legs4d.scene.camera import Cameras
+
+if TYPE_CHECKING:
+    import torch
+
+_NAME_LENGTH = 100
+"""Characters of a prompt that its folder is named by."""
+
+
+def describe(grounding: Grounding) -> dict[str, Any]:
+    """{prompt, intervals: [{start, end, peak, score}], relevancy: [one a frame, 0..1], seconds}; JSON values."""
+    return {
+        "prompt": grounding.prompt,
+        "intervals": [
+            {"start": int(i.start), "end": int(i.end), "peak": int(i.peak), "score": float(i.score)}
+            for i in grounding.intervals
+        ],
+        "relevancy": grounding.relevancy.tolist(),
+        "seconds": float(grounding.seconds),
+    }
+
+
+def describe_boxes(run: Run, grounding: Grounding, axes: Axes = Axes.world) -> list[dict[str, Any]]:
+    """[{frame, boxes: [{center, axes, size, count}]}] of every frame in which something takes part; JSON values."""
+    return [
+        {"frame": frame, "boxes": [box.to_json() for box in boxes]}
+        for frame, boxes in boxes_of(run, grounding, axes).items()
+    ]
+
+
+def write_masks(
+    run: Run,
+    grounding: Grounding,
+    folder: str | Path,
+    cameras: list[Cameras],
+    *,
+    near: float,
+    device: str | torch.device = "cpu",
+    pixels: PixelDecoder | None = None,
+    progress: OnProgress | None = None,
+    stop: StopSignal | None = None,
+) -> Path:
+    """Write a prompt's masks as the benchmark lays out true ones, so that `truth.read_truth` reads them.
+
+        <folder>/<prompt>/cam<id>/<frame>.png     1-bit, for each frame of the intervals; frames numbered by the dataset
+        <folder>/<prompt>/boxes.json              {"cam<id>": {"<frame>": [x1, y1, x2, y2]; null when nothing is seen}}
+
+    Args:
+        cameras: one set for each frame of the run.
+        near: near plane, scene units.
+        pixels: see `masks.render_views`.
+
+    Returns:
+        The prompt's folder.
+
+    Raises:
+        RunError: it cannot be written.
+        Stopped: `stop` was set; boxes.json is missing then.
+    """
+    import io
+
+    from PIL import Image
+
+    target = Path(folder) / folder_name(grounding.prompt)
+    frames = [frame for frame in range(run.num_frames) if grounding.holds(frame)]
+    numbers = run.info["frame_numbers"]
+    boxes: dict[str, dict[str, Any]] = {}
+    reporter = StageReporter("masks", progress, stop)
+    with clear_write_errors(target):
+        target.mkdir(parents=True, exist_ok=True)
+        for done, frame in enumerate(frames):
+            reporter.step(done, len(frames))
+            views = render_views(run, grounding, frame, cameras[frame], near=near, device=device, pixels=pixels)
+            for camera, mask in zip(cameras[frame].ids, views.mask, strict=True):
+                picture = io.BytesIO()
+                Image.fromarray(mask).save(picture, "PNG")
+                path = target / f"cam{camera}" / f"{numbers[frame]:06d}.png"
+                path.parent.mkdir(exist_ok=True)
+                write_file(path, picture.getvalue())
+                boxes.setdefault(f"cam{camera}", {})[str(numbers[frame])] = box_of(mask)
+        write_file(target / "boxes.json", json.dumps(boxes).encode())
+    reporter.step(len(frames), len(frames))
+    return target
+
+
+def folder_name(prompt: str) -> str:
+    """A prompt as the benchmark names its folder: with _ for spaces, and for what file names may not have."""
+    return re.sub(r"[^\w'.,-]", "_", prompt.strip())[:_NAME_LENGTH].strip(".") or "_"
