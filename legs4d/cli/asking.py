@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,13 +11,18 @@ import typer
 from legs4d.cli.command import app
 from legs4d.cli.options import Engine, EngineName, Json, RunFolder, Scale
 from legs4d.errors import Legs4dError
-from legs4d.grounding.boxes import Axes
 from legs4d.terminal import print_json, progress_display, say
 
 if TYPE_CHECKING:
     from legs4d.config import QuerySettings
     from legs4d.gaussians.store import Run
     from legs4d.grounding import Grounding
+
+
+class BoxAxes(StrEnum):
+    world = "world"
+    own = "own"
+
 
 Compose = Annotated[
     bool,
@@ -46,7 +52,7 @@ def query(
     negative: Negative = None,
     ensemble: Ensemble = False,
     boxes: Annotated[
-        Axes | None, typer.Option(help="Also boxes in space for each frame, along the scene's axes or their own.")
+        BoxAxes | None, typer.Option(help="Also boxes in space for each frame, along the scene's axes or their own.")
     ] = None,
     masks: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Also write what cameras see of it: <prompt>/cam<id>/*.png.")
@@ -64,6 +70,7 @@ def query(
     """
     from legs4d.gaussians.store import Run
     from legs4d.grounding.answers import describe, describe_boxes
+    from legs4d.grounding.boxes import Axes
 
     if per_pixel and masks is None:
         raise Legs4dError("there are no masks to decode", where="--per-pixel", fix="give --masks FOLDER too")
@@ -72,7 +79,7 @@ def query(
     answers: list[dict[str, Any]] = [describe(grounding) for grounding in groundings]
     if boxes is not None:
         for answer, grounding in zip(answers, groundings, strict=True):
-            answer["boxes"] = describe_boxes(opened, grounding, boxes)
+            answer["boxes"] = describe_boxes(opened, grounding, Axes(boxes))
     if masks is not None:
         written = _write_masks(opened, groundings, masks, cameras, settings if per_pixel else None, engine)
         for answer, folder in zip(answers, written, strict=True):
