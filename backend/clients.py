@@ -160,8 +160,9 @@ class Outlet:
 class Clients:
     """All clients, by the identity that ZeroMQ gave to their connection."""
 
-    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+    def __init__(self, socket: zmq.Socket[bytes], max_clients: int = MAX_CLIENTS, max_calls: int = MAX_CALLS) -> None:
         self.outlet = Outlet(socket, self._forget)
+        self._max_clients, self._max_calls = max_clients, max_calls
         self._known: dict[bytes, Client] = {}
 
     def __len__(self) -> int:
@@ -178,7 +179,7 @@ class Clients:
         """The client of this connection. Raises BackendError `busy` when there are too many that have work waiting."""
         client = self.get(identity)
         if client is None:
-            if len(self._known) >= MAX_CLIENTS:
+            if len(self._known) >= self._max_clients:
                 self._make_room()
             client = self._known[identity] = Client(identity)
             log.info("client %s (%s) connected", _printable(name), identity.hex()[-8:])
@@ -195,9 +196,9 @@ class Clients:
         """A new call. Raises BackendError when the id is in use or the client has too many."""
         if request_id in client.calls:
             raise BackendError(f"request {request_id} is not answered yet: take a new id", code=Code.BODY)
-        if len(client.calls) >= MAX_CALLS:
+        if len(client.calls) >= self._max_calls:
             raise BackendError(
-                f"{MAX_CALLS} requests of this client are unanswered", fix="wait for some of them", code=Code.BUSY
+                f"{self._max_calls} requests of this client are unanswered", fix="wait for some of them", code=Code.BUSY
             )
         return Call(self.outlet, client, request_id, kind)
 
@@ -209,7 +210,7 @@ class Clients:
             if all(call.kind == Kind.SUBSCRIBE for call in client.calls.values())
         ]
         if not idle:
-            raise BackendError(f"{MAX_CLIENTS} clients are busy already", fix="try again later", code=Code.BUSY)
+            raise BackendError(f"{self._max_clients} clients are busy already", fix="try again later", code=Code.BUSY)
         quietest = min(idle, key=lambda client: client.last_heard)
         for call in list(quietest.calls.values()):  # if it lives after all, it says hello again
             call.fail(BackendError("others took this client's place", fix="say hello again", code=Code.HELLO_FIRST))

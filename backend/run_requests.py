@@ -31,8 +31,9 @@ Handler = Callable[[Call, Any], None]
 class RunRequests:
     """Handlers; they are called in the socket's thread and return at once."""
 
-    def __init__(self, library: Library, loop: Loop) -> None:
+    def __init__(self, library: Library, loop: Loop, max_bytes_under_way: int) -> None:
         self._library = library
+        self._max_bytes_under_way = max_bytes_under_way
         self._streams = Streams()
         self._reading = Pool("frames", READERS, loop)
         self._opening = Pool("runs", 1, loop)
@@ -100,7 +101,7 @@ class RunRequests:
 
             read = partial(opened.geometry, precision=body.precision)
             order = FrameOrder(wanted, body.around)
-            self._streams.add(Stream(call, order, read, body.window, self._reading, ended))
+            self._streams.add(Stream(call, order, read, body.window, self._reading, ended, self._max_bytes_under_way))
 
         in_pool(self._opening, call, prepare, stream)
 
@@ -123,7 +124,9 @@ class RunRequests:
             read = partial(answers.frame_arrays, opened, grounding)
             order = FrameOrder(frames, body.around)
             if not call.finished:  # sending may have found the client gone
-                self._streams.add(Stream(call, order, read, body.window, self._reading, ended))
+                self._streams.add(
+                    Stream(call, order, read, body.window, self._reading, ended, self._max_bytes_under_way)
+                )
 
         in_pool(self._asking, call, ask, stream)
 

@@ -8,11 +8,13 @@ import os
 import secrets
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
 import zmq
 
@@ -20,11 +22,15 @@ from backend import requests, wire
 from backend.clients import Call, Client, Clients
 from backend.compute import Compute
 from backend.compute_requests import ComputeRequests
-from backend.devices import Device, find_devices
+from backend.config import ServerConfig
+from backend.devices import Device, choose_devices, find_devices
 from backend.errors import BackendError, error_body
 from backend.job_requests import JobRequests
 from backend.jobs import Jobs
+from backend.keys import authorized
 from backend.library import Library
+from backend.listener import Listener
+from backend.logs import start_logging
 from backend.loop import Loop
 from backend.paths import Roots
 from backend.run_requests import Handler, RunRequests
@@ -36,14 +42,11 @@ from legs4d.errors import Legs4dError
 
 log = logging.getLogger("legs4d.backend")
 
-HOST = "127.0.0.1"
 MESSAGES_PER_TURN = 100
 """Received at most before results of the other threads are looked at."""
 RETRY_SECONDS = 0.01
 """How often a full queue is tried again."""
 STALL_CHECK_SECONDS = 5.0
-HEARTBEAT_MS = 10_000
-LINGER_MS = 500
 SWITCH_INTERVAL = 0.0005
 """Seconds until a computing thread must let the socket's thread have its turn (Python's default of 5 ms is longer than
 a small request may take)."""
@@ -53,8 +56,8 @@ class Server:
     """A server that listens from now on, and answers while `run` runs.
 
     Args:
+        config: where to listen, and limits.
         roots: folders that are served.
-        port: TCP port on the loopback interface, 0 for any free one.
         state_dir: where jobs and their logs are kept; this process must hold it (`hold_state`).
         devices: what jobs may run on.
 
@@ -62,18 +65,25 @@ class Server:
         BackendError: the port is taken, or the job list is damaged.
     """
 
-    def __init__(self, roots: Roots, port: int, state_dir: Path, devices: list[Device]) -> None:
+    def __init__(self, config: ServerConfig, roots: Roots, state_dir: Path, devices: list[Device]) -> None:
         self._roots, self._devices = roots, devices
         self.token = secrets.token_hex(16)
         self._loop = Loop()
         self._subscriptions = Subscriptions()
-        self._jobs = Jobs(state_dir, roots, devices, partial(self._loop.post, self._subscriptions.publish))
         self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.ROUTER)
-        self.endpoint = _bind(self._socket, port)
-        self._clients = Clients(self._socket)
+        self.listener = Listener(self._context, config, state_dir)
+        self._socket = self.listener.socket
+        self._jobs = Jobs(
+            state_dir,
+            roots,
+            devices,
+            partial(self._loop.post, self._subscriptions.publish),
+            cluster=config.cluster,
+            max_queued=config.limits.jobs,
+        )
+        self._clients = Clients(self._socket, config.limits.clients, config.limits.requests)
         library = Library(roots)
-        self._runs = RunRequests(library, self._loop)
+        self._runs = RunRequests(library, self._loop, config.limits.stream_mib * 2**20)
         self._compute = Compute(state_dir, devices[0].name, self._loop)
         self._computed = ComputeRequests(library, self._compute, self._loop)
         self._handlers: dict[Kind, Handler] = {
@@ -95,6 +105,16 @@ class Server:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         log.info("%s: stopping", signal.Signals(number).name)
+        self._stopping = True
+
+    def stop_at_end_of(self, stream: IO[bytes]) -> None:
+        """Have `run` end when nobody can write into this any more. Reads it, so for a thread of its own."""
+        while stream.read(4096):
+            pass
+        log.info("standard input was closed: stopping")
+        self._loop.post(self._stop)
+
+    def _stop(self) -> None:
         self._stopping = True
 
     def run(self) -> None:
@@ -123,7 +143,7 @@ class Server:
         self._computed.close()
         self._compute.close()
         self._jobs.stop()
-        self._socket.close(LINGER_MS)
+        self.listener.close()
         self._context.term()
         signal.set_wakeup_fd(-1)
         self._loop.close()
@@ -136,7 +156,8 @@ class Server:
                 return
             parts = list(self._rest_of_message())
             try:
-                self._take(identity, parts)
+                if parts and self.listener.knows(parts[0]):
+                    self._take(identity, parts)
             except Exception:  # whatever it is, it must not stop the server
                 log.exception("defect while handling a message")
 
@@ -147,6 +168,7 @@ class Server:
             part = self._socket.recv(copy=False)
             if index <= wire.REQUEST_LIMITS.arrays + 1:
                 yield part
+            self.listener.guard.took(part)
             index += 1
 
     def _take(self, identity: bytes, parts: Sequence[zmq.Frame]) -> None:
@@ -173,7 +195,7 @@ class Server:
 
     def _check(self, message: Message) -> None:
         """The token before all else: strangers learn nothing but that it is wrong."""
-        if not wire.same_token(message.token, self.token):
+        if self.listener.gate is None and not wire.same_token(message.token, self.token):
             raise BackendError(
                 "the token is not this server's",
                 fix=f"read it from {wire.SERVER_FILE} in the state folder; it is new at every start",
@@ -217,51 +239,43 @@ class Server:
         self._jobs.ask(self._jobs.status, lambda status: call.ok({**about, **status}), call.fail, self._loop.post)
 
 
-def serve(roots: Sequence[Path] = (), port: int = 0, state_dir: Path | None = None) -> None:
+def serve(config: ServerConfig, *, stop_with_stdin: bool = False) -> None:
     """Serve until SIGTERM or SIGINT; what `legs4d serve` does.
 
     Args:
-        roots: folders whose runs and datasets clients may use, the current folder if none is given.
-        port: TCP port on the loopback interface, 0 for any free one.
-        state_dir: where the server file, jobs and logs are; `wire.state_dir()` if None.
+        stop_with_stdin: also stop when standard input closes: with the program that started this one.
 
     Raises:
         BackendError: a root is no folder, the port is taken, or another server uses this state folder.
     """
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
+    start_logging(config.log)
     sys.setswitchinterval(SWITCH_INTERVAL)
-    folder = state_dir or wire.state_dir()
-    allowed = Roots(list(roots) or [Path.cwd()])
-    devices = find_devices()
+    folder = config.state_dir or wire.state_dir()
+    roots = Roots(config.roots or [Path.cwd()])
+    devices = choose_devices(config.devices) if config.devices else find_devices()
     with hold_state(folder):
-        server = Server(allowed, port, folder, devices)
+        server = Server(config, roots, folder, devices)
         server.stop_on_signals()
-        with announce(folder, server.endpoint, server.token) as file:
-            _say_hello(server, allowed, devices, file)
+        if stop_with_stdin:
+            threading.Thread(target=server.stop_at_end_of, args=(sys.stdin.buffer,), daemon=True).start()
+        with announce(folder, server.listener.access, server.token) as file:
+            _say_hello(server, config, roots, devices, file)
             server.run()
     log.info("stopped")
 
 
-def _say_hello(server: Server, roots: Roots, devices: list[Device], file: Path) -> None:
-    print(f"legs4d {__version__} listens on {server.endpoint} (this machine only)")
-    print(f"  clients find it by  {file}")
-    for index, root in enumerate(roots.folders):
-        print(f"  {'runs and datasets in' if index == 0 else '':19} {root}")
-    for index, device in enumerate(devices):
-        print(f"  {'jobs run on' if index == 0 else '':19} {device.name} ({device.description})")
+def _say_hello(server: Server, config: ServerConfig, roots: Roots, devices: list[Device], file: Path) -> None:
+    listener = server.listener
+    who = "this machine only" if not config.beyond_loopback else "other machines too, with keys"
+    print(f"legs4d {__version__} listens on {listener.address} ({who})")
+    lines = [("clients find it by", str(file))]
+    if listener.gate:
+        names = ", ".join(one.name for one in authorized(file.parent)) or "nobody yet: legs4d keys authorize"
+        lines += [("its public key is", listener.access.server_key), ("it lets in", names)]
+    lines += [("runs and datasets in" if i == 0 else "", str(root)) for i, root in enumerate(roots.folders)]
+    lines += [("jobs run on" if i == 0 else "", f"{d.name} ({d.description})") for i, d in enumerate(devices)]
+    if config.cluster:
+        lines.append(("trainings use Ray at", config.cluster))
+    for label, value in lines:
+        print(f"  {label:20} {value}")
     print("Stop it with Ctrl+C; jobs that are not done go on at the next start.", flush=True)
-
-
-def _bind(socket: zmq.Socket[bytes], port: int) -> str:
-    """Loopback only. A message part over the limit closes its connection before it fills memory."""
-    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-    socket.setsockopt(zmq.MAXMSGSIZE, wire.REQUEST_LIMITS.part)
-    socket.setsockopt(zmq.LINGER, LINGER_MS)
-    socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
-    try:
-        socket.bind(f"tcp://{HOST}:{port or '*'}")
-    except zmq.ZMQError as error:
-        raise BackendError(
-            f"cannot listen on port {port} ({error.strerror})", fix="choose another --port, or none for any free one"
-        ) from error
-    return str(socket.getsockopt_string(zmq.LAST_ENDPOINT)).rstrip("\0")

@@ -7,8 +7,10 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from backend.errors import BackendError
+from backend.listener import Access
 from backend.wire import SERVER_FILE, STATE_DIR_VARIABLE
 from legs4d.errors import RunError
 from legs4d.gaussians.lock import lock_file
@@ -39,13 +41,17 @@ def hold_state(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def announce(folder: Path, endpoint: str, token: str) -> Iterator[Path]:
+def announce(folder: Path, access: Access, token: str) -> Iterator[Path]:
     """Keep `server.json` (mode 0600) in the state folder; it is removed at the end."""
     path = folder / SERVER_FILE
+    content: dict[str, Any] = {"endpoint": access.endpoint, "token": token, "pid": os.getpid()}
+    if access.keys:
+        keys = access.keys
+        content["curve"] = {"server": access.server_key, "public": keys.public, "secret": keys.secret}
     temporary = path.with_suffix(".new")
     temporary.unlink(missing_ok=True)
     with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        json.dump({"endpoint": endpoint, "token": token, "pid": os.getpid()}, file)
+        json.dump(content, file)
     os.replace(temporary, path)
     try:
         yield path

@@ -13,8 +13,6 @@ from backend.errors import BackendError
 from backend.loop import Pool
 from backend.wire import Code, Kind
 
-MAX_BYTES_UNDER_WAY = 64 * 1024**2
-"""Frames sent to one client that it has not taken in yet, in bytes; a single frame may be larger."""
 READ_AHEAD = 2
 """Frames of one stream that are being read, or wait to be sent in order."""
 STALL_SECONDS = 600.0
@@ -65,6 +63,7 @@ class Stream:
         read: arrays of one frame; called in a thread of `pool`.
         window: the most frames without credit.
         ended: body of the `ok`.
+        max_bytes_under_way: of all frames sent to the client that it has not taken in yet; a single one may be larger.
     """
 
     def __init__(
@@ -75,9 +74,11 @@ class Stream:
         window: int,
         pool: Pool,
         ended: Callable[[int], dict[str, Any]],
+        max_bytes_under_way: int,
     ) -> None:
         self.call, self._order, self._read, self._window = call, order, read, window
         self._pool, self._ended = pool, ended
+        self._max_bytes_under_way = max_bytes_under_way
         self._reading: deque[_Slot] = deque()
         self._under_way: deque[int] = deque()
         self._sent = 0
@@ -126,7 +127,7 @@ class Stream:
     def _has_room(self) -> bool:
         if len(self._reading) >= READ_AHEAD or len(self._reading) + len(self._under_way) >= self._window:
             return False
-        return self.call.client.bytes_under_way < MAX_BYTES_UNDER_WAY or not (self._under_way or self._reading)
+        return self.call.client.bytes_under_way < self._max_bytes_under_way or not (self._under_way or self._reading)
 
     def _start(self, slot: _Slot) -> None:
         def done(arrays: Arrays) -> None:

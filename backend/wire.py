@@ -35,6 +35,8 @@ MAX_WINDOW = 64
 
 STATE_DIR_VARIABLE = "LEGS4D_STATE_DIR"
 SERVER_FILE = "server.json"
+CLIENT_KEYS_FILE = "keys/client.json"
+"""In the state folder: this user's own CURVE keys, {"public", "secret"}, for servers beyond this machine."""
 
 
 class Kind(StrEnum):
@@ -420,12 +422,30 @@ class ProgressBody(TypedDict):
 
 
 @dataclass(frozen=True)
+class CurveKeys:
+    """A key pair, 40 characters of Z85 each; the secret half is never shown nor sent."""
+
+    public: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True)
 class ServerFile:
-    """Where a running server listens, as it wrote it into `server.json` (readable by its user only)."""
+    """Where a running server listens, as it wrote it into `server.json` (readable by its user only).
+
+    Attributes:
+        endpoint: to connect to.
+        token: for every request.
+        pid: of the server.
+        server_key: the server's public CURVE key, empty for a server that is spoken to in the clear (loopback).
+        keys: the pair to connect with if there is a `server_key`.
+    """
 
     endpoint: str
-    token: str
+    token: str = field(repr=False)
     pid: int
+    server_key: str = ""
+    keys: CurveKeys | None = None
 
 
 def state_dir() -> Path:
@@ -450,13 +470,31 @@ def read_server_file(folder: Path | None = None) -> ServerFile | None:
     path = (folder or state_dir()) / SERVER_FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return ServerFile(str(content["endpoint"]), str(content["token"]), int(content["pid"]))
+        curve = content.get("curve") or {}
+        keys = CurveKeys(str(curve["public"]), str(curve["secret"])) if curve else None
+        server_key = str(curve.get("server", ""))
+        return ServerFile(str(content["endpoint"]), str(content["token"]), int(content["pid"]), server_key, keys)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WireError(
             f"{path} cannot be read ({error})", hint="stop the server, remove the file and start it again"
         ) from error
+
+
+def read_client_keys(folder: Path | None = None) -> CurveKeys | None:
+    """This user's own keys, as `legs4d keys new` made them in the state folder; None if there are none.
+
+    Raises WireError when the file is damaged.
+    """
+    path = (folder or state_dir()) / CLIENT_KEYS_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return CurveKeys(str(content["public"]), str(content["secret"]))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WireError(f"{path} cannot be read ({type(error).__name__})", hint="make new keys") from error
 
 
 def same_token(given: str, expected: str) -> bool:

@@ -22,6 +22,7 @@ import zmq
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from backend import wire
+from backend.config import ServerConfig
 from backend.server import serve
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store import Run
@@ -86,7 +87,7 @@ def make_run(folder: Path, count: int, frames: int) -> None:
 
 def run_server(root: Path, state_dir: Path) -> None:
     sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 open as long as the process
-    serve([root], 0, state_dir)
+    serve(ServerConfig(roots=[root], state_dir=state_dir))
 
 
 def stream_until(state_dir: Path, started: Event, stop: Event) -> None:

@@ -1,0 +1,106 @@
+"""What `legs4d serve` can be told, by options or by a TOML file; one home for every setting and limit."""
+
+from __future__ import annotations
+
+import ipaddress
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from backend.errors import BackendError
+
+
+class Limits(BaseModel):
+    """How much the server lets clients ask for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    clients: int = Field(default=64, ge=1, le=10_000)
+    """Connections that said hello; more make room by leaving out the one that has been idle longest."""
+    requests: int = Field(default=64, ge=1, le=10_000)
+    """Unanswered requests of one client."""
+    jobs: int = Field(default=1000, ge=1, le=100_000)
+    """Jobs that wait, run or pause."""
+    stream_mib: int = Field(default=64, ge=1, le=16_384)
+    """Frames under way to one client that it has not taken in, in MiB."""
+
+
+class ServerConfig(BaseModel):
+    """All settings of a server, as the keys of its TOML file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    roots: list[Path] = Field(default_factory=list)
+    """Folders whose runs and datasets clients may use; the current folder if empty."""
+    bind: str = "127.0.0.1"
+    """Address of the interface to listen on; anything but loopback is spoken to in CURVE only."""
+    port: int = Field(default=0, ge=0, le=65_535)
+    """0 takes any free one."""
+    curve: bool = False
+    """CURVE on loopback too."""
+    allow_root: bool = False
+    """Listen beyond loopback as root, as in a container."""
+    state_dir: Path | None = None
+    """Where jobs, logs and keys are; `wire.state_dir()` if None."""
+    devices: list[Annotated[str, Field(max_length=20)]] | None = Field(default=None, min_length=1)
+    """What jobs run on ("cuda:0", "cpu", or "cpu:0", "cpu:1" to share the cores); what is found, if None."""
+    cluster: str | None = Field(default=None, min_length=1, max_length=200)
+    """Ray cluster that trainings use: its address, or "auto"; None for this machine alone."""
+    log: Literal["text", "json"] = "text"
+    """Log lines for people, or one JSON object a line."""
+    limits: Limits = Limits()
+
+    @property
+    def beyond_loopback(self) -> bool:
+        """Whether other machines can connect."""
+        return not _address(self.bind).is_loopback
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether clients need CURVE keys."""
+        return self.curve or self.beyond_loopback
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The settings in a TOML file, relative folders in it taken from where it lies.
+
+    Raises BackendError when it cannot be read or is no TOML. `make_config` checks what the settings are.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BackendError(f"cannot be read ({error.strerror})", where=str(path), fix="name a TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BackendError(f"is not TOML ({error})", where=str(path), fix="correct that line") from error
+    here = path.resolve().parent
+    if isinstance(values.get("roots"), list):
+        values["roots"] = [str(here / root) if isinstance(root, str) else root for root in values["roots"]]
+    if isinstance(values.get("state_dir"), str):
+        values["state_dir"] = str(here / Path(values["state_dir"]).expanduser())
+    return values
+
+
+def make_config(values: dict[str, Any], where: str = "the options") -> ServerConfig:
+    """Checked settings. Raises BackendError, which names the first that is wrong."""
+    try:
+        config = ServerConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        known = Limits.model_fields if name.startswith("limits.") else ServerConfig.model_fields
+        raise BackendError(
+            f"'{name}' is wrong: {first['msg'].lower()}", where=where, fix=f"the settings are {', '.join(known)}"
+        ) from None
+    _address(config.bind)
+    return config
+
+
+def _address(bind: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    try:
+        return ipaddress.ip_address("127.0.0.1" if bind == "localhost" else bind)
+    except ValueError:
+        raise BackendError(
+            f"{bind[:60]!r} is no address", where="bind", fix="write one of this machine's, or 0.0.0.0 for all of them"
+        ) from None
