@@ -1,4 +1,4 @@
-"""F-curves on an object's custom properties: written at once, found again, evaluated, removed."""
+"""F-curves of a data-block, on custom properties mostly: written at once, found again, evaluated, removed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ _HANDLE = {item.identifier: item.value for item in bpy.types.Keyframe.bl_rna.pro
 
 
 def write(
-    owner: bpy.types.Object, path: str, frames: Sequence[float], values: Sequence[float], interpolation: str, group: str
+    owner: bpy.types.ID,
+    path: str,
+    frames: Sequence[float],
+    values: Sequence[float],
+    interpolation: str,
+    group: str,
+    index: int = 0,
 ) -> bpy.types.FCurve:
     """Replace the keys of the F-curve at `path`, made if absent.
 
@@ -23,8 +29,11 @@ def write(
         frames, values: of the keys, frames ascending.
         interpolation: "CONSTANT", "LINEAR" or "BEZIER".
         group: the curves' group in the editors, for a new curve.
+        index: of the component, where the property at `path` has several.
     """
-    curve = find(owner, path) or _action(owner).fcurve_ensure_for_datablock(owner, path, group_name=group)
+    curve = find(owner, path, index)
+    if curve is None:
+        curve = _action(owner).fcurve_ensure_for_datablock(owner, path, index=index, group_name=group)
     points = curve.keyframe_points
     points.clear()
     points.add(len(frames))
@@ -41,10 +50,10 @@ def write(
     return curve
 
 
-def find(owner: bpy.types.Object, path: str) -> bpy.types.FCurve | None:
+def find(owner: bpy.types.ID, path: str, index: int = 0) -> bpy.types.FCurve | None:
     """The owner's own F-curve at this path."""
     for bag in _bags(owner):
-        if (curve := bag.fcurves.find(path)) is not None:
+        if (curve := bag.fcurves.find(path, index=index)) is not None:
             return curve
     return None
 
@@ -98,14 +107,14 @@ def copy(owner: bpy.types.Object, source: str, target: str, group: str) -> None:
     made.update()
 
 
-def _action(owner: bpy.types.Object) -> bpy.types.Action:
+def _action(owner: bpy.types.ID) -> bpy.types.Action:
     data = owner.animation_data or owner.animation_data_create()
     if data.action is None:
         data.action = bpy.data.actions.new(f"{owner.name} 4-LEGS")
     return data.action
 
 
-def _bags(owner: bpy.types.Object) -> Iterator[bpy.types.ActionChannelbag]:
+def _bags(owner: bpy.types.ID) -> Iterator[bpy.types.ActionChannelbag]:
     data = owner.animation_data
     if data is None or data.action is None or data.action_slot is None:
         return

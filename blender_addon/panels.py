@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bpy
 
-from . import capture, export, look, playback, preferences, prompt_panel, sequence, session
+from . import capture, effects, export, look, playback, preferences, prompt_panel, sequence, session, timing
 from .client import State
 from .text import sentence
 
@@ -109,7 +109,8 @@ class LEGS4D_PT_sequence(_Panel, bpy.types.Panel):
         column = box.column()
         column.use_property_split = True
         column.use_property_decorate = False
-        column.prop(its, "start_frame")
+        if timing.curve_of(found.empty) is None:
+            column.prop(its, "start_frame")
         column.row().prop(its, "viewport", expand=True)
         column.prop(its, "detail")
 
@@ -189,6 +190,7 @@ CLASSES = (
     LEGS4D_PT_backend,
     LEGS4D_PT_sequence,
     *prompt_panel.CLASSES,
+    *effects.PANELS,
     LEGS4D_PT_training,
     LEGS4D_PT_export,
     LEGS4D_PT_capture,

@@ -1,0 +1,112 @@
+"""Cameras of the effects: where they stand, what they follow, and from which frame to which they are the scene's."""
+
+from __future__ import annotations
+
+import math
+
+import bpy
+from mathutils import Vector
+
+from .places import Place
+
+DEFAULT_DISTANCE = 5.0
+"""In radii of the action: for scenes that have no camera yet."""
+DEFAULT_ELEVATION = math.radians(15)
+BEHIND, LEAST_SHARE = 0.0, 1e-3
+
+
+def offset_from(scene: bpy.types.Scene, where: Place) -> Vector:
+    """From the action to the scene's camera; to a place in front of it, slightly above, if there is none."""
+    if scene.camera is not None:
+        offset = scene.camera.matrix_world.translation - where.center
+        if offset.length > where.radius:
+            return offset
+    distance = DEFAULT_DISTANCE * where.radius
+    return Vector((0.0, -math.cos(DEFAULT_ELEVATION), math.sin(DEFAULT_ELEVATION))) * distance
+
+
+def new_camera(scene: bpy.types.Scene, name: str) -> bpy.types.Object:
+    """A camera with the settings of the scene's, linked to the scene, at the origin."""
+    model = scene.camera
+    is_camera = model is not None and model.type == "CAMERA"
+    data = model.data.copy() if is_camera else bpy.data.cameras.new(name)
+    data.name = name
+    made = bpy.data.objects.new(name, data)
+    scene.collection.objects.link(made)
+    return made
+
+
+def new_empty(scene: bpy.types.Scene, name: str, size: float) -> bpy.types.Object:
+    """An empty for others to turn around or look at."""
+    made = bpy.data.objects.new(name, None)
+    made.empty_display_type, made.empty_display_size = "SPHERE", size
+    scene.collection.objects.link(made)
+    return made
+
+
+def look_at(camera: bpy.types.Object, target: bpy.types.Object) -> bpy.types.Constraint:
+    """Turn a camera to an object, by a constraint that its user may edit."""
+    made = camera.constraints.new("TRACK_TO")
+    made.name, made.target = "Look at the action", target
+    made.track_axis, made.up_axis = "TRACK_NEGATIVE_Z", "UP_Y"
+    return made
+
+
+def bind(scene: bpy.types.Scene, camera: bpy.types.Object | None, frame: int, name: str) -> None:
+    """Make a camera the scene's from a frame on, by a marker; nothing without a camera."""
+    if camera is None:
+        return
+    old = next((m for m in scene.timeline_markers if m.frame == frame and m.camera is not None), None)
+    marker = old or scene.timeline_markers.new(name, frame=frame)
+    marker.name, marker.camera = name, camera
+
+
+def bound_at(scene: bpy.types.Scene, frame: int) -> bpy.types.Object | None:
+    """The camera that is the scene's at a frame: the last marker's before it, else the scene's own."""
+    bound = [marker for marker in scene.timeline_markers if marker.camera is not None]
+    before = [marker for marker in bound if marker.frame <= frame]
+    if before:
+        return max(before, key=lambda marker: marker.frame).camera
+    return min(bound, key=lambda marker: marker.frame).camera if bound else scene.camera
+
+
+def take(scene: bpy.types.Scene, camera: bpy.types.Object, first: int, last: int, label: str) -> None:
+    """Show a stretch of frames through a camera, and what follows through the one that was there before."""
+    before, after = bound_at(scene, first), bound_at(scene, last + 1)
+    if before is None:
+        scene.camera = camera
+        return
+    if not any(marker.camera is not None and marker.frame <= scene.frame_start for marker in scene.timeline_markers):
+        bind(scene, before, scene.frame_start, before.name)
+    for marker in list(scene.timeline_markers):
+        if marker.camera is not None and first <= marker.frame <= last:
+            scene.timeline_markers.remove(marker)
+    bind(scene, camera, first, label)
+    bind(scene, after, last + 1, after.name if after else "")
+
+
+def view_share(scene: bpy.types.Scene, camera: bpy.types.Object, where: Place) -> float:
+    """How well a camera shows an action: the share of the picture's height that it fills, more in the middle.
+
+    It counts up to a half, and is 0 for an action behind the camera or outside the picture.
+    """
+    matrix = camera.matrix_world.normalized()
+    local = matrix.inverted() @ where.center
+    if -local.z <= where.radius:
+        return BEHIND
+    data = camera.data
+    corners = data.view_frame(scene=scene)
+    half_width, half_height = max(c.x for c in corners), max(c.y for c in corners)
+    depth = -local.z / -corners[0].z if data.type == "PERSP" else 1.0
+    x, y = local.x / depth / half_width, local.y / depth / half_height
+    if abs(x) > 1 or abs(y) > 1:
+        return BEHIND
+    centred = 1.0 - max(abs(x), abs(y)) / 2
+    return max(min(where.radius / depth / half_height, 0.5) * centred, LEAST_SHARE)
+
+
+def best(scene: bpy.types.Scene, where: Place) -> bpy.types.Object | None:
+    """The scene's camera that shows an action best; None if none sees it."""
+    seen = [(view_share(scene, item, where), item.name) for item in scene.objects if item.type == "CAMERA"]
+    share, name = max(seen, default=(BEHIND, ""))
+    return scene.objects[name] if share > BEHIND else None

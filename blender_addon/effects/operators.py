@@ -1,0 +1,229 @@
+"""Effects as operators: each leaves ordinary cameras, keys, markers or strips behind, to be edited as any others."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import bpy
+from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
+
+from .. import display, layers, sequence, timing
+from ..cache import CacheError
+from . import bullet_time, cameras, cuts, fades, zoom
+from .places import Nowhere
+
+
+class _Effect:
+    """For operators on the sequence that is meant; problems go to the status line."""
+
+    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012  Blender's own form
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Whether a sequence is meant."""
+        if sequence.active(context) is None:
+            cls.poll_message_set("Import a run, or select one of its objects")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Run the effect and say what it made, or why it cannot."""
+        shown = sequence.active(context)
+        try:
+            self.report({"INFO"}, self.make(context, shown))
+        except (Nowhere, CacheError) as obstacle:
+            self.report({"WARNING"}, f"{obstacle}.")
+            return {"CANCELLED"}
+        display.update(shown.empty)
+        return {"FINISHED"}
+
+
+class _LayerEffect(_Effect):
+    """For effects on one layer: the one named, else the selected one."""
+
+    layer_id: StringProperty(
+        name="Layer", description="Id of the layer; empty: the selected one", options={"SKIP_SAVE", "HIDDEN"}
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Whether there is a layer with an action."""
+        if not super().poll(context):
+            return False
+        its = sequence.active(context).empty.legs4d
+        if not any(layer.intervals for layer in its.layers):
+            cls.poll_message_set("Ask a prompt first: no layer has an action")
+            return False
+        return True
+
+    def layer(self, shown: sequence.Sequence) -> Any:
+        """The layer. Nowhere if it has no action."""
+        its = shown.empty.legs4d
+        layer = layers.find(shown, self.layer_id) if self.layer_id else its.layers[its.active_layer]
+        if layer is None or not layer.intervals:
+            raise Nowhere("The layer has no action; ask its prompt, or select another")
+        return layer
+
+
+def strongest(layer: Any) -> tuple[int, int, int]:
+    """(start, end, peak) of a layer's interval of the highest score."""
+    start, end, peak, _ = max(layers.intervals(layer), key=lambda interval: interval[3])
+    return start, end, peak
+
+
+class LEGS4D_OT_bullet_time(_LayerEffect, bpy.types.Operator):
+    """Stop time at the layer's peak while a camera goes around the action"""
+
+    bl_idname = "legs4d.bullet_time"
+    bl_label = "Bullet Time"
+
+    frames: IntProperty(name="Frames", description="Scene frames that time stands still", default=48, min=2)
+    angle: FloatProperty(
+        name="Angle",
+        description="How far the camera goes around",
+        subtype="ANGLE",
+        default=math.radians(120),
+        min=-4 * math.pi,
+        max=4 * math.pi,
+    )
+
+    def make(self, context: bpy.types.Context, shown: sequence.Sequence) -> str:
+        """Rig, time curve, retimed layers, camera markers."""
+        scene, layer = context.scene, self.layer(shown)
+        _, _, peak = strongest(layer)
+        stop = timing.scene_frame(shown.empty, peak)
+        camera = bullet_time.add_rig(scene, shown, layer, peak, stop, self.frames, self.angle)
+        bullet_time.hold(shown, peak, self.frames)
+        first, times = timing.moments(shown.empty)
+        scene.frame_end = max(scene.frame_end, first + len(times) - 1)
+        layers.retime(shown, scene)
+        cameras.take(scene, camera, stop, stop + self.frames, camera.name)
+        return f"Time stands still from frame {stop} to {stop + self.frames}."
+
+
+class LEGS4D_OT_zoom(_LayerEffect, bpy.types.Operator):
+    """Add a camera that turns to the layer's action, closes in on it, follows it, and comes back"""
+
+    bl_idname = "legs4d.zoom"
+    bl_label = "Zoom to Action"
+
+    ramp: IntProperty(name="Ramp", description="Scene frames that closing in takes", default=12, min=1)
+    fill: FloatProperty(
+        name="Fill",
+        description="Share of the picture's height that the action fills",
+        subtype="FACTOR",
+        default=0.4,
+        min=0.02,
+        max=1.0,
+    )
+
+    def make(self, context: bpy.types.Context, shown: sequence.Sequence) -> str:
+        """Camera, target, keys, camera markers."""
+        layer = self.layer(shown)
+        start, end, _ = strongest(layer)
+        camera, first, last = zoom.add_camera(context.scene, shown, layer, (start, end), self.ramp, self.fill)
+        cameras.take(context.scene, camera, first, last, camera.name)
+        return f"'{camera.name}' is the camera from frame {first} to {last}."
+
+
+class LEGS4D_OT_fade(_Effect, bpy.types.Operator):
+    """Key how the look comes in and goes out with what the layers name"""
+
+    bl_idname = "legs4d.fade"
+    bl_label = "Fade"
+
+    what: EnumProperty(
+        name="What",
+        items=[
+            ("HIGHLIGHT", "Highlight", "The selected layer's strength"),
+            ("DESATURATE", "Desaturation", "Of everything else, while any layer is active"),
+            ("ISOLATE", "Isolation", "Of what the layers name, while any layer is active"),
+            ("OUTLINE", "Outline", "While any layer is active"),
+        ],
+    )
+    ramp: IntProperty(name="Ramp", description="Scene frames of each fade", default=6, min=1)
+
+    def make(self, context: bpy.types.Context, shown: sequence.Sequence) -> str:
+        """Keys."""
+        its = shown.empty.legs4d
+        if self.what == "HIGHLIGHT":
+            layer = its.layers[its.active_layer] if its.active_layer < len(its.layers) else None
+            count = fades.fade_highlight(shown, layer, self.ramp) if layer else 0
+        else:
+            count = fades.fade_amount(shown, self.what.lower(), self.ramp)
+        if not count:
+            raise Nowhere("No layer that shows has an action; ask a prompt first")
+        return f"Keyed {count} fade{'s' if count > 1 else ''}."
+
+
+class LEGS4D_OT_cut(_LayerEffect, bpy.types.Operator):
+    """Cut to what the layers name, in the order of time"""
+
+    bl_idname = "legs4d.cut"
+    bl_label = "Scene Selection"
+
+    to: EnumProperty(
+        name="As",
+        items=[
+            ("MARKERS", "Camera Markers", "Bind the camera that sees each action best where it starts"),
+            ("STRIPS", "Sequencer Strips", "A new scene with each action as a strip of this scene"),
+        ],
+    )
+
+    def make(self, context: bpy.types.Context, shown: sequence.Sequence) -> str:
+        """Camera markers, or a scene with strips."""
+        cut = cuts.shots(context.scene, shown)
+        if not cut:
+            raise Nowhere("No layer that shows has an action; enable one")
+        if self.to == "STRIPS":
+            edit = cuts.make_edit(context.scene, cut, f"Cut: {shown.empty.name}")
+            return f"The scene '{edit.name}' has {len(cut)} strips, {edit.frame_end} frames."
+        bound = cuts.bind_cameras(context.scene, cut)
+        if not bound:
+            raise Nowhere("No camera of the scene sees any of the actions; add one that does")
+        return f"Bound cameras to {bound} of {len(cut)} shots."
+
+
+class LEGS4D_OT_remap_time(_Effect, bpy.types.Operator):
+    """Give the sequence a time curve to edit in the Graph Editor: capture frame over scene frame"""
+
+    bl_idname = "legs4d.remap_time"
+    bl_label = "Edit Time Curve"
+
+    speed: FloatProperty(
+        name="Speed", description="Capture frames per scene frame; 0.25 is four times slower", default=1.0, min=0.01
+    )
+
+    def make(self, context: bpy.types.Context, shown: sequence.Sequence) -> str:
+        """A straight time curve, in the place of any that there is."""
+        scene, empty = context.scene, shown.empty
+        last = max(empty.legs4d.num_frames - 1, 1)
+        first = timing.moments(empty)[0]
+        timing.write(empty, [first, first + last / self.speed], [0.0, float(last)])
+        scene.frame_end = max(scene.frame_end, math.ceil(first + last / self.speed))
+        layers.retime(shown, scene)
+        return f"{empty.name} now follows the curve 'Legs4d Time' at speed {self.speed:g}."
+
+
+class LEGS4D_OT_reset_time(_Effect, bpy.types.Operator):
+    """Remove the time curve: capture frames follow scene frames one to one again"""
+
+    bl_idname = "legs4d.reset_time"
+    bl_label = "Remove Time Curve"
+
+    def make(self, context: bpy.types.Context, shown: sequence.Sequence) -> str:
+        """One to one."""
+        timing.remove(shown.empty)
+        layers.retime(shown, context.scene)
+        return "Capture frames follow scene frames one to one."
+
+
+CLASSES = (
+    LEGS4D_OT_bullet_time,
+    LEGS4D_OT_zoom,
+    LEGS4D_OT_fade,
+    LEGS4D_OT_cut,
+    LEGS4D_OT_remap_time,
+    LEGS4D_OT_reset_time,
+)

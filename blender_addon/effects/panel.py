@@ -1,0 +1,50 @@
+"""The sidebar's panel of time and effects."""
+
+from __future__ import annotations
+
+import bpy
+
+from .. import names, presets, sequence, timing
+from ..text import sentence
+
+
+class LEGS4D_PT_effects(bpy.types.Panel):
+    """Time, and effects as animation."""
+
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "4-LEGS"
+    bl_label = "Time and Effects"
+    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012  Blender's own form
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, found = self.layout, sequence.active(context)
+        if found is None:
+            sentence(layout, context, "Import a run, or select one of its objects.", "INFO")
+            return
+        its = found.empty.legs4d
+        column = layout.column()
+        column.use_property_split = True
+        if timing.curve_of(found.empty) is None:
+            layout.operator("legs4d.remap_time", icon="GRAPH")
+        else:
+            column.prop(found.empty, names.TIME_PATH, text="Capture Frame")
+            layout.operator("legs4d.reset_time", icon="X")
+        column.prop(its, "interpolate")
+        layout.separator()
+        column = layout.column(align=True)
+        column.operator("legs4d.bullet_time", icon="ORIENTATION_GIMBAL")
+        column.operator("legs4d.zoom", icon="VIEW_CAMERA")
+        row = layout.row(align=True)
+        row.operator("legs4d.cut", text="Cut by Cameras", icon="MARKER").to = "MARKERS"
+        row.operator("legs4d.cut", text="Cut as Strips", icon="SEQUENCE").to = "STRIPS"
+        row = layout.row(align=True)
+        row.operator("legs4d.fade", text="Fade Highlight").what = "HIGHLIGHT"
+        row.operator("legs4d.fade", text="Fade Color Out").what = "DESATURATE"
+        for name in presets.animated(found.empty):
+            column = layout.column()
+            column.use_property_split = True
+            column.prop(found.empty, names.amount_path(name), text=name.capitalize(), slider=True)
+
+
+CLASSES = (LEGS4D_PT_effects,)
