@@ -1,0 +1,203 @@
+"""Frames on a real Ray of this machine: several worker processes, one of which dies in the middle of a frame."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+
+from legs4d import cluster, pipeline
+from legs4d.cluster import ClusterError, _do, _Failed, executor_on
+from legs4d.config import LiftSettings
+from legs4d.errors import DatasetError, RunError
+from legs4d.executor import IN_ORDER, Done, Executor
+from legs4d.gaussians.arrays import StoredArray
+from legs4d.gaussians.store import Run
+from legs4d.progress import Progress, Stopped
+from tests.synthetic import Scene, write_dataset, write_run
+
+SCENE = Scene(num_frames=12, width=48, height=32, num_train=4, num_test=1)
+LIFT = LiftSettings(encoder="captions")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def two_workers() -> Iterator[None]:
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray.init(num_cpus=2, object_store_memory=100 << 20, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def reconstructed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cluster")
+    dataset = write_dataset(folder / "dataset", SCENE)
+    return write_run(folder / "run", SCENE, dataset=str(dataset), language=False).path
+
+
+@pytest.fixture(scope="module")
+def alone(reconstructed: Path) -> Path:
+    """Lifted by this process."""
+    folder = Path(shutil.copytree(reconstructed, reconstructed.with_name("alone")))
+    pipeline.lift(folder, LIFT)
+    return folder
+
+
+@pytest.fixture
+def run(reconstructed: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(reconstructed, tmp_path / "run"))
+
+
+def never() -> None:
+    """Nobody asks to stop."""
+
+
+def written(run: Path) -> dict[str, bytes]:
+    """Every file of the run's arrays."""
+    return {str(p.relative_to(run)): p.read_bytes() for p in (run / "run.zarr").rglob("*") if p.is_file()}
+
+
+def die_between_two_files(folder: Path, work: Callable[[int], Any], frame: int) -> Any:
+    """Frame 5 kills whoever does it first, when half of its files are written."""
+    write = StoredArray.write
+
+    def write_one(array: StoredArray, values: Any, which: int | None = None) -> None:
+        write(array, values, which)
+        if which == 5 and not (folder / "died").exists():
+            (folder / "died").write_text(f"{os.getpid()} {array.path.name}")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StoredArray, "write", write_one)
+        return work(frame)
+
+
+@dataclass
+class Deadly:
+    """An executor some of whose workers die."""
+
+    inner: Executor
+    folder: Path
+    threads: int | None = 1
+
+    def each(self, work: Any, frames: Any, check: Any) -> Any:
+        return self.inner.each(partial(die_between_two_files, self.folder, work), frames, check)
+
+
+def square_slowly(folder: Path, frame: int) -> tuple[int, int]:
+    """Says who does what, then takes a while; frame 3 kills whoever does it first."""
+    marker = folder / f"{frame}"
+    first = not marker.exists()
+    with marker.open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    if frame == 3 and first:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.05)
+    return frame**2, os.getpid()
+
+
+def test_a_lift_on_two_workers_is_bit_equal_to_one_alone(run: Path, alone: Path) -> None:
+    seen: list[Progress] = []
+    with executor_on("auto", "cpu") as executor:
+        pipeline.lift(run, LIFT, executor=executor, progress=seen.append)
+    assert written(run) == written(alone)
+    assert seen[-1].done == seen[-1].total == SCENE.num_frames
+    record = Run.open(run).stages["lift"]
+    assert record.finished and record.done_frames == list(range(SCENE.num_frames)) and record.seconds > 0
+
+
+def test_a_worker_killed_in_the_middle_of_a_frame_is_replaced(tmp_path: Path) -> None:
+    with executor_on("auto", "cpu") as executor:
+        done: list[Done] = []
+        for batch in executor.each(partial(square_slowly, tmp_path), range(10), never):
+            done += batch
+    assert sorted((d.frame, d.result[0]) for d in done) == [(frame, frame**2) for frame in range(10)]
+    assert len({d.result[1] for d in done}) >= 2  # more than one process took part
+    assert len((tmp_path / "3").read_text().split()) == 2
+    assert all(d.seconds >= 0.05 for d in done)
+
+
+def test_a_lift_whose_worker_dies_in_a_frame_is_still_bit_equal(run: Path, alone: Path, tmp_path: Path) -> None:
+    with executor_on("auto", "cpu") as executor:
+        pipeline.lift(run, LIFT, executor=Deadly(executor, tmp_path))
+    assert (tmp_path / "died").read_text().endswith("codes")
+    assert written(run) == written(alone)
+
+
+def test_stopped_it_ends_soon_and_goes_on_later(run: Path, alone: Path) -> None:
+    stop = threading.Event()
+
+    def stop_midway(progress: Progress) -> None:
+        if progress.done >= 9:
+            stop.set()
+
+    with executor_on("auto", "cpu") as executor:
+        with pytest.raises(Stopped):
+            pipeline.lift(run, LIFT, executor=executor, progress=stop_midway, stop=stop)
+        begun = Run.open(run).stages["lift"]
+        assert not begun.finished and len(begun.done_frames) >= 8
+        # Nobody of the stopped work writes any more, and what is left is done here, without a cluster.
+        pipeline.lift(run, LIFT)
+    assert written(run) == written(alone)
+
+
+def test_errors_for_a_person_arrive_whole(run: Path) -> None:
+    shutil.rmtree(Path(Run.open(run).info["dataset"]).parent / "gone", ignore_errors=True)
+    opened = Run.open(run)
+    moved = Path(shutil.copytree(opened.info["dataset"], run.with_name("footage")))
+    opened.set_info(dataset=str(moved))
+    (moved / "objects" / "0" / "000005.png").write_bytes(b"no picture")
+    with pytest.raises(DatasetError) as here:
+        pipeline.lift(run, LIFT)
+    with executor_on("auto", "cpu") as executor, pytest.raises(DatasetError) as there:
+        pipeline.lift(run, LIFT, executor=executor)
+    assert (there.value.what, there.value.where, there.value.fix) == (here.value.what, here.value.where, here.value.fix)
+
+
+def test_a_worker_that_dies_every_time_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "RETRIES", 1)
+
+    def die(frame: int) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with executor_on("auto", "cpu") as executor, pytest.raises(ClusterError, match="frame 7: its worker died 2 times"):
+        list(executor.each(die, [7], never))
+
+
+def test_a_worker_of_another_version_refuses() -> None:
+    refused = _do("0.0.0", abs, 3)
+    assert isinstance(refused, _Failed) and "has legs4d" in refused.what
+
+
+def test_a_worker_that_was_handed_another_run_refuses(run: Path) -> None:
+    from legs4d.language.lift import _reopen
+
+    with pytest.raises(RunError, match="is not being lifted as this worker was told"):
+        _reopen(str(run), "another fingerprint", "captions", 0.1, 1)
+
+
+def test_without_a_cluster_frames_are_done_here() -> None:
+    with executor_on(None) as executor:
+        assert executor is IN_ORDER
+        assert [batch[0].result for batch in executor.each(abs, range(3), never)] == [0, 1, 2]
+
+
+def test_a_gpu_cannot_be_asked_of_a_cluster_without() -> None:
+    with pytest.raises(ClusterError, match="has no GPU"), executor_on("auto", "cuda"):
+        pass
+
+
+def test_codes_are_there(alone: Path) -> None:
+    codes, confidence = Run.open(alone).dynamic_codes(5)
+    assert np.abs(codes).max() > 0 and confidence.max() > 0
