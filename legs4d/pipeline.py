@@ -5,8 +5,9 @@ What needs torch is imported where it is used: a mistyped path is told at once, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence as Several
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from legs4d.config import DatasetSettings, LiftSettings, TrainSettings
 from legs4d.errors import RunError
@@ -19,6 +20,9 @@ from legs4d.language.lift import lift as lift_run
 from legs4d.progress import OnProgress, StopSignal
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence
+
+if TYPE_CHECKING:
+    from legs4d.effects.run_video import Layer
 
 
 def train(
@@ -147,16 +151,18 @@ def render(
     *,
     cameras: str = "test",
     prompt: str | None = None,
+    layers: Several[Layer] = (),
     engine: str = "auto",
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,
-) -> None:
-    """A run as video; see `effects.run_video.write_run_video`."""
+) -> list[Path]:
+    """A run as video, and what was written; see `effects.run_video.write_run_video`."""
     run = Run.open(run_folder)
     from legs4d.effects.run_video import write_run_video
     from legs4d.reconstruct.stages import choose_device
 
-    write_run_video(run, out, cameras, prompt, choose_device(engine), progress=progress, stop=stop)
+    device = choose_device(engine)
+    return write_run_video(run, out, cameras, prompt, device, layers=layers, progress=progress, stop=stop)
 
 
 def evaluate(

@@ -104,7 +104,10 @@ def test_a_result_of_dynamic3dgs_comes_in_again(run: Path, tmp_path: Path) -> No
 def test_render_shows_the_run_as_a_video_or_as_pictures(run: Path, tmp_path: Path) -> None:
     legs4d("render", run, "--cameras", "orbit", "--prompt", FLYING, "--out", tmp_path / "orbit.mp4")
     assert len(imageio.mimread(tmp_path / "orbit.mp4")) == 6
-    legs4d("render", run, "--out", tmp_path / "pictures")
+    legs4d("render", run, "--out", tmp_path / "pictures", "--depth", "--segmentation")
+    assert {p.name for p in tmp_path.iterdir() if p.is_dir()} == {
+        *("pictures", "pictures_depth", "pictures_segmentation")
+    }
     pictures = sorted((tmp_path / "pictures").glob("*.png"))
     assert len(pictures) == 6
     (truth,) = SCENE.photograph(SCENE.cameras("test"), 0)[0]

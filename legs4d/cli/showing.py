@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -13,6 +13,9 @@ from legs4d.cli.command import app
 from legs4d.cli.options import Engine, EngineName, Frames, Json, RunFolder, chosen_frames
 from legs4d.errors import Legs4dError
 from legs4d.terminal import print_json, print_scores, progress_display, say
+
+if TYPE_CHECKING:
+    from legs4d.effects.run_video import Layer
 
 
 class ExportFormat(StrEnum):
@@ -25,17 +28,33 @@ class ExportFormat(StrEnum):
 @app.command()
 def render(
     run: RunFolder,
-    out: Annotated[Path, typer.Option("--out", help="Video (x.mp4), or a folder for PNGs.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="Video (x.mp4: H.264; x.mov: ProRes 422 HQ), or a folder for PNGs.")
+    ],
     prompt: Annotated[str | None, typer.Option(help="Highlight what this names, where and when it happens.")] = None,
-    cameras: Annotated[str, typer.Option(help="test, train, orbit, or camera numbers: 0,10,15.")] = "test",
+    cameras: Annotated[
+        str,
+        typer.Option(help="test, train, orbit, camera numbers (0,10,15), or a camera path's file (x.json)."),
+    ] = "test",
+    depth: Annotated[
+        bool, typer.Option("--depth", help="Also x_depth: near plane / depth; PNGs have 16 bits.")
+    ] = False,
+    alpha: Annotated[bool, typer.Option("--alpha", help="Also x_alpha: how much of a pixel is filled.")] = False,
+    segmentation: Annotated[
+        bool, typer.Option("--segmentation", help="Also x_segmentation: how much of a pixel is foreground.")
+    ] = False,
     engine: EngineName = Engine.auto,
 ) -> None:
-    """Show a run as its cameras see it, or from an orbit around it."""
+    """Show a run as its cameras see it, from an orbit around it, or along a camera path."""
     from legs4d import pipeline
 
+    wanted: dict[Layer, bool] = {"depth": depth, "alpha": alpha, "segmentation": segmentation}
+    layers = [layer for layer, asked in wanted.items() if asked]
     with progress_display() as show:
-        pipeline.render(run, out, cameras=cameras, prompt=prompt, engine=engine.value, progress=show)
-    say(f"wrote {out}")
+        written = pipeline.render(
+            run, out, cameras=cameras, prompt=prompt, layers=layers, engine=engine.value, progress=show
+        )
+    say(f"wrote {', '.join(map(str, written))}")
 
 
 @app.command(name="eval")

@@ -1,41 +1,62 @@
-"""A run as video: its own cameras side by side, or one that circles it; with a prompt lit up."""
+"""A run as video: its own cameras side by side, one that circles it, or a camera path; with a prompt lit up.
+
+Beside the colours, on request, in files of their own:
+
+- depth: near plane / depth, so white at the near plane and black where less than half of a pixel is filled (PNGs have
+  16 bits; depth in scene units is near / value);
+- alpha: how much of a pixel the Gaussians fill;
+- segmentation: how much of a pixel the foreground's Gaussians fill.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence as Several
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from legs4d.effects.highlight import fade, highlight
-from legs4d.effects.video import grid, write_video
+from legs4d.effects.video import check_video_name, grid, write_video
 from legs4d.errors import Legs4dError
-from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store import Run
 from legs4d.grounding import query
-from legs4d.grounding.masks import render_views
+from legs4d.grounding.masks import OPAQUE, render_views
 from legs4d.progress import OnProgress, StageReporter, StopSignal
 from legs4d.raster import render
 from legs4d.scene.camera import Cameras
+from legs4d.scene.camera_path import CameraPath, Shot, read_camera_path
 from legs4d.scene.paths import orbit
 
 ORBIT_RADIUS = 0.8
 """Of the filming cameras' median distance: inside their circle, where there are no walls."""
 
+Layer = Literal["depth", "alpha", "segmentation"]
 
-def choose_cameras(run: Run, wanted: str) -> list[Cameras]:
-    """The cameras of each frame: "test", "train", "orbit" (one circle over the whole run) or ids such as "0,10".
+
+def choose_cameras(run: Run, wanted: str) -> CameraPath:
+    """The film's pictures: "test", "train", "orbit" (one circle over the whole run), ids such as "0,10", or the name
+    of a camera path's file (`scene.camera_path`), which ends in .json.
 
     Raises:
         Legs4dError: there are no such cameras.
     """
+    if wanted.endswith(".json"):
+        like = run.cameras("train") if run.has_cameras else None
+        return read_camera_path(Path(wanted), run.num_frames, like)
     if wanted == "orbit":
         like = run.cameras("train")
         center, down = (np.array(run.info[name], np.float32) for name in ("center", "down"))
         circle = orbit(center, ORBIT_RADIUS * run.info["radius"], down, run.num_frames, like)
-        return [circle.take([frame]) for frame in range(run.num_frames)]
-    if wanted in ("train", "test"):
-        return [run.cameras(wanted)] * run.num_frames  # type: ignore[arg-type]
+        return CameraPath([Shot(circle.take([frame]), frame) for frame in range(run.num_frames)], None)
+    cameras = run.cameras(wanted) if wanted in ("train", "test") else _by_number(run, wanted)  # type: ignore[arg-type]
+    return CameraPath([Shot(cameras, frame) for frame in range(run.num_frames)], None)
+
+
+def _by_number(run: Run, wanted: str) -> Cameras:
     known: dict[int, Cameras] = {}
     for split in ("train", "test"):
         try:
@@ -48,17 +69,21 @@ def choose_cameras(run: Run, wanted: str) -> list[Cameras]:
         raise Legs4dError(
             f"{wanted!r} names no cameras of this run",
             where="--cameras",
-            fix=f"use test, train, orbit, or some of {','.join(str(i) for i in sorted(known))}",
+            fix=f"use test, train, orbit, path.json, or some of {','.join(str(i) for i in sorted(known))}",
         )
     chosen = [known[int(name)] for name in names]
-    together = Cameras(
+    return Cameras(
         np.concatenate([c.world_to_camera for c in chosen]),
         np.concatenate([c.intrinsics for c in chosen]),
         chosen[0].width,
         chosen[0].height,
         tuple(c.ids[0] for c in chosen),
     )
-    return [together] * run.num_frames
+
+
+def layer_path(out: Path, layer: Layer) -> Path:
+    """Where a layer is written: film_depth.mp4 beside film.mp4, and pictures_depth/ beside pictures/."""
+    return out.with_name(f"{out.stem}_{layer}{out.suffix}")
 
 
 def write_run_video(
@@ -68,36 +93,79 @@ def write_run_video(
     prompt: str | None,
     device: torch.device,
     *,
+    layers: Several[Layer] = (),
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,
-) -> None:
-    """Write every frame of a run, all chosen cameras in one picture, as a video or a folder of PNGs.
+) -> list[Path]:
+    """Write every picture of a film, all chosen cameras in one picture, as a video or a folder of PNGs.
 
     Args:
-        out: an .mp4, or a folder.
+        out: an .mp4, a .mov, or a folder.
         cameras: see `choose_cameras`.
         prompt: lit up where and while it holds, the rest fading to grey; None shows the run as it is.
+        layers: what to write besides, each in a file of its own (`layer_path`).
+
+    Returns:
+        What was written: `out`, then the layers.
 
     Raises:
-        Legs4dError: no such cameras, an unusable prompt, or `out` cannot be written.
+        Legs4dError: no such cameras, an unusable prompt, or a file cannot be written.
+        Stopped: the stop signal is set; no video is left, of PNGs those that were done.
     """
-    per_frame = choose_cameras(run, cameras)
-    near = run.info["near"]
+    target = Path(out)
+    check_video_name(target)
+    path = choose_cameras(run, cameras)
+    near = near_plane(run, path)
     grounding = query(run, [prompt])[0] if prompt is not None else None
     amount = None
     if grounding is not None:
         amount = fade(np.array([grounding.holds(frame) for frame in range(run.num_frames)]))
     reporter = StageReporter("render", progress, stop)
-    with write_video(out, run.info["fps"]) as write, torch.no_grad():
-        for frame in range(run.num_frames):
+    files = {layer: layer_path(target, layer) for layer in dict.fromkeys(layers)}
+    with ExitStack() as stack, torch.no_grad():
+        write = stack.enter_context(write_video(target, run.info["fps"]))
+        extra = {
+            layer: stack.enter_context(write_video(file, run.info["fps"], deep=layer == "depth"))
+            for layer, file in files.items()
+        }
+        for done, shot in enumerate(path.shots, 1):
             if grounding is not None and amount is not None:
-                views = render_views(run, grounding, frame, per_frame[frame], near=near, device=device)
-                pictures = highlight(views.color, views.matte, float(amount[frame]))
-            else:
-                pictures = _plain(run.frame(frame).torch(device), per_frame[frame], near)
-            write(grid(pictures))
-            reporter.step(frame + 1, run.num_frames)
+                views = render_views(run, grounding, shot.frame, shot.cameras, near=near, device=device)
+                write(grid(highlight(views.color, views.matte, float(amount[shot.frame]))))
+            if grounding is None or extra:
+                color, made = _render(run, shot, near, device)
+                if grounding is None:
+                    write(grid(color))
+                for layer, append in extra.items():
+                    append(grid(made[layer]))
+            reporter.step(done, len(path.shots))
+    return [target, *files.values()]
 
 
-def _plain(gaussians: Gaussians, cameras: Cameras, near: float) -> np.ndarray:
-    return render(gaussians, cameras, near=near).color.clamp(0, 1).cpu().numpy()
+def near_plane(run: Run, path: CameraPath) -> float:
+    """The near plane of a film, scene units. Raises Legs4dError when neither the path nor the run tells one."""
+    near = path.near if path.near is not None else run.info.get("near")
+    if near is None:
+        raise Legs4dError(
+            "has no near plane, as it was made without footage",
+            where=str(run.path),
+            fix='give "near" in the camera path, or import it with --dataset',
+        )
+    return float(near)
+
+
+def _render(
+    run: Run, shot: Shot, near: float, device: torch.device
+) -> tuple[NDArray[np.float32], dict[Layer, NDArray[np.float32]]]:
+    """Colours [C, H, W, 3], and the layers, [C, H, W] in 0..1."""
+    gaussians = run.frame(shot.frame).torch(device)
+    foreground = gaussians.is_foreground[:, None].to(torch.float32)
+    rendered = render(gaussians, shot.cameras, foreground, near=near, depth=True)
+    assert rendered.depth is not None and rendered.features is not None
+    nearness = torch.where(rendered.alpha >= OPAQUE, near * rendered.alpha / rendered.depth.clamp(min=near / 2), 0)
+    layers: dict[Layer, torch.Tensor] = {
+        "depth": nearness,
+        "alpha": rendered.alpha,
+        "segmentation": rendered.features[..., 0],
+    }
+    return rendered.color.clamp(0, 1).cpu().numpy(), {name: v.clamp(0, 1).cpu().numpy() for name, v in layers.items()}

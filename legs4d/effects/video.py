@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,45 +16,75 @@ from legs4d.errors import Legs4dError
 QUALITY = 8
 """imageio-ffmpeg's scale, 0..10."""
 
+_BT709 = ("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709")
+"""Of HD video; said in the file, so that players do not guess another one and shift the colours."""
+
+
+@dataclass(frozen=True)
+class _Codec:
+    """How ffmpeg writes a kind of video, and the bits per channel that it takes."""
+
+    name: str
+    pixels: str
+    bits: int
+    quality: int | None
+    options: tuple[str, ...] = ()
+
+
+CODECS = {
+    ".mp4": _Codec("libx264", "yuv420p", 8, QUALITY),
+    ".mov": _Codec("prores_ks", "yuv422p10le", 16, None, ("-profile:v", "hq", "-vendor", "apl0")),
+}
+"""H.264 and ProRes 422 HQ, by suffix."""
+
 
 class FrameWriter(Protocol):
     """Takes frames one after another."""
 
     def __call__(self, frame: NDArray[np.floating]) -> None:
-        """Append a frame: [H, W, 3] RGB, clamped to 0..1, all of one size."""
+        """Append a frame: [H, W, 3] RGB or [H, W] grey, clamped to 0..1, all of one size."""
         ...
 
 
 @contextmanager
-def write_video(path: str | Path, fps: float) -> Iterator[FrameWriter]:
-    """Write an H.264 .mp4, or a folder of PNGs when `path` has no suffix; frames are numbered from 0.
+def write_video(path: str | Path, fps: float, *, deep: bool = False) -> Iterator[FrameWriter]:
+    """Write H.264 (.mp4), ProRes 422 HQ (.mov), or a folder of PNGs when `path` has no suffix, numbered from 0.
 
         with write_video("x.mp4", 30) as write:
             for picture in pictures:
                 write(picture)
 
-    A video appears when it is complete. Sizes are even in H.264, so an odd last row or column is shown twice.
+    A video appears when it is complete. Sizes are even in videos, so an odd last row or column is shown twice.
+
+    Args:
+        fps: frames per second; of no meaning to PNGs.
+        deep: PNGs of grey frames have 16 bits instead of 8.
 
     Raises:
         Legs4dError: another suffix, or the file cannot be written.
     """
     target = Path(path)
-    if target.suffix.lower() == ".mp4":
-        with _write_mp4(target, fps) as write:
+    check_video_name(target)
+    if target.suffix:
+        with _write_movie(target, fps) as write:
             yield write
-    elif not target.suffix:
-        yield _PictureFolder(target)
     else:
+        yield _PictureFolder(target, deep)
+
+
+def check_video_name(target: Path) -> None:
+    """Raise Legs4dError when this is the name of no kind of video that can be written."""
+    if target.suffix and target.suffix.lower() not in CODECS:
         raise Legs4dError(
             f"{target.suffix} is no kind of video that can be written",
             where=str(target),
-            fix="name a .mp4, or a folder for PNGs",
+            fix="name a .mp4, a .mov (ProRes), or a folder for PNGs",
         )
 
 
 @contextmanager
-def _write_mp4(target: Path, fps: float) -> Iterator[FrameWriter]:
-    movie = _Movie(target.with_name(f".{target.stem}.partial.mp4"), fps)
+def _write_movie(target: Path, fps: float) -> Iterator[FrameWriter]:
+    movie = _Movie(target.with_name(f".{target.stem}.partial{target.suffix}"), fps, CODECS[target.suffix.lower()])
     try:
         yield movie
         movie.finish(target)
@@ -62,12 +93,14 @@ def _write_mp4(target: Path, fps: float) -> Iterator[FrameWriter]:
 
 
 class _Movie:
-    def __init__(self, partial: Path, fps: float) -> None:
-        self._partial, self._fps = partial, fps
+    def __init__(self, partial: Path, fps: float, codec: _Codec) -> None:
+        self._partial, self._fps, self._codec = partial, fps, codec
         self._encoder: Generator[None, Any, None] | None = None
 
     def __call__(self, frame: NDArray[np.floating]) -> None:
-        picture = _even(to_bytes(frame))
+        steps = np.float32(2**self._codec.bits - 1)
+        colored = frame if frame.ndim == 3 else np.repeat(frame[..., None], 3, axis=-1)
+        picture = _even(np.rint(np.clip(colored, 0, 1) * steps).astype("<u2" if self._codec.bits > 8 else np.uint8))
         try:
             if self._encoder is None:
                 self._encoder = self._start(picture.shape[1], picture.shape[0])
@@ -83,11 +116,13 @@ class _Movie:
             str(self._partial),
             (width, height),
             fps=self._fps,
-            codec="libx264",
-            pix_fmt_out="yuv420p",
-            quality=QUALITY,
+            pix_fmt_in="rgb48le" if self._codec.bits > 8 else "rgb24",
+            codec=self._codec.name,
+            pix_fmt_out=self._codec.pixels,
+            quality=self._codec.quality,
             macro_block_size=2,
             ffmpeg_log_level="error",
+            output_params=["-vf", "scale=out_color_matrix=bt709", *_BT709, *self._codec.options],
         )
         encoder.send(None)
         return encoder
@@ -112,38 +147,43 @@ class _Movie:
 
 
 class _PictureFolder:
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._next = folder, 0
+    def __init__(self, folder: Path, deep: bool) -> None:
+        self._folder, self._deep, self._next = folder, deep, 0
 
     def __call__(self, frame: NDArray[np.floating]) -> None:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            write_picture(self._folder / f"{self._next:06d}.png", frame)
+            write_picture(self._folder / f"{self._next:06d}.png", frame, deep=self._deep)
         except OSError as error:
             raise cannot_write(self._folder, error) from error
         self._next += 1
 
 
-def write_picture(path: Path, picture: NDArray[np.floating]) -> None:
-    """Write [H, W, 3] RGB, clamped to 0..1, as a PNG that appears when it is complete."""
+def write_picture(path: Path, picture: NDArray[np.floating], *, deep: bool = False) -> None:
+    """Write [H, W, 3] RGB or [H, W] grey, clamped to 0..1, as a PNG that appears when it is complete.
+
+    Args:
+        deep: 16 bits a pixel instead of 8; for grey pictures.
+    """
     from PIL import Image
 
     partial = path.with_name(f".{path.stem}.partial.png")
-    Image.fromarray(to_bytes(picture)).save(partial)
+    values = np.rint(np.clip(picture, 0, 1) * 65535).astype(np.uint16) if deep else to_bytes(picture)
+    Image.fromarray(values).save(partial)
     partial.replace(path)
 
 
 def grid(views: NDArray[np.floating]) -> NDArray[np.floating]:
-    """C views [C, H, W, 3] as one picture, in rows as nearly square as can be; empty places are black."""
-    count, height, width, channels = views.shape
+    """C views [C, H, W, ...] as one picture, in rows as nearly square as can be; empty places are black."""
+    count, height, width, *channels = views.shape
     columns = int(np.ceil(np.sqrt(count)))
     rows = -(-count // columns)
-    filled = np.zeros((rows * columns, height, width, channels), views.dtype)
+    filled = np.zeros((rows * columns, height, width, *channels), views.dtype)
     filled[:count] = views
     return (
-        filled.reshape(rows, columns, height, width, channels)
+        filled.reshape(rows, columns, height, width, *channels)
         .swapaxes(1, 2)
-        .reshape(rows * height, columns * width, channels)
+        .reshape(rows * height, columns * width, *channels)
     )
 
 
@@ -152,7 +192,7 @@ def to_bytes(picture: NDArray[np.floating]) -> NDArray[np.uint8]:
     return np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
 
 
-def _even(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _even(picture: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
     height, width, _ = picture.shape
     return np.ascontiguousarray(np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge"))
 

@@ -1,0 +1,83 @@
+"""Films of a run: the pictures of a camera path, and depth, alpha and segmentation as the scene has them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from legs4d.effects.run_video import write_run_video
+from legs4d.errors import Legs4dError
+from legs4d.gaussians.store import Run
+from legs4d.progress import Stopped
+from tests.synthetic import BALL_RADIUS, NEAR, Scene, write_run
+
+SCENE = Scene(num_frames=6, width=64, height=48, num_train=4, num_test=1)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return write_run(tmp_path_factory.mktemp("run"), SCENE, language=False)
+
+
+def pictures(folder: Path) -> NDArray:
+    return np.stack([np.asarray(Image.open(path)) for path in sorted(folder.glob("*.png"))])
+
+
+def test_a_camera_path_shows_its_frames_from_where_it_says(run: Run, tmp_path: Path) -> None:
+    # Two scene units before the flying ball, which stands still in the middle of every picture.
+    assert SCENE.flight is not None
+    frame = SCENE.flight[0]
+    ball = SCENE.ball_center(frame)
+    key = {"at": 0, "frame": frame, "position": (ball - [0, 0, 2]).tolist(), "target": ball.tolist()}
+    last = {"at": 2, "frame": frame, "position": (ball - [2, 0, 0]).tolist(), "target": ball.tolist()}
+    path = tmp_path / "path.json"
+    path.write_text(json.dumps({"w": 40, "h": 30, "fov": 30, "keyframes": [key, last]}))
+    wanted = write_run_video(run, tmp_path / "film", str(path), None, CPU, layers=("depth", "alpha", "segmentation"))
+    assert [p.name for p in wanted] == ["film", "film_depth", "film_alpha", "film_segmentation"]
+    color, depth, alpha, segmentation = map(pictures, wanted)
+    assert color.shape == (3, 30, 40, 3) and depth.dtype.itemsize > 1
+    for i in (0, 2):
+        red, green, _ = color[i, 15, 20]
+        assert red > green > 0  # the ball is red or yellow
+        shown = NEAR / (depth[i, 15, 20] / 65535)
+        assert shown == pytest.approx(2 - BALL_RADIUS, abs=0.1)
+    assert (alpha[:, 15, 20] > 200).all()
+    rows, columns = np.nonzero(segmentation[0] > 127)
+    assert (columns.mean() + 0.5, rows.mean() + 0.5) == (pytest.approx(20, abs=0.5), pytest.approx(15, abs=0.5))
+    radius = (BALL_RADIUS + 0.03) / 2 * 15 / np.tan(np.radians(15))  # its Gaussians are soft, and 0.06 wide
+    assert len(rows) == pytest.approx(np.pi * radius**2, rel=0.35)
+    assert segmentation[0, 0, 0] == 0
+
+
+def test_test_cameras_are_the_scene(run: Run, tmp_path: Path) -> None:
+    write_run_video(run, tmp_path / "film", "test", None, CPU, layers=("segmentation",))
+    truth, ids = SCENE.photograph(SCENE.cameras("test"), 3)
+    assert np.abs(pictures(tmp_path / "film")[3] / 255 - truth[0]).mean() < 0.15
+    found = pictures(tmp_path / "film_segmentation")[3] > 127
+    assert (found & (ids[0] > 0)).sum() / (found | (ids[0] > 0)).sum() > 0.5  # soft Gaussians reach over the edges
+
+
+def test_a_film_that_is_stopped_leaves_no_video(run: Run, tmp_path: Path) -> None:
+    class Now:
+        def is_set(self) -> bool:
+            return True
+
+    with pytest.raises(Stopped):
+        write_run_video(run, tmp_path / "x.mov", "orbit", None, CPU, layers=("depth",), stop=Now())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_wrong_is_said_before_anything_is_rendered(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(Legs4dError, match=r"\.avi is no kind of video"):
+        write_run_video(run, tmp_path / "x.avi", "test", None, CPU)
+    with pytest.raises(Legs4dError, match="names no cameras"):
+        write_run_video(run, tmp_path / "x.mp4", "99", None, CPU)
+    with pytest.raises(Legs4dError, match="cannot be read"):
+        write_run_video(run, tmp_path / "x.mp4", str(tmp_path / "none.json"), None, CPU)
