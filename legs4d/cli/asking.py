@@ -57,7 +57,9 @@ def query(
     masks: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Also write what cameras see of it: <prompt>/cam<id>/*.png.")
     ] = None,
-    cameras: Annotated[str, typer.Option(help="Of --masks: test, train, or camera numbers: 0,10,15.")] = "test",
+    cameras: Annotated[
+        str, typer.Option(help="Of --masks: test, train, orbit, camera numbers (0,10,15), or path.json.")
+    ] = "test",
     per_pixel: PerPixel = False,
     engine: EngineName = Engine.auto,
     as_json: Json = False,
@@ -124,6 +126,103 @@ def import_4legs(
         say(f"{run.path}: {run.num_frames} frames, {run.num_gaussians} Gaussians, with the language of 4-LEGS")
 
 
+effects = typer.Typer(help="Show what prompts name as videos, from any cameras.", no_args_is_help=True)
+app.add_typer(effects, name="effect")
+
+FilmRun = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder with language.")]
+FilmPrompt = Annotated[str, typer.Option("--prompt", help="What happens, in words.")]
+FilmPrompts = Annotated[list[str], typer.Option("--prompt", help="What happens, in words; repeatable.")]
+FilmOut = Annotated[Path, typer.Option("--out", help="Video (x.mp4, x.mov), or a folder for PNGs.")]
+FilmCameras = Annotated[str, typer.Option("--cameras", help="test, train, orbit, camera numbers (0,10), or path.json.")]
+
+
+@effects.command()
+def highlight(
+    run: FilmRun,
+    prompt: FilmPrompt,
+    out: FilmOut,
+    cameras: FilmCameras = "test",
+    compose: Compose = False,
+    engine: EngineName = Engine.auto,
+) -> None:
+    """What the prompt names lights up while it happens; the rest goes dim and grey."""
+    _make_effect("highlight", run, [prompt], out, cameras, compose, engine)
+
+
+@effects.command()
+def desaturate(
+    run: FilmRun,
+    prompt: FilmPrompt,
+    out: FilmOut,
+    cameras: FilmCameras = "test",
+    compose: Compose = False,
+    engine: EngineName = Engine.auto,
+) -> None:
+    """Only what the prompt names keeps its colour while it happens."""
+    _make_effect("desaturate", run, [prompt], out, cameras, compose, engine)
+
+
+@effects.command(name="bullet-time")
+def bullet_time(
+    run: FilmRun,
+    prompt: FilmPrompt,
+    out: FilmOut,
+    cameras: FilmCameras = "test",
+    seconds: Annotated[float, typer.Option(min=0.1, max=600, help="That the camera takes to circle once.")] = 4.0,
+    compose: Compose = False,
+    engine: EngineName = Engine.auto,
+) -> None:
+    """Time stops when it happens most, the camera circles it, and time goes on."""
+    _make_effect("bullet-time", run, [prompt], out, cameras, compose, engine, circle_seconds=seconds)
+
+
+@effects.command()
+def zoom(
+    run: FilmRun,
+    prompt: FilmPrompt,
+    out: FilmOut,
+    cameras: FilmCameras = "test",
+    fill: Annotated[
+        float, typer.Option(min=0.01, max=1.0, help="Share of the picture that the action takes up.")
+    ] = 0.5,
+    compose: Compose = False,
+    engine: EngineName = Engine.auto,
+) -> None:
+    """The cameras move to the action while it happens, follow it, and return."""
+    _make_effect("zoom", run, [prompt], out, cameras, compose, engine, zoom_fill=fill)
+
+
+@effects.command()
+def scenes(
+    run: FilmRun,
+    prompts: FilmPrompts,
+    out: FilmOut,
+    cameras: FilmCameras = "test",
+    handles: Annotated[float, typer.Option(min=0, help="Seconds to keep before and after each scene.")] = 0.0,
+    compose: Compose = False,
+    engine: EngineName = Engine.auto,
+) -> None:
+    """Only the scenes in which the prompts hold, joined; beside the video x.json and x.otio, a cut list for editors."""
+    _make_effect("scenes", run, prompts, out, cameras, compose, engine, scene_handles=handles)
+
+
+def _make_effect(
+    kind: str, run: Path, prompts: list[str], out: Path, cameras: str, compose: bool, engine: Engine, **settings: float
+) -> None:
+    from legs4d.effects.effect import EffectSettings, Kind, write_effect
+    from legs4d.gaussians.store import Run
+    from legs4d.reconstruct.stages import choose_device
+
+    opened = Run.open(run)
+    groundings = ask(opened, prompts, query_settings(None, None, False), compose=compose)
+    device, how = choose_device(engine.value), EffectSettings(**settings)
+    with progress_display() as show:
+        written = write_effect(
+            opened, Kind(kind), groundings, out, device, cameras=cameras, settings=how, progress=show
+        )
+    say(f"wrote {', '.join(map(str, written))}")
+
+
 def ask(run: Run, prompts: list[str], settings: QuerySettings, *, compose: bool = False) -> list[Grounding]:
     """What `grounding.query`, or with `compose` `grounding.compose`, answers."""
     from legs4d import grounding
@@ -154,16 +253,17 @@ def _write_masks(
     run: Run, groundings: list[Grounding], folder: Path, cameras: str, decode: QuerySettings | None, engine: Engine
 ) -> list[Path]:
     """Write each grounding's masks; `decode` are the settings by which to decode pixels, None for per Gaussian."""
-    from legs4d.effects.run_video import choose_cameras
+    from legs4d.effects.run_video import choose_cameras, near_plane
     from legs4d.grounding.answers import write_masks
     from legs4d.grounding.masks import PixelDecoder
     from legs4d.reconstruct.stages import choose_device
 
-    chosen, device = choose_cameras(run, cameras), choose_device(engine.value)
+    path, device = choose_cameras(run, cameras), choose_device(engine.value)
+    chosen, near = {shot.frame: shot.cameras for shot in path.shots}, near_plane(run, path)
     pixels = None if decode is None else PixelDecoder(run, decode)
     with progress_display() as show:
         return [
-            write_masks(run, g, folder, chosen, near=run.info["near"], device=device, pixels=pixels, progress=show)
+            write_masks(run, g, folder, chosen, near=near, device=device, pixels=pixels, progress=show)
             for g in groundings
         ]
 

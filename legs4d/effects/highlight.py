@@ -30,6 +30,9 @@ class HighlightStyle:
 
 DEFAULT_STYLE = HighlightStyle()
 
+GREY_REST = HighlightStyle(tint_amount=0.0, desaturate=1.0, dim=0.0)
+"""The part as it is, and the rest without colour."""
+
 
 def highlight(
     color: NDArray[np.float32],

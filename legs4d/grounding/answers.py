@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ def write_masks(
     run: Run,
     grounding: Grounding,
     folder: str | Path,
-    cameras: list[Cameras],
+    cameras: Mapping[int, Cameras],
     *,
     near: float,
     device: str | torch.device = "cpu",
@@ -61,7 +62,7 @@ def write_masks(
         <folder>/<prompt>/boxes.json              {"cam<id>": {"<frame>": [x1, y1, x2, y2]; null when nothing is seen}}
 
     Args:
-        cameras: one set for each frame of the run.
+        cameras: frame → C views; frames that are not in it are left out.
         near: near plane, scene units.
         pixels: see `masks.render_views`.
 
@@ -77,7 +78,7 @@ def write_masks(
     from PIL import Image
 
     target = Path(folder) / folder_name(grounding.prompt)
-    frames = [frame for frame in range(run.num_frames) if grounding.holds(frame)]
+    frames = [frame for frame in range(run.num_frames) if grounding.holds(frame) and frame in cameras]
     numbers = run.info["frame_numbers"]
     boxes: dict[str, dict[str, Any]] = {}
     reporter = StageReporter("masks", progress, stop)
