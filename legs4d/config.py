@@ -6,8 +6,11 @@ A stage's settings are part of its fingerprint: changing one makes the stage, an
 from __future__ import annotations
 
 import hashlib
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+Preset = Literal["quick", "full"]
 
 
 class Settings(BaseModel):
@@ -74,6 +77,16 @@ class FirstFrameSettings(Settings):
     """Dynamic3DGS."""
     opaque_weight: float = 0.5
     """Times the mean of 1 - alpha: a room leaves no ray without an end. (With the near plane: 28 dB instead of 22.)"""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the Gaussians left out of each step, so that each must be right by itself, not by what others in front
+    of it take back (DropGaussian, Park et al. 2025)."""
+    opacity_weight: float = Field(default=0.0, ge=0)
+    """Times the mean opacity: what no picture asks for fades, and is removed (3DGS-MCMC, Kheradmand et al. 2024)."""
+    scale_weight: float = Field(default=0.0, ge=0)
+    """Times the mean scale in radii, likewise."""
+    background_frames: int = Field(default=0, ge=0)
+    """Later frames, evenly spread, from which the background is learnt too: it shows there what hid behind the action,
+    and the noise of the pictures averages out."""
     densify: DensifySettings = DensifySettings()
     seed: int = 0
 
@@ -133,12 +146,47 @@ class ReconstructSettings(Settings):
     first_frame: FirstFrameSettings = FirstFrameSettings()
     tracking: TrackingSettings = TrackingSettings()
 
+    @classmethod
+    def preset(cls, name: Preset) -> ReconstructSettings:
+        """Settings that suit a laptop's processor in minutes (`quick`, the defaults), or a GPU (`full`)."""
+        return cls() if name == "quick" else cls(first_frame=FULL_FIRST_FRAME, tracking=FULL_TRACKING)
+
+
+FULL_FIRST_FRAME = FirstFrameSettings(
+    steps=4000,
+    cameras_per_step=9,
+    num_foreground=20_000,
+    num_background=60_000,
+    dropout=0.1,
+    opacity_weight=0.01,
+    scale_weight=0.1,
+    background_frames=10,
+    densify=DensifySettings(max_gaussians=100_000, every=100),
+)
+FULL_TRACKING = TrackingSettings(nodes=NodeSettings(count=600, steps=30), steps=40, cameras_per_step=9)
+"""Chosen on four training cameras that were left out of the training (`scripts/ablate_reconstruction.py`)."""
+
+
+class ExtractSettings(Settings):
+    """Which crops of the pictures an encoder that sees is shown."""
+
+    every: int = Field(default=1, gt=0)
+    """Timesteps between two that are embedded; those between are interpolated."""
+    background: Literal["once", "always", "never"] = "once"
+    """Crops that no pixel of the foreground reads: embedded once a block and held while nothing changes in them; like
+    the others; or not at all, and then the background says nothing."""
+    change: float = Field(default=0.04, ge=0, le=1)
+    """A crop is embedded anew when one of its blocks differs by this much from the clip that was embedded last, as
+    `language.changes` has it; 0: at every timestep."""
+    block: int = Field(default=32, gt=0)
+    """Timesteps after which everything is embedded anew."""
+
 
 class LiftSettings(Settings):
     """How language gets onto Gaussians."""
 
-    encoder: str = "captions"
-    """A name in `language.encoders`."""
+    encoder: str = "auto"
+    """A name in `language.encoders`, or "auto": `captions` where there are captions."""
 
 
 class QuerySettings(Settings):
@@ -161,6 +209,8 @@ class TrainSettings(Settings):
 
     dataset: DatasetSettings = DatasetSettings()
     reconstruct: ReconstructSettings = ReconstructSettings()
+    extract: ExtractSettings = ExtractSettings()
+    """Only for encoders that see."""
     lift: LiftSettings = LiftSettings()
 
 

@@ -71,7 +71,7 @@ def render_channels(
     depth: bool,
     antialiased: bool,
     frozen: torch.Tensor | None,
-    region: NDArray[np.bool_] | None,
+    region: torch.Tensor | None,
     threads: int | None,
     screen: ScreenGradient,
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -80,7 +80,7 @@ def render_channels(
         "depth_channel": depth,
         "antialiased": antialiased,
         "frozen": None if frozen is None else frozen.to(torch.uint8).numpy(),
-        "active_tiles": None if region is None else active_tiles(region),
+        "active_tiles": None if region is None else active_tiles(region.numpy()),
         "threads": threads or default_threads(),
     }
     out, transmittance = _Rasterize.apply(

@@ -1,4 +1,4 @@
-"""The CUDA engine: gsplat behind our conventions."""
+"""The CUDA engine: gsplat's kernels behind our conventions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from legs4d.raster.constants import BLUR
 from legs4d.raster.render import ScreenGradient
 from legs4d.scene.camera import Cameras
 
+TILE = 16
+"""Pixels; gsplat's own default."""
+
 
 def render_channels(
     gaussians: Gaussians,
@@ -19,40 +22,91 @@ def render_channels(
     near: float,
     depth: bool,
     antialiased: bool,
+    region: torch.Tensor | None,
     screen: ScreenGradient,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """`channels` [N, D] composited: ([C, H, W, D (+1 with depth)], alpha [C, H, W]). See `legs4d.raster.render`."""
     try:
-        from gsplat import rasterization
+        from gsplat import fully_fused_projection, isect_offset_encode, isect_tiles, rasterize_to_pixels
     except ImportError as error:
         raise Legs4dError(
             "gsplat is not installed", where="the CUDA engine", fix="install it with pip install gsplat==1.5.3"
         ) from error
-    device = gaussians.means.device
-    out, alpha, meta = rasterization(
-        means=gaussians.means,
-        quats=gaussians.quats,
-        scales=gaussians.scales,
-        opacities=gaussians.opacities,
-        colors=channels,
-        viewmats=torch.as_tensor(cameras.world_to_camera, device=device),
-        Ks=torch.as_tensor(cameras.intrinsics, device=device),
-        width=cameras.width,
-        height=cameras.height,
-        near_plane=near,
+    device, count, total = gaussians.means.device, len(cameras), len(gaussians)
+    columns, rows = -(-cameras.width // TILE), -(-cameras.height // TILE)
+    radii, centers, depths, conics, compensation = fully_fused_projection(
+        gaussians.means,
+        None,
+        gaussians.quats,
+        gaussians.scales,
+        torch.as_tensor(cameras.world_to_camera, device=device),
+        torch.as_tensor(cameras.intrinsics, device=device),
+        cameras.width,
+        cameras.height,
         eps2d=BLUR,
-        packed=False,
-        backgrounds=background,
-        render_mode="RGB+D" if depth else "RGB",
-        rasterize_mode="antialiased" if antialiased else "classic",
+        near_plane=near,
+        calc_compensations=antialiased,
+        opacities=gaussians.opacities,
     )
-    centers = meta["means2d"]
+    opacities = gaussians.opacities.expand(count, total)
+    if antialiased:
+        opacities = opacities * compensation
+    values = channels.expand(count, *channels.shape)
+    if depth:
+        values = torch.cat([values, depths[..., None]], dim=-1)
+        if background is not None:
+            background = torch.cat([background, background.new_zeros(count, 1)], dim=-1)
+    active = None if region is None else active_tiles(region, rows, columns)
+    reach = radii if active is None else radii * touches(active, centers.detach(), radii)[..., None]
+    _, tile_ids, order = isect_tiles(centers, reach, depths, TILE, columns, rows)
+    out, alpha = rasterize_to_pixels(
+        centers,
+        conics,
+        values.contiguous(),
+        opacities.contiguous(),
+        cameras.width,
+        cameras.height,
+        TILE,
+        isect_offset_encode(tile_ids, count, columns, rows),
+        order,
+        backgrounds=background,
+        masks=active,
+    )
+    alpha = alpha[..., 0]
+    if active is not None:
+        # gsplat leaves alpha as it finds it in tiles that it skips.
+        drawn = active.repeat_interleave(TILE, dim=1).repeat_interleave(TILE, dim=2)
+        alpha = torch.where(drawn[:, : cameras.height, : cameras.width], alpha, torch.zeros_like(alpha))
     if centers.requires_grad:
-        seen = (meta["radii"] > 0).all(dim=-1)
+        seen = (radii > 0).all(dim=-1)
 
         def remember(gradient: torch.Tensor) -> None:
             screen.norm = torch.linalg.vector_norm(gradient, dim=-1).sum(dim=0)
             screen.seen = seen.sum(dim=0, dtype=torch.int32)
 
         centers.register_hook(remember)
-    return out, alpha[..., 0]
+    return out, alpha
+
+
+def active_tiles(region: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+    """[C, rows, columns] bool: tiles of `region` [C, H, W] that hold a pixel which is needed."""
+    count, height, width = region.shape
+    padded = region.new_zeros(count, rows * TILE, columns * TILE)
+    padded[:, :height, :width] = region
+    return padded.view(count, rows, TILE, columns, TILE).any(dim=4).any(dim=2).contiguous()
+
+
+def touches(active: torch.Tensor, centers: torch.Tensor, radii: torch.Tensor) -> torch.Tensor:
+    """[C, N] int32: 1 where the tiles under a Gaussian's rectangle hold an active one; looked up in a summed table."""
+    count, rows, columns = active.shape
+    table = torch.nn.functional.pad(active.to(torch.int32).cumsum(dim=1).cumsum(dim=2), (1, 0, 1, 0)).view(count, -1)
+    size = centers.new_tensor([columns, rows])
+    low = ((centers - radii) / TILE).floor().clamp(min=0).minimum(size).long()
+    high = ((centers + radii) / TILE).ceil().clamp(min=0).minimum(size).long()
+
+    def corner(column: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
+        return table.gather(1, row * (columns + 1) + column)
+
+    (left, top), (right, bottom) = low.unbind(-1), high.unbind(-1)
+    inside = corner(right, bottom) - corner(left, bottom) - corner(right, top) + corner(left, top)
+    return (inside > 0).to(torch.int32)

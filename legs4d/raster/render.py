@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from legs4d.errors import Legs4dError
 from legs4d.gaussians.gaussians import Gaussians
@@ -57,7 +55,7 @@ def render(
     depth: bool = False,
     antialiased: bool = False,
     frozen: torch.Tensor | None = None,
-    region: NDArray[np.bool_] | None = None,
+    region: torch.Tensor | None = None,
     engine: Engine = "auto",
     threads: int | None = None,
 ) -> Render:
@@ -75,8 +73,8 @@ def render(
         antialiased: scale opacities so that blurring small Gaussians by `BLUR` keeps their energy (Mip-Splatting).
         frozen: [N] bool, Gaussians whose gradients are not needed; the CPU engine then leaves them at zero and saves
             the time, the CUDA engine computes them all the same.
-        region: [C, H, W] bool, pixels that are needed. Tiles without one may hold only background (CPU) or may be
-            rendered all the same (CUDA).
+        region: [C, H, W] bool, pixels that are needed, on the Gaussians' device. Tiles without one hold only
+            background.
         engine: "cpu", "cuda", or "auto" for the one where the Gaussians are.
         threads: CPU threads, all by default. The result does not depend on it.
 
@@ -100,7 +98,7 @@ def render(
     if engine == "cuda":
         from legs4d.raster.cuda import render_channels as render_cuda
 
-        out, alpha = render_cuda(gaussians, cameras, channels, background, near, depth, antialiased, screen)
+        out, alpha = render_cuda(gaussians, cameras, channels, background, near, depth, antialiased, region, screen)
     else:
         from legs4d.raster.cpu import render_channels as render_cpu
 

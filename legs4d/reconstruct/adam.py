@@ -32,16 +32,22 @@ class Adam:
         self._steps += 1
         # One correction for all: a Gaussian added later takes smaller first steps, which does it no harm.
         correction = (1 - BETA2**self._steps) ** 0.5 / (1 - BETA1**self._steps)
+        pulls = {name: value.grad for name, value in self.values.items() if value.grad is not None}
+        if not pulls:
+            return
+        names, gradients = list(pulls), list(pulls.values())
+        values = [self.values[name] for name in names]
+        first, second = [self._first[name] for name in names], [self._second[name] for name in names]
+        # All tensors at once: on a GPU small ones cost the launch of a kernel, not the work.
         with torch.no_grad():
-            for name, value in self.values.items():
-                gradient = value.grad
-                if gradient is None:
-                    continue
-                first, second = self._first[name], self._second[name]
-                first.lerp_(gradient, 1 - BETA1)
-                second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
-                value.addcdiv_(first, second.sqrt().add_(EPSILON), value=-self.rates[name] * correction)
-                value.grad = None
+            torch._foreach_lerp_(first, gradients, 1 - BETA1)
+            torch._foreach_mul_(second, BETA2)
+            torch._foreach_addcmul_(second, gradients, gradients, value=1 - BETA2)
+            scale = torch._foreach_sqrt(second)
+            torch._foreach_add_(scale, EPSILON)
+            torch._foreach_addcdiv_(values, first, scale, [-self.rates[name] * correction for name in names])
+        for value in values:
+            value.grad = None
 
     def edit(self, keep: torch.Tensor, added: int) -> None:
         """Keep the moments of the rows at `keep` (indices or mask), and start `added` new rows at zero."""

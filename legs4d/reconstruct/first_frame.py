@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from legs4d.config import FirstFrameSettings
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.progress import StageReporter
 from legs4d.raster import render
+from legs4d.raster.constants import ALPHA_MAX
 from legs4d.reconstruct.adam import Adam
 from legs4d.reconstruct.densify import Densifier
-from legs4d.reconstruct.observation import CameraColors, Observation, batches, picture_loss
+from legs4d.reconstruct.observation import Backdrop, CameraColors, Observation, batches, picture_loss
 from legs4d.reconstruct.parameters import Parameters
 from legs4d.scene.initialise import Stage
 from legs4d.scene.sequence import InitialPoints
+
+BACKDROP_SHARE = 2 / 3
 
 
 def fit_first_frame(
@@ -22,6 +26,7 @@ def fit_first_frame(
     stage: Stage,
     settings: FirstFrameSettings,
     reporter: StageReporter,
+    backdrop: Backdrop | None = None,
 ) -> tuple[Gaussians, CameraColors]:
     """Gaussians of one frame, and each camera's colours.
 
@@ -29,6 +34,7 @@ def fit_first_frame(
         observed: the frame's pictures, on the device to train on.
         points: where to start.
         stage: scales the learning rates, and gives the near plane.
+        backdrop: later pictures of the background, which `BACKDROP_SHARE` of the steps look at.
 
     Raises:
         Stopped: the reporter was told to stop.
@@ -49,19 +55,28 @@ def fit_first_frame(
     densifier = Densifier(settings.densify, parameters, stage.radius, settings.seed)
     first = int(settings.densify.start * settings.steps)
     last = int(settings.densify.stop * settings.steps)
+    chance = np.random.default_rng(settings.seed)
+    generator = torch.Generator(device=device).manual_seed(settings.seed)
     for step, batch in enumerate(batches(count, settings.cameras_per_step, settings.steps, settings.seed)):
         parameters.set_rate("means", settings.means_decay ** (step / settings.steps))
+        later = None
+        if backdrop is not None and chance.random() < BACKDROP_SHARE:
+            later = int(chance.integers(len(backdrop)))
         part = observed.take(batch)
-        gaussians = parameters.gaussians()
-        rendered = render(gaussians, part.cameras, gaussians.is_foreground[:, None].to(torch.float32), near=stage.near)
-        loss = picture_loss(
-            rendered,
-            colors().apply(rendered.color, batch),
-            part,
-            settings.ssim_share,
-            settings.segmentation_weight,
+        cameras = part.cameras if backdrop is None or later is None else backdrop.cameras[later].take(batch)
+        gaussians = _with_some_left_out(parameters.gaussians(), settings.dropout, generator)
+        rendered = render(gaussians, cameras, gaussians.is_foreground[:, None].to(torch.float32), near=stage.near)
+        seen = colors().apply(rendered.color, batch)
+        if backdrop is None or later is None:
+            loss = picture_loss(rendered, seen, part, settings.ssim_share, settings.segmentation_weight)
+        else:
+            loss = backdrop.loss(seen, later, batch, settings.ssim_share)
+        loss = (
+            loss
+            + settings.opaque_weight * (1 - rendered.alpha).mean()
+            + settings.opacity_weight * gaussians.opacities.mean()
+            + settings.scale_weight * gaussians.scales.mean() / stage.radius
         )
-        loss = loss + settings.opaque_weight * (1 - rendered.alpha).mean()
         loss.backward()
         densifier.observe(rendered.screen)
         parameters.step()
@@ -72,3 +87,11 @@ def fit_first_frame(
         reporter.step(done, settings.steps, loss.detach())
     fixed = colors()
     return parameters.finished(), CameraColors(fixed.gain.detach(), fixed.offset.detach())
+
+
+def _with_some_left_out(gaussians: Gaussians, share: float, generator: torch.Generator) -> Gaussians:
+    """The Gaussians with `share` of them, drawn anew each time, transparent, and the others more opaque for it."""
+    if share == 0:
+        return gaussians
+    kept = torch.rand(len(gaussians), generator=generator, device=generator.device) >= share
+    return gaussians.replace(opacities=(gaussians.opacities * kept / (1 - share)).clamp(max=ALPHA_MAX))

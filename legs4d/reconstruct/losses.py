@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -11,19 +12,15 @@ import torch.nn.functional as F
 from legs4d import _csrc
 from legs4d.raster.constants import default_threads
 from legs4d.raster.reference import rotation_matrices
+from legs4d.reconstruct.ssim_window import SSIM_C1, SSIM_C2, SSIM_WINDOW, ssim_window
 
-SSIM_WINDOW, SSIM_SIGMA = 11, 1.5
-SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
-"""Wang et al. 2004, for images in 0..1."""
 TINY = 1e-20
 """Under square roots, so that their derivative at zero is finite."""
 
 
 def _blur(images: torch.Tensor) -> torch.Tensor:
     """[B, H, W] under the SSIM window, zero outside the image."""
-    offsets = torch.arange(SSIM_WINDOW, dtype=images.dtype, device=images.device) - SSIM_WINDOW // 2
-    window = torch.exp(-(offsets**2) / (2 * SSIM_SIGMA**2))
-    window = window / window.sum()
+    window = ssim_window(images.dtype, images.device)
     half = SSIM_WINDOW // 2
     across = F.conv2d(images[:, None], window.view(1, 1, 1, -1), padding=(0, half))
     return F.conv2d(across, window.view(1, 1, -1, 1), padding=(half, 0))[:, 0]
@@ -60,10 +57,17 @@ class _SsimCpu(torch.autograd.Function):
 def ssim(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """Structural similarity per image (Wang et al. 2004), [C] from two stacks [C, H, W, D] in 0..1.
 
-    Differentiable in `first` alone on the CPU, in both on CUDA.
+    Differentiable in `first` alone where a kernel computes it, which is for float32.
     """
-    on_cpu = first.device.type == "cpu" and first.dtype == torch.float32
-    return _SsimCpu.apply(first, second) if on_cpu else _ssim_torch(first, second)
+    if first.dtype != torch.float32:
+        return _ssim_torch(first, second)
+    if first.device.type == "cpu":
+        return _SsimCpu.apply(first, second)
+    if find_spec("triton") is None:  # torch comes with it on Linux, not on Windows
+        return _ssim_torch(first, second)
+    from legs4d.reconstruct.ssim_cuda import SsimCuda
+
+    return SsimCuda.apply(first, second)
 
 
 def image_loss(rendered: torch.Tensor, truth: torch.Tensor, ssim_share: float) -> torch.Tensor:

@@ -12,6 +12,12 @@ from legs4d.raster import Render
 from legs4d.reconstruct.losses import image_loss
 from legs4d.scene.camera import Cameras
 
+REGION_MARGIN = 0.03
+"""Pixels further from any foreground than this share of the image height say nothing about motion."""
+
+SATURATED = 0.98
+"""Of a channel's range: JPEG leaves white a little below."""
+
 
 @dataclass(frozen=True)
 class Observation:
@@ -33,6 +39,31 @@ class Observation:
 
 
 @dataclass(frozen=True)
+class Backdrop:
+    """What the same cameras saw of the background in F later frames.
+
+    Attributes:
+        cameras: F times C views.
+        images: [F, C, H, W, 3] uint8; bytes, as there may be many.
+        open: [F, C, H, W] bool, pixels far from any foreground, then and in the first frame.
+    """
+
+    cameras: list[Cameras]
+    images: torch.Tensor
+    open: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def loss(self, seen: torch.Tensor, frame: int, index: NDArray[np.integer], ssim_share: float) -> torch.Tensor:
+        """Colour loss of renderings [B, H, W, 3] of the cameras at `index`, where one of the F frames is open."""
+        picked = torch.as_tensor(index, device=self.images.device)
+        images = self.images[frame, picked].to(torch.float32) / 255
+        visible = torch.where(self.open[frame, picked][..., None], as_captured(seen, images), images)
+        return image_loss(visible, images, ssim_share)
+
+
+@dataclass(frozen=True)
 class CameraColors:
     """How each of C cameras sees colour: image ≈ exp(gain) · render + offset, both [C, 3] and zero on average."""
 
@@ -50,9 +81,26 @@ def picture_loss(
 ) -> torch.Tensor:
     """Colour and segmentation loss of Dynamic3DGS; `seen` is the rendering in the cameras' own colours."""
     assert rendered.features is not None
-    colors = image_loss(seen, observed.images, ssim_share)
+    colors = image_loss(as_captured(seen, observed.images), observed.images, ssim_share)
     segmentation = image_loss(rendered.features, observed.masks[..., None], ssim_share)
     return colors + segmentation_weight * segmentation
+
+
+def spread(marked: torch.Tensor) -> torch.Tensor:
+    """[C, H, W] bool: pixels within `REGION_MARGIN` of a marked one, to all sides."""
+    reach = max(2, round(REGION_MARGIN * marked.shape[1]))
+    values = marked[:, None].to(torch.float32)
+    for kernel, padding in (((2 * reach + 1, 1), (reach, 0)), ((1, 2 * reach + 1), (0, reach))):
+        values = torch.nn.functional.max_pool2d(values, kernel, 1, padding)
+    return values[:, 0] > 0
+
+
+def as_captured(seen: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    """`seen` no brighter than white where the picture is white: a lamp is brighter than any camera can tell.
+
+    Without this, cameras that see less light than others would have lamps of their own grey in common.
+    """
+    return torch.where(images >= SATURATED, torch.minimum(seen, images), seen)
 
 
 def batches(count: int, size: int, steps: int, seed: int) -> list[NDArray[np.int64]]:

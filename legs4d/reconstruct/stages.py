@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,13 +17,13 @@ from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store import Run
 from legs4d.progress import OnProgress, StageReporter, StopSignal
 from legs4d.reconstruct.first_frame import fit_first_frame
-from legs4d.reconstruct.observation import CameraColors, Observation
+from legs4d.reconstruct.observation import Backdrop, CameraColors, Observation, spread
 from legs4d.reconstruct.tracking import Motion, find_structure, track_frame
 from legs4d.scene.initialise import Stage, bring_near, find_stage, initial_points
 from legs4d.scene.sequence import Sequence
 
-FIRST_FRAME_VERSION = 2
-TRACKING_VERSION = 2
+FIRST_FRAME_VERSION = 3
+TRACKING_VERSION = 3
 """Of the stages' code: raise one when the same input gives another result, so that old runs are made anew."""
 
 FLOOR_QUANTILE = 0.995
@@ -61,6 +62,35 @@ def observe(sequence: Sequence, frame: int, device: torch.device) -> Observation
         sequence.cameras("train", frame),
         torch.as_tensor(sequence.images("train", frame), device=device),
         torch.as_tensor(masks, device=device),
+    )
+
+
+def observations(sequence: Sequence, frames: list[int], device: torch.device) -> Iterator[tuple[int, Observation]]:
+    """Frames and their training pictures; the next is read while the caller works on one."""
+    with ThreadPoolExecutor(1, thread_name_prefix="legs4d-read") as reader:
+        ahead = [reader.submit(observe, sequence, frame, device) for frame in frames[:1]]
+        for position, frame in enumerate(frames):
+            current = ahead.pop()
+            if position + 1 < len(frames):
+                ahead.append(reader.submit(observe, sequence, frames[position + 1], device))
+            yield frame, current.result()
+
+
+def find_backdrop(sequence: Sequence, count: int, first: Observation) -> Backdrop | None:
+    """What `count` later frames, evenly spread, show of the background; None where there are none.
+
+    Args:
+        first: the first frame's pictures; their device is used.
+    """
+    frames = np.unique(np.linspace(0, sequence.num_frames - 1, count + 1).round().astype(int))[1:]
+    if not len(frames):
+        return None
+    device, closed = first.images.device, spread(first.masks > 0)
+    seen = [observed for _, observed in observations(sequence, [int(frame) for frame in frames], device)]
+    return Backdrop(
+        cameras=[observed.cameras for observed in seen],
+        images=torch.stack([(observed.images * 255).round().to(torch.uint8) for observed in seen]),
+        open=torch.stack([~(closed | spread(observed.masks > 0)) for observed in seen]),
     )
 
 
@@ -128,7 +158,8 @@ class Reconstruction:
                 settings.num_background,
             )
         reporter = StageReporter("first_frame", self.progress, self.stop)
-        fitted, colors = fit_first_frame(observed, points, stage, settings, reporter)
+        backdrop = find_backdrop(self.sequence, settings.background_frames, observed)
+        fitted, colors = fit_first_frame(observed, points, stage, settings, reporter, backdrop)
         gaussians = fitted.numpy()
         moving = gaussians.take(gaussians.is_foreground)
         if len(moving) < 2:
@@ -159,17 +190,16 @@ class Reconstruction:
         colors = CameraColors(*(torch.as_tensor(values, device=device) for values in run.gain()))
         reporter = StageReporter("tracking", self.progress, self.stop)
         total = run.num_frames - 1
-        for frame in range(1, run.num_frames):
-            if frame in done:
-                continue
-            started = time.perf_counter()
+        left = [frame for frame in range(1, run.num_frames) if frame not in done]
+        started = time.perf_counter()
+        for frame, observed in observations(self.sequence, left, device):
             # Always from what is stored, so that a resumed run takes the same steps as one never stopped.
             before = self._moving(max(frame - 2, 0))
             motion = Motion(self._moving(frame - 1), (before.means, before.quats))
             tracked, loss = track_frame(
                 motion,
                 static,
-                observe(self.sequence, frame, device),
+                observed,
                 colors,
                 structure,
                 stage,
@@ -180,7 +210,9 @@ class Reconstruction:
             )
             moving = tracked.numpy()
             run.write_frame(frame, moving.means, moving.quats, moving.colors)
-            run.frame_done("tracking", frame, time.perf_counter() - started)
+            now = time.perf_counter()
+            run.frame_done("tracking", frame, now - started)
+            started = now
             reporter.step(frame, total, loss)
         run.finish_stage("tracking")
 

@@ -16,12 +16,9 @@ from legs4d.raster import render
 from legs4d.reconstruct.adam import Adam
 from legs4d.reconstruct.losses import Neighbourhood, floor_loss, motion_loss
 from legs4d.reconstruct.nodes import Nodes, carry, place_nodes
-from legs4d.reconstruct.observation import CameraColors, Observation, batches, picture_loss
+from legs4d.reconstruct.observation import CameraColors, Observation, batches, picture_loss, spread
 from legs4d.scene.camera import Cameras
-from legs4d.scene.initialise import Stage, grow, project
-
-REGION_MARGIN = 0.03
-"""Pixels further from any foreground than this share of the image height say nothing about motion."""
+from legs4d.scene.initialise import Stage
 
 SPARSE_WEIGHT = 0.3
 """Of the median neighbour; the published capture's, about 2.5 cm apart, have exp(-2000 · 0.025²) = 0.29."""
@@ -101,12 +98,12 @@ def track_frame(
     """
     view = _View(static, motion.current, observed, colors, stage, settings)
     means, quats = motion.predicted()
-    region = moving_region(observed.masks.cpu().numpy(), observed.cameras, means.cpu().numpy(), stage.near)
+    region = moving_region(observed.masks > 0, observed.cameras, means, stage.near)
     steps = settings.nodes.steps + settings.steps
     plan = batches(len(observed.cameras), settings.cameras_per_step, steps, settings.seed + frame)
     means, quats = _move_nodes(view, structure, means, quats, region, plan[: settings.nodes.steps], check)
     # The nodes may have gone where nobody expected anything.
-    region |= moving_region(np.zeros_like(region, np.float32), observed.cameras, means.cpu().numpy(), stage.near)
+    region |= moving_region(torch.zeros_like(region), observed.cameras, means, stage.near)
     return _move_gaussians(view, structure, floor, means, quats, region, plan[settings.nodes.steps :], check)
 
 
@@ -126,7 +123,7 @@ class _View:
         means: torch.Tensor,
         quats: torch.Tensor,
         dc: torch.Tensor,
-        region: NDArray[np.bool_],
+        region: torch.Tensor,
         batch: NDArray[np.int64],
     ) -> torch.Tensor:
         """Picture loss in the cameras of `batch` with the moving Gaussians at `means`, `quats`, coloured `dc`."""
@@ -140,17 +137,17 @@ class _View:
             is_foreground=torch.cat([static.is_foreground, current.is_foreground]),
         )
         part = self.observed.take(batch)
+        needed = region[torch.as_tensor(batch, device=means.device)]
         rendered = render(
             gaussians,
             part.cameras,
             gaussians.is_foreground[:, None].to(torch.float32),
             near=self.stage.near,
             frozen=torch.arange(len(gaussians), device=means.device) < len(static),
-            region=region[batch],
+            region=needed,
         )
         # Where nothing moves both pictures are the same by decree: no loss, no gradient.
-        needed = torch.as_tensor(region[batch], device=means.device)[..., None]
-        seen = torch.where(needed, self.colors.apply(rendered.color, batch), part.images)
+        seen = torch.where(needed[..., None], self.colors.apply(rendered.color, batch), part.images)
         return picture_loss(rendered, seen, part, self.settings.ssim_share, self.settings.segmentation_weight)
 
 
@@ -159,7 +156,7 @@ def _move_nodes(
     structure: Structure,
     means: torch.Tensor,
     quats: torch.Tensor,
-    region: NDArray[np.bool_],
+    region: torch.Tensor,
     plan: list[NDArray[np.int64]],
     check: Callable[[], None],
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -189,7 +186,7 @@ def _move_gaussians(
     floor: float,
     means: torch.Tensor,
     quats: torch.Tensor,
-    region: NDArray[np.bool_],
+    region: torch.Tensor,
     plan: list[NDArray[np.int64]],
     check: Callable[[], None],
 ) -> tuple[Gaussians, float]:
@@ -226,12 +223,17 @@ def _motion_weights(view: _View) -> torch.Tensor:
     return view.current.means.new_tensor([settings.rigid_weight, settings.rotation_weight, settings.isometry_weight])
 
 
-def moving_region(
-    masks: NDArray[np.float32], cameras: Cameras, means: NDArray[np.float32], near: float
-) -> NDArray[np.bool_]:
-    """[C, H, W] pixels near foreground, or near where a Gaussian is predicted."""
-    marked = masks > 0
-    pixel, seen = project(cameras, means, near)
-    camera = np.broadcast_to(np.arange(len(cameras))[:, None], seen.shape)
-    marked[camera[seen], pixel[seen, 1], pixel[seen, 0]] = True
-    return grow(marked.astype(np.float32), max(2, round(REGION_MARGIN * cameras.height))) > 0
+def moving_region(foreground: torch.Tensor, cameras: Cameras, means: torch.Tensor, near: float) -> torch.Tensor:
+    """[C, H, W] bool: pixels near foreground [C, H, W], or near where a Gaussian [M, 3] is predicted."""
+    world_to_camera = torch.as_tensor(cameras.world_to_camera, device=means.device)
+    camera_points = means @ world_to_camera[:, :3, :3].mT + world_to_camera[:, None, :3, 3]
+    projected = camera_points @ torch.as_tensor(cameras.intrinsics, device=means.device).mT
+    depth = projected[..., 2]
+    pixel = (projected[..., :2] / depth.clamp(min=near)[..., None]).floor().long()
+    seen = (depth > near) & (pixel >= 0).all(dim=-1)
+    seen &= (pixel < pixel.new_tensor([cameras.width, cameras.height])).all(dim=-1)
+    place = (torch.arange(len(cameras), device=means.device)[:, None] * cameras.height + pixel[..., 1]) * cameras.width
+    # One cell more, for the Gaussians that are out of sight: no waiting for how many there are.
+    marked = torch.cat([foreground.reshape(-1), foreground.new_zeros(1)])
+    marked[torch.where(seen, place + pixel[..., 0], foreground.numel()).reshape(-1)] = True
+    return spread(marked[:-1].view_as(foreground))

@@ -213,7 +213,7 @@ def test_frozen_gaussians_get_no_gradient_and_change_no_other() -> None:
 def test_region_renders_its_tiles_as_the_whole_image_does() -> None:
     cameras = ring_of_cameras(2, 64, 48)
     gaussians = random_gaussians(300, seed=2)
-    region = np.zeros((2, 48, 64), dtype=bool)
+    region = torch.zeros(2, 48, 64, dtype=torch.bool)
     region[0, 20, 20] = True
     whole, part = render(gaussians, cameras, near=NEAR), render(gaussians, cameras, near=NEAR, region=region)
     assert torch.equal(whole.color[0, 16:32, 16:32], part.color[0, 16:32, 16:32])

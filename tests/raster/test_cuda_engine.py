@@ -65,6 +65,24 @@ def test_engines_agree(feature_count: int, antialiased: bool) -> None:
     assert float((cuda[3] != cpu[3]).float().mean()) < 0.01
 
 
+def test_a_region_renders_the_same_there_and_nothing_elsewhere() -> None:
+    cameras = ring_of_cameras(3, 120, 90)
+    region = torch.zeros(3, 90, 120, dtype=torch.bool, device="cuda")
+    region[0, 20:60, 30:100] = True
+    region[1, 85:, 110:] = True
+    images, gradients = [], []
+    for part in (None, region):
+        gaussians = with_gradients(random_gaussians(2000, seed=3, size=0.06).torch("cuda"), torch.float32)
+        out = render(gaussians, cameras, near=NEAR, region=part)
+        ((out.color.sum(dim=-1) + out.alpha) * region).sum().backward()
+        images.append(torch.cat([out.color, out.alpha[..., None]], dim=-1).detach())
+        gradients.append({name: gradient(getattr(gaussians, name)) for name in PARAMETERS})
+    assert torch.equal(images[0][region], images[1][region])
+    assert not images[1][2].any() and not images[1][0, :16].any()
+    for name, expected in gradients[0].items():
+        assert relative_error(gradients[1][name], expected) < 1e-4, name
+
+
 def test_losses_agree() -> None:
     torch.manual_seed(0)
     x, y = torch.rand(2, 40, 50, 3), torch.rand(2, 40, 50, 3)

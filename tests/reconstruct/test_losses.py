@@ -1,5 +1,9 @@
 """The losses against what the original Dynamic3DGS computes, and against definitions."""
 
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +83,25 @@ def test_ssim_is_its_definition() -> None:
     y = np.clip(x + 0.2 * rng.standard_normal(x.shape), 0, 1).astype(np.float32)
     expected = [np.mean([slow_ssim(x[i, ..., d], y[i, ..., d]) for d in range(3)]) for i in range(2)]
     np.testing.assert_allclose(ssim(torch.from_numpy(x), torch.from_numpy(y)).numpy(), expected, rtol=1e-4)
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="needs triton")
+def test_the_cuda_kernels_of_ssim_are_its_definition_too() -> None:
+    """Triton runs them on the CPU, slowly, when told so before it is imported."""
+    code = """
+import numpy as np, torch
+from legs4d.reconstruct.losses import ssim
+from legs4d.reconstruct.ssim_cuda import SsimCuda
+torch.manual_seed(0)
+x, y, worth = torch.rand(2, 13, 17, 4, requires_grad=True), torch.rand(2, 13, 17, 4), torch.tensor([1.0, -2.0])
+wide = x.detach().double().requires_grad_()
+here, there = SsimCuda.apply(x, y), ssim(wide, y.double())
+(here @ worth).backward()
+(there @ worth.double()).backward()
+torch.testing.assert_close(here.double(), there, rtol=1e-5, atol=1e-6)
+torch.testing.assert_close(x.grad.double(), wide.grad, rtol=1e-4, atol=1e-7)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "TRITON_INTERPRET": "1"})
 
 
 def test_ssim_gradient_matches_finite_differences() -> None:

@@ -206,8 +206,11 @@ def test_tracking_finds_a_known_motion() -> None:
 
 def test_the_region_covers_masks_and_predictions() -> None:
     cameras = SCENE.cameras("train")
-    masks = np.zeros((8, 48, 64), np.float32)
-    masks[2, 10, 5] = 0.3
-    region = moving_region(masks, cameras, np.zeros((0, 3), np.float32), near=0.5)
+    foreground = torch.zeros(8, 48, 64, dtype=torch.bool)
+    foreground[2, 10, 5] = True
+    region = moving_region(foreground, cameras, torch.zeros(0, 3), near=0.5)
     assert region[2, 10, 5] and region[2, 9, 6] and not region[2, 30, 40] and not region[0].any()
-    assert moving_region(0 * masks, cameras, np.array([[0, -0.4, 0]], np.float32), near=0.5).any(axis=(1, 2)).all()
+    predicted = moving_region(torch.zeros_like(foreground), cameras, torch.tensor([[0, -0.4, 0]]), near=0.5)
+    assert predicted.flatten(1).any(dim=1).all() and not predicted.flatten(1).all(dim=1).any()
+    out_of_sight = torch.tensor([[0.0, 400.0, 0.0]])
+    assert not moving_region(torch.zeros_like(foreground), cameras, out_of_sight, near=0.5).any()

@@ -1,0 +1,208 @@
+"""Tracking in chunks of the timeline that several workers follow at once.
+
+Tracking goes from frame to frame, so a chunk in the middle needs to know where every Gaussian is when it begins. A
+scout finds out: the same tracking, over all frames and one after the other, on smaller pictures and in fewer steps.
+Every chunk then begins a few frames early from where the scout left the Gaussians, so that what the scout got wrong has
+settled when the chunk's own frames come, and tracks at full quality from there. All of it moves the Gaussians of the
+first frame, so an id means the same on both sides of a border; what may show there is a small jump.
+
+The chunks advance side by side: a wave is one frame of each. So work is handed out frame by frame, like that of other
+stages, and a frame depends on nothing but frames that are stored, whoever tracks it, and whenever.
+"""
+
+from __future__ import annotations
+
+import functools
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from legs4d.config import ReconstructSettings
+from legs4d.errors import RunError
+from legs4d.executor import IN_ORDER, Executor
+from legs4d.gaussians.gaussians import Gaussians
+from legs4d.gaussians.store import Run
+from legs4d.progress import Progress, StageReporter
+from legs4d.reconstruct.observation import CameraColors
+from legs4d.reconstruct.stages import Reconstruction, find_scene_stage, observe, torch_threads
+from legs4d.reconstruct.tracking import Motion, Structure, find_structure, track_frame
+from legs4d.scene.initialise import Stage
+from legs4d.scene.readers import open_sequence
+from legs4d.scene.sequence import Sequence
+
+SCOUT = "scout"
+"""Folder in the run, itself a run: where the scout left the Gaussians. Deleted when tracking is finished."""
+
+
+@dataclass(frozen=True)
+class ChunkedReconstruction(Reconstruction):
+    """A `Reconstruction` whose tracking is cut as `settings.chunks` says."""
+
+    executor: Executor = IN_ORDER
+
+    def _tracking(self, stage: Stage, done: set[int]) -> None:
+        run = self.run
+        scout = self._scout(stage)
+        tracker = ChunkTracker.of(run, scout, self.sequence, self.settings, self.device, stage)
+        reporter = StageReporter("tracking", self.progress, self.stop)
+        starts, total = tracker.starts, run.num_frames - 1
+        unsettled = [start for start in starts[1:] if start not in done]
+        for early in range(self.settings.chunks.overlap, 0, -1):
+            for _ in self.executor.each(tracker.settle, [start - early for start in unsettled], reporter.check):
+                reporter.step(len(done), total)
+        for offset in range(self.settings.chunks.length):
+            wave = [start + offset for start in starts]
+            left = [frame for frame in wave if 0 < frame < run.num_frames and frame not in done]
+            for batch in self.executor.each(tracker.track, left, reporter.check):
+                run.frames_done("tracking", {one.frame: one.seconds for one in batch})
+                done |= {one.frame for one in batch}
+                reporter.step(len(done), total, batch[-1].result)
+        run.finish_stage("tracking")
+        shutil.rmtree(scout.path)
+
+    def _scout(self, stage: Stage) -> Run:
+        """The scout's run, with all frames it has to find."""
+        path, chunks = self.run.path / SCOUT, self.settings.chunks
+        scout = Run.open(path) if (path / "run.json").exists() else Run.create(path)
+        fingerprint = self.run.stages["tracking"].fingerprint
+        with scout.lock():
+            if not scout.begin_stage("first_frame", fingerprint).finished:
+                self._copy_first_frame(scout)
+            record = scout.begin_stage("tracking", fingerprint)
+            if not record.finished:
+                scouting = Reconstruction(
+                    scout,
+                    open_sequence(self.run.info["dataset"], self.run.info["scale"] * chunks.scout_scale),
+                    ReconstructSettings(tracking=chunks.scout),
+                    self.device,
+                    self._progress_of_scout,
+                    self.stop,
+                )
+                scouting._tracking(stage, set(record.done_frames))
+        return scout
+
+    def _copy_first_frame(self, scout: Run) -> None:
+        run = self.run
+        scout.set_info(floor=run.info["floor"])
+        scout.write_cameras(run.cameras("train"), None, *run.gain())
+        scout.write_geometry(run.static(), run.dynamic(0), run.num_frames)
+        scout.finish_stage("first_frame")
+
+    def _progress_of_scout(self, progress: Progress) -> None:
+        if self.progress is not None:
+            self.progress(replace(progress, stage="scouting"))
+
+
+def chunk_starts(num_frames: int, length: int) -> list[int]:
+    """First frames of the chunks; the last is shorter where they do not come out even."""
+    return list(range(0, num_frames, length))
+
+
+@dataclass(frozen=True)
+class ChunkTracker:
+    """Tracks any frame whose predecessors are stored. Another process gets it as names, and opens it anew."""
+
+    run: Run
+    scout: Run
+    sequence: Sequence
+    settings: ReconstructSettings
+    device: torch.device
+    stage: Stage
+    static: Gaussians
+    structure: Structure
+    colors: CameraColors
+    starts: list[int]
+
+    @classmethod
+    def of(
+        cls,
+        run: Run,
+        scout: Run,
+        sequence: Sequence,
+        settings: ReconstructSettings,
+        device: torch.device,
+        stage: Stage,
+    ) -> ChunkTracker:
+        """The tracker of a run whose first frame is done, and whose scout is back."""
+        return cls(
+            run,
+            scout,
+            sequence,
+            settings,
+            device,
+            stage,
+            run.static().torch(device),
+            find_structure(run.dynamic(0).torch(device).means, settings.tracking),
+            CameraColors(*(torch.as_tensor(values, device=device) for values in run.gain())),
+            chunk_starts(run.num_frames, settings.chunks.length),
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fingerprint = self.run.stages["tracking"].fingerprint
+        return _reopen, (str(self.run.path.resolve()), fingerprint, self.settings.model_dump_json(), self.device.type)
+
+    def settle(self, frame: int) -> None:
+        """Track a frame before its chunk begins, on the scout's timeline, where it replaces what the scout found."""
+        tracked, _ = self._track(frame, self.scout.dynamic(frame - 1), self.scout.dynamic(max(frame - 2, 0)))
+        self.scout.write_frame(frame, tracked.means, tracked.quats, tracked.colors)
+
+    def track(self, frame: int) -> float:
+        """Track a frame of a chunk, and store it; returns the last loss."""
+        start = max(start for start in self.starts if start <= frame)
+
+        def stored(wanted: int) -> Gaussians:
+            return (self.run if wanted >= start else self.scout).dynamic(max(wanted, 0))
+
+        tracked, loss = self._track(frame, stored(frame - 1), stored(max(frame - 2, 0)))
+        self.run.write_frame(frame, tracked.means, tracked.quats, tracked.colors)
+        return loss
+
+    def _track(self, frame: int, last: Gaussians, before: Gaussians) -> tuple[Gaussians, float]:
+        device = self.device
+        with torch_threads(1 if device.type == "cpu" else torch.get_num_threads()):
+            previous = before.torch(device)
+            tracked, loss = track_frame(
+                Motion(last.torch(device), (previous.means, previous.quats)),
+                self.static,
+                observe(self.sequence, frame, device),
+                self.colors,
+                self.structure,
+                self.stage,
+                self.run.info["floor"],
+                frame,
+                self.settings.tracking,
+            )
+        return tracked.numpy(), loss
+
+
+def _reopen(path: str, fingerprint: str, settings: str, device: str) -> ChunkTracker:
+    """The tracker of a run, in a process that was handed its frames.
+
+    Raises:
+        RunError: the run is not there, or is not the one that is being tracked, or was begun anew meanwhile.
+    """
+    record = Run.open(path).stages.get("tracking")
+    if record is None or record.fingerprint != fingerprint:
+        raise RunError(
+            "is not being tracked as this worker was told",
+            where=path,
+            fix="keep runs and datasets on storage that all machines see under the same path",
+        )
+    return _open(path, fingerprint, settings, device)
+
+
+@functools.lru_cache(maxsize=1)
+def _open(path: str, fingerprint: str, settings: str, device: str) -> ChunkTracker:
+    run = Run.open(path)
+    sequence = open_sequence(run.info["dataset"], run.info["scale"])
+    return ChunkTracker.of(
+        run,
+        Run.open(Path(path) / SCOUT),
+        sequence,
+        ReconstructSettings.model_validate_json(settings),
+        torch.device(device),
+        find_scene_stage(sequence),
+    )
