@@ -10,6 +10,7 @@
 #include "cpu/motion.h"
 #include "cpu/parallel.h"
 #include "cpu/rasterize.h"
+#include "cpu/score.h"
 #include "cpu/ssim.h"
 
 namespace nb = nanobind;
@@ -24,6 +25,8 @@ using Floats4 = nb::ndarray<const float, nb::ndim<4>, nb::c_contig, nb::device::
 using Ints4 = nb::ndarray<const int32_t, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
 using Longs2 = nb::ndarray<const int64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Bytes1 = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Doubles4 = nb::ndarray<double, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
+using Shorts2 = nb::ndarray<const uint16_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Bytes2 = nb::ndarray<const uint8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
 void check(bool ok, const std::string& message) {
@@ -190,6 +193,39 @@ nb::tuple lift(const PyRendering& self, const Ints4& index, const Floats4& weigh
   return nb::make_tuple(gaussian, row, value, mass);
 }
 
+nb::ndarray<nb::numpy, float> score(const Shorts2& codes, const Floats1& confidence, int prompts, const Floats2& directions,
+                                    const Floats1& offsets, float mean_square, float temperature, int threads) {
+  const size_t count = codes.shape(0), phrases = offsets.shape(0);
+  check(confidence.shape(0) == count, "there must be a confidence for each code");
+  check(directions.shape(0) == phrases + 1 && directions.shape(1) == codes.shape(1) && codes.shape(1) > 0,
+        "directions must be [phrases + 1, K], as wide as the codes");
+  check(prompts > 0 && static_cast<size_t>(prompts) < phrases, "there must be a prompt and a canonical phrase");
+  auto out = owned(new float[prompts * count], {static_cast<size_t>(prompts), count});  // every element is written
+  const ScoreQuery query{static_cast<int>(codes.shape(1)), prompts, static_cast<int>(phrases) - prompts,
+                         directions.data(), offsets.data(), mean_square, temperature};
+  {
+    nb::gil_scoped_release release;
+    score_codes(codes.data(), confidence.data(), static_cast<int64_t>(count), query, threads, out.data());
+  }
+  return out;
+}
+
+nb::ndarray<nb::numpy, uint16_t> histogram(const Floats2& relevancy, const Floats1& weight, const Bytes1& group,
+                                           const Doubles4& histograms, int threads) {
+  const size_t prompts = relevancy.shape(0), count = relevancy.shape(1);
+  check(weight.shape(0) == count && group.shape(0) == count, "weight and group must be of all codes");
+  check(histograms.shape(0) == prompts && histograms.shape(1) == 2 && histograms.shape(2) == 2 &&
+            histograms.shape(3) == static_cast<size_t>(kStrengthBins),
+        "histograms must be [prompts, 2, 2, bins]");
+  auto strength = owned(new uint16_t[prompts * count], {prompts, count});
+  {
+    nb::gil_scoped_release release;
+    histogram_strength(relevancy.data(), weight.data(), group.data(), static_cast<int64_t>(count),
+                       static_cast<int>(prompts), threads, strength.data(), histograms.data());
+  }
+  return strength;
+}
+
 nb::tuple motion(const Floats2& means, const Floats2& quats, const Floats2& previous_means, const Floats2& previous_quats,
                  const Longs2& index, const Floats2& weight, const Floats2& distance, const Floats1& factors, int threads) {
   const size_t m = means.shape(0), k = index.shape(1);
@@ -247,5 +283,10 @@ NB_MODULE(_csrc, m) {
         nb::arg("active_tiles").none(), nb::arg("threads"));
   m.def("motion_losses", &motion, nb::arg("means"), nb::arg("quats"), nb::arg("previous_means"), nb::arg("previous_quats"),
         nb::arg("index"), nb::arg("weight"), nb::arg("distance"), nb::arg("factors"), nb::arg("threads"));
+  m.attr("STRENGTH_BINS") = kStrengthBins;
+  m.def("score", &score, nb::arg("codes"), nb::arg("confidence"), nb::arg("prompts"), nb::arg("directions"),
+        nb::arg("offsets"), nb::arg("mean_square"), nb::arg("temperature"), nb::arg("threads"));
+  m.def("histogram_strength", &histogram, nb::arg("relevancy"), nb::arg("weight"), nb::arg("group"),
+        nb::arg("histograms"), nb::arg("threads"));
   m.def("ssim", &ssim, nb::arg("first"), nb::arg("second"), nb::arg("threads"));
 }

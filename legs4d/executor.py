@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -64,3 +65,8 @@ def timed(work: Callable[[int], Result], frame: int) -> Done[Result]:
     started = time.perf_counter()
     result = work(frame)
     return Done(frame, result, time.perf_counter() - started)
+
+
+def default_threads() -> int:
+    """Threads that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

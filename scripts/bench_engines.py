@@ -7,8 +7,8 @@ import argparse
 import torch
 from bench_raster import NEAR, PARAMETERS, cameras, median_seconds, scene
 
+from legs4d.executor import default_threads
 from legs4d.raster import render
-from legs4d.raster.constants import default_threads
 
 
 def main() -> None:

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from legs4d.config import QuerySettings
 from legs4d.errors import PromptError, RunError
 from legs4d.gaussians.store import Run
-from legs4d.grounding.curve import most_relevant
+from legs4d.grounding.curve import mean_of_most_relevant
 from legs4d.grounding.intervals import Interval, find_intervals, smooth, thresholds
-from legs4d.grounding.relevancy import strength
 from legs4d.language.encoders import encoder_of
 from legs4d.language.features import Calibration, TextEncoder
 from legs4d.language.field import LanguageField
+from legs4d.language.scoring import strength_histogram
 from legs4d.language.wording import is_name
 
 MAX_PROMPT = 1000
@@ -149,22 +149,22 @@ class _Swept:
 
 def _sweep(field: LanguageField, run: Run, phrases: NDArray[np.float32]) -> _Swept:
     still = field.static(phrases)
-    still_strength = strength(still.values)
-    front = np.concatenate([run.static().is_foreground, run.dynamic(0).is_foreground])
-    if not front.any():
-        front[:] = True
+    fronts = run.static().is_foreground, run.dynamic(0).is_foreground
+    if not any(front.any() for front in fronts):
+        fronts = np.ones_like(fronts[0]), np.ones_like(fronts[1])
+    still_strength, still_spread = strength_histogram(still.values, still.confidence, fronts[0])
     moving = np.empty((len(phrases), run.num_frames, run.num_dynamic), np.float16)
     curves = np.empty((2, len(phrases), run.num_frames), np.float32)
     for frame in range(run.num_frames):
         now = field.dynamic(frame, phrases)
-        moving_strength = strength(now.values)
-        moving[:, frame] = moving_strength.T
-        weight = np.concatenate([still.confidence, now.confidence])
+        moving[:, frame], spread = strength_histogram(now.values, now.confidence, fronts[1])
+        spread = spread + still_spread
         for which in range(len(phrases)):
-            values = np.concatenate([still_strength[:, which], moving_strength[:, which]])
-            curves[0, which, frame] = most_relevant(values[front], weight[front])
-            curves[1, which, frame] = most_relevant(values[~front], weight[~front], BACKGROUND_SHARE)
-    return _Swept(field.calibration, still_strength.T.copy(), moving, curves[0], curves[1])
+            curves[0, which, frame] = mean_of_most_relevant(spread.mass[which, 1], spread.moment[which, 1])
+            curves[1, which, frame] = mean_of_most_relevant(
+                spread.mass[which, 0], spread.moment[which, 0], BACKGROUND_SHARE
+            )
+    return _Swept(field.calibration, still_strength.astype(np.float32), moving, curves[0], curves[1])
 
 
 def _ground(prompt: str, swept: _Swept, which: int) -> dict[str, Any]:

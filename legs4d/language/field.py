@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from legs4d.errors import RunError
 from legs4d.gaussians.store import Run
-from legs4d.language.codec import codec_from_arrays
+from legs4d.language.codec import LinearCodec, codec_from_arrays
 from legs4d.language.encoders import encoder_of
 from legs4d.language.features import Calibration, TextEncoder
+from legs4d.language.scoring import linear_relevancy
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,12 @@ class LanguageField:
         self, codes: NDArray[np.floating], confidence: NDArray[np.float32], prompts: NDArray[np.float32]
     ) -> Relevancy:
         """Of any codes [N, K], such as those that a camera's pixels show; 0 where `confidence` [N] is."""
+        temperature, count = self.calibration.temperature, len(prompts)
+        if isinstance(self._codec, LinearCodec) and codes.dtype == np.float16 and count:
+            values = linear_relevancy(self._codec, codes, confidence, prompts, self._canonical, temperature)
+            return Relevancy(values, confidence)
         cosines = self._codec.cosines(codes, np.concatenate([prompts, self._canonical]))
-        count = len(prompts)
-        values = lerf_relevancy(cosines[:, :count], cosines[:, count:], self.calibration.temperature)
+        values = lerf_relevancy(cosines[:, :count], cosines[:, count:], temperature)
         return Relevancy(values * (confidence > 0)[:, None], confidence)
 
 

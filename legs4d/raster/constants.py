@@ -1,6 +1,8 @@
 """Numbers that both engines and the reference share (CONTRACTS, "Rasteriser"); csrc/cpu/projection.h holds the same."""
 
-import os
+from legs4d.executor import default_threads
+
+__all__ = ["ALPHA_MAX", "ALPHA_MIN", "BLUR", "FRUSTUM_MARGIN", "TRANSMITTANCE_MIN", "default_threads"]
 
 BLUR = 0.3
 """eps2d: added to both variances of a projected covariance, px²."""
@@ -11,8 +13,3 @@ TRANSMITTANCE_MIN = 1e-4
 """A ray ends before its transmittance would fall to this."""
 FRUSTUM_MARGIN = 0.3
 """Share of the half image by which the point of linearisation may leave the frustum."""
-
-
-def default_threads() -> int:
-    """Threads that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
