@@ -1,6 +1,7 @@
 """Reads where and when prompts truly hold, in both layouts of the Grounding-PanopticSports benchmark.
 
-    <prompt>/cam<id>.pt                  dict {"masks": {frame: [H, W]}, "boxes": {frame: [x1, y1, x2, y2]}}
+    <prompt>/cam<id>.pt                  dict {"masks": {frame: [H, W]}, "boxes": {frame: [x1, y1, x2, y2]}}, tensors
+                                         or numpy arrays
     <prompt>/cam<id>/<frame>.png         the masks as pictures, non-zero = it holds here
 
 A frame without a mask is one in which the prompt does not hold. Folder names are prompts, with _ for spaces.
@@ -8,15 +9,16 @@ A frame without a mask is one in which the prompt does not hold. Folder names ar
 
 from __future__ import annotations
 
-import pickle
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.errors import DatasetError
+from legs4d.gaussians.tensors import UnreadableTensorsError, load_tensors
 
 
 @dataclass(frozen=True)
@@ -105,26 +107,40 @@ def _read_pictures(folder: Path) -> dict[int, NDArray[np.bool_]]:
 
 
 def _read_pt(path: Path) -> dict[int, NDArray[np.bool_]]:
-    import torch
-
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        reason = str(error).partition("\n")[0]
+        content = load_tensors(path, _array_builders())
+    except (UnreadableTensorsError, OSError) as error:
         raise DatasetError(
-            f"holds more than tensors, numbers and text, or is damaged ({reason})",
+            f"is damaged, or holds more than tensors, arrays, numbers and text ({error})",
             where=str(path),
             fix="save a dict {'masks': {frame: tensor [H, W]}} with torch.save; code in files is not executed",
         ) from error
+    import torch
+
     try:
         return {
-            int(frame): np.asarray(torch.as_tensor(mask).squeeze().cpu().numpy() > 0)
+            int(frame): np.asarray(torch.as_tensor(np.asarray(mask)).squeeze().numpy() > 0)
             for frame, mask in content["masks"].items()
         }
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise DatasetError(
             f"has no masks by frame ({error!r})", where=str(path), fix="it must hold {'masks': {frame: tensor [H, W]}}"
         ) from error
+
+
+def _array_builders() -> list[Any]:
+    """What numpy arrays and scalars are pickled as: it builds them, of numbers alone, and does nothing else."""
+    from _codecs import encode  # how pickle's protocol 2, which torch.save uses, writes an array's bytes
+
+    from numpy._core import multiarray
+
+    numbers = {type(np.dtype(kind)) for kind in "?bBhHiIlLqQefd"}
+    functions = [
+        (getattr(multiarray, name), f"numpy.{core}.multiarray.{name}")
+        for name in ("_reconstruct", "scalar")
+        for core in ("_core", "core")  # of numpy 2, and of those before it
+    ]
+    return [*functions, np.ndarray, np.dtype, *numbers, encode]
 
 
 def _checked(truth: Truth, path: Path) -> Truth:

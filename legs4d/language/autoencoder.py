@@ -6,7 +6,6 @@ it, so that neither reading a run nor asking it needs torch.
 
 from __future__ import annotations
 
-import pickle
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.errors import EncoderError
+from legs4d.gaussians.tensors import UnreadableTensorsError, load_tensors
 
 CODEC_NAME = "autoencoder"
 
@@ -129,15 +129,12 @@ def read_autoencoder(path: Path) -> AutoencoderCodec:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    import torch
-
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_tensors(path)
     except FileNotFoundError as error:
         raise EncoderError("is missing", where=str(path), fix="give 4-LEGS's best_ckpt.pth") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise _no_autoencoder(path, f"it is damaged or holds more than tensors: {reason}") from error
+    except (UnreadableTensorsError, OSError) as error:
+        raise _no_autoencoder(path, f"it is damaged or holds more than tensors: {error}") from error
     if not isinstance(state, dict):
         raise _no_autoencoder(path, f"it holds a {type(state).__name__}")
     return state

@@ -12,14 +12,12 @@ needs neither the neighbours nor the attention again. Nothing in these files is 
 from __future__ import annotations
 
 import hashlib
-import pickle
 import re
 import time
 import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +25,7 @@ from numpy.typing import NDArray
 from legs4d.errors import Legs4dError, RunError
 from legs4d.gaussians.dynamic3dgs import open_import, read_params, stage_of, take_cameras, write_params
 from legs4d.gaussians.store import Run
+from legs4d.gaussians.tensors import UnreadableTensorsError, load_tensors
 from legs4d.language.autoencoder import AutoencoderCodec, read_autoencoder
 from legs4d.progress import OnProgress, StageReporter, StopSignal
 from legs4d.scene.sequence import Sequence
@@ -242,16 +241,13 @@ def _read_features(path: Path, codec: AutoencoderCodec) -> tuple[NDArray[np.floa
 
 def _read_attention(path: Path, codec: AutoencoderCodec) -> dict[str, NDArray[np.float32]]:
     """The attention's layers, as `attend` takes them."""
-    import torch
-
     try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_tensors(path)
         layers = {
             f"{name}.{kind}": state[f"{name}.{kind}"].float().numpy() for name in _LINEAR for kind in ("weight", "bias")
         }
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise RunError(f"is damaged or holds more than tensors ({reason})", where=str(path), fix=_FIX) from error
+    except (UnreadableTensorsError, OSError) as error:
+        raise RunError(f"is damaged or holds more than tensors ({error})", where=str(path), fix=_FIX) from error
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise RunError(f"is no attention of 4-LEGS ({error!r})", where=str(path), fix=_FIX) from error
     width = codec.code_dim

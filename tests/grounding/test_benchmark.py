@@ -60,6 +60,18 @@ def test_both_layouts_are_the_same_truth(run: Run, pictures: Path, tmp_path: Pat
             np.testing.assert_array_equal(ours.masks[frame], theirs.masks[frame])
 
 
+@pytest.mark.parametrize("kind", [np.bool_, np.uint8, np.float32, np.int64])
+def test_arrays_in_pt_files_are_read_too(pictures: Path, tmp_path: Path, kind: type):
+    folder = write_pt(tmp_path / "pt")
+    for path in folder.rglob("*.pt"):
+        content = torch.load(path, weights_only=True)
+        arrays = {np.int64(frame): mask.numpy().astype(kind) for frame, mask in content["masks"].items()}
+        torch.save({"masks": arrays, "boxes": {f: np.array([0, 0, 1, 1]) for f in arrays}}, path)
+    for ours, theirs in zip(read_truth(pictures), read_truth(folder), strict=True):
+        for frame in ours.masks:
+            np.testing.assert_array_equal(ours.masks[frame], theirs.masks[frame])
+
+
 def test_truth_of_another_size_is_compared_at_its_own(run: Run, tmp_path: Path):
     double = Scene(num_frames=9, width=2 * SCENE.width, height=2 * SCENE.height)
     result = evaluate(run, write_grounding(tmp_path / "double", double))
@@ -111,7 +123,9 @@ class Code:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({"masks": {0: np.ones((4, 4))}}, "more than tensors"),
+        ({"masks": {0: np.array([Path("/")], object)}}, "more than tensors"),
+        ({"masks": {0: np.array(["a"])}}, "more than tensors"),
+        ({"masks": {0: "a mask"}}, "no masks by frame"),
         ({"masks": {0: Code()}}, "more than tensors"),
         ({"boxes": {}}, "no masks by frame"),
         ([1, 2], "no masks by frame"),
