@@ -6,7 +6,21 @@ import atexit
 
 import bpy
 
-from . import capture, export, look, operators, panels, playback, preferences, properties, session, strip, viewport
+from . import (
+    capture,
+    effects,
+    engine,
+    export,
+    look,
+    operators,
+    panels,
+    playback,
+    preferences,
+    properties,
+    session,
+    strip,
+    viewport,
+)
 
 CLASSES = (
     *preferences.CLASSES,
@@ -15,6 +29,8 @@ CLASSES = (
     *look.CLASSES,
     *export.CLASSES,
     *capture.CLASSES,
+    *effects.CLASSES,
+    *engine.CLASSES,
     *panels.CLASSES,
 )
 """Everything that Blender registers, in this order."""
@@ -29,6 +45,7 @@ _LISTENERS = (
 
 def _close() -> None:
     """Blender ends without unregistering."""
+    engine.disconnect()
     session.current.link.close()
 
 
@@ -44,12 +61,14 @@ def register() -> None:
     playback.register()
     viewport.register()
     session.register()
+    engine.register()
     atexit.register(_close)
 
 
 def unregister() -> None:
     """Called by Blender when the extension is disabled: leaves nothing behind."""
     atexit.unregister(_close)
+    engine.unregister()
     session.unregister()
     viewport.unregister()
     strip.unregister()

@@ -43,7 +43,7 @@ class Link:
     def connect(self) -> None:
         """Connect as the preferences say, and stay connected: the client looks again whenever the backend goes away."""
         self.disconnect()
-        self.client = Client(_locator(), addon_version())
+        self.client = Client(locator(), addon_version())
         self.client.on_status = self._status_changed
         self.client.start()
 
@@ -116,7 +116,7 @@ def addon_version() -> str:
     return str(tomllib.loads(Path(__file__).with_name("blender_manifest.toml").read_text())["version"])
 
 
-def _locator() -> Callable[[], Address]:
+def locator() -> Callable[[], Address]:
     """How the client finds the backend. It is called on the client's thread: no bpy in what is returned."""
     chosen = preferences.get()
     if chosen.connection == "LOCAL":

@@ -1,0 +1,31 @@
+"""The render engine "4-LEGS splats": Blender's cameras and passes, the backend's rasteriser."""
+
+from __future__ import annotations
+
+import bpy
+
+from .. import session
+from . import composite, economy, panel, preview, properties
+from .engine import ENGINE, disconnect
+from .engine import CLASSES as ENGINE_CLASSES
+
+__all__ = ["CLASSES", "ENGINE", "disconnect", "preview", "register", "unregister"]
+
+CLASSES = (*properties.CLASSES, *ENGINE_CLASSES, *composite.CLASSES, *panel.CLASSES)
+
+
+def register() -> None:
+    """After the classes are registered."""
+    bpy.types.Scene.legs4d_render = bpy.props.PointerProperty(type=properties.RenderSettings)
+    panel.adopt()
+    economy.register()
+    session.current.link.on_ready.append(preview.redraw)
+
+
+def unregister() -> None:
+    """Before the classes are unregistered."""
+    preview.forget()
+    disconnect()
+    economy.unregister()
+    panel.release()
+    del bpy.types.Scene.legs4d_render

@@ -1,0 +1,61 @@
+"""While our engine renders, the sequences' node groups rest: Blender would build all ellipsoids for nobody to see."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+from bpy.app.handlers import persistent
+
+from .. import look, sequence
+from .engine import ENGINE
+
+_MARK = "legs4d:resting"
+"""Custom property of a cloud's object whose node group rests until the render is over."""
+
+
+def register() -> None:
+    """Add the handlers."""
+    unregister()
+    for event, handler in _HANDLERS:
+        getattr(bpy.app.handlers, event).append(handler)
+
+
+def unregister() -> None:
+    """Remove the handlers, found by name."""
+    for event, handler in _HANDLERS:
+        installed = getattr(bpy.app.handlers, event)
+        for old in [h for h in installed if (h.__module__, h.__name__) == (handler.__module__, handler.__name__)]:
+            installed.remove(old)
+
+
+def _clouds(scene: bpy.types.Scene) -> list[bpy.types.Object]:
+    found = sequence.find(scene)
+    return [child for shown in found for child in (shown.static_object, shown.dynamic_object) if child is not None]
+
+
+@persistent
+def _legs4d_engine_begins(scene: bpy.types.Scene, *_: Any) -> None:
+    if scene.render.engine != ENGINE:
+        return
+    for child in _clouds(scene):
+        modifier = child.modifiers.get(look.MODIFIER)
+        if modifier is not None and modifier.show_render:
+            modifier.show_render = False
+            child[_MARK] = True
+
+
+@persistent
+def _legs4d_engine_ends(scene: bpy.types.Scene, *_: Any) -> None:
+    """Also after a file was loaded that was saved meanwhile."""
+    for item in bpy.data.objects:
+        if item.pop(_MARK, False) and look.MODIFIER in item.modifiers:
+            item.modifiers[look.MODIFIER].show_render = True
+
+
+_HANDLERS = (
+    ("render_init", _legs4d_engine_begins),
+    ("render_complete", _legs4d_engine_ends),
+    ("render_cancel", _legs4d_engine_ends),
+    ("load_post", _legs4d_engine_ends),
+)

@@ -1,0 +1,201 @@
+"""The render engine "4-LEGS splats": pictures come from the backend's rasteriser, through Blender's camera."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator
+
+import bpy
+import numpy as np
+
+from .. import link, wire
+from . import picture, preview, shot
+from .camera import View, border_pixels, view
+from .service import Cancelled, PictureFailed, Service
+
+ENGINE = "LEGS4D_SPLATS"
+
+PASSES = ("combined", "alpha", "depth", "highlight", "masks")
+SINGLE = (("Alpha", "A"), ("Highlight", "V"))
+"""Passes of one channel beside Combined, Depth and the masks, and their channel's name."""
+
+_service: Service | None = None
+_asking = threading.Lock()
+"""Renders of two windows take turns on the one connection."""
+
+
+class LEGS4D_RenderEngine(bpy.types.RenderEngine):
+    """Renders the sequences of a scene; everything else is for Cycles, and a compositor that puts both together."""
+
+    bl_idname = ENGINE
+    bl_label = "4-LEGS splats"
+    bl_use_preview = False
+    bl_use_postprocess = True
+    bl_use_eevee_viewport = True
+    bl_use_gpu_context = False
+
+    def update_render_passes(self, scene: bpy.types.Scene, renderlayer: bpy.types.ViewLayer) -> None:
+        """Tells the compositor which passes there will be."""
+        self.register_pass(scene, renderlayer, "Combined", 4, "RGBA", "COLOR")
+        self.register_pass(scene, renderlayer, "Depth", 1, "Z", "VALUE")
+        for name, channel in SINGLE:
+            self.register_pass(scene, renderlayer, name, 1, channel, "VALUE")
+        for name in shot.mask_names(scene).values():
+            self.register_pass(scene, renderlayer, name, 1, "V", "VALUE")
+
+    def render(self, depsgraph: bpy.types.Depsgraph) -> None:
+        """One frame of one view layer. Called by Blender, in a thread of its own where there is a window."""
+        *_, width, height = self._extent(depsgraph.scene.render)
+        passes = picture.empty(width, height, PASSES, None)
+        try:
+            passes = self._passes(depsgraph)
+        except Cancelled:
+            pass
+        except PictureFailed as failure:
+            self.error_set(f"4-LEGS splats: {failure}")
+        finally:  # Blender crashes on writing a picture whose passes were never filled
+            self._store(depsgraph.view_layer, passes)
+
+    def view_update(self, context: bpy.types.Context, depsgraph: bpy.types.Depsgraph) -> None:
+        """Something changed; `view_draw`, which Blender calls next, finds out whether it shows."""
+
+    def view_draw(self, context: bpy.types.Context, depsgraph: bpy.types.Depsgraph) -> None:
+        """Draws the newest picture of a viewport and asks for one that fits the view. Never waits."""
+        preview.draw(self, context, depsgraph)
+
+    def _passes(self, depsgraph: bpy.types.Depsgraph) -> picture.Passes:
+        scene = depsgraph.scene
+        if scene.camera is None:
+            raise PictureFailed("The scene has no camera; add one.")
+        clouds = shot.visible_clouds(scene, depsgraph.view_layer)
+        instants = [shot.instant(depsgraph, clouds, one) for one in self._views(depsgraph)]
+        style = shot_style(scene)
+        first = instants[0].view
+        shown = shot.shown_in(scene, clouds)
+        if len(shown) > 1:  # laid over each other first
+            style = shot.Style(None, style.antialiased)
+        made: picture.Passes | None = None
+        for number, one in enumerate(shown):
+            self.update_stats("4-LEGS", f"{one.empty.name}: the backend renders {len(instants)} moments")
+            asked = shot.body(one, instants, style, PASSES)
+            part = picture.set_back(self._ask(asked, number, len(shown)), first.setback)
+            made = part if made is None else picture.laid_over(made, part)
+        behind = linear_background(scene)
+        if made is None:
+            return picture.empty(first.width, first.height, PASSES, behind)
+        if len(shown) > 1 and behind is not None:
+            return picture.over(made, behind)
+        return made
+
+    def _views(self, depsgraph: bpy.types.Depsgraph) -> Iterator[View]:
+        """The camera at each moment of the shutter; the dependency graph stands at that moment meanwhile."""
+        scene = depsgraph.scene
+        if not scene.render.use_motion_blur:
+            yield self._view(depsgraph)
+            return
+        frame, subframe = scene.frame_current, scene.frame_subframe
+        try:
+            for time in shutter(scene):
+                whole = math.floor(time)
+                self.frame_set(whole, subframe=time - whole)
+                yield self._view(depsgraph)
+        finally:
+            self.frame_set(frame, subframe=subframe)
+
+    def _view(self, depsgraph: bpy.types.Depsgraph) -> View:
+        render, camera = depsgraph.scene.render, depsgraph.scene_eval.camera
+        if camera.type != "CAMERA" or camera.data.type not in ("PERSP", "ORTHO"):
+            raise PictureFailed(
+                f"'{camera.name}' is no perspective or orthographic camera; the rasteriser has no other."
+            )
+        width, height = self.resolution_x, self.resolution_y
+        projection = camera.calc_matrix_camera(
+            depsgraph, x=width, y=height, scale_x=render.pixel_aspect_x, scale_y=render.pixel_aspect_y
+        )
+        whole = view(projection, camera.matrix_world, width, height)
+        return whole.cropped(*self._extent(render))
+
+    def _extent(self, render: bpy.types.RenderSettings) -> tuple[int, int, int, int]:
+        """(left, top, width, height) of what is rendered, in pixels of the whole picture."""
+        if not render.use_border:
+            return 0, 0, self.resolution_x, self.resolution_y
+        edges = (render.border_min_x, render.border_max_x, render.border_min_y, render.border_max_y)
+        return border_pixels(edges, self.resolution_x, self.resolution_y)
+
+    def _ask(self, asked: shot.Body, number: int, count: int) -> picture.Passes:
+        def progress(done: int, total: int) -> None:
+            self.update_progress((number + done / total) / count)
+
+        return ask(wire.Kind.RENDER, asked, self.test_break, progress)
+
+    def _store(self, view_layer: bpy.types.ViewLayer, passes: picture.Passes) -> None:
+        scene_masks = shot.mask_names(self._scene_of(view_layer))
+        named = picture.renamed(passes, {layer_id: name for (_, layer_id), name in scene_masks.items()})
+        height, width = passes["combined"].shape[:2]
+        for name, channel in (*SINGLE, ("Depth", "Z"), *((mask, "V") for mask in scene_masks.values())):
+            self.add_pass(name, 1, channel, layer=view_layer.name)
+        result = self.begin_result(0, 0, width, height, layer=view_layer.name)
+        nothing = np.zeros(width * height, np.float32)
+        for target in result.layers[0].passes:
+            values = named.get(target.name)
+            target.rect.foreach_set(nothing if values is None else picture.stored(values))
+        self.end_result(result)
+
+    @staticmethod
+    def _scene_of(view_layer: bpy.types.ViewLayer) -> bpy.types.Scene:
+        return view_layer.id_data
+
+
+def ask(
+    kind: str, body: shot.Body, cancelled: Callable[[], bool], progress: Callable[[int, int], None]
+) -> picture.Passes:
+    """The arrays that the backend answers with. PictureFailed or Cancelled."""
+    global _service
+    while not _asking.acquire(timeout=0.05):
+        if cancelled():
+            raise Cancelled
+    try:
+        if _service is None:
+            _service = Service(link.locator(), link.addon_version())
+        return dict(_service.ask(kind, body, cancelled=cancelled, progress=progress).arrays)
+    finally:
+        _asking.release()
+
+
+def disconnect() -> None:
+    """End the engine's connection; the next render makes one as the preferences say then."""
+    global _service
+    with _asking:
+        if _service is not None:
+            _service.close()
+            _service = None
+
+
+def shutter(scene: bpy.types.Scene) -> list[float]:
+    """Scene frames that motion blur averages: the middles of equal parts of the shutter time."""
+    render, steps = scene.render, scene.legs4d_render.motion_steps
+    begin = {"START": 0.0, "CENTER": -0.5, "END": -1.0}[render.motion_blur_position]
+    now = scene.frame_current + scene.frame_subframe
+    return [now + render.motion_blur_shutter * (begin + (step + 0.5) / steps) for step in range(steps)]
+
+
+def shot_style(scene: bpy.types.Scene) -> shot.Style:
+    """How the scene's settings want pictures."""
+    settings = scene.legs4d_render
+    color = None if scene.render.film_transparent else tuple(encoded(value) for value in settings.background)
+    return shot.Style(color, settings.antialiased)
+
+
+def linear_background(scene: bpy.types.Scene) -> tuple[float, float, float] | None:
+    """What is seen where nothing is, scene linear; None is transparent."""
+    return None if scene.render.film_transparent else tuple(scene.legs4d_render.background)
+
+
+def encoded(value: float) -> float:
+    """sRGB-encoded value of a linear one, 0..1."""
+    value = min(max(value, 0.0), 1.0)
+    return value * 12.92 if value <= 0.0031308 else 1.055 * value ** (1 / 2.4) - 0.055
+
+
+CLASSES = (LEGS4D_RenderEngine,)

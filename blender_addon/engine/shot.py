@@ -1,0 +1,162 @@
+"""What a picture of a scene asks of the backend: which runs, at which time, standing where, with which layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import bpy
+import numpy as np
+
+from .. import layers, sequence, timing
+from .camera import View
+
+MASK_PREFIX = "Mask "
+LONGEST_NAME = 63
+"""Bytes of a render pass's name."""
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Instant:
+    """One sample of a picture.
+
+    Attributes:
+        scene_frame: with its fraction.
+        view: through which camera.
+        matrices: of each visible cloud, by its name, [4, 4] to the world.
+    """
+
+    scene_frame: float
+    view: View
+    matrices: dict[str, np.ndarray[Any, Any]]
+
+
+@dataclass(frozen=True)
+class Style:
+    """How pictures are made.
+
+    Attributes:
+        background: sRGB-encoded; None is transparent.
+        antialiased: small Gaussians keep their energy where a pixel is larger than in training.
+    """
+
+    background: tuple[float, float, float] | None
+    antialiased: bool
+
+
+def visible_clouds(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer) -> list[bpy.types.Object]:
+    """The clouds of the scene's sequences that a view layer renders."""
+    rendered = set(_rendered(view_layer.layer_collection))
+    return [
+        child
+        for shown in sequence.find(scene)
+        for child in (shown.static_object, shown.dynamic_object)
+        if child is not None and child.name in rendered and not child.hide_render
+    ]
+
+
+def instant(depsgraph: bpy.types.Depsgraph, clouds: Iterable[bpy.types.Object], view: View) -> Instant:
+    """The sample at the time that the dependency graph stands at."""
+    matrices = {child.name: np.array(child.evaluated_get(depsgraph).matrix_world, np.float64) for child in clouds}
+    return Instant(depsgraph.scene_eval.frame_current_final, view, matrices)
+
+
+def shown_in(scene: bpy.types.Scene, clouds: Iterable[bpy.types.Object]) -> list[sequence.Sequence]:
+    """The sequences of which any of these clouds is to be seen."""
+    parents = {child.parent for child in clouds}
+    return [shown for shown in sequence.find(scene) if shown.empty in parents]
+
+
+def body(shown: sequence.Sequence, instants: Sequence[Instant], style: Style, passes: Sequence[str]) -> Body:
+    """The `render` request for one sequence (backend/README.md).
+
+    Args:
+        instants: samples that are averaged, all of one picture size.
+        passes: of the protocol.
+    """
+    its, first = shown.empty.legs4d, instants[0].view
+    middle = instants[len(instants) // 2].scene_frame
+    asked = {
+        "run": its.run,
+        "revision": its.revision,
+        "width": first.width,
+        "height": first.height,
+        "samples": [_sample(shown, one) for one in instants],
+        "passes": list(passes),
+        "layers": _layers(shown, middle),
+        "mode": "HIGHLIGHT" if its.mode == "OUTLINE" else its.mode,  # the rasteriser draws no outlines
+        "antialiased": style.antialiased,
+    }
+    if style.background is not None:
+        asked["background"] = list(style.background)
+    return asked
+
+
+def mask_names(scene: bpy.types.Scene) -> dict[tuple[str, str], str]:
+    """(sequence name, layer id) → the name of its render pass: short, without dots, different from all others."""
+    found: dict[tuple[str, str], str] = {}
+    for shown in sequence.find(scene):
+        for layer in _asked(shown):
+            found[shown.empty.name, layer.layer_id] = _free(layer.asked, set(found.values()))
+    return found
+
+
+def _sample(shown: sequence.Sequence, one: Instant) -> Body:
+    view = one.view
+    sample: Body = {
+        "frame": float(sum(timing.shown_frames(shown.empty, one.scene_frame))),
+        "fx": float(view.fx),
+        "fy": float(view.fy),
+        "cx": float(view.cx),
+        "cy": float(view.cy),
+    }
+    for name, child in (("static", shown.static_object), ("dynamic", shown.dynamic_object)):
+        if child is not None and child.name in one.matrices:
+            sample[name] = (view.world_to_camera @ one.matrices[child.name]).tolist()
+    return sample
+
+
+def _layers(shown: sequence.Sequence, scene_frame: float) -> list[Body]:
+    weights = {weight.layer_id: weight for weight in layers.weights(shown, scene_frame)}
+    return [
+        {
+            "name": layer.layer_id,
+            "prompt": layer.asked,
+            "threshold": float(weights[layer.layer_id].threshold),
+            "softness": float(weights[layer.layer_id].softness),
+            "strength": float(weights[layer.layer_id].weight),
+            "color": [min(max(float(channel), 0.0), 1.0) for channel in layer.color],
+        }
+        for layer in _asked(shown)
+    ]
+
+
+def _asked(shown: sequence.Sequence) -> list[bpy.types.PropertyGroup]:
+    return [layer for layer in shown.layers if layer.asked.strip()]
+
+
+def _free(prompt: str, taken: set[str]) -> str:
+    base = f"{MASK_PREFIX}{prompt.replace('.', ' ').strip()}"
+    name, number = _cut(base, LONGEST_NAME), 1
+    while name in taken:
+        number += 1
+        name = f"{_cut(base, LONGEST_NAME - 4)} {number}"
+    return name
+
+
+def _cut(text: str, size: int) -> str:
+    """At most so many bytes of it."""
+    return text.encode()[:size].decode(errors="ignore").rstrip()
+
+
+def _rendered(layer: bpy.types.LayerCollection) -> Iterable[str]:
+    """Names of the objects that a layer collection and those below it let a render show."""
+    if layer.exclude or layer.collection.hide_render:
+        return
+    if not (layer.holdout or layer.indirect_only):
+        yield from (item.name for item in layer.collection.objects)
+    for child in layer.children:
+        yield from _rendered(child)
