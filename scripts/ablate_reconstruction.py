@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from PIL import Image
 
 from legs4d.config import ReconstructSettings
 from legs4d.gaussians.store import Run
+from legs4d.progress import Progress, Stopped
 from legs4d.raster import render
 from legs4d.reconstruct.evaluate import fit_gain, psnr
 from legs4d.reconstruct.stages import Reconstruction, choose_device
@@ -35,11 +38,10 @@ HELD_OUT = (3, 12, 20, 25)
 
 @dataclass
 class Without:
-    """A sequence that keeps some training cameras and later frames to itself."""
+    """A sequence that keeps some training cameras to itself."""
 
     sequence: Sequence
     held_out: tuple[int, ...]
-    num_frames: int
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.sequence, name)
@@ -68,6 +70,20 @@ class Without:
         return f"{self.sequence.fingerprint(language=language)} without {self.held_out}"
 
 
+class AfterFrames:
+    """Told of progress, it stops the work when so many frames are done."""
+
+    def __init__(self, frames: int) -> None:
+        self.frames, self.reached = frames, False
+
+    def __call__(self, progress: Progress) -> None:
+        enough = self.frames - 1 if progress.stage == "tracking" else progress.total if self.frames == 1 else math.inf
+        self.reached |= progress.done >= enough
+
+    def is_set(self) -> bool:
+        return self.reached
+
+
 def changed(settings: ReconstructSettings, assignments: list[str]) -> ReconstructSettings:
     """The settings with `a.b=value` applied; values are JSON."""
     values = settings.model_dump()
@@ -84,11 +100,17 @@ def changed(settings: ReconstructSettings, assignments: list[str]) -> Reconstruc
 
 
 def scores(
-    run: Run, sequence: Sequence, split: Split, cameras: list[int] | None, device: torch.device, sheet: Path | None
+    run: Run,
+    frames: int,
+    sequence: Sequence,
+    split: Split,
+    cameras: list[int] | None,
+    device: torch.device,
+    sheet: Path | None,
 ) -> list[list[float]]:
     """PSNR in dB of every frame: plain, and with gain and offset fitted; means over the cameras."""
     table, rows = [], []
-    for frame in range(run.num_frames):
+    for frame in range(frames):
         views = sequence.cameras(split, frame)
         views = views if cameras is None else views.take(cameras)
         truth = torch.as_tensor(sequence.images(split, frame, cameras), device=device)
@@ -96,7 +118,7 @@ def scores(
             plain = render(run.frame(frame).torch(device), views, near=run.info["near"]).color.clamp(0, 1)
             fitted = fit_gain(plain, truth).clamp(0, 1)
         table.append([float(psnr(image, truth).mean()) for image in (plain, fitted)])
-        if sheet is not None and frame in (0, run.num_frames // 2, run.num_frames - 1):
+        if sheet is not None and frame in (0, frames // 2, frames - 1):
             error = (4 * (fitted - truth) + 0.5).clamp(0, 1)
             rows += [torch.cat(row, dim=1)[::2, ::2] for row in zip(truth, fitted, error, strict=True)]
     if sheet is not None:
@@ -118,7 +140,8 @@ def main() -> None:
     arguments = parser.parse_args()
     device = choose_device(arguments.engine)
     whole = open_sequence(arguments.dataset, arguments.scale)
-    sequence = Without(whole, tuple(arguments.hold), min(arguments.frames, whole.num_frames))
+    sequence = Without(whole, tuple(arguments.hold))
+    frames = min(arguments.frames, whole.num_frames)
     held = [i for i, camera in enumerate(whole.cameras("train", 0).ids) if camera in arguments.hold]
     print("dB plain/fitted, of the first and the last frame, and the mean: held-out cameras, then test cameras")
     print(f"{'variant':28}{'first s':>9}{'s/frame':>9}{'static':>9}{'moving':>8}", flush=True)
@@ -129,16 +152,18 @@ def main() -> None:
             run = Run.create(Path(folder) / "run")
             started = time.perf_counter()
             with run.lock():
-                Reconstruction(run, sequence, settings, device).finish()
+                enough = AfterFrames(frames)
+                with suppress(Stopped):
+                    Reconstruction(run, sequence, settings, device, enough, enough).finish()
             seconds = time.perf_counter() - started
             line = f"{name:28}{run.stages['first_frame'].seconds:9.1f}"
             later = seconds - run.stages["first_frame"].seconds
-            line += f"{later / max(run.num_frames - 1, 1):9.2f}{run.num_static:9}{run.num_dynamic:8}  "
+            line += f"{later / max(frames - 1, 1):9.2f}{run.num_static:9}{run.num_dynamic:8}  "
             for split, cameras in (("train", held), ("test", None)):
                 if split == "train" and not held:
                     continue
                 sheet = arguments.pictures / f"{name.replace(' ', '_')}_{split}.png" if arguments.pictures else None
-                table = scores(run, whole, split, cameras, device, sheet)  # type: ignore[arg-type]
+                table = scores(run, frames, whole, split, cameras, device, sheet)  # type: ignore[arg-type]
                 ends = [f"{plain:.2f}/{fitted:.2f}" for plain, fitted in (table[0], table[-1])]
                 mean = np.mean(table, axis=0)
                 line += f" {ends[0]}..{ends[1]} mean {mean[0]:.2f}/{mean[1]:.2f} "

@@ -29,9 +29,9 @@ from legs4d.progress import Progress, StageReporter
 from legs4d.reconstruct.observation import CameraColors
 from legs4d.reconstruct.stages import Reconstruction, find_scene_stage, observe, torch_threads
 from legs4d.reconstruct.tracking import Motion, Structure, find_structure, track_frame
-from legs4d.scene.initialise import Stage
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence
+from legs4d.scene.stage import Stage
 
 SCOUT = "scout"
 """Folder in the run, itself a run: where the scout left the Gaussians. Deleted when tracking is finished."""

@@ -14,8 +14,8 @@ from legs4d.reconstruct.adam import Adam
 from legs4d.reconstruct.densify import Densifier
 from legs4d.reconstruct.observation import Backdrop, CameraColors, Observation, batches, picture_loss
 from legs4d.reconstruct.parameters import Parameters
-from legs4d.scene.initialise import Stage
 from legs4d.scene.sequence import InitialPoints
+from legs4d.scene.stage import Stage
 
 BACKDROP_SHARE = 2 / 3
 

@@ -88,11 +88,15 @@ def picture_loss(
 
 def spread(marked: torch.Tensor) -> torch.Tensor:
     """[C, H, W] bool: pixels within `REGION_MARGIN` of a marked one, to all sides."""
-    reach = max(2, round(REGION_MARGIN * marked.shape[1]))
-    values = marked[:, None].to(torch.float32)
+    return grow(marked.to(torch.float32), max(2, round(REGION_MARGIN * marked.shape[1]))) > 0
+
+
+def grow(masks: torch.Tensor, reach: int) -> torch.Tensor:
+    """Masks [C, H, W] in which every pixel takes the highest value within `reach` pixels to all sides."""
+    values = masks[:, None]
     for kernel, padding in (((2 * reach + 1, 1), (reach, 0)), ((1, 2 * reach + 1), (0, reach))):
         values = torch.nn.functional.max_pool2d(values, kernel, 1, padding)
-    return values[:, 0] > 0
+    return values[:, 0]
 
 
 def as_captured(seen: torch.Tensor, images: torch.Tensor) -> torch.Tensor:

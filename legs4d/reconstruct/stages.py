@@ -17,10 +17,11 @@ from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store import Run
 from legs4d.progress import OnProgress, StageReporter, StopSignal
 from legs4d.reconstruct.first_frame import fit_first_frame
+from legs4d.reconstruct.initialise import initial_points
 from legs4d.reconstruct.observation import Backdrop, CameraColors, Observation, spread
 from legs4d.reconstruct.tracking import Motion, find_structure, track_frame
-from legs4d.scene.initialise import Stage, bring_near, find_stage, initial_points
 from legs4d.scene.sequence import Sequence
+from legs4d.scene.stage import Stage, bring_near, find_stage
 
 FIRST_FRAME_VERSION = 3
 TRACKING_VERSION = 3
@@ -94,6 +95,13 @@ def find_backdrop(sequence: Sequence, count: int, first: Observation) -> Backdro
     )
 
 
+def find_scene_stage(sequence: Sequence) -> Stage:
+    """The space that a sequence films, from its cameras and, where it ships them, its points."""
+    cameras, points = sequence.cameras("train", 0), sequence.initial_points
+    stage = find_stage(cameras)
+    return stage if points is None else bring_near(stage, cameras, points.positions)
+
+
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
     """Let torch's own operations use this many threads.
@@ -131,16 +139,15 @@ class Reconstruction:
             self._finish()
 
     def _finish(self) -> None:
-        cameras, points = self.sequence.cameras("train", 0), self.sequence.initial_points
-        stage = find_stage(cameras)
-        if points is not None:
-            stage = bring_near(stage, cameras, points.positions)
+        stage = find_scene_stage(self.sequence)
         first = fingerprint(
             self.settings.first_frame, FIRST_FRAME_VERSION, self.sequence.fingerprint(), self.device.type
         )
         if not self.run.begin_stage("first_frame", first).finished:
             self._first_frame(stage)
-        record = self.run.begin_stage("tracking", fingerprint(self.settings.tracking, TRACKING_VERSION, first))
+        chunks = self.settings.chunks
+        cut = (chunks.model_dump_json(),) if chunks.length else ()
+        record = self.run.begin_stage("tracking", fingerprint(self.settings.tracking, TRACKING_VERSION, first, *cut))
         if not record.finished:
             self._tracking(stage, set(record.done_frames))
 
@@ -150,13 +157,7 @@ class Reconstruction:
         settings = self.settings.first_frame
         points = self.sequence.initial_points
         if points is None:
-            points = initial_points(
-                observed.images.cpu().numpy(),
-                observed.masks.cpu().numpy(),
-                observed.cameras,
-                settings.num_foreground,
-                settings.num_background,
-            )
+            points = initial_points(observed, stage, settings.num_foreground, settings.num_background)
         reporter = StageReporter("first_frame", self.progress, self.stop)
         backdrop = find_backdrop(self.sequence, settings.background_frames, observed)
         fitted, colors = fit_first_frame(observed, points, stage, settings, reporter, backdrop)

@@ -17,8 +17,9 @@ from legs4d.reconstruct.adam import Adam
 from legs4d.reconstruct.losses import Neighbourhood, floor_loss, motion_loss
 from legs4d.reconstruct.nodes import Nodes, carry, place_nodes
 from legs4d.reconstruct.observation import CameraColors, Observation, batches, picture_loss, spread
+from legs4d.reconstruct.views import project
 from legs4d.scene.camera import Cameras
-from legs4d.scene.initialise import Stage
+from legs4d.scene.stage import Stage
 
 SPARSE_WEIGHT = 0.3
 """Of the median neighbour; the published capture's, about 2.5 cm apart, have exp(-2000 · 0.025²) = 0.29."""
@@ -225,13 +226,7 @@ def _motion_weights(view: _View) -> torch.Tensor:
 
 def moving_region(foreground: torch.Tensor, cameras: Cameras, means: torch.Tensor, near: float) -> torch.Tensor:
     """[C, H, W] bool: pixels near foreground [C, H, W], or near where a Gaussian [M, 3] is predicted."""
-    world_to_camera = torch.as_tensor(cameras.world_to_camera, device=means.device)
-    camera_points = means @ world_to_camera[:, :3, :3].mT + world_to_camera[:, None, :3, 3]
-    projected = camera_points @ torch.as_tensor(cameras.intrinsics, device=means.device).mT
-    depth = projected[..., 2]
-    pixel = (projected[..., :2] / depth.clamp(min=near)[..., None]).floor().long()
-    seen = (depth > near) & (pixel >= 0).all(dim=-1)
-    seen &= (pixel < pixel.new_tensor([cameras.width, cameras.height])).all(dim=-1)
+    pixel, seen = project(cameras, means, near)
     place = (torch.arange(len(cameras), device=means.device)[:, None] * cameras.height + pixel[..., 1]) * cameras.width
     # One cell more, for the Gaussians that are out of sight: no waiting for how many there are.
     marked = torch.cat([foreground.reshape(-1), foreground.new_zeros(1)])

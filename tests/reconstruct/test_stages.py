@@ -21,12 +21,13 @@ from legs4d.gaussians.store import Run
 from legs4d.progress import Progress, Stopped
 from legs4d.raster import render
 from legs4d.reconstruct.evaluate import evaluate_pictures
+from legs4d.reconstruct.initialise import initial_points, visual_hull
 from legs4d.reconstruct.observation import CameraColors, Observation, batches
-from legs4d.reconstruct.stages import Reconstruction
+from legs4d.reconstruct.stages import Reconstruction, observe
 from legs4d.reconstruct.tracking import Motion, find_structure, moving_region, track_frame
 from legs4d.scene.camera import Cameras
-from legs4d.scene.initialise import Stage, find_stage, initial_points, visual_hull
 from legs4d.scene.readers import open_sequence
+from legs4d.scene.stage import Stage, find_stage
 from tests.synthetic import BALL_RADIUS, Scene, write_dataset
 
 SCENE = Scene(num_frames=3, width=64, height=48, num_train=8, num_test=2)
@@ -107,13 +108,13 @@ def test_other_settings_redo_what_follows(finished: Run, dataset: Path) -> None:
 
 def test_the_hull_surrounds_what_stands_and_flies(dataset: Path) -> None:
     sequence = open_sequence(dataset)
-    cameras, masks = sequence.cameras("train", 0), sequence.masks("train", 0)
-    assert masks is not None
+    observed = observe(sequence, 0, CPU)
+    cameras, masks = observed.cameras, observed.masks
     stage = find_stage(cameras)
     # The cameras stand 3.2 from the axis, 1 above the target they look at.
     assert stage.radius == pytest.approx(np.hypot(3.2, 1.0), rel=0.02)
     np.testing.assert_allclose(stage.down, [0, 1, 0], atol=0.05)  # two of ten cameras are missing
-    hull = visual_hull(masks, cameras, stage, 1000)
+    hull = visual_hull(masks, cameras, stage, 1000).numpy()
     ball = SCENE.ball_center(0)
     distance = np.linalg.norm(hull - ball, axis=1)
     near_ball = distance < 2 * BALL_RADIUS
@@ -126,9 +127,7 @@ def test_the_hull_surrounds_what_stands_and_flies(dataset: Path) -> None:
 
 def test_points_start_with_the_colours_of_the_pictures(dataset: Path) -> None:
     sequence = open_sequence(dataset)
-    masks = sequence.masks("train", 0)
-    assert masks is not None
-    points = initial_points(sequence.images("train", 0), masks, sequence.cameras("train", 0), 300, 800)
+    points = initial_points(observe(sequence, 0, CPU), find_stage(sequence.cameras("train", 0)), 300, 800)
     assert points.positions.shape == points.colors.shape
     assert points.is_foreground.sum() <= 300 and (~points.is_foreground).sum() == 800
     assert np.isfinite(points.positions).all() and points.colors.min() >= 0 and points.colors.max() <= 1
@@ -136,7 +135,7 @@ def test_points_start_with_the_colours_of_the_pictures(dataset: Path) -> None:
 
 def test_masks_that_no_cameras_agree_on_are_refused() -> None:
     cameras = SCENE.cameras("train")
-    masks = np.zeros((8, 48, 64), np.float32)
+    masks = torch.zeros(8, 48, 64)
     masks[0] = 1
     with pytest.raises(DatasetError, match="foreground in enough cameras"):
         visual_hull(masks, cameras, find_stage(cameras), 100)

@@ -1,0 +1,173 @@
+"""A first point cloud from pictures, masks and cameras alone: visual hull inside, a swept shell and a floor around.
+
+Real captures rarely ship a point cloud. What decides the reconstruction is that no background point starts where it
+could hide in front of a camera, so the background starts beyond the middle of the room as seen from every camera.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from legs4d.errors import DatasetError
+from legs4d.reconstruct.observation import Observation, grow
+from legs4d.reconstruct.views import look_up
+from legs4d.scene.camera import Cameras
+from legs4d.scene.sequence import InitialPoints
+from legs4d.scene.stage import Stage
+
+COARSE = 64
+"""Voxels along an axis with which the hull starts; each round of three halves them."""
+
+SHELL_FACTORS = (1.0, 0.8, 0.85, 0.9, 0.95, 1.05, 1.1, 1.15, 1.2, 1.3, 1.4, 1.5, 1.7, 2.0)
+"""Radii tried, in those of the cameras: these often stand along the walls. Walls may be nearer, or a door open."""
+
+SHELL_NEIGHBOURS = 12
+"""Directions whose costs are averaged: a wall's single points look alike at every distance, a patch does not."""
+
+BETTER = 0.9
+"""Share of the cost at the cameras' own radius below which another is believed."""
+
+FLOOR_QUANTILE = 0.995
+"""Of the hull's heights: single voxels may stray below the floor."""
+
+
+def initial_points(observed: Observation, stage: Stage, num_foreground: int, num_background: int) -> InitialPoints:
+    """Points to start the first frame from.
+
+    Args:
+        observed: one frame's pictures; their device does the work.
+        num_foreground, num_background: about how many points of each.
+
+    Raises:
+        DatasetError: the masks do not determine a scene.
+    """
+    images, masks, cameras = observed.images, observed.masks, observed.cameras
+    hull = visual_hull(masks, cameras, stage, num_foreground)
+    down = torch.as_tensor(stage.down, device=hull.device)
+    heights = (hull - torch.as_tensor(stage.center, device=hull.device)) @ down
+    floor = float(heights.cpu().quantile(FLOOR_QUANTILE))
+    shell, shell_colors = swept_shell(images, masks, cameras, stage, floor, num_background)
+    colors, seen = look_up(torch.cat([images, masks[..., None]], dim=-1), cameras, hull, stage.near)
+    foreground = seen & (colors[..., 3] > 0.5)
+    median = torch.where(foreground[..., None], colors[..., :3], torch.nan).nanmedian(dim=0).values.nan_to_num(nan=0.5)
+    return InitialPoints(
+        positions=torch.cat([hull, shell]).cpu().numpy(),
+        colors=torch.cat([median, shell_colors]).cpu().numpy(),
+        is_foreground=(torch.arange(len(hull) + len(shell)) < len(hull)).numpy(),
+    )
+
+
+def visual_hull(masks: torch.Tensor, cameras: Cameras, stage: Stage, target: int) -> torch.Tensor:
+    """About `target` points on the surface of what the masks allow (Laurentini 1994), [N, 3].
+
+    A voxel belongs to the hull when at least three cameras see it and all but one in ten of them see foreground there.
+
+    Args:
+        masks: [C, H, W] share of foreground, 0..1.
+
+    Raises:
+        DatasetError: no voxel is foreground in enough cameras.
+    """
+    device = masks.device
+    axis = (torch.arange(COARSE, device=device) + 0.5) / COARSE * 2 - 1
+    step = 2 * stage.radius / COARSE
+    cells = torch.cartesian_prod(axis, axis, axis) * stage.radius + torch.as_tensor(stage.center, device=device)
+    # A coarse voxel may hold a thin limb: keep it if foreground is anywhere near its centre's pixel.
+    reach = max(1, round(step * float(cameras.intrinsics[:, 0, 0].mean()) / stage.radius))
+    occupied = cells[_inside(cells, grow(masks, reach), cameras, stage.near)]
+    half = torch.tensor([-0.25, 0.25], device=device)
+    for _ in range(3):
+        finer = (occupied[:, None] + step * torch.cartesian_prod(half, half, half)).reshape(-1, 3)
+        step /= 2
+        finer = finer[_inside(finer, masks, cameras, stage.near)]
+        if len(finer) == 0:
+            break
+        occupied = _surface(finer, step)
+        if len(occupied) >= target:
+            break
+    if len(occupied) < 8:
+        raise DatasetError(
+            "no part of space is foreground in enough cameras",
+            where="masks",
+            fix="check that seg/ marks the moving things and that the cameras' poses belong to these images",
+        )
+    if len(occupied) > target:
+        drawn = torch.randperm(len(occupied), generator=torch.Generator().manual_seed(0))[:target]
+        occupied = occupied[drawn.to(device)]
+    return occupied
+
+
+def _inside(points: torch.Tensor, masks: torch.Tensor, cameras: Cameras, near: float) -> torch.Tensor:
+    seen_by = torch.zeros(len(points), dtype=torch.int32, device=points.device)
+    foreground_in = torch.zeros_like(seen_by)
+    for c in range(len(cameras)):  # one at a time: a quarter of a million voxels in all of them are gigabytes
+        value, seen = look_up(masks[c : c + 1, ..., None], cameras.take([c]), points, near)
+        seen_by += seen[0]
+        foreground_in += seen[0] & (value[0, :, 0] > 0.25)
+    return (seen_by >= 3) & (foreground_in >= torch.ceil(0.9 * seen_by))
+
+
+def _surface(points: torch.Tensor, step: float) -> torch.Tensor:
+    """The points of a regular grid that lack one of their six neighbours."""
+    cell = ((points - points.amin(dim=0)) / step).round().long() + 1
+    grid = torch.zeros(*(int(side) for side in cell.amax(dim=0) + 2), dtype=torch.bool, device=points.device)
+    grid[cell.unbind(1)] = True
+    buried = torch.ones(len(points), dtype=torch.bool, device=points.device)
+    for axis in range(3):
+        for shift in (-1, 1):
+            neighbour = cell.clone()
+            neighbour[:, axis] += shift
+            buried &= grid[neighbour.unbind(1)]
+    return points[~buried]
+
+
+def swept_shell(
+    images: torch.Tensor, masks: torch.Tensor, cameras: Cameras, stage: Stage, floor: float, target: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A closed shell round the stage with a floor, coloured from the images: positions and RGB, [N, 3] each.
+
+    A plane sweep (Collins 1996) whose planes are spheres: along each direction from the centre the shell takes, of some
+    radii, the one at which the cameras agree best on the colours of a patch; where none is clearly better, the cameras'
+    own.
+
+    Args:
+        floor: how far below the centre (along `stage.down`) the floor lies, scene units.
+    """
+    from scipy.spatial import cKDTree
+
+    device = images.device
+    directions = _fibonacci_sphere(target)
+    patch = torch.as_tensor(cKDTree(directions.numpy()).query(directions.numpy(), k=SHELL_NEIGHBOURS)[1], device=device)
+    directions = directions.to(device)
+    sinking = directions @ torch.as_tensor(stage.down, device=device)
+    # Distance to the floor along each direction; infinite upwards.
+    to_floor = torch.where(sinking > 1e-3, floor / sinking.clamp(min=1e-3), torch.inf)
+    background = torch.cat([images, (masks[..., None] < 0.05).to(images.dtype)], dim=-1)
+    places, hues, costs = [], [], []
+    for factor in SHELL_FACTORS:
+        distance = torch.minimum(torch.full_like(to_floor, factor * stage.radius), to_floor)
+        points = torch.as_tensor(stage.center, device=device) + distance[:, None] * directions
+        values, seen = look_up(background, cameras, points, stage.near)
+        counted = (seen & (values[..., 3] > 0.5))[..., None]
+        count = counted.sum(dim=0)
+        mean = (values[..., :3] * counted).sum(dim=0) / count.clamp(min=1)
+        variance = ((values[..., :3] - mean).square() * counted).sum(dim=(0, 2)) / (count[:, 0] - 1).clamp(min=1)
+        places.append(points)
+        hues.append(torch.where(count > 0, mean, 0.5))
+        # Few views agree easily.
+        costs.append(torch.where(count[:, 0] >= 3, variance.sqrt() + 0.02, 1.0))
+    smooth = torch.stack([cost[patch].mean(dim=1) for cost in costs])
+    best, at = smooth.min(dim=0)
+    at = torch.where(best < BETTER * smooth[0], at, 0)
+    each = torch.arange(target, device=device)
+    return torch.stack(places)[at, each], torch.stack(hues)[at, each]
+
+
+def _fibonacci_sphere(count: int) -> torch.Tensor:
+    """[count, 3] evenly spread unit vectors."""
+    i = torch.arange(count, dtype=torch.float64) + 0.5
+    polar, azimuth = torch.acos(1 - 2 * i / count), math.pi * (1 + 5**0.5) * i
+    spread = [torch.cos(azimuth) * torch.sin(polar), torch.cos(polar), torch.sin(azimuth) * torch.sin(polar)]
+    return torch.stack(spread, dim=-1).to(torch.float32)
