@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Preset = Literal["quick", "full"]
 
@@ -140,11 +140,30 @@ class TrackingSettings(Settings):
     seed: int = 0
 
 
+class ChunkSettings(Settings):
+    """Tracking by several workers at once (`reconstruct.chunks`)."""
+
+    length: int = Field(default=0, ge=0)
+    """Frames that are tracked in a row; 0: all of them, so one worker tracks at a time."""
+    overlap: int = Field(default=3, ge=0)
+    """Frames before its own by which a chunk begins early, to settle from where the scout left the Gaussians."""
+    scout_scale: float = Field(default=0.5, gt=0, le=1)
+    """Of the run's pictures, what the scout looks at."""
+    scout: TrackingSettings = TrackingSettings(nodes=NodeSettings(steps=12), steps=6, cameras_per_step=4)
+
+    @model_validator(mode="after")
+    def _has_room(self) -> ChunkSettings:
+        if self.length and self.length < self.overlap + 2:
+            raise ValueError(f"a chunk of {self.length} frames is too short for an overlap of {self.overlap}")
+        return self
+
+
 class ReconstructSettings(Settings):
     """From footage to dynamic Gaussians."""
 
     first_frame: FirstFrameSettings = FirstFrameSettings()
     tracking: TrackingSettings = TrackingSettings()
+    chunks: ChunkSettings = ChunkSettings()
 
     @classmethod
     def preset(cls, name: Preset) -> ReconstructSettings:
@@ -182,11 +201,57 @@ class ExtractSettings(Settings):
     """Timesteps after which everything is embedded anew."""
 
 
+class AutoencoderSettings(Settings):
+    """Training the paper's codec, as LangSplat does (Qin et al. 2024, section 3.3), from which 4-LEGS takes it."""
+
+    hidden: tuple[int, ...] = (512, 256)
+    """Widths between the feature's and the code's."""
+    epochs: int = Field(default=100, gt=0)
+    min_steps: int = Field(default=2000, ge=0)
+    """Where there are few rows, such as captions, epochs are short."""
+    batch: int = Field(default=64, gt=1)
+    rate: float = Field(default=1e-4, gt=0)
+    cosine_weight: float = 1e-3
+    """Loss: mean squared error + this · (1 - cosine)."""
+    seed: int = 0
+
+
+class CodecSettings(Settings):
+    """How features become a few numbers."""
+
+    name: Literal["linear", "autoencoder"] = "linear"
+    dim: int | None = Field(default=None, gt=0, le=1024)
+    """Numbers of a code; by default the paper's 128 of the autoencoder, and of the linear codec as many as keep 99.9 %
+    of the variance, 64 at most."""
+    weights: str | None = None
+    """A checkpoint of the autoencoder, in place of training one."""
+    autoencoder: AutoencoderSettings = AutoencoderSettings()
+
+
+class TrainedLiftSettings(Settings):
+    """The paper's lift: features and an attention over neighbours, trained anew every frame (4-LEGS, section 3.3)."""
+
+    steps: int = Field(default=2000, gt=0)
+    """Each of one camera."""
+    neighbours: int = Field(default=20, ge=0)
+    """Nearest Gaussians that each attends to, beside itself; 0 leaves the attention out."""
+    feature_rate: float = 2.5e-3
+    attention_rate: float = 1e-3
+    """Adam's step sizes."""
+    seed: int = 0
+
+
 class LiftSettings(Settings):
     """How language gets onto Gaussians."""
 
     encoder: str = "auto"
     """A name in `language.encoders`, or "auto": `captions` where there are captions."""
+    codec: CodecSettings = CodecSettings()
+    method: Literal["closed", "trained"] = "closed"
+    """One pass (DESIGN, "Lifting"), or the paper's optimisation."""
+    refine: int = Field(default=0, ge=0)
+    """Conjugate-gradient steps on the normal equations after the one pass."""
+    trained: TrainedLiftSettings = TrainedLiftSettings()
 
 
 class QuerySettings(Settings):

@@ -40,8 +40,8 @@ from legs4d.scene.sequence import Split
 FORMAT = 1
 """Version of the run folder; a run of another one is refused."""
 
-STAGES = ("first_frame", "tracking", "lift")
-"""In the order in which they depend on each other."""
+FOLLOWING = {"first_frame": ("tracking", "lift"), "tracking": ("lift",), "extract": ("lift",), "lift": ()}
+"""Stage → those that depend on it."""
 
 _MOVING = ("means", "quats", "colors")
 _CONSTANT = ("scales", "opacities", "is_foreground")
@@ -318,14 +318,14 @@ class Run:
         Frames that the stage wrote but was not able to report are deleted, so that none is trusted by mistake.
 
         Args:
-            name: one of STAGES.
+            name: one of FOLLOWING.
             fingerprint: hash of the stage's settings, code version and inputs' fingerprints.
         """
         record = self.stages.get(name)
         if record is None or record.fingerprint != fingerprint:
-            for later in STAGES[STAGES.index(name) :]:
-                self.stages.pop(later, None)
-            if name == STAGES[0]:
+            for stale in (name, *FOLLOWING[name]):
+                self.stages.pop(stale, None)
+            if name == "first_frame":
                 self._geometry_or_none = None
             record = self.stages[name] = StageRecord(fingerprint)
             self._save()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from legs4d.scene.sequence import Sequence
 
 if TYPE_CHECKING:
     import torch
+
+    from legs4d.language.encoders.weights import EncoderFiles
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,11 @@ class FeatureSource(Protocol):
 
     name: str
     """The encoder's."""
-    version: int | str
-    """Changes with what is said, so that old runs are lifted anew."""
+
+    @property
+    def version(self) -> int | str:
+        """Changes with what is said, so that old runs are lifted anew."""
+        ...
 
     def feature_map(self, sequence: Sequence, frame: int) -> FeatureMap:
         """Features of the training views around `frame`."""
@@ -110,6 +115,7 @@ class ClipModel(Protocol):
         ...
 
 
+@runtime_checkable
 class FrameModel(Protocol):
     """Sees frames one by one, each once for all the windows that it is in; a light second step sees the window."""
 
@@ -128,6 +134,8 @@ class FrameModel(Protocol):
 class CropEncoder(TextEncoder, Protocol):
     """Sees square crops of the pictures, over 8 frames; `language.extract` cuts them and keeps what it says."""
 
+    files: EncoderFiles
+    """Where its weights are."""
     weights_id: str
     """Hash of what it was loaded from: other weights say other things."""
     input_size: int

@@ -23,8 +23,8 @@ from legs4d.errors import RunError
 from legs4d.executor import IN_ORDER, Done, Executor
 from legs4d.gaussians.store import Run
 from legs4d.language.codec import LinearCodec, fit_linear_codec
-from legs4d.language.encoders import get_encoder
-from legs4d.language.features import Encoder
+from legs4d.language.features import FeatureSource
+from legs4d.language.sources import open_source
 from legs4d.progress import OnProgress, StageReporter, StopSignal
 from legs4d.raster.lift import lift_weights
 from legs4d.scene.readers import open_sequence
@@ -44,7 +44,7 @@ resumed run would have to lift them all again, since only a mean that is complet
 def lift(
     run: Run,
     sequence: Sequence,
-    encoder: Encoder,
+    encoder: FeatureSource,
     settings: LiftSettings,
     *,
     near: float,
@@ -119,7 +119,7 @@ class _Lifter:
 
     run: Run
     sequence: Sequence
-    encoder: Encoder
+    encoder: FeatureSource
     codec: LinearCodec
     near: float
     threads: int | None
@@ -197,7 +197,7 @@ def _reopen(path: str, fingerprint: str, encoder: str, near: float, threads: int
 def _open(path: str, fingerprint: str, encoder: str, near: float, threads: int | None) -> _Lifter:
     run = Run.open(path)
     sequence = open_sequence(run.info["dataset"], run.info["scale"])
-    return _Lifter(run, sequence, get_encoder(encoder), LinearCodec.from_arrays(*run.codec()), near, threads)
+    return _Lifter(run, sequence, open_source(run, encoder), LinearCodec.from_arrays(*run.codec()), near, threads)
 
 
 def _mean(codes: NDArray[np.float32], weight: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

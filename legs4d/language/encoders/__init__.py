@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from typing_extensions import TypeIs
+
 from legs4d.errors import EncoderError
 from legs4d.gaussians.store import Run
 from legs4d.language.encoders.weights import EncoderFiles
@@ -67,7 +69,7 @@ def choose_encoder(name: str, sequence: Sequence) -> str:
     )
 
 
-def sees(encoder: Encoder | CropEncoder) -> bool:
+def sees(encoder: Encoder | CropEncoder) -> TypeIs[CropEncoder]:
     """Whether it sees pictures, so that `language.extract` has to go before the lift."""
     return hasattr(encoder, "vision")
 

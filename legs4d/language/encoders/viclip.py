@@ -117,7 +117,7 @@ class ViclipEncoder:
     mean, std = CLIP_MEAN, CLIP_STD
 
     def __init__(self, files: EncoderFiles, size: ViclipSize | None = None) -> None:
-        self._files, self._size = files, size or ViclipSize()
+        self.files, self._size = files, size or ViclipSize()
         self.dim, self.input_size = self._size.dim, self._size.input_size
 
     @classmethod
@@ -169,7 +169,7 @@ class ViclipEncoder:
 
     @cached_property
     def _path(self) -> Path:
-        return find_weights(PUBLISHED, self._files)
+        return find_weights(PUBLISHED, self.files)
 
     def _weights(self) -> dict[str, Tensor]:
         weights = read_weights(self._path)
@@ -178,7 +178,7 @@ class ViclipEncoder:
 
     @cached_property
     def _text(self) -> ClipText:
-        saved = self._files.text
+        saved = self.files.text
         if saved is not None and (saved / TEXT_FILE).exists():
             written = (saved / TEXT_FILE).stat().st_mtime_ns
             return ClipText(_read_text(saved / TEXT_FILE, written), self._size.text_heads)
@@ -189,7 +189,7 @@ class ViclipEncoder:
     def _tokens(self) -> ClipTokens:
         from legs4d.language.encoders.clip_tokens import MERGES_FILE, ClipTokens, merges_file
 
-        saved = self._files.text / MERGES_FILE if self._files.text is not None else None
+        saved = self.files.text / MERGES_FILE if self.files.text is not None else None
         return ClipTokens(saved if saved is not None and saved.exists() else merges_file(), self._size.context)
 
 

@@ -1,0 +1,259 @@
+"""The extract stage: crops of the training views embedded, timestep by timestep, as few as will do.
+
+What is left out, each by a setting: crops that no pixel of the foreground reads; crops in which nothing has changed
+since they were last embedded; timesteps between others, which are interpolated when they are read.
+
+Timesteps come in blocks. At the first of a block all crops are embedded, those of the background too; at the others,
+those that the foreground reads and that have changed. A crop of the background holds until it changes, and then says
+nothing until the next block. So blocks do not depend on each other, and several machines may do one each.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from legs4d.config import ExtractSettings, fingerprint
+from legs4d.errors import Legs4dError, RunError
+from legs4d.executor import IN_ORDER, Executor
+from legs4d.gaussians.store import Run
+from legs4d.language.changes import crop_change
+from legs4d.language.crops import FrameRing
+from legs4d.language.embed import CropEmbedder
+from legs4d.language.encoders import TEXT_FOLDER, get_encoder, sees
+from legs4d.language.encoders.weights import EncoderFiles
+from legs4d.language.features import CropEncoder
+from legs4d.language.grids import Grid, GridsDescription, GridStore
+from legs4d.language.pyramid import Pyramid, pyramid, window
+from legs4d.progress import OnProgress, StageReporter, StopSignal
+from legs4d.scene.readers import open_sequence
+from legs4d.scene.sequence import Sequence
+
+VERSION = 1
+"""Of this stage's code: raise it when the same input gives other embeddings, so that old runs are extracted anew."""
+
+
+def extract(
+    run: Run,
+    sequence: Sequence,
+    encoder: CropEncoder,
+    settings: ExtractSettings,
+    device: torch.device,
+    *,
+    progress: OnProgress | None = None,
+    stop: StopSignal | None = None,
+    executor: Executor = IN_ORDER,
+) -> None:
+    """Embed what the training views show, into grids beside the run; goes on where a stopped one ended.
+
+    Needs the footage alone, so it may go before the reconstruction.
+
+    Args:
+        run: the caller holds its lock.
+        sequence: the footage.
+        encoder: whose weights are there.
+        device: that embeds.
+        stop: looked at between batches.
+        executor: who does the blocks; the grids do not depend on it.
+
+    Raises:
+        DatasetError: the footage cannot be read.
+        EncoderError: the weights are missing, damaged or another model's.
+        Stopped: `stop` was set; the timesteps that are done are kept.
+    """
+    description = describe(sequence, encoder, settings)
+    record = run.begin_stage("extract", description.fingerprint)
+    store = GridStore.begin(run.path, description)
+    if record.finished and all(map(store.has, description.timesteps)):
+        return
+    encoder.save_text(run.path / TEXT_FOLDER)
+    reporter = StageReporter("extract", progress, stop)
+    blocks = range(0, len(description.timesteps), settings.block)
+    extractor = Extractor(store, sequence, encoder, settings, device, reporter)
+    try:
+        for batch in executor.each(extractor.extract_block, blocks, reporter.check):
+            run.frames_done("extract", {t: seconds for done in batch for t, seconds in done.result.items()})
+            reporter.step(sum(map(store.has, description.timesteps)), len(description.timesteps))
+    finally:
+        extractor.close()
+    run.finish_stage("extract")
+
+
+def describe(sequence: Sequence, encoder: CropEncoder, settings: ExtractSettings) -> GridsDescription:
+    """What the grids will be; their fingerprint is a hash of all that they depend on."""
+    said = f"{encoder.name} {encoder.version} {encoder.weights_id}"
+    cameras = sequence.cameras("train", 0)
+    last = sequence.num_frames - 1
+    return GridsDescription(
+        fingerprint=fingerprint(settings, VERSION, sequence.fingerprint(), said),
+        encoder=encoder.name,
+        dim=encoder.dim,
+        cameras=len(cameras),
+        height=cameras.height,
+        width=cameras.width,
+        timesteps=tuple(sorted({*range(0, last, settings.every), last})),
+    )
+
+
+def choose_device(engine: str) -> torch.device:
+    """The device of an engine: "cpu", "cuda", or "auto" for CUDA where there is one.
+
+    Raises:
+        Legs4dError: "cuda" was asked for where there is none.
+    """
+    if engine == "cpu" or (engine == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise Legs4dError("PyTorch finds no CUDA device", where="--engine cuda", fix="use --engine cpu")
+    return torch.device("cuda")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which crops a timestep embeds.
+
+    Attributes:
+        embed: [C, R] bool.
+        keep: [C, R] bool, whose earlier embedding still holds.
+    """
+
+    embed: NDArray[np.bool_]
+    keep: NDArray[np.bool_]
+
+
+class Extractor:
+    """Embeds any block of timesteps. Another process gets it as names, and opens it anew."""
+
+    def __init__(
+        self,
+        store: GridStore,
+        sequence: Sequence,
+        encoder: CropEncoder,
+        settings: ExtractSettings,
+        device: torch.device,
+        reporter: StageReporter | None = None,
+    ) -> None:
+        self.store, self.sequence, self.encoder, self.settings = store, sequence, encoder, settings
+        self._device, self._reporter = device, reporter or StageReporter("extract")
+        told = store.description
+        self._pyramid: Pyramid = pyramid(told.height, told.width)
+        self._ring = FrameRing(sequence, self._pyramid, device)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        run_folder = self.store.path.parents[1].resolve()
+        return _reopen, (
+            str(run_folder),
+            self.store.description,
+            self.settings.model_dump_json(),
+            str(self.encoder.files.weights or ""),
+            self._device.type,
+        )
+
+    def close(self) -> None:
+        """Let go of the thread that decodes."""
+        self._ring.close()
+
+    def extract_block(self, first: int) -> dict[int, float]:
+        """Embed what is not there of the block that starts at the `first` of the timesteps; seconds by timestep."""
+        timesteps = self.store.description.timesteps
+        seconds = {}
+        self._ring.forget_means()
+        for timestep in timesteps[first : first + self.settings.block]:
+            started = time.perf_counter()
+            if not self.store.has(timestep):
+                self.extract_frame(timestep)
+            seconds[timestep] = time.perf_counter() - started
+        return seconds
+
+    def extract_frame(self, timestep: int) -> Grid:
+        """Embed one timestep into the store.
+
+        Whatever it depends on is read from the footage and from the store, in which the timestep before it has to be
+        unless it is the first of a block.
+        """
+        timesteps = self.store.description.timesteps
+        at = timesteps.index(timestep)
+        self._reporter.step(at, len(timesteps))
+        previous = None if at % self.settings.block == 0 else self.store.read(timesteps[at - 1])
+        following = timesteps[at + 1 : at + 2]
+        last = self.sequence.num_frames
+        self._ring.keep(window(timestep, last), [frame for t in following for frame in window(t, last)])
+        grid = self._embed(timestep, previous)
+        self.store.write(timestep, grid)
+        return grid
+
+    def plan(self, timestep: int, previous: Grid | None) -> Plan:
+        """Which crops to embed, and of which the `previous` timestep's embedding still holds."""
+        read = self._read_by_foreground(timestep)
+        if previous is None:
+            everything = np.ones_like(read)
+            return Plan(read if self.settings.background == "never" else everything, ~everything)
+        if self.settings.background == "always":
+            read[:] = True
+        changed = self._changed(timestep, previous.source)
+        return Plan(read & changed, ~changed)
+
+    def _embed(self, timestep: int, previous: Grid | None) -> Grid:
+        plan = self.plan(timestep, previous)
+        cameras, crops = np.nonzero(plan.embed)
+        rows = self._embedder.embed(window(timestep, self.sequence.num_frames), cameras, crops, self._reporter.check)
+        source = np.full(plan.embed.shape, -1, np.int32) if previous is None else previous.source.copy()
+        slot = np.full(plan.embed.shape, -1, np.int32) if previous is None else previous.slot.copy()
+        source[plan.embed] = timestep
+        slot[plan.embed] = np.arange(len(rows))
+        return Grid(rows, source, slot, plan.embed | plan.keep)
+
+    def _read_by_foreground(self, timestep: int) -> NDArray[np.bool_]:
+        """[C, R] whether any pixel of the foreground mixes the crop; all, where there are no masks."""
+        masks = self.sequence.masks("train", timestep)
+        if masks is None:
+            return np.ones((self.store.description.cameras, self._pyramid.num_crops), bool)
+        return self._pyramid.read_by(masks > 0)
+
+    def _changed(self, timestep: int, source: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """[C, R] whether the crop's clip differs from the one that was embedded at `source`, if any was."""
+        changed = source < 0
+        now = self._means(timestep)
+        for earlier in np.unique(source[~changed]).tolist():
+            change = crop_change(self._pyramid, now, self._means(earlier))
+            changed |= (source == earlier) & (change >= self.settings.change)
+        return changed
+
+    def _means(self, timestep: int) -> list[NDArray[np.float32]]:
+        return [self._ring.means(frame) for frame in window(timestep, self.sequence.num_frames)]
+
+    @functools.cached_property
+    def _embedder(self) -> CropEmbedder:
+        return CropEmbedder(self.encoder, self._pyramid, self._ring, self._device)
+
+
+def _reopen(run_folder: str, told: GridsDescription, settings: str, weights: str, device: str) -> Extractor:
+    """The extractor of a run, in a process that was handed its blocks.
+
+    Raises:
+        RunError: the run is not there, or its features have been begun anew meanwhile.
+    """
+    if GridStore.open(Path(run_folder), told.encoder).description != told:
+        raise RunError(
+            "is not being extracted as this worker was told",
+            where=run_folder,
+            fix="keep runs and datasets on storage that all machines see under the same path",
+        )
+    return _open(run_folder, told, settings, weights, device)
+
+
+@functools.lru_cache(maxsize=1)
+def _open(run_folder: str, told: GridsDescription, settings: str, weights: str, device: str) -> Extractor:
+    run = Run.open(run_folder)
+    sequence = open_sequence(run.info["dataset"], run.info["scale"])
+    encoder = get_encoder(told.encoder, EncoderFiles(Path(weights) if weights else None))
+    assert sees(encoder), told.encoder
+    store = GridStore(Path(run_folder), told)
+    return Extractor(store, sequence, encoder, ExtractSettings.model_validate_json(settings), torch.device(device))

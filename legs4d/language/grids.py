@@ -1,0 +1,216 @@
+"""What an encoder said of the crops, kept beside the run timestep by timestep, and read as features of pixels.
+
+    RUN/features/<encoder>/grids.json     what it was made of
+                           000012.npz     one timestep: complete or not there
+
+A crop in which nothing changed is not embedded again: each timestep says where its crops' embeddings are. Imports no
+torch.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from legs4d.errors import RunError
+from legs4d.gaussians.files import clear_write_errors, new_file, write_file
+from legs4d.language.features import FeatureMap
+from legs4d.language.pyramid import pyramid
+from legs4d.scene.sequence import Sequence
+
+FORMAT = 1
+FOLDER = "features"
+DESCRIPTION = "grids.json"
+
+SAMPLED_ROWS = 50_000
+"""Rows that a codec is fitted on; of 768 numbers each, their moments take 2 s on two cores."""
+
+_AGAIN = "run the same `legs4d extract` or `legs4d train` command again"
+
+
+@dataclass(frozen=True)
+class GridsDescription:
+    """What the grids of a run are.
+
+    Attributes:
+        fingerprint: of the footage, the encoder, its weights and the settings that they were made of.
+        encoder: its name.
+        dim: numbers of an embedding.
+        cameras, height, width: of the training pictures.
+        timesteps: at which crops were embedded, in order; the first and the last frame are among them.
+    """
+
+    fingerprint: str
+    encoder: str
+    dim: int
+    cameras: int
+    height: int
+    width: int
+    timesteps: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """One timestep, of C cameras with R crops each.
+
+    Attributes:
+        rows: [n, dim] float16, the embeddings made at this timestep, unit vectors.
+        source: [C, R] int32, the timestep at which each crop was embedded last; -1 where it never was.
+        slot: [C, R] int32, the row that it has there.
+        valid: [C, R] bool, whether that still holds; a crop that is not valid says nothing.
+    """
+
+    rows: NDArray[np.float16]
+    source: NDArray[np.int32]
+    slot: NDArray[np.int32]
+    valid: NDArray[np.bool_]
+
+
+class GridStore:
+    """The grids of one encoder on disk. Several processes may write different timesteps at once."""
+
+    def __init__(self, path: Path, description: GridsDescription) -> None:
+        self.path, self.description = path, description
+
+    @classmethod
+    def begin(cls, run_folder: Path, description: GridsDescription) -> GridStore:
+        """The grids that `description` tells of, with the timesteps that are there; others of this encoder are deleted.
+
+        Raises:
+            RunError: the folder cannot be written.
+        """
+        path = grids_folder(run_folder, description.encoder)
+        if (path / DESCRIPTION).exists():
+            try:
+                found = cls.open(run_folder, description.encoder)
+            except RunError:
+                found = None  # damaged or of another format: made anew
+            if found is not None and found.description == description:
+                return found
+        with clear_write_errors(path):
+            if path.exists():
+                shutil.rmtree(path)
+            path.mkdir(parents=True)
+        content = {"format": FORMAT, **asdict(description)}
+        write_file(path / DESCRIPTION, json.dumps(content).encode())
+        return cls(path, description)
+
+    @classmethod
+    def open(cls, run_folder: Path, encoder: str) -> GridStore:
+        """The grids of this encoder in a run folder. Raises RunError when there are none, or they are damaged."""
+        path = grids_folder(run_folder, encoder)
+        try:
+            content = json.loads((path / DESCRIPTION).read_text())
+            if content.pop("format") != FORMAT:
+                raise RunError("are of another format", where=str(path), fix=_AGAIN)
+            content["timesteps"] = tuple(content["timesteps"])
+            return cls(path, GridsDescription(**content))
+        except FileNotFoundError as error:
+            raise RunError(f"has no features of the encoder {encoder!r}", where=str(run_folder), fix=_AGAIN) from error
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise RunError(f"cannot be read ({error})", where=str(path / DESCRIPTION), fix=_AGAIN) from error
+
+    def has(self, timestep: int) -> bool:
+        """Whether this timestep is there, whole."""
+        return self._file(timestep).exists()
+
+    def write(self, timestep: int, grid: Grid) -> None:
+        """Store a timestep; durable on return. Raises RunError when it cannot be written."""
+        with new_file(self._file(timestep)) as file:
+            np.savez(file, rows=grid.rows, source=grid.source, slot=grid.slot, valid=grid.valid)
+
+    def read(self, timestep: int) -> Grid:
+        """A timestep. Raises RunError when it is not there or damaged."""
+        path = self._file(timestep)
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return Grid(**{name: file[name] for name in ("rows", "source", "slot", "valid")})
+        except FileNotFoundError as error:
+            raise RunError("is not there yet", where=str(path), fix=_AGAIN) from error
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            fix = f"delete it and {_AGAIN}"
+            raise RunError(f"is damaged ({error})", where=str(path), fix=fix) from error
+
+    def _file(self, timestep: int) -> Path:
+        return self.path / f"{timestep:06d}.npz"
+
+
+def grids_folder(run_folder: Path, encoder: str) -> Path:
+    """Where an encoder's grids are in a run; "openclip:ViT-B-16" gives features/openclip-ViT-B-16."""
+    return run_folder / FOLDER / re.sub(r"[^\w.-]+", "-", encoder)
+
+
+class GridFeatures:
+    """A `FeatureSource`: what the stored grids say of the pixels. Timesteps that were left out are interpolated.
+
+    Raises:
+        RunError: there are no grids of this encoder, or they are damaged.
+    """
+
+    def __init__(self, run_folder: Path, encoder: str) -> None:
+        self._store = GridStore.open(run_folder, encoder)
+        self.name, self.version = encoder, self._store.description.fingerprint
+        self._read = lru_cache(maxsize=4)(self._store.read)
+
+    def feature_map(self, sequence: Sequence, frame: int) -> FeatureMap:
+        """See `FeatureSource`. Rows are unit vectors where they are not interpolated in time."""
+        values, there = self._crops_at(frame)
+        row = np.where(there, np.cumsum(there) - 1, -1).astype(np.int32).reshape(self._shape)
+        index, weight = pyramid(self._store.description.height, self._store.description.width).taps
+        index_of = row[:, index]
+        return FeatureMap(values[there], index_of, weight * (index_of >= 0))
+
+    def sample_rows(self, sequence: Sequence) -> Iterator[NDArray[np.float32]]:
+        """Evenly spread over everything that was embedded, at most `SAMPLED_ROWS` rows or so."""
+        timesteps = self._store.description.timesteps
+        total = sum(len(self._store.read(timestep).rows) for timestep in timesteps)
+        step = max(1, total // SAMPLED_ROWS)
+        for timestep in timesteps:
+            rows = self._store.read(timestep).rows[::step]
+            if len(rows):
+                yield rows.astype(np.float32)
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        told = self._store.description
+        return told.cameras, pyramid(told.height, told.width).num_crops
+
+    def _crops_at(self, frame: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """([C·R, dim] what is said of each crop, [C·R] whether anything is) at any frame."""
+        before, after, share = neighbours(self._store.description.timesteps, frame)
+        values, there = self._crops_embedded_at(before)
+        if before == after:
+            return values, there
+        later, there_later = self._crops_embedded_at(after)
+        # Features are linear in the rows, so rows may be interpolated in place of features.
+        weights = np.stack([there * (1 - share), there_later * share]).astype(np.float32)
+        total = weights.sum(axis=0)
+        mixed = weights[0, :, None] * values + weights[1, :, None] * later
+        return np.divide(mixed, total[:, None], out=mixed, where=total[:, None] > 0), total > 0
+
+    def _crops_embedded_at(self, timestep: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        grid = self._read(timestep)
+        valid, source, slot = grid.valid.reshape(-1), grid.source.reshape(-1), grid.slot.reshape(-1)
+        values = np.zeros((valid.size, self._store.description.dim), np.float32)
+        for earlier in np.unique(source[valid]).tolist():
+            crops = valid & (source == earlier)
+            values[crops] = self._read(earlier).rows[slot[crops]]
+        return values, valid
+
+
+def neighbours(timesteps: tuple[int, ...], frame: int) -> tuple[int, int, float]:
+    """The timesteps before and after a frame (or it itself, twice), and how far between them it is, 0..1."""
+    at = np.searchsorted(timesteps, frame)
+    if timesteps[at] == frame:
+        return frame, frame, 0.0
+    before, after = timesteps[at - 1], timesteps[at]
+    return before, after, (frame - before) / (after - before)
