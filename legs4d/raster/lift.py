@@ -64,3 +64,30 @@ def lift_weights(
     )
     entries = scipy.sparse.coo_array((values, (rows, columns)), shape=(len(gaussians), num_rows))
     return entries.tocsr(), mass
+
+
+def lift_table(
+    gaussians: Gaussians,
+    cameras: Cameras,
+    index: NDArray[np.int32],
+    weight: NDArray[np.float32],
+    table: NDArray[np.float32],
+    near: float,
+    threads: int | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(Wᵀ B) T and Wᵀ B 1: what the pixels that a Gaussian fills say, and how many of them say something.
+
+    Args:
+        table: T, [R, D] float32, what each row of the map stands for; any width.
+        gaussians, cameras, index, weight, near, threads: see `lift_weights`.
+
+    Returns:
+        [N, D] and [N] float32. `raster.cuda_lift.lift_table` gives the same on a GPU.
+
+    Raises:
+        ValueError: as `lift_weights`, or the table is no matrix.
+    """
+    if table.ndim != 2:
+        raise ValueError(f"the table is {table.shape}, expected [R, D]")
+    weights, _ = lift_weights(gaussians, cameras, index, weight, len(table), near, threads)
+    return weights @ table.astype(np.float32, copy=False), np.asarray(weights.sum(axis=1), np.float32)

@@ -39,7 +39,7 @@ def test_extreme_temperatures_neither_overflow_nor_divide_by_nothing():
     codec = fit_linear_codec([rows], max_dim=8)
     codes = codec.encode(rows).astype(np.float16)
     found = linear_relevancy(codec, codes, np.ones(20, np.float32), rows[:1], rows[1:2], 1e6)
-    assert found[0, 0] == 1 and found[1, 0] == 0 and np.isfinite(found).all()
+    assert found[0, 0] == 1 and found[1, 0] < 1e-30 and np.isfinite(found).all()
 
 
 def test_half_precision_is_read_exactly_subnormals_included():
