@@ -5,6 +5,7 @@ A run's folder, `<cache root>/<run id>/`:
     manifest.json             what the run is (Description), written first
     static.block              constants of the points that do not move
     dynamic.block             constants of the points that move
+    static.ranks, dynamic.ranks    how important each point is; worked out anew if absent
     frames/000012.block       what changes in frame 12
     prompts/<key>/answer.json prompt, intervals, relevancy over time
     prompts/<key>/static.block, 000012.block    relevancy per point
@@ -28,6 +29,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from . import importance
+
 Array = np.ndarray[Any, Any]
 
 FORMAT = 2
@@ -49,6 +52,7 @@ FRAME: Layout = (("means", 3, "float32"), ("quats", 4, "int16"), ("colors", 3, "
 The others are integers: ten times faster to convert than half precision, and finer."""
 STEPS = {"quats": np.float32(1 / 32767), "colors": np.float32(8 / 32767)}
 """What an integer step of an array stands for. SH DC coefficients beyond ±8 are clipped: no screen shows them."""
+RANKS: Layout = (("ranks", 1, "float32"),)
 RELEVANCY: Layout = (("relevancy", 1, "uint8"),)
 """As it travels: 255 times the relevancy."""
 
@@ -154,6 +158,18 @@ class RunCache:
         """Store the constants of dynamic points (layout DYNAMIC)."""
         _write_block(self.path / "dynamic.block", DYNAMIC, self.description.num_dynamic, arrays)
 
+    def write_ranks(self) -> None:
+        """Work out how important each point is and store it: on a thread that nobody waits for."""
+        for role, points in self._roles().items():
+            _write_block(self._ranks_file(role), RANKS, points, {"ranks": self.ranks(role)})
+
+    def ranks(self, role: str) -> Array:
+        """[N] or [M] float32, `importance.ranks` of the "STATIC" or "DYNAMIC" points."""
+        if self._ranks_file(role).exists():
+            return _map_block(self._ranks_file(role), RANKS, self._roles()[role])["ranks"]
+        arrays = self.static() if role == "STATIC" else self.dynamic()
+        return importance.ranks(arrays["scales"], arrays["opacities"])
+
     def write_frame(self, frame: int, arrays: dict[str, Array]) -> None:
         """Store what changes in one frame (layout FRAME)."""
         _write_block(self._frame_file(frame), FRAME, self.description.num_dynamic, arrays)
@@ -235,6 +251,12 @@ class RunCache:
     def remove(self) -> None:
         """Delete the folder; frames that are being shown keep their last state."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+    def _roles(self) -> dict[str, int]:
+        return {"STATIC": self.description.num_static, "DYNAMIC": self.description.num_dynamic}
+
+    def _ranks_file(self, role: str) -> Path:
+        return self.path / f"{role.lower()}.ranks"
 
     def _frame_file(self, frame: int) -> Path:
         return self._frames / f"{frame:06d}.block"

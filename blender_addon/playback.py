@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import Any
 
@@ -35,6 +36,8 @@ def version(child: bpy.types.Object) -> tuple[int, int]:
 
 def show(scene: bpy.types.Scene, shown: Sequence) -> None:
     """Write the scene's current frame of a sequence; what is missing keeps its last state and is said in `message`."""
+    if shown.empty.session_uid in sequence.being_filled:
+        return  # its import shows it as soon as all constants are there
     problem = shown.deleted
     try:
         cache = storage.find(shown.empty)
@@ -48,6 +51,12 @@ def show(scene: bpy.types.Scene, shown: Sequence) -> None:
     except (CacheError, AttributeProblem) as obstacle:
         problem = f"{obstacle}; the points keep their last frame."
     _say(shown.empty, problem)
+
+
+def prepare(empty: bpy.types.Object) -> None:
+    """Make what showing a sequence needs, so that its first frame takes no longer than the others."""
+    with contextlib.suppress(CacheError):  # `show` says it
+        _player(empty, storage.find(empty))
 
 
 def refresh(empty: bpy.types.Object) -> None:

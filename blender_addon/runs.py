@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import bpy
 
-from . import display, playback, preferences, storage, undo, wire
+from . import look, playback, preferences, presets, sequence, storage, undo, viewport, wire
 from .cache import RunCache
 from .client import Failure, Received
 from .link import Link
-from .sequence import Sequence
+from .sequence import CONSTANTS, Sequence
+from .tasks import Tasks
 from .transfers import Transfers
 
 
@@ -22,8 +23,8 @@ class Runs:
         opening: names of runs that were asked for and have not been answered.
     """
 
-    def __init__(self, link: Link, transfers: Transfers) -> None:
-        self._link, self._transfers = link, transfers
+    def __init__(self, link: Link, transfers: Transfers, tasks: Tasks) -> None:
+        self._link, self._transfers, self._tasks = link, transfers, tasks
         self.opening: set[str] = set()
 
     def refresh(self) -> None:
@@ -35,8 +36,7 @@ class Runs:
         """Open a run; its objects are made when the backend has answered, its frames follow."""
 
         def opened(cache: RunCache) -> None:
-            _make_sequence(cache, start_frame, set_range)
-            self._transfers.fetch(cache)
+            self._tasks.add(self._make_sequence(cache, start_frame, set_range))
 
         self._open(run, opened)
 
@@ -57,6 +57,32 @@ class Runs:
             self._transfers.fetch(cache)
 
         self._open(cache.description.run, opened)
+
+    def _make_sequence(self, cache: RunCache, start_frame: int, set_range: bool) -> Iterator[None]:
+        """Objects, then their constants, then their look, a piece at a time; frames arrive meanwhile."""
+        uid = _add_sequence(cache, start_frame, set_range).empty.session_uid
+        sequence.being_filled.add(uid)
+        try:
+            self._transfers.fetch(cache)
+            yield
+            for role, constants in CONSTANTS.items():
+                for attribute in constants:
+                    if (made := sequence.with_uid(uid)) is None:
+                        return  # deleted, or undone
+                    made.fill_part(cache, role, attribute)
+                    yield
+                if made := sequence.with_uid(uid):
+                    made.mark_filled(cache, role)
+        finally:
+            sequence.being_filled.discard(uid)
+        for make in look.GROUPS:
+            make()
+            yield
+        for finish in (presets.ensure, look.sync, viewport.apply, playback.prepare, playback.refresh, _remember):
+            if (made := sequence.with_uid(uid)) is None:
+                return
+            finish(made.empty)
+            yield
 
     def _open(self, run: str, opened: Any) -> None:
         """Have a run's constants put into its cache, then call `opened(cache)`; nothing if that is under way."""
@@ -83,7 +109,7 @@ class Runs:
         )
 
 
-def _make_sequence(cache: RunCache, start_frame: int, set_range: bool) -> None:
+def _add_sequence(cache: RunCache, start_frame: int, set_range: bool) -> Sequence:
     scene = bpy.context.scene
     made = Sequence.create(cache.description, bpy.context.collection or scene.collection, start_frame)
     made.empty.legs4d.cache_folder = str(cache.path.parent)
@@ -93,8 +119,11 @@ def _make_sequence(cache: RunCache, start_frame: int, set_range: bool) -> None:
         item.select_set(False)
     made.empty.select_set(True)
     bpy.context.view_layer.objects.active = made.empty
-    display.update(made.empty)
-    undo.remember(f"Import {made.empty.name}")
+    return made
+
+
+def _remember(empty: bpy.types.Object) -> None:
+    undo.remember(f"Import {empty.name}")
 
 
 def _list_runs(body: Mapping[str, Any]) -> None:

@@ -21,6 +21,17 @@ FILLED = "legs4d:filled"
 """Custom property of a cloud: the run id whose constants it has."""
 
 
+CONSTANTS = {
+    "STATIC": (names.POSITION, names.ROTATION, names.SCALE, names.RADIANCE, names.RANK),
+    "DYNAMIC": (names.SCALE, names.RANK),
+}
+"""What no frame changes, by the cloud's role."""
+_STORED = {names.POSITION: "means", names.ROTATION: "quats", names.SCALE: "scales"}
+
+being_filled: set[int] = set()
+"""Session ids of parents whose constants are being set in pieces: they show nothing until all are there."""
+
+
 class Sequence:
     """A sequence in the file. It holds no data but the empty, so make one wherever it is needed.
 
@@ -100,23 +111,42 @@ class Sequence:
 
     def fill(self, cache: RunCache) -> bool:
         """Set what no frame changes from the cache; nothing where it was done before. Whether all is set now."""
-        if not cache.has_constants():
+        if not cache.has_constants() or self.empty.session_uid in being_filled:
             return False
-        if (still := self.static_object) is not None and still.data.get(FILLED) != cache.description.run_id:
-            arrays = cache.static()
-            _write(still.data, names.POSITION, arrays["means"])
-            _write(still.data, names.ROTATION, arrays["quats"])
-            _write(still.data, names.SCALE, arrays["scales"])
-            _write(still.data, names.RADIANCE, np.column_stack((arrays["colors"], arrays["opacities"])))
-            _write_rank(still.data, arrays["scales"], arrays["opacities"])
-            still.data[FILLED] = cache.description.run_id
-            still.data.update_tag()
-        if (moving := self.dynamic_object) is not None and moving.data.get(FILLED) != cache.description.run_id:
-            constants = cache.dynamic()
-            _write(moving.data, names.SCALE, constants["scales"])
-            _write_rank(moving.data, constants["scales"], constants["opacities"])
-            moving.data[FILLED] = cache.description.run_id
+        for role, constants in CONSTANTS.items():
+            if self._lacks_constants(cache, role):
+                for attribute in constants:
+                    self.fill_part(cache, role, attribute)
+                self.mark_filled(cache, role)
         return True
+
+    def fill_part(self, cache: RunCache, role: str, attribute: str) -> None:
+        """Set one of a cloud's `CONSTANTS` from the cache; nothing if the cloud was deleted."""
+        child = self._cloud(role)
+        if child is None:
+            return
+        arrays = cache.static() if role == "STATIC" else cache.dynamic()
+        if attribute == names.RANK:
+            values = cache.ranks(role)
+        elif attribute == names.RADIANCE:
+            values = np.column_stack((arrays["colors"], arrays["opacities"]))
+        else:
+            values = arrays[_STORED[attribute]]
+        _write(child.data, attribute, values)
+
+    def mark_filled(self, cache: RunCache, role: str) -> None:
+        """Note that a cloud has all its constants."""
+        child = self._cloud(role)
+        if child is not None:
+            child.data[FILLED] = cache.description.run_id
+            child.data.update_tag()
+
+    def _lacks_constants(self, cache: RunCache, role: str) -> bool:
+        child = self._cloud(role)
+        return child is not None and child.data.get(FILLED) != cache.description.run_id
+
+    def _cloud(self, role: str) -> bpy.types.Object | None:
+        return self.static_object if role == "STATIC" else self.dynamic_object
 
     def capture_frame(self, scene_frame: float) -> int:
         """The capture frame shown at a scene frame: before the first the first, after the last the last."""
@@ -142,6 +172,11 @@ def everywhere() -> Iterator[tuple[bpy.types.Scene, Sequence]]:
     for scene in bpy.data.scenes:
         for sequence in find(scene):
             yield scene, sequence
+
+
+def with_uid(session_uid: int) -> Sequence | None:
+    """The sequence whose parent has this session id, for code that outlives an undo; None if it is gone."""
+    return next((shown for _, shown in everywhere() if shown.empty.session_uid == session_uid), None)
 
 
 def playhead(run_id: str) -> int:
@@ -171,14 +206,6 @@ def _add_cloud(empty: bpy.types.Object, collection: bpy.types.Collection, role: 
     child.parent = empty
     child.legs4d.role = role
     collection.objects.link(child)
-
-
-def _write_rank(cloud: bpy.types.PointCloud, scales: np.ndarray, opacities: np.ndarray) -> None:
-    """What covers more of a picture is more important: opacity times the area of the ellipsoid's largest section."""
-    area = np.prod(scales, axis=1) / np.maximum(np.min(scales, axis=1), 1e-12)
-    ranks = np.empty(len(area), np.float32)
-    ranks[np.argsort(-area * opacities)] = np.arange(len(area), dtype=np.float32) / max(len(area), 1)
-    _write(cloud, names.RANK, ranks)
 
 
 def _write(cloud: bpy.types.PointCloud, name: str, values: np.ndarray) -> None:

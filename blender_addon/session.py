@@ -5,6 +5,8 @@ All of it runs on the main thread, in `pump`: a timer calls it in a window, test
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import bpy
 
 from . import preferences
@@ -13,6 +15,7 @@ from .jobs import Jobs
 from .link import Link
 from .questions import Questions
 from .runs import Runs
+from .tasks import Tasks
 from .transfers import Transfers
 
 BUSY_SECONDS, IDLE_SECONDS = 0.02, 0.25
@@ -27,20 +30,26 @@ class Session:
     def __init__(self) -> None:
         self.link = Link()
         self.transfers = Transfers(self.link)
-        self.runs = Runs(self.link, self.transfers)
+        self.tasks = Tasks()
+        self.runs = Runs(self.link, self.transfers, self.tasks)
         self.questions = Questions(self.link)
         self.jobs = Jobs(self.link, self.runs)
+        self.expecting: list[Callable[[], bool]] = []
+        """Whoever else waits for answers, so that they are looked for often."""
         self.link.on_ready = [self.runs.refresh, self.jobs.watch, self.transfers.resume, self.questions.resume]
 
     @property
     def busy(self) -> bool:
         """Whether something is expected soon."""
         connecting = self.link.status.state is State.CONNECTING
-        return bool(connecting or self.runs.opening or self.transfers.busy or self.questions.busy)
+        waiting = self.runs.opening or self.transfers.busy or self.questions.busy
+        if any(waits() for waits in self.expecting):
+            return True
+        return bool(connecting or self.tasks.busy or waiting)
 
     def pump(self, seconds: float = PUMP_SECONDS) -> bool:
         """Do what is due; whether there was anything."""
-        changed = self.link.pump(seconds)
+        changed = self.tasks.pump(seconds) or self.link.pump(seconds)  # in turn: both would be too long together
         if self.link.ready:
             self.transfers.aim()
         return changed

@@ -39,6 +39,7 @@ def store_constants(root: Path, body: Mapping[str, Any], arrays: Mapping[str, np
     cache.write_dynamic(
         {name: arrays[name if name in ("born", "died") else f"dynamic_{name}"] for name, _, _ in DYNAMIC}
     )
+    cache.write_ranks()
     return cache
 
 

@@ -14,7 +14,8 @@ import gpu
 import numpy as np
 
 from . import attributes, layers, look, names, playback, player, presets, sequence
-from .look.points import DIMMED, GLOW, LUMINANCE, OUTLINE_PUSH, SH_C0, TINT_SHARE
+from .look.color import DIMMED, GLOW, LUMINANCE, SH_C0, TINT_SHARE
+from .look.outline import OUTLINE_PUSH
 from .sequence import Sequence
 
 Array = np.ndarray[Any, Any]

@@ -6,9 +6,10 @@ import bpy
 
 from .. import layers, names, presets
 from . import points, scene, shape
+from .points import GROUPS
 from .scene import CLASSES, draw, prepare, problems
 
-__all__ = ["CLASSES", "MODIFIER", "draw", "prepare", "problems", "remove", "scene", "sync"]
+__all__ = ["CLASSES", "GROUPS", "MODIFIER", "draw", "prepare", "problems", "remove", "scene", "sync"]
 
 MODIFIER = "4-LEGS"
 _SIGNATURE = "legs4d:layers"

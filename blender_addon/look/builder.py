@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import bpy
+
+_VERSION, _SHARED = "legs4d:version", "legs4d:shared"
+COLUMN, ROW, GAP = 220.0, 240.0, 120.0
+"""Of arranged nodes: distances between columns, rows and frames."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +96,87 @@ def socket(tree: bpy.types.NodeTree, name: str, kind: str, direction: str = "INP
         setattr(made, key, value)
 
 
+@contextlib.contextmanager
+def frame(tree: bpy.types.NodeTree, label: str) -> Iterator[None]:
+    """Nodes added in this block stand together in a labelled frame."""
+    before = set(tree.nodes.keys())
+    yield
+    made = [item for item in tree.nodes if item.name not in before and item.parent is None]
+    around = tree.nodes.new("NodeFrame")
+    around.label = label
+    for item in made:
+        item.parent = around
+
+
+def shared(
+    name: str,
+    version: int,
+    inputs: Mapping[str, str],
+    outputs: Mapping[str, str],
+    write: Callable[[bpy.types.NodeTree, Callable[[str], Value]], Mapping[str, Any]],
+) -> bpy.types.NodeTree:
+    """The file's one node group of this name, made or brought up to date.
+
+    Args:
+        version: another one makes files of before get the new tree.
+        inputs, outputs: socket names and types.
+        write: adds the nodes, given the tree and the inputs by name; returns what feeds each output.
+    """
+    tree = next((one for one in bpy.data.node_groups if one.get(_SHARED) == name), None)
+    if tree is not None and tree.get(_VERSION) == version:
+        return tree
+    tree = tree or bpy.data.node_groups.new(name, "GeometryNodeTree")
+    tree[_SHARED] = name  # found by this: names are for people to change
+    tree.nodes.clear()
+    tree.interface.clear()
+    for sockets, direction in ((inputs, "INPUT"), (outputs, "OUTPUT")):
+        for label, kind in sockets.items():
+            socket(tree, label, kind, direction)
+    given = node(tree, "NodeGroupInput")
+    results = write(tree, lambda label: output(given, label))
+    node(tree, "NodeGroupOutput", dict(results))
+    arrange(tree)
+    tree[_VERSION] = version
+    return tree
+
+
+def group(tree: bpy.types.NodeTree, shared_tree: bpy.types.NodeTree, inputs: Mapping[str, Any]) -> bpy.types.Node:
+    """A node that uses a node group."""
+    made = tree.nodes.new("GeometryNodeGroup")
+    made.node_tree = shared_tree
+    made.label = shared_tree.name
+    for place, source in inputs.items():
+        put(tree, source, made.inputs[place])
+    return made
+
+
 def arrange(tree: bpy.types.NodeTree) -> None:
-    """Places nodes in columns by how many links lie behind them, so that a person can read the tree."""
+    """Places nodes in columns by how many links lie behind them, frame after frame, for people to read the tree."""
+    depth = _depths(tree)
+    sections: list[list[bpy.types.Node]] = [[], *([] for _ in tree.nodes), []]
+    frames = [item for item in tree.nodes if item.type == "FRAME"]
+    for item in tree.nodes:
+        if item.type == "FRAME":
+            continue
+        if item.parent is not None:
+            sections[1 + frames.index(item.parent)].append(item)
+        else:
+            sections[0 if depth[item.name] == 0 else -1].append(item)
+    places, x = {}, 0.0
+    for section in sections:
+        columns = sorted({depth[item.name] for item in section})
+        rows = dict.fromkeys(columns, 0)
+        for item in section:
+            column = depth[item.name]
+            places[item.name] = (x + COLUMN * columns.index(column), -ROW * rows[column])
+            rows[column] += 1
+        x += COLUMN * len(columns) + (GAP if columns else 0)
+    flat = [number for item in tree.nodes for number in places.get(item.name, (0.0, 0.0))]
+    tree.nodes.foreach_set("location", flat)  # one by one they would each have the tree updated
+
+
+def _depths(tree: bpy.types.NodeTree) -> dict[str, int]:
+    """How many links lie behind each node."""
     depth: dict[str, int] = {}
     sources: dict[str, list[str]] = {made.name: [] for made in tree.nodes}
     for link in tree.links:  # once: asking each socket for its links searches them all each time
@@ -103,8 +188,6 @@ def arrange(tree: bpy.types.NodeTree) -> None:
             depth[name] = 1 + max((column(source) for source in sources[name]), default=-1)
         return depth[name]
 
-    rows: dict[int, int] = {}
     for made in tree.nodes:
-        x = column(made.name)
-        made.location = (220 * x, -240 * rows.get(x, 0))
-        rows[x] = rows.get(x, 0) + 1
+        column(made.name)
+    return depth

@@ -101,3 +101,17 @@ def _local_direction(tree: bpy.types.NodeTree) -> Value:
         convert_to="OBJECT",
     )
     return vector_math(tree, "NORMALIZE", output(incoming))
+
+
+def marked(tree: bpy.types.NodeTree, points: Value, color: Value, opacity: Value) -> Value:
+    """The points with what their instances show, as `LOOK`."""
+    split = node(tree, "ShaderNodeSeparateXYZ", {0: color})
+    look = node(tree, "FunctionNodeCombineColor", {**{i: split.outputs[i] for i in range(3)}, "Alpha": opacity})
+    stored = node(
+        tree,
+        "GeometryNodeStoreNamedAttribute",
+        {"Geometry": points, "Name": LOOK, "Value": output(look)},
+        data_type="FLOAT_COLOR",
+        domain="POINT",
+    )
+    return output(stored)

@@ -14,7 +14,7 @@ import bpy
 
 from .. import names
 from . import material
-from .builder import Value, math, node, output, put, vector_math
+from .builder import Value, frame, math, node, output, put, shared, vector_math
 
 HEXAGON_ROUNDNESS = numbers.sqrt(3) / 2
 ICOSAHEDRON_ROUNDNESS = 0.7946544722917661
@@ -23,52 +23,66 @@ ICOSAHEDRON_ROUNDNESS = 0.7946544722917661
 PIXEL_VARIANCE = 0.3
 """What the rasteriser adds to a Gaussian's picture, in pixels² of the cameras it was trained with."""
 
+GROUP = "4-LEGS: ellipsoids"
+VERSION = 6
+"""Raised when the tree below changes, so that files made before are brought up to date."""
+
 PIXEL_ANGLE_NODE = "Pixel angle"
+"""The sequence's own Value node that feeds the group."""
 
 
-def ellipsoids(tree: bpy.types.NodeTree, points: Value, opacity: Value) -> Value:
-    """Shapes for points that have `names.SCALE` and `names.ROTATION`, wherever `opacity` is enough to be seen."""
-    rotation = output(node(tree, "GeometryNodeInputNamedAttribute", {0: names.ROTATION}, data_type="QUATERNION"))
-    camera = node(
-        tree,
-        "GeometryNodeObjectInfo",
-        {"Object": output(node(tree, "GeometryNodeInputActiveCamera"))},
-        transform_space="RELATIVE",
+def ensure() -> bpy.types.NodeTree:
+    """The group: points with `names.SCALE` and `names.ROTATION`, wherever they are opaque enough, to shapes."""
+    return shared(
+        GROUP,
+        VERSION,
+        {"Geometry": "Geometry", "Opacity": "Float", "Pixel Angle": "Float"},
+        {"Geometry": "Geometry"},
+        lambda tree, given: {"Geometry": _ellipsoids(tree, given("Geometry"), given("Opacity"), given("Pixel Angle"))},
     )
-    to_camera = vector_math(
-        tree, "SUBTRACT", output(camera, "Location"), output(node(tree, "GeometryNodeInputPosition"))
-    )
-    spread = _as_trained(tree, to_camera, output(camera, "Rotation"))
-    visible = vector_math(tree, "SCALE", spread, Scale=material.reach(tree, opacity))
-    instances = node(
-        tree,
-        "GeometryNodeInstanceOnPoints",
-        {
-            "Points": points,
-            "Selection": math(tree, "GREATER_THAN", opacity, material.LEAST_ALPHA),
-            "Instance": _either(tree, "GEOMETRY", _icosahedron(tree), _hexagon(tree)),
-            "Rotation": rotation,
-            "Scale": vector_math(tree, "SCALE", visible, Scale=1 / ICOSAHEDRON_ROUNDNESS),
-        },
-    )
-    flat = vector_math(tree, "SCALE", visible, Scale=1 / HEXAGON_ROUNDNESS)
-    turned = node(
-        tree,
-        "GeometryNodeSetInstanceTransform",
-        {
-            "Instances": output(instances),
-            "Transform": _facing(tree, rotation, flat, to_camera),
-        },
-    )
-    one_mesh = output(node(tree, "GeometryNodeRealizeInstances", {0: output(turned)}))
-    return _either(tree, "GEOMETRY", output(instances), one_mesh)
+
+
+def _ellipsoids(tree: bpy.types.NodeTree, points: Value, opacity: Value, angle: Value) -> Value:
+    with frame(tree, "Size and rotation, as trained"):
+        rotation = output(node(tree, "GeometryNodeInputNamedAttribute", {0: names.ROTATION}, data_type="QUATERNION"))
+        camera = _camera(tree)
+        here = output(node(tree, "GeometryNodeInputPosition"))
+        to_camera = vector_math(tree, "SUBTRACT", output(camera, "Location"), here)
+        spread = _as_trained(tree, to_camera, output(camera, "Rotation"), angle)
+        visible = vector_math(tree, "SCALE", spread, Scale=material.reach(tree, opacity))
+    with frame(tree, "Instances: solid in viewports, flat in renders"):
+        instances = node(
+            tree,
+            "GeometryNodeInstanceOnPoints",
+            {
+                "Points": points,
+                "Selection": math(tree, "GREATER_THAN", opacity, material.LEAST_ALPHA),
+                "Instance": _either(tree, "GEOMETRY", _icosahedron(tree), _hexagon(tree)),
+                "Rotation": rotation,
+                "Scale": vector_math(tree, "SCALE", visible, Scale=1 / ICOSAHEDRON_ROUNDNESS),
+            },
+        )
+    with frame(tree, "Renders: turned to where rays meet them, one mesh"):
+        flat = vector_math(tree, "SCALE", visible, Scale=1 / HEXAGON_ROUNDNESS)
+        turned = node(
+            tree,
+            "GeometryNodeSetInstanceTransform",
+            {"Instances": output(instances), "Transform": _facing(tree, rotation, flat, to_camera)},
+        )
+        one_mesh = output(node(tree, "GeometryNodeRealizeInstances", {0: output(turned)}))
+        return _either(tree, "GEOMETRY", output(instances), one_mesh)
+
+
+def _camera(tree: bpy.types.NodeTree) -> bpy.types.Node:
+    """The active camera, in the points' own axes."""
+    active = output(node(tree, "GeometryNodeInputActiveCamera"))
+    return node(tree, "GeometryNodeObjectInfo", {"Object": active}, transform_space="RELATIVE")
 
 
 def from_camera(tree: bpy.types.NodeTree) -> Value:
     """The vector from the active camera to the point, in the points' own axes."""
-    active = output(node(tree, "GeometryNodeInputActiveCamera"))
-    camera = node(tree, "GeometryNodeObjectInfo", {"Object": active}, transform_space="RELATIVE")
-    return vector_math(tree, "SUBTRACT", output(node(tree, "GeometryNodeInputPosition")), output(camera, "Location"))
+    here = output(node(tree, "GeometryNodeInputPosition"))
+    return vector_math(tree, "SUBTRACT", here, output(_camera(tree), "Location"))
 
 
 def set_pixel_angle(tree: bpy.types.NodeTree, radians: float) -> None:
@@ -83,18 +97,15 @@ def _either(tree: bpy.types.NodeTree, kind: str, in_viewport: Value, in_render: 
     return output(node(tree, "GeometryNodeSwitch", {0: viewport, 1: in_render, 2: in_viewport}, input_type=kind))
 
 
-def _as_trained(tree: bpy.types.NodeTree, to_camera: Value, camera_rotation: Value) -> Value:
+def _as_trained(tree: bpy.types.NodeTree, to_camera: Value, camera_rotation: Value, angle: Value) -> Value:
     """Standard deviations with the rasteriser's blur of a pixel, at the point's distance along the camera's axis.
 
     Gaussians are trained under that blur; without it there are gaps between the small ones.
     """
     stored = output(node(tree, "GeometryNodeInputNamedAttribute", {0: names.SCALE}, data_type="FLOAT_VECTOR"))
-    angle = node(tree, "ShaderNodeValue")
-    angle.name = angle.label = PIXEL_ANGLE_NODE
-    angle.outputs[0].default_value = 0.0
     axis = node(tree, "FunctionNodeRotateVector", {0: (0.0, 0.0, 1.0), 1: camera_rotation})
     depth = math(tree, "MAXIMUM", vector_math(tree, "DOT_PRODUCT", to_camera, output(axis)), 0.0)
-    blur = depth * output(angle) * numbers.sqrt(PIXEL_VARIANCE)
+    blur = depth * angle * numbers.sqrt(PIXEL_VARIANCE)
     variance = vector_math(tree, "MULTIPLY", stored, stored)
     widened = vector_math(tree, "ADD", variance, _repeated(tree, blur * blur))
     return vector_math(tree, "POWER", widened, (0.5, 0.5, 0.5))

@@ -152,7 +152,7 @@ def imported(connected: Backend, until: Until) -> object:
 
     bpy.ops.legs4d.import_run(run="ball")
     until(lambda: sequence.find(bpy.context.scene), "the sequence")
-    until(lambda: not session.current.transfers.pending, "all frames")
+    until(lambda: not session.current.transfers.pending and not session.current.tasks.busy, "all frames")
     return sequence.find(bpy.context.scene)[0]
 
 

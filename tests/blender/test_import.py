@@ -160,7 +160,7 @@ def test_the_playhead_comes_first(connected, until):
     try:
         bpy.ops.legs4d.import_run(run="ball")
         until(lambda: sequence.find(bpy.context.scene), "the sequence")
-        until(lambda: not session.current.transfers.pending, "all frames")
+        until(lambda: not session.current.transfers.pending and not session.current.tasks.busy, "all frames")
     finally:
         transfers.Transfers._arrived = original
     assert arrived[0] == 8 and sorted(arrived) == list(range(FRAMES))
