@@ -27,6 +27,24 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         return np.asarray(image.convert("RGB"))
 
 
+def read_rgba(path: Path) -> NDArray[np.uint8]:
+    """[H, W, 4] RGB, not multiplied by alpha, and alpha. Raises DatasetError when it is missing or damaged."""
+    with _open(path) as image:
+        return np.asarray(image.convert("RGBA"))
+
+
+def image_layout(path: Path) -> str:
+    """PIL's name of the picture's channels, such as RGB or RGBA. Raises DatasetError when it is missing or damaged."""
+    with _open(path) as image:
+        return image.mode
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(width, height), from the picture's header. Raises DatasetError when it is missing or damaged."""
+    with _open(path) as image:
+        return image.size
+
+
 def read_mask(path: Path) -> NDArray[np.bool_]:
     """[H, W] True where any channel is not zero. Raises DatasetError when it is missing or damaged."""
     with _open(path) as image:
@@ -59,6 +77,8 @@ def check_image_size(path: Path, width: int, height: int) -> None:
 
 def area_resize(values: NDArray[Any], width: int, height: int) -> NDArray[np.float32]:
     """[H, W, ...] → [height, width, ...]: the average over each new pixel's area, fractions of old pixels included."""
+    if values.shape[:2] == (height, width):
+        return np.ascontiguousarray(values, np.float32)
     channels = values.shape[2:]
     rows = _area_weights(values.shape[0], height)
     columns = _area_weights(values.shape[1], width)

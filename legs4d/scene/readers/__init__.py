@@ -5,23 +5,41 @@ from __future__ import annotations
 from pathlib import Path
 
 from legs4d.errors import DatasetError
+from legs4d.scene.readers.colmap import ColmapSequence, find_model
+from legs4d.scene.readers.nerf import NerfSequence
+from legs4d.scene.readers.neu3d import Neu3dSequence
 from legs4d.scene.readers.panoptic import PanopticSequence
+from legs4d.scene.readers.videos import CAMERA_FILE, VideoSequence
 from legs4d.scene.sequence import Sequence
 
 
 def open_sequence(path: str | Path, scale: float = 1.0) -> Sequence:
-    """The footage in a folder, by the reader that knows its layout.
+    """The footage in a folder, by the reader that knows its layout; each layout is told in its reader's file.
 
     Args:
-        path: a dataset folder in the native layout (`scene.readers.panoptic`).
+        path: a dataset folder: PanopticSports (train_meta.json), NeRF (transforms.json or transforms_train.json),
+            Neural 3D Video (poses_bounds.npy), videos (cameras.json), or COLMAP (sparse/).
         scale: images are resized to round(scale·W) × round(scale·H), intrinsics with them; 0 < scale ≤ 1.
 
     Raises:
         DatasetError: there is no such folder, no reader knows its layout, or its content cannot be used.
     """
     root = Path(path)
-    if root.is_dir() and any(root.iterdir()) and not (root / "train_meta.json").exists():
-        raise DatasetError(
-            "has no train_meta.json", where=str(root), fix="give a folder in the PanopticSports layout, see README"
-        )
-    return PanopticSequence(root, scale)
+    if not root.is_dir() or not any(root.iterdir()):
+        what = "is empty" if root.is_dir() else "is not a folder"
+        raise DatasetError(what, where=str(root), fix="give a dataset folder, see README")
+    if (root / "train_meta.json").exists():
+        return PanopticSequence(root, scale)
+    if (root / "transforms_train.json").exists() or (root / "transforms.json").exists():
+        return NerfSequence(root, scale)
+    if (root / "poses_bounds.npy").exists():
+        return Neu3dSequence(root, scale)
+    if (root / CAMERA_FILE).exists():
+        return VideoSequence(root, scale)
+    if find_model(root) is not None:
+        return ColmapSequence(root, scale)
+    raise DatasetError(
+        "has no train_meta.json, transforms.json, poses_bounds.npy, cameras.json or sparse/ of a layout that is known",
+        where=str(root),
+        fix="give a dataset folder, see README",
+    )
