@@ -4,15 +4,31 @@ from __future__ import annotations
 
 from typing import Any
 
+from backend.errors import BackendError
 from backend.library import Library
 from backend.requests import Render
+from backend.wire import Code
 from legs4d.errors import RunError
 
 WORK = "backend.rendering:render"
 
 
 def prepare(body: Render, library: Library) -> dict[str, Any]:
-    """What `WORK` is told. Raises RunError if the run is not there, or another than the client has."""
+    """What `WORK` is told.
+
+    Raises:
+        RunError: the run is not there, or another than the client has.
+        BackendError: the crop is not inside the picture.
+    """
+    if body.crop is not None:
+        left, top, width, height = body.crop
+        if min(width, height) < 1 or left + width > body.width or top + height > body.height:
+            raise BackendError(
+                f"the crop {body.crop} is not inside the picture of {body.width} × {body.height} pixels",
+                where="render",
+                fix="ask for a part of the picture",
+                code=Code.BODY,
+            )
     opened = library.open(body.run)
     if body.revision is not None and body.revision != opened.revision:
         raise RunError("was trained anew since it was opened", where=body.run, fix="open it again")

@@ -128,12 +128,13 @@ class Renderer:
             near=self._run.info.get("near", NEAR) * placed.near_scale,
             depth=True,
             antialiased=body.antialiased,
+            region=_region(body, self._device),
         )
         assert picture.depth is not None
         assert picture.features is not None
-        alpha = picture.alpha[0]
-        color = _scene_linear(picture.color[0], alpha, opaque=body.background is not None)
-        return _Sums(color, alpha, picture.depth[0] * placed.unit, picture.features[0])
+        alpha = _cropped(body, picture.alpha)
+        color = _scene_linear(_cropped(body, picture.color), alpha, opaque=body.background is not None)
+        return _Sums(color, alpha, _cropped(body, picture.depth) * placed.unit, _cropped(body, picture.features))
 
     def _parts(self, sample: RenderSample, answers: list[Grounding]) -> list[Part]:
         """What is visible."""
@@ -204,7 +205,7 @@ class _Sums:
 
 def _nothing(body: Render, device: str) -> _Sums:
     """The picture of no Gaussians."""
-    empty = torch.zeros((body.height, body.width), device=device)
+    empty = _cropped(body, torch.zeros((1, body.height, body.width), device=device))
     behind = linear(torch.tensor(body.background or (0.0, 0.0, 0.0), device=device))
     return _Sums(empty[..., None] + behind, empty, empty, empty[..., None].expand(-1, -1, 1 + len(body.layers)))
 
@@ -218,6 +219,24 @@ def _scene_linear(color: torch.Tensor, alpha: torch.Tensor, *, opaque: bool) -> 
         return linear(color).clamp(min=0.0)
     alpha = alpha[..., None]
     return linear(color / alpha.clamp(min=1e-6)).clamp(min=0.0) * alpha
+
+
+def _region(body: Render, device: str) -> torch.Tensor | None:
+    """The pixels that are wanted, [1, H, W]. A smaller camera would not do: splats depend on the frame they are in."""
+    if body.crop is None:
+        return None
+    region = torch.zeros((1, body.height, body.width), dtype=torch.bool, device=device)
+    left, top, width, height = body.crop
+    region[:, top : top + height, left : left + width] = True
+    return region
+
+
+def _cropped(body: Render, images: torch.Tensor) -> torch.Tensor:
+    """The wanted part of one picture [1, H, W, …]."""
+    if body.crop is None:
+        return images[0]
+    left, top, width, height = body.crop
+    return images[0, top : top + height, left : left + width]
 
 
 def _matrix(rows: list[list[float]]) -> torch.Tensor:

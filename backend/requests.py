@@ -85,6 +85,7 @@ class Render(Body):
     revision: str | None = Field(default=None, max_length=100)
     width: int = Field(ge=1, le=16_384)
     height: int = Field(ge=1, le=16_384)
+    crop: Annotated[list[FrameNumber], Field(min_length=4, max_length=4)] | None = None
     samples: list[RenderSample] = Field(min_length=1, max_length=64)
     passes: list[RenderPass] = Field(min_length=1, max_length=5)
     layers: list[RenderLayer] = Field(default_factory=list, max_length=28)

@@ -6,8 +6,8 @@ import bpy
 
 from .. import session
 from . import composite, economy, panel, preview, properties
-from .engine import ENGINE, disconnect
 from .engine import CLASSES as ENGINE_CLASSES
+from .engine import ENGINE, disconnect
 
 __all__ = ["CLASSES", "ENGINE", "disconnect", "preview", "register", "unregister"]
 
@@ -20,6 +20,7 @@ def register() -> None:
     panel.adopt()
     economy.register()
     session.current.link.on_ready.append(preview.redraw)
+    session.current.expecting.append(preview.busy)
 
 
 def unregister() -> None:

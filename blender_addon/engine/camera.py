@@ -1,4 +1,4 @@
-"""Blender's cameras as the rasteriser takes them: OpenCV axes (x right, y down, z forward), pixels, pixel centres at +0.5.
+"""Blender's cameras as the rasteriser takes them: OpenCV axes (x right, y down, z forward), pixel centres at +0.5.
 
 Pure numpy: what Blender knows comes in as its own matrices.
 """
@@ -27,6 +27,7 @@ class View:
         world_to_camera: [4, 4] rigid.
         fx, fy, cx, cy: pixels.
         width, height: pixels.
+        crop: (left, top, width, height) of the part that is wanted, in pixels from the upper left corner; None is all.
         setback: how far the pinhole is behind the camera that it stands for; depths are larger by that. 0 for
             perspective cameras.
     """
@@ -38,11 +39,13 @@ class View:
     cy: float
     width: int
     height: int
+    crop: tuple[int, int, int, int] | None = None
     setback: float = 0.0
 
-    def cropped(self, left: int, top: int, width: int, height: int) -> View:
-        """A part of the picture, in pixels from its upper left corner."""
-        return replace(self, cx=self.cx - left, cy=self.cy - top, width=width, height=height)
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of what is wanted."""
+        return self.crop[2:] if self.crop else (self.width, self.height)
 
     def reduced(self, factor: int) -> View:
         """The same view in pixels `factor` times as large, at least one."""
@@ -90,9 +93,9 @@ def view(projection: Any, camera_to_world: Any, width: int, height: int) -> View
 
 
 def border_pixels(border: tuple[float, float, float, float], width: int, height: int) -> tuple[int, int, int, int]:
-    """(left, top, width, height) in pixels of a render border (min x, max x, min y, max y; from below), as Blender cuts it.
+    """(left, top, width, height) in pixels of a render border (min x, max x, min y, max y; from below).
 
-    Blender multiplies in single precision and drops what is behind the point.
+    As Blender cuts it: multiplied in single precision, what is behind the point dropped.
     """
     left, right = (int(np.float32(edge) * np.float32(width)) for edge in border[:2])
     bottom, upper = (int(np.float32(edge) * np.float32(height)) for edge in border[2:])

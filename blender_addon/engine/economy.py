@@ -38,6 +38,8 @@ def _clouds(scene: bpy.types.Scene) -> list[bpy.types.Object]:
 def _legs4d_engine_begins(scene: bpy.types.Scene, *_: Any) -> None:
     if scene.render.engine != ENGINE:
         return
+    for layer in scene.view_layers:
+        layer.update_render_passes()  # prompts may have come or gone, and each has a pass
     for child in _clouds(scene):
         modifier = child.modifiers.get(look.MODIFIER)
         if modifier is not None and modifier.show_render:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import bpy
 import numpy as np
@@ -46,14 +47,14 @@ class LEGS4D_RenderEngine(bpy.types.RenderEngine):
 
     def render(self, depsgraph: bpy.types.Depsgraph) -> None:
         """One frame of one view layer. Called by Blender, in a thread of its own where there is a window."""
-        *_, width, height = self._extent(depsgraph.scene.render)
-        passes = picture.empty(width, height, PASSES, None)
+        crop = self._crop(depsgraph.scene.render)
+        passes = picture.empty(*(crop[2:] if crop else (self.resolution_x, self.resolution_y)), PASSES, None)
         try:
             passes = self._passes(depsgraph)
         except Cancelled:
             pass
         except PictureFailed as failure:
-            self.error_set(f"4-LEGS splats: {failure}")
+            self.report({"ERROR"}, f"4-LEGS splats: {failure}")  # ends animations, and no file is written
         finally:  # Blender crashes on writing a picture whose passes were never filled
             self._store(depsgraph.view_layer, passes)
 
@@ -83,7 +84,7 @@ class LEGS4D_RenderEngine(bpy.types.RenderEngine):
             made = part if made is None else picture.laid_over(made, part)
         behind = linear_background(scene)
         if made is None:
-            return picture.empty(first.width, first.height, PASSES, behind)
+            return picture.empty(*first.size, PASSES, behind)
         if len(shown) > 1 and behind is not None:
             return picture.over(made, behind)
         return made
@@ -114,12 +115,12 @@ class LEGS4D_RenderEngine(bpy.types.RenderEngine):
             depsgraph, x=width, y=height, scale_x=render.pixel_aspect_x, scale_y=render.pixel_aspect_y
         )
         whole = view(projection, camera.matrix_world, width, height)
-        return whole.cropped(*self._extent(render))
+        return replace(whole, crop=self._crop(render))
 
-    def _extent(self, render: bpy.types.RenderSettings) -> tuple[int, int, int, int]:
-        """(left, top, width, height) of what is rendered, in pixels of the whole picture."""
+    def _crop(self, render: bpy.types.RenderSettings) -> tuple[int, int, int, int] | None:
+        """(left, top, width, height) of the render border, in pixels of the whole picture."""
         if not render.use_border:
-            return 0, 0, self.resolution_x, self.resolution_y
+            return None
         edges = (render.border_min_x, render.border_max_x, render.border_min_y, render.border_max_y)
         return border_pixels(edges, self.resolution_x, self.resolution_y)
 

@@ -1,4 +1,4 @@
-"""A render's passes as arrays: those of several sequences laid over each other, and as Blender stores them. Pure numpy."""
+"""A render's passes as arrays: of several sequences laid over each other, and as Blender stores them. Pure numpy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asking the backend from a render, which waits: on a connection of its own, as renders run in a thread of their own."""
+"""Asking the backend from a render, which waits: on a connection of its own, as renders have their own thread."""
 
 from __future__ import annotations
 

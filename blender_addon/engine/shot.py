@@ -90,6 +90,8 @@ def body(shown: sequence.Sequence, instants: Sequence[Instant], style: Style, pa
         "mode": "HIGHLIGHT" if its.mode == "OUTLINE" else its.mode,  # the rasteriser draws no outlines
         "antialiased": style.antialiased,
     }
+    if first.crop is not None:
+        asked["crop"] = list(first.crop)
     if style.background is not None:
         asked["background"] = list(style.background)
     return asked

@@ -75,14 +75,13 @@ def test_cameras_see_what_blenders_camera_sees(camera, change) -> None:
         assert z - ours.setback == pytest.approx(depth, abs=1e-3)
 
 
-def test_reduced_and_cropped_views_show_the_same_points() -> None:
+def test_reduced_views_show_the_same_points() -> None:
     from blender_addon.engine.camera import View
 
     whole = View(np.eye(4), 50.0, 50.0, 30.0, 20.0, WIDTH, HEIGHT)
     point = np.array([0.3, -0.2, 2.0])
     at = np.array([whole.fx * point[0] / point[2] + whole.cx, whole.fy * point[1] / point[2] + whole.cy])
-    part, small = whole.cropped(10, 5, 20, 20), whole.reduced(4)
-    assert (part.fx * 0.15 + part.cx, part.fy * -0.1 + part.cy) == pytest.approx(tuple(at - [10, 5]))
+    small = whole.reduced(4)
     assert (small.fx * 0.15 + small.cx, small.fy * -0.1 + small.cy) == pytest.approx(tuple(at / 4))
     assert (small.width, small.height) == (15, 10)
 
@@ -171,3 +170,169 @@ def test_the_render_is_the_rasterisers(scene, rendered, runs, camera, tmp_path, 
     np.testing.assert_allclose(found["Alpha.V" if "Alpha.V" in found else "Alpha.A"], expected["alpha"], atol=1e-3)
     seen = expected["alpha"] > 0.5
     np.testing.assert_allclose(found["Depth.Z"][seen], expected["depth"][seen], rtol=1e-3)
+
+
+def test_a_captured_color_is_the_same_color_under_standard(scene, runs, camera, tmp_path) -> None:
+    import imbuf
+
+    image = scene.render.image_settings
+    image.media_type, image.file_format, image.color_depth = "IMAGE", "PNG", "8"
+    scene.frame_set(5)
+    scene.render.dither_intensity = 0.0
+    scene.render.filepath = str(tmp_path / "picture.png")
+    bpy.ops.render.render(write_still=True)
+    with imbuf.load(scene.render.filepath).with_buffer() as buffer:
+        found = np.array(buffer)[::-1][..., :3] / 255.0
+    expected = library_picture(runs, tmp_path / "expected.npz", 4, camera)["color"]
+    np.testing.assert_allclose(found, expected, atol=1.01 / 255)
+
+
+def test_masks_highlight_and_tint(scene, imported, rendered) -> None:
+    from blender_addon import layers
+
+    start, end, _, _ = layers.intervals(imported.layers[0])[0]
+    scene.frame_set(imported.scene_frame((start + end) // 2))
+    plain = rendered("plain")
+    imported.empty.legs4d.mode = "HIGHLIGHT"
+    imported.layers[0].color = (0.0, 0.0, 1.0)
+    lit = rendered("lit")
+    mask, highlight = lit[f"Mask {PROMPT}.V"], lit["Highlight.V"]
+    on_ball = highlight > 0.9
+    assert 0.001 < on_ball.mean() < 0.2
+    assert mask[on_ball].min() > 0.5
+    more = lit["Combined"][on_ball] - plain["Combined"][on_ball]
+    assert more[:, 2].mean() > 0.1
+    assert np.abs(lit["Combined"] - plain["Combined"])[highlight < 1e-4].max() < 1e-3
+    scene.frame_set(imported.scene_frame(0))
+    before = rendered("before")
+    assert before["Highlight.V"].max() < 1e-3
+    assert before[f"Mask {PROMPT}.V"].max() < 0.99
+
+
+def test_a_border_is_cut_out_of_the_whole_picture(scene, rendered) -> None:
+    whole = rendered("whole")["Combined"]
+    render = scene.render
+    render.use_border = render.use_crop_to_border = True
+    render.border_min_x, render.border_max_x, render.border_min_y, render.border_max_y = 0.3, 0.8, 0.1, 0.55
+    part = rendered("part")["Combined"]
+    assert part.shape == (18, 30, 4)
+    np.testing.assert_allclose(part, whole[18:36, 18:48], atol=1e-3)
+    render.use_crop_to_border = False
+    framed = rendered("framed")["Combined"]
+    np.testing.assert_allclose(framed[18:36, 18:48], whole[18:36, 18:48], atol=1e-3)
+    assert not framed[:17].any()
+
+
+def test_objects_are_seen_where_they_were_put(scene, imported, camera, rendered) -> None:
+    step = Vector((0.3, -0.2, 0.1))
+    imported.empty.location += step
+    moved = rendered("moved")["Combined"]
+    imported.empty.location -= step
+    camera.location -= step
+    np.testing.assert_allclose(moved, rendered("stepped")["Combined"], atol=2e-3)
+
+
+def test_transparent_film_and_what_a_view_layer_excludes(scene, imported, rendered) -> None:
+    scene.render.film_transparent = True
+    imported.static_object.hide_render = True
+    alone = rendered("alone")
+    assert 0.001 < (alone["Combined"][..., 3] > 0.5).mean() < 0.3
+    assert alone["Depth.Z"][alone["Combined"][..., 3] == 0].min() > 1e9
+    hidden = bpy.data.collections.new("Hidden")
+    scene.collection.children.link(hidden)
+    for item in (imported.empty, imported.static_object, imported.dynamic_object):
+        for collection in item.users_collection:
+            collection.objects.unlink(item)
+        hidden.objects.link(item)
+    scene.view_layers[0].layer_collection.children["Hidden"].exclude = True
+    assert not rendered("excluded")["Combined"].any()
+
+
+def test_motion_blur_is_the_mean_over_the_shutter(scene, imported, camera, rendered) -> None:
+    from blender_addon import layers
+
+    start, _, _, _ = layers.intervals(imported.layers[0])[0]
+    frame = imported.scene_frame(start)
+    camera.keyframe_insert("location", frame=frame)
+    camera.location.x += 0.5
+    camera.keyframe_insert("location", frame=frame + 1)
+    render = scene.render
+    moments = []
+    for subframe in (0.25, 0.75):
+        scene.frame_set(frame, subframe=subframe)
+        moments.append(rendered("moment")["Combined"])
+    scene.frame_set(frame)
+    render.use_motion_blur, render.motion_blur_position, render.motion_blur_shutter = True, "START", 1.0
+    scene.legs4d_render.motion_steps = 2
+    blurred = rendered("blurred")["Combined"]
+    np.testing.assert_allclose(blurred, np.mean(moments, axis=0), atol=2e-3)
+    assert np.abs(moments[0] - moments[1]).max() > 0.1
+    assert scene.frame_current_final == frame
+
+
+def test_the_time_curve_says_what_is_rendered(scene, imported, rendered, runs, camera, tmp_path) -> None:
+    from blender_addon import timing
+
+    timing.write(imported.empty, [1, 100], [6.0, 6.0])
+    scene.frame_set(50)
+    expected = library_picture(runs, tmp_path / "expected.npz", 6, camera)["color"]
+    assert psnr(srgb(rendered()["Combined"][..., :3]), expected) > 70
+
+
+def test_the_frame_and_the_node_groups_are_as_before(scene, imported, rendered) -> None:
+    from blender_addon import look
+
+    scene.frame_set(7)
+    rendered()
+    assert scene.frame_current == 7
+    assert imported.static_object.modifiers[look.MODIFIER].show_render
+    assert not imported.static_object.get("legs4d:resting")
+
+
+def test_no_backend_is_an_error_that_says_so(scene, tmp_path, monkeypatch) -> None:
+    from blender_addon.engine import service
+
+    monkeypatch.setenv("LEGS4D_STATE_DIR", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(service, "FIRST_SECONDS", 0.5)
+    scene.render.filepath = str(tmp_path / "none.exr")
+    with pytest.raises(RuntimeError, match="No backend is running"):
+        bpy.ops.render.render(write_still=True)
+
+
+def test_pictures_are_laid_over_each_other_by_depth() -> None:
+    from blender_addon.engine import picture
+
+    def flat(color: float, alpha: float, depth: float) -> picture.Passes:
+        combined = np.full((1, 1, 4), color * alpha, np.float32)
+        combined[..., 3] = alpha
+        return {"combined": combined, "alpha": combined[..., 3], "depth": np.full((1, 1), depth, np.float32)}
+
+    for one, other in ((flat(1.0, 0.5, 2.0), flat(0.2, 1.0, 5.0)), (flat(0.2, 1.0, 5.0), flat(1.0, 0.5, 2.0))):
+        laid = picture.laid_over(one, other)
+        np.testing.assert_allclose(laid["combined"][0, 0], [0.6, 0.6, 0.6, 1.0], atol=1e-6)
+        assert laid["depth"][0, 0] == 2.0
+    np.testing.assert_allclose(picture.over(flat(1.0, 0.25, 2.0), (0.4, 0.4, 0.4))["combined"][0, 0, 0], 0.55)
+
+
+def test_viewports_get_a_coarse_picture_then_the_full_one(scene, imported, until) -> None:
+    from blender_addon.engine import preview, shot
+    from blender_addon.engine.camera import View
+
+    view = View(np.linalg.inv(np.eye(4)), 50.0, 50.0, WIDTH / 2, HEIGHT / 2, WIDTH, HEIGHT)
+    clouds = [imported.static_object, imported.dynamic_object]
+    depsgraph, style = bpy.context.evaluated_depsgraph_get(), shot.Style(None, False)
+
+    def bodies(one: View) -> list[shot.Body]:
+        return [shot.body(imported, [shot.instant(depsgraph, clouds, one)], style, preview.FADING[:1])]
+
+    mine = preview.Preview()
+    full, coarse = bodies(view), bodies(view.reduced(4))
+    preview.ask(mine, full, coarse)
+    assert mine.asked is not None and not mine.asked.is_full
+    until(lambda: mine.asked is None, "the coarse picture")
+    assert mine.passes["combined"].shape == (10, 15, 4)
+    preview.ask(mine, full, coarse)
+    until(lambda: mine.asked is None, "the full picture")
+    assert mine.passes["combined"].shape == (HEIGHT, WIDTH, 4)
+    preview.ask(mine, full, coarse)
+    assert mine.asked is None, "nothing changed, nothing is asked"
