@@ -20,11 +20,14 @@ from legs4d.scene.stage import Stage
 COARSE = 64
 """Voxels along an axis with which the hull starts; each round of three halves them."""
 
-SHELL_FACTORS = (1.0, 0.8, 0.85, 0.9, 0.95, 1.05, 1.1, 1.15, 1.2, 1.3, 1.4, 1.5, 1.7, 2.0)
+SHELL_FACTORS = (1.0, 0.9, 0.95, 1.05, 1.1, 1.2, 1.3, 1.4, 1.5, 1.7, 2.0)
 """Radii tried, in those of the cameras: these often stand along the walls. Walls may be nearer, or a door open."""
 
-SHELL_NEIGHBOURS = 12
+SHELL_NEIGHBOURS = 4
 """Directions whose costs are averaged: a wall's single points look alike at every distance, a patch does not."""
+
+FEW_VIEWS = 3.0
+"""Views whose agreement counts for half as much: few agree easily, and what is near is in few views."""
 
 BETTER = 0.9
 """Share of the cost at the cameras' own radius below which another is believed."""
@@ -156,8 +159,8 @@ def swept_shell(
         variance = ((values[..., :3] - mean).square() * counted).sum(dim=(0, 2)) / (count[:, 0] - 1).clamp(min=1)
         places.append(points)
         hues.append(torch.where(count > 0, mean, 0.5))
-        # Few views agree easily.
-        costs.append(torch.where(count[:, 0] >= 3, variance.sqrt() + 0.02, 1.0))
+        agreement = (variance.sqrt() + 0.02) * (1 + FEW_VIEWS / count[:, 0].clamp(min=1))
+        costs.append(torch.where(count[:, 0] >= 3, agreement, 1.0))
     smooth = torch.stack([cost[patch].mean(dim=1) for cost in costs])
     best, at = smooth.min(dim=0)
     at = torch.where(best < BETTER * smooth[0], at, 0)
