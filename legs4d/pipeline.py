@@ -53,7 +53,7 @@ def train(
     sequence = open_sequence(dataset, settings.dataset.scale)
     # Fail on a dataset that the encoder cannot read now, not after minutes of reconstruction.
     get_encoder(settings.lift.encoder).sample_rows(sequence)
-    run = reconstruct(dataset, out, settings, engine=engine, progress=progress, stop=stop)
+    run = reconstruct(dataset, out, settings, engine=engine, executor=executor, progress=progress, stop=stop)
     return lift(run.path, settings.lift, executor=executor, progress=progress, stop=stop)
 
 
@@ -63,11 +63,13 @@ def reconstruct(
     settings: TrainSettings,
     *,
     engine: str = "auto",
+    executor: Executor = IN_ORDER,
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,
 ) -> Run:
     """The reconstruction half of `train`."""
     sequence = open_sequence(dataset, settings.dataset.scale)
+    from legs4d.reconstruct.chunks import ChunkedReconstruction
     from legs4d.reconstruct.stages import Reconstruction, choose_device
 
     device = choose_device(engine)
@@ -79,7 +81,9 @@ def reconstruct(
             fps=sequence.fps,
             frame_numbers=list(sequence.frame_numbers),
         )
-        Reconstruction(run, sequence, settings.reconstruct, device, progress, stop).finish()
+        what = run, sequence, settings.reconstruct, device, progress, stop
+        cut = settings.reconstruct.chunks.length
+        (ChunkedReconstruction(*what, executor=executor) if cut else Reconstruction(*what)).finish()
     return run
 
 
@@ -173,6 +177,7 @@ def evaluate(
     plot: str | Path | None = None,
     lpips: str | Path | None = None,
     track: int | None = None,
+    per_pixel: bool = False,
     engine: str = "auto",
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,
@@ -181,10 +186,12 @@ def evaluate(
 
     Args:
         grounding: folder of true masks (`grounding.truth`); adds `grounding` to the result.
-        pictures: folder for `test_views.png` and, with `grounding`, a contact sheet and a timeline of its prompts.
+        pictures: folder for `test_views.png` and, with `grounding`, a contact sheet, a timeline, a plot of its scores
+            and pages of its masks against the true ones.
         plot: file for the scores over time.
         lpips: file of its weights (`reconstruct.lpips`); without it, LPIPS is None.
         track: an object of the dataset's objects/; adds `tracking` to the result.
+        per_pixel: whether relevancy is decoded per pixel, see `grounding.benchmark.evaluate`.
 
     Returns:
         As `reconstruct.evaluate.evaluate_pictures`, `grounding` as `grounding.benchmark.evaluate`, and `tracking` as
@@ -192,6 +199,8 @@ def evaluate(
     """
     run = Run.open(run_folder)
     sequence = footage(run)
+    from legs4d.effects.mask_page import write_mask_pages
+    from legs4d.effects.metrics_plot import metrics_plot
     from legs4d.effects.report import write_report
     from legs4d.effects.score_plot import score_plot
     from legs4d.effects.views_page import write_test_views
@@ -211,8 +220,13 @@ def evaluate(
     if track is not None:
         result["tracking"] = evaluate_tracking(run, sequence, track, device, progress=progress, stop=stop)
     if grounding is not None:
-        result["grounding"] = evaluate_grounding(run, grounding, device=device, progress=progress, stop=stop)
+        result["grounding"] = evaluate_grounding(
+            run, grounding, per_pixel=per_pixel, device=device, progress=progress, stop=stop
+        )
         truth = true_intervals(read_truth(grounding), run.info["frame_numbers"])
         if pictures is not None and truth:
-            write_report(run, sequence, query(run, list(truth)), pictures, device, truth)
+            groundings = query(run, list(truth))
+            write_report(run, sequence, groundings, pictures, device, truth)
+            metrics_plot(Path(pictures) / "grounding.png", result["grounding"])
+            write_mask_pages(run, groundings, grounding, pictures, device, per_pixel=per_pixel)
     return result

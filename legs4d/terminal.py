@@ -48,6 +48,9 @@ def print_json(value: Any) -> None:
     print(json.dumps(_without_nan(value), ensure_ascii=False))
 
 
+_GROUNDING = ("tiou", "viou", "accuracy", "viou@0.3", "viou@0.5")
+
+
 def print_scores(result: dict[str, Any]) -> None:
     """What `legs4d eval` found, as tables."""
     from rich.console import Console
@@ -72,11 +75,13 @@ def print_scores(result: dict[str, Any]) -> None:
         console.print(_tracking_table(result["tracking"]))
     if "grounding" not in result:
         return
-    places = Table("prompt", "camera", "tIoU", "vIoU", "accuracy", title="Grounding")
-    for row in result["grounding"]["rows"]:
-        places.add_row(row["prompt"], str(row["camera"]), *(f"{row[k]:.2f}" for k in ("tiou", "viou", "accuracy")))
-    mean = result["grounding"]["mean"]
-    places.add_row("mean", "", *(f"{mean[k]:.2f}" for k in ("tiou", "viou", "accuracy")), style="bold")
+    places = Table("prompt", "camera", "tIoU", "vIoU", "accuracy", "vIoU@0.3", "vIoU@0.5", title="Grounding")
+    found = result["grounding"]
+    for prompt, mean in found["per_prompt"].items():
+        for row in (row for row in found["rows"] if row["prompt"] == prompt):
+            places.add_row(prompt, str(row["camera"]), *(f"{row[k]:.2f}" for k in ("tiou", "viou", "accuracy")))
+        places.add_row(prompt, "mean", *(f"{mean[k]:.2f}" for k in _GROUNDING), style="italic", end_section=True)
+    places.add_row("mean", "", *(f"{found['mean'][k]:.2f}" for k in _GROUNDING), style="bold")
     console.print(places)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from legs4d.cli.asking import ground
+from legs4d.cli.asking import PerPixel, ground
 from legs4d.cli.command import app
 from legs4d.cli.options import Engine, EngineName, Frames, Json, RunFolder, chosen_frames
 from legs4d.errors import Legs4dError
@@ -67,7 +67,7 @@ def evaluate(
     pictures: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for test_views.png (truth, ours, error), with --grounding also its contact sheet and timeline."
+            help="Folder for test_views.png (truth, ours, error), with --grounding also its sheets, timeline and plot."
         ),
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Picture (.png, .svg, .pdf) of the scores over time.")] = None,
@@ -77,6 +77,7 @@ def evaluate(
     track: Annotated[
         int | None, typer.Option(metavar="OBJECT_ID", min=1, help="How well the Gaussians of this object follow it.")
     ] = None,
+    per_pixel: PerPixel = False,
     engine: EngineName = Engine.auto,
     as_json: Json = False,
 ) -> None:
@@ -84,11 +85,14 @@ def evaluate(
 
     --json prints {psnr, ssim, lpips, per_camera: {id: dB}, per_frame: [dB], images: [{camera, frame, psnr, ssim,
     lpips}], gain_fitted: {the same}}, where lpips is null without --lpips, and with --grounding also
-    {grounding: {rows: [{prompt, camera, tiou, viou, accuracy}], mean, prompts}}, and with --track {tracking: {object,
-    gaussians, median_px, median_carried_px, median_rendered_px, iou, on_object, stayed, per_camera, per_frame}}.
+    {grounding: {rows: [{prompt, camera, tiou, viou, accuracy}], mean, per_prompt, prompts}}, and with --track
+    {tracking: {object, gaussians, median_px, median_carried_px, median_rendered_px, iou, on_object, stayed, per_camera,
+    per_frame}}.
     """
     from legs4d import pipeline
 
+    if per_pixel and grounding is None:
+        raise Legs4dError("there are no masks to decode", where="--per-pixel", fix="give --grounding too")
     with progress_display() as show:
         result = pipeline.evaluate(
             run,
@@ -97,6 +101,7 @@ def evaluate(
             plot=plot,
             lpips=lpips,
             track=track,
+            per_pixel=per_pixel,
             engine=engine.value,
             progress=show,
         )

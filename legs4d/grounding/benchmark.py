@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from legs4d.errors import DatasetError, RunError
 from legs4d.gaussians.store import Run
-from legs4d.grounding.masks import render_views
+from legs4d.grounding.masks import PixelDecoder, render_views
 from legs4d.grounding.metrics import mask_accuracy, temporal_iou, volume_iou
 from legs4d.grounding.query import Grounding, query
 from legs4d.grounding.truth import Truth, read_truth
@@ -43,6 +43,7 @@ def evaluate(
     run: Run,
     folder: str | Path,
     *,
+    per_pixel: bool = False,
     device: str | torch.device = "cpu",
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,
@@ -52,27 +53,31 @@ def evaluate(
     Args:
         run: with language; its cameras must be those of the truth, at any size.
         folder: see `truth`.
+        per_pixel: whether masks are of relevancy decoded per pixel, as in the paper, in place of per Gaussian.
         device: where masks are rendered.
 
     Returns:
         JSON values: `rows`, a list of {prompt, camera, tiou, viou, accuracy}; `mean`, {tiou, viou, accuracy,
-        "viou@0.3", "viou@0.5"} over the rows; `prompts`, what was found: {prompt: {intervals, relevancy}}.
+        "viou@0.3", "viou@0.5"} over the rows, and `per_prompt`, {prompt: the same over its rows}; `prompts`, what was
+        found: {prompt: {intervals, relevancy}}.
 
     Raises:
         DatasetError: the folder cannot be used, or is not about this run.
         RunError, PromptError: as `query`.
     """
-    truths = [_in_run(truth, run) for truth in read_truth(folder)]
+    truths = truths_of(run, folder)
     groundings = {g.prompt: g for g in query(run, list(dict.fromkeys(truth.prompt for truth in truths)))}
     reporter = StageReporter("grounding", progress, stop)
+    pixels = PixelDecoder(run) if per_pixel else None
     rows: list[Row] = []
     for prompt, group in groupby(truths, key=lambda truth: truth.prompt):
         of_prompt = list(group)
-        found = _found_masks(run, groundings[prompt], of_prompt, device, reporter)
+        found = _found_masks(run, groundings[prompt], of_prompt, pixels, device, reporter)
         rows += [_row(truth, masks) for truth, masks in zip(of_prompt, found, strict=True)]
     return {
         "rows": [asdict(row) for row in rows],
         "mean": mean_of(rows),
+        "per_prompt": {prompt: mean_of([row for row in rows if row.prompt == prompt]) for prompt in groundings},
         "prompts": {
             prompt: {"intervals": [asdict(i) for i in g.intervals], "relevancy": g.relevancy.tolist()}
             for prompt, g in groundings.items()
@@ -97,17 +102,33 @@ def _row(truth: Truth, found: dict[int, NDArray[np.bool_]]) -> Row:
 
 
 def _found_masks(
-    run: Run, grounding: Grounding, truths: list[Truth], device: str | torch.device, reporter: StageReporter
+    run: Run,
+    grounding: Grounding,
+    truths: list[Truth],
+    pixels: PixelDecoder | None,
+    device: str | torch.device,
+    reporter: StageReporter,
 ) -> list[dict[int, NDArray[np.bool_]]]:
     """Per truth, the frames in which the prompt was found and its masks there."""
-    cameras = [_camera(run, truth) for truth in truths]
+    cameras = [camera_of(run, truth) for truth in truths]
     frames = [frame for frame in range(run.num_frames) if grounding.holds(frame)]
     found: list[dict[int, NDArray[np.bool_]]] = [{} for _ in truths]
     for done, frame in enumerate(frames):
         reporter.step(done, len(frames))
         for masks, camera in zip(found, cameras, strict=True):
-            masks[frame] = render_views(run, grounding, frame, camera, near=run.info["near"], device=device).mask[0]
+            views = render_views(run, grounding, frame, camera, near=run.info["near"], device=device, pixels=pixels)
+            masks[frame] = views.mask[0]
+    reporter.step(len(frames), len(frames))
     return found
+
+
+def truths_of(run: Run, folder: str | Path) -> list[Truth]:
+    """The truths of a benchmark folder, with frames counted as the run does.
+
+    Raises:
+        DatasetError: the folder cannot be used, or is not about this run.
+    """
+    return [_in_run(truth, run) for truth in read_truth(folder)]
 
 
 def _in_run(truth: Truth, run: Run) -> Truth:
@@ -124,8 +145,12 @@ def _in_run(truth: Truth, run: Run) -> Truth:
     return Truth(truth.prompt, truth.camera, masks)
 
 
-def _camera(run: Run, truth: Truth) -> Cameras:
-    """The run's camera of this number, at the size of the true masks."""
+def camera_of(run: Run, truth: Truth) -> Cameras:
+    """The run's camera of this number, at the size of the true masks.
+
+    Raises:
+        DatasetError: it has none, or one of another shape.
+    """
     one = _camera_at_run_size(run, truth)
     height, width = truth.size
     resized = one.scaled(width / one.width)
