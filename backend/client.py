@@ -33,6 +33,10 @@ class Client:
             self._socket.curve_serverkey = found.server_key.encode()
             self._socket.curve_publickey = found.keys.public.encode()
             self._socket.curve_secretkey = found.keys.secret.encode()
+        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH)
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._monitor, zmq.POLLIN)
         self._socket.connect(found.endpoint)
         self._last_id = 0
         try:
@@ -48,6 +52,7 @@ class Client:
         self.close()
 
     def close(self) -> None:
+        self._socket.disable_monitor()
         self._context.destroy(linger=0)
 
     def ask(self, kind: str, **body: Any) -> dict[str, Any]:
@@ -79,7 +84,11 @@ class Client:
         return self._last_id
 
     def _receive(self, seconds: float | None) -> Message:
-        if not self._socket.poll(None if seconds is None else max(0, int(seconds * 1000))):
+        due = dict(self._poller.poll(None if seconds is None else max(0, int(seconds * 1000))))
+        if self._monitor in due:
+            fix = "its keeper lets you in with `legs4d keys authorize KEY NAME`"
+            raise BackendError("the server does not know your key", where=self._found.endpoint, fix=fix)
+        if not due:
             raise _nobody(self._found.endpoint)
         return wire.unpack(self._socket.recv_multipart(copy=False))
 
@@ -118,5 +127,5 @@ def _nobody(endpoint: str) -> BackendError:
     return BackendError(
         "no server answers",
         where=endpoint,
-        fix="start it with `legs4d serve`; one elsewhere must have authorized your key (`legs4d keys`)",
+        fix="start it with `legs4d serve`; look at the address and the server's key",
     )

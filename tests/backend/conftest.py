@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +29,7 @@ class ServerProcess:
 
     roots: list[Path]
     state_dir: Path
+    options: list[str] = field(default_factory=list)
     process: subprocess.Popen[bytes] | None = None
     clients: list[PlainClient] = field(default_factory=list)
 
@@ -38,7 +41,7 @@ class ServerProcess:
         self.state_dir.mkdir(exist_ok=True)
         stale = self.state_dir / "server.json"
         stale.unlink(missing_ok=True)
-        options = [*(f"--root={root}" for root in self.roots), f"--state-dir={self.state_dir}"]
+        options = [*(f"--root={root}" for root in self.roots), f"--state-dir={self.state_dir}", *self.options]
         with open(self.state_dir.parent / "server.log", "ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", "from legs4d.cli import app; app()", "serve", *options],
@@ -52,6 +55,11 @@ class ServerProcess:
             assert time.monotonic() < deadline, "the server did not start"
             time.sleep(0.02)
         return self
+
+    def access(self) -> dict[str, Any]:
+        """What the server tells this machine's clients."""
+        found: dict[str, Any] = json.loads((self.state_dir / "server.json").read_text())
+        return found
 
     def connect(self, *, say_hello: bool = True) -> PlainClient:
         client = PlainClient(self.state_dir, say_hello=say_hello)
@@ -84,10 +92,10 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
     """Start servers of one's own (on `roots`, by default the folder `root`)."""
     started: list[ServerProcess] = []
 
-    def start(*roots: Path, state: str = "state") -> ServerProcess:
+    def start(*roots: Path, state: str = "state", options: Sequence[str] = ()) -> ServerProcess:
         if not roots:
             (tmp_path / "root").mkdir(exist_ok=True)
-        server = ServerProcess(list(roots) or [tmp_path / "root"], tmp_path / state)
+        server = ServerProcess(list(roots) or [tmp_path / "root"], tmp_path / state, list(options))
         started.append(server)
         return server.start()
 

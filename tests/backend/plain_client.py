@@ -42,11 +42,24 @@ class PlainClient:
     """One connection."""
 
     def __init__(self, state_dir: Path, *, say_hello: bool = True) -> None:
-        found = json.loads((state_dir / "server.json").read_text())
-        self.endpoint, self.token, self.pid = found["endpoint"], found["token"], found["pid"]
+        self._connect(json.loads((state_dir / "server.json").read_text()), say_hello)
+
+    @classmethod
+    def elsewhere(cls, endpoint: str, server_key: str, keys: dict[str, str]) -> PlainClient:
+        """A connection to a server on another machine."""
+        client = cls.__new__(cls)
+        client._connect({"endpoint": endpoint, "token": "", "curve": {"server": server_key, **keys}}, True)
+        return client
+
+    def _connect(self, found: dict[str, Any], say_hello: bool) -> None:
+        self.endpoint, self.token = found["endpoint"], found["token"]
         self._context = zmq.Context()
         self.socket = self._context.socket(zmq.DEALER)
         self.socket.linger = 0
+        if "curve" in found:
+            self.socket.curve_serverkey = found["curve"]["server"].encode()
+            self.socket.curve_publickey = found["curve"]["public"].encode()
+            self.socket.curve_secretkey = found["curve"]["secret"].encode()
         self.socket.connect(self.endpoint)
         self._last_id = 0
         self._waiting: defaultdict[int, deque[Received]] = defaultdict(deque)
