@@ -123,7 +123,7 @@ class RayExecutor:
             while True:
                 check()
                 for frame in islice(left, STOCK * self._count_slots() - len(running)):
-                    running[self._task.remote(__version__, shared, frame)] = frame
+                    running[self._task.remote(__version__, self._cores, shared, frame)] = frame
                 if not running:
                     return
                 if ray.wait(list(running), timeout=POLL)[0]:
@@ -164,11 +164,12 @@ class RayExecutor:
         return self._slots
 
 
-def _do(version: str, work: Callable[[int], Result], frame: int) -> Done[Result] | _Failed:
-    """What a worker does: one frame."""
+def _do(version: str, threads: int, work: Callable[[int], Result], frame: int) -> Done[Result] | _Failed:
+    """What a worker does: one frame, on as many threads as it was given cores."""
     if version != __version__:
         what = f"has legs4d {__version__}, the driver has {version}"
         return _Failed(ClusterError, what, f"machine {os.uname().nodename}", "install the same version everywhere")
+    os.environ["LEGS4D_THREADS"] = str(threads)
     try:
         return timed(work, frame)
     except Legs4dError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -152,6 +153,30 @@ def test_stopped_it_ends_soon_and_goes_on_later(run: Path, alone: Path) -> None:
     assert written(run) == written(alone)
 
 
+def test_chunks_tracked_by_two_workers_are_bit_equal_to_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.reconstruct import test_chunks as chunks
+
+    monkeypatch.setenv("LEGS4D_THREADS", "1")
+    dataset = write_dataset(tmp_path / "dataset", chunks.SCENE)
+    one = pipeline.reconstruct(dataset, tmp_path / "one", chunks.CUT, engine="cpu")
+    two = Path(shutil.copytree(one.path, tmp_path / "two"))
+    undo_tracking(two)
+    with executor_on("auto", "cpu") as executor:
+        pipeline.reconstruct(dataset, two, chunks.CUT, engine="cpu", executor=executor)
+    assert written(two) == written(one.path)
+
+
+def undo_tracking(run: Path) -> None:
+    """Leave the first frame alone, as if tracking had not begun."""
+    state = json.loads((run / "run.json").read_text())
+    del state["stages"]["tracking"]
+    (run / "run.json").write_text(json.dumps(state))
+    with Run.open(run).lock() as opened:
+        opened.begin_stage("tracking", "nothing yet")
+    for chunk in (run / "run.zarr/dynamic/means").glob("c.[1-9]*"):
+        pytest.fail(f"{chunk} should have been deleted")
+
+
 def test_errors_for_a_person_arrive_whole(run: Path) -> None:
     shutil.rmtree(Path(Run.open(run).info["dataset"]).parent / "gone", ignore_errors=True)
     opened = Run.open(run)
@@ -176,7 +201,7 @@ def test_a_worker_that_dies_every_time_is_named(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_worker_of_another_version_refuses() -> None:
-    refused = _do("0.0.0", abs, 3)
+    refused = _do("0.0.0", 1, abs, 3)
     assert isinstance(refused, _Failed) and "has legs4d" in refused.what
 
 
