@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from legs4d.cli.command import app
-from legs4d.cli.options import Cluster, Dataset, EncoderName, Engine, EngineName, Json, Out, RunFolder, Scale
+from legs4d.cli.options import Chunks, Cluster, Dataset, EncoderName, Engine, EngineName, Json, Out, RunFolder, Scale
+from legs4d.errors import Legs4dError
 from legs4d.terminal import print_json, progress_display, say
 
 if TYPE_CHECKING:
+    from legs4d.config import ReconstructSettings
     from legs4d.gaussians.store import Run
 
 
@@ -23,6 +25,7 @@ def train(
     encoder: EncoderName = "captions",
     engine: EngineName = Engine.auto,
     cluster: Cluster = None,
+    chunks: Chunks = 0,
     as_json: Json = False,
 ) -> None:
     """Reconstruct footage as dynamic Gaussians and lift language onto them: `reconstruct`, then `lift`.
@@ -33,7 +36,9 @@ def train(
     from legs4d.cluster import executor_on
     from legs4d.config import DatasetSettings, LiftSettings, TrainSettings
 
-    settings = TrainSettings(dataset=DatasetSettings(scale=scale), lift=LiftSettings(encoder=encoder))
+    settings = TrainSettings(
+        dataset=DatasetSettings(scale=scale), reconstruct=cut(chunks), lift=LiftSettings(encoder=encoder)
+    )
     with progress_display() as show, executor_on(cluster, engine.value) as executor:
         run = pipeline.train(dataset, out, settings, engine=engine.value, executor=executor, progress=show)
     _report(run, as_json)
@@ -41,15 +46,22 @@ def train(
 
 @app.command()
 def reconstruct(
-    dataset: Dataset, out: Out, scale: Scale = 1.0, engine: EngineName = Engine.auto, as_json: Json = False
+    dataset: Dataset,
+    out: Out,
+    scale: Scale = 1.0,
+    engine: EngineName = Engine.auto,
+    cluster: Cluster = None,
+    chunks: Chunks = 0,
+    as_json: Json = False,
 ) -> None:
     """Reconstruct footage as dynamic Gaussians, without language; goes on where a killed one stopped."""
     from legs4d import pipeline
+    from legs4d.cluster import executor_on
     from legs4d.config import DatasetSettings, TrainSettings
 
-    settings = TrainSettings(dataset=DatasetSettings(scale=scale))
-    with progress_display() as show:
-        run = pipeline.reconstruct(dataset, out, settings, engine=engine.value, progress=show)
+    settings = TrainSettings(dataset=DatasetSettings(scale=scale), reconstruct=cut(chunks))
+    with progress_display() as show, executor_on(cluster, engine.value) as executor:
+        run = pipeline.reconstruct(dataset, out, settings, engine=engine.value, executor=executor, progress=show)
     _report(run, as_json)
 
 
@@ -81,6 +93,16 @@ def import_d3dgs(
     with progress_display() as show:
         run = pipeline.import_params(params, out, dataset=dataset, scale=scale, progress=show)
     _report(run, as_json)
+
+
+def cut(chunks: int) -> ReconstructSettings:
+    """The settings that `--chunks` means. Raises Legs4dError when the chunks are too short."""
+    from legs4d.config import ChunkSettings, ReconstructSettings
+
+    least = ChunkSettings().overlap + 2
+    if 0 < chunks < least:
+        raise Legs4dError(f"{chunks} frames are too few", where="--chunks", fix=f"give {least} or more, or 0")
+    return ReconstructSettings(chunks=ChunkSettings(length=chunks))
 
 
 def _report(run: Run, as_json: bool) -> None:

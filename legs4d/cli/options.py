@@ -30,6 +30,15 @@ Cluster = Annotated[
         metavar="auto|ADDRESS", help="Spread frames over a Ray cluster; auto takes this machine's, or its cores alone."
     ),
 ]
+Chunks = Annotated[
+    int,
+    typer.Option(
+        "--chunks",
+        min=0,
+        metavar="FRAMES",
+        help="Track this many frames in a row, and the chunks side by side on a cluster; 0: all in a row, the best.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print only JSON on stdout; progress goes to stderr.")]
 Frames = Annotated[str | None, typer.Option(metavar="FIRST:LAST", help="Frames, both ends included; all by default.")]
 
