@@ -70,7 +70,6 @@ def reconstruct(
     """The reconstruction half of `train`."""
     sequence = open_sequence(dataset, settings.dataset.scale)
     from legs4d.reconstruct.chunks import ChunkedReconstruction
-    from legs4d.reconstruct.chunks import ChunkedReconstruction
     from legs4d.reconstruct.stages import Reconstruction, choose_device
 
     device = choose_device(engine)
