@@ -7,6 +7,7 @@
 #include <string>
 
 #include "cuda/lift.h"
+#include "cuda/score.h"
 
 namespace nb = nanobind;
 using namespace legs4d;
@@ -162,6 +163,33 @@ void add_products(const ConstSplatArray& splats, const ConstInts& pair_splat, co
                      static_cast<int>(width), columns, out.data(), mass.data(), stream_of(stream));
 }
 
+void score_strengths(const ConstHalves& codes, const ConstFloats& confidence, int canonical,
+                     const Device<const float, 2>& directions, const ConstFloats& offsets, float mean_square,
+                     float temperature, Halves strength, uintptr_t stream) {
+  const size_t count = codes.shape(0), phrases = offsets.shape(0), prompts = strength.shape(0);
+  check(confidence.shape(0) == count && strength.shape(1) == count, "confidence and strength must be of all codes");
+  check(directions.shape(0) == phrases + 1 && directions.shape(1) == codes.shape(1) && codes.shape(1) > 0,
+        "directions must be [1 + phrases, K], as wide as the codes");
+  check(canonical > 0 && prompts > 0 && canonical + prompts == phrases, "there must be a prompt and a canonical phrase");
+  const ScoreQuery query{static_cast<int>(codes.shape(1)), static_cast<int>(prompts), canonical, directions.data(),
+                         offsets.data(), mean_square, temperature};
+  cuda::score_strengths(codes.data(), confidence.data(), static_cast<int64_t>(count), query, strength.data(),
+                        stream_of(stream));
+}
+
+void histogram_strengths(const Device<const int16_t, 3>& strength, const Device<const float, 2>& weight,
+                         const Device<const uint8_t, 1>& group, const Device<float, 5>& histograms, uintptr_t stream) {
+  const size_t prompts = strength.shape(0), frames = strength.shape(1), count = strength.shape(2);
+  check(weight.shape(0) == frames && weight.shape(1) == count && group.shape(0) == count,
+        "weight must be [frames, count], group [count]");
+  check(histograms.shape(0) == prompts && histograms.shape(1) == frames && histograms.shape(2) == 2 &&
+            histograms.shape(3) == 2 && histograms.shape(4) == static_cast<size_t>(kStrengthBins),
+        "histograms must be [prompts, frames, 2, 2, bins]");
+  check(prompts < 65536 && frames < 65536 && count < (1u << 31), "too many prompts or frames");
+  cuda::histogram_strengths(strength.data(), weight.data(), group.data(), static_cast<int>(prompts),
+                            static_cast<int>(frames), static_cast<int>(count), histograms.data(), stream_of(stream));
+}
+
 }  // namespace
 
 NB_MODULE(_csrc_cuda, m) {
@@ -182,4 +210,6 @@ NB_MODULE(_csrc_cuda, m) {
   m.def("fill_rows", &fill_rows);
   m.def("sum_tiles", &sum_tiles);
   m.def("add_products", &add_products);
+  m.def("score_strengths", &score_strengths);
+  m.def("histogram_strengths", &histogram_strengths);
 }
