@@ -17,6 +17,8 @@ Array = np.ndarray[Any, Any]
 _WEIGHTS = "legs4d:weights"
 _LEVELS = np.linspace(0.0, 1.0, 256, dtype=np.float32)
 """What the stored relevancies 0..255 stand for."""
+NEARLY_UNTURNED = 0.9999
+"""Cosine between two quaternions above which their linear blend is shorter than 1 by less than 0.00003."""
 
 
 class Player:
@@ -28,10 +30,12 @@ class Player:
         constants = cache.dynamic()
         self._opacities = np.array(constants["opacities"])
         self._born, self._died = np.array(constants["born"]), np.array(constants["died"])
-        self._position = np.empty((points, 3), np.float32)
+        self._always = not self._born.any() and bool((self._died >= cache.description.num_frames - 1).all())
+        self._position, self._step = np.empty((points, 3), np.float32), np.empty((points, 3), np.float32)
         self._rotation, self._next_rotation = np.empty((points, 4), np.float32), np.empty((points, 4), np.float32)
+        self._color, self._next_color = np.empty((points, 3), np.float32), np.empty((points, 3), np.float32)
         self._radiance = np.empty((points, 4), np.float32)
-        self._velocity = np.empty((points, 3), np.float32)
+        self._radiance[:, 3] = self._opacities
         self._dynamic = _Highlighter(points)
         self._static = _Highlighter(cache.description.num_static)
 
@@ -53,58 +57,65 @@ class Player:
         if share and not self.cache.has_frame(frame + 1):
             problem = f"Frame {frame + 1} of '{shown.empty.name}' has not arrived yet; frame {frame} shows until then."
             share = 0.0
-        self._show_frame(moving.data, frame, share)
-        self._show_velocity(moving.data, frame, share, timing.rate(shown.empty, at) * _per_second(scene))
+        per_second = timing.rate(shown.empty, at) * scene.render.fps / scene.render.fps_base
+        self._show_frame(moving.data, frame, share, per_second)
         self._show_relevancy(moving.data, frame, share, weights)
         return problem, [*touched, moving]
 
-    def _show_frame(self, cloud: bpy.types.PointCloud, frame: int, share: float) -> None:
+    def _show_frame(self, cloud: bpy.types.PointCloud, frame: int, share: float, per_second: float) -> None:
+        """Write a moment; `per_second` is how many capture frames pass in a second of the scene's clock."""
         arrays = self.cache.frame(frame)
         np.copyto(self._position, arrays["means"])
+        self._find_step(frame)
         np.multiply(arrays["quats"], STEPS["quats"], out=self._rotation)
-        np.multiply(arrays["colors"], STEPS["colors"], out=self._radiance[:, :3])
-        np.multiply(self._opacities, self._alive(frame), out=self._radiance[:, 3])
+        np.multiply(arrays["colors"], STEPS["colors"] * np.float32(1.0 - share), out=self._color)
+        if not self._always:
+            np.multiply(self._opacities, self._alive(frame), out=self._radiance[:, 3])
         if share:
             self._move_on(frame, share)
+        np.copyto(self._radiance[:, :3], self._color)
+        self._step *= np.float32(per_second)
         for name, values in (
             (names.POSITION, self._position),
             (names.ROTATION, self._rotation),
             (names.RADIANCE, self._radiance),
+            (names.VELOCITY, self._step),
         ):
             attributes.write(cloud, name, names.CLOUD_ATTRIBUTES[name], values)
 
     def _alive(self, frame: int) -> Array:
         return np.logical_and(self._born <= frame, self._died >= frame)
 
+    def _find_step(self, frame: int) -> None:
+        """How far each point moves until the next frame; in the last one, how far it moved since the one before."""
+        if self.cache.has_frame(frame + 1):
+            np.subtract(self.cache.frame(frame + 1)["means"], self._position, out=self._step)
+        elif frame > 0 and self.cache.has_frame(frame - 1):
+            np.subtract(self._position, self.cache.frame(frame - 1)["means"], out=self._step)
+        else:
+            self._step.fill(0.0)
+
     def _move_on(self, frame: int, share: float) -> None:
         """Take the buffers from `frame` the share of the way to the next frame."""
         later = self.cache.frame(frame + 1)
-        now, then = self._alive(frame), self._alive(frame + 1)
-        np.subtract(later["means"], self._position, out=self._velocity)
-        self._velocity *= np.float32(share)
-        self._velocity[~then] = 0.0  # what dies stays where it last was
-        self._position += self._velocity
-        born = np.flatnonzero(then & ~now)
-        self._position[born] = later["means"][born]
+        np.multiply(self._step, np.float32(share), out=self._next_color)  # as room for the part of the way
+        here = None if self._always else self._position.copy()
+        self._position += self._next_color
         np.multiply(later["quats"], STEPS["quats"], out=self._next_rotation)
         turn_on(self._rotation, self._next_rotation, share)
-        colors = self._radiance[:, :3]
-        colors *= np.float32(1.0 - share)
-        colors += later["colors"] * np.float32(share * STEPS["colors"])
-        changed = np.flatnonzero(now != then)  # these fade
-        self._radiance[changed, 3] = self._opacities[changed] * np.where(then[changed], share, 1.0 - share)
+        np.multiply(later["colors"], STEPS["colors"] * np.float32(share), out=self._next_color)
+        self._color += self._next_color
+        if here is not None:
+            self._come_and_go(frame, share, here, later["means"])
 
-    def _show_velocity(self, cloud: bpy.types.PointCloud, frame: int, share: float, per_second: float) -> None:
-        """Units per second of the scene's clock; `per_second` is how many capture frames pass in one."""
-        here = self._position if not share else self.cache.frame(frame)["means"]
-        if self.cache.has_frame(frame + 1):
-            np.subtract(self.cache.frame(frame + 1)["means"], here, out=self._velocity)
-        elif frame > 0 and self.cache.has_frame(frame - 1):
-            np.subtract(here, self.cache.frame(frame - 1)["means"], out=self._velocity)
-        else:
-            self._velocity.fill(0.0)
-        self._velocity *= np.float32(per_second)
-        attributes.write(cloud, names.VELOCITY, names.CLOUD_ATTRIBUTES[names.VELOCITY], self._velocity)
+    def _come_and_go(self, frame: int, share: float, here: Array, there: Array) -> None:
+        """What dies or is born between two frames fades where it last or first was: elsewhere it never was."""
+        now, then = self._alive(frame), self._alive(frame + 1)
+        dying, born = np.flatnonzero(now & ~then), np.flatnonzero(then & ~now)
+        self._position[dying], self._position[born] = here[dying], there[born]
+        self._step[dying] = self._step[born] = 0.0
+        self._radiance[dying, 3] = self._opacities[dying] * (1.0 - share)
+        self._radiance[born, 3] = self._opacities[born] * share
 
     def _show_relevancy(
         self, cloud: bpy.types.PointCloud, frame: int, share: float, weights: tuple[Weight, ...]
@@ -187,17 +198,17 @@ def turn_on(rotation: Array, later: Array, share: float) -> None:
     turns below 30 degrees between two frames.
     """
     along = np.einsum("ij,ij->i", rotation, later)
-    later *= np.where(along < 0.0, np.float32(-share), np.float32(share))[:, None]
+    far = np.flatnonzero(along < NEARLY_UNTURNED)  # few, mostly: for the others the blend has its length already
+    turned, target, cosine = rotation[far], later[far], along[far]
     rotation *= np.float32(1.0 - share)
+    later *= np.float32(share)
     rotation += later
-    length = np.sqrt(np.einsum("ij,ij->i", rotation, rotation))
-    rotation /= np.maximum(length, 1e-12)[:, None]
+    length = np.sqrt(1.0 - 2.0 * share * (1.0 - share) * (1.0 - np.abs(cosine)))
+    weight = np.where(cosine < 0.0, -share, share) / length
+    blended = turned * ((1.0 - share) / length)[:, None] + target * weight[:, None]
+    rotation[far] = blended
 
 
 def forget_static(cloud: bpy.types.PointCloud) -> None:
     """Write the static points' layers again at the next frame."""
     cloud.pop(_WEIGHTS, None)
-
-
-def _per_second(scene: bpy.types.Scene) -> float:
-    return float(scene.render.fps / scene.render.fps_base)

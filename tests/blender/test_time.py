@@ -87,10 +87,32 @@ def test_what_is_born_between_two_frames_fades_in_where_it_is_born(addon, tmp_pa
     cache.write_frame(1, frame | {"means": np.array([[99.0, 99, 99], [2, 0, 0]])})
     cloud = bpy.data.pointclouds.new("two")
     cloud.resize(2)
-    Player(cache)._show_frame(cloud, 0, 0.25)
+    Player(cache)._show_frame(cloud, 0, 0.25, 10.0)
     item = bpy.data.objects.new("two", cloud)
     np.testing.assert_allclose(_read(item, "position"), [[1, 0, 0], [2, 0, 0]])
     np.testing.assert_allclose(_read(item, "radiance:base")[:, 3], [0.6, 0.2], atol=1e-6)
+    assert not _read(item, "velocity").any()
+
+
+def test_the_way_between_two_rotations_is_slerps(addon):
+    from blender_addon.player import turn_on
+
+    rng = np.random.default_rng(5)
+    start = rng.normal(size=(400, 4))
+    axes = rng.normal(size=(400, 3))
+    half = np.radians(rng.uniform(0, 15, (400, 1)))  # turns up to 30 degrees
+    turn = np.hstack((np.cos(half), np.sin(half) * axes / np.linalg.norm(axes, axis=1, keepdims=True)))
+    start /= np.linalg.norm(start, axis=1, keepdims=True)
+    w, x, y, z = start.T
+    left = np.array([[w, -x, -y, -z], [x, w, -z, y], [y, z, w, -x], [z, -y, x, w]]).transpose(2, 0, 1)
+    end = np.einsum("nij,nj->ni", left, turn) * rng.choice([-1, 1], (400, 1))
+    for share in (0.2, 0.5, 0.9):
+        found = start.astype(np.float32)
+        turn_on(found, end.astype(np.float32), share)
+        expected = _slerp(start, end, share)
+        cosine = np.abs(np.einsum("ij,ij->i", found / np.linalg.norm(found, axis=1, keepdims=True), expected))
+        assert np.degrees(2 * np.arccos(np.clip(cosine, 0, 1))).max() < 0.1
+        np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=5e-5)
 
 
 def test_a_time_curve_says_what_shows(imported, truth):
