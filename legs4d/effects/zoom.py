@@ -23,8 +23,8 @@ FILL = 0.5
 RAMP_SECONDS = 0.4
 """That the way there takes, and the way back."""
 
-STEADY_FRAMES = 2.0
-"""Standard deviation of the filter that steadies the boxes' path."""
+STEADY_SECONDS = 0.06
+"""Standard deviation of the filter that steadies the boxes' path: two frames at 30 a second."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def find_action(run: Run, grounding: Grounding) -> Action:
     everywhere = np.stack([np.interp(range(run.num_frames), frames, centers[:, axis]) for axis in range(3)], axis=1)
     ramp = max(round(RAMP_SECONDS * run.info["fps"]), 1)
     return Action(
-        gaussian_filter1d(everywhere, STEADY_FRAMES, axis=0, mode="nearest"),
+        gaussian_filter1d(everywhere, STEADY_SECONDS * run.info["fps"], axis=0, mode="nearest"),
         float(np.median([box.radius for box in boxes.values()])),
         _amount(grounding, ramp),
     )
