@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from legs4d.config import QuerySettings
 from legs4d.errors import PromptError, RunError
 from legs4d.gaussians.store import Run
-from legs4d.grounding.curve import mean_of_most_relevant
+from legs4d.grounding.curve import SHARE, mean_of_most_relevant
 from legs4d.grounding.intervals import Interval, find_intervals, smooth, thresholds
 from legs4d.language.encoders import encoder_of
 from legs4d.language.features import Calibration, TextEncoder
 from legs4d.language.field import LanguageField
-from legs4d.language.scoring import strength_histogram
 from legs4d.language.wording import is_name
 
 MAX_PROMPT = 1000
@@ -51,10 +50,11 @@ class Grounding:
     seconds: float
     scale: float
     _dynamic: NDArray[np.float16]
+    """[T, M] strengths; scaled when asked for, as most frames are not."""
 
     def dynamic(self, frame: int) -> NDArray[np.float32]:
         """[M] in 0..1, relevancy of the Gaussians that move, in this frame."""
-        return self._dynamic[frame].astype(np.float32)
+        return np.minimum(self._dynamic[frame].astype(np.float32) / self.scale, 1)
 
     def frame(self, frame: int) -> NDArray[np.float32]:
         """[N + M] in 0..1, all Gaussians in this frame, static first."""
@@ -81,6 +81,7 @@ def query(
     settings: QuerySettings | None = None,
     *,
     encoder: TextEncoder | None = None,
+    field: LanguageField | None = None,
 ) -> list[Grounding]:
     """Find when and where prompts hold. Several cost little more than one: the codes are read once.
 
@@ -89,6 +90,7 @@ def query(
         prompts: each of 1 to 1000 characters.
         settings: canonical phrases, negative prompts, templates; by default the encoder's phrases and no more.
         encoder: what embeds the phrases; the one that the run was lifted with by default.
+        field: the run's language, opened before (`open_field`, or on a GPU `language.resident`), instead of opening it.
 
     Raises:
         PromptError: a prompt, or a phrase of the settings, is empty or too long, or a template has no {}.
@@ -101,7 +103,7 @@ def query(
     if not prompts:
         return []
     _check_run(run)
-    field = open_field(run, settings, encoder)
+    field = field or open_field(run, settings, encoder)
     swept = _sweep(field, run, embed(field, prompts, settings))
     groundings = [_ground(prompt, swept, which) for which, prompt in enumerate(prompts)]
     seconds = time.perf_counter() - start
@@ -136,35 +138,28 @@ class _Swept:
     """One pass over the codes of T frames, for Q prompts; strengths before normalisation.
 
     Attributes:
-        static: [Q, N], dynamic: [Q, T, M] float16.
+        static: [Q, N] float16, dynamic: [Q, T, M] float16.
         foreground: [Q, T] the curve of what is in the foreground, background: [Q, T] of the rest.
     """
 
     calibration: Calibration
-    static: NDArray[np.float32]
+    static: NDArray[np.float16]
     dynamic: NDArray[np.float16]
     foreground: NDArray[np.float32]
     background: NDArray[np.float32]
 
 
 def _sweep(field: LanguageField, run: Run, phrases: NDArray[np.float32]) -> _Swept:
-    still = field.static(phrases)
     fronts = run.static().is_foreground, run.dynamic(0).is_foreground
     if not any(front.any() for front in fronts):
         fronts = np.ones_like(fronts[0]), np.ones_like(fronts[1])
-    still_strength, still_spread = strength_histogram(still.values, still.confidence, fronts[0])
-    moving = np.empty((len(phrases), run.num_frames, run.num_dynamic), np.float16)
+    swept = field.sweep(phrases, *fronts)
     curves = np.empty((2, len(phrases), run.num_frames), np.float32)
-    for frame in range(run.num_frames):
-        now = field.dynamic(frame, phrases)
-        moving[:, frame], spread = strength_histogram(now.values, now.confidence, fronts[1])
-        spread = spread + still_spread
-        for which in range(len(phrases)):
-            curves[0, which, frame] = mean_of_most_relevant(spread.mass[which, 1], spread.moment[which, 1])
-            curves[1, which, frame] = mean_of_most_relevant(
-                spread.mass[which, 0], spread.moment[which, 0], BACKGROUND_SHARE
-            )
-    return _Swept(field.calibration, still_strength.astype(np.float32), moving, curves[0], curves[1])
+    for which, share in ((1, SHARE), (0, BACKGROUND_SHARE)):
+        for place in np.ndindex(curves.shape[1:]):
+            mass, moment = swept.spread.mass[place][which], swept.spread.moment[place][which]
+            curves[(which, *place)] = mean_of_most_relevant(mass, moment, share)
+    return _Swept(field.calibration, swept.static, swept.dynamic, foreground=curves[1], background=curves[0])
 
 
 def _ground(prompt: str, swept: _Swept, which: int) -> dict[str, Any]:
@@ -180,8 +175,8 @@ def _ground(prompt: str, swept: _Swept, which: int) -> dict[str, Any]:
         "relevancy": curve / scale,
         "threshold": (limits.leave if limits else swept.calibration.floor) * swept.calibration.belongs / scale,
         "scale": scale,
-        "static": np.minimum(swept.static[which] / scale, 1),
-        "_dynamic": np.minimum(swept.dynamic[which] / np.float16(scale), np.float16(1)),
+        "static": np.minimum(swept.static[which].astype(np.float32) / scale, 1),
+        "_dynamic": swept.dynamic[which],
     }
 
 

@@ -13,7 +13,7 @@ from legs4d.gaussians.store import Run
 from legs4d.language.codec import LinearCodec, codec_from_arrays
 from legs4d.language.encoders import encoder_of
 from legs4d.language.features import Calibration, TextEncoder
-from legs4d.language.scoring import linear_relevancy
+from legs4d.language.scoring import BINS, StrengthHistogram, Sweep, linear_relevancy, strength_histogram
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,26 @@ class LanguageField:
     def dynamic(self, frame: int, prompts: NDArray[np.float32]) -> Relevancy:
         """Of the M Gaussians that move, in this frame."""
         return self.relevancy(*self._run.dynamic_codes(frame), prompts)
+
+    def sweep(
+        self, prompts: NDArray[np.float32], front_static: NDArray[np.bool_], front_dynamic: NDArray[np.bool_]
+    ) -> Sweep:
+        """All frames, one after the other.
+
+        Args:
+            prompts: [Q, D] unit vectors, at least one.
+            front_static, front_dynamic: [N] and [M], which Gaussians the spread counts as group 1.
+        """
+        run, still = self._run, self.static(prompts)
+        still_strength, still_spread = strength_histogram(still.values, still.confidence, front_static)
+        moving = np.empty((len(prompts), run.num_frames, run.num_dynamic), np.float16)
+        mass, moment = np.empty((2, len(prompts), run.num_frames, 2, BINS))
+        for frame in range(run.num_frames):
+            now = self.dynamic(frame, prompts)
+            moving[:, frame], spread = strength_histogram(now.values, now.confidence, front_dynamic)
+            mass[:, frame] = spread.mass + still_spread.mass
+            moment[:, frame] = spread.moment + still_spread.moment
+        return Sweep(still_strength, moving, StrengthHistogram(mass, moment))
 
     def relevancy(
         self, codes: NDArray[np.floating], confidence: NDArray[np.float32], prompts: NDArray[np.float32]

@@ -53,15 +53,27 @@ class StrengthHistogram:
     """How strength is spread over the weight of Gaussians, for Q prompts; of two groups of them.
 
     Attributes:
-        mass: [Q, 2, BINS] float64, sum of weights; group 1 is what was marked, group 0 the rest.
-        moment: [Q, 2, BINS] float64, sum of weight · strength.
+        mass: [Q, ..., 2, BINS] float64, sum of weights; group 1 is what was marked, group 0 the rest.
+        moment: [Q, ..., 2, BINS] float64, sum of weight · strength.
     """
 
     mass: NDArray[np.float64]
     moment: NDArray[np.float64]
 
-    def __add__(self, other: StrengthHistogram) -> StrengthHistogram:
-        return StrengthHistogram(self.mass + other.mass, self.moment + other.moment)
+
+@dataclass(frozen=True)
+class Sweep:
+    """What one pass over a run's codes says of Q prompts; strength is clip(2·relevancy − 1, 0, 1).
+
+    Attributes:
+        static: [Q, N] float16, strength of the Gaussians that do not move.
+        dynamic: [Q, T, M] float16, strength of those that move.
+        spread: of all Gaussians of each frame, [Q, T, 2, BINS].
+    """
+
+    static: NDArray[np.float16]
+    dynamic: NDArray[np.float16]
+    spread: StrengthHistogram
 
 
 def strength_histogram(

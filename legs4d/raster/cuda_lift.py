@@ -33,7 +33,8 @@ def is_built() -> bool:
 
 
 @cache
-def _kernels() -> Any:
+def load_kernels() -> Any:
+    """The compiled module. Raises Legs4dError when it is not there, or needs a CUDA that is not."""
     try:
         return import_module("legs4d._csrc_cuda")
     except ImportError as error:
@@ -77,7 +78,7 @@ def tile_pixel_map(
         ValueError: arrays of the wrong shape, or an index past the last row.
         Legs4dError: more rows than the device can tell apart (some 800,000 on an H100), or csrc/cuda is not built.
     """
-    kernels = _kernels()
+    kernels = load_kernels()
     entries = torch.as_tensor(index, device=device).to(torch.int32).contiguous()
     weights = torch.as_tensor(weight, device=device).to(torch.float32).contiguous()
     if entries.ndim != 4 or entries.shape != weights.shape:
@@ -134,7 +135,7 @@ def lift_table(
     if not len(gaussians) or not len(pixel_map.rows):
         return sums, mass
     lists = _list_tiles(gaussians, cameras, near)
-    high, low = _split(table, _kernels().COLUMN_GROUP)
+    high, low = _split(table, load_kernels().COLUMN_GROUP)
     for part in _parts(lists, pixel_map):
         _lift_part(part, pixel_map, high, low, sums, mass)
     return sums, mass
@@ -162,7 +163,7 @@ class _Part:
 
 
 def _list_tiles(gaussians: Gaussians, cameras: Cameras, near: float) -> _TileLists:
-    kernels, device = _kernels(), gaussians.means.device
+    kernels, device = load_kernels(), gaussians.means.device
     stream = torch.cuda.current_stream(device).cuda_stream
     places = len(gaussians) * len(cameras)
     splats = torch.empty((places, kernels.SPLAT_FLOATS), device=device)
@@ -205,7 +206,7 @@ def _list_tiles(gaussians: Gaussians, cameras: Cameras, near: float) -> _TileLis
 
 def _parts(lists: _TileLists, pixel_map: TiledPixelMap) -> list[_Part]:
     """Consecutive tiles, in as many parts as SUMS_LIMIT asks for."""
-    chunk = _kernels().CHUNK
+    chunk = load_kernels().CHUNK
     padded = (lists.end - lists.begin + (chunk - 1)).long() // chunk * chunk
     start = _starts(padded * pixel_map.row_start.diff())
     ends = start[1:].cpu().numpy()
@@ -221,7 +222,7 @@ def _parts(lists: _TileLists, pixel_map: TiledPixelMap) -> list[_Part]:
 def _lift_part(
     part: _Part, pixel_map: TiledPixelMap, high: torch.Tensor, low: torch.Tensor, out: torch.Tensor, mass: torch.Tensor
 ) -> None:
-    kernels, lists = _kernels(), part.lists
+    kernels, lists = load_kernels(), part.lists
     stream = torch.cuda.current_stream(out.device).cuda_stream
     sums = torch.empty(part.size, device=out.device)
     used = torch.empty(len(lists.begin), dtype=torch.int32, device=out.device)
@@ -266,4 +267,4 @@ def _bits(count: int) -> int:
 
 
 def _tiles(side: int) -> int:
-    return -(-side // _kernels().TILE_SIDE)
+    return -(-side // load_kernels().TILE_SIDE)
