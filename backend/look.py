@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
-Mode = Literal["HIGHLIGHT", "DESATURATE", "ISOLATE", "NONE"]
+from legs4d.gaussians.gaussians import SH_C0, Gaussians
 
 LUMINANCE = (0.2126, 0.7152, 0.0722)
 """Of linear RGB (Rec. 709)."""
@@ -21,6 +20,13 @@ GLOW = 0.35
 """Brightness that a tinted Gaussian has beyond its own: dark things light up, too."""
 DIMMED = 0.55
 """Brightness of what is desaturated."""
+
+OUTLINE_SPREAD = 0.004
+"""What is added to each standard deviation of an outline, as a share of the distance to the camera."""
+OUTLINE_PUSH = 1.01
+"""How much farther than their Gaussians outlines lie, so that those cover them."""
+LEAST_OUTLINE = 1 / 255
+"""An outline less opaque is not made: no engine would count it."""
 
 _LEAST_SOFTNESS = 1e-4
 _LEAST_WEIGHTS = 1e-4
@@ -43,18 +49,28 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Amounts:
+    """How what the layers name stands out, each 0..1; see README.md."""
+
+    tint: float = 0.0
+    desaturate: float = 0.0
+    isolate: float = 0.0
+    outline: float = 0.0
+
+
+@dataclass(frozen=True)
 class Shown:
     """N Gaussians as their layers show them.
 
     Attributes:
-        rgb: [N, 3] sRGB-encoded; exactly the captured colours where no layer shows.
-        opacities: [N].
+        gaussians: the N, then those of the outline.
         highlight: [N] 0..1, the strongest layer's weight.
+        source: [N + K] int64, which of the N each is or outlines.
     """
 
-    rgb: torch.Tensor
-    opacities: torch.Tensor
+    gaussians: Gaussians
     highlight: torch.Tensor
+    source: torch.Tensor
 
 
 def linear(encoded: torch.Tensor) -> torch.Tensor:
@@ -70,33 +86,52 @@ def encode(values: torch.Tensor) -> torch.Tensor:
 
 
 def show(
-    rgb: torch.Tensor, opacities: torch.Tensor, relevancy: torch.Tensor, layers: Sequence[Layer], mode: Mode
+    gaussians: Gaussians, relevancy: torch.Tensor, layers: Sequence[Layer], amounts: Amounts, eye: torch.Tensor
 ) -> Shown:
     """What Gaussians look like under their layers.
 
     Args:
-        rgb: [N, 3] sRGB-encoded, as captured.
-        opacities: [N] 0..1.
+        gaussians: N torch Gaussians.
         relevancy: [N, L] 0..1, one column per layer.
         layers: L of them; the order does not matter.
-        mode: see README.md.
+        eye: [3] where the camera is, in the Gaussians' axes.
     """
     strongest, tint = _combine(relevancy, layers)
-    if mode == "ISOLATE":
-        return Shown(rgb, opacities * strongest, strongest)
-    if mode == "NONE" or not layers:
-        return Shown(rgb, opacities, strongest)
-    changed = strongest > 0 if mode == "HIGHLIGHT" else strongest < 1
-    plain, amount = linear(rgb[changed].clamp(0, 1)), strongest[changed, None]
+    opacities = gaussians.opacities * (1 - amounts.isolate * (1 - strongest))
+    rgb = _colored(gaussians.rgb, strongest, tint, amounts)
+    shown = gaussians.replace(opacities=opacities, colors=(rgb - 0.5) / SH_C0)
+    named = gaussians.opacities * strongest * amounts.outline >= LEAST_OUTLINE
+    if not bool(named.any()):
+        return Shown(shown, strongest, torch.arange(len(gaussians), device=rgb.device))
+    around = _outlines(gaussians.take(named), strongest[named] * amounts.outline, tint[named], eye)
+    everything = Gaussians(
+        **{f: torch.cat([getattr(shown, f), getattr(around, f)]) for f in Gaussians.__dataclass_fields__}
+    )
+    source = torch.cat([torch.arange(len(gaussians), device=rgb.device), named.nonzero()[:, 0]])
+    return Shown(everything, strongest, source)
+
+
+def _colored(rgb: torch.Tensor, strongest: torch.Tensor, tint: torch.Tensor, amounts: Amounts) -> torch.Tensor:
+    """[N, 3] sRGB-encoded colours; exactly the captured ones where no layer and no amount changes them."""
+    changed = (strongest * amounts.tint > 0) | ((1 - strongest) * amounts.desaturate > 0)
+    plain, named = linear(rgb[changed].clamp(0, 1)), strongest[changed, None]
     brightness = plain @ plain.new_tensor(LUMINANCE)[:, None]
-    if mode == "HIGHLIGHT":
-        lit = plain + amount * TINT_SHARE * (tint[changed] * (brightness + GLOW) - plain)
-    else:
-        grey = brightness * DIMMED
-        lit = grey + amount * (plain - grey)
+    lit = plain + named * amounts.tint * TINT_SHARE * (tint[changed] * (brightness + GLOW) - plain)
+    lit = lit + amounts.desaturate * (1 - named) * (brightness * DIMMED - lit)
     shown = rgb.clone()
     shown[changed] = encode(lit)
-    return Shown(shown, opacities, strongest)
+    return shown
+
+
+def _outlines(named: Gaussians, strength: torch.Tensor, tint: torch.Tensor, eye: torch.Tensor) -> Gaussians:
+    """Larger Gaussians behind those that the layers name, in the layers' colour."""
+    away = named.means - eye
+    return named.replace(
+        means=eye + away * OUTLINE_PUSH,
+        scales=named.scales + OUTLINE_SPREAD * away.norm(dim=1, keepdim=True),
+        opacities=named.opacities * strength,
+        colors=(encode(tint) - 0.5) / SH_C0,
+    )
 
 
 def _combine(relevancy: torch.Tensor, layers: Sequence[Layer]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 
 from backend.compute_worker import Context
-from backend.look import Layer, linear, show
+from backend.look import Amounts, Layer, linear, show
 from backend.placement import Part, Placed, between, place
 from backend.requests import Render, RenderLayer, RenderSample
 from legs4d.errors import RunError
-from legs4d.gaussians.gaussians import SH_C0, Gaussians
+from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store import Run
 from legs4d.grounding.query import Grounding, query
 from legs4d.progress import OnProgress, Progress, Stopped, StopSignal
@@ -116,14 +116,15 @@ class Renderer:
         if not parts:
             return _nothing(body, self._device)
         placed = place(parts)
-        gaussians = placed.gaussians
-        shown = show(gaussians.rgb, gaussians.opacities, placed.relevancy, layers, body.mode)
+        eye = -(placed.world_to_camera[:3, :3].T @ placed.world_to_camera[:3, 3])
+        amounts = Amounts(**body.look.model_dump())
+        shown = show(placed.gaussians, placed.relevancy, layers, amounts, eye.to(self._device))
         features = torch.cat([shown.highlight[:, None], placed.relevancy], dim=1)
         behind = [*(body.background or (0.0, 0.0, 0.0)), *(0.0,) * features.shape[1]]
         picture = rasterise(
-            gaussians.replace(opacities=shown.opacities, colors=(shown.rgb - 0.5) / SH_C0),
+            shown.gaussians,
             _camera(body, sample, placed),
-            features,
+            features[shown.source],
             torch.tensor(behind, dtype=torch.float32),
             near=self._run.info.get("near", NEAR) * placed.near_scale,
             depth=True,

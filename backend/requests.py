@@ -80,6 +80,13 @@ class RenderLayer(Body):
     color: Color = [1.0, 0.25, 0.02]
 
 
+class RenderLook(Body):
+    tint: Unit = 1.0
+    desaturate: Unit = 0.0
+    isolate: Unit = 0.0
+    outline: Unit = 0.0
+
+
 class Render(Body):
     run: Name
     revision: str | None = Field(default=None, max_length=100)
@@ -89,7 +96,7 @@ class Render(Body):
     samples: list[RenderSample] = Field(min_length=1, max_length=64)
     passes: list[RenderPass] = Field(min_length=1, max_length=5)
     layers: list[RenderLayer] = Field(default_factory=list, max_length=28)
-    mode: Literal["HIGHLIGHT", "DESATURATE", "ISOLATE", "NONE"] = "HIGHLIGHT"
+    look: RenderLook = Field(default_factory=RenderLook)
     background: Color | None = None
     antialiased: bool = False
     view: str = Field(default="", max_length=100)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import bpy
 import numpy as np
 
-from .. import layers, sequence, timing
+from .. import layers, presets, sequence, timing
 from .camera import View
 
 MASK_PREFIX = "Mask "
@@ -87,7 +87,7 @@ def body(shown: sequence.Sequence, instants: Sequence[Instant], style: Style, pa
         "samples": [_sample(shown, one) for one in instants],
         "passes": list(passes),
         "layers": _layers(shown, middle),
-        "mode": "HIGHLIGHT" if its.mode == "OUTLINE" else its.mode,  # the rasteriser draws no outlines
+        "look": {name: float(amount) for name, amount in asdict(presets.amounts(shown.empty, middle)).items()},
         "antialiased": style.antialiased,
     }
     if first.crop is not None:

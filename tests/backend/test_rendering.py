@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from backend.look import Layer, show
+from backend.look import Amounts, Layer, show
 from backend.placement import Part, between, moved_by, place, quaternions, rotations
-from legs4d.gaussians.gaussians import Gaussians
+from legs4d.gaussians.gaussians import SH_C0, Gaussians
 from legs4d.gaussians.store import Run
 from legs4d.grounding import query
 from legs4d.raster import render
@@ -200,16 +200,28 @@ def test_rotations_turn_at_constant_speed() -> None:
     np.testing.assert_allclose(quarter.numpy(), [np.cos(angle / 8), 0, 0, np.sin(angle / 8)], atol=1e-5)
 
 
-def test_modes() -> None:
+def test_the_look_of_layers() -> None:
     """Two greys, 0.5 linear; the layer means the first."""
     encoded = 1.055 * 0.5 ** (1 / 2.4) - 0.055
-    rgb, relevancy = torch.full((2, 3), encoded), torch.tensor([[1.0], [0.0]])
+    cloud = random_gaussians(np.random.default_rng(3), 2).torch()
+    cloud = cloud.replace(colors=torch.full((2, 3), (encoded - 0.5) / SH_C0), opacities=torch.ones(2))
+    relevancy, eye = torch.tensor([[1.0], [0.0]]), torch.tensor([0.0, 0.0, -5.0])
     layers = [Layer(1.0, 0.5, 0.1, (1.0, 0.0, 0.0))]
+
+    def shown(**amounts: float) -> Gaussians:
+        return show(cloud, relevancy, layers, Amounts(**amounts), eye).gaussians
+
     lit = srgb(np.array([0.5 + 0.85 * (0.85 - 0.5), 0.5 - 0.85 * 0.5, 0.5 - 0.85 * 0.5]))
-    shown = show(rgb, torch.ones(2), relevancy, layers, "HIGHLIGHT")
-    np.testing.assert_allclose(shown.rgb[0], lit, atol=1e-4)
-    assert shown.rgb[1].tolist() == rgb[1].tolist()
-    assert show(rgb, torch.ones(2), relevancy, layers, "ISOLATE").opacities.tolist() == [1.0, 0.0]
-    dimmed = show(rgb, torch.ones(2), relevancy, layers, "DESATURATE").rgb
-    np.testing.assert_allclose(dimmed[0], rgb[0], atol=1e-5)
+    np.testing.assert_allclose(shown(tint=1.0).rgb[0], lit, atol=1e-4)
+    np.testing.assert_allclose(shown(tint=1.0).rgb[1], np.full(3, encoded), atol=1e-6)
+    assert shown(isolate=1.0).opacities.tolist() == [1.0, 0.0]
+    assert shown(isolate=0.5).opacities.tolist() == [1.0, 0.5]
+    dimmed = shown(desaturate=1.0).rgb
+    np.testing.assert_allclose(dimmed[0], np.full(3, encoded), atol=1e-5)
     np.testing.assert_allclose(dimmed[1], srgb(np.full(3, 0.55 * 0.5)), atol=1e-5)
+    outlined = shown(outline=1.0)
+    assert len(outlined) == 3
+    np.testing.assert_allclose(outlined.rgb[2], [1.0, 0.0, 0.0], atol=1e-3)
+    away = cloud.means[0] - eye
+    np.testing.assert_allclose(outlined.means[2], eye + 1.01 * away, atol=1e-5)
+    np.testing.assert_allclose(outlined.scales[2], cloud.scales[0] + 0.004 * away.norm(), atol=1e-6)
