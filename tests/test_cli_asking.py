@@ -1,0 +1,120 @@
+"""Commands that answer prompts, in this process: importing torch for each would take longer than what they do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from legs4d.cli import app
+from legs4d.gaussians.store import Run
+from legs4d.grounding.truth import read_truth
+from tests.synthetic import Scene, write_dataset, write_grounding, write_run
+
+SCENE = Scene(num_frames=6, width=48, height=32, num_train=4, num_test=1)
+FIRST, LAST = SCENE.flight or (0, 0)
+FLYING, LYING = "the ball is flying through the air", "the ball lies on the floor"
+LEGACY = Path(__file__).resolve().parents[2] / "shared/reference/legacy_4legs"
+
+
+def legs4d(*arguments: object, exit_code: int = 0) -> Result:
+    done = CliRunner().invoke(app, [*map(str, arguments)])
+    assert done.exit_code == exit_code, done.output
+    return done
+
+
+def answer(*arguments: object) -> dict:
+    return json.loads(legs4d("query", *arguments, "--json").stdout)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("asking") / "run", SCENE).path
+
+
+def frames(found: dict) -> list[tuple[int, int]]:
+    return [(i["start"], i["end"]) for i in found["intervals"]]
+
+
+def test_prompts_can_be_put_together(run: Path) -> None:
+    assert frames(answer(run, f"{LYING} BEFORE {FLYING}", "--compose")) == [(0, FIRST - 1)]
+    assert "no prompt after NOT" in legs4d("query", run, f"{LYING} AND NOT", "--compose", exit_code=1).stderr
+    assert frames(answer(run, FLYING)) == [(FIRST, LAST)]
+
+
+def test_what_a_prompt_is_compared_with_can_be_chosen(run: Path) -> None:
+    plain = answer(run, "the ball")["relevancy"]
+    assert answer(run, "the ball", "--canonical", "something")["relevancy"] == plain
+    assert answer(run, "the ball", "--canonical", "a ball")["relevancy"] != plain
+    assert answer(run, "the ball", "--negative", FLYING)["relevancy"] != plain
+    assert frames(answer(run, FLYING, "--ensemble")) == [(FIRST, LAST)]
+    assert "negative phrase is empty" in legs4d("query", run, "a", "--negative", "", exit_code=1).stderr
+
+
+@pytest.mark.parametrize("axes", ["world", "own"])
+def test_boxes_are_printed(run: Path, axes: str) -> None:
+    boxes = answer(run, FLYING, "--boxes", axes)["boxes"]
+    assert [entry["frame"] for entry in boxes] == list(range(FIRST, LAST + 1))
+    assert f"  frame {FIRST}: a box of " in legs4d("query", run, FLYING, "--boxes", axes).stdout
+
+
+def test_masks_are_written(run: Path, tmp_path: Path) -> None:
+    for more in ([], ["--per-pixel"]):
+        folder = tmp_path / f"masks{len(more)}"
+        found = answer(run, FLYING, "--masks", folder, "--cameras", "0,1", *more)
+        assert Path(found["masks"]).parent == folder
+        assert [(t.camera, sorted(t.masks)) for t in read_truth(folder)] == [
+            (camera, list(range(FIRST, LAST + 1))) for camera in (0, 1)
+        ]
+    assert "give --masks FOLDER" in legs4d("query", run, FLYING, "--per-pixel", exit_code=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("highlight", []),
+        ("desaturate", ["--cameras", "orbit"]),
+        ("bullet-time", ["--seconds", "0.5", "--cameras", "0"]),
+        ("zoom", ["--fill", "0.7"]),
+        ("scenes", ["--prompt", LYING, "--handles", "0.1"]),
+    ],
+)
+def test_effects_are_written(run: Path, tmp_path: Path, kind: str, more: list[str]) -> None:
+    said = legs4d("effect", kind, run, "--prompt", FLYING, "--out", tmp_path / "x.mp4", *more).stderr
+    assert f"wrote {tmp_path / 'x.mp4'}" in said and (tmp_path / "x.mp4").stat().st_size > 1000
+    assert (tmp_path / "x.otio").exists() == (kind == "scenes")
+
+
+def test_effects_take_compositions_and_say_what_is_wrong(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "x.mp4"
+    legs4d("effect", "highlight", run, "--prompt", f"NOT {FLYING}", "--compose", "--out", out)
+    failed = legs4d("effect", "zoom", run, "--prompt", "a surgeon washing his hands", "--out", out, exit_code=1)
+    assert "was not found in this run" in failed.stderr
+    failed = legs4d("effect", "zoom", run, "--prompt", f"NOT {FLYING}", "--compose", "--out", out, exit_code=1)
+    assert "nothing takes part" in failed.stderr
+    assert (
+        "is no kind of video"
+        in legs4d("effect", "zoom", run, "--prompt", FLYING, "--out", tmp_path / "x.gif", exit_code=1).stderr
+    )
+
+
+def test_eval_draws_what_was_found_against_what_is_true(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path / "dataset", SCENE)
+    run = write_run(tmp_path / "run", SCENE, dataset=str(dataset)).path
+    truth = write_grounding(tmp_path / "truth", SCENE)
+    pictures = tmp_path / "pictures"
+    table = legs4d("eval", run, "--grounding", truth, "--pictures", pictures, "--per-pixel").stdout
+    assert "vIoU@0.3" in table and "mean" in table
+    assert {"grounding.png", "masks_0.png", "timeline.png"} <= {path.name for path in pictures.iterdir()}
+    assert "give --grounding too" in legs4d("eval", run, "--per-pixel", exit_code=1).stderr
+
+
+@pytest.mark.skipif(not LEGACY.exists(), reason="the reference files are not beside this checkout")
+def test_a_4legs_folder_is_imported(tmp_path: Path) -> None:
+    said = legs4d("import-4legs", LEGACY, "--sequence", "toy", "--out", tmp_path / "run", "--json").stdout
+    assert json.loads(said) == {"run": str(tmp_path / "run"), "frames": 3, "gaussians": 120}
+    assert Run.open(tmp_path / "run").has_codes(2)
+    failed = legs4d("import-4legs", LEGACY, "--sequence", "no", "--out", tmp_path / "no", exit_code=1)
+    assert "name one of toy" in failed.stderr
