@@ -49,12 +49,21 @@ def prepare_export(request: Export, roots: Roots) -> Spec:
 
 
 def prepare_import(request: ImportCapture, roots: Roots) -> Spec:
-    """Raises BackendError `path`, RunError when the source is not there or something is at `out`."""
+    """Raises BackendError `path` or `body`, RunError when the source is not there or something is at `out`."""
     source = roots.find(request.source)
-    if not source.is_file():
-        raise RunError("there is no such file", where=request.source, fix="name a params.npz under the roots")
+    if not source.exists():
+        raise RunError("there is no such file or folder", where=request.source, fix="name one under the roots")
+    if source.is_dir() and request.sequence is None:
+        fix = "say which of the folder's sequences is meant, such as 'basketball'"
+        raise BackendError("a 4-LEGS folder needs one", where="'sequence'", fix=fix, code=Code.BODY)
     out = _new_output(request.out, roots)
-    return {"source": str(source), "out": str(out), "name": request.out, "fps": request.fps}
+    return {
+        "source": str(source),
+        "sequence": request.sequence if source.is_dir() else None,
+        "out": str(out),
+        "name": request.out,
+        "fps": request.fps,
+    }
 
 
 def _new_output(name: str, roots: Roots) -> Path:
@@ -110,11 +119,12 @@ def import_capture(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[s
     """As `export`."""
 
     def write(folder: Path) -> None:
-        reporter = StageReporter("import", progress, stop)
-        reporter.step(0, 1)
-        shutil.rmtree(folder, ignore_errors=True)  # half a run of a process that was killed
-        import_dynamic3dgs(Path(spec["source"]), folder, fps=spec["fps"])
-        reporter.step(1, 1)
+        if spec["sequence"] is None:
+            import_dynamic3dgs(Path(spec["source"]), folder, fps=spec["fps"], progress=progress, stop=stop)
+            return
+        from legs4d.language.legacy import import_4legs
+
+        import_4legs(spec["source"], spec["sequence"], folder, fps=spec["fps"], progress=progress, stop=stop)
 
     _make_whole(spec, write)
     return {"run": spec["name"]}

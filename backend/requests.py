@@ -151,6 +151,7 @@ class Export(Submission):
 
 class ImportCapture(Submission):
     source: Name
+    sequence: str | None = Field(default=None, min_length=1, max_length=200)
     out: Name
     fps: float = Field(default=30.0, gt=0, le=10_000)
 

@@ -88,7 +88,9 @@ def train(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any]:
     settings = TrainSettings.model_validate(spec["settings"])
     with executor_on(spec["cluster"], spec["engine"]) as executor:
         pipeline.train(
-            *(spec["dataset"], spec["out"], settings),
+            spec["dataset"],
+            spec["out"],
+            settings,
             engine=spec["engine"],
             executor=executor,
             progress=progress,

@@ -26,10 +26,14 @@ TINY: dict[str, Any] = {
     "reconstruct": {
         "first_frame": {"steps": 8, "num_foreground": 100, "num_background": 100},
         "tracking": {"steps": 12},
-    }
+    },
+    "lift": {"encoder": "captions"},
 }
 """Seconds of work, most of them to load torch."""
-ENDLESS: dict[str, Any] = {"reconstruct": {"first_frame": {"steps": 100_000, "num_foreground": 50}}}
+ENDLESS: dict[str, Any] = {
+    "reconstruct": {"first_frame": {"steps": 100_000, "num_foreground": 50}},
+    "lift": {"encoder": "captions"},
+}
 WORK_SECONDS = 120.0
 
 
