@@ -71,12 +71,13 @@ def fit_first_frame(
             loss = picture_loss(rendered, seen, part, settings.ssim_share, settings.segmentation_weight)
         else:
             loss = backdrop.loss(seen, later, batch, settings.ssim_share)
-        loss = (
-            loss
-            + settings.opaque_weight * (1 - rendered.alpha).mean()
-            + settings.opacity_weight * gaussians.opacities.mean()
-            + settings.scale_weight * gaussians.scales.mean() / stage.radius
+        # Not what no camera has looked at lately: it fills the places that another camera may see.
+        looked_at = (densifier.seen > 0).to(torch.float32)
+        spent = (
+            settings.opacity_weight * gaussians.opacities
+            + settings.scale_weight / stage.radius * gaussians.scales.mean(dim=1)
         )
+        loss = loss + settings.opaque_weight * (1 - rendered.alpha).mean() + (looked_at * spent).mean()
         loss.backward()
         densifier.observe(rendered.screen)
         parameters.step()
