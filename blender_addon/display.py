@@ -7,8 +7,12 @@ import bpy
 from . import look, playback, viewport
 
 
-def update(empty: bpy.types.Object) -> None:
-    """After its layers, mode or display changed: point data, node group, viewport."""
-    playback.refresh(empty)
+def update(empty: bpy.types.Object, moved: bool = False) -> None:
+    """After its layers, mode or display changed: point data, node group, viewport.
+
+    Args:
+        moved: whether another moment shows as well, so that all of the points' data is written anew.
+    """
+    playback.refresh(empty, layers_only=not moved)
     look.sync(empty)
     viewport.apply(empty)

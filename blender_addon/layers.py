@@ -55,7 +55,8 @@ def add(sequence: Sequence, prompt: str) -> str:
     layer = its.layers.add()
     layer.layer_id = names.new_layer_id()
     layer.asked = layer.prompt = prompt.strip()
-    layer.color = PALETTE[(len(its.layers) - 1) % len(PALETTE)]
+    with properties.unannounced():
+        layer.color = PALETTE[(len(its.layers) - 1) % len(PALETTE)]
     its.active_layer = len(its.layers) - 1
     for curve, value in (("relevancy", 0.0), ("active", 0.0), ("strength", 1.0)):
         name = names.curve_property(layer.layer_id, curve)

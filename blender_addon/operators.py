@@ -371,7 +371,7 @@ def timing_changed(empty: bpy.types.Object) -> None:
     if empty.legs4d.is_sequence:
         for scene in empty.users_scene[:1]:
             layers.retime(sequence.Sequence(empty), scene)
-        display.update(empty)
+        display.update(empty, moved=True)
 
 
 def prompt_changed(empty: bpy.types.Object, layer_id: str) -> None:

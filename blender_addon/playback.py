@@ -34,15 +34,19 @@ def version(child: bpy.types.Object) -> tuple[int, int]:
     return _epoch, _versions.get(child.session_uid, 0)
 
 
-def show(scene: bpy.types.Scene, shown: Sequence) -> None:
-    """Write the scene's current frame of a sequence; what is missing keeps its last state and is said in `message`."""
+def show(scene: bpy.types.Scene, shown: Sequence, layers_only: bool = False) -> None:
+    """Write the scene's current frame of a sequence; what is missing keeps its last state and is said in `message`.
+
+    Args:
+        layers_only: leave places, rotations and colours as they are: only what layers say has changed.
+    """
     if shown.empty.session_uid in sequence.being_filled:
         return  # its import shows it as soon as all constants are there
     problem = shown.deleted
     try:
         cache = storage.find(shown.empty)
         if shown.fill(cache):
-            missing, touched = _player(shown.empty, cache).show(scene, shown)
+            missing, touched = _player(shown.empty, cache).show(scene, shown, layers_only)
             problem = missing or problem
             for child in touched:
                 _touch(child)
@@ -59,12 +63,12 @@ def prepare(empty: bpy.types.Object) -> None:
         _player(empty, storage.find(empty))
 
 
-def refresh(empty: bpy.types.Object) -> None:
+def refresh(empty: bpy.types.Object, layers_only: bool = False) -> None:
     """Write a sequence's current frame again in every scene that has it: its layers changed, or data arrived."""
     if _rendering:  # the render's own thread writes now; it changes frames by itself
         return
     for scene in empty.users_scene:
-        show(scene, Sequence(empty))
+        show(scene, Sequence(empty), layers_only)
 
 
 def refresh_run(run_id: str) -> None:

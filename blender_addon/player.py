@@ -39,8 +39,12 @@ class Player:
         self._dynamic = _Highlighter(points)
         self._static = _Highlighter(cache.description.num_static)
 
-    def show(self, scene: bpy.types.Scene, shown: Sequence) -> tuple[str, list[bpy.types.Object]]:
-        """Write the scene's moment; what is missing, as a sentence, and the objects that were written."""
+    def show(self, scene: bpy.types.Scene, shown: Sequence, layers_only: bool) -> tuple[str, list[bpy.types.Object]]:
+        """Write the scene's moment, or what its layers say only.
+
+        Returns:
+            What is missing, as a sentence, and the objects that were written.
+        """
         at = scene.frame_current_final
         weights, touched, problem = layers.weights(shown, at), [], ""
         still, moving = shown.static_object, shown.dynamic_object
@@ -58,7 +62,8 @@ class Player:
             problem = f"Frame {frame + 1} of '{shown.empty.name}' has not arrived yet; frame {frame} shows until then."
             share = 0.0
         per_second = timing.rate(shown.empty, at) * scene.render.fps / scene.render.fps_base
-        self._show_frame(moving.data, frame, share, per_second)
+        if not layers_only:
+            self._show_frame(moving.data, frame, share, per_second)
         self._show_relevancy(moving.data, frame, share, weights)
         return problem, [*touched, moving]
 

@@ -185,7 +185,7 @@ class SequenceProperties(bpy.types.PropertyGroup):
         name="Subframes",
         description="Move points on between two captured frames; without it each frame is held until the next",
         default=True,
-        update=_look_changed,
+        update=_timing_changed,
     )
     detail: FloatProperty(
         name="Detail",

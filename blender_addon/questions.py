@@ -126,7 +126,7 @@ class Questions:
         question.missing -= 1
         scenes = shown.empty.users_scene
         if any(shown.shows(event.body["frame"], scene.frame_current_final) for scene in scenes):
-            playback.refresh(shown.empty)
+            playback.refresh(shown.empty, layers_only=True)
 
     def _ended(self, question: Question) -> None:
         if self._all.get(question.layer_id) is question:

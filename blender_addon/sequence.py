@@ -14,6 +14,9 @@ from .cache import Description, RunCache
 UPRIGHT = (-math.pi / 2, 0.0, 0.0)
 """Rotation that takes a capture's axes (x right, y down, z away) to Blender's: (x, y, z) becomes (x, z, -y)."""
 
+NATIVE = "GAUSSIAN_SPLAT"
+"""Type of point clouds that Blender itself renders as splats, from 5.3 on; 5.2 has no types."""
+
 FLUENT_POINTS = 100_000
 """Viewports of larger sequences show this many points, the most important ones, until their user asks for more."""
 
@@ -200,6 +203,9 @@ def active(context: bpy.types.Context) -> Sequence | None:
 def _add_cloud(empty: bpy.types.Object, collection: bpy.types.Collection, role: str, name: str, points: int) -> None:
     cloud = bpy.data.pointclouds.new(name)
     cloud.resize(points)
+    kinds = cloud.bl_rna.properties.get("type")
+    if kinds is not None and NATIVE in kinds.enum_items:
+        cloud.type = NATIVE
     for attribute, data_type in names.CLOUD_ATTRIBUTES.items():
         attributes.ensure(cloud, attribute, data_type)
     child = bpy.data.objects.new(name, cloud)

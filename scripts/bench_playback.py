@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import bpy
@@ -63,6 +64,8 @@ def _measure(scratch: Path, options: argparse.Namespace) -> int:
         met = met and median <= TARGET_MEDIAN_MS and late <= TARGET_P95_MS
     print(f"  {'bare foreach_set of the same arrays':44} median {bare:6.1f} ms")
     print(f"  {'what a viewport draws of it, prepared':44} median {drawn:6.1f} ms")
+    for name, milliseconds in _edit_ms(shown, cache).items():
+        print(f"  {f'the interface waits: {name}':44} {milliseconds:13.1f} ms")
     memory = _resident_gb() - empty_scene
     for _ in range(LOOPS):
         _change_frames(options.frames, options.frames)
@@ -137,6 +140,44 @@ def _change_frames(count: int, frames: int, offset: float = 0.0) -> list[float]:
         bpy.context.scene.frame_set(1 + number * 7 % frames, subframe=offset)
         times.append((time.perf_counter() - started) * 1e3)
     return times
+
+
+def _edit_ms(shown, cache) -> dict[str, float]:
+    """Milliseconds of what a person does to layers, by name."""
+    from blender_addon import display, layers
+    from blender_addon.cache import prompt_key
+
+    scene, empty, answer = bpy.context.scene, shown.empty, cache.answer(prompt_key("a prompt"))
+    made = ""
+
+    def add() -> None:
+        nonlocal made
+        made = layers.add(shown, "another")
+        display.update(empty)
+
+    def take() -> None:
+        layers.take_answer(shown, made, prompt_key("a prompt"), answer, scene)
+        display.update(empty)
+
+    bpy.context.view_layer.objects.active = empty
+    steps = {
+        "a new layer": add,
+        "its answer": take,
+        "another threshold": lambda: setattr(layers.find(shown, made), "threshold", 0.4),
+        "another look": lambda: setattr(empty.legs4d, "mode", "DESATURATE"),
+        "a duplicate": lambda: bpy.ops.legs4d.duplicate_layer(layer_id=made),
+        "another start": lambda: setattr(empty.legs4d, "start_frame", 2),
+        "bullet time": lambda: bpy.ops.legs4d.bullet_time(),
+        "a zoom": lambda: bpy.ops.legs4d.zoom(),
+        "layer removed": lambda: bpy.ops.legs4d.remove_layer(layer_id=made),
+    }
+    return {name: _timed_ms(step) for name, step in steps.items()}
+
+
+def _timed_ms(step: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    step()
+    return (time.perf_counter() - started) * 1e3
 
 
 def _drawn_ms(shown) -> float:

@@ -35,7 +35,7 @@ class _Effect:
         except (Nowhere, CacheError) as obstacle:
             self.report({"WARNING"}, f"{obstacle}.")
             return {"CANCELLED"}
-        display.update(shown.empty)
+        display.update(shown.empty, moved=True)
         return {"FINISHED"}
 
 

@@ -224,6 +224,53 @@ def test_isolate_hides_the_others(pair, photo) -> None:
     assert right[3] < 0.02
 
 
+def test_viewports_show_the_most_important_share_and_renders_all(shown, photo) -> None:
+    from blender_addon import attributes, importance, look, names
+
+    gaussians = some_gaussians(40, seed=3)
+    sequence = shown(gaussians)
+    cloud = sequence.static_object.data
+    ranks = importance.ranks(gaussians["scales"], gaussians["opacities"])
+    attributes.write(cloud, names.RANK, "FLOAT", ranks)
+    look.sync(sequence.empty)
+    whole = photo(4)
+    sequence.empty.legs4d.detail = 0.25
+    sequence.empty.legs4d.viewport = "SPLATS"
+    instances = bpy.context.evaluated_depsgraph_get().object_instances
+    seen = np.array([tuple(item.matrix_world.translation) for item in instances if item.is_instance])
+    area = np.sort(gaussians["scales"], axis=1)[:, 1:].prod(axis=1) * gaussians["opacities"]
+    expected = gaussians["means"][np.argsort(-area)[:11]]  # 0.25 of 40, and the one on the edge
+    np.testing.assert_allclose(seen[np.lexsort(seen.T)], expected[np.lexsort(expected.T)], atol=1e-5)
+    np.testing.assert_allclose(photo(4), whole, atol=0.02)
+
+
+def test_motion_blur_follows_the_velocity(shown, photo) -> None:
+    from blender_addon import attributes, look, names
+
+    dot = {
+        "means": np.zeros((1, 3)),
+        "quats": np.array([[1.0, 0, 0, 0]]),
+        "scales": np.full((1, 3), 0.1),
+        "rgb": np.full((1, 3), 0.5),
+        "opacities": np.array([0.99]),
+    }
+    sequence = shown(dot)
+    scene = bpy.context.scene
+    scene.render.fps, scene.render.motion_blur_shutter = 10, 1.0
+    velocity = np.array([[10.0, 0, 0]], np.float32)  # one unit while the shutter is open
+    attributes.write(sequence.static_object.data, names.VELOCITY, "FLOAT_VECTOR", velocity)
+    look.sync(sequence.empty)
+    scene.render.use_motion_blur = False
+    still = photo(16)[SIZE // 2, :, 3]
+    scene.render.use_motion_blur = True
+    moving = photo(64)[SIZE // 2, :, 3]
+    way = SIZE / 2 / np.tan(ANGLE / 2) / DISTANCE  # pixels
+    columns = np.arange(SIZE)
+    before, after = (np.cov(columns, aweights=line) for line in (still, moving))
+    assert after == pytest.approx(before + way**2 / 12, rel=0.15)
+    assert moving.sum() == pytest.approx(still.sum(), rel=0.15)
+
+
 def test_outline_surrounds_what_the_layer_means_and_leaves_it_as_it_is(pair, photo) -> None:
     pair.empty.legs4d.mode = "NONE"
     plain = photo(4)
