@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from backend import render_requests, requests
+from backend import cut_lists, render_requests, requests
 from backend.clients import Call
 from backend.compute import Compute, Task
 from backend.library import Library
@@ -38,6 +38,7 @@ class Entry:
 
 ENTRIES: dict[Kind, Entry] = {
     Kind.RENDER: Entry(render_requests.prepare, render_requests.WORK, render_requests.view),
+    Kind.CUT_LIST: Entry(cut_lists.prepare, cut_lists.WORK, lambda body: ""),
 }
 
 

@@ -52,8 +52,11 @@ class Query(Body):
     around: FrameNumber | None = None
     window: Window = 8
     per_gaussian: bool = True
+    compress: Literal["zstd"] | None = None
 
 
+SceneFrame = Annotated[int, Field(gt=-(2**31), lt=2**31)]
+"""Of a client's own timeline."""
 Unit = Annotated[float, Field(ge=0, le=1)]
 Color = Annotated[list[Unit], Field(min_length=3, max_length=3)]
 Row = Annotated[list[float], Field(min_length=4, max_length=4)]
@@ -100,6 +103,24 @@ class Render(Body):
     background: Color | None = None
     antialiased: bool = False
     view: str = Field(default="", max_length=100)
+
+
+class ClientCut(Body):
+    name: str = Field(min_length=1, max_length=1000)
+    start: SceneFrame
+    end: SceneFrame
+    peak: SceneFrame
+    score: Unit
+
+
+class CutList(Body):
+    name: str = Field(min_length=1, max_length=1000)
+    fps: float = Field(gt=0, le=10_000)
+    folder: str = Field(min_length=1, max_length=4096)
+    pictures: list[str] = Field(min_length=2, max_length=2)
+    first: SceneFrame
+    last: SceneFrame
+    cuts: list[ClientCut] = Field(max_length=10_000)
 
 
 class Aim(Body):
@@ -183,6 +204,7 @@ BODIES: dict[Kind, type[Body]] = {
     Kind.FRAMES: Frames,
     Kind.QUERY: Query,
     Kind.RENDER: Render,
+    Kind.CUT_LIST: CutList,
     Kind.AIM: Aim,
     Kind.CREDIT: Credit,
     Kind.CANCEL: Cancel,

@@ -13,7 +13,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -25,8 +25,11 @@ from numpy.typing import NDArray
 
 PROTOCOL_VERSION = 1
 
-DTYPES = ("bool", "uint8", "int32", "int64", "float16", "float32", "float64")
+DTYPES = ("bool", "uint8", "uint16", "int32", "int64", "float16", "float32", "float64")
 """The only array types that travel, little-endian; everything else (objects, strings, records) is refused."""
+
+ZSTD = "zstd"
+"""`codec` of an array whose buffer is one zstd frame; only sent to clients that ask for it."""
 
 MAX_DIMENSIONS = 4
 MAX_ID = 2**63 - 1
@@ -49,6 +52,7 @@ class Kind(StrEnum):
     FRAMES = "frames"
     QUERY = "query"
     RENDER = "render"
+    CUT_LIST = "cut_list"
     AIM = "aim"
     CREDIT = "credit"
     CANCEL = "cancel"
@@ -173,29 +177,40 @@ class Message:
 
 Buffer = bytes | memoryview
 
+WORTH_COMPRESSING = 0.8
+"""Share of its size that an array must be compressed to. Geometry stays at 0.9 (its last bits are noise), relevancy falls
+to 0.01 … 0.5."""
 
-def pack(message: Message, limits: Limits = REPLY_LIMITS) -> list[Buffer]:
+
+def pack(
+    message: Message, limits: Limits = REPLY_LIMITS, compress: Callable[[Buffer], bytes] | None = None
+) -> list[Buffer]:
     """The parts of a message: its header, then a view of each array (a copy only if it is not C-ordered little-endian).
 
-    The arrays must not change until the parts are sent. Raises WireError when it exceeds `limits` or cannot be packed.
+    With `compress` (to one zstd frame), arrays are sent so where that pays (`WORTH_COMPRESSING`). The arrays must not change until the parts are sent. Raises WireError when it exceeds `limits` or cannot be packed.
     """
-    buffers, described = [], []
+    buffers: list[Buffer] = []
+    described = []
     for name, array in message.arrays.items():
         dtype = array.dtype.name
         if dtype not in DTYPES:
             raise WireError(f"array '{name}' is {dtype}, but only {', '.join(DTYPES)} travel", request_id=message.id)
         plain = np.ascontiguousarray(array, dtype=_little_endian(dtype))
-        buffers.append(plain.reshape(-1).view(np.uint8).data)
-        described.append({"name": name, "dtype": dtype, "shape": list(array.shape)})
+        buffer: Buffer = plain.reshape(-1).view(np.uint8).data
+        entry = {"name": name, "dtype": dtype, "shape": list(array.shape)}
+        if compress and plain.nbytes and len(packed := compress(buffer)) < WORTH_COMPRESSING * plain.nbytes:
+            buffer, entry = packed, {**entry, "codec": ZSTD}
+        buffers.append(buffer)
+        described.append(entry)
     header: dict[str, Any] = {"v": PROTOCOL_VERSION, "id": message.id, "kind": str(message.kind)}
     if message.token:
         header["token"] = message.token
     header |= {"body": dict(message.body), "arrays": described}
     try:
-        packed = msgpack.packb(header)
+        packed: bytes = msgpack.packb(header)
     except (TypeError, ValueError, OverflowError) as error:
         raise WireError(f"the body of '{message.kind}' cannot be packed: {error}", request_id=message.id) from error
-    _check_sizes([len(packed), *(b.nbytes for b in buffers)], limits, message.id)
+    _check_sizes([len(packed), *(memoryview(b).nbytes for b in buffers)], limits, message.id)
     return [packed, *buffers]
 
 
@@ -272,11 +287,28 @@ def _read_array(entry: Any, view: memoryview, position: int) -> tuple[str, NDArr
         raise WireError(f"array '{name[:60]}' has a shape that is not at most {MAX_DIMENSIONS} non-negative integers")
     kind = _little_endian(dtype)
     expected = math.prod(shape) * kind.itemsize
+    if "codec" in entry:
+        if entry["codec"] != ZSTD:
+            raise WireError(f"array '{name[:60]}' has the codec {str(entry['codec'])[:20]!r}, only {ZSTD} is known")
+        view = memoryview(_decompress(view, expected, name))
     if view.nbytes != expected:
         raise WireError(
             f"array '{name[:60]}' ({dtype} {shape}) needs {expected:,} bytes, but its buffer has {view.nbytes:,}"
         )
     return name, np.frombuffer(view, dtype=kind).reshape(shape)
+
+
+def _decompress(view: memoryview, size: int, name: str) -> bytes:
+    """The content, as far as `size` + 1 bytes. Only for who asked for zstd, as it needs the package zstandard."""
+    if size > REPLY_LIMITS.part:
+        raise WireError(f"array '{name[:60]}' has {size:,} bytes, at most {REPLY_LIMITS.part:,} are allowed")
+    import zstandard
+
+    try:
+        # One byte more than expected, so that a longer one is seen as such by the caller.
+        return zstandard.ZstdDecompressor().stream_reader(view).read(size + 1)
+    except zstandard.ZstdError as error:
+        raise WireError(f"array '{name[:60]}' is not a zstd frame ({error})") from error
 
 
 _MISSING = object()
@@ -318,7 +350,7 @@ def _little_endian(dtype: str) -> np.dtype[Any]:
 State = Literal["queued", "running", "cancelling", "pausing", "paused", "done", "failed", "cancelled"]
 """A job is over in the last three."""
 
-Precision = Literal["float32", "float16"]
+Precision = Literal["float32", "float16", "uint16"]
 
 
 class ErrorBody(TypedDict):

@@ -98,7 +98,10 @@ class Job:
         if not self.renders:
             return
         with bpy.context.temp_override(scene=self.scene):
-            bpy.ops.render.render(write_still=True)
+            try:
+                bpy.ops.render.render(write_still=True)
+            except RuntimeError as error:  # what an engine reports
+                raise RenderProblem(str(error).removeprefix("Error: ").strip()) from error
 
     def close(self) -> None:
         """Removes the copy of the scene and everything made for it. May be called twice."""
@@ -124,14 +127,24 @@ class Job:
 
     def passes_to_files(self, layer: bpy.types.ViewLayer) -> tuple[bpy.types.NodeTree, Any, Any]:
         """A compositor tree for the copy: (tree, Render Layers node, File Output node that writes into `scratch`)."""
+        tree, source = self.compositor(layer)
+        return tree, source, self.output_node(tree, "")
+
+    def compositor(self, layer: bpy.types.ViewLayer) -> tuple[bpy.types.NodeTree, Any]:
+        """A compositor tree for the copy that shows a layer's picture: (tree, Render Layers node)."""
         tree = self.made(bpy.data.node_groups.new("4-LEGS render", "CompositorNodeTree"))
         tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
-        source, files = tree.nodes.new("CompositorNodeRLayers"), tree.nodes.new("CompositorNodeOutputFile")
+        source = tree.nodes.new("CompositorNodeRLayers")
         source.scene, source.layer = self.scene, layer.name
         tree.links.new(source.outputs["Image"], tree.nodes.new("NodeGroupOutput").inputs[0])
-        files.directory, files.file_name, files.save_as_render = f"{self.scratch}/", "", False
         self.scene.compositing_node_group = tree
-        return tree, source, files
+        return tree, source
+
+    def output_node(self, tree: bpy.types.NodeTree, name: str) -> Any:
+        """A File Output node that writes values as they are into `scratch`."""
+        files = tree.nodes.new("CompositorNodeOutputFile")
+        files.directory, files.file_name, files.save_as_render = f"{self.scratch}/", name, False
+        return files
 
 
 class RenderOperator:

@@ -7,9 +7,9 @@ import bpy
 from .. import session
 from . import composite, economy, panel, preview, properties
 from .engine import CLASSES as ENGINE_CLASSES
-from .engine import ENGINE, disconnect
+from .engine import ENGINE, ask, disconnect
 
-__all__ = ["CLASSES", "ENGINE", "disconnect", "preview", "register", "unregister"]
+__all__ = ["CLASSES", "ENGINE", "ask", "disconnect", "preview", "register", "unregister"]
 
 CLASSES = (*properties.CLASSES, *ENGINE_CLASSES, *composite.CLASSES, *panel.CLASSES)
 

@@ -11,6 +11,7 @@ import bpy
 import numpy as np
 
 from .. import link, wire
+from ..client import Received
 from . import picture, preview, shot
 from .camera import View, border_pixels, view
 from .service import Cancelled, PictureFailed, Service
@@ -128,7 +129,7 @@ class LEGS4D_RenderEngine(bpy.types.RenderEngine):
         def progress(done: int, total: int) -> None:
             self.update_progress((number + done / total) / count)
 
-        return ask(wire.Kind.RENDER, asked, self.test_break, progress)
+        return dict(ask(wire.Kind.RENDER, asked, self.test_break, progress).arrays)
 
     def _store(self, view_layer: bpy.types.ViewLayer, passes: picture.Passes) -> None:
         scene_masks = shot.mask_names(self._scene_of(view_layer))
@@ -149,9 +150,12 @@ class LEGS4D_RenderEngine(bpy.types.RenderEngine):
 
 
 def ask(
-    kind: str, body: shot.Body, cancelled: Callable[[], bool], progress: Callable[[int, int], None]
-) -> picture.Passes:
-    """The arrays that the backend answers with. PictureFailed or Cancelled."""
+    kind: str,
+    body: shot.Body,
+    cancelled: Callable[[], bool] = lambda: False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Received:
+    """What the backend answers; waits for it. PictureFailed or Cancelled."""
     global _service
     while not _asking.acquire(timeout=0.05):
         if cancelled():
@@ -159,7 +163,7 @@ def ask(
     try:
         if _service is None:
             _service = Service(link.locator(), link.addon_version())
-        return dict(_service.ask(kind, body, cancelled=cancelled, progress=progress).arrays)
+        return _service.ask(kind, body, cancelled=cancelled, progress=progress)
     finally:
         _asking.release()
 

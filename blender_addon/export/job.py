@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import bpy
-import numpy as np
 
-from .. import attributes, curves, layers, names, playback
+from .. import curves, engine, layers, names, playback
 from ..rendering import COMPOSITOR_ENGINES, Job, RenderProblem
 from ..sequence import Sequence
-from . import mattes
+from . import cut_list, gaussians, mattes, movie, passes
 from .ply import write_ply
+from .spz import write_spz
 
-FAR = 1e10
-"""Depth where nothing is, as Blender's own depth pass has it."""
-
-LEAST_COVERAGE = 1e-3
-"""Below this share of a pixel, its depth says nothing."""
+PICTURES = (".png", ".exr", "masks", "movie")
+"""Kinds for which something is rendered."""
+GAUSSIANS = {".ply": write_ply, ".spz": write_spz}
 
 
 @dataclass(frozen=True)
@@ -33,9 +32,13 @@ class Wanted:
         folder: for all files.
         template: file names without ending, a format string of `frame`, `name`, `scene` and `camera`.
         frames: of the scene.
-        kinds: of ".png", ".exr", ".ply"; one file of each per frame.
+        kinds: of ".png", ".exr", "masks" (a grey PNG per mask), ".ply", ".spz": files of each frame; "movie".
         intervals: whether to write the JSON.
+        cuts: whether to write the cut list (needs a backend).
         overwrite: write frames again that are there.
+        depth: bits of EXR values, "16" or "32".
+        baked: whether Gaussians carry their highlight in their colours; else as an attribute, where the format has any.
+        codec: of the movie, a key of `movie.CODECS`.
     """
 
     folder: Path
@@ -43,7 +46,11 @@ class Wanted:
     frames: tuple[int, ...]
     kinds: tuple[str, ...]
     intervals: bool
+    cuts: bool = False
     overwrite: bool = True
+    depth: str = "32"
+    baked: bool = False
+    codec: str = "H264"
 
 
 class Export(Job):
@@ -54,20 +61,20 @@ class Export(Job):
     ) -> None:
         super().__init__(scene, view_layer, wanted.folder, len(wanted.frames) if wanted.kinds else 0)
         self.shown, self.wanted = shown, wanted
-        self.renders = bool({".png", ".exr"} & set(wanted.kinds))
-        self._materials: list[bpy.types.Material] = []
+        self.renders = bool(set(PICTURES) & set(wanted.kinds))
+        self._passes: passes.Passes | None = None
 
     def begin(self) -> None:
         """Checks names, camera and engine."""
         scene = self.original
         if not self.wanted.frames:
             raise RenderProblem("The frame range is empty; choose another one.")
-        if not self.wanted.kinds and not self.wanted.intervals:
+        if not self.wanted.kinds and not self.wanted.intervals and not self.wanted.cuts:
             raise RenderProblem("Nothing is chosen; turn on PNG, EXR, PLY or JSON.")
         if self.renders and scene.camera is None:
-            raise RenderProblem("The scene has no camera; add one, or export PLY and JSON only.")
-        if self.renders and scene.render.engine not in COMPOSITOR_ENGINES:
-            raise RenderProblem(f"{scene.render.engine} cannot show splats; choose Cycles or EEVEE.")
+            raise RenderProblem("The scene has no camera; add one, or export Gaussians and JSON only.")
+        if self.renders and scene.render.engine not in (*COMPOSITOR_ENGINES, engine.ENGINE):
+            raise RenderProblem(f"{scene.render.engine} cannot show splats; choose 4-LEGS splats, Cycles or EEVEE.")
         if self.shown.deleted:
             raise RenderProblem(f"{self.shown.deleted}.")
         first, last = self._stem(self.wanted.frames[0]), self._stem(self.wanted.frames[-1])
@@ -75,51 +82,70 @@ class Export(Job):
             raise RenderProblem(f"The name '{self.wanted.template}' is the same for every frame; put {{frame}} in it.")
 
     def set_up(self) -> None:
-        """The copy renders PNG, and for EXR the matte passes beside it."""
+        """The copy renders PNG, and beside it what the passes are asked for."""
         scene = self.scene
         scene.render.image_settings.media_type = "IMAGE"
         scene.render.image_settings.file_format = "PNG"
         scene.render.image_settings.color_mode = "RGBA" if scene.render.film_transparent else "RGB"
+        if not {".exr", "masks"} & set(self.wanted.kinds):
+            return
+        self._passes = passes.find(self, scene.view_layers[self.layer_name], self.shown)
         if ".exr" in self.wanted.kinds:
-            self._set_up_layers()
+            passes.write_layers(self, self._passes, "layers", self.wanted.depth)
+        if "masks" in self.wanted.kinds:
+            passes.write_masks(self, self._passes)
 
     def remaining(self) -> Iterator[int]:
         """Frames of the scene whose files are not all there."""
         for frame in self.wanted.frames if self.wanted.kinds else ():
-            if self.wanted.overwrite or not all(self._target(frame, kind).exists() for kind in self.wanted.kinds):
+            if self.wanted.overwrite or not all(target.exists() for target in self._targets(frame)):
                 yield frame
 
     def aim(self, item: int) -> None:
         """Shows a frame."""
         self.scene.frame_set(item)
         for weight in layers.weights(self.shown, item):
-            for made in self._materials:
+            for made in self._passes.materials if self._passes else ():
                 if weight.layer_id in made.node_tree.nodes:
                     mattes.set_weight(made, weight)
         self.scene.render.filepath = str(self.image)
 
     def store(self, item: int) -> None:
         """Gives a frame's finished files their names."""
-        if ".ply" in self.wanted.kinds:
-            self._write_gaussians(self.scratch / "points.ply")
-            os.replace(self.scratch / "points.ply", self._target(item, ".ply"))
+        for kind, write in GAUSSIANS.items():
+            if kind in self.wanted.kinds:
+                part = self.scratch / f"points{kind}"
+                write(part, gaussians.read(self.shown, item, baked=self.wanted.baked))
+                os.replace(part, self._target(item, kind))
         if not self.renders:
             return
         if not self.image.exists():
             raise RenderProblem(f"Blender rendered no picture of frame {item}; see its log.")
         if ".exr" in self.wanted.kinds:
             os.replace(self.scratch / "layers.exr", self._target(item, ".exr"))
+        for name in self._mask_names():
+            os.replace(self.scratch / f"{passes.MASK_FILES}{name}.png", self._mask_target(item, name))
+        if "movie" in self.wanted.kinds:
+            shutil.copyfile(self.image, self._movie_frame(item))
         if ".png" in self.wanted.kinds:
             os.replace(self.image, self._target(item, ".png"))
         else:
             self.image.unlink()
 
     def finish(self) -> None:
-        """Writes the JSON."""
+        """Writes what is of all frames: the movie, the JSON, the cut list."""
+        name = self.shown.empty.name
+        if "movie" in self.wanted.kinds:
+            part = movie.write(self, [self._movie_frame(frame) for frame in self.wanted.frames], self.wanted.codec)
+            os.replace(part, self.folder / f"{name}{part.suffix}")
         if self.wanted.intervals:
             part = self.scratch / "intervals.json"
             part.write_text(json.dumps(self._found(), indent=1))
-            os.replace(part, self.folder / f"{self.shown.empty.name}_intervals.json")
+            os.replace(part, self.folder / f"{name}_intervals.json")
+        if self.wanted.cuts:
+            part = self.scratch / "cuts.otio"
+            part.write_text(cut_list.text(self.original, self.shown, self._pictures()))
+            os.replace(part, self.folder / f"{name}_cuts.otio")
 
     def close(self) -> None:
         """Also has the points show the user's own frame again: they are shared with the copy."""
@@ -142,59 +168,31 @@ class Export(Job):
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
-    # Compositing layers
+    def _targets(self, frame: int) -> Iterator[Path]:
+        """All files of a frame. A movie is of all frames, so that each has to be rendered."""
+        for kind in self.wanted.kinds:
+            if kind == "masks":
+                yield from (self._mask_target(frame, name) for name in self._mask_names())
+            else:
+                yield self._movie_frame(frame) if kind == "movie" else self._target(frame, kind)
 
-    def _set_up_layers(self) -> None:
-        scene = self.scene
-        extra = [mattes.DEPTH] if scene.render.film_transparent else [mattes.DEPTH, mattes.COVERAGE]
-        places = mattes.channels(extra + [layer.layer_id for layer in self.shown.layers])
-        picture = scene.view_layers[self.layer_name]
-        passes = [
-            self._matte_pass(picture, places, number) for number in range(1 + max(p.number for p in places.values()))
-        ]
-        tree, source, files = self.passes_to_files(picture)
-        files.file_name = "layers"
-        files.format.media_type, files.format.color_depth, files.format.exr_codec = "MULTI_LAYER_IMAGE", "32", "ZIP"
+    def _mask_names(self) -> list[str]:
+        wanted = "masks" in self.wanted.kinds
+        return list(passes.mask_names(self.scene, self.shown).values()) if wanted else []
 
-        def write(name: str, kind: str, value: bpy.types.NodeSocket) -> None:
-            files.file_output_items.new(kind, name)
-            tree.links.new(value, files.inputs[name])
+    def _mask_target(self, frame: int, name: str) -> Path:
+        """A mask's file; its name has no characters that file systems refuse."""
+        plain = "".join(c if c.isalnum() or c in " -_" else "_" for c in name)
+        return self._target(frame, f" {plain}.png")
 
-        sources = []
-        for layer in passes:
-            rendered, split = tree.nodes.new("CompositorNodeRLayers"), tree.nodes.new("CompositorNodeSeparateColor")
-            rendered.scene, rendered.layer = scene, layer.name
-            tree.links.new(rendered.outputs["Image"], split.inputs[0])
-            sources.append(split)
+    def _movie_frame(self, frame: int) -> Path:
+        return self.scratch / f"movie{frame:06d}.png"
 
-        def value(quantity: str) -> bpy.types.NodeSocket:
-            return sources[places[quantity].number].outputs[places[quantity].channel]
-
-        write("Combined", "RGBA", source.outputs["Image"])
-        covered = value(mattes.COVERAGE) if mattes.COVERAGE in places else sources[0].outputs["Alpha"]
-        write("Depth", "FLOAT", _mean_depth(tree, value(mattes.DEPTH), covered))
-        for name, layer_id in matte_names(self.shown).items():
-            write(name, "FLOAT", value(layer_id))
-
-    def _matte_pass(
-        self, picture: bpy.types.ViewLayer, places: dict[str, mattes.Channel], number: int
-    ) -> bpy.types.ViewLayer:
-        """A view layer of the copy that shows some quantities; it sees what the picture's layer sees."""
-        made = self.made(mattes.build([quantity for quantity, place in places.items() if place.number == number]))
-        self._materials.append(made)
-        layer = self.scene.view_layers.new(f"4-LEGS mattes {number + 1}")
-        _same_collections(picture.layer_collection, layer.layer_collection)
-        black = self.made(bpy.data.worlds.new("4-LEGS black"))
-        black.node_tree.nodes["Background"].inputs["Strength"].default_value = 0.0
-        layer.material_override, layer.world_override = made, black
-        return layer
-
-    # Data
-
-    def _write_gaussians(self, path: Path) -> None:
-        wanted = (names.POSITION, names.RADIANCE, names.SCALE, names.ROTATION, names.HIGHLIGHT)
-        parts = [[attributes.read(cloud, name) for cloud in self.shown.clouds] for name in wanted]
-        write_ply(path, *(np.concatenate(part) for part in parts))
+    def _pictures(self) -> cut_list.Pictures:
+        """Where the exported pictures are, for the cut list."""
+        first, last = self.wanted.frames[0], self.wanted.frames[-1]
+        kind = ".exr" if ".exr" in self.wanted.kinds else ".png"
+        return cut_list.Pictures(self.folder, [self._target(frame, kind).name for frame in (first, last)], first, last)
 
     def _found(self) -> dict[str, Any]:
         """Prompts, intervals in capture frames and scene frames, and the curves over the exported frames."""
@@ -227,43 +225,3 @@ class Export(Job):
             "frames": list(self.wanted.frames),
             "layers": found,
         }
-
-
-def matte_names(shown: Sequence) -> dict[str, str]:
-    """EXR layer name → layer id. A dot would split the name, and OpenEXR wants names short and different."""
-    found: dict[str, str] = {}
-    for layer in shown.layers:
-        name = base = f"Matte {layer.prompt.replace('.', ' ').strip()}"[:56]
-        number = 1
-        while name in found:
-            number += 1
-            name = f"{base} {number}"
-        found[name] = layer.layer_id
-    return found
-
-
-def _mean_depth(
-    tree: bpy.types.NodeTree, depth: bpy.types.NodeSocket, covered: bpy.types.NodeSocket
-) -> bpy.types.NodeSocket:
-    """Expected depth: the composited one divided by the pixel's coverage; `FAR` where next to nothing is."""
-
-    def calculate(operation: str, first: Any, second: Any) -> bpy.types.NodeSocket:
-        made = tree.nodes.new("ShaderNodeMath")
-        made.operation = operation
-        for place, operand in enumerate((first, second)):
-            if isinstance(operand, bpy.types.NodeSocket):
-                tree.links.new(operand, made.inputs[place])
-            else:
-                made.inputs[place].default_value = operand
-        return made.outputs[0]
-
-    mean = calculate("DIVIDE", depth, calculate("MAXIMUM", covered, LEAST_COVERAGE))
-    empty = calculate("LESS_THAN", covered, LEAST_COVERAGE)
-    return calculate("ADD", mean, calculate("MULTIPLY", empty, FAR))
-
-
-def _same_collections(one: bpy.types.LayerCollection, other: bpy.types.LayerCollection) -> None:
-    """Gives a new view layer another's excluded, held-out and indirect collections."""
-    other.exclude, other.holdout, other.indirect_only = one.exclude, one.holdout, one.indirect_only
-    for mine, its in zip(one.children, other.children, strict=True):
-        _same_collections(mine, its)

@@ -18,7 +18,7 @@ from ..look.builder import Value, arrange, math, node, output
 PER_PASS = 3
 """Red, green and blue carry one quantity each."""
 
-DEPTH, COVERAGE = "depth", "coverage"
+DEPTH, COVERAGE, HIGHLIGHT = "depth", "coverage", "highlight"
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Channel:
 
 
 def channels(quantities: list[str]) -> dict[str, Channel]:
-    """Spreads quantities (`DEPTH`, `COVERAGE`, layer ids) over passes."""
+    """Spreads quantities (`DEPTH`, `COVERAGE`, `HIGHLIGHT`, layer ids) over passes."""
     return {quantity: Channel(i // PER_PASS, i % PER_PASS) for i, quantity in enumerate(quantities)}
 
 
@@ -69,6 +69,9 @@ def _quantity(tree: bpy.types.NodeTree, quantity: str, solid: Value) -> Value | 
         return 1.0
     if quantity == DEPTH:
         return output(node(tree, "ShaderNodeCameraData"), "View Z Depth")
+    if quantity == HIGHLIGHT:
+        strongest = node(tree, "ShaderNodeAttribute", attribute_type="GEOMETRY", attribute_name=names.HIGHLIGHT)
+        return output(strongest, "Factor") * (1.0 - solid)
     stored = node(
         tree, "ShaderNodeAttribute", attribute_type="GEOMETRY", attribute_name=names.layer_attribute(quantity)
     )

@@ -8,9 +8,44 @@ import bpy
 
 from .. import sequence
 from ..rendering import RenderOperator, RenderProblem
+from ..text import sentence
 from .job import Export, Wanted
 
-KINDS = {"use_png": ".png", "use_exr": ".exr", "use_ply": ".ply"}
+KINDS = {
+    "use_png": ".png",
+    "use_exr": ".exr",
+    "use_masks": "masks",
+    "use_movie": "movie",
+    "use_ply": ".ply",
+    "use_spz": ".spz",
+}
+BESIDE = "//export"
+"""The folder that is meant where none is chosen."""
+
+
+def folder(scene: bpy.types.Scene) -> Path:
+    """Where the files go. RenderProblem if that depends on a file that has no place yet."""
+    chosen = scene.legs4d_export.folder or BESIDE
+    if chosen.startswith("//") and not bpy.data.filepath:
+        raise RenderProblem("Save the file first, or choose a folder: files go beside it.")
+    return Path(bpy.path.abspath(chosen))
+
+
+def wanted(scene: bpy.types.Scene) -> Wanted:
+    """What the scene's settings ask for. RenderProblem if they cannot be followed."""
+    settings = scene.legs4d_export
+    return Wanted(
+        folder=folder(scene),
+        template=settings.template,
+        frames=frames(scene),
+        kinds=tuple(kind for name, kind in KINDS.items() if getattr(settings, name)),
+        intervals=settings.use_json,
+        cuts=settings.use_otio,
+        overwrite=settings.overwrite,
+        depth=settings.depth,
+        baked=settings.highlight == "COLOR",
+        codec=settings.codec,
+    )
 
 
 def frames(scene: bpy.types.Scene) -> tuple[int, ...]:
@@ -42,16 +77,7 @@ class LEGS4D_OT_export(RenderOperator, bpy.types.Operator):
 
     def make_job(self, context: bpy.types.Context) -> Export:
         """The export that the settings ask for."""
-        settings = context.scene.legs4d_export
-        wanted = Wanted(
-            folder=Path(bpy.path.abspath(settings.folder)),
-            template=settings.template,
-            frames=frames(context.scene),
-            kinds=tuple(kind for name, kind in KINDS.items() if getattr(settings, name)),
-            intervals=settings.use_json,
-            overwrite=settings.overwrite,
-        )
-        return Export(context.scene, context.view_layer, sequence.active(context), wanted)
+        return Export(context.scene, context.view_layer, sequence.active(context), wanted(context.scene))
 
     def show(self, context: bpy.types.Context, progress: float, message: str) -> None:
         """In the panel section."""
@@ -60,7 +86,7 @@ class LEGS4D_OT_export(RenderOperator, bpy.types.Operator):
 
     def completed(self, context: bpy.types.Context) -> None:
         """Says where the files are."""
-        self.show(context, 0.0, f"Exported into {bpy.path.abspath(context.scene.legs4d_export.folder)}")
+        self.show(context, 0.0, f"Exported into {folder(context.scene)}")
 
 
 def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
@@ -68,16 +94,28 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     settings = context.scene.legs4d_export
     layout.use_property_split = True
     layout.use_property_decorate = False
-    row = layout.row(heading="Write", align=True)
-    for name in (*KINDS, "use_json"):
-        row.prop(settings, name, toggle=True)
+    for heading, options in (
+        ("Pictures", ("use_png", "use_exr", "use_masks", "use_movie")),
+        ("Points", ("use_ply", "use_spz")),
+        ("Found", ("use_json", "use_otio")),
+    ):
+        grid = layout.row(heading=heading).grid_flow(row_major=True, columns=2, even_columns=True, align=True)
+        for name in options:
+            grid.prop(settings, name, toggle=True)
     column = layout.column()
+    if settings.use_exr:
+        column.row().prop(settings, "depth", expand=True)
+    if settings.use_movie:
+        column.row().prop(settings, "codec", expand=True)
+    if settings.use_ply or settings.use_spz:
+        column.prop(settings, "highlight")
     column.prop(settings, "span")
     if settings.span == "CUSTOM":
         pair = column.row(align=True)
         pair.prop(settings, "frame_start", text="Range")
         pair.prop(settings, "frame_end", text="")
-    column.prop(settings, "folder")
+    beside = "export, beside the file" if bpy.data.filepath else "save the file, or choose one"
+    column.prop(settings, "folder", placeholder=beside)
     column.prop(settings, "template")
     column.prop(settings, "overwrite")
     if settings.progress:
@@ -85,7 +123,7 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     else:
         layout.operator("legs4d.export", icon="RENDER_ANIMATION")
         if settings.message:
-            layout.label(text=settings.message, icon="INFO")
+            sentence(layout, context, settings.message, "INFO")
 
 
 CLASSES = (LEGS4D_OT_export,)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+
+from .gaussians import Gaussians
 
 SMALLEST = 1e-6
 """Opacities stay this far from 0 and 1 and scales above 0, where logit and logarithm end."""
@@ -16,26 +17,20 @@ PROPERTIES = (
 )
 
 
-def write_ply(
-    path: Path,
-    position: NDArray[np.float32],
-    radiance: NDArray[np.float32],
-    scale: NDArray[np.float32],
-    rotation: NDArray[np.float32],
-    highlight: NDArray[np.float32],
-) -> None:
-    """Writes N Gaussians: logit opacities, log scales, rotations wxyz, as viewers expect them.
+def write_ply(path: Path, gaussians: Gaussians) -> None:
+    """Writes a file, replaced if it is there: logit opacities, log scales, rotations wxyz, as viewers expect them.
 
-    Args:
-        path: the file, replaced.
-        position, scale: [N, 3], scene units.
-        radiance: [N, 4] SH DC coefficients and opacity 0..1.
-        rotation: [N, 4] wxyz.
-        highlight: [N] 0..1; viewers that do not know it ignore it.
+    Viewers that do not know the property `highlight` ignore it.
     """
-    opacity = np.clip(radiance[:, 3:4].astype(np.float64), SMALLEST, 1 - SMALLEST)
-    logit = np.log(opacity / (1 - opacity))
-    columns = (position, radiance[:, :3], logit, np.log(np.maximum(scale, SMALLEST)), rotation, highlight[:, None])
+    opacity = np.clip(gaussians.opacities[:, None].astype(np.float64), SMALLEST, 1 - SMALLEST)
+    columns = (
+        gaussians.positions,
+        gaussians.dc,
+        np.log(opacity / (1 - opacity)),
+        np.log(np.maximum(gaussians.scales, SMALLEST)),
+        gaussians.rotations,
+        gaussians.highlight[:, None],
+    )
     table = np.concatenate(columns, axis=1).astype("<f4")
     header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(table)}"]
     header += [f"property float {name}" for name in PROPERTIES]

@@ -56,6 +56,18 @@ def valid_bodies(run: str) -> list[tuple[str, dict[str, Any]]]:
         ("frames", {"run": run, "frames": [0, 1], "around": 1, "precision": "float16", "window": 2}),
         ("query", {"run": run, "prompt": "a ball", "layer": "a", "around": 0, "window": 2, "per_gaussian": True}),
         ("render", {"run": run, "width": 4, "height": 3, "samples": [PINHOLE], "passes": ["combined", "depth"]}),
+        (
+            "cut_list",
+            {
+                "name": "a",
+                "fps": 24.0,
+                "folder": "file:///a",
+                "pictures": ["1.png", "2.png"],
+                "first": 1,
+                "last": 2,
+                "cuts": [],
+            },
+        ),
         ("aim", {"request": 1, "around": 3}),
         ("credit", {"request": 1, "frames": 2}),
         ("cancel", {"request": 1}),

@@ -336,3 +336,40 @@ def test_viewports_get_a_coarse_picture_then_the_full_one(scene, imported, until
     assert mine.passes["combined"].shape == (HEIGHT, WIDTH, 4)
     preview.ask(mine, full, coarse)
     assert mine.asked is None, "nothing changed, nothing is asked"
+
+
+def test_composite_with_cycles_by_depth(scene, imported, camera, rendered, runs, tmp_path) -> None:
+    """A board cuts through the scene: before it splats, behind it none."""
+    import bmesh
+
+    mesh = bpy.data.meshes.new("Board")
+    shape = bmesh.new()
+    bmesh.ops.create_grid(shape, x_segments=1, y_segments=1, size=1.0)
+    shape.to_mesh(mesh)
+    shape.free()
+    board = bpy.data.objects.new("Board", mesh)
+    scene.collection.objects.link(board)
+    forward = camera.matrix_world.to_3x3() @ Vector((0, 0, -1))
+    board.location = camera.location + 2.0 * forward + camera.matrix_world.to_3x3() @ Vector((-1.0, 0, 0))
+    board.rotation_euler = camera.rotation_euler
+    expected = library_picture(runs, tmp_path / "expected.npz", 0, camera)
+    assert bpy.ops.legs4d.composite() == {"FINISHED"}
+    assert bpy.ops.legs4d.composite() == {"FINISHED"}
+    assert [item.name for item in bpy.data.scenes] == ["Scene", "Scene splats"]
+    scene.cycles.samples, scene.cycles.use_denoising = 4, False
+    scene.render.image_settings.media_type = "IMAGE"
+    scene.render.image_settings.file_format, scene.render.image_settings.color_depth = "OPEN_EXR", "32"
+    scene.frame_set(1)
+    scene.render.filepath = str(tmp_path / "both.exr")
+    bpy.ops.render.render(write_still=True)
+    code = "import OpenEXR, numpy, sys; numpy.save(sys.argv[2], OpenEXR.File(sys.argv[1]).channels()['RGBA'].pixels)"
+    target = tmp_path / "both.npy"
+    subprocess.run(
+        [LIBRARY / "python", "-c", code, scene.render.filepath, target], check=True, env=library_environment(), cwd=ROOT
+    )
+    both = np.load(target)
+    right, left = np.s_[:, WIDTH // 2 + 2 :], np.s_[5:-5, 5 : WIDTH // 2 - 5]
+    assert psnr(srgb(both[right][..., :3]), expected["color"][right]) > 40
+    behind = expected["depth"][left] > 2.2
+    assert behind.mean() > 0.5
+    assert np.abs(srgb(both[left][..., :3]) - expected["color"][left])[behind].mean() > 0.05

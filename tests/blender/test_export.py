@@ -205,3 +205,137 @@ def test_a_failing_render_restores_everything(scene, imported, tmp_path, monkeyp
     assert len(bpy.data.scenes) == 1
     assert scene.frame_current == 5
     assert not list((tmp_path / "export").iterdir())
+
+
+def test_our_engine_exports_the_same_layers(scene, imported, tmp_path) -> None:
+    from blender_addon import layers as prompt_layers
+
+    start, end, _, _ = prompt_layers.intervals(imported.layers[0])[0]
+    inside = imported.scene_frame((start + end) // 2)
+    scene.render.engine = "LEGS4D_SPLATS"
+    settings = scene.legs4d_export
+    settings.use_png, settings.use_masks, settings.depth = False, True, "16"
+    settings.frame_start = settings.frame_end = inside
+    bpy.ops.legs4d.export()
+    found = exr(tmp_path / "export" / f"ball_{inside:04d}.exr")
+    assert {name.partition(".")[0] for name in found} == {"Combined", "Depth", "Alpha", "Highlight", f"Mask {PROMPT}"}
+    assert found["Depth.V"].dtype == np.float16
+    mask, alpha = found[f"Mask {PROMPT}.V"], found["Alpha.V"]
+    assert np.all(mask <= alpha + 2e-3)
+    assert 0.002 < (found["Highlight.V"] > 0.5).mean() < 0.2
+    grey = tmp_path / "export" / f"ball_{inside:04d} Mask {PROMPT}.png"
+    np.testing.assert_allclose(picture(grey)[..., 0], mask, atol=2 / 255)
+
+
+def picture(path: Path) -> np.ndarray:
+    """[H, W, C] 0..1, rows from the top."""
+    import imbuf
+
+    with imbuf.load(str(path)).with_buffer() as buffer:
+        return np.array(buffer)[::-1] / 255.0
+
+
+@pytest.mark.parametrize(("codec", "name"), [("H264", "ball.mp4"), ("PRORES", "ball.mov")])
+def test_movies_show_the_pictures(scene, tmp_path, codec, name) -> None:
+    scene.render.engine, scene.render.film_transparent = "LEGS4D_SPLATS", False
+    settings = scene.legs4d_export
+    settings.use_exr, settings.use_movie, settings.codec, settings.frame_end = False, True, codec, 6
+    bpy.ops.legs4d.export()
+    code = (
+        "import imageio.v3 as iio, sys, numpy; frames = iio.imread(sys.argv[1], plugin='FFMPEG');"
+        "numpy.save(sys.argv[2], frames)"
+    )
+    target = tmp_path / "frames.npy"
+    movie = tmp_path / "export" / name
+    subprocess.run([LIBRARY / "python", "-c", code, movie, target], check=True, env=library_environment(), cwd=ROOT)
+    frames = np.load(target) / 255.0
+    assert len(frames) == 4
+    for number, frame in enumerate(frames):
+        still = picture(tmp_path / "export" / f"ball_{number + 3:04d}.png")[..., :3]
+        assert np.abs(frame - still).mean() < 0.03
+
+
+def test_spz_is_what_the_library_writes(scene, imported, runs, tmp_path) -> None:
+    """Byte by byte but for rounding, from the library's own writer of the same frame."""
+    import gzip
+
+    settings = scene.legs4d_export
+    settings.use_png = settings.use_exr = False
+    settings.use_spz, settings.frame_end = True, 3
+    bpy.ops.legs4d.export()
+    code = (
+        "import sys, numpy as np; from legs4d.gaussians.store import Run; from legs4d.gaussians.spz import write_spz;"
+        "write_spz(__import__('pathlib').Path(sys.argv[2]), Run.open(sys.argv[1]).frame(2), np.array([0.0, 1, 0, 0]))"
+    )
+    target = tmp_path / "expected.spz"
+    subprocess.run(
+        [LIBRARY / "python", "-c", code, runs / "ball", target], check=True, env=library_environment(), cwd=ROOT
+    )
+    ours, theirs = (
+        np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8)
+        for path in (tmp_path / "export" / "ball_0003.spz", target)
+    )
+    assert len(ours) == len(theirs)
+    assert ours[:12].tolist() == theirs[:12].tolist()
+    points = int.from_bytes(ours[8:12].tobytes(), "little")
+    values = slice(16 + 9 * points, 16 + 16 * points)  # opacities, colours, scales
+    assert np.abs(ours[values].astype(int) - theirs[values].astype(int)).max() <= 1
+    steps = []
+    for data in (ours, theirs):
+        raw = data[16 : 16 + 9 * points].reshape(-1, 3).astype(np.int64)
+        whole = raw[:, 0] + (raw[:, 1] << 8) + (raw[:, 2] << 16)
+        steps.append(np.where(whole >= 1 << 23, whole - (1 << 24), whole) / (1 << int(data[13])))
+    np.testing.assert_allclose(steps[0], steps[1], atol=2e-5)
+
+
+def test_gaussians_can_carry_what_the_layers_show(scene, imported, tmp_path) -> None:
+    from blender_addon import layers as prompt_layers
+
+    start, end, _, _ = prompt_layers.intervals(imported.layers[0])[0]
+    inside = imported.scene_frame((start + end) // 2)
+    imported.layers[0].color = (0.0, 0.0, 1.0)
+    settings = scene.legs4d_export
+    settings.use_png = settings.use_exr = False
+    settings.use_ply, settings.frame_start, settings.frame_end = True, inside, inside
+    tables = {}
+    for choice in ("ATTRIBUTE", "COLOR"):
+        settings.highlight = choice
+        bpy.ops.legs4d.export()
+        data = (tmp_path / "export" / f"ball_{inside:04d}.ply").read_bytes()
+        header, _, body = data.partition(b"end_header\n")
+        count = header.count(b"property float")
+        tables[choice] = np.frombuffer(body, "<f4").reshape(-1, count)
+    plain, baked = tables["ATTRIBUTE"], tables["COLOR"]
+    highlight = plain[:, -1]
+    named = highlight > 0.9
+    assert named.any() and not named.all()
+    rest = highlight == 0
+    np.testing.assert_array_equal(plain[rest], baked[rest])
+    blue = 0.5 + 0.28209479 * baked[named][:, 5]
+    assert blue.mean() > 0.6
+    assert (baked[named][:, 3] < plain[named][:, 3]).mean() > 0.9
+
+
+def test_cut_list_names_the_exported_pictures(scene, imported, tmp_path) -> None:
+    from blender_addon import layers as prompt_layers
+
+    settings = scene.legs4d_export
+    settings.use_exr, settings.use_otio, settings.use_png = False, True, False
+    settings.span = "SCENE"
+    bpy.ops.legs4d.export()
+    cuts = json.loads((tmp_path / "export" / "ball_cuts.otio").read_text())
+    assert cuts["OTIO_SCHEMA"].startswith("Timeline")
+    (clip,) = cuts["tracks"]["children"][0]["children"]
+    start, end, _, _ = prompt_layers.intervals(imported.layers[0])[0]
+    assert clip["name"] == PROMPT
+    assert clip["source_range"]["start_time"]["value"] == imported.scene_frame(start)
+    assert clip["source_range"]["duration"]["value"] == end - start + 1
+    media = clip["media_references"]["DEFAULT_MEDIA"]
+    assert (media["name_prefix"], media["name_suffix"], media["frame_zero_padding"]) == ("ball_", ".png", 4)
+    assert media["target_url_base"] == f"{(tmp_path / 'export').as_uri()}/"
+
+
+def test_an_unsaved_file_has_no_folder_beside_it(scene) -> None:
+    scene.legs4d_export.folder = ""
+    with pytest.raises(RuntimeError, match="Save the file first"):
+        bpy.ops.legs4d.export()

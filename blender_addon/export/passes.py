@@ -1,0 +1,170 @@
+"""A render's passes, and the compositor that writes them: our engine has them, for others mattes find them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import bpy
+
+from .. import engine
+from ..engine import shot
+from ..rendering import Job
+from ..sequence import Sequence
+from . import mattes
+
+FAR = 1e10
+"""Depth where nothing is, as Blender's own depth pass has it."""
+
+LEAST_COVERAGE = 1e-3
+"""Below this share of a pixel, its depth says nothing."""
+
+MASK_FILES = "mask "
+"""How the files of masks are called in the scratch folder, before a mask's name."""
+
+LONGEST_NAME = 56
+
+
+@dataclass(frozen=True)
+class Passes:
+    """What can be written of a render.
+
+    Attributes:
+        tree: of the copy's compositor.
+        picture: the Combined socket.
+        values: name → socket of one number: Depth, Alpha, Highlight.
+        masks: name → socket, one per prompt layer.
+        materials: to be set to the layers' weights before each frame.
+    """
+
+    tree: bpy.types.NodeTree
+    picture: bpy.types.NodeSocket
+    values: dict[str, bpy.types.NodeSocket]
+    masks: dict[str, bpy.types.NodeSocket]
+    materials: list[bpy.types.Material]
+
+
+def find(job: Job, layer: bpy.types.ViewLayer, shown: Sequence) -> Passes:
+    """The passes of the copy's render, made where its engine has not got them."""
+    tree, source = job.compositor(layer)
+    if job.scene.render.engine == engine.ENGINE:
+        return _own(job, tree, source, layer, shown)
+    return _found_by_mattes(job, tree, source, layer, shown)
+
+
+def write_layers(job: Job, passes: Passes, name: str, depth: str) -> None:
+    """Have each render write a multilayer EXR called `name`; `depth` is "16" or "32" bits."""
+    files = job.output_node(passes.tree, name)
+    files.format.media_type, files.format.color_depth, files.format.exr_codec = "MULTI_LAYER_IMAGE", depth, "ZIP"
+    _add(passes.tree, files, "RGBA", "Combined", passes.picture)
+    for label, socket in {**passes.values, **passes.masks}.items():
+        _add(passes.tree, files, "FLOAT", label, socket)
+
+
+def write_masks(job: Job, passes: Passes) -> None:
+    """Have each render write a grey PNG per mask, its values as they are: 0.5 is the middle grey of the file."""
+    files = job.output_node(passes.tree, MASK_FILES)
+    form = files.format
+    form.media_type, form.file_format, form.color_mode, form.color_depth = "IMAGE", "PNG", "BW", "16"
+    form.color_management = "OVERRIDE"
+    form.linear_colorspace_settings.name = "Non-Color"
+    for label, socket in passes.masks.items():
+        _add(passes.tree, files, "FLOAT", label, socket)
+
+
+def mask_names(scene: bpy.types.Scene, shown: Sequence) -> dict[str, str]:
+    """Layer id → the name of its mask: our engine's passes, or what is found by mattes for the others."""
+    if scene.render.engine == engine.ENGINE:
+        ours = shot.mask_names(scene).items()
+        return {layer_id: name for (sequence_name, layer_id), name in ours if sequence_name == shown.empty.name}
+    found: dict[str, str] = {}
+    for layer in shown.layers:
+        # A dot would split the name, and OpenEXR wants names short and different.
+        name = base = f"Matte {layer.prompt.replace('.', ' ').strip()}"[:LONGEST_NAME]
+        number = 1
+        while name in found.values():
+            number += 1
+            name = f"{base} {number}"
+        found[layer.layer_id] = name
+    return found
+
+
+def _own(job: Job, tree: bpy.types.NodeTree, source: Any, layer: bpy.types.ViewLayer, shown: Sequence) -> Passes:
+    layer.update_render_passes()
+    coverage = [socket for socket in source.outputs if socket.name == "Alpha"][-1]  # the first is the picture's own
+    values = {"Depth": source.outputs["Depth"], "Alpha": coverage, "Highlight": source.outputs["Highlight"]}
+    masks = {name: source.outputs[name] for name in mask_names(job.scene, shown).values()}
+    return Passes(tree, source.outputs["Image"], values, masks, [])
+
+
+def _found_by_mattes(
+    job: Job, tree: bpy.types.NodeTree, source: Any, picture: bpy.types.ViewLayer, shown: Sequence
+) -> Passes:
+    quantities = [mattes.DEPTH, mattes.COVERAGE, mattes.HIGHLIGHT, *(layer.layer_id for layer in shown.layers)]
+    places = mattes.channels(quantities)
+    sources, materials = [], []
+    for number in range(1 + max(place.number for place in places.values())):
+        of_pass = [quantity for quantity, place in places.items() if place.number == number]
+        layer = _matte_layer(job, picture, of_pass, number, materials)
+        rendered, split = tree.nodes.new("CompositorNodeRLayers"), tree.nodes.new("CompositorNodeSeparateColor")
+        rendered.scene, rendered.layer = job.scene, layer.name
+        tree.links.new(rendered.outputs["Image"], split.inputs[0])
+        sources.append(split)
+
+    def value(quantity: str) -> bpy.types.NodeSocket:
+        return sources[places[quantity].number].outputs[places[quantity].channel]
+
+    covered = value(mattes.COVERAGE)
+    values = {
+        "Depth": _mean_depth(tree, value(mattes.DEPTH), covered),
+        "Alpha": covered,
+        "Highlight": value(mattes.HIGHLIGHT),
+    }
+    masks = {name: value(layer_id) for layer_id, name in mask_names(job.scene, shown).items()}
+    return Passes(tree, source.outputs["Image"], values, masks, materials)
+
+
+def _matte_layer(
+    job: Job, picture: bpy.types.ViewLayer, quantities: list[str], number: int, materials: list[bpy.types.Material]
+) -> bpy.types.ViewLayer:
+    """A view layer of the copy that shows some quantities; it sees what the picture's layer sees."""
+    made = job.made(mattes.build(quantities))
+    materials.append(made)
+    layer = job.scene.view_layers.new(f"4-LEGS mattes {number + 1}")
+    _same_collections(picture.layer_collection, layer.layer_collection)
+    black = job.made(bpy.data.worlds.new("4-LEGS black"))
+    black.node_tree.nodes["Background"].inputs["Strength"].default_value = 0.0
+    layer.material_override, layer.world_override = made, black
+    return layer
+
+
+def _add(tree: bpy.types.NodeTree, files: Any, kind: str, name: str, value: bpy.types.NodeSocket) -> None:
+    files.file_output_items.new(kind, name)
+    tree.links.new(value, files.inputs[name])
+
+
+def _mean_depth(
+    tree: bpy.types.NodeTree, depth: bpy.types.NodeSocket, covered: bpy.types.NodeSocket
+) -> bpy.types.NodeSocket:
+    """Expected depth: the composited one divided by the pixel's coverage; `FAR` where next to nothing is."""
+
+    def calculate(operation: str, first: Any, second: Any) -> bpy.types.NodeSocket:
+        made = tree.nodes.new("ShaderNodeMath")
+        made.operation = operation
+        for place, operand in enumerate((first, second)):
+            if isinstance(operand, bpy.types.NodeSocket):
+                tree.links.new(operand, made.inputs[place])
+            else:
+                made.inputs[place].default_value = operand
+        return made.outputs[0]
+
+    mean = calculate("DIVIDE", depth, calculate("MAXIMUM", covered, LEAST_COVERAGE))
+    empty = calculate("LESS_THAN", covered, LEAST_COVERAGE)
+    return calculate("ADD", mean, calculate("MULTIPLY", empty, FAR))
+
+
+def _same_collections(one: bpy.types.LayerCollection, other: bpy.types.LayerCollection) -> None:
+    """Gives a new view layer another's excluded, held-out and indirect collections."""
+    other.exclude, other.holdout, other.indirect_only = one.exclude, one.holdout, one.indirect_only
+    for mine, its in zip(one.children, other.children, strict=True):
+        _same_collections(mine, its)
