@@ -128,7 +128,14 @@ def test_nothing_is_unpickled() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["legs4d.cli", "legs4d.grounding", "legs4d.gaussians.store", "legs4d.scene.readers", "backend.server"],
+    [
+        "legs4d.cli",
+        "legs4d.grounding.answers",
+        "legs4d.effects.cuts",
+        "legs4d.gaussians.store",
+        "legs4d.scene.readers",
+        "backend.server",
+    ],
 )
 def test_torch_is_not_loaded_where_an_answer_must_be_quick(module: str) -> None:
     """A query has 2 s; importing torch takes 5."""
