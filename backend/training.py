@@ -36,6 +36,8 @@ def prepare_train(request: Train, roots: Roots) -> Spec:
     for stage, field, value in (("dataset", "scale", request.scale), ("lift", "encoder", request.encoder)):
         if value is not None:
             asked[stage] = _with(asked.get(stage, {}), field, value)
+    if "reconstruct" not in asked:
+        asked.setdefault("preset", "auto")
     settings = _checked(TrainSettings, asked, "train")
     return {"dataset": str(dataset), "out": str(out), "run": request.out, "settings": settings.model_dump(mode="json")}
 

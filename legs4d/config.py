@@ -165,10 +165,13 @@ class ReconstructSettings(Settings):
     tracking: TrackingSettings = TrackingSettings()
     chunks: ChunkSettings = ChunkSettings()
 
-    @classmethod
-    def preset(cls, name: Preset) -> ReconstructSettings:
-        """Settings that suit a laptop's processor in minutes (`quick`, the defaults), or a GPU (`full`)."""
-        return cls() if name == "quick" else cls(first_frame=FULL_FIRST_FRAME, tracking=FULL_TRACKING)
+    def with_preset(self, name: Preset) -> ReconstructSettings:
+        """With the stages' settings that suit a laptop's processor in minutes (`quick`, the defaults), or a GPU."""
+        if name == "quick":
+            stages = {"first_frame": FirstFrameSettings(), "tracking": TrackingSettings()}
+        else:
+            stages = {"first_frame": FULL_FIRST_FRAME, "tracking": FULL_TRACKING}
+        return self.model_copy(update=stages)
 
 
 FULL_FIRST_FRAME = FirstFrameSettings(
@@ -273,6 +276,8 @@ class TrainSettings(Settings):
     """All stages of `legs4d train`."""
 
     dataset: DatasetSettings = DatasetSettings()
+    preset: Preset | Literal["auto"] | None = None
+    """In place of the stages in `reconstruct`: `quick`, `full`, or by the engine (`auto`): `full` on CUDA."""
     reconstruct: ReconstructSettings = ReconstructSettings()
     extract: ExtractSettings = ExtractSettings()
     """Only for encoders that see."""

@@ -9,14 +9,17 @@ from collections.abc import Sequence as Several
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from legs4d.config import DatasetSettings, LiftSettings, TrainSettings
-from legs4d.errors import RunError
+from legs4d.config import DatasetSettings, ExtractSettings, LiftSettings, Preset, TrainSettings
+from legs4d.errors import EncoderError, RunError
 from legs4d.executor import IN_ORDER, Executor
 from legs4d.gaussians.store import Run
 from legs4d.grounding import query
 from legs4d.grounding.truth import read_truth, true_intervals
-from legs4d.language.encoders import get_encoder
+from legs4d.language.encoders import choose_encoder, get_encoder, sees
+from legs4d.language.encoders.weights import EncoderFiles
+from legs4d.language.grids import is_complete
 from legs4d.language.lift import lift as lift_run
+from legs4d.language.sources import open_source
 from legs4d.progress import OnProgress, StopSignal
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence
@@ -30,6 +33,7 @@ def train(
     out: str | Path,
     settings: TrainSettings,
     *,
+    files: EncoderFiles | None = None,
     engine: str = "auto",
     executor: Executor = IN_ORDER,
     progress: OnProgress | None = None,
@@ -40,6 +44,7 @@ def train(
     Args:
         dataset: folder in a layout that `scene.readers` knows.
         out: run folder, made if need be.
+        files: where the encoder's weights are.
         engine: "cpu", "cuda", or "auto" for CUDA where it can run.
         executor: who does what can be done frame by frame; see `cluster`.
         progress: told of every stage several times a second.
@@ -47,14 +52,25 @@ def train(
 
     Raises:
         DatasetError: the footage cannot be used; nothing is written then.
+        EncoderError: no encoder was named and there are no captions, or the encoder's weights are not there.
         RunError: the run folder cannot be used, or another process writes it.
         Stopped: `stop` was set; what is finished is kept.
     """
     sequence = open_sequence(dataset, settings.dataset.scale)
-    # Fail on a dataset that the encoder cannot read now, not after minutes of reconstruction.
-    get_encoder(settings.lift.encoder).sample_rows(sequence)
+    encoder = get_encoder(choose_encoder(settings.lift.encoder, sequence), files)
+    # Fail on a dataset or weights that cannot be read now, not after minutes of reconstruction.
+    _ = encoder.weights_id if sees(encoder) else encoder.sample_rows(sequence)
     run = reconstruct(dataset, out, settings, engine=engine, executor=executor, progress=progress, stop=stop)
-    return lift(run.path, settings.lift, executor=executor, progress=progress, stop=stop)
+    return lift(
+        run.path,
+        settings.lift,
+        extraction=settings.extract,
+        files=files,
+        engine=engine,
+        executor=executor,
+        progress=progress,
+        stop=stop,
+    )
 
 
 def reconstruct(
@@ -81,9 +97,12 @@ def reconstruct(
             fps=sequence.fps,
             frame_numbers=list(sequence.frame_numbers),
         )
-        what = run, sequence, settings.reconstruct, device, progress, stop
-        cut = settings.reconstruct.chunks.length
-        (ChunkedReconstruction(*what, executor=executor) if cut else Reconstruction(*what)).finish()
+        wanted = settings.reconstruct
+        if settings.preset is not None:
+            suited: Preset = "full" if device.type == "cuda" else "quick"
+            wanted = wanted.with_preset(suited if settings.preset == "auto" else settings.preset)
+        what = run, sequence, wanted, device, progress, stop
+        (ChunkedReconstruction(*what, executor=executor) if wanted.chunks.length else Reconstruction(*what)).finish()
     return run
 
 
@@ -91,24 +110,84 @@ def lift(
     run_folder: str | Path,
     settings: LiftSettings,
     *,
+    extraction: ExtractSettings | None = None,
+    files: EncoderFiles | None = None,
+    engine: str = "auto",
     executor: Executor = IN_ORDER,
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,
 ) -> Run:
-    """The language half of `train`, on a reconstructed run whose dataset is still where it was."""
+    """The language half of `train`, on a reconstructed run whose dataset is still where it was.
+
+    Args:
+        extraction, files: for encoders that see, as in `extract`; with neither, what was extracted before is lifted.
+    """
     run = Run.open(run_folder)
+    sequence = footage(run)
+    name = choose_encoder(settings.encoder, sequence)
+    again = extraction is not None or files is not None or not is_complete(run.path, name, sequence)
+    if sees(get_encoder(name)) and again:
+        extract(
+            run_folder,
+            name,
+            extraction or ExtractSettings(),
+            files=files,
+            engine=engine,
+            executor=executor,
+            progress=progress,
+            stop=stop,
+        )
     with run.lock():
         lift_run(
             run,
-            footage(run),
-            get_encoder(settings.encoder),
-            settings,
+            sequence,
+            open_source(run, name),
+            settings.model_copy(update={"encoder": name}),
             near=run.info["near"],
             progress=progress,
             stop=stop,
             threads=executor.threads,
             executor=executor,
         )
+    return run
+
+
+def extract(
+    run_folder: str | Path,
+    encoder: str,
+    settings: ExtractSettings,
+    *,
+    files: EncoderFiles | None = None,
+    engine: str = "auto",
+    executor: Executor = IN_ORDER,
+    progress: OnProgress | None = None,
+    stop: StopSignal | None = None,
+) -> Run:
+    """Embed the crops of a run's footage; `lift` then puts them onto the Gaussians.
+
+    Args:
+        encoder: one that sees; see `language.encoders`.
+        files: where its weights are.
+        engine: "cpu", "cuda", or "auto" for CUDA where there is a device.
+
+    Raises:
+        EncoderError: the encoder does not look at pictures, or its weights are missing, damaged or another model's.
+    """
+    run = Run.open(run_folder)
+    sequence = footage(run)
+    seeing = get_encoder(encoder, files)
+    if not sees(seeing):
+        raise EncoderError(
+            "reads the dataset and not its pictures, so that there is nothing to extract",
+            where=f"encoder {encoder}",
+            fix="run `legs4d lift`",
+        )
+    from legs4d.language.extract import choose_device
+    from legs4d.language.extract import extract as extract_run
+
+    device = choose_device(engine)
+    with run.lock():
+        extract_run(run, sequence, seeing, settings, device, progress=progress, stop=stop, executor=executor)
     return run
 
 

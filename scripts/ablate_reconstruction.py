@@ -147,7 +147,7 @@ def main() -> None:
     print(f"{'variant':28}{'first s':>9}{'s/frame':>9}{'static':>9}{'moving':>8}", flush=True)
     for variant in arguments.variant or ["preset:"]:
         name, _, rest = variant.partition(":")
-        settings = changed(ReconstructSettings.preset(arguments.preset), rest.split())
+        settings = changed(ReconstructSettings().with_preset(arguments.preset), rest.split())
         with tempfile.TemporaryDirectory() as folder:
             run = Run.create(Path(folder) / "run")
             started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Commands that make runs: train, reconstruct, lift."""
+"""Commands that make runs: train, reconstruct, extract, lift."""
 
 from __future__ import annotations
 
@@ -8,7 +8,26 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from legs4d.cli.command import app
-from legs4d.cli.options import Chunks, Cluster, Dataset, EncoderName, Engine, EngineName, Json, Out, RunFolder, Scale
+from legs4d.cli.options import (
+    Background,
+    BackgroundCrops,
+    Change,
+    Chunks,
+    Cluster,
+    Dataset,
+    Download,
+    EncoderName,
+    Engine,
+    EngineName,
+    Every,
+    Json,
+    Out,
+    PresetChoice,
+    PresetName,
+    RunFolder,
+    Scale,
+    Weights,
+)
 from legs4d.errors import Legs4dError
 from legs4d.terminal import print_json, progress_display, say
 
@@ -22,7 +41,11 @@ def train(
     dataset: Dataset,
     out: Out,
     scale: Scale = 1.0,
-    encoder: EncoderName = "captions",
+    encoder: EncoderName = "auto",
+    weights: Weights = None,
+    download: Download = False,
+    every: Every = 1,
+    preset: PresetName = PresetChoice.auto,
     engine: EngineName = Engine.auto,
     cluster: Cluster = None,
     chunks: Chunks = 0,
@@ -34,13 +57,19 @@ def train(
     """
     from legs4d import pipeline
     from legs4d.cluster import executor_on
-    from legs4d.config import DatasetSettings, LiftSettings, TrainSettings
+    from legs4d.config import DatasetSettings, ExtractSettings, LiftSettings, TrainSettings
+    from legs4d.language.encoders.weights import EncoderFiles
 
     settings = TrainSettings(
-        dataset=DatasetSettings(scale=scale), reconstruct=cut(chunks), lift=LiftSettings(encoder=encoder)
+        dataset=DatasetSettings(scale=scale),
+        preset=preset.value,
+        reconstruct=cut(chunks),
+        extract=ExtractSettings(every=every),
+        lift=LiftSettings(encoder=encoder),
     )
+    files = EncoderFiles(weights, download)
     with progress_display() as show, executor_on(cluster, engine.value) as executor:
-        run = pipeline.train(dataset, out, settings, engine=engine.value, executor=executor, progress=show)
+        run = pipeline.train(dataset, out, settings, files=files, engine=engine.value, executor=executor, progress=show)
     _report(run, as_json)
 
 
@@ -49,6 +78,7 @@ def reconstruct(
     dataset: Dataset,
     out: Out,
     scale: Scale = 1.0,
+    preset: PresetName = PresetChoice.auto,
     engine: EngineName = Engine.auto,
     cluster: Cluster = None,
     chunks: Chunks = 0,
@@ -59,21 +89,64 @@ def reconstruct(
     from legs4d.cluster import executor_on
     from legs4d.config import DatasetSettings, TrainSettings
 
-    settings = TrainSettings(dataset=DatasetSettings(scale=scale), reconstruct=cut(chunks))
+    settings = TrainSettings(dataset=DatasetSettings(scale=scale), preset=preset.value, reconstruct=cut(chunks))
     with progress_display() as show, executor_on(cluster, engine.value) as executor:
         run = pipeline.reconstruct(dataset, out, settings, engine=engine.value, executor=executor, progress=show)
     _report(run, as_json)
 
 
 @app.command()
-def lift(run: RunFolder, encoder: EncoderName = "captions", cluster: Cluster = None, as_json: Json = False) -> None:
-    """Lift language onto a reconstructed run, from the dataset it was made from."""
+def extract(
+    run: RunFolder,
+    encoder: Annotated[str, typer.Option("--encoder", help="One that sees: viclip, openclip:MODEL.")],
+    weights: Weights = None,
+    download: Download = False,
+    every: Every = 1,
+    background: Background = BackgroundCrops.once,
+    change: Change = 0.04,
+    engine: EngineName = Engine.auto,
+    cluster: Cluster = None,
+    as_json: Json = False,
+) -> None:
+    """Embed the crops of a run's pictures, which `lift` then puts onto its Gaussians; goes on where it stopped."""
+    from legs4d import pipeline
+    from legs4d.cluster import executor_on
+    from legs4d.config import ExtractSettings
+    from legs4d.language.encoders.weights import EncoderFiles
+
+    settings = ExtractSettings(every=every, background=background.value, change=change)
+    files = EncoderFiles(weights, download)
+    with progress_display() as show, executor_on(cluster, engine.value) as executor:
+        done = pipeline.extract(
+            run, encoder, settings, files=files, engine=engine.value, executor=executor, progress=show
+        )
+    _report(done, as_json)
+
+
+@app.command()
+def lift(
+    run: RunFolder,
+    encoder: EncoderName = "auto",
+    weights: Weights = None,
+    download: Download = False,
+    engine: EngineName = Engine.auto,
+    cluster: Cluster = None,
+    as_json: Json = False,
+) -> None:
+    """Lift language onto a reconstructed run, from the dataset it was made from.
+
+    With an encoder that sees, what `extract` made is lifted; what is not there yet is extracted first.
+    """
     from legs4d import pipeline
     from legs4d.cluster import executor_on
     from legs4d.config import LiftSettings
+    from legs4d.language.encoders.weights import EncoderFiles
 
-    with progress_display() as show, executor_on(cluster) as executor:
-        lifted = pipeline.lift(run, LiftSettings(encoder=encoder), executor=executor, progress=show)
+    files = EncoderFiles(weights, download) if weights or download else None
+    with progress_display() as show, executor_on(cluster, engine.value) as executor:
+        lifted = pipeline.lift(
+            run, LiftSettings(encoder=encoder), files=files, engine=engine.value, executor=executor, progress=show
+        )
     _report(lifted, as_json)
 
 

@@ -12,17 +12,46 @@ import typer
 from legs4d.errors import Legs4dError
 
 
+class PresetChoice(StrEnum):
+    auto = "auto"
+    quick = "quick"
+    full = "full"
+
+
 class Engine(StrEnum):
     auto = "auto"
     cpu = "cpu"
     cuda = "cuda"
 
 
+class BackgroundCrops(StrEnum):
+    once = "once"
+    always = "always"
+    never = "never"
+
+
 Dataset = Annotated[Path, typer.Argument(help="Dataset folder: train_meta.json, ims/, seg/, …")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, as `legs4d train` makes it.")]
 Out = Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder to make, or to go on with.")]
 Scale = Annotated[float, typer.Option(min=0.01, max=1.0, help="Work on images of this share of their size.")]
-EncoderName = Annotated[str, typer.Option("--encoder", help="Where language comes from: captions.")]
+EncoderName = Annotated[
+    str,
+    typer.Option(
+        "--encoder",
+        help="Where language comes from: captions, viclip, openclip:MODEL; auto takes captions where there are some.",
+    ),
+]
+Weights = Annotated[Path | None, typer.Option("--weights", metavar="FILE", help="The encoder's weights.")]
+Download = Annotated[bool, typer.Option("--download", help="Fetch the encoder's weights from the hub if need be.")]
+Every = Annotated[
+    int, typer.Option("--every", min=1, metavar="FRAMES", help="Embed pictures of every so many frames only.")
+]
+Background = Annotated[
+    BackgroundCrops, typer.Option(help="Crops without foreground: embedded once in a while, always, or never.")
+]
+Change = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="A crop that changes by less than this is not embedded anew.")
+]
 EngineName = Annotated[Engine, typer.Option("--engine", help="Rasteriser: cuda (gsplat), cpu, or what is there.")]
 Cluster = Annotated[
     str | None,
@@ -38,6 +67,10 @@ Chunks = Annotated[
         metavar="FRAMES",
         help="Track this many frames in a row, and the chunks side by side on a cluster; 0: all in a row, the best.",
     ),
+]
+PresetName = Annotated[
+    PresetChoice,
+    typer.Option("--preset", help="Effort: quick (minutes on a laptop), full (for a GPU), or full where there is one."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print only JSON on stdout; progress goes to stderr.")]
 Frames = Annotated[str | None, typer.Option(metavar="FIRST:LAST", help="Frames, both ends included; all by default.")]
