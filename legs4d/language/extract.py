@@ -27,7 +27,7 @@ from legs4d.gaussians.store import Run
 from legs4d.language.changes import crop_change
 from legs4d.language.crops import FrameRing
 from legs4d.language.embed import CropEmbedder
-from legs4d.language.encoders import TEXT_FOLDER, get_encoder, sees
+from legs4d.language.encoders import get_encoder, sees, text_folder
 from legs4d.language.encoders.weights import EncoderFiles
 from legs4d.language.features import CropEncoder
 from legs4d.language.grids import Grid, GridsDescription, GridStore
@@ -73,7 +73,7 @@ def extract(
     store = GridStore.begin(run.path, description)
     if record.finished and all(map(store.has, description.timesteps)):
         return
-    encoder.save_text(run.path / TEXT_FOLDER)
+    encoder.save_text(text_folder(run.path, encoder.name))
     reporter = StageReporter("extract", progress, stop)
     blocks = range(0, len(description.timesteps), settings.block)
     extractor = Extractor(store, sequence, encoder, settings, device, reporter)
@@ -88,11 +88,12 @@ def extract(
 
 def describe(sequence: Sequence, encoder: CropEncoder, settings: ExtractSettings) -> GridsDescription:
     """What the grids will be; their fingerprint is a hash of all that they depend on."""
-    said = f"{encoder.name} {encoder.version} {encoder.weights_id}"
+    said, footage = f"{encoder.name} {encoder.version} {encoder.weights_id}", sequence.fingerprint()
     cameras = sequence.cameras("train", 0)
     last = sequence.num_frames - 1
     return GridsDescription(
-        fingerprint=fingerprint(settings, VERSION, sequence.fingerprint(), said),
+        fingerprint=fingerprint(settings, VERSION, footage, said),
+        footage=footage,
         encoder=encoder.name,
         dim=encoder.dim,
         cameras=len(cameras),

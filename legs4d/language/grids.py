@@ -43,6 +43,7 @@ class GridsDescription:
 
     Attributes:
         fingerprint: of the footage, the encoder, its weights and the settings that they were made of.
+        footage: fingerprint of the footage alone.
         encoder: its name.
         dim: numbers of an embedding.
         cameras, height, width: of the training pictures.
@@ -50,6 +51,7 @@ class GridsDescription:
     """
 
     fingerprint: str
+    footage: str
     encoder: str
     dim: int
     cameras: int
@@ -142,6 +144,16 @@ class GridStore:
 
     def _file(self, timestep: int) -> Path:
         return self.path / f"{timestep:06d}.npz"
+
+
+def is_complete(run_folder: Path, encoder: str, sequence: Sequence) -> bool:
+    """Whether there are grids of this encoder and of this footage, with all their timesteps."""
+    try:
+        store = GridStore.open(run_folder, encoder)
+    except RunError:
+        return False
+    told = store.description
+    return told.footage == sequence.fingerprint() and all(map(store.has, told.timesteps))
 
 
 def grids_folder(run_folder: Path, encoder: str) -> Path:

@@ -46,7 +46,6 @@ class _SeesFrames:
 class MeanColorEncoder:
     """A `CropEncoder`: the mean colour over pixels and frames, as a unit vector. `model` counts what it was shown."""
 
-    name = "mean_color"
     dim = 3
     version = 1
     calibration = CLIP
@@ -58,6 +57,7 @@ class MeanColorEncoder:
     def __init__(self, model: _SeesClips | _SeesFrames | None = None) -> None:
         self.files = EncoderFiles()
         self.model = model or _SeesClips()
+        self.name = "mean_color:frames" if isinstance(self.model, _SeesFrames) else "mean_color"
 
     @classmethod
     def open(cls, variant: str, files: EncoderFiles) -> MeanColorEncoder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 
 from typing_extensions import TypeIs
 
@@ -10,6 +11,7 @@ from legs4d.errors import EncoderError
 from legs4d.gaussians.store import Run
 from legs4d.language.encoders.weights import EncoderFiles
 from legs4d.language.features import CropEncoder, Encoder
+from legs4d.language.grids import grids_folder
 from legs4d.scene.sequence import Sequence
 
 ENCODERS = {
@@ -21,9 +23,6 @@ ENCODERS = {
 
 AUTO = "auto"
 """`captions` where there are captions; see `choose_encoder`."""
-
-TEXT_FOLDER = "text"
-"""In a run: what its encoder needs to embed phrases, where that is more than the package holds."""
 
 
 def get_encoder(name: str, files: EncoderFiles | None = None) -> Encoder | CropEncoder:
@@ -49,7 +48,13 @@ def encoder_of(run: Run) -> Encoder | CropEncoder:
     Raises:
         EncoderError: it is unknown here, or lacks its weights.
     """
-    return get_encoder(run.info["encoder"], EncoderFiles(text=run.path / TEXT_FOLDER))
+    name = run.info["encoder"]
+    return get_encoder(name, EncoderFiles(text=text_folder(run.path, name)))
+
+
+def text_folder(run_folder: Path, encoder: str) -> Path:
+    """In a run: what an encoder needs to embed phrases, where that is more than the package holds."""
+    return grids_folder(run_folder, encoder) / "text"
 
 
 def choose_encoder(name: str, sequence: Sequence) -> str:
@@ -72,6 +77,3 @@ def choose_encoder(name: str, sequence: Sequence) -> str:
 def sees(encoder: Encoder | CropEncoder) -> TypeIs[CropEncoder]:
     """Whether it sees pictures, so that `language.extract` has to go before the lift."""
     return hasattr(encoder, "vision")
-
-
-__all__ = ["AUTO", "ENCODERS", "TEXT_FOLDER", "choose_encoder", "encoder_of", "get_encoder", "sees"]
