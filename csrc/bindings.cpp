@@ -214,9 +214,9 @@ nb::ndarray<nb::numpy, uint16_t> histogram(const Floats2& relevancy, const Float
                                            const Doubles4& histograms, int threads) {
   const size_t prompts = relevancy.shape(0), count = relevancy.shape(1);
   check(weight.shape(0) == count && group.shape(0) == count, "weight and group must be of all codes");
-  check(histograms.shape(0) == prompts && histograms.shape(1) == 2 && histograms.shape(2) == 2 &&
-            histograms.shape(3) == static_cast<size_t>(kStrengthBins),
-        "histograms must be [prompts, 2, 2, bins]");
+  check(histograms.shape(0) == prompts && histograms.shape(1) == 2 && histograms.shape(3) == 2 &&
+            histograms.shape(2) == static_cast<size_t>(kStrengthBins),
+        "histograms must be [prompts, 2, bins, 2]");
   auto strength = owned(new uint16_t[prompts * count], {prompts, count});
   {
     nb::gil_scoped_release release;

@@ -33,6 +33,17 @@ inline uint16_t unit_to_half(float value) {
   return static_cast<uint16_t>((bits + 0xfff + (bits >> 13 & 1)) >> 13);
 }
 
+// The first `count` of 8 values in 0 .. 1.
+inline void store_unit_halves(floatv values, int count, uint16_t* to) {
+#if defined(__F16C__)
+  if (count == kLanes) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_cvtps_ph((__m256)values, _MM_FROUND_TO_NEAREST_INT));
+    return;
+  }
+#endif
+  for (int i = 0; i < count; ++i) to[i] = unit_to_half(values[i]);
+}
+
 inline floatv load_halves(const uint16_t* from) {
 #if defined(__F16C__)
   return (floatv)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));

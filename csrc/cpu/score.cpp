@@ -193,18 +193,31 @@ void histogram_strength(const float* relevancy, const float* weight, const uint8
   parallel_for(prompts, threads, [&](int q) {
     double* all = histograms + static_cast<size_t>(q) * 4 * kStrengthBins;
     double idle[2] = {};  // weight of what has no strength, which is most: kept out of memory
-    for (int64_t n = 0; n < count; ++n) {
-      const float value = std::clamp(2.0f * relevancy[q * count + n] - 1.0f, 0.0f, 1.0f);
-      if (value == 0.0f) {
-        strength[q * count + n] = 0;
-        idle[group[n] != 0] += weight[n];
-        continue;
+    for (int64_t n = 0; n < count; n += kLanes) {
+      const int lanes = static_cast<int>(std::min<int64_t>(kLanes, count - n));
+      floatv value{};
+      if (lanes == kLanes)
+        value = load(relevancy + q * count + n);
+      else
+        for (int i = 0; i < lanes; ++i) value[i] = relevancy[q * count + n + i];
+      value = value * 2.0f - 1.0f;
+      value = value > 0.0f ? min(value, splat(1.0f)) : floatv{};
+      floatv scaled = min(value * static_cast<float>(kStrengthBins), splat(kStrengthBins - 1.0f));
+      float values[kLanes], bins[kLanes];
+      store(values, value);
+      store(bins, scaled);
+      store_unit_halves(value, lanes, strength + q * count + n);
+      for (int i = 0; i < lanes; ++i) {
+        const double w = weight[n + i];
+        const int which = group[n + i] != 0;
+        if (values[i] == 0.0f) {
+          idle[which] += w;
+          continue;
+        }
+        double* bin = all + 2 * (which * kStrengthBins + static_cast<int>(bins[i]));
+        bin[0] += w;
+        bin[1] += w * values[i];
       }
-      strength[q * count + n] = unit_to_half(value);
-      const int bin = std::min(static_cast<int>(value * kStrengthBins), kStrengthBins - 1);
-      double* own = all + (group[n] ? 2 : 0) * kStrengthBins;
-      own[bin] += weight[n];
-      own[kStrengthBins + bin] += static_cast<double>(weight[n]) * value;
     }
     all[0] += idle[0];
     all[2 * kStrengthBins] += idle[1];

@@ -72,6 +72,18 @@ class StoredArray:
             raise RunError("is damaged (its size is wrong)", where=str(path), fix=_DAMAGED)
         return values.reshape(shape).astype(self.dtype, copy=False)
 
+    def map(self, frame: int | None = None) -> NDArray[Any]:
+        """As `read`, without reading: a view of the file, not writable, whose pages come when they are touched.
+
+        For large arrays that are looked at once: a copy costs more than the look. Raises as `read`.
+        """
+        shape = self._chunk_shape
+        count = int(np.prod(shape))
+        path = self._chunk_path(frame)
+        if not count or not path.exists() or path.stat().st_size != count * self.dtype.itemsize:
+            return self.read(frame)  # nothing to map, or the error that says why
+        return np.memmap(path, self.dtype.newbyteorder("<"), "r", shape=shape).view(np.ndarray)
+
     def has(self, frame: int) -> bool:
         """Whether this frame was written (always, where a frame holds nothing)."""
         return 0 in self._chunk_shape or self._chunk_path(frame).exists()

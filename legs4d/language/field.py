@@ -69,7 +69,7 @@ class LanguageField:
 
     def dynamic(self, frame: int, prompts: NDArray[np.float32]) -> Relevancy:
         """Of the M Gaussians that move, in this frame."""
-        return self.relevancy(*self._run.dynamic_codes(frame), prompts)
+        return self.relevancy(*self._run.map_dynamic_codes(frame), prompts)
 
     def sweep(
         self, prompts: NDArray[np.float32], front_static: NDArray[np.bool_], front_dynamic: NDArray[np.bool_]

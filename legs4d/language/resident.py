@@ -47,7 +47,7 @@ class ResidentField(LanguageField):
             )
         self._kernels = load_kernels()
         self._static = _Codes.of([run.static_codes()], device)
-        self._dynamic = _Codes.of([run.dynamic_codes(frame) for frame in range(run.num_frames)], device)
+        self._dynamic = _Codes.of([run.map_dynamic_codes(frame) for frame in range(run.num_frames)], device)
 
     def sweep(
         self, prompts: NDArray[np.float32], front_static: NDArray[np.bool_], front_dynamic: NDArray[np.bool_]

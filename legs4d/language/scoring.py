@@ -90,6 +90,6 @@ def strength_histogram(
         [Q, N] strengths, and their histogram.
     """
     by_prompt = np.ascontiguousarray(relevancy.T, np.float32)
-    histograms = np.zeros((len(by_prompt), 2, 2, BINS))
+    histograms = np.zeros((len(by_prompt), 2, BINS, 2))
     strength = _csrc.histogram_strength(by_prompt, weight, group.view(np.uint8), histograms, default_threads())
-    return np.asarray(strength).view(np.float16), StrengthHistogram(histograms[:, :, 0], histograms[:, :, 1])
+    return np.asarray(strength).view(np.float16), StrengthHistogram(histograms[..., 0], histograms[..., 1])

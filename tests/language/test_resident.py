@@ -1,0 +1,45 @@
+"""Codes kept on a GPU answer as those read from the run do. Needs a CUDA device and csrc/cuda."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from legs4d.gaussians.store import Run
+from legs4d.language.codec import fit_linear_codec
+from legs4d.language.field import LanguageField
+from legs4d.raster import cuda_lift
+from scripts.bench_query import RandomPhrases, make_run
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+    pytest.mark.skipif(not cuda_lift.is_built(), reason="needs csrc/cuda"),
+]
+
+
+@pytest.mark.parametrize(("dim", "prompts"), [(64, 1), (13, 12)])
+def test_sweeps_agree(tmp_path: Path, dim: int, prompts: int) -> None:
+    from legs4d.language.resident import ResidentField
+
+    run: Run = make_run(tmp_path / "run", frames=3, gaussians=5000, code_dim=dim, distinct=3)
+    encoder, random = RandomPhrases(), np.random.default_rng(1)
+    phrases = encoder.encode_text([str(i) for i in range(prompts)])
+    codec = fit_linear_codec([phrases], max_dim=dim)  # phrases that the codes can tell apart
+    assert codec.feature_dim == encoder.dim
+    codes, confidence = run.dynamic_codes(1)
+    confidence[:100] = 0
+    run.write_codes(1, 20 * codes.astype(np.float32), confidence)
+    front = random.random(5000) > 0.4
+    nobody = np.zeros(0, bool)
+    found, expected = (
+        field(run, encoder=encoder, canonical=("object", "stuff")).sweep(phrases, nobody, front)
+        for field in (ResidentField, LanguageField)
+    )
+    assert (expected.dynamic > 0).any()
+    np.testing.assert_allclose(found.dynamic.astype(np.float32), expected.dynamic.astype(np.float32), atol=2e-3)
+    np.testing.assert_allclose(found.spread.mass.sum(-1), expected.spread.mass.sum(-1), rtol=1e-4)
+    np.testing.assert_allclose(found.spread.moment.sum(-1), expected.spread.moment.sum(-1), rtol=1e-3, atol=0.5)
