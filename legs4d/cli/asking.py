@@ -169,11 +169,16 @@ def bullet_time(
     out: FilmOut,
     cameras: FilmCameras = "test",
     seconds: Annotated[float, typer.Option(min=0.1, max=600, help="That the camera takes to circle once.")] = 4.0,
+    degrees: Annotated[
+        float, typer.Option(min=1, max=360, help="Of the circle; less than 360 is swung through to either side.")
+    ] = 360.0,
     compose: Compose = False,
     engine: EngineName = Engine.auto,
 ) -> None:
     """Time stops when it happens most, the camera circles it, and time goes on."""
-    _make_effect("bullet-time", run, [prompt], out, cameras, compose, engine, circle_seconds=seconds)
+    _make_effect(
+        "bullet-time", run, [prompt], out, cameras, compose, engine, circle_seconds=seconds, circle_degrees=degrees
+    )
 
 
 @effects.command()

@@ -13,20 +13,27 @@ from legs4d.grounding import Grounding
 from legs4d.grounding.boxes import box_around_all, boxes_around
 from legs4d.scene.camera import Cameras
 from legs4d.scene.camera_path import Shot
+from legs4d.scene.paths import level_down
 
 SECONDS = 4.0
 """That a full circle takes, with no haste at its ends."""
 
+FULL = 360.0
+"""Degrees."""
 
-def bullet_time(run: Run, shots: list[Shot], grounding: Grounding, seconds: float = SECONDS) -> list[Picture]:
+
+def bullet_time(
+    run: Run, shots: list[Shot], grounding: Grounding, seconds: float = SECONDS, degrees: float = FULL
+) -> list[Picture]:
     """The film with a circle in it where it shows the prompt's moment.
 
     Each camera turns about the vertical through what takes part, so that the circle begins and ends in the film's own
-    picture.
+    picture. Less than a full circle is swung through to either side and back, for scenes filmed from one side.
 
     Args:
         shots: the film.
         seconds: of the circle, > 0.
+        degrees: from end to end, in 0..360.
 
     Raises:
         PromptError: the prompt holds nowhere.
@@ -40,14 +47,23 @@ def bullet_time(run: Run, shots: list[Shot], grounding: Grounding, seconds: floa
             where="--cameras",
             fix="use a path through all frames",
         )
-    down = np.asarray(run.info["down"], np.float64)
+    up = -level_down(run.cameras("train"), np.asarray(run.info["down"]))
     center = moment_center(run, grounding, stop)
-    angles = 2 * np.pi * ease(np.arange(1, max(round(seconds * run.info["fps"]), 1)) / (seconds * run.info["fps"]))
+    count = max(round(seconds * run.info["fps"]), 1)
     circle = [
-        Picture(turned(shots[at].cameras, center, -down, angle), stop, grounding, 1.0) for angle in angles.tolist()
+        Picture(turned(shots[at].cameras, center, up, angle), stop, grounding, 1.0)
+        for angle in angles_of(count, degrees)[:-1].tolist()
     ]
     film = lit(shots, grounding)
     return [*film[: at + 1], *circle, *film[at:]]
+
+
+def angles_of(count: int, degrees: float) -> NDArray[np.float64]:
+    """[count] radians after each of `count` pictures' steps, the last back where it began."""
+    share = ease(np.arange(1, count + 1) / count)
+    if degrees >= FULL:
+        return 2 * np.pi * share
+    return np.radians(degrees) / 2 * np.sin(2 * np.pi * share)
 
 
 def moment_center(run: Run, grounding: Grounding, frame: int) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from legs4d.effects.bullet_time import SECONDS, bullet_time
+from legs4d.effects.bullet_time import FULL, SECONDS, bullet_time
 from legs4d.effects.cuts import Cut, find_cuts, write_json, write_otio
 from legs4d.effects.film import Picture, intervals_of, lit, write_film
 from legs4d.effects.highlight import DEFAULT_STYLE, GREY_REST
@@ -44,11 +44,13 @@ class EffectSettings:
 
     Attributes:
         circle_seconds: of bullet time's circle, > 0.
+        circle_degrees: of it, 0..360; less than 360 is swung through to either side.
         zoom_fill: share of the picture's shorter side that the action takes up, 0..1.
         scene_handles: seconds before and after each scene, ≥ 0.
     """
 
     circle_seconds: float = SECONDS
+    circle_degrees: float = FULL
     zoom_fill: float = FILL
     scene_handles: float = 0.0
 
@@ -94,7 +96,7 @@ def write_effect(
     near, shots = near_plane(run, path), path.shots
     cuts = find_cuts(groundings, round(settings.scene_handles * run.info["fps"])) if kind is Kind.scenes else []
     if kind is Kind.bullet_time:
-        pictures = bullet_time(run, shots, groundings[0], settings.circle_seconds)
+        pictures = bullet_time(run, shots, groundings[0], settings.circle_seconds, settings.circle_degrees)
     elif kind is Kind.zoom:
         pictures = zoom(run, shots, groundings[0], near=near, fill=settings.zoom_fill)
     elif kind is Kind.scenes:

@@ -26,6 +26,8 @@ RAMP_SECONDS = 0.4
 STEADY_SECONDS = 0.06
 """Standard deviation of the filter that steadies the boxes' path: two frames at 30 a second."""
 
+_TINY = 1e-9
+
 
 @dataclass(frozen=True)
 class Action:
@@ -94,7 +96,7 @@ def _toward(cameras: Cameras, action: Action, frame: int, fill: float, near: flo
     rotation = cameras.world_to_camera[:, :3, :3].astype(np.float64)
     places = cameras.centers.astype(np.float64)
     offset = places - center
-    distance = np.linalg.norm(offset, axis=1)
+    distance = np.maximum(np.linalg.norm(offset, axis=1), _TINY)
     # How far away the action fills the picture as wanted, and how near a camera may come.
     focal = cameras.intrinsics[:, 1, 1].astype(np.float64)
     wanted = 2 * focal * action.radius / (fill * min(cameras.width, cameras.height))
@@ -115,10 +117,10 @@ def _toward(cameras: Cameras, action: Action, frame: int, fill: float, near: flo
 
 def _turned(rotation: NDArray[np.float64], toward: NDArray[np.float64], amount: float) -> NDArray[np.float64]:
     """World to camera [3, 3], turned by `amount` of what is missing to look along `toward`, without rolling."""
-    seen = rotation @ (toward / np.linalg.norm(toward))
+    seen = rotation @ (toward / max(float(np.linalg.norm(toward)), _TINY))
     axis = np.cross(seen, [0.0, 0.0, 1.0])
     length = np.linalg.norm(axis)
-    if length < 1e-9:
+    if length < _TINY:
         return rotation
     angle = np.arctan2(length, seen[2])
     return Rotation.from_rotvec(amount * angle * axis / length).as_matrix() @ rotation

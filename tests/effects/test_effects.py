@@ -8,7 +8,7 @@ import opentimelineio as otio
 import pytest
 import torch
 
-from legs4d.effects.bullet_time import bullet_time, turned
+from legs4d.effects.bullet_time import angles_of, bullet_time, turned
 from legs4d.effects.cuts import Cut, describe_cuts, find_cuts, write_otio
 from legs4d.effects.effect import EffectSettings, Kind, write_effect
 from legs4d.effects.film import lit, moment
@@ -19,6 +19,7 @@ from legs4d.gaussians.store import Run
 from legs4d.grounding import Grounding, query
 from legs4d.progress import Stopped
 from legs4d.scene.camera import Cameras
+from legs4d.scene.paths import level_down
 from tests.effects.test_video import read_mp4
 from tests.synthetic import BALL_RADIUS, NEAR, Scene, write_dataset, write_run
 
@@ -88,6 +89,22 @@ def test_a_quarter_turn_is_a_quarter_turn():
     camera = Cameras(np.eye(4, dtype=np.float32)[None], np.eye(3, dtype=np.float32)[None], 8, 8, (0,))
     moved = turned(camera, np.array([0.0, 0.0, 5.0]), np.array([0.0, -1.0, 0.0]), np.pi / 2)
     np.testing.assert_allclose(np.abs(moved.centers[0]), [5, 0, 5], atol=1e-5)
+
+
+def test_less_than_a_circle_is_swung_through_and_back():
+    angles = np.degrees(angles_of(1000, 90))
+    assert (angles.max(), angles.min()) == (pytest.approx(45, abs=0.1), pytest.approx(-45, abs=0.1))
+    assert angles[-1] == pytest.approx(0, abs=1e-9) and np.abs(np.diff(angles)).max() < 1
+    assert np.degrees(angles_of(7, 360))[-1] == pytest.approx(360)
+
+
+def test_down_is_square_to_the_horizons_of_cameras_on_one_side():
+    ring = Scene(num_train=40, num_test=0).cameras("train")
+    one_side = ring.take([0, 1, 2, 3, 4])
+    tilted = one_side.world_to_camera[:, 1, :3].mean(axis=0)
+    assert abs(tilted[1]) / np.linalg.norm(tilted) < 0.98
+    np.testing.assert_allclose(level_down(one_side, tilted), [0, 1, 0], atol=1e-4)
+    np.testing.assert_allclose(level_down(ring.take([3]), tilted), tilted)
 
 
 # -- zoom --------------------------------------------------------------------------------------------------------------
