@@ -19,8 +19,10 @@ from .service import Cancelled, PictureFailed, Service
 ENGINE = "LEGS4D_SPLATS"
 
 PASSES = ("combined", "alpha", "depth", "highlight", "masks")
-SINGLE = (("Alpha", "A"), ("Highlight", "V"))
-"""Passes of one channel beside Combined, Depth and the masks, and their channel's name."""
+SINGLE = (("Coverage", "A"), ("Highlight", "V"))
+"""Passes of one channel beside Combined, Depth and the masks, and their channel's name.
+
+Coverage is the protocol's alpha: the compositor cannot tell a pass called Alpha from the picture's own."""
 
 _service: Service | None = None
 _asking = threading.Lock()

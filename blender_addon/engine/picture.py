@@ -73,7 +73,7 @@ def renamed(passes: Passes, masks: Mapping[str, str]) -> Passes:
     Args:
         masks: layer id → name.
     """
-    names = {f"{MASK}{layer_id}": name for layer_id, name in masks.items()}
+    names = {f"{MASK}{layer_id}": name for layer_id, name in masks.items()} | {"alpha": "Coverage"}
     return {names.get(name, name.capitalize()): values for name, values in passes.items()}
 
 

@@ -91,10 +91,16 @@ def mask_names(scene: bpy.types.Scene, shown: Sequence) -> dict[str, str]:
 
 def _own(job: Job, tree: bpy.types.NodeTree, source: Any, layer: bpy.types.ViewLayer, shown: Sequence) -> Passes:
     layer.update_render_passes()
-    coverage = [socket for socket in source.outputs if socket.name == "Alpha"][-1]  # the first is the picture's own
-    values = {"Depth": source.outputs["Depth"], "Alpha": coverage, "Highlight": source.outputs["Highlight"]}
-    masks = {name: source.outputs[name] for name in mask_names(job.scene, shown).values()}
-    return Passes(tree, source.outputs["Image"], values, masks, [])
+
+    def held(name: str) -> bpy.types.NodeSocket:
+        """The node makes its sockets anew now and then, but keeps their links: a reroute holds on to one."""
+        reroute = tree.nodes.new("NodeReroute")
+        tree.links.new(source.outputs[name], reroute.inputs[0])
+        return reroute.outputs[0]
+
+    values = {"Depth": held("Depth"), "Alpha": held("Coverage"), "Highlight": held("Highlight")}
+    masks = {name: held(name) for name in mask_names(job.scene, shown).values()}
+    return Passes(tree, held("Image"), values, masks, [])
 
 
 def _found_by_mattes(

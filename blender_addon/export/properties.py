@@ -41,7 +41,7 @@ class ExportSettings(bpy.types.PropertyGroup):
     depth: EnumProperty(
         name="EXR Depth",
         items=[
-            ("16", "Half", "16 bits a value: small, exact enough for colours; far depths are rounded"),
+            ("16", "Half", "16 bits for the picture: small, and exact enough; Blender keeps depth and masks in 32"),
             ("32", "Full", "32 bits a value"),
         ],
         default="32",

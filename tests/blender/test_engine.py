@@ -167,7 +167,7 @@ def test_the_render_is_the_rasterisers(scene, rendered, runs, camera, tmp_path, 
     similarity = psnr(srgb(found["Combined"][..., :3]), expected["color"])
     record_property("psnr", similarity)
     assert similarity > 70
-    np.testing.assert_allclose(found["Alpha.V" if "Alpha.V" in found else "Alpha.A"], expected["alpha"], atol=1e-3)
+    np.testing.assert_allclose(found["Coverage.A"], expected["alpha"], atol=1e-3)
     seen = expected["alpha"] > 0.5
     np.testing.assert_allclose(found["Depth.Z"][seen], expected["depth"][seen], rtol=1e-3)
 
