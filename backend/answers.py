@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,25 +11,69 @@ from numpy.typing import NDArray
 
 from backend.library import Arrays, OpenRun
 from backend.wire import AnswerBody
+from legs4d.progress import Stopped
 
 if TYPE_CHECKING:
     from legs4d.grounding import Grounding
-
-
-def answer(opened: OpenRun, prompt: str) -> Grounding:
-    """When and where the prompt holds. Raises PromptError, or RunError when the run has no language (yet)."""
-    from legs4d.grounding import query  # loads the text encoder's libraries: the first prompt pays, not the start
-
-    (grounding,) = query(opened.run, [prompt])
-    opened.check()
-    return grounding
-
-
-def prepare(opened: OpenRun) -> None:
-    """Load what the first prompt of this run would otherwise wait for: the encoder, about a second."""
     from legs4d.language.field import LanguageField
 
-    LanguageField(opened.run)
+MAX_FIELDS = 4
+"""Runs whose codec and encoder are kept ready."""
+
+
+class Prompter:
+    """Answers prompts, one at a time, in a thread of its own. The encoder's libraries are loaded with the first run."""
+
+    def __init__(self) -> None:
+        self._fields: OrderedDict[tuple[Any, ...], LanguageField] = OrderedDict()
+
+    def answer(self, opened: OpenRun, prompt: str, wanted: Callable[[], bool]) -> Grounding:
+        """When and where the prompt holds.
+
+        Args:
+            wanted: asked between frames; when False, nobody waits for the answer any more.
+
+        Raises:
+            PromptError: the prompt cannot be answered.
+            RunError: the run has no language (yet).
+            Stopped: the answer is no longer wanted.
+        """
+        from legs4d.grounding import query
+
+        field = self._field(opened)
+        field.wanted = wanted
+        (grounding,) = query(opened.run, [prompt], field=field)
+        opened.check()
+        return grounding
+
+    def prepare(self, opened: OpenRun) -> None:
+        """Load what the first prompt of this run would otherwise wait for: the encoder, about a second."""
+        self._field(opened)
+
+    def _field(self, opened: OpenRun) -> Any:
+        key = (opened.run.path, opened.state)
+        if key not in self._fields:
+            self._fields[key] = _stoppable_field(opened)
+            while len(self._fields) > MAX_FIELDS:
+                self._fields.popitem(last=False)
+        self._fields.move_to_end(key)
+        return self._fields[key]
+
+
+def _stoppable_field(opened: OpenRun) -> Any:
+    from legs4d.language.field import LanguageField, Relevancy
+
+    class StoppableField(LanguageField):
+        """Looks, before every frame, whether anybody still wants to know: a long run takes seconds."""
+
+        wanted: Callable[[], bool]
+
+        def dynamic(self, frame: int, prompts: NDArray[np.float32]) -> Relevancy:
+            if not self.wanted():
+                raise Stopped("query")
+            return super().dynamic(frame, prompts)
+
+    return StoppableField(opened.run)
 
 
 def answer_body(grounding: Grounding) -> AnswerBody:
@@ -51,11 +97,11 @@ def answer_arrays(grounding: Grounding, *, per_gaussian: bool) -> Arrays:
     return arrays
 
 
-def frame_arrays(opened: OpenRun, grounding: Grounding, frame: int) -> Arrays:
-    """Arrays of a `frame` event: the moving Gaussians' relevancy [M] in this frame."""
+def frame_arrays(opened: OpenRun, grounding: Grounding, frame: int) -> tuple[dict[str, Any], Arrays]:
+    """Body and arrays of a `frame` event: the moving Gaussians' relevancy [M] in this frame."""
     relevancy = grounding.dynamic(frame)
     opened.check()
-    return {"relevancy": to_bytes(relevancy)}
+    return {}, {"relevancy": to_bytes(relevancy)}
 
 
 def to_bytes(relevancy: NDArray[Any]) -> NDArray[np.uint8]:

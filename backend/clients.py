@@ -52,16 +52,25 @@ class Call:
         self.finished = False
         self.at_end: list[Callable[[], None]] = []
         """Called once, when the call is answered or its client is gone."""
+        self.compress: Callable[[Buffer], bytes] | None = None
+        """To zstd, if the client asked for that."""
         client.calls[request_id] = self
 
-    def event(self, kind: Kind, body: Mapping[str, Any], arrays: Arrays | None = None, *, key: str = "") -> int:
-        """Send an event; returns its size in bytes. While the client is slow, a newer event replaces an older one of
-        the same `key`. Raises WireError when it is too large."""
-        if self.finished:
-            return 0
-        parts = pack(Message(kind, self.id, body, arrays or {}))
-        self._outlet.send(self.client, parts, f"{self.id}/{key}" if key else None)
-        return sum(len(part) for part in parts)
+    def event(self, kind: Kind, body: Mapping[str, Any], arrays: Arrays | None = None, *, key: str = "") -> None:
+        """Send an event. While the client is slow, a newer event replaces an older one of the same `key`.
+
+        Raises WireError when it is too large.
+        """
+        self.send(self.pack(kind, body, arrays or {}), key=key)
+
+    def pack(self, kind: Kind, body: Mapping[str, Any], arrays: Arrays) -> list[Buffer]:
+        """The parts of an event, for `send`. May be called in any thread. Raises WireError when it is too large."""
+        return pack(Message(kind, self.id, body, arrays), compress=self.compress)
+
+    def send(self, parts: list[Buffer], *, key: str = "") -> None:
+        """Send an event that `pack` made; see `event`."""
+        if not self.finished:
+            self._outlet.send(self.client, parts, f"{self.id}/{key}" if key else None)
 
     def ok(self, body: Mapping[str, Any], arrays: Arrays | None = None) -> None:
         """Answer, and end the call."""

@@ -28,6 +28,7 @@ RUN_MARKER = "run.json"
 DATASET_MARKER = "train_meta.json"
 """Every dataset in the native layout has one."""
 LARGEST_HALF = 65504.0
+LARGEST_INTEGER = np.float32(65535)
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -65,15 +66,18 @@ class OpenRun:
             return sorted({0, *tracking.done_frames})
         return [frame for frame in range(self.run.num_frames) if self.run.has_frame(frame)]
 
-    def geometry(self, frame: int, precision: Precision) -> Arrays:
-        """means [M,3], quats [M,4], colors [M,3] of the moving Gaussians in this frame."""
+    def geometry(self, frame: int, precision: Precision) -> tuple[dict[str, Any], Arrays]:
+        """means [M,3], quats [M,4], colors [M,3] of the moving Gaussians in this frame, and, for "uint16", the body's
+        `low` and `step`, by which each component is low + step · integer."""
         try:
             arrays: Arrays = dict(self.run.moving(frame))
         except (Legs4dError, OSError):
             self.check()  # if the run is gone, that is what the client must hear
             raise
         self.check()
-        return arrays if precision == "float32" else {name: _half(name, a, self.name) for name, a in arrays.items()}
+        if precision == "uint16":
+            return _quantised(arrays)
+        return {}, arrays if precision == "float32" else {name: _half(name, a, self.name) for name, a in arrays.items()}
 
 
 class Library:
@@ -219,3 +223,17 @@ def _half(field: str, values: NDArray[np.float32], name: str) -> NDArray[np.floa
             code=Code.RUN,
         )
     return values.astype(np.float16)
+
+
+def _quantised(arrays: Arrays) -> tuple[dict[str, Any], Arrays]:
+    """Every component of every array in 65,536 steps over the range that it has in this frame."""
+    low: dict[str, list[float]] = {}
+    step: dict[str, list[float]] = {}
+    integers: Arrays = {}
+    for name, values in arrays.items():
+        least = values.min(axis=0) if len(values) else np.zeros(values.shape[1], np.float32)
+        span = values.max(axis=0) - least if len(values) else np.zeros_like(least)
+        scale = np.divide(LARGEST_INTEGER, span, out=np.zeros_like(span), where=span > 0)
+        integers[name] = np.rint((values - least) * scale).astype(np.uint16)
+        low[name], step[name] = least.tolist(), (span / LARGEST_INTEGER).tolist()
+    return {"low": low, "step": step}, integers

@@ -14,7 +14,7 @@ from backend.errors import BackendError
 from backend.library import Arrays, Library, OpenRun, describe
 from backend.loop import Loop, Pool
 from backend.streams import FrameOrder, Stream, Streams
-from backend.wire import Code, Kind, ProblemBody, RunBody
+from backend.wire import Buffer, Code, Kind, ProblemBody, RunBody
 from legs4d.errors import RunError
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 READERS = 2
 """Threads that read frames."""
+
+ZSTD_LEVEL = 1
+"""Higher ones cost more time than they save bytes of relevancy."""
 
 log = logging.getLogger("legs4d.backend")
 
@@ -41,6 +44,7 @@ class RunRequests:
         self._queries: dict[tuple[bytes, str], Call] = {}
         """The unanswered query of each client and layer."""
         self._prepared = False
+        self._prompter = answers.Prompter()
         self.handlers: dict[Kind, Handler] = {
             Kind.RUNS: self._runs,
             Kind.DATASETS: self._datasets,
@@ -81,7 +85,7 @@ class RunRequests:
             call.ok(answer, arrays)
             if answer["language"] and not self._prepared:
                 self._prepared = True
-                self._asking.submit(lambda: answers.prepare(opened), lambda _: None, _not_prepared)
+                self._asking.submit(lambda: self._prompter.prepare(opened), lambda _: None, _not_prepared)
 
         in_pool(self._opening, call, work, done)
 
@@ -107,10 +111,12 @@ class RunRequests:
 
     def _query(self, call: Call, body: requests.Query) -> None:
         self._supersede(call, body.layer)
+        if body.compress:
+            call.compress = _zstd
 
         def ask() -> tuple[OpenRun, Grounding]:
             opened = self._library.open(body.run)
-            return opened, answers.answer(opened, body.prompt)
+            return opened, self._prompter.answer(opened, body.prompt, lambda: not call.finished)
 
         def stream(answered: tuple[OpenRun, Grounding]) -> None:
             opened, grounding = answered
@@ -162,6 +168,12 @@ class RunRequests:
         if wanted:
             wanted.fail(BackendError("cancelled by its client", code=Code.CANCELLED))
         call.ok({"cancelled": wanted is not None})
+
+
+def _zstd(data: Buffer) -> bytes:
+    import zstandard
+
+    return zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(data)
 
 
 def _not_prepared(error: Exception) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from backend.clients import Arrays, Call, Client
 from backend.errors import BackendError
 from backend.loop import Pool
-from backend.wire import Code, Kind
+from backend.wire import Buffer, Code, Kind
 
 READ_AHEAD = 2
 """Frames of one stream that are being read, or wait to be sent in order."""
@@ -60,7 +60,7 @@ class Stream:
     Args:
         call: answered with `ended(frames sent)` when all are sent.
         order: what to send.
-        read: arrays of one frame; called in a thread of `pool`.
+        read: what to add to the body of one frame, and its arrays; called in a thread of `pool`.
         window: the most frames without credit.
         ended: body of the `ok`.
         max_bytes_under_way: of all frames sent to the client that it has not taken in yet; a single one may be larger.
@@ -70,7 +70,7 @@ class Stream:
         self,
         call: Call,
         order: FrameOrder,
-        read: Callable[[int], Arrays],
+        read: Callable[[int], tuple[dict[str, Any], Arrays]],
         window: int,
         pool: Pool,
         ended: Callable[[int], dict[str, Any]],
@@ -130,22 +130,22 @@ class Stream:
         return self.call.client.bytes_under_way < self._max_bytes_under_way or not (self._under_way or self._reading)
 
     def _start(self, slot: _Slot) -> None:
-        def done(arrays: Arrays) -> None:
-            slot.arrays = arrays
+        def read() -> list[Buffer]:
+            body, arrays = self._read(slot.frame)
+            return self.call.pack(Kind.FRAME, {"frame": slot.frame, **body}, arrays)
+
+        def done(parts: list[Buffer]) -> None:
+            slot.parts = parts
             self._deliver()
 
-        self._pool.submit(lambda: self._read(slot.frame), done, self.call.fail, wanted=lambda: not self.call.finished)
+        self._pool.submit(read, done, self.call.fail, wanted=lambda: not self.call.finished)
 
     def _deliver(self) -> None:
         """Send what is read, in order, then go on."""
-        while not self.call.finished and self._reading and self._reading[0].arrays is not None:
-            slot = self._reading.popleft()
-            try:
-                size = self.call.event(Kind.FRAME, {"frame": slot.frame}, slot.arrays)
-            except Exception as error:
-                self.call.fail(error)
-                return
-            self._count(size)
+        while not self.call.finished and self._reading and (parts := self._reading[0].parts) is not None:
+            self._reading.popleft()
+            self.call.send(parts)
+            self._count(sum(len(part) for part in parts))
         self.pump()
 
     def _count(self, size: int) -> None:
@@ -162,11 +162,11 @@ class Stream:
 
 
 class _Slot:
-    __slots__ = ("arrays", "frame")
+    __slots__ = ("frame", "parts")
 
     def __init__(self, frame: int) -> None:
         self.frame = frame
-        self.arrays: Arrays | None = None
+        self.parts: list[Buffer] | None = None
 
 
 class Streams:

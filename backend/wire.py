@@ -178,8 +178,8 @@ class Message:
 Buffer = bytes | memoryview
 
 WORTH_COMPRESSING = 0.8
-"""Share of its size that an array must be compressed to. Geometry stays at 0.9 (its last bits are noise), relevancy falls
-to 0.01 … 0.5."""
+"""Share of its size that an array must be compressed to. Geometry stays at 0.9 (its last bits are noise), relevancy
+falls to 0.01 … 0.5."""
 
 
 def pack(
@@ -187,7 +187,8 @@ def pack(
 ) -> list[Buffer]:
     """The parts of a message: its header, then a view of each array (a copy only if it is not C-ordered little-endian).
 
-    With `compress` (to one zstd frame), arrays are sent so where that pays (`WORTH_COMPRESSING`). The arrays must not change until the parts are sent. Raises WireError when it exceeds `limits` or cannot be packed.
+    With `compress` (to one zstd frame), arrays are sent so where that pays (`WORTH_COMPRESSING`). The arrays
+    must not change until the parts are sent. Raises WireError when it exceeds `limits` or cannot be packed.
     """
     buffers: list[Buffer] = []
     described = []
@@ -198,8 +199,8 @@ def pack(
         plain = np.ascontiguousarray(array, dtype=_little_endian(dtype))
         buffer: Buffer = plain.reshape(-1).view(np.uint8).data
         entry = {"name": name, "dtype": dtype, "shape": list(array.shape)}
-        if compress and plain.nbytes and len(packed := compress(buffer)) < WORTH_COMPRESSING * plain.nbytes:
-            buffer, entry = packed, {**entry, "codec": ZSTD}
+        if compress and plain.nbytes and len(small := compress(buffer)) < WORTH_COMPRESSING * plain.nbytes:
+            buffer, entry = small, {**entry, "codec": ZSTD}
         buffers.append(buffer)
         described.append(entry)
     header: dict[str, Any] = {"v": PROTOCOL_VERSION, "id": message.id, "kind": str(message.kind)}
@@ -501,10 +502,10 @@ def read_server_file(folder: Path | None = None) -> ServerFile | None:
     """
     path = (folder or state_dir()) / SERVER_FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        curve = content.get("curve") or {}
+        content = dict(json.loads(path.read_text(encoding="utf-8")))
+        curve = content.get("curve", {})
         keys = CurveKeys(str(curve["public"]), str(curve["secret"])) if curve else None
-        server_key = str(curve.get("server", ""))
+        server_key = str(curve["server"]) if curve else ""
         return ServerFile(str(content["endpoint"]), str(content["token"]), int(content["pid"]), server_key, keys)
     except FileNotFoundError:
         return None

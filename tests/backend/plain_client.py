@@ -15,6 +15,7 @@ from typing import Any
 import msgpack
 import numpy as np
 import zmq
+import zstandard
 
 SECONDS = 20.0
 """How long to wait for anything before the test has failed."""
@@ -62,6 +63,7 @@ class PlainClient:
             self.socket.curve_secretkey = found["curve"]["secret"].encode()
         self.socket.connect(self.endpoint)
         self._last_id = 0
+        self.compressed = 0
         self._waiting: defaultdict[int, deque[Received]] = defaultdict(deque)
         if say_hello:
             self.hello = self.ask("hello", client="plain", version="1")
@@ -92,6 +94,12 @@ class PlainClient:
         header = msgpack.unpackb(header_part)
         assert header["v"] == 1
         assert len(header["arrays"]) == len(buffers)
+        codecs = [entry.get("codec") for entry in header["arrays"]]
+        self.compressed += codecs.count("zstd")
+        buffers = [
+            zstandard.decompress(buffer) if codec == "zstd" else buffer
+            for codec, buffer in zip(codecs, buffers, strict=True)
+        ]
         arrays = {
             entry["name"]: np.frombuffer(buffer, np.dtype(entry["dtype"]).newbyteorder("<")).reshape(entry["shape"])
             for entry, buffer in zip(header["arrays"], buffers, strict=True)

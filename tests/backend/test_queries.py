@@ -8,8 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from backend.answers import Prompter
+from backend.library import Library
+from backend.paths import Roots
 from legs4d.gaussians.store import Run
 from legs4d.grounding import query
+from legs4d.progress import Stopped
 from tests.backend.conftest import ServerProcess, write_small_run
 from tests.backend.plain_client import PlainClient, RefusedError
 from tests.synthetic import CAPTION_FLYING, Scene, write_run
@@ -133,3 +137,28 @@ def test_the_server_process_has_no_torch(client: PlainClient, query_server: Serv
     assert query_server.process is not None
     mapped = Path(f"/proc/{query_server.process.pid}/maps").read_text()
     assert "libtorch" not in mapped
+
+
+def test_relevancy_is_compressed_on_request(client: PlainClient, query_server: ServerProcess) -> None:
+    plain = list(client.events(client.send("query", run="ball", prompt=PROMPT)))
+    packed = list(client.events(client.send("query", run="ball", prompt=PROMPT, compress="zstd")))
+    assert client.compressed > 0
+    assert [event.body["frame"] for event in plain[1:]] == [event.body["frame"] for event in packed[1:]]
+    for one, other in zip(plain, packed, strict=True):
+        for name, values in one.arrays.items():
+            np.testing.assert_array_equal(values, other.arrays[name])
+
+
+def test_a_query_that_nobody_waits_for_ends_between_two_frames(query_server: ServerProcess) -> None:
+    opened = Library(Roots(query_server.roots)).open("ball")
+    asked: list[int] = []
+
+    def wanted() -> bool:
+        asked.append(1)
+        return len(asked) < 3
+
+    prompter = Prompter()
+    with pytest.raises(Stopped):
+        prompter.answer(opened, PROMPT, wanted)
+    assert len(asked) == 3
+    assert prompter.answer(opened, PROMPT, lambda: True).intervals

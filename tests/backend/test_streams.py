@@ -295,3 +295,14 @@ def write_big_frames(folder: Path, count: int) -> None:
         (first,) = array.glob("c.0.*")
         for frame in range(1, num_frames):
             os.link(first, array / first.name.replace("c.0.", f"c.{frame}.", 1))
+
+
+def test_positions_in_65536_steps_are_finer_than_halves(client: PlainClient, shared_server: ServerProcess) -> None:
+    run = Run.open(shared_server.roots[0] / "shot" / "run")
+    for event in client.events(client.send("frames", run="shot/run", precision="uint16", frames=[4, 5])):
+        stored = run.dynamic(event.body["frame"])
+        for name in ("means", "quats", "colors"):
+            low, step = (np.array(event.body[key][name]) for key in ("low", "step"))
+            assert event.arrays[name].dtype == np.uint16
+            shown = low + step * event.arrays[name]
+            assert np.abs(shown - getattr(stored, name)).max() <= 0.501 * step.max() < 1e-4

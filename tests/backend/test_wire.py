@@ -13,6 +13,7 @@ import msgpack
 import numpy as np
 import platformdirs
 import pytest
+import zstandard
 
 from backend import wire
 from backend.wire import Code, Kind, Limits, Message, WireError, pack, unpack
@@ -186,3 +187,30 @@ def test_tokens_are_compared_whole() -> None:
     assert wire.same_token("abc", "abc")
     for wrong in ("", "ab", "abcd", "abd", "äbc", "\udcff"):
         assert not wire.same_token(wrong, "abc")
+
+
+def test_arrays_are_compressed_only_where_it_pays() -> None:
+    rng = np.random.default_rng(0)
+    arrays = {"noise": rng.integers(0, 256, 1000, np.uint8), "calm": np.zeros(1000, np.uint8)}
+    parts = wire.pack(wire.Message("frame", 1, {}, arrays), compress=zstandard.ZstdCompressor().compress)
+    entries = msgpack.unpackb(parts[0])["arrays"]
+    assert [entry.get("codec") for entry in entries] == [None, "zstd"] and len(parts[2]) < 100
+    for name, values in wire.unpack(parts).arrays.items():
+        np.testing.assert_array_equal(values, arrays[name])
+
+
+def test_a_compressed_array_that_lies_is_refused() -> None:
+    def message(content: bytes, **entry: object) -> list[bytes]:
+        described = {"name": "a", "dtype": "uint8", "shape": [10], "codec": "zstd", **entry}
+        return [msgpack.packb({"v": 1, "id": 1, "kind": "frame", "arrays": [described]}), content]
+
+    bomb = zstandard.compress(bytes(10_000_000))
+    for parts, says in (
+        (message(bomb), "10 bytes, but"),
+        (message(zstandard.compress(b"short")), "needs 10 bytes"),
+        (message(b"no frame"), "not a zstd frame"),
+        (message(b"", codec="gzip"), "codec"),
+        (message(bomb, shape=[2**40]), "at most"),
+    ):
+        with pytest.raises(WireError, match=says):
+            wire.unpack(parts)
