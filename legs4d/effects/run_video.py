@@ -29,7 +29,7 @@ from legs4d.progress import OnProgress, StageReporter, StopSignal
 from legs4d.raster import render
 from legs4d.scene.camera import Cameras
 from legs4d.scene.camera_path import CameraPath, Shot, read_camera_path
-from legs4d.scene.paths import orbit
+from legs4d.scene.paths import level_down, orbit
 
 ORBIT_RADIUS = 0.8
 """Of the filming cameras' median distance: inside their circle, where there are no walls."""
@@ -49,7 +49,8 @@ def choose_cameras(run: Run, wanted: str) -> CameraPath:
         return read_camera_path(Path(wanted), run.num_frames, like)
     if wanted == "orbit":
         like = run.cameras("train")
-        center, down = (np.array(run.info[name], np.float32) for name in ("center", "down"))
+        center = np.array(run.info["center"], np.float32)
+        down = level_down(like, np.array(run.info["down"], np.float32))
         circle = orbit(center, ORBIT_RADIUS * run.info["radius"], down, run.num_frames, like)
         return CameraPath([Shot(circle.take([frame]), frame) for frame in range(run.num_frames)], None)
     cameras = run.cameras(wanted) if wanted in ("train", "test") else _by_number(run, wanted)  # type: ignore[arg-type]

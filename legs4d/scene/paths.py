@@ -11,7 +11,7 @@ from legs4d.scene.camera import Cameras
 def orbit(
     center: NDArray[np.float32],
     radius: float,
-    down: NDArray[np.float32],
+    down: NDArray[np.floating],
     count: int,
     like: Cameras,
     *,
