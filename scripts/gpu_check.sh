@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Run the tests that need a CUDA device, then time both engines on the same scene. Usage: scripts/gpu_check.sh [PYTHON]
+# Run the tests that need a CUDA device, then the benchmarks. Usage: scripts/gpu_check.sh [PYTHON [DATASET]]
 # Needs gsplat, torch with CUDA, cmake, ninja, nanobind; csrc is compiled if it is not there yet.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -10,5 +10,9 @@ if ! "$python" -c 'import legs4d._csrc' 2>/dev/null; then
     cmake --build build/cmake-gpu >/dev/null
     cmake --install build/cmake-gpu --prefix . >/dev/null
 fi
-"$python" -m pytest -m gpu tests/raster -v
+"$python" -m pytest -m gpu tests/raster tests/language/test_resident.py -v
 "$python" scripts/bench_engines.py
+export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
+"$python" scripts/bench_query.py --gpu
+dataset=${2:-../shared/data/basketball} # its cameras alone are used
+if [ -f "$dataset/train_meta.json" ]; then "$python" scripts/bench_lift.py --dataset "$dataset"; fi

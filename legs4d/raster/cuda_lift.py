@@ -134,7 +134,7 @@ def lift_table(
     mass = torch.zeros(len(gaussians), device=device)
     if not len(gaussians) or not len(pixel_map.rows):
         return sums, mass
-    lists = _list_tiles(gaussians, cameras, near)
+    lists = list_tiles(gaussians, cameras, near)
     high, low = _split(table, load_kernels().COLUMN_GROUP)
     for part in _parts(lists, pixel_map):
         _lift_part(part, pixel_map, high, low, sums, mass)
@@ -142,9 +142,10 @@ def lift_table(
 
 
 @dataclass(frozen=True)
-class _TileLists:
+class TileLists:
     """Which splats each tile needs, nearest first: pair_splat[begin[t]:end[t]], places in `splats`."""
 
+    num_splats: int
     splats: torch.Tensor
     pair_splat: torch.Tensor
     begin: torch.Tensor
@@ -155,14 +156,15 @@ class _TileLists:
 class _Part:
     """Tiles first .. first + count - 1, whose sums take `size` floats and begin at sums_start[t]."""
 
-    lists: _TileLists
+    lists: TileLists
     sums_start: torch.Tensor
     first: int
     count: int
     size: int
 
 
-def _list_tiles(gaussians: Gaussians, cameras: Cameras, near: float) -> _TileLists:
+def list_tiles(gaussians: Gaussians, cameras: Cameras, near: float) -> TileLists:
+    """Project Gaussians into all cameras, and sort them by tile and depth: the first half of `lift_table`."""
     kernels, device = load_kernels(), gaussians.means.device
     stream = torch.cuda.current_stream(device).cuda_stream
     places = len(gaussians) * len(cameras)
@@ -201,10 +203,10 @@ def _list_tiles(gaussians: Gaussians, cameras: Cameras, near: float) -> _TileLis
     pair_tile, pair_splat = _sorted(kernels.sort32, pair_tile, pair_splat, _bits(count), stream)
     begin, end = torch.zeros((2, count), dtype=torch.int32, device=device)
     kernels.find_ranges(pair_tile, begin, end, stream)
-    return _TileLists(splats, pair_splat, begin, end)
+    return TileLists(seen, splats, pair_splat, begin, end)
 
 
-def _parts(lists: _TileLists, pixel_map: TiledPixelMap) -> list[_Part]:
+def _parts(lists: TileLists, pixel_map: TiledPixelMap) -> list[_Part]:
     """Consecutive tiles, in as many parts as SUMS_LIMIT asks for."""
     chunk = load_kernels().CHUNK
     padded = (lists.end - lists.begin + (chunk - 1)).long() // chunk * chunk
