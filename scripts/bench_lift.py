@@ -58,7 +58,7 @@ def room(count: int) -> Gaussians:
     return Gaussians(
         means=np.concatenate([dome, floor, crowd]).astype(np.float32),
         quats=(quats / np.linalg.norm(quats, axis=1, keepdims=True)).astype(np.float32),
-        scales=(spacing * random.uniform(0.3, 1.0, (count, 3))).astype(np.float32),
+        scales=(spacing * random.uniform(0.2, 0.7, (count, 3))).astype(np.float32),
         opacities=random.uniform(0.4, 1.0, count).astype(np.float32),
         colors=np.zeros((count, 3), np.float32),
         is_foreground=np.arange(count) >= on_dome + on_floor,
