@@ -54,7 +54,7 @@ def add(sequence: Sequence, prompt: str) -> str:
     its = sequence.empty.legs4d
     layer = its.layers.add()
     layer.layer_id = names.new_layer_id()
-    layer.asked = layer.prompt = prompt.strip()
+    layer.asked = layer.label = layer.prompt = prompt.strip()
     with properties.unannounced():
         layer.color = PALETTE[(len(its.layers) - 1) % len(PALETTE)]
     its.active_layer = len(its.layers) - 1

@@ -71,8 +71,7 @@ def _draw_layer(
         strip.draw(layout, context, found, layer)
     column = layout.column()
     column.use_property_split = True
-    if layer.label:
-        column.prop(layer, "prompt")
+    column.prop(layer, "prompt")
     column.prop(layer, "color")
     column.prop(layer, "threshold")
     column.prop(layer, "softness")

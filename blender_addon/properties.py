@@ -60,6 +60,8 @@ def _timing_changed(self: SequenceProperties, context: bpy.types.Context) -> Non
 
 
 def _prompt_changed(self: LayerProperties, context: bpy.types.Context) -> None:
+    if self.label == self.asked:  # a person gave it no name of its own
+        self.label = self.prompt
     if normalised(self.prompt) != normalised(self.asked):
         for listener in on_prompt_changed:
             listener(self.id_data, self.layer_id)

@@ -17,7 +17,7 @@ from .sequence import Sequence
 
 Array = np.ndarray[Any, Any]
 
-TILES, TILE = 4, 64
+TILES, TILE = 3, 64
 """Tiles in a row, and pixels of each side of one."""
 BACKGROUND, FILL, LINE, PLAYHEAD = 0.11, 0.45, 0.85, 1.0
 """Brightness of what the picture consists of; fill and line take the layer's colour."""
