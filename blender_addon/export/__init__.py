@@ -1,22 +1,29 @@
-"""Export for compositing: PNG, multilayer EXR with mattes, PLY with highlight, JSON of the intervals."""
+"""Export for compositing: pictures and their passes, points, movies, cut lists, and files that need no add-on."""
 
 from __future__ import annotations
 
 import bpy
 
-from . import operators, properties
+from . import files, operators, properties
 from .operators import draw
 
 __all__ = ["CLASSES", "draw", "register", "unregister"]
 
-CLASSES = (*properties.CLASSES, *operators.CLASSES)
+CLASSES = (*properties.CLASSES, *operators.CLASSES, *files.CLASSES)
+
+_commands: list[object] = []
 
 
 def register() -> None:
     """After the classes are registered."""
     bpy.types.Scene.legs4d_export = bpy.props.PointerProperty(type=properties.ExportSettings)
+    bpy.types.TOPBAR_MT_file_export.append(files.draw_menu)
+    _commands.append(bpy.utils.register_cli_command(files.COMMAND, files.run_command))
 
 
 def unregister() -> None:
     """Before the classes are unregistered."""
+    while _commands:
+        bpy.utils.unregister_cli_command(_commands.pop())
+    bpy.types.TOPBAR_MT_file_export.remove(files.draw_menu)
     del bpy.types.Scene.legs4d_export

@@ -122,6 +122,7 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         layout.progress(factor=settings.progress, text=settings.message)
     else:
         layout.operator("legs4d.export", icon="RENDER_ANIMATION")
+        layout.operator("legs4d.bake", text="Bake to Native…", icon="FILE_BLEND")
         if settings.message:
             sentence(layout, context, settings.message, "INFO")
 

@@ -1,0 +1,116 @@
+"""Exports by the File menu and by the command line: the same settings, a folder or file chosen at once."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import bpy
+from bpy.props import StringProperty
+from bpy_extras.io_utils import ExportHelper
+
+from .. import sequence
+from ..rendering import RenderOperator, RenderProblem
+from .native import Bake
+from .operators import KINDS
+
+COMMAND = "legs4d_export"
+
+
+class LEGS4D_OT_export_to(bpy.types.Operator):
+    """Export the sequence with the settings of the Export panel into a folder that is chosen now"""
+
+    bl_idname = "legs4d.export_to"
+    bl_label = "4-LEGS Layers (PNG, EXR, PLY, SPZ, OTIO)"
+
+    directory: StringProperty(name="Folder", subtype="DIR_PATH", options={"SKIP_SAVE"})
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return sequence.active(context) is not None
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Asks for the folder."""
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Starts the export: in the background where there is a window."""
+        context.scene.legs4d_export.folder = self.directory
+        return bpy.ops.legs4d.export("EXEC_DEFAULT" if bpy.app.background else "INVOKE_DEFAULT")
+
+
+class LEGS4D_OT_bake(RenderOperator, ExportHelper, bpy.types.Operator):
+    """Save a file that plays and renders this sequence without the add-on, with its points in a folder beside it"""
+
+    bl_idname = "legs4d.bake"
+    bl_label = "4-LEGS Native Blend"
+    filename_ext = ".blend"
+
+    filter_glob: StringProperty(default="*.blend", options={"HIDDEN"})
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if sequence.active(context) is None:
+            cls.poll_message_set("Import a run, or select the sequence to bake")
+            return False
+        return super().poll(context)
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Asks for the file's name."""
+        return ExportHelper.invoke(self, context, event)
+
+    def make_job(self, context: bpy.types.Context) -> Bake:
+        """The bake that was asked for."""
+        return Bake(context.scene, context.view_layer, sequence.active(context), Path(self.filepath))
+
+    def show(self, context: bpy.types.Context, progress: float, message: str) -> None:
+        """In the Export panel."""
+        context.scene.legs4d_export.progress, context.scene.legs4d_export.message = progress, message
+
+    def completed(self, context: bpy.types.Context) -> None:
+        """Says where it is."""
+        self.show(context, 0.0, f"Baked into {self.filepath}")
+
+
+def draw_menu(menu: bpy.types.Menu, context: bpy.types.Context) -> None:
+    """Entries of File > Export."""
+    menu.layout.operator(LEGS4D_OT_export_to.bl_idname)
+    menu.layout.operator(LEGS4D_OT_bake.bl_idname)
+
+
+def run_command(arguments: list[str]) -> int:
+    """`blender FILE.blend --command legs4d_export …`; returns the exit code."""
+    parser = argparse.ArgumentParser(prog=f"blender FILE.blend --command {COMMAND}", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder, or with --native the .blend to write")
+    kinds = [name.removeprefix("use_") for name in (*KINDS, "use_json", "use_otio")]
+    parser.add_argument("--write", nargs="+", choices=kinds, help="default: what the file's Export panel says")
+    parser.add_argument("--frames", nargs=2, type=int, metavar=("FIRST", "LAST"), help="default: as the panel says")
+    parser.add_argument("--template", help="file names: {name} {frame} {scene} {camera}")
+    parser.add_argument("--native", action="store_true", help="bake a file that needs no add-on")
+    options = parser.parse_args(arguments)
+    try:
+        if options.native:
+            bpy.ops.legs4d.bake(filepath=str(options.out.resolve()))
+        else:
+            _follow(bpy.context.scene, options, kinds)
+            bpy.ops.legs4d.export()
+    except (RuntimeError, RenderProblem) as error:
+        print(f"{COMMAND}: {str(error).removeprefix('Error: ').strip()}")
+        return 1
+    print(bpy.context.scene.legs4d_export.message)
+    return 0
+
+
+def _follow(scene: bpy.types.Scene, options: argparse.Namespace, kinds: list[str]) -> None:
+    settings = scene.legs4d_export
+    settings.folder = str(options.out.resolve())
+    for kind in kinds if options.write else ():
+        setattr(settings, f"use_{kind}", kind in options.write)
+    if options.frames:
+        settings.span, (settings.frame_start, settings.frame_end) = "CUSTOM", options.frames
+    if options.template:
+        settings.template = options.template
+
+
+CLASSES = (LEGS4D_OT_export_to, LEGS4D_OT_bake)

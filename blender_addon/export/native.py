@@ -1,0 +1,202 @@
+"""Bake to native: a `.blend` that plays and renders without the add-on, for render farms.
+
+Its points come from a folder of PLY files beside it, one per frame, read by Blender's own Import PLY node; the node
+groups and the layers' F-curves are those of the file it was baked from.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+from .. import attributes, engine, look, names
+from ..look.builder import arrange, math, node, output
+from ..rendering import Job, RenderProblem
+from ..sequence import Sequence
+
+POINTS_FOLDER = "_points"
+STATIC = "static"
+TREE = "4-LEGS points from files"
+READER = "4-LEGS points"
+"""The modifier that reads the files."""
+
+COLUMNS = {
+    names.POSITION: ("x", "y", "z"),
+    names.SCALE: ("scale_x", "scale_y", "scale_z"),
+    names.ROTATION: ("rotation_w", "rotation_x", "rotation_y", "rotation_z"),
+    names.RADIANCE: ("dc_r", "dc_g", "dc_b", "opacity"),
+    names.VELOCITY: ("velocity_x", "velocity_y", "velocity_z"),
+}
+"""Attributes of several numbers → their properties in the files; those of one number keep their names."""
+
+
+class Bake(Job):
+    """Writes the points of each frame, then the file; see `rendering.Job` for how.
+
+    Args:
+        shown: the sequence.
+        target: the `.blend` to write, replaced if it is there.
+    """
+
+    renders = False
+
+    def __init__(self, scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer, shown: Sequence, target: Path) -> None:
+        self.frames = range(scene.frame_start, scene.frame_end + 1)
+        self.target, self.points = target, target.with_name(f"{target.stem}{POINTS_FOLDER}")
+        super().__init__(scene, view_layer, self.points, len(self.frames))
+        self.shown = shown
+
+    def begin(self) -> None:
+        """Checks that there is something to bake and that it does not write over its own source."""
+        if self.shown.deleted:
+            raise RenderProblem(f"{self.shown.deleted}.")
+        if bpy.data.filepath and self.target.resolve() == Path(bpy.data.filepath).resolve():
+            raise RenderProblem("This file itself would be replaced; choose another name.")
+
+    def set_up(self) -> None:
+        """Writes the points that no frame changes."""
+        if self.shown.static_object is not None:
+            self._write(STATIC, self.shown.static_object.data)
+
+    def remaining(self) -> Iterator[int]:
+        """Every frame of the scene."""
+        yield from self.frames
+
+    def aim(self, item: int) -> None:
+        """Shows a frame."""
+        self.scene.frame_set(item)
+
+    def store(self, item: int) -> None:
+        """Writes its moving points."""
+        if self.shown.dynamic_object is not None:
+            self._write(f"{item - self.frames[0]:06d}", self.shown.dynamic_object.data)
+
+    def finish(self) -> None:
+        """Saves the file."""
+        self.close()  # the copy of the scene must not be in it
+        with self._native():
+            self.target.parent.mkdir(parents=True, exist_ok=True)
+            bpy.ops.wm.save_as_mainfile(filepath=str(self.target), copy=True, check_existing=False)
+
+    def _write(self, name: str, cloud: bpy.types.PointCloud) -> None:
+        part = self.scratch / "points.ply"
+        _write_ply(part, cloud, [names.layer_attribute(layer.layer_id) for layer in self.shown.layers])
+        os.replace(part, self.points / f"{name}.ply")
+
+    @contextmanager
+    def _native(self) -> Iterator[None]:
+        """The file as it is to be saved: clouds that read files, and nothing that the add-on would take for its own."""
+        undo: list[Any] = []
+        made: list[bpy.types.ID] = []
+        try:
+            for child in (self.shown.static_object, self.shown.dynamic_object):
+                if child is not None:
+                    self._make_native(child, undo, made)
+            _set(undo, self.shown.empty.legs4d, "role", "NONE")
+            for scene in bpy.data.scenes:
+                if scene.render.engine == engine.ENGINE:
+                    _set(undo, scene.render, "engine", "CYCLES")
+                    look.prepare(scene)
+            yield
+        finally:
+            for restore in reversed(undo):
+                restore()
+            bpy.data.batch_remove(made)
+
+    def _make_native(self, child: bpy.types.Object, undo: list[Any], made: list[bpy.types.ID]) -> None:
+        """Gives a cloud the reader in the place of its points; notes how to go back."""
+        is_static = child.legs4d.role == "STATIC"
+        folder = f"//{self.points.name}/"
+        tree = _reader(f"{folder}{STATIC}.ply") if is_static else _reader(folder, self.frames[0], len(self.frames))
+        cloud = bpy.data.pointclouds.new(f"{child.name} from files")
+        made += [tree, cloud]
+        _set(undo, child, "data", cloud)
+        _set(undo, child, "display_type", "TEXTURED")
+        _set(undo, child.legs4d, "role", "NONE")
+        shows = child.modifiers.get(look.MODIFIER)
+        if shows is not None:
+            _set(undo, shows, "show_viewport", True)
+            _set(undo, shows, "show_render", True)
+        reader = child.modifiers.new(READER, "NODES")
+        reader.node_group = tree
+        child.modifiers.move(len(child.modifiers) - 1, 0)
+        undo.append(lambda: child.modifiers.remove(child.modifiers[READER]))
+
+
+def _set(undo: list[Any], owner: Any, name: str, value: Any) -> None:
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    undo.append(lambda: setattr(owner, name, before))
+
+
+def _write_ply(path: Path, cloud: bpy.types.PointCloud, layers: list[str]) -> None:
+    columns = {part: values for name, parts in COLUMNS.items() for part, values in _split(cloud, name, parts)}
+    for name in layers:
+        columns[name] = attributes.read(cloud, name)
+    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(cloud.points)}"]
+    header += [f"property float {name}" for name in columns]
+    table = np.column_stack(list(columns.values())).astype("<f4")
+    path.write_bytes("\n".join([*header, "end_header\n"]).encode() + table.tobytes())
+
+
+def _split(cloud: bpy.types.PointCloud, name: str, parts: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    values = attributes.read(cloud, name)
+    yield from ((part, values[:, place]) for place, part in enumerate(parts))
+
+
+def _reader(path: str, first: int | None = None, count: int = 1) -> bpy.types.NodeTree:
+    """A node group that reads a file, or the frame's file of a folder of `count` from scene frame `first`."""
+    tree = bpy.data.node_groups.new(TREE, "GeometryNodeTree")
+    tree.interface.new_socket("Geometry", in_out="INPUT", socket_type="NodeSocketGeometry")
+    tree.interface.new_socket("Geometry", in_out="OUTPUT", socket_type="NodeSocketGeometry")
+    file = node(tree, "GeometryNodeImportPLY")
+    if first is None:
+        file.inputs["Path"].default_value = path
+    else:
+        tree.links.new(_frame_path(tree, path, first, count), file.inputs["Path"])
+    points = node(tree, "GeometryNodeMeshToPoints", {"Mesh": output(file), "Radius": 0.0})
+    geometry = output(points)
+    for name, kind, value in _attributes(tree):
+        stored = node(
+            tree,
+            "GeometryNodeStoreNamedAttribute",
+            {"Geometry": geometry, "Name": name, "Value": value},
+            data_type=kind,
+            domain="POINT",
+        )
+        geometry = output(stored)
+    node(tree, "NodeGroupOutput", {0: geometry})
+    arrange(tree)
+    return tree
+
+
+def _frame_path(tree: bpy.types.NodeTree, folder: str, first: int, count: int) -> bpy.types.NodeSocket:
+    """The path of the scene frame's file: before the first the first, after the last the last."""
+    frame = output(node(tree, "GeometryNodeInputSceneTime"), "Frame")
+    index = math(tree, "MINIMUM", math(tree, "MAXIMUM", math(tree, "FLOOR", frame - float(first)), 0.0), count - 1.0)
+    whole = node(tree, "FunctionNodeFloatToInt", {0: index})
+    text = tree.nodes.new("FunctionNodeFormatString")
+    text.format_items.new("INT", "frame")
+    text.inputs["Format"].default_value = f"{folder}{{:06}}.ply"
+    tree.links.new(whole.outputs[0], text.inputs["frame"])
+    return text.outputs[0]
+
+
+def _attributes(tree: bpy.types.NodeTree) -> Iterator[tuple[str, str, Any]]:
+    """(attribute, node data type, value) of those that the files hold number by number."""
+
+    def number(name: str) -> Any:
+        return output(node(tree, "GeometryNodeInputNamedAttribute", {0: name}, data_type="FLOAT"))
+
+    for name, kind in ((names.SCALE, "FLOAT_VECTOR"), (names.VELOCITY, "FLOAT_VECTOR")):
+        yield name, kind, output(node(tree, "ShaderNodeCombineXYZ", dict(enumerate(map(number, COLUMNS[name])))))
+    turned = node(tree, "FunctionNodeQuaternionToRotation", dict(enumerate(map(number, COLUMNS[names.ROTATION]))))
+    yield names.ROTATION, "QUATERNION", output(turned)
+    color = node(tree, "FunctionNodeCombineColor", dict(enumerate(map(number, COLUMNS[names.RADIANCE]))))
+    yield names.RADIANCE, "FLOAT_COLOR", output(color)
