@@ -19,7 +19,7 @@ import pytest
 from legs4d.gaussians.store import Run
 from tests.synthetic import Scene, write_dataset, write_grounding, write_run
 
-COMMANDS = ("train", "reconstruct", "lift", "query", "render", "eval", "export", "serve")
+COMMANDS = ("train", "reconstruct", "lift", "query", "render", "eval", "export", "serve", "view")
 SCENE = Scene(num_frames=6, width=48, height=32, num_train=4, num_test=1)
 FLYING = "the ball is flying through the air"
 
