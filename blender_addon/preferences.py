@@ -7,6 +7,8 @@ from pathlib import Path
 import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 
+from . import keys
+
 CACHE_FOLDER = "runs"
 LOG_FILE = "backend.log"
 
@@ -43,9 +45,13 @@ class Legs4dPreferences(bpy.types.AddonPreferences):
     )
     endpoint: StringProperty(name="Address", description="Where the backend listens", default="tcp://127.0.0.1:5555")
     token: StringProperty(name="Token", description="What the backend wrote into its server.json", subtype="PASSWORD")
+    server_key: StringProperty(
+        name="Server Key",
+        description="The backend's public key, which its keeper tells you; other machines are spoken to with keys only",
+    )
     half_precision: BoolProperty(
         name="Half Precision Transfer",
-        description="Halve what travels, for slow networks; a point 10 m from the origin is placed to 4 mm",
+        description="Halve what travels, for slow networks; in a capture 10 m wide a point is placed to 0.1 mm",
     )
     cache_folder: StringProperty(
         name="Cache",
@@ -64,7 +70,12 @@ class Legs4dPreferences(bpy.types.AddonPreferences):
             layout.prop(self, "root")
         else:
             layout.prop(self, "endpoint")
-            layout.prop(self, "token")
+            layout.prop(self, "server_key")
+            if not self.server_key:
+                layout.prop(self, "token")
+            row = layout.row()
+            row.label(text=keys.public(user_folder()) or "This Blender has no key yet", icon="KEYINGSET")
+            row.operator("legs4d.copy_key", icon="COPYDOWN")
             layout.prop(self, "half_precision")
         layout.separator()
         layout.prop(self, "cache_folder")
@@ -89,4 +100,16 @@ def cache_root() -> Path:
     return Path(bpy.path.abspath(chosen)) if chosen else user_folder() / CACHE_FOLDER
 
 
-CLASSES = (Legs4dPreferences,)
+class LEGS4D_OT_copy_key(bpy.types.Operator):
+    """Copy this Blender's public key, made if there is none: the backend's keeper lets it in"""
+
+    bl_idname = "legs4d.copy_key"
+    bl_label = "Copy My Key"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        context.window_manager.clipboard = keys.ensure(user_folder()).public
+        self.report({"INFO"}, "Copied. The backend's keeper runs: legs4d keys authorize KEY NAME")
+        return {"FINISHED"}
+
+
+CLASSES = (LEGS4D_OT_copy_key, Legs4dPreferences)

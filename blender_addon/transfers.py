@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from . import playback, preferences, sequence, storage, wire
 from .cache import CacheError, RunCache
 from .client import Failure, Received
@@ -13,6 +15,18 @@ from .link import Link
 
 WINDOW = 8
 """Frames that a stream may have under way."""
+
+
+def decoded(message: wire.Message) -> dict[str, np.ndarray[Any, Any]]:
+    """A `frame` event's arrays; those that travelled as integers as the float32 values that they stand for."""
+    arrays = dict(message.arrays)
+    for name, values in arrays.items():
+        if values.dtype == np.uint16:
+            step, low = (np.array(message.body[key][name], np.float32) for key in ("step", "low"))
+            arrays[name] = values * step + low
+            if name == "quats":
+                arrays[name] /= np.linalg.norm(arrays[name], axis=1, keepdims=True)
+    return arrays
 
 
 @dataclass
@@ -113,10 +127,10 @@ class Transfers:
                 "revision": description.revision,
                 "frames": missing,
                 "around": transfer.aimed,
-                "precision": "float16" if half else "float32",
+                "precision": "uint16" if half else "float32",
                 "window": WINDOW,
             },
-            sink=lambda message: transfer.cache.write_frame(message.body["frame"], dict(message.arrays)),
+            sink=lambda message: transfer.cache.write_frame(message.body["frame"], decoded(message)),
             on_event=lambda event: self._arrived(transfer, event),
             on_reply=lambda reply: self._ended(transfer, reply.body),
             on_failure=lambda failure: self._failed(transfer, failure),

@@ -45,7 +45,7 @@ def add_rig(
     """
     _, where = places.along(shown, layer, peak, peak)[0]
     offset = cameras.offset_from(scene, where)
-    pivot = cameras.new_empty(scene, f"Bullet time: {layer.prompt}", where.radius)
+    pivot = cameras.new_empty(scene, f"Bullet time pivot: {layer.prompt}", where.radius)
     pivot.location = where.center
     camera = cameras.new_camera(scene, f"Bullet time: {layer.prompt}")
     camera.parent, camera.location = pivot, offset

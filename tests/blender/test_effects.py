@@ -52,7 +52,7 @@ def test_bullet_time_holds_the_peak_and_goes_around_it(asked, truth):
     assert bpy.ops.legs4d.bullet_time(frames=20, angle=np.pi) == {"FINISHED"}
     scene, stop = bpy.context.scene, 1 + peak
     assert scene.frame_end == FRAMES + 20
-    camera = bpy.data.objects[f"Bullet time: {PROMPT}.001"]
+    camera = bpy.data.objects[f"Bullet time: {PROMPT}"]
     from blender_addon import attributes
 
     directions = []

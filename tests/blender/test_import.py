@@ -166,6 +166,37 @@ def test_the_playhead_comes_first(connected, until):
     assert arrived[0] == 8 and sorted(arrived) == list(range(FRAMES))
 
 
+def test_half_of_the_bytes_place_points_within_a_tenth_of_a_millimetre(connected, until, truth):
+    """What the preference for slow networks asks for, over the loopback."""
+    from blender_addon import sequence, session, transfers, wire
+
+    chosen = bpy.context.preferences.addons["blender_addon"].preferences
+    server = wire.read_server_file(connected.state)
+    session.current.link.disconnect()
+    chosen.connection, chosen.endpoint, chosen.token = "ADDRESS", server.endpoint, server.token
+    chosen.half_precision = True
+    session.current.link.connect()
+    until(lambda: session.current.link.ready, "the connection")
+    kinds = set()
+    original = transfers.decoded
+    transfers.decoded = lambda message: (
+        kinds.update(str(a.dtype) for a in message.arrays.values()),
+        original(message),
+    )[1]
+    try:
+        bpy.ops.legs4d.import_run(run="ball")
+        until(lambda: sequence.find(bpy.context.scene), "the sequence")
+        until(lambda: not session.current.transfers.pending and not session.current.tasks.busy, "all frames")
+    finally:
+        transfers.decoded = original
+    assert kinds == {"uint16"}
+    bpy.context.scene.frame_set(5)
+    moving = sequence.find(bpy.context.scene)[0].dynamic_object
+    np.testing.assert_allclose(_read(moving, "position"), truth["means"][4], atol=1e-4)
+    np.testing.assert_allclose(_read(moving, "rotation"), truth["quats"][4], atol=1e-4)
+    np.testing.assert_allclose(_read(moving, "radiance:base")[:, :3], truth["colors"][4], atol=5e-4)
+
+
 def test_registering_twice_leaves_one_handler(addon):
     from blender_addon import playback
 
