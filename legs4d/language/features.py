@@ -68,10 +68,14 @@ class TextEncoder(Protocol):
 
     name: str
     """As given to `get_encoder`."""
-    dim: int
     version: int
     """Raise it when the same input gives other embeddings, so that old runs are lifted anew."""
     calibration: Calibration
+
+    @property
+    def dim(self) -> int:
+        """Numbers of an embedding."""
+        ...
 
     def encode_text(self, phrases: list[str]) -> NDArray[np.float32]:
         """[P, dim] float32 unit vectors."""
@@ -136,13 +140,19 @@ class CropEncoder(TextEncoder, Protocol):
 
     files: EncoderFiles
     """Where its weights are."""
-    weights_id: str
-    """Hash of what it was loaded from: other weights say other things."""
-    input_size: int
-    """Side of the crops that it sees, pixels."""
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     """Of RGB in 0..1, subtracted and divided by."""
+
+    @property
+    def weights_id(self) -> str:
+        """Hash of what it is loaded from: other weights say other things."""
+        ...
+
+    @property
+    def input_size(self) -> int:
+        """Side of the crops that it sees, pixels."""
+        ...
 
     def vision(self, device: torch.device) -> ClipModel | FrameModel:
         """The half that sees, on a device, in half precision where that is fast."""

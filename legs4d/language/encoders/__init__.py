@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
+from typing import Literal, overload
 
 from typing_extensions import TypeIs
 
@@ -23,6 +24,14 @@ ENCODERS = {
 
 AUTO = "auto"
 """`captions` where there are captions; see `choose_encoder`."""
+
+
+@overload
+def get_encoder(name: Literal["captions"], files: EncoderFiles | None = None) -> Encoder: ...
+
+
+@overload
+def get_encoder(name: str, files: EncoderFiles | None = None) -> Encoder | CropEncoder: ...
 
 
 def get_encoder(name: str, files: EncoderFiles | None = None) -> Encoder | CropEncoder:

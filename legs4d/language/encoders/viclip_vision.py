@@ -34,10 +34,17 @@ class ViclipVision:
         heads: of attention.
         device: half precision on CUDA, float32 elsewhere.
         batch: clips at a time.
+        compiled: whether layers are; by default on CUDA, where Triton is there.
     """
 
     def __init__(
-        self, weights: Mapping[str, Tensor], heads: int, device: torch.device, batch: int | None = None
+        self,
+        weights: Mapping[str, Tensor],
+        heads: int,
+        device: torch.device,
+        batch: int | None = None,
+        *,
+        compiled: bool | None = None,
     ) -> None:
         on_gpu = device.type == "cuda"
         self.dtype = torch.float16 if on_gpu else torch.float32
@@ -57,7 +64,7 @@ class ViclipVision:
         count = 1 + max(int(name.split(".")[2]) for name in held if name.startswith("transformer."))
         self._layers = [[held[f"transformer.resblocks.{i}.{name}"] for name in _LAYER] for i in range(count)]
         self._heads = heads
-        self._compiled = on_gpu and find_spec("triton") is not None
+        self._compiled = on_gpu and find_spec("triton") is not None if compiled is None else compiled
         self._layer = torch.compile(_transformer_layer, dynamic=False) if self._compiled else _transformer_layer
 
     @torch.inference_mode()
