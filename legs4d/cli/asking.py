@@ -105,6 +105,12 @@ def import_4legs(
         Path | None, typer.Option(help="Its footage: gives the run cameras, so that it can be rendered and judged.")
     ] = None,
     scale: Scale = 1.0,
+    linear: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=768, help="Keep features by a linear codec of so many numbers: prompts are answered much sooner."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Turn a finished output folder of the original 4-LEGS into a run; goes on where a killed import stopped.
@@ -116,7 +122,9 @@ def import_4legs(
 
     footage = None if dataset is None else open_sequence(dataset, scale)
     with progress_display() as show:
-        run = import_folder(folder, sequence, out, autoencoder=autoencoder, footage=footage, progress=show)
+        run = import_folder(
+            folder, sequence, out, autoencoder=autoencoder, footage=footage, linear=linear, progress=show
+        )
     if dataset is not None:
         with run.lock():
             run.set_info(dataset=str(dataset.resolve()), scale=scale)

@@ -16,6 +16,7 @@ import re
 import time
 import zipfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from legs4d.gaussians.dynamic3dgs import open_import, read_params, stage_of, tak
 from legs4d.gaussians.store import Run
 from legs4d.gaussians.tensors import UnreadableTensorsError, load_tensors
 from legs4d.language.autoencoder import AutoencoderCodec, read_autoencoder
+from legs4d.language.codec import Codec, LinearCodec, codec_from_arrays, fit_linear_codec
 from legs4d.progress import OnProgress, StageReporter, StopSignal
 from legs4d.scene.sequence import Sequence
 
@@ -41,6 +43,9 @@ _LINEAR = ("query", "key", "value", "fc_attn")
 
 _CHUNK = 1 << 12
 """Gaussians attended to at once: 21 neighbours of 128 numbers each, as keys and as values, are 88 MB."""
+
+_FIT_FRAMES, _FIT_GAUSSIANS = 8, 4096
+"""Frames, and Gaussians of each, whose features a linear codec is fitted to."""
 
 _FIX = "give the folder that 4-LEGS wrote, whole"
 
@@ -106,6 +111,7 @@ def import_4legs(
     autoencoder: str | Path | None = None,
     fps: float = 30.0,
     footage: Sequence | None = None,
+    linear: int | None = None,
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,
 ) -> Run:
@@ -119,6 +125,8 @@ def import_4legs(
         out: folder of the run: new, empty, or one begun by the same import.
         fps: frames per second of the capture (PanopticSports: 30); the footage's own, if that is given.
         footage: what it was trained on: gives the run its cameras. Without it, it has none.
+        linear: numbers of a code, > 0. Features are then decoded once, here, and kept by a linear codec in place of the
+            autoencoder: prompts are answered much sooner, as nothing is decoded for them, of features nearly the same.
 
     Raises:
         DatasetError: the footage has another number of frames, or its cameras see no common space.
@@ -144,26 +152,54 @@ def import_4legs(
         write_params(run, params, files.geometry, fps, StageReporter("geometry", progress, stop))
         if footage is not None and stage is not None:
             take_cameras(run, footage, stage, params)
-        _write_language(run, files, codec, StageReporter("language", progress, stop))
+        _write_language(run, files, codec, linear, StageReporter("language", progress, stop))
     return run
 
 
-def _write_language(run: Run, files: LegacyFolder, codec: AutoencoderCodec, reporter: StageReporter) -> None:
-    record = run.begin_stage("lift", _fingerprint(files, run.stages["tracking"].fingerprint))
+def _write_language(
+    run: Run, files: LegacyFolder, codec: AutoencoderCodec, linear: int | None, reporter: StageReporter
+) -> None:
+    record = run.begin_stage("lift", _fingerprint(files, linear, run.stages["tracking"].fingerprint))
     if record.finished:
         return
-    if not record.done_frames:
-        arrays, attributes = codec.to_arrays()
+    if record.done_frames:
+        stored = codec_from_arrays(*run.codec())
+    else:
+        stored = codec if linear is None else _fit_linear(run, files, codec, linear, reporter)
+        arrays, attributes = stored.to_arrays()
         run.write_codec(attributes["name"], arrays, attributes)
         run.set_info(encoder=ENCODER)
-        run.write_static_codes(np.zeros((0, codec.code_dim)), np.zeros(0))
+        run.write_static_codes(np.zeros((0, stored.code_dim)), np.zeros(0))
     for frame in sorted(set(range(run.num_frames)) - set(record.done_frames)):
         reporter.step(frame, run.num_frames)
         started = time.perf_counter()
-        run.write_codes(frame, attend(*_read_frame(files, frame, codec, run.num_gaussians)), _size(run, frame))
+        codes = attend(*_read_frame(files, frame, codec, run.num_gaussians))
+        run.write_codes(frame, codes if linear is None else _recoded(codes, codec, stored), _size(run, frame))
         run.frame_done("lift", frame, time.perf_counter() - started)
     reporter.step(run.num_frames, run.num_frames)
     run.finish_stage("lift")
+
+
+def _fit_linear(
+    run: Run, files: LegacyFolder, codec: AutoencoderCodec, dim: int, reporter: StageReporter
+) -> LinearCodec:
+    """A linear codec of the decoded features, from some Gaussians of some frames."""
+
+    def rows() -> Iterator[NDArray[np.float32]]:
+        for frame in np.unique(np.linspace(0, run.num_frames - 1, _FIT_FRAMES).round().astype(int)).tolist():
+            reporter.check()
+            codes = attend(*_read_frame(files, frame, codec, run.num_gaussians))
+            yield codec.decode(codes[:: -(-len(codes) // _FIT_GAUSSIANS)])
+
+    return fit_linear_codec(rows(), energy=1.0, max_dim=dim)
+
+
+def _recoded(codes: NDArray[np.float32], codec: AutoencoderCodec, stored: Codec) -> NDArray[np.float32]:
+    """The codes [N, K] of `codec` as those of `stored`."""
+    out = np.empty((len(codes), stored.code_dim), np.float32)
+    for start in range(0, len(codes), _CHUNK):
+        out[start : start + _CHUNK] = stored.encode(codec.decode(codes[start : start + _CHUNK]))
+    return out
 
 
 def attend(
@@ -268,9 +304,9 @@ def _size(run: Run, frame: int) -> NDArray[np.float32]:
     return size / max(float(size.mean()), float(np.finfo(np.float32).tiny))
 
 
-def _fingerprint(files: LegacyFolder, geometry: str) -> str:
+def _fingerprint(files: LegacyFolder, linear: int | None, geometry: str) -> str:
     """Of the codec by its content, of the frames, which may be many gigabytes, by their sizes and times."""
-    digest = hashlib.sha256(f"{geometry} {VERSION}".encode() + files.autoencoder.read_bytes())
+    digest = hashlib.sha256(f"{geometry} {VERSION} {linear}".encode() + files.autoencoder.read_bytes())
     for path in (*files.features, *files.attention):
         status = path.stat()
         digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode())

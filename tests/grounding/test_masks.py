@@ -1,6 +1,7 @@
 """Masks as files, and relevancy decoded per pixel as the paper does it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,18 @@ def test_written_masks_are_read_as_truth(run: Run, flying: Grounding, tmp_path: 
         assert boxes[f"cam{truth.camera}"] == {str(f): list(box_of(mask) or ()) for f, mask in truth.masks.items()}
     # What was found, taken for true, is found.
     assert evaluate(run, tmp_path)["mean"]["viou"] == 1
+
+
+def test_a_camera_that_sees_nothing_of_it_has_empty_masks(run: Run, flying: Grounding, tmp_path: Path):
+    cameras = SCENE.cameras("test")
+    turned = cameras.world_to_camera * np.array([[-1], [1], [-1], [1]], np.float32)
+    away = replace(cameras, world_to_camera=turned)
+    folder = write_masks(run, flying, tmp_path, {FIRST: away}, near=NEAR)
+    assert json.loads((folder / "boxes.json").read_text()) == {
+        f"cam{camera}": {str(FIRST): None} for camera in away.ids
+    }
+    result = evaluate(run, tmp_path)
+    assert 0 < result["mean"]["tiou"] < 1 and result["mean"]["viou"] == 0
 
 
 def test_names_of_prompts_fit_folders():

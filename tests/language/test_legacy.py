@@ -12,7 +12,7 @@ from legs4d.errors import Legs4dError
 from legs4d.gaussians.store import Run
 from legs4d.grounding import query
 from legs4d.language.calibration import CAPTIONS
-from legs4d.language.codec import codec_from_arrays
+from legs4d.language.codec import LinearCodec, codec_from_arrays
 from legs4d.language.features import Calibration
 from legs4d.language.field import LanguageField
 from legs4d.language.legacy import import_4legs
@@ -99,6 +99,17 @@ def test_prompts_are_answered(run: Run):
     # The reference's prompt fits nothing better than the canonical phrases do, and that is what is answered.
     assert most < 0.5 and found.intervals == []
     assert found.frame(0).shape == (COUNT,) and not found.frame(0).any()
+
+
+def test_a_linear_codec_can_take_the_autoencoders_place(run: Run, tmp_path: Path):
+    linear = import_4legs(REFERENCE, "toy", tmp_path / "run", linear=64)
+    codec = codec_from_arrays(*linear.codec())
+    assert isinstance(codec, LinearCodec) and codec.code_dim == 64 and codec.energy > 0.97
+    encoder = Phrases()
+    with np.load(REFERENCE / "expected.npz", allow_pickle=False) as expected:
+        for frame in range(FRAMES):
+            found = LanguageField(linear, encoder=encoder).dynamic(frame, encoder.encode_text(["a prompt"])).values
+            np.testing.assert_allclose(found[:, 0], expected[f"relevancy_{frame}"], atol=0.02)
 
 
 def test_an_import_that_was_stopped_goes_on(run: Run, tmp_path: Path):
