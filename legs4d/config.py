@@ -170,22 +170,7 @@ class ReconstructSettings(Settings):
         if name == "quick":
             stages = {"first_frame": FirstFrameSettings(), "tracking": TrackingSettings()}
         else:
-            stages = {"first_frame": FULL_FIRST_FRAME, "tracking": FULL_TRACKING}
-        return self.model_copy(update=stages)
-
-
-FULL_FIRST_FRAME = FirstFrameSettings(
-    steps=4000,
-    cameras_per_step=9,
-    num_foreground=20_000,
-    num_background=60_000,
-    dropout=0.1,
-    opacity_weight=0.01,
-    scale_weight=0.1,
-    background_frames=10,
-    densify=DensifySettings(max_gaussians=100_000, every=100),
-)
-FULL_TRACKING = TrackingSettings(nodes=NodeSettings(count=600, steps=30), steps=40, cameras_per_step=9)
+            stages = {"first_frame": FULL_FIRST_FRAME, "tracking": FULL_TRACKING = TrackingSettings(nodes=NodeSettings(count=600, steps=30), steps=40, cameras_per_step=9)
 """Chosen on four training cameras that were left out of the training (`scripts/ablate_reconstruction.py`)."""
 
 
