@@ -147,9 +147,8 @@ class ChunkSettings(Settings):
     """Frames that are tracked in a row; 0: all of them, so one worker tracks at a time."""
     overlap: int = Field(default=3, ge=0)
     """Frames before its own by which a chunk begins early, to settle from where the scout left the Gaussians."""
-    scout_scale: float = Field(default=0.5, gt=0, le=1)
-    """Of the run's pictures, what the scout looks at."""
     scout: TrackingSettings = TrackingSettings(nodes=NodeSettings(steps=12), steps=6, cameras_per_step=4)
+    """Half the work of the defaults of tracking."""
 
     @model_validator(mode="after")
     def _has_room(self) -> ChunkSettings:
@@ -170,7 +169,22 @@ class ReconstructSettings(Settings):
         if name == "quick":
             stages = {"first_frame": FirstFrameSettings(), "tracking": TrackingSettings()}
         else:
-            stages = {"first_frame": FULL_FIRST_FRAME, "tracking": FULL_TRACKING = TrackingSettings(nodes=NodeSettings(count=600, steps=30), steps=40, cameras_per_step=9)
+            stages = {"first_frame": FULL_FIRST_FRAME, "tracking": FULL_TRACKING}
+        return self.model_copy(update=stages)
+
+
+FULL_FIRST_FRAME = FirstFrameSettings(
+    steps=1000,
+    cameras_per_step=9,
+    num_foreground=20_000,
+    num_background=60_000,
+    dropout=0.1,
+    opacity_weight=0.02,
+    scale_weight=0.2,
+    background_frames=10,
+    densify=DensifySettings(max_gaussians=100_000, every=50),
+)
+FULL_TRACKING = TrackingSettings(nodes=NodeSettings(count=600, steps=30), steps=40, cameras_per_step=9)
 """Chosen on four training cameras that were left out of the training (`scripts/ablate_reconstruction.py`)."""
 
 
