@@ -123,14 +123,15 @@ class Bench:
         for name, table, aim in ((f"{FEATURE_DIM}-d", self.rows, 50), (f"{CODE_DIM}-d codes", codes, 10)):
             taken = milliseconds(lambda table=table: self.lift(table), self.repeats)  # type: ignore[misc]
             self.note(f"grid lift, {name}", taken, more=f"aim {aim}")
-            self.where_time_goes(table)
         self.floors(pairs)
 
     def lift(self, table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return cuda_lift.lift_table(self.gaussians, self.cameras, self.tiled, table, NEAR)
 
-    def where_time_goes(self, table: torch.Tensor) -> None:
+    def where_time_goes(self, width: int) -> None:
         """The kernels that take longest in one lift."""
+        table = self.rows[:, :width].contiguous()
+        print(f"longest of a grid lift at {width}-d:")
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
             self.lift(table)
             torch.cuda.synchronize()
@@ -236,11 +237,13 @@ def main() -> None:
     bench = Bench(arguments.gaussians, cameras, arguments.repeats)
     bench.grid_lift()
     bench.relevancy_picture()
-    for neighbours in (TrainedLiftSettings().neighbours, 0):
-        bench.training(neighbours, arguments.training_steps)
     bench.per_pixel()
     bench.refinement(3)
+    for neighbours in (0, TrainedLiftSettings().neighbours):
+        bench.training(neighbours, arguments.training_steps)
     bench.ratios()
+    for width in (FEATURE_DIM, CODE_DIM):
+        bench.where_time_goes(width)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ namespace legs4d::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kPhrases = 8;  // multiplied at once: their sums stay in registers
 constexpr float kLeastSquare = 1e-12f;
 
 // Number k .. k + 7 of a code as floats; 0 past its end.
@@ -25,7 +24,8 @@ __device__ void load_eight(const half* code, int k, int dim, float* out) {
   }
 }
 
-// One code a thread. shared: directions [groups of kPhrases, padded K, kPhrases], then offsets.
+// One code a thread; kPhrases sums stay in registers. shared: directions [groups, padded K, kPhrases], then offsets.
+template <int kPhrases>
 __global__ void __launch_bounds__(kThreads) score_kernel(const half* codes, const float* confidence, int64_t count,
                                                          ScoreQuery query, half* strength) {
   extern __shared__ __align__(16) float shared[];
@@ -50,17 +50,17 @@ __global__ void __launch_bounds__(kThreads) score_kernel(const half* codes, cons
     for (int k = 0; k < padded; k += 8) {
       float z[8];
       load_eight(code, k, query.dim, z);
+#pragma unroll
       for (int i = 0; i < 8; ++i) {
-        const float4* d = reinterpret_cast<const float4*>(shared + (g * padded + k + i) * kPhrases);
-        const float4 a = d[0], b = d[1];
-        sums[0] += z[i] * a.x;
-        sums[1] += z[i] * a.y;
-        sums[2] += z[i] * a.z;
-        sums[3] += z[i] * a.w;
-        sums[4] += z[i] * b.x;
-        sums[5] += z[i] * b.y;
-        sums[6] += z[i] * b.z;
-        sums[7] += z[i] * b.w;
+        const float4* directions = reinterpret_cast<const float4*>(shared + (g * padded + k + i) * kPhrases);
+#pragma unroll
+        for (int p = 0; p < kPhrases; p += 4) {
+          const float4 d = directions[p / 4];
+          sums[p] += z[i] * d.x;
+          sums[p + 1] += z[i] * d.y;
+          sums[p + 2] += z[i] * d.z;
+          sums[p + 3] += z[i] * d.w;
+        }
         own += z[i] * z[i];
       }
     }
@@ -68,6 +68,7 @@ __global__ void __launch_bounds__(kThreads) score_kernel(const half* codes, cons
       square += own + 2.0f * sums[0];
       scale = rsqrtf(fmaxf(square, kLeastSquare));
     }
+#pragma unroll
     for (int p = 0; p < kPhrases; ++p) {
       const int phrase = g * kPhrases + p - 1;  // the first product is with the mean
       if (phrase < 0 || phrase >= phrases) continue;
@@ -118,18 +119,26 @@ __global__ void __launch_bounds__(kThreads) histogram_kernel(const half* strengt
     if (bins[i] != 0.0f) atomicAdd(out + i, bins[i]);
 }
 
+template <int kPhrases>
+void launch_score(const half* codes, const float* confidence, int64_t count, const ScoreQuery& query, half* strength,
+                  cudaStream_t stream) {
+  const int phrases = query.prompts + query.canonical, groups = (phrases + kPhrases) / kPhrases;
+  const size_t shared = (static_cast<size_t>(groups) * ((query.dim + 7) / 8 * 8) * kPhrases + phrases) * sizeof(float);
+  check(cudaFuncSetAttribute(score_kernel<kPhrases>, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)),
+        "asking for shared memory (fewer prompts at once would do)");
+  score_kernel<kPhrases>
+      <<<blocks_for(count, kThreads), kThreads, shared, stream>>>(codes, confidence, count, query, strength);
+  check(cudaGetLastError(), "scoring codes");
+}
+
 }  // namespace
 
 void score_strengths(const void* codes, const float* confidence, int64_t count, const ScoreQuery& query, void* strength,
                      cudaStream_t stream) {
   if (!count) return;
-  const int phrases = query.prompts + query.canonical, groups = (phrases + kPhrases) / kPhrases;
-  const size_t shared = (static_cast<size_t>(groups) * ((query.dim + 7) / 8 * 8) * kPhrases + phrases) * sizeof(float);
-  check(cudaFuncSetAttribute(score_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)),
-        "asking for shared memory (fewer prompts at once would do)");
-  score_kernel<<<blocks_for(count, kThreads), kThreads, shared, stream>>>(static_cast<const half*>(codes), confidence, count,
-                                                                        query, static_cast<half*>(strength));
-  check(cudaGetLastError(), "scoring codes");
+  // Every group reads the codes again, so many phrases go in large ones; of few, most of a large one would be padding.
+  const auto launch = query.prompts + query.canonical < 8 ? launch_score<8> : launch_score<16>;
+  launch(static_cast<const half*>(codes), confidence, count, query, static_cast<half*>(strength), stream);
 }
 
 void histogram_strengths(const void* strength, const float* weight, const uint8_t* group, int prompts, int frames,

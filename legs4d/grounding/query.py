@@ -18,6 +18,7 @@ from legs4d.grounding.intervals import Interval, find_intervals, smooth, thresho
 from legs4d.language.encoders import encoder_of
 from legs4d.language.features import Calibration, TextEncoder
 from legs4d.language.field import LanguageField
+from legs4d.language.scoring import FrameStrengths
 from legs4d.language.wording import is_name
 
 MAX_PROMPT = 1000
@@ -49,7 +50,7 @@ class Grounding:
     static: NDArray[np.float32]
     seconds: float
     scale: float
-    _dynamic: NDArray[np.float16]
+    _dynamic: FrameStrengths
     """[T, M] strengths; scaled when asked for, as most frames are not."""
 
     def dynamic(self, frame: int) -> NDArray[np.float32]:
@@ -138,13 +139,13 @@ class _Swept:
     """One pass over the codes of T frames, for Q prompts; strengths before normalisation.
 
     Attributes:
-        static: [Q, N] float16, dynamic: [Q, T, M] float16.
+        static: [Q, N] float16; dynamic: of each prompt [T, M] float16.
         foreground: [Q, T] the curve of what is in the foreground, background: [Q, T] of the rest.
     """
 
     calibration: Calibration
     static: NDArray[np.float16]
-    dynamic: NDArray[np.float16]
+    dynamic: Sequence[FrameStrengths]
     foreground: NDArray[np.float32]
     background: NDArray[np.float32]
 

@@ -89,7 +89,7 @@ class LanguageField:
             moving[:, frame], spread = strength_histogram(now.values, now.confidence, front_dynamic)
             mass[:, frame] = spread.mass + still_spread.mass
             moment[:, frame] = spread.moment + still_spread.moment
-        return Sweep(still_strength, moving, StrengthHistogram(mass, moment))
+        return Sweep(still_strength, list(moving), StrengthHistogram(mass, moment))
 
     def relevancy(
         self, codes: NDArray[np.floating], confidence: NDArray[np.float32], prompts: NDArray[np.float32]

@@ -55,7 +55,8 @@ class ResidentField(LanguageField):
         still, still_spread = self._score(self._static, prompts, front_static)
         moving, spread = self._score(self._dynamic, prompts, front_dynamic)
         both = (spread + still_spread).double().cpu().numpy()
-        return Sweep(_to_host(still)[:, 0], _to_host(moving), StrengthHistogram(both[..., 0, :], both[..., 1, :]))
+        dynamic = [_FramesOnDevice(of_prompt) for of_prompt in moving]
+        return Sweep(still[:, 0].cpu().numpy(), dynamic, StrengthHistogram(both[..., 0, :], both[..., 1, :]))
 
     def _score(
         self, codes: _Codes, prompts: NDArray[np.float32], front: NDArray[np.bool_]
@@ -98,13 +99,19 @@ class _Codes:
         values = torch.empty((len(frames), count, width), dtype=torch.float16, device=device)
         confidence = torch.empty((len(frames), count), device=device)
         for frame, (codes, weight) in enumerate(frames):
-            values[frame], confidence[frame] = torch.from_numpy(codes), torch.from_numpy(weight)
+            values[frame], confidence[frame] = torch.from_numpy(codes.copy()), torch.from_numpy(weight)
         return cls(values.view(-1, width), confidence)
 
 
-def _to_host(values: torch.Tensor) -> NDArray[np.float16]:
-    # Through pinned memory: from pageable memory the copy would take longer than the sweep.
-    host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
-    host.copy_(values, non_blocking=True)
-    torch.cuda.current_stream(values.device).synchronize()
-    return host.numpy()
+class _FramesOnDevice:
+    """[T, M] float16 that stays where it is; of most frames nobody wants to see it."""
+
+    def __init__(self, values: torch.Tensor) -> None:
+        self._values = values
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self._values.shape)
+
+    def __getitem__(self, frame: int) -> NDArray[np.float16]:
+        return self._values[frame].cpu().numpy()

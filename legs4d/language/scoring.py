@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,18 +63,27 @@ class StrengthHistogram:
     moment: NDArray[np.float64]
 
 
+class FrameStrengths(Protocol):
+    """[T, M] float16, an array or what hands one out frame by frame."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __getitem__(self, frame: int, /) -> NDArray[np.float16]: ...
+
+
 @dataclass(frozen=True)
 class Sweep:
     """What one pass over a run's codes says of Q prompts; strength is clip(2·relevancy − 1, 0, 1).
 
     Attributes:
         static: [Q, N] float16, strength of the Gaussians that do not move.
-        dynamic: [Q, T, M] float16, strength of those that move.
+        dynamic: of each prompt [T, M] float16, strength of those that move.
         spread: of all Gaussians of each frame, [Q, T, 2, BINS].
     """
 
     static: NDArray[np.float16]
-    dynamic: NDArray[np.float16]
+    dynamic: Sequence[FrameStrengths]
     spread: StrengthHistogram
 
 

@@ -13,6 +13,9 @@ from legs4d.scene.camera import Cameras
 TILE = 16
 """Pixels; gsplat's own default."""
 
+CHANNELS_AT_ONCE = 32
+"""gsplat's own: more take more shared memory than a block has, and some numbers of them are refused."""
+
 
 def render_channels(
     gaussians: Gaussians,
@@ -59,19 +62,25 @@ def render_channels(
     active = None if region is None else active_tiles(region, rows, columns)
     reach = radii if active is None else radii * touches(active, centers.detach(), radii)[..., None]
     _, tile_ids, order = isect_tiles(centers, reach, depths, TILE, columns, rows)
-    out, alpha = rasterize_to_pixels(
-        centers,
-        conics,
-        values.contiguous(),
-        opacities.contiguous(),
-        cameras.width,
-        cameras.height,
-        TILE,
-        isect_offset_encode(tile_ids, count, columns, rows),
-        order,
-        backgrounds=background,
-        masks=active,
-    )
+    offsets, opacities = isect_offset_encode(tile_ids, count, columns, rows), opacities.contiguous()
+    parts = []
+    for first in range(0, values.shape[-1], CHANNELS_AT_ONCE):
+        some = slice(first, first + CHANNELS_AT_ONCE)
+        part, alpha = rasterize_to_pixels(
+            centers,
+            conics,
+            values[..., some].contiguous(),
+            opacities,
+            cameras.width,
+            cameras.height,
+            TILE,
+            offsets,
+            order,
+            backgrounds=None if background is None else background[..., some].contiguous(),
+            masks=active,
+        )
+        parts.append(part)
+    out = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
     alpha = alpha[..., 0]
     if active is not None:
         # gsplat leaves alpha as it finds it in tiles that it skips.
