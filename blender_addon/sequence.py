@@ -17,7 +17,7 @@ UPRIGHT = (-math.pi / 2, 0.0, 0.0)
 NATIVE = "GAUSSIAN_SPLAT"
 """Type of point clouds that Blender itself renders as splats, from 5.3 on; 5.2 has no types."""
 
-FLUENT_POINTS = 100_000
+FLUENT_POINTS = 75_000
 """Viewports of larger sequences show this many points, the most important ones, until their user asks for more."""
 
 FILLED = "legs4d:filled"

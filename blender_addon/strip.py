@@ -70,7 +70,9 @@ def picture(shown: Curve) -> Array:
     color = np.array(shown.color, np.float32) ** np.float32(1 / 2.2)
     rows = np.arange(TILE)[:, None]
     brightness = np.where(rows <= heights, np.where(active, FILL, FILL / 2), 0.0)
-    brightness = np.where(np.abs(rows - heights) < 1.5, LINE, brightness)
+    before = np.concatenate((heights[:1], heights[:-1]))
+    on_line = (rows > np.minimum(before, heights) - 1.5) & (rows < np.maximum(before, heights) + 1.5)
+    brightness = np.where(on_line, LINE, brightness)
     pixels = np.ones((TILE, width, 4), np.float32)
     ground = BACKGROUND * np.where(active, 2.0, 1.0)[None, :, None]
     pixels[..., :3] = np.maximum(ground, brightness[..., None] * (0.25 + 0.75 * color))
