@@ -13,6 +13,9 @@ from .client import Address, NoBackend
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
+KEY_LENGTH = 40
+"""Characters of a CURVE key in Z85."""
+
 STOP_SECONDS = 5.0
 """Time for an orderly end before it is killed."""
 
@@ -26,15 +29,16 @@ def locate() -> Address:
     found = wire.read_server_file()
     if found is None:
         raise NoBackend("No backend is running on this machine; press Start.")
-    return Address(found.endpoint, found.token)
+    return Address(found.endpoint, found.token, found.server_key, found.keys)
 
 
-def obstacle(endpoint: str, online_access: bool) -> str:
+def obstacle(endpoint: str, online_access: bool, server_key: str = "") -> str:
     """Why an address may not be spoken to, as a sentence; empty if it may.
 
     Args:
         endpoint: as typed by a person.
         online_access: Blender's preference. Addresses of this machine are not online.
+        server_key: the backend's public CURVE key; other machines need one.
     """
     parts = urlsplit(endpoint)
     try:
@@ -47,7 +51,9 @@ def obstacle(endpoint: str, online_access: bool) -> str:
         return ""
     if not online_access:
         return f"{parts.hostname} is another machine: allow online access in Blender's preferences (System) first."
-    return f"What is sent to {parts.hostname} could be read on the way; use the end of an SSH tunnel on this machine."
+    if len(server_key) != KEY_LENGTH:
+        return f"{parts.hostname} is spoken to with keys only: put the server's public key into the preferences."
+    return ""
 
 
 def command(chosen: str) -> list[str]:
@@ -88,12 +94,12 @@ class LocalBackend:
                 raise BackendError(f"The folder {root} does not exist; choose one with runs or datasets")
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
-        options = [part for root in roots for part in ("--root", str(root))]
+        options = [part for root in roots for part in ("--root", str(root))] + ["--stop-with-stdin"]
         try:
             with log.open("wb") as output:
                 self._process = subprocess.Popen(
                     [*argv, *options],
-                    stdin=subprocess.DEVNULL,
+                    stdin=subprocess.PIPE,  # closed when Blender ends, however it ends
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     env={k: v for k, v in os.environ.items() if not k.startswith("PYTHON")},

@@ -32,6 +32,12 @@ REFUSED_RETRY_SECONDS = 5.0
 HEARTBEAT_MS = 2000
 """A peer silent for three of these is gone, even if its connection stands (a pulled cable, a stopped machine)."""
 
+NOT_LET_IN = (
+    "The backend does not let this Blender in: have its keeper run 'legs4d keys authorize' with the public key that "
+    "the preferences show, and check the server's key there."
+)
+OTHER_LANGUAGE = "What answers there asks for keys, or is no 4-LEGS backend; check the address and the server's key."
+
 
 class State(Enum):
     """Where the connection stands."""
@@ -55,10 +61,18 @@ class Status:
 
 @dataclass(frozen=True)
 class Address:
-    """Where a backend listens, and its token."""
+    """Where a backend listens, and what it asks for.
+
+    Attributes:
+        token: of a backend on this machine; others look at the keys.
+        server_key: its public CURVE key; empty speaks in the clear, which is for this machine only.
+        keys: our pair, where there is a `server_key`.
+    """
 
     endpoint: str
     token: str
+    server_key: str = ""
+    keys: wire.CurveKeys | None = None
 
 
 @dataclass(frozen=True)
@@ -276,7 +290,11 @@ class _Conversation:
         ):
             self._socket.setsockopt(option, value)
         self._monitor = self._socket.get_monitor_socket(
-            zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+            zmq.EVENT_DISCONNECTED
+            | zmq.EVENT_CONNECT_RETRIED
+            | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+            | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+            | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
         )
         self._poller = zmq.Poller()
         for socket in (self._socket, self._wake, self._monitor):
@@ -296,6 +314,10 @@ class _Conversation:
 
     def _connect(self) -> None:
         try:
+            if self._address.server_key and self._address.keys:
+                self._socket.curve_serverkey = self._address.server_key.encode()
+                self._socket.curve_publickey = self._address.keys.public.encode()
+                self._socket.curve_secretkey = self._address.keys.secret.encode()
             self._socket.connect(self._address.endpoint)
         except zmq.ZMQError as error:
             sentence = f"The backend's address '{self._address.endpoint}' is not usable ({error.strerror})."
@@ -323,7 +345,11 @@ class _Conversation:
         return _Disconnected(Status(State.LOST, f"No backend answers at {self._address.endpoint}; start it."))
 
     def _check_link(self) -> None:
-        recv_monitor_message(self._monitor)
+        event = recv_monitor_message(self._monitor)["event"]
+        if event in (zmq.EVENT_HANDSHAKE_FAILED_AUTH, zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL):
+            raise _Disconnected(Status(State.REFUSED, NOT_LET_IN), REFUSED_RETRY_SECONDS)
+        if event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
+            raise _Disconnected(Status(State.REFUSED, OTHER_LANGUAGE), REFUSED_RETRY_SECONDS)
         if not self._ready:
             raise self._nobody()
         raise _Disconnected(Status(State.LOST, "The backend went away; waiting for it to come back."), 0.2)

@@ -12,6 +12,9 @@ from .client import Received
 from .link import Link
 from .runs import Runs
 
+LOG_LINES = 12
+"""Lines of a job's log that the panel shows."""
+
 
 class Jobs:
     """The backend's jobs, whoever submitted them; the window manager holds the list that the panel shows."""
@@ -19,9 +22,14 @@ class Jobs:
     def __init__(self, link: Link, runs: Runs) -> None:
         self._link, self._runs = link, runs
 
-    def train(self, dataset: str, out: str, scale: float, encoder: str) -> None:
-        """Have a dataset reconstructed into the run `out`; both are names under the backend's roots."""
+    def train(self, dataset: str, out: str, scale: float, encoder: str, preset: str = "auto") -> None:
+        """Have a dataset reconstructed into the run `out`; both are names under the backend's roots.
+
+        Args:
+            preset: "quick", "full", or "auto" for full where there is a GPU.
+        """
         body: dict[str, Any] = {"dataset": dataset, "out": out, "scale": round(scale, 4)}
+        body["settings"] = {"preset": preset}
         if encoder:
             body["encoder"] = encoder
 
@@ -34,6 +42,23 @@ class Jobs:
     def cancel(self, job: str) -> None:
         """Cancel a job; the frames it finished stay in its run."""
         self._link.request(wire.Kind.CANCEL_JOB, {"job": job}, on_reply=lambda reply: _show_job(reply.body))
+
+    def read_log(self, job: str) -> None:
+        """Have the end of a job's log shown in the panel; again for what was added since."""
+        item = bpy.context.window_manager.legs4d.jobs.get(job)
+        if item is None:
+            return
+
+        def read(reply: Received) -> None:
+            now = bpy.context.window_manager.legs4d.jobs.get(job)
+            if now is None:
+                return
+            lines = (now.log + reply.body["text"]).splitlines(keepends=True)
+            now.log, now.log_offset = "".join(lines[-LOG_LINES:]), str(reply.body["offset"])
+            if not reply.body["end"]:
+                self.read_log(job)
+
+        self._link.request(wire.Kind.JOB_LOG, {"job": job, "offset": int(item.log_offset or 0)}, on_reply=read)
 
     def watch(self) -> None:
         """List the jobs and follow them for as long as the connection lasts."""
@@ -51,6 +76,9 @@ class Jobs:
 
     def _progressed(self, progress: Mapping[str, Any]) -> None:
         known = _show_progress(progress)
+        shown = bpy.context.window_manager.legs4d.jobs.get(progress["job"])
+        if shown is not None and shown.show_log:
+            self.read_log(progress["job"])
         if not known or progress["state"] == "failed":  # new since the list, or with a reason that progress lacks
             self._show(progress["job"])
         if progress["state"] == "done":

@@ -9,7 +9,7 @@ from typing import Any
 
 import bpy
 
-from . import backends, preferences, wire
+from . import backends, keys, preferences, wire
 from .backends import BackendError, LocalBackend
 from .client import Address, Client, Failure, NoBackend, State, Status
 
@@ -122,11 +122,13 @@ def locator() -> Callable[[], Address]:
     if chosen.connection == "LOCAL":
         return backends.locate
     endpoint, token = chosen.endpoint.strip(), chosen.token.strip()
-    problem = backends.obstacle(endpoint, bpy.app.online_access)
+    server_key = chosen.server_key.strip()
+    problem = backends.obstacle(endpoint, bpy.app.online_access, server_key)
+    pair = keys.ensure(preferences.user_folder()) if server_key and not problem else None
 
     def address() -> Address:
         if problem:
             raise NoBackend(problem)
-        return Address(endpoint, token)
+        return Address(endpoint, token, server_key, pair)
 
     return address

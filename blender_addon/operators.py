@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import bpy
 from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
@@ -339,7 +341,50 @@ class LEGS4D_OT_train(_NeedsBackend, bpy.types.Operator):
             self.report({"WARNING"}, "Choose a dataset first.")
             return {"CANCELLED"}
         out = form.train_out.strip() or f"{form.train_dataset.rstrip('/')}-run"
-        session.current.jobs.train(form.train_dataset, out, form.train_scale, form.train_encoder.strip())
+        session.current.jobs.train(
+            form.train_dataset, out, form.train_scale, form.train_encoder.strip(), form.train_preset
+        )
+        return {"FINISHED"}
+
+
+class LEGS4D_OT_choose_dataset(_NeedsBackend, bpy.types.Operator):
+    """Choose the dataset's folder on this machine; it has to be under one of the backend's folders"""
+
+    bl_idname = "legs4d.choose_dataset"
+    bl_label = "Choose Dataset Folder"
+
+    directory: StringProperty(name="Folder", subtype="DIR_PATH", options={"SKIP_SAVE"})
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        chosen = Path(self.directory).resolve()
+        roots = [Path(root) for root in session.current.link.client.server.get("roots", ())]
+        for root in roots:
+            if chosen.is_relative_to(root.resolve()):
+                _window(context).train_dataset = chosen.relative_to(root.resolve()).as_posix()
+                return {"FINISHED"}
+        self.report({"WARNING"}, f"{chosen} is under none of the backend's folders: {', '.join(map(str, roots))}.")
+        return {"CANCELLED"}
+
+
+class LEGS4D_OT_job_log(_NeedsBackend, bpy.types.Operator):
+    """Show or hide the end of the job's log"""
+
+    bl_idname = "legs4d.job_log"
+    bl_label = "Log"
+
+    job: StringProperty(name="Job", options={"SKIP_SAVE", "HIDDEN"})
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        item = _window(context).jobs.get(self.job)
+        if item is None:
+            return {"CANCELLED"}
+        item.show_log = not item.show_log
+        if item.show_log:
+            session.current.jobs.read_log(self.job)
         return {"FINISHED"}
 
 
@@ -403,5 +448,7 @@ CLASSES = (
     LEGS4D_OT_retime,
     LEGS4D_OT_jump,
     LEGS4D_OT_train,
+    LEGS4D_OT_choose_dataset,
+    LEGS4D_OT_job_log,
     LEGS4D_OT_cancel_job,
 )

@@ -126,9 +126,12 @@ class LEGS4D_PT_training(_Panel, bpy.types.Panel):
         column = layout.column()
         column.use_property_split = True
         column.use_property_decorate = False
-        column.prop_search(form, "train_dataset", form, "datasets", icon="FILE_FOLDER")
+        row = column.row(align=True)
+        row.prop_search(form, "train_dataset", form, "datasets", icon="FILE_FOLDER")
+        row.operator("legs4d.choose_dataset", text="", icon="FILEBROWSER")
         default = f"{form.train_dataset}-run" if form.train_dataset else ""
         column.prop(form, "train_out", placeholder=default)
+        column.row().prop(form, "train_preset", expand=True)
         column.prop(form, "train_scale")
         column.prop(form, "train_encoder", placeholder="default")
         layout.operator("legs4d.train", icon="PLAY")
@@ -139,6 +142,7 @@ class LEGS4D_PT_training(_Panel, bpy.types.Panel):
         box = self.layout.box()
         row = box.row(align=True)
         row.label(text=job.label, icon=_JOB_ICONS.get(job.state, "QUESTION"))
+        row.operator("legs4d.job_log", text="", icon="TEXT", depress=job.show_log).job = job.name
         if job.state in {"queued", "running"}:
             row.operator("legs4d.cancel_job", text="", icon="X").job = job.name
             stage = job.stage.replace("_", " ").capitalize() or job.state.capitalize()
@@ -146,6 +150,11 @@ class LEGS4D_PT_training(_Panel, bpy.types.Panel):
             box.progress(factor=job.done / max(job.total, 1), text=text)
         elif job.message or job.state == "failed":
             sentence(box, context, job.message or "It failed; the backend's log says why.")
+        if job.show_log:
+            lines = box.column(align=True)
+            lines.scale_y = 0.7
+            for line in job.log.splitlines() or ["The log is empty."]:
+                lines.label(text=line)
 
 
 class LEGS4D_PT_export(_Panel, bpy.types.Panel):

@@ -269,6 +269,9 @@ class JobItem(bpy.types.PropertyGroup):
     total: IntProperty(name="Total")
     seconds_left: FloatProperty(name="Time left", default=-1.0)
     message: StringProperty(name="Message")
+    show_log: BoolProperty(name="Log", description="Show the end of the job's log")
+    log: StringProperty(name="Log")
+    log_offset: StringProperty(name="Log offset", description="How far it has been read, in bytes")
 
 
 class WindowProperties(bpy.types.PropertyGroup):
@@ -299,6 +302,14 @@ class WindowProperties(bpy.types.PropertyGroup):
         max=1.0,
         default=1.0,
         subtype="FACTOR",
+    )
+    train_preset: EnumProperty(
+        name="Effort",
+        items=[
+            ("auto", "Auto", "Full where the backend has a GPU, else quick"),
+            ("quick", "Quick", "Minutes, on a laptop too"),
+            ("full", "Full", "The best picture; hours without a GPU"),
+        ],
     )
     train_encoder: StringProperty(
         name="Encoder",

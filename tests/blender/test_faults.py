@@ -153,7 +153,7 @@ def test_another_machine_needs_online_access(addon, session, until):
     bpy.context.preferences.system.use_online_access = True
     session.link.connect()
     until(lambda: session.link.status.state.value == "lost", "the refusal")
-    assert "SSH tunnel" in session.link.status.sentence
+    assert "with keys only" in session.link.status.sentence
     chosen.endpoint = "localhost"
     session.link.connect()
     until(lambda: session.link.status.state.value == "lost", "the refusal")
