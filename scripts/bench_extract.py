@@ -160,12 +160,6 @@ def main() -> None:
     plain = bench_model("layer by layer", random_vision(size, device, 8, plain=True), size, peak)
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    for backend in (SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION):
-        torch.compiler.reset()
-        with sdpa_kernel(backend):
-            bench_model(backend.name, random_vision(size, device, arguments.batch[0]), size, peak)
-        torch.cuda.empty_cache()
-    torch.compiler.reset()
     torch.cuda.reset_peak_memory_stats()
     model = random_vision(size, device, arguments.batch[0])
     rate = bench_model("as it is used", model, size, peak)

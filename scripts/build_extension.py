@@ -1,4 +1,4 @@
-"""Builds the Blender extension: add-on, protocol file and the wheels it needs, in one zip that Blender installs."""
+"""Builds the Blender extension: add-on, protocol file and the wheels it needs, in zips that Blender installs."""
 
 from __future__ import annotations
 
@@ -61,8 +61,12 @@ def wheels(platform: str) -> list[Path]:
     return [wheel for wheel in cached if wheel]
 
 
-def build(out: Path, platforms: list[str], blender_python: Path) -> Path:
-    """Writes one zip for all `platforms` into `out`, checked by Blender's own validator; returns its path."""
+def build(out: Path, platforms: list[str], blender_python: Path, *, split: bool = False) -> list[Path]:
+    """Writes zips into `out`, made and checked by Blender's own tool; returns their paths.
+
+    Args:
+        split: one for each of `platforms`, with its own wheels only, instead of one for all.
+    """
     tool = _blender_tool(blender_python)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
@@ -75,12 +79,25 @@ def build(out: Path, platforms: list[str], blender_python: Path) -> Path:
                 names.add(wheel.name)
         _write_manifest(package / "blender_manifest.toml", sorted(names), platforms)
         manifest = tomllib.loads((package / "blender_manifest.toml").read_text())
-        made = out / f"{manifest['id']}-{manifest['version']}.zip"
-        part = made.with_name(f".{made.name}")
-        _run([*tool, "build", "--source-dir", str(package), "--output-filepath", str(part)])
-    _run([*tool, "validate", str(part)])
-    os.replace(part, made)
-    return made
+        parts = Path(scratch) / "zips"
+        parts.mkdir()
+        if split:
+            wanted = ["--split-platforms", "--output-dir", str(parts)]
+        else:
+            wanted = ["--output-filepath", str(parts / f"{manifest['id']}-{manifest['version']}.zip")]
+        _run([*tool, "build", "--source-dir", str(package), *wanted])
+        made = sorted(parts.glob("*.zip"))
+        for part in made:
+            _run([*tool, "validate", str(part)])
+        return [_moved(part, out) for part in made]
+
+
+def _moved(part: Path, out: Path) -> Path:
+    """The finished zip in `out`: complete or not there at all."""
+    beside = out / f".{part.name}"
+    shutil.move(part, beside)
+    os.replace(beside, out / part.name)
+    return out / part.name
 
 
 def _pinned_versions() -> dict[str, str]:
@@ -140,14 +157,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for the zip")
     parser.add_argument("--platform", action="append", choices=list(PLATFORM_TAGS), help="default: all of them")
+    parser.add_argument("--split", action="store_true", help="a zip per platform, each with its own wheels only")
     parser.add_argument("--blender-python", type=Path, default=ROOT / ".venv-blender" / "bin" / "python")
     options = parser.parse_args()
     try:
-        made = build(options.out, options.platform or list(PLATFORM_TAGS), options.blender_python)
+        platforms = options.platform or list(PLATFORM_TAGS)
+        made = build(options.out, platforms, options.blender_python, split=options.split)
     except BuildError as error:
         print(f"build_extension: {error}", file=sys.stderr)
         return 1
-    print(f"{made}  {made.stat().st_size / 1e6:.1f} MB")
+    for archive in made:
+        print(f"{archive}  {archive.stat().st_size / 1e6:.1f} MB")
     return 0
 
 

@@ -13,10 +13,19 @@ from importlib.util import find_spec
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 CUDA_BATCH = 64
 """Clips at a time: the widest intermediate is then 1 GB, and each product fills an H100 many times over."""
 CPU_BATCH = 4
+
+ATTENTION = [
+    SDPBackend.CUDNN_ATTENTION,
+    SDPBackend.FLASH_ATTENTION,
+    SDPBackend.EFFICIENT_ATTENTION,
+    SDPBackend.MATH,
+]
+"""PyTorch's kernels, best first: at 64 clips on an H100 cuDNN's takes 2.9 ms a layer, flash 4.0 ms."""
 
 _LAYER = (
     *("ln_1.weight", "ln_1.bias", "attn.in_proj_weight", "attn.in_proj_bias"),
@@ -81,8 +90,9 @@ class ViclipVision:
         tokens = self._embed_patches(clips.to(self.dtype)) + self._positions
         tokens = torch.cat([self._class_token.expand(len(clips), 1, -1), tokens], dim=1)
         tokens = F.layer_norm(tokens, tokens.shape[-1:], *self._norm_before)
-        for layer in self._layers:
-            tokens = self._layer(tokens, self._heads, *layer)
+        with sdpa_kernel(ATTENTION, set_priority=True):
+            for layer in self._layers:
+                tokens = self._layer(tokens, self._heads, *layer)
         first = F.layer_norm(tokens[:, 0], tokens.shape[-1:], *self._norm_after)
         return first @ self._projection
 
