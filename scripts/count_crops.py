@@ -27,7 +27,6 @@ from legs4d.language.pyramid import Pyramid, pyramid, window
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence
 
-
 PIXEL_STEP = 6
 """Features are compared at every so many pixels: crops are so large that those between say nothing else."""
 
