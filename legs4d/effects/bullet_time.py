@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from legs4d.effects.film import Picture, ease, lit, moment
-from legs4d.errors import Legs4dError
+from legs4d.errors import Legs4dError, PromptError
 from legs4d.gaussians.store import Run
 from legs4d.grounding import Grounding
 from legs4d.grounding.boxes import box_around_all, boxes_around
@@ -36,7 +36,7 @@ def bullet_time(
         degrees: from end to end, in 0..360.
 
     Raises:
-        PromptError: the prompt holds nowhere.
+        PromptError: the prompt holds nowhere, or nothing takes part in it.
         Legs4dError: the film does not show that moment.
     """
     stop = moment(grounding)
@@ -47,7 +47,7 @@ def bullet_time(
             where="--cameras",
             fix="use a path through all frames",
         )
-    up = -level_down(run.cameras("train"), np.asarray(run.info["down"]))
+    up = -_down(run, shots[at].cameras)
     center = moment_center(run, grounding, stop)
     count = max(round(seconds * run.info["fps"]), 1)
     circle = [
@@ -67,10 +67,24 @@ def angles_of(count: int, degrees: float) -> NDArray[np.float64]:
 
 
 def moment_center(run: Run, grounding: Grounding, frame: int) -> NDArray[np.float64]:
-    """[3] middle of what takes part in a frame; the scene's where no Gaussian does."""
+    """[3] middle of what takes part in a frame.
+
+    Raises:
+        PromptError: nothing does.
+    """
     part = grounding.part(frame)
     boxes = boxes_around(run.frame(frame).take(part)) if part.any() else []
-    return np.asarray(box_around_all(boxes).center if boxes else run.info["center"], np.float64)
+    if not boxes:
+        raise PromptError(f"nothing takes part in {grounding.prompt!r}", where="prompt", fix="name what acts")
+    return np.asarray(box_around_all(boxes).center, np.float64)
+
+
+def _down(run: Run, cameras: Cameras) -> NDArray[np.float64]:
+    """[3] unit; by the film's own cameras where the run, imported without its footage, has none."""
+    if run.has_cameras:
+        return level_down(run.cameras("train"), np.asarray(run.info["down"]))
+    mean = cameras.world_to_camera[:, 1, :3].astype(np.float64).sum(axis=0)
+    return level_down(cameras, mean / np.linalg.norm(mean))
 
 
 def turned(cameras: Cameras, center: NDArray[np.float64], axis: NDArray[np.float64], angle: float) -> Cameras:

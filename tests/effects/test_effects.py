@@ -1,6 +1,7 @@
 """Effects on a known scene: where the cameras go, what time does, and what is shown."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -227,6 +228,22 @@ def test_effects_of_what_is_not_there_say_so(run: Run, nothing: Grounding, flyin
     with pytest.raises(ValueError, match="of one prompt, not 2"):
         write_effect(run, Kind.zoom, [flying, flying], tmp_path / "x.mp4", CPU)
     assert not (tmp_path / "x.mp4").exists()
+
+
+def test_a_run_without_cameras_is_shown_from_a_path(tmp_path: Path):
+    bare = write_run(tmp_path / "bare", SCENE)
+    shutil.rmtree(bare.path / "run.zarr/cameras")
+    bare = Run.open(bare.path)
+    for name in ("near", "down", "center"):
+        bare.info.pop(name)
+    found = query(bare, ["the ball is flying"])[0]
+    keys = [{"at": at, "position": [0, -1, -4], "target": [0, 0, 0]} for at in (0, SCENE.num_frames - 1)]
+    path = tmp_path / "path.json"
+    path.write_text(json.dumps({"w": 32, "h": 24, "fov": 50, "near": 0.1, "keyframes": keys}))
+    for kind in Kind:
+        out = tmp_path / f"{kind}.mp4"
+        write_effect(bare, kind, [found], out, CPU, cameras=str(path), settings=EffectSettings(circle_seconds=0.2))
+        assert out.exists()
 
 
 def test_an_effect_that_is_stopped_leaves_no_video(run: Run, flying: Grounding, tmp_path: Path):
