@@ -1,10 +1,12 @@
 """Tracking in chunks of the timeline that several workers follow at once.
 
 Tracking goes from frame to frame, so a chunk in the middle needs to know where every Gaussian is when it begins. A
-scout finds out: the same tracking, over all frames and one after the other, on smaller pictures and in fewer steps.
-Every chunk then begins a few frames early from where the scout left the Gaussians, so that what the scout got wrong has
-settled when the chunk's own frames come, and tracks at full quality from there. All of it moves the Gaussians of the
-first frame, so an id means the same on both sides of a border; what may show there is a small jump.
+scout finds out: the same tracking, over all frames and one after the other, in fewer steps of fewer cameras. (Not on
+smaller pictures: Gaussians that were fitted at one size do not look right at half of it, and wander off.) Every chunk
+begins a few frames early from where the scout left the Gaussians, so that what the scout got wrong has settled when the
+chunk's own frames come, and tracks at full quality from there. All of it moves the Gaussians of the first frame, so an
+id means the same on both sides of a border. Where on its surface a Gaussian has got to differs a little between the
+two, so the chunk before goes over to the next one's answer during the frames that both track.
 
 The chunks advance side by side: a wave is one frame of each. So work is handed out frame by frame, like that of other
 stages, and a frame depends on nothing but frames that are stored, whoever tracks it, and whenever.
@@ -18,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from legs4d.config import ReconstructSettings
@@ -75,7 +78,7 @@ class ChunkedReconstruction(Reconstruction):
             if not record.finished:
                 scouting = Reconstruction(
                     scout,
-                    open_sequence(self.run.info["dataset"], self.run.info["scale"] * chunks.scout_scale),
+                    self.sequence,
                     ReconstructSettings(tracking=chunks.scout),
                     self.device,
                     self._progress_of_scout,
@@ -99,6 +102,18 @@ class ChunkedReconstruction(Reconstruction):
 def chunk_starts(num_frames: int, length: int) -> list[int]:
     """First frames of the chunks; the last is shorter where they do not come out even."""
     return list(range(0, num_frames, length))
+
+
+def blend(first: Gaussians, second: Gaussians, share: float) -> Gaussians:
+    """The same numpy Gaussians between two of their states: `share` 0 is the first, 1 the second."""
+    # q and -q are the same turn.
+    near = np.where((first.quats * second.quats).sum(axis=1, keepdims=True) < 0, -second.quats, second.quats)
+    quats = first.quats + np.float32(share) * (near - first.quats)
+    return first.replace(
+        means=first.means + np.float32(share) * (second.means - first.means),
+        quats=quats / np.linalg.norm(quats, axis=1, keepdims=True),
+        colors=first.colors + np.float32(share) * (second.colors - first.colors),
+    )
 
 
 @dataclass(frozen=True)
@@ -157,8 +172,16 @@ class ChunkTracker:
             return (self.run if wanted >= start else self.scout).dynamic(max(wanted, 0))
 
         tracked, loss = self._track(frame, stored(frame - 1), stored(max(frame - 2, 0)))
+        if share := self._share_of_next(frame):
+            tracked = blend(tracked, self.scout.dynamic(frame), share)
         self.run.write_frame(frame, tracked.means, tracked.quats, tracked.colors)
         return loss
+
+    def _share_of_next(self, frame: int) -> float:
+        """0..1, how far this frame goes over to what the next chunk found when it tracked it before it began."""
+        overlap = self.settings.chunks.overlap
+        into = next((frame - (start - overlap) + 1 for start in self.starts if start - overlap <= frame < start), 0)
+        return into / (overlap + 1)
 
     def _track(self, frame: int, last: Gaussians, before: Gaussians) -> tuple[Gaussians, float]:
         device = self.device

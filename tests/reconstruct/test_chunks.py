@@ -21,7 +21,7 @@ from legs4d.config import (
 )
 from legs4d.gaussians.store import Run
 from legs4d.progress import Progress, Stopped
-from legs4d.reconstruct.chunks import chunk_starts
+from legs4d.reconstruct.chunks import blend, chunk_starts
 from tests.synthetic import Scene, write_dataset
 
 
@@ -87,13 +87,23 @@ def test_it_is_the_same_scene_with_the_same_ids(row: Run, cut: Run) -> None:
     assert cut.stages["first_frame"].fingerprint == row.stages["first_frame"].fingerprint
     assert cut.stages["tracking"].fingerprint != row.stages["tracking"].fingerprint
     assert not (cut.path / "scout").exists()
-    for frame in (0, 1, 2):  # the first chunk begins where tracking in a row does
+    for frame in (0, 1):  # the first chunk is tracked in a row, until it goes over to the next
         np.testing.assert_array_equal(moved(cut, frame), moved(row, frame))
     ball = is_ball(row)
     for frame in range(3, 7):
         # Gaussian by Gaussian, over borders at 3 and 6: an id is still the same piece of the ball or the box.
         apart = np.linalg.norm(moved(cut, frame) - moved(row, frame), axis=1)
         assert np.median(apart[ball]) < 0.1 and np.median(apart[~ball]) < 0.05
+
+
+def test_a_blend_lies_between(row: Run) -> None:
+    first = row.dynamic(0)
+    turned = np.tile(np.array([np.sqrt(0.5), 0, 0, -np.sqrt(0.5)], np.float32), (len(first), 1))
+    straight = np.tile(np.array([-1, 0, 0, 0], np.float32), (len(first), 1))  # no turn at all, written with a minus
+    middle = blend(first.replace(quats=straight), first.replace(means=first.means + 2, quats=turned), 0.5)
+    np.testing.assert_allclose(middle.means, first.means + 1, rtol=1e-6)
+    eighth = [-np.cos(np.pi / 8), 0, 0, np.sin(np.pi / 8)]
+    np.testing.assert_allclose(middle.quats, np.tile(eighth, (len(first), 1)), atol=1e-6)
 
 
 def test_the_ball_is_followed_over_borders(cut: Run) -> None:
