@@ -47,6 +47,8 @@ MESSAGES_PER_TURN = 100
 RETRY_SECONDS = 0.01
 """How often a full queue is tried again."""
 STALL_CHECK_SECONDS = 5.0
+IO_THREADS = 2
+"""Of ZeroMQ, so that small answers of half of the clients do not wait while another one's frame is copied."""
 SWITCH_INTERVAL = 0.0005
 """Seconds until a computing thread must let the socket's thread have its turn (Python's default of 5 ms is longer than
 a small request may take)."""
@@ -70,7 +72,7 @@ class Server:
         self.token = secrets.token_hex(16)
         self._loop = Loop()
         self._subscriptions = Subscriptions()
-        self._context = zmq.Context()
+        self._context = zmq.Context(IO_THREADS)
         self.listener = Listener(self._context, config, state_dir)
         self._socket = self.listener.socket
         self._jobs = Jobs(
