@@ -31,6 +31,7 @@ from backend.keys import authorized
 from backend.library import Library
 from backend.listener import Listener
 from backend.logs import start_logging
+from backend.memory import keep_freed_memory
 from backend.loop import Loop
 from backend.paths import Roots
 from backend.run_requests import Handler, RunRequests
@@ -252,6 +253,7 @@ def serve(config: ServerConfig, *, stop_with_stdin: bool = False) -> None:
     """
     start_logging(config.log)
     sys.setswitchinterval(SWITCH_INTERVAL)
+    keep_freed_memory()
     folder = config.state_dir or wire.state_dir()
     roots = Roots(config.roots or [Path.cwd()])
     devices = choose_devices(config.devices) if config.devices else find_devices()
