@@ -21,6 +21,8 @@ from legs4d.language.grids import is_complete
 from legs4d.language.lift import lift as lift_run
 from legs4d.language.sources import open_source
 from legs4d.progress import OnProgress, StopSignal
+from legs4d.scene.checks import check_camera_count
+from legs4d.scene.foreground import MotionMasks
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence
 
@@ -89,6 +91,9 @@ def reconstruct(
     from legs4d.reconstruct.stages import Reconstruction, choose_device
 
     device = choose_device(engine)
+    check_camera_count(len(sequence.cameras("train", 0)), f"{dataset}, frame 0")
+    if isinstance(sequence, MotionMasks):
+        sequence.prepare(progress, stop)
     run = Run.open(out) if (Path(out) / "run.json").exists() else Run.create(out)
     with run.lock():
         run.set_info(
@@ -96,6 +101,7 @@ def reconstruct(
             scale=settings.dataset.scale,
             fps=sequence.fps,
             frame_numbers=list(sequence.frame_numbers),
+            masks="motion" if isinstance(sequence, MotionMasks) else "footage",
         )
         wanted = settings.reconstruct
         if settings.preset is not None:

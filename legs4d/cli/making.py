@@ -183,4 +183,6 @@ def _report(run: Run, as_json: bool) -> None:
     if as_json:
         print_json({"run": str(run.path), "frames": run.num_frames, "gaussians": run.num_gaussians, "seconds": seconds})
         return
+    if run.info.get("masks") == "motion":
+        say("The footage has no foreground masks: what moves against the background was taken for it.")
     say(f"{run.path}: {run.num_frames} frames, {run.num_gaussians} Gaussians, {run.num_dynamic} of which move")

@@ -17,6 +17,12 @@ from legs4d.scene.camera import Cameras
 from legs4d.scene.sequence import InitialPoints
 from legs4d.scene.stage import Stage
 
+AGREEMENT = 0.9
+"""Share of the views that see a voxel which have to see foreground there for it to belong to the hull."""
+
+MOTION_AGREEMENT = 0.6
+"""The same for masks of what moves, which miss limbs in some views, and things behind others that stand still."""
+
 COARSE = 64
 """Voxels along an axis with which the hull starts; each round of three halves them."""
 
@@ -36,18 +42,28 @@ FLOOR_QUANTILE = 0.995
 """Of the hull's heights: single voxels may stray below the floor."""
 
 
-def initial_points(observed: Observation, stage: Stage, num_foreground: int, num_background: int) -> InitialPoints:
+def initial_points(
+    observed: Observation,
+    stage: Stage,
+    num_foreground: int,
+    num_background: int,
+    *,
+    known: InitialPoints | None = None,
+    agreement: float = AGREEMENT,
+) -> InitialPoints:
     """Points to start the first frame from.
 
     Args:
         observed: one frame's pictures; their device does the work.
         num_foreground, num_background: about how many points of each.
+        known: points of which none is known to be foreground; those that the masks leave open are added.
+        agreement: see `AGREEMENT`.
 
     Raises:
         DatasetError: the masks do not determine a scene.
     """
     images, masks, cameras = observed.images, observed.masks, observed.cameras
-    hull = visual_hull(masks, cameras, stage, num_foreground)
+    hull = visual_hull(masks, cameras, stage, num_foreground, agreement)
     down = torch.as_tensor(stage.down, device=hull.device)
     heights = (hull - torch.as_tensor(stage.center, device=hull.device)) @ down
     floor = float(heights.cpu().quantile(FLOOR_QUANTILE))
@@ -55,20 +71,29 @@ def initial_points(observed: Observation, stage: Stage, num_foreground: int, num
     colors, seen = look_up(torch.cat([images, masks[..., None]], dim=-1), cameras, hull, stage.near)
     foreground = seen & (colors[..., 3] > 0.5)
     median = torch.where(foreground[..., None], colors[..., :3], torch.nan).nanmedian(dim=0).values.nan_to_num(nan=0.5)
+    behind, behind_colors = shell, shell_colors
+    if known is not None:
+        positions = torch.as_tensor(known.positions, device=hull.device)
+        still = ~_inside(positions, masks, cameras, stage.near, agreement)
+        behind = torch.cat([shell, positions[still]])
+        behind_colors = torch.cat([shell_colors, torch.as_tensor(known.colors, device=hull.device)[still]])
     return InitialPoints(
-        positions=torch.cat([hull, shell]).cpu().numpy(),
-        colors=torch.cat([median, shell_colors]).cpu().numpy(),
-        is_foreground=(torch.arange(len(hull) + len(shell)) < len(hull)).numpy(),
+        positions=torch.cat([hull, behind]).cpu().numpy(),
+        colors=torch.cat([median, behind_colors]).cpu().numpy(),
+        is_foreground=(torch.arange(len(hull) + len(behind)) < len(hull)).numpy(),
     )
 
 
-def visual_hull(masks: torch.Tensor, cameras: Cameras, stage: Stage, target: int) -> torch.Tensor:
+def visual_hull(
+    masks: torch.Tensor, cameras: Cameras, stage: Stage, target: int, agreement: float = AGREEMENT
+) -> torch.Tensor:
     """About `target` points on the surface of what the masks allow (Laurentini 1994), [N, 3].
 
-    A voxel belongs to the hull when at least three cameras see it and all but one in ten of them see foreground there.
+    A voxel belongs to the hull when at least three cameras see it and enough of them see foreground there.
 
     Args:
         masks: [C, H, W] share of foreground, 0..1.
+        agreement: see `AGREEMENT`.
 
     Raises:
         DatasetError: no voxel is foreground in enough cameras.
@@ -79,12 +104,12 @@ def visual_hull(masks: torch.Tensor, cameras: Cameras, stage: Stage, target: int
     cells = torch.cartesian_prod(axis, axis, axis) * stage.radius + torch.as_tensor(stage.center, device=device)
     # A coarse voxel may hold a thin limb: keep it if foreground is anywhere near its centre's pixel.
     reach = max(1, round(step * float(cameras.intrinsics[:, 0, 0].mean()) / stage.radius))
-    occupied = cells[_inside(cells, grow(masks, reach), cameras, stage.near)]
+    occupied = cells[_inside(cells, grow(masks, reach), cameras, stage.near, agreement)]
     half = torch.tensor([-0.25, 0.25], device=device)
     for _ in range(3):
         finer = (occupied[:, None] + step * torch.cartesian_prod(half, half, half)).reshape(-1, 3)
         step /= 2
-        finer = finer[_inside(finer, masks, cameras, stage.near)]
+        finer = finer[_inside(finer, masks, cameras, stage.near, agreement)]
         if len(finer) == 0:
             break
         occupied = _surface(finer, step)
@@ -102,14 +127,14 @@ def visual_hull(masks: torch.Tensor, cameras: Cameras, stage: Stage, target: int
     return occupied
 
 
-def _inside(points: torch.Tensor, masks: torch.Tensor, cameras: Cameras, near: float) -> torch.Tensor:
+def _inside(points: torch.Tensor, masks: torch.Tensor, cameras: Cameras, near: float, agreement: float) -> torch.Tensor:
     seen_by = torch.zeros(len(points), dtype=torch.int32, device=points.device)
     foreground_in = torch.zeros_like(seen_by)
     for c in range(len(cameras)):  # one at a time: a quarter of a million voxels in all of them are gigabytes
         value, seen = look_up(masks[c : c + 1, ..., None], cameras.take([c]), points, near)
         seen_by += seen[0]
         foreground_in += seen[0] & (value[0, :, 0] > 0.25)
-    return (seen_by >= 3) & (foreground_in >= torch.ceil(0.9 * seen_by))
+    return (seen_by >= 3) & (foreground_in >= torch.ceil(agreement * seen_by))
 
 
 def _surface(points: torch.Tensor, step: float) -> torch.Tensor:

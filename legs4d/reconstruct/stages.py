@@ -17,9 +17,10 @@ from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store import Run
 from legs4d.progress import OnProgress, StageReporter, StopSignal
 from legs4d.reconstruct.first_frame import fit_first_frame
-from legs4d.reconstruct.initialise import initial_points
+from legs4d.reconstruct.initialise import AGREEMENT, MOTION_AGREEMENT, initial_points
 from legs4d.reconstruct.observation import Backdrop, CameraColors, Observation, spread
 from legs4d.reconstruct.tracking import Motion, find_structure, track_frame
+from legs4d.scene.foreground import MotionMasks
 from legs4d.scene.sequence import Sequence
 from legs4d.scene.stage import Stage, bring_near, find_stage
 
@@ -86,12 +87,12 @@ def find_backdrop(sequence: Sequence, count: int, first: Observation) -> Backdro
     frames = np.unique(np.linspace(0, sequence.num_frames - 1, count + 1).round().astype(int))[1:]
     if not len(frames):
         return None
-    device, closed = first.images.device, spread(first.masks > 0)
+    device = first.images.device
     seen = [observed for _, observed in observations(sequence, [int(frame) for frame in frames], device)]
     return Backdrop(
         cameras=[observed.cameras for observed in seen],
         images=torch.stack([(observed.images * 255).round().to(torch.uint8) for observed in seen]),
-        open=torch.stack([~(closed | spread(observed.masks > 0)) for observed in seen]),
+        open=torch.stack([~spread(observed.masks > 0) for observed in seen]),
     )
 
 
@@ -156,8 +157,15 @@ class Reconstruction:
         observed = observe(self.sequence, 0, self.device)
         settings = self.settings.first_frame
         points = self.sequence.initial_points
-        if points is None:
-            points = initial_points(observed, stage, settings.num_foreground, settings.num_background)
+        if points is None or not points.is_foreground.any():
+            points = initial_points(
+                observed,
+                stage,
+                settings.num_foreground,
+                settings.num_background,
+                known=points,
+                agreement=MOTION_AGREEMENT if isinstance(self.sequence, MotionMasks) else AGREEMENT,
+            )
         reporter = StageReporter("first_frame", self.progress, self.stop)
         backdrop = find_backdrop(self.sequence, settings.background_frames, observed)
         fitted, colors = fit_first_frame(observed, points, stage, settings, reporter, backdrop)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from legs4d.scene.foreground import MotionMasks
 from legs4d.scene.readers import open_sequence
 from tests.synthetic import BALL, BOX, CAPTION_FLYING, Scene, write_dataset
 
@@ -73,7 +74,7 @@ def test_what_is_optional_may_be_missing(tmp_path: Path) -> None:
         (tmp_path / folder).rename(tmp_path / f"no {folder}")
     sequence = open_sequence(tmp_path)
     assert sequence.captions is None and sequence.initial_points is None
-    assert sequence.masks("train", 0) is None and sequence.objects("train", 0) is None
+    assert isinstance(sequence, MotionMasks) and sequence.objects("train", 0) is None
     assert len(sequence.cameras("test", 0)) == 0
     assert sequence.images("train", 0).shape == (3, 32, 48, 3)
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from legs4d.errors import DatasetError
 from legs4d.scene.camera import Cameras
+from legs4d.scene.foreground import MotionMasks
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.readers.movie import Movie
 from tests.scene.layouts import (
@@ -86,7 +87,7 @@ def test_what_was_filmed_is_read(
     sequence, every = open_sequence(samples[name]), all_cameras(SCENE)
     train = [i for i in range(len(every)) if i not in test]
     assert sequence.num_frames == SCENE.num_frames and sequence.fps == pytest.approx(fps)
-    assert sequence.masks("train", 0) is None and sequence.objects("train", 0) is None
+    assert isinstance(sequence, MotionMasks) and sequence.objects("train", 0) is None
     for frame in (0, 5, 3, 4):  # forwards, backwards and on
         for split, positions in (("train", train), ("test", test)):
             truth = every.take(positions)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from legs4d.errors import DatasetError
+from legs4d.scene.foreground import with_masks
 from legs4d.scene.readers.colmap import ColmapSequence, find_model
 from legs4d.scene.readers.nerf import NerfSequence
 from legs4d.scene.readers.neu3d import Neu3dSequence
@@ -15,6 +17,8 @@ from legs4d.scene.sequence import Sequence
 
 def open_sequence(path: str | Path, scale: float = 1.0) -> Sequence:
     """The footage in a folder, by the reader that knows its layout; each layout is told in its reader's file.
+
+    Footage without foreground masks gets those of what moves (`scene.foreground`), found when they are asked for.
 
     Args:
         path: a dataset folder: PanopticSports (train_meta.json), NeRF (transforms.json or transforms_train.json),
@@ -28,16 +32,20 @@ def open_sequence(path: str | Path, scale: float = 1.0) -> Sequence:
     if not root.is_dir() or not any(root.iterdir()):
         what = "is empty" if root.is_dir() else "is not a folder"
         raise DatasetError(what, where=str(root), fix="give a dataset folder, see README")
+    return with_masks(_choose_reader(root)(root, scale))
+
+
+def _choose_reader(root: Path) -> Callable[[Path, float], Sequence]:
     if (root / "train_meta.json").exists():
-        return PanopticSequence(root, scale)
+        return PanopticSequence
     if (root / "transforms_train.json").exists() or (root / "transforms.json").exists():
-        return NerfSequence(root, scale)
+        return NerfSequence
     if (root / "poses_bounds.npy").exists():
-        return Neu3dSequence(root, scale)
+        return Neu3dSequence
     if (root / CAMERA_FILE).exists():
-        return VideoSequence(root, scale)
+        return VideoSequence
     if find_model(root) is not None:
-        return ColmapSequence(root, scale)
+        return ColmapSequence
     raise DatasetError(
         "has no train_meta.json, transforms.json, poses_bounds.npy, cameras.json or sparse/ of a layout that is known",
         where=str(root),
