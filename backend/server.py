@@ -31,8 +31,8 @@ from backend.keys import authorized
 from backend.library import Library
 from backend.listener import Listener
 from backend.logs import start_logging
-from backend.memory import keep_freed_memory
 from backend.loop import Loop
+from backend.memory import keep_freed_memory
 from backend.paths import Roots
 from backend.run_requests import Handler, RunRequests
 from backend.state import announce, hold_state
