@@ -20,9 +20,6 @@ from legs4d.progress import OnProgress, StageReporter, StopSignal
 from legs4d.scene.camera import Cameras
 from legs4d.scene.camera_path import Shot
 
-PLATEAU = 0.99
-"""Of a curve's peak: frames above it are as good."""
-
 
 @dataclass(frozen=True)
 class Picture:
@@ -48,15 +45,12 @@ def lit(shots: list[Shot], grounding: Grounding) -> list[Picture]:
 
 
 def moment(grounding: Grounding) -> int:
-    """The frame that shows a prompt best: the middle of what is as strong as the peak, in its strongest interval.
+    """The frame that shows a prompt best: the peak of its strongest interval.
 
     Raises:
         PromptError: the prompt holds nowhere.
     """
-    best = max(intervals_of(grounding), key=lambda interval: interval.score)
-    inside = grounding.relevancy[best.start : best.end + 1]
-    strong = np.flatnonzero(inside >= PLATEAU * inside.max())
-    return best.start + int(strong[len(strong) // 2])
+    return max(intervals_of(grounding), key=lambda interval: interval.score).peak
 
 
 def intervals_of(grounding: Grounding) -> list[Interval]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from legs4d.config import QuerySettings
 from legs4d.gaussians.store import Run
 from legs4d.grounding.expression import Expression, Prompt, parse, prompts_of
-from legs4d.grounding.intervals import Interval, Thresholds, find_intervals
+from legs4d.grounding.intervals import Interval, Thresholds, find_intervals, peak_within
 from legs4d.grounding.query import Grounding, query
 from legs4d.language.features import Encoder
 
@@ -125,8 +125,8 @@ def _composed(text: str, expression: Expression, answers: dict[str, Grounding]) 
 
 
 def _scored(interval: Interval, curve: NDArray[np.float32]) -> Interval:
-    inside = curve[interval.start : interval.end + 1]
-    return replace(interval, peak=interval.start + int(inside.argmax()), score=float(inside.mean()))
+    start, stop = interval.start, interval.end + 1
+    return replace(interval, peak=peak_within(curve, start, stop), score=float(curve[start:stop].mean()))
 
 
 def _answer(expression: Expression, answers: dict[str, Grounding]) -> _Event:

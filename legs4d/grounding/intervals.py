@@ -13,13 +13,17 @@ MIN_FRAMES = 2
 """Shortest interval. One frame alone is more often a bad frame than an event."""
 
 
+PLATEAU = 0.99
+"""Of a curve's peak: frames above it are as good. Which of them is the highest is noise, and often the first."""
+
+
 @dataclass(frozen=True)
 class Interval:
     """When a prompt holds.
 
     Attributes:
         start, end: first and last frame, both included, counted from 0.
-        peak: the frame in which it holds most.
+        peak: the frame in which it holds most; of several that are as good, the middle one.
         score: mean of the curve over the interval, 0..1.
     """
 
@@ -80,7 +84,13 @@ def find_intervals(curve: NDArray[np.float32], limits: Thresholds, min_frames: i
     above = np.concatenate([[False], curve >= limits.leave, [False]])
     starts, ends = np.flatnonzero(~above[:-1] & above[1:]), np.flatnonzero(above[:-1] & ~above[1:])
     return [
-        Interval(int(a), int(b) - 1, int(a + curve[a:b].argmax()), float(curve[a:b].mean()))
+        Interval(int(a), int(b) - 1, peak_within(curve, int(a), int(b)), float(curve[a:b].mean()))
         for a, b in zip(starts, ends, strict=True)
         if b - a >= min(min_frames, len(curve)) and curve[a:b].max() >= limits.enter
     ]
+
+
+def peak_within(curve: NDArray[np.float32], start: int, stop: int) -> int:
+    """The peak's frame (see `Interval`) of frames start..stop - 1, at least one."""
+    strong = np.flatnonzero(curve[start:stop] >= PLATEAU * curve[start:stop].max())
+    return int(start + strong[len(strong) // 2])

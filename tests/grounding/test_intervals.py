@@ -21,6 +21,13 @@ def test_ends_are_included_and_the_peak_is_a_frame():
     assert found[0].score == pytest.approx(0.8)
 
 
+def test_the_peak_of_a_plateau_is_its_middle():
+    (found,) = find_intervals(curve(0, 1.0, 0.995, 0.998, 0.7, 0), Thresholds(0.5, 0.5))
+    assert found.peak == 2
+    (found,) = find_intervals(curve(0, 0.8, 0.9, 0.8, 0), Thresholds(0.5, 0.5))
+    assert found.peak == 2
+
+
 def test_intervals_may_touch_both_ends_of_the_sequence():
     found = find_intervals(curve(1, 1, 0, 0, 1, 1), Thresholds(0.5, 0.5))
     assert [(i.start, i.end) for i in found] == [(0, 1), (4, 5)]
