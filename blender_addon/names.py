@@ -32,6 +32,9 @@ TIME_PATH = f'["{TIME}"]'
 AMOUNTS = ("tint", "desaturate", "isolate", "outline")
 """How what the layers name stands out, one custom property of the parent empty each."""
 
+ENGINE = "LEGS4D_SPLATS"
+"""What a scene calls our render engine."""
+
 LAYER_ID_LENGTH = 8
 
 

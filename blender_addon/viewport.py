@@ -186,6 +186,8 @@ def _layers(
 
 def _draw() -> None:
     context = bpy.context
+    if context.space_data.shading.type == "RENDERED" and context.scene.render.engine == names.ENGINE:
+        return  # the engine draws the splats themselves
     for shown in sequence.find(context.scene):
         if shown.empty.legs4d.viewport != "POINTS":
             continue

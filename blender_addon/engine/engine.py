@@ -12,11 +12,10 @@ import numpy as np
 
 from .. import link, wire
 from ..client import Received
+from ..names import ENGINE
 from . import picture, preview, shot
 from .camera import View, border_pixels, view
 from .service import Cancelled, PictureFailed, Service
-
-ENGINE = "LEGS4D_SPLATS"
 
 PASSES = ("combined", "alpha", "depth", "highlight", "masks")
 SINGLE = (("Coverage", "A"), ("Highlight", "V"))
