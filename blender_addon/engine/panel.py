@@ -8,6 +8,7 @@ import bpy
 
 from .. import session
 from ..text import sentence
+from . import composite
 from .engine import ENGINE
 
 _FOREIGN = ("EEVEE", "CYCLES", "WORKBENCH", "GREASE", "SIMPLIFY", "FREESTYLE", "FILM")
@@ -66,6 +67,26 @@ class LEGS4D_PT_engine_motion_blur(_Panel, bpy.types.Panel):
         column.prop(context.scene.legs4d_render, "motion_steps")
 
 
+class LEGS4D_PT_rendering(bpy.types.Panel):
+    """In the sidebar: which engine, and the set-up with Cycles."""
+
+    bl_label = "Rendering"
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "4-LEGS"
+    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012  Blender's own form
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, scene = self.layout, context.scene
+        layout.prop(scene.render, "engine", text="")
+        if scene.render.engine == ENGINE and not session.current.link.ready:
+            sentence(layout, context, "This engine's pictures come from the backend; connect one.", "ERROR")
+        layout.operator("legs4d.composite", icon="NODE_COMPOSITING")
+        other = composite.second_scene(scene)
+        if other is not None:
+            sentence(layout, context, f"Splats are rendered in the scene '{other.name}', all else here.", "INFO")
+
+
 def adopt() -> None:
     """Have Blender's own panels show for this engine too: dimensions, output, colour management, passes."""
     for panel in _shared():
@@ -85,4 +106,4 @@ def _shared() -> Iterator[type[bpy.types.Panel]]:
             yield panel
 
 
-CLASSES = (LEGS4D_PT_engine, LEGS4D_PT_engine_motion_blur)
+CLASSES = (LEGS4D_PT_engine, LEGS4D_PT_engine_motion_blur, LEGS4D_PT_rendering)

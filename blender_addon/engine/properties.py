@@ -19,7 +19,7 @@ class RenderSettings(bpy.types.PropertyGroup):
         default=(0.0, 0.0, 0.0),
     )
     antialiased: BoolProperty(
-        name="Antialias Small Splats",
+        name="Antialias",
         description=(
             "Let splats smaller than a pixel fade instead of growing to a pixel's size: for pictures much smaller "
             "than those the capture was trained on"
