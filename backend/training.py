@@ -17,6 +17,9 @@ from legs4d.errors import DatasetError, RunError
 from legs4d.gaussians.store import Run
 from legs4d.progress import OnProgress, StopSignal
 
+FILE_SETTINGS = frozenset({"weights"})
+"""Settings that name a file, at any depth; clients name it relative to a root. A test finds new ones."""
+
 Spec = dict[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -38,7 +41,7 @@ def prepare_train(request: Train, roots: Roots) -> Spec:
             asked[stage] = _with(asked.get(stage, {}), field, value)
     if "reconstruct" not in asked:
         asked.setdefault("preset", "auto")
-    settings = _checked(TrainSettings, asked, "train")
+    settings = _checked(TrainSettings, _confined(asked, roots), "train")
     return {"dataset": str(dataset), "out": str(out), "run": request.out, "settings": settings.model_dump(mode="json")}
 
 
@@ -46,7 +49,7 @@ def prepare_lift(request: Lift, roots: Roots) -> Spec:
     """Raises BackendError `path` or `body`, RunError when there is no such run."""
     run = Run.open(roots.find(request.run))
     asked = request.settings if request.encoder is None else _with(request.settings, "encoder", request.encoder)
-    settings = _checked(LiftSettings, asked, "lift")
+    settings = _checked(LiftSettings, _confined(asked, roots), "lift")
     return {"out": str(run.path), "run": request.run, "settings": settings.model_dump(mode="json")}
 
 
@@ -54,6 +57,16 @@ def _with(settings: Any, field: str, value: Any) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise BackendError("a stage's settings are not a map", where="'settings'", code=Code.BODY)
     return {**settings, field: value}
+
+
+def _confined(settings: Any, roots: Roots) -> Any:
+    """Settings in which what names a file names one under the roots. Raises BackendError `path`."""
+    if not isinstance(settings, dict):
+        return settings
+    return {
+        key: str(roots.find(value)) if key in FILE_SETTINGS and isinstance(value, str) else _confined(value, roots)
+        for key, value in settings.items()
+    }
 
 
 def _checked(model: type[Model], asked: dict[str, Any], kind: str) -> Model:

@@ -8,15 +8,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from plyfile import PlyData
+from pydantic import BaseModel
 
 from backend.devices import choose_devices
 from backend.errors import BackendError
 from backend.jobstore import JobStore
+from backend.training import FILE_SETTINGS
+from legs4d.config import TrainSettings
 from legs4d.gaussians.dynamic3dgs import export_dynamic3dgs
 from legs4d.gaussians.store import Run
 from tests.backend.conftest import REPOSITORY, ServerProcess, write_small_run
@@ -207,3 +210,27 @@ def test_it_stops_with_the_program_that_started_it(tmp_path: Path) -> None:
         process.stdin.close()
         assert process.wait(20) == 0
     assert not (tmp_path / "state" / "server.json").exists()
+
+
+def test_settings_name_no_file_outside_the_roots(server: ServerProcess) -> None:
+    client = server.connect()
+    for weights in ("/etc/passwd", "../../x", "a\\b"):
+        settings = {"lift": {"codec": {"name": "autoencoder", "weights": weights}}}
+        with pytest.raises(RefusedError) as refused:
+            client.ask("train", dataset="ball", out="new", settings=settings)
+        assert refused.value.code == "path"
+
+
+def test_no_setting_is_a_file_that_nobody_confines() -> None:
+    """Free text among the settings is either no file, or known as one."""
+    assert set(texts_of(TrainSettings)) - FILE_SETTINGS <= {"encoder"}
+
+
+def texts_of(model: type[BaseModel]) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        kinds = {field.annotation, *get_args(field.annotation)}
+        if kinds & {str, Path}:
+            yield name
+        for kind in kinds:
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from texts_of(kind)
