@@ -15,7 +15,7 @@ from legs4d.errors import Legs4dError, PromptError
 from legs4d.gaussians.store import Run
 from legs4d.grounding import Grounding
 from legs4d.grounding.intervals import Interval
-from legs4d.grounding.masks import render_views
+from legs4d.grounding.masks import Views, render_views
 from legs4d.progress import OnProgress, StageReporter, StopSignal
 from legs4d.scene.camera import Cameras
 from legs4d.scene.camera_path import Shot
@@ -94,9 +94,15 @@ def write_film(
     with write_video(out, run.info["fps"]) as write, torch.no_grad():
         for done, picture in enumerate(pictures):
             reporter.step(done, len(pictures))
-            views = render_views(run, picture.grounding, picture.frame, picture.cameras, near=near, device=device)
+            views = lit_views(run, picture.grounding, picture.frame, picture.cameras, near, device)
             write(grid(highlight(views.color, views.matte, picture.amount, style)))
     reporter.step(len(pictures), len(pictures))
+
+
+def lit_views(run: Run, grounding: Grounding, frame: int, cameras: Cameras, near: float, device: torch.device) -> Views:
+    """A frame with those who take part, beside an interval those of its nearest frame: they fade, and do not pop."""
+    held = grounding.nearest_held(frame)
+    return render_views(run, grounding, frame, cameras, near=near, device=device, lit_as=held)
 
 
 def ease(share: float | NDArray[np.floating]) -> NDArray[np.float64]:

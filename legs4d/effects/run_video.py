@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from legs4d.effects.highlight import fade, highlight
 from legs4d.effects.video import check_video_name, grid, write_video
-from legs4d.errors import Legs4dError
+from legs4d.errors import Legs4dError, RunError
 from legs4d.gaussians.store import Run
 from legs4d.grounding import query
 from legs4d.grounding.masks import OPAQUE, render_views
@@ -30,6 +30,8 @@ from legs4d.raster import render
 from legs4d.scene.camera import Cameras
 from legs4d.scene.camera_path import CameraPath, Shot, read_camera_path
 from legs4d.scene.paths import level_down, orbit
+from legs4d.scene.readers import open_sequence
+from legs4d.scene.sequence import Split
 
 ORBIT_RADIUS = 0.8
 """Of the filming cameras' median distance: inside their circle, where there are no walls."""
@@ -53,18 +55,29 @@ def choose_cameras(run: Run, wanted: str) -> CameraPath:
         down = level_down(like, np.array(run.info["down"], np.float32))
         circle = orbit(center, ORBIT_RADIUS * run.info["radius"], down, run.num_frames, like)
         return CameraPath([Shot(circle.take([frame]), frame) for frame in range(run.num_frames)], None)
-    cameras = run.cameras(wanted) if wanted in ("train", "test") else _by_number(run, wanted)  # type: ignore[arg-type]
-    return CameraPath([Shot(cameras, frame) for frame in range(run.num_frames)], None)
+    filmed = _filming_cameras(run)
+    if wanted not in ("train", "test"):
+        chosen = _by_number(filmed, wanted)
+    elif wanted == "test" and not any(len(cameras["test"]) for cameras in filmed):
+        raise RunError("has no test cameras", where=str(run.path), fix="use train, or orbit")
+    else:
+        chosen = [cameras[wanted] for cameras in filmed]
+    return CameraPath([Shot(cameras, frame) for frame, cameras in enumerate(chosen) if len(cameras)], None)
 
 
-def _by_number(run: Run, wanted: str) -> Cameras:
-    known: dict[int, Cameras] = {}
-    for split in ("train", "test"):
-        try:
-            cameras = run.cameras(split)
-        except Legs4dError:
-            continue  # a run without test cameras is legal
-        known |= {camera: cameras.take([i]) for i, camera in enumerate(cameras.ids)}
+def _filming_cameras(run: Run) -> list[dict[str, Cameras]]:
+    """The training and the test cameras of each frame. A run keeps those of its first; if they move, footage tells."""
+    if run.info.get("cameras_move"):
+        sequence = open_sequence(run.info["dataset"], run.info["scale"])
+        splits: tuple[Split, Split] = ("train", "test")
+        return [{split: sequence.cameras(split, frame) for split in splits} for frame in range(run.num_frames)]
+    train = run.cameras("train")
+    return [{"train": train, "test": run.cameras("test") if run.has_test_cameras else train.take([])}] * run.num_frames
+
+
+def _by_number(filmed: list[dict[str, Cameras]], wanted: str) -> list[Cameras]:
+    """The cameras of these numbers in each frame; a moving camera's test pictures have their own, in one frame each."""
+    known = {camera for cameras in filmed for split in cameras.values() for camera in split.ids}
     names = [name.strip() for name in wanted.split(",")]
     if not all(name.isdigit() and int(name) in known for name in names):
         raise Legs4dError(
@@ -72,7 +85,22 @@ def _by_number(run: Run, wanted: str) -> Cameras:
             where="--cameras",
             fix=f"use test, train, orbit, path.json, or some of {','.join(str(i) for i in sorted(known))}",
         )
-    chosen = [known[int(name)] for name in names]
+    numbers = [int(name) for name in names]
+    return [_together([_pick(cameras, n) for n in numbers], cameras["train"].take([])) for cameras in filmed]
+
+
+def _pick(cameras: dict[str, Cameras], number: int) -> Cameras:
+    """The camera of this number, or none."""
+    for split in cameras.values():
+        if number in split.ids:
+            return split.take([split.ids.index(number)])
+    return cameras["train"].take([])
+
+
+def _together(chosen: list[Cameras], none: Cameras) -> Cameras:
+    chosen = [cameras for cameras in chosen if len(cameras)]
+    if not chosen:
+        return none
     return Cameras(
         np.concatenate([c.world_to_camera for c in chosen]),
         np.concatenate([c.intrinsics for c in chosen]),
@@ -131,7 +159,8 @@ def write_run_video(
         }
         for done, shot in enumerate(path.shots, 1):
             if grounding is not None and amount is not None:
-                views = render_views(run, grounding, shot.frame, shot.cameras, near=near, device=device)
+                held = grounding.nearest_held(shot.frame)
+                views = render_views(run, grounding, shot.frame, shot.cameras, near=near, device=device, lit_as=held)
                 write(grid(highlight(views.color, views.matte, float(amount[shot.frame]))))
             if grounding is None or extra:
                 color, made = _render(run, shot, near, device)

@@ -95,6 +95,7 @@ def render_views(
     near: float,
     device: str | torch.device = "cpu",
     pixels: PixelDecoder | None = None,
+    lit_as: int | None = None,
 ) -> Views:
     """Render a frame with the prompt in it.
 
@@ -105,13 +106,16 @@ def render_views(
         near: near plane, scene units.
         device: where to render; CPU and CUDA have an engine each.
         pixels: decode relevancy per pixel, as the paper does, in place of per Gaussian.
+        lit_as: show those who take part in this frame in the matte, wherever they are in `frame`: what fades in and out
+            beside an interval is what the interval is about. By default `frame`; per Gaussian only.
 
     Raises:
         RunError: the run has not got this frame.
     """
     gaussians = run.frame(frame)
     if pixels is None:
-        shares = np.stack([grounding.frame(frame), grounding.part(frame).astype(np.float32)], axis=1)
+        part = grounding.part(frame if lit_as is None else lit_as)
+        shares = np.stack([grounding.frame(frame), part.astype(np.float32)], axis=1)
         color, shown, _ = _render(gaussians, cameras, shares, near, device)
         return Views(color, shown[..., 0], shown[..., 1])
     color, codes, opaque = _render(gaussians, cameras, pixels.codes(frame), near, device)

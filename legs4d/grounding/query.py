@@ -65,6 +65,11 @@ class Grounding:
         """Whether an interval has this frame."""
         return any(interval.start <= frame <= interval.end for interval in self.intervals)
 
+    def nearest_held(self, frame: int) -> int:
+        """This frame if an interval has it, else the nearest that one has; the same frame where there is none."""
+        held = [min(max(frame, interval.start), interval.end) for interval in self.intervals]
+        return min(held, key=lambda other: abs(other - frame), default=frame)
+
     def part(self, frame: int) -> NDArray[np.bool_]:
         """[N + M] which Gaussians take part in this frame; none outside the intervals."""
         if not self.holds(frame):

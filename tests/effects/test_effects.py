@@ -12,7 +12,7 @@ import torch
 from legs4d.effects.bullet_time import angles_of, bullet_time, turned
 from legs4d.effects.cuts import Cut, describe_cuts, find_cuts, write_otio
 from legs4d.effects.effect import EffectSettings, Kind, write_effect
-from legs4d.effects.film import lit, moment
+from legs4d.effects.film import lit, lit_views, moment
 from legs4d.effects.run_video import choose_cameras
 from legs4d.effects.zoom import zoom
 from legs4d.errors import Legs4dError, PromptError
@@ -22,7 +22,7 @@ from legs4d.progress import Stopped
 from legs4d.scene.camera import Cameras
 from legs4d.scene.paths import level_down
 from tests.effects.test_video import read_mp4
-from tests.synthetic import BALL_RADIUS, NEAR, Scene, write_dataset, write_run
+from tests.synthetic import BALL, BALL_RADIUS, NEAR, Scene, write_dataset, write_run
 
 SCENE = Scene(num_frames=12, width=64, height=48, num_train=4, num_test=2)
 FIRST, LAST = SCENE.flight or (0, 0)
@@ -213,6 +213,15 @@ def test_only_what_is_meant_keeps_its_colour(run: Run, flying: Grounding, tmp_pa
     ball = np.mean([ids == 2 for ids in SCENE.photograph(SCENE.cameras("train"), FIRST)[1]])
     assert 0.5 * ball < colourful(FIRST) < 2 * ball
     assert colourful(0) > 2 * ball  # nothing holds there: the picture is as it is
+
+
+def test_what_fades_beside_an_interval_is_what_it_is_about(run: Run, flying: Grounding):
+    cameras = SCENE.cameras("train")
+    for frame in (FIRST - 1, LAST + 1):
+        matte = lit_views(run, flying, frame, cameras, NEAR, CPU).matte
+        for covered, ids in zip(matte >= 0.5, SCENE.photograph(cameras, frame)[1], strict=True):
+            assert covered[ids == BALL].mean() > 0.8 and covered.mean() < 4 * (ids == BALL).mean()
+    assert [flying.nearest_held(frame) for frame in (0, FIRST, LAST, 11)] == [FIRST, FIRST, LAST, LAST]
 
 
 def test_effects_of_what_is_not_there_say_so(run: Run, nothing: Grounding, flying: Grounding, tmp_path: Path):
