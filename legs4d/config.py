@@ -87,6 +87,8 @@ class FirstFrameSettings(Settings):
     background_frames: int = Field(default=0, ge=0)
     """Later frames, evenly spread, from which the background is learnt too: it shows there what hid behind the action,
     and the noise of the pictures averages out."""
+    background_share: float = Field(default=1 / 3, ge=0, le=1)
+    """Of the steps, those that look at these frames instead of the first."""
     densify: DensifySettings = DensifySettings()
     seed: int = 0
 
@@ -182,6 +184,7 @@ FULL_FIRST_FRAME = FirstFrameSettings(
     opacity_weight=0.02,
     scale_weight=0.2,
     background_frames=10,
+    background_share=2 / 3,
     densify=DensifySettings(max_gaussians=100_000, every=50),
 )
 FULL_TRACKING = TrackingSettings(nodes=NodeSettings(count=600, steps=30), steps=40, cameras_per_step=9)

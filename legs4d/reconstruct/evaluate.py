@@ -48,8 +48,8 @@ def evaluate_pictures(
 
     Returns:
         {psnr, ssim, lpips, per_camera: {id: dB}, per_frame: [dB, ...], images: [{camera, frame, psnr, ssim, lpips}],
-        gain_fitted: {the same}}; means are over images, `gain_fitted` is after `fit_gain`, and every lpips is None
-        without its weights.
+        gain_fitted: {the same}}; means are over images, `gain_fitted` is after `fit_gain`, every lpips is None without
+        its weights, and per_frame is None in frames without test pictures.
 
     Raises:
         DatasetError: the dataset has no test cameras.
@@ -70,7 +70,7 @@ def evaluate_pictures(
         reporter.step(frame + 1, run.num_frames)
     if not plain:
         raise DatasetError("has no test cameras to compare with", where=str(sequence.root), fix="hold some out")
-    return {**_summary(plain), "gain_fitted": _summary(fitted)}
+    return {**_summary(plain, run.num_frames), "gain_fitted": _summary(fitted, run.num_frames)}
 
 
 @dataclass(frozen=True)
@@ -94,15 +94,19 @@ def _scores(
     ]
 
 
-def _summary(scores: list[Score]) -> dict[str, Any]:
-    cameras, frames = ({getattr(score, name): None for score in scores} for name in ("camera", "frame"))
+def _summary(scores: list[Score], num_frames: int) -> dict[str, Any]:
+    of_camera: dict[str, list[float]] = {}
+    of_frame: list[list[float]] = [[] for _ in range(num_frames)]
+    for score in scores:
+        of_camera.setdefault(str(score.camera), []).append(score.psnr)
+        of_frame[score.frame].append(score.psnr)
     distances = [score.lpips for score in scores if score.lpips is not None]
     return {
         "psnr": _mean([score.psnr for score in scores]),
         "ssim": _mean([score.ssim for score in scores]),
         "lpips": _mean(distances) if distances else None,
-        "per_camera": {str(c): _mean([score.psnr for score in scores if score.camera == c]) for c in cameras},
-        "per_frame": [_mean([score.psnr for score in scores if score.frame == f]) for f in frames],
+        "per_camera": {camera: _mean(values) for camera, values in of_camera.items()},
+        "per_frame": [_mean(values) if values else None for values in of_frame],
         "images": [asdict(score) for score in scores],
     }
 

@@ -17,8 +17,6 @@ from legs4d.reconstruct.parameters import Parameters
 from legs4d.scene.sequence import InitialPoints
 from legs4d.scene.stage import Stage
 
-BACKDROP_SHARE = 2 / 3
-
 
 def fit_first_frame(
     observed: Observation,
@@ -34,7 +32,7 @@ def fit_first_frame(
         observed: the frame's pictures, on the device to train on.
         points: where to start.
         stage: scales the learning rates, and gives the near plane.
-        backdrop: later pictures of the background, which `BACKDROP_SHARE` of the steps look at.
+        backdrop: later pictures of the background, which `background_share` of the steps look at.
 
     Raises:
         Stopped: the reporter was told to stop.
@@ -60,11 +58,13 @@ def fit_first_frame(
     for step, batch in enumerate(batches(count, settings.cameras_per_step, settings.steps, settings.seed)):
         parameters.set_rate("means", settings.means_decay ** (step / settings.steps))
         later = None
-        if backdrop is not None and chance.random() < BACKDROP_SHARE:
+        if backdrop is not None and chance.random() < settings.background_share:
             later = int(chance.integers(len(backdrop)))
         part = observed.take(batch)
         cameras = part.cameras if backdrop is None or later is None else backdrop.cameras[later].take(batch)
         gaussians = _with_some_left_out(parameters.gaussians(), settings.dropout, generator)
+        if later is not None:  # what moves has gone elsewhere by then
+            gaussians = gaussians.replace(opacities=gaussians.opacities * ~gaussians.is_foreground)
         rendered = render(gaussians, cameras, gaussians.is_foreground[:, None].to(torch.float32), near=stage.near)
         seen = colors().apply(rendered.color, batch)
         if backdrop is None or later is None:
