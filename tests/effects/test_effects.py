@@ -219,8 +219,9 @@ def test_what_fades_beside_an_interval_is_what_it_is_about(run: Run, flying: Gro
     cameras = SCENE.cameras("train")
     for frame in (FIRST - 1, LAST + 1):
         matte = lit_views(run, flying, frame, cameras, NEAR, CPU).matte
-        for covered, ids in zip(matte >= 0.5, SCENE.photograph(cameras, frame)[1], strict=True):
-            assert covered[ids == BALL].mean() > 0.8 and covered.mean() < 4 * (ids == BALL).mean()
+        ball = SCENE.photograph(cameras, frame)[1] == BALL
+        # At this size a few round blobs before and behind it leave two thirds of it to be seen.
+        assert (matte >= 0.5)[ball].mean() > 0.6 and (matte >= 0.5).mean() < 2 * ball.mean()
     assert [flying.nearest_held(frame) for frame in (0, FIRST, LAST, 11)] == [FIRST, FIRST, LAST, LAST]
 
 
