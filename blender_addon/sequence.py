@@ -146,7 +146,9 @@ class Sequence:
 
     def _lacks_constants(self, cache: RunCache, role: str) -> bool:
         child = self._cloud(role)
-        return child is not None and child.data.get(FILLED) != cache.description.run_id
+        if child is None:
+            return False
+        return child.data.get(FILLED) != cache.description.run_id or names.RANK not in child.data.attributes
 
     def _cloud(self, role: str) -> bpy.types.Object | None:
         return self.static_object if role == "STATIC" else self.dynamic_object
