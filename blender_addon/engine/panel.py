@@ -74,6 +74,7 @@ class LEGS4D_PT_rendering(bpy.types.Panel):
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
     bl_category = "4-LEGS"
+    bl_order = 1  # after the panels that come first in an artist's work
     bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012  Blender's own form
 
     def draw(self, context: bpy.types.Context) -> None:
