@@ -24,7 +24,7 @@ from legs4d.progress import OnProgress, StopSignal
 from legs4d.scene.checks import check_camera_count
 from legs4d.scene.foreground import MotionMasks
 from legs4d.scene.readers import open_sequence
-from legs4d.scene.sequence import Sequence
+from legs4d.scene.sequence import Sequence, cameras_move
 
 if TYPE_CHECKING:
     from legs4d.effects.run_video import Layer
@@ -102,6 +102,7 @@ def reconstruct(
             fps=sequence.fps,
             frame_numbers=list(sequence.frame_numbers),
             masks="motion" if isinstance(sequence, MotionMasks) else "footage",
+            cameras_move=cameras_move(sequence),
         )
         wanted = settings.reconstruct
         if settings.preset is not None:

@@ -64,7 +64,8 @@ def print_scores(result: dict[str, Any]) -> None:
         others = (_number(_mean([image[name] for image in images]), 3) for name in ("ssim", "lpips"))
         pictures.add_row(camera, f"{value:.2f}", f"{fitted['per_camera'][camera]:.2f}", *others)
     frames = result["per_frame"]
-    for frame in sorted({0, (len(frames) - 1) // 2, len(frames) - 1}):
+    seen = [frame for frame, value in enumerate(frames) if value is not None]
+    for frame in sorted({seen[0], seen[(len(seen) - 1) // 2], seen[-1]}):
         images = [image for image in result["images"] if image["frame"] == frame]
         others = (_number(_mean([image[name] for image in images]), 3) for name in ("ssim", "lpips"))
         pictures.add_row(f"frame {frame}", f"{frames[frame]:.2f}", f"{fitted['per_frame'][frame]:.2f}", *others)

@@ -16,13 +16,14 @@ COLUMNS = ["truth", "ours", "error"]
 
 
 def write_test_views(run: Run, sequence: Sequence, path: str | Path, device: torch.device) -> None:
-    """Write a page with truth, rendering and error of every test camera in the first, the middle and the last frame.
+    """Write a page with truth, rendering and error of every test camera, in the first, middle and last frame with any.
 
     Args:
         path: a .png.
     """
     rows = {}
-    for frame in sorted({0, (run.num_frames - 1) // 2, run.num_frames - 1}):
+    seen = [frame for frame in range(run.num_frames) if len(sequence.cameras("test", frame))]
+    for frame in sorted({seen[0], seen[(len(seen) - 1) // 2], seen[-1]}):
         cameras, photos = sequence.cameras("test", frame), sequence.images("test", frame)
         with torch.no_grad():
             rendered = render(run.frame(frame).torch(device), cameras, near=run.info["near"])

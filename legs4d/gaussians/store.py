@@ -150,6 +150,11 @@ class Run:
         """Whether cameras are there; an imported run has none."""
         return self._group("cameras").is_dir()
 
+    @property
+    def has_test_cameras(self) -> bool:
+        """Whether test cameras are among them."""
+        return self.has_cameras and (self._group("cameras") / "test").is_dir()
+
     def set_info(self, **values: Any) -> None:
         """Add to `info` (JSON values: dataset, scale, fps, encoder, frame_numbers, …)."""
         self.info.update(values)

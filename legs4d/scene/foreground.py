@@ -24,7 +24,7 @@ from legs4d.errors import DatasetError
 from legs4d.progress import OnProgress, StageReporter, StopSignal
 from legs4d.scene.camera import Cameras
 from legs4d.scene.images import ImageCache, area_resize
-from legs4d.scene.sequence import Sequence, Split
+from legs4d.scene.sequence import Sequence, Split, cameras_move
 
 VERSION = 1
 """Of this code: raise it when the same footage gets other masks, so that runs made from them are made anew."""
@@ -233,10 +233,8 @@ def _check(sequence: Sequence) -> None:
     if sequence.num_frames < MIN_FRAMES:
         what = f"has no masks, and in {sequence.num_frames} frames nothing can be seen to move"
         raise DatasetError(what, where=where, fix=fix)
-    first = sequence.cameras("train", 0)
-    for frame in range(1, sequence.num_frames):
-        if not np.array_equal(sequence.cameras("train", frame).world_to_camera, first.world_to_camera):
-            raise DatasetError("has no masks, and its cameras move, so that everything does", where=where, fix=fix)
+    if cameras_move(sequence):
+        raise DatasetError("has no masks, and its cameras move, so that everything does", where=where, fix=fix)
     try:
         import cv2  # noqa: F401
     except ImportError as error:

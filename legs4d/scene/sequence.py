@@ -69,3 +69,14 @@ class Sequence(Protocol):
             language: of captions and object masks too, which matter to the lift alone.
         """
         ...
+
+
+def cameras_move(sequence: Sequence) -> bool:
+    """Whether any camera stands elsewhere, or is another one, in a later frame than in the first."""
+    for split in ("train", "test"):
+        first = sequence.cameras(split, 0)
+        for frame in range(1, sequence.num_frames):
+            now = sequence.cameras(split, frame)
+            if now.ids != first.ids or not np.array_equal(now.world_to_camera, first.world_to_camera):
+                return True
+    return False

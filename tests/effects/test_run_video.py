@@ -11,10 +11,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from legs4d.effects.run_video import write_run_video
+from legs4d.effects.run_video import choose_cameras, write_run_video
+from legs4d.effects.views_page import write_test_views
 from legs4d.errors import Legs4dError
 from legs4d.gaussians.store import Run
 from legs4d.progress import Stopped
+from legs4d.reconstruct.evaluate import evaluate_pictures
+from legs4d.scene.readers import open_sequence
+from tests.scene.layouts import write_d_nerf
 from tests.synthetic import BALL_RADIUS, NEAR, Scene, write_run
 
 SCENE = Scene(num_frames=6, width=64, height=48, num_train=4, num_test=1)
@@ -62,6 +66,24 @@ def test_test_cameras_are_the_scene(run: Run, tmp_path: Path) -> None:
     assert np.abs(pictures(tmp_path / "film")[3] / 255 - truth[0]).mean() < 0.15
     found = pictures(tmp_path / "film_segmentation")[3] > 127
     assert (found & (ids[0] > 0)).sum() / (found | (ids[0] > 0)).sum() > 0.5  # soft Gaussians reach over the edges
+
+
+def test_cameras_that_move_are_where_the_footage_says(tmp_path: Path) -> None:
+    dataset = write_d_nerf(tmp_path / "d_nerf", SCENE)
+    run = write_run(tmp_path / "run", SCENE, language=False, dataset=str(dataset))
+    with run.lock():
+        run.set_info(cameras_move=True)
+    train = choose_cameras(run, "train").shots
+    for shot in train:
+        truth = SCENE.cameras("train").take([shot.frame % SCENE.num_train])
+        np.testing.assert_allclose(shot.cameras.world_to_camera, truth.world_to_camera, atol=1e-5)
+    assert [shot.frame for shot in train] == list(range(6))
+    assert [shot.frame for shot in choose_cameras(run, "test").shots] == [2]
+    assert [shot.frame for shot in choose_cameras(run, "3").shots] == [3]
+    scores = evaluate_pictures(run, open_sequence(dataset), CPU)
+    assert [value is not None for value in scores["per_frame"]] == [False, False, True, False, False, False]
+    write_test_views(run, open_sequence(dataset), tmp_path / "views.png", CPU)
+    assert Image.open(tmp_path / "views.png").height < 2 * SCENE.height + 60  # one row: that frame's
 
 
 def test_a_film_that_is_stopped_leaves_no_video(run: Run, tmp_path: Path) -> None:
