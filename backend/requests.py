@@ -148,17 +148,26 @@ class OnDevice(Submission):
     device: str = Field(default="auto", min_length=1, max_length=20)
 
 
-class Train(OnDevice):
+class WithEncoder(OnDevice):
+    encoder: str | None = Field(default=None, min_length=1, max_length=100)
+    weights: Name | None = None
+
+
+class Train(WithEncoder):
     dataset: Name
     out: Name
     scale: float | None = Field(default=None, ge=0.05, le=1)
-    encoder: str | None = Field(default=None, min_length=1, max_length=100)
     settings: dict[str, Any] = Field(default_factory=dict)
 
 
-class Lift(OnDevice):
+class Extract(WithEncoder):
     run: Name
-    encoder: str | None = Field(default=None, min_length=1, max_length=100)
+    encoder: str = Field(min_length=1, max_length=100)
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class Lift(WithEncoder):
+    run: Name
     settings: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -209,6 +218,7 @@ BODIES: dict[Kind, type[Body]] = {
     Kind.CREDIT: Credit,
     Kind.CANCEL: Cancel,
     Kind.TRAIN: Train,
+    Kind.EXTRACT: Extract,
     Kind.LIFT: Lift,
     Kind.EXPORT: Export,
     Kind.IMPORT_CAPTURE: ImportCapture,

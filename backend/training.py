@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,9 +12,9 @@ from pydantic import BaseModel, ValidationError
 
 from backend.errors import BackendError
 from backend.paths import Roots
-from backend.requests import Lift, Train
+from backend.requests import Extract, Lift, Train, WithEncoder
 from backend.wire import Code
-from legs4d.config import LiftSettings, TrainSettings
+from legs4d.config import ExtractSettings, LiftSettings, TrainSettings
 from legs4d.errors import DatasetError, RunError
 from legs4d.gaussians.store import Run
 from legs4d.progress import OnProgress, StopSignal
@@ -42,7 +44,13 @@ def prepare_train(request: Train, roots: Roots) -> Spec:
     if "reconstruct" not in asked:
         asked.setdefault("preset", "auto")
     settings = _checked(TrainSettings, _confined(asked, roots), "train")
-    return {"dataset": str(dataset), "out": str(out), "run": request.out, "settings": settings.model_dump(mode="json")}
+    return {
+        "dataset": str(dataset),
+        "out": str(out),
+        "run": request.out,
+        "weights": _weights(request, roots),
+        "settings": settings.model_dump(mode="json"),
+    }
 
 
 def prepare_lift(request: Lift, roots: Roots) -> Spec:
@@ -50,7 +58,27 @@ def prepare_lift(request: Lift, roots: Roots) -> Spec:
     run = Run.open(roots.find(request.run))
     asked = request.settings if request.encoder is None else _with(request.settings, "encoder", request.encoder)
     settings = _checked(LiftSettings, _confined(asked, roots), "lift")
-    return {"out": str(run.path), "run": request.run, "settings": settings.model_dump(mode="json")}
+    return _on_run(run, request, roots, settings)
+
+
+def prepare_extract(request: Extract, roots: Roots) -> Spec:
+    """Raises BackendError `path` or `body`, RunError when there is no such run."""
+    run = Run.open(roots.find(request.run))
+    settings = _checked(ExtractSettings, _confined(request.settings, roots), "extract")
+    return {**_on_run(run, request, roots, settings), "encoder": request.encoder}
+
+
+def _on_run(run: Run, request: Extract | Lift, roots: Roots, settings: BaseModel) -> Spec:
+    return {
+        "out": str(run.path),
+        "run": request.run,
+        "weights": _weights(request, roots),
+        "settings": settings.model_dump(mode="json"),
+    }
+
+
+def _weights(request: WithEncoder, roots: Roots) -> str | None:
+    return None if request.weights is None else str(roots.find(request.weights))
 
 
 def _with(settings: Any, field: str, value: Any) -> dict[str, Any]:
@@ -98,28 +126,39 @@ def finished_frames(out: Path) -> int:
 def train(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any]:
     """Raises Legs4dError when it cannot be done, Stopped when told to stop."""
     from legs4d import pipeline
-    from legs4d.cluster import executor_on
 
     settings = TrainSettings.model_validate(spec["settings"])
-    with executor_on(spec["cluster"], spec["engine"]) as executor:
-        pipeline.train(
-            spec["dataset"],
-            spec["out"],
-            settings,
-            engine=spec["engine"],
-            executor=executor,
-            progress=progress,
-            stop=stop,
-        )
+    with _means(spec) as means:
+        pipeline.train(spec["dataset"], spec["out"], settings, **means, progress=progress, stop=stop)
+    return {"run": spec["run"]}
+
+
+def extract(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any]:
+    """As `train`."""
+    from legs4d import pipeline
+
+    settings = ExtractSettings.model_validate(spec["settings"])
+    with _means(spec) as means:
+        pipeline.extract(spec["out"], spec["encoder"], settings, **means, progress=progress, stop=stop)
     return {"run": spec["run"]}
 
 
 def lift(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any]:
     """As `train`."""
     from legs4d import pipeline
-    from legs4d.cluster import executor_on
 
     settings = LiftSettings.model_validate(spec["settings"])
-    with executor_on(spec["cluster"], spec["engine"]) as executor:
-        pipeline.lift(spec["out"], settings, executor=executor, progress=progress, stop=stop)
+    with _means(spec) as means:
+        pipeline.lift(spec["out"], settings, **means, progress=progress, stop=stop)
     return {"run": spec["run"]}
+
+
+@contextmanager
+def _means(spec: Spec) -> Iterator[dict[str, Any]]:
+    """What all stages are done with: the engine, the encoder's files, and this process or a cluster."""
+    from legs4d.cluster import executor_on
+    from legs4d.language.encoders.weights import EncoderFiles
+
+    files = EncoderFiles(Path(spec["weights"])) if spec["weights"] else None
+    with executor_on(spec["cluster"], spec["engine"]) as executor:
+        yield {"engine": spec["engine"], "files": files, "executor": executor}

@@ -57,6 +57,7 @@ class Kind(StrEnum):
     CREDIT = "credit"
     CANCEL = "cancel"
     TRAIN = "train"
+    EXTRACT = "extract"
     LIFT = "lift"
     EXPORT = "export"
     IMPORT_CAPTURE = "import_capture"

@@ -44,6 +44,7 @@ def _run_frames(spec: Spec) -> int:
 
 JOB_KINDS: dict[Kind, JobKind] = {
     Kind.TRAIN: JobKind(training.prepare_train, "backend.training:train", _run_frames),
+    Kind.EXTRACT: JobKind(training.prepare_extract, "backend.training:extract", _run_frames),
     Kind.LIFT: JobKind(training.prepare_lift, "backend.training:lift", _run_frames),
     Kind.EXPORT: JobKind(
         exchange.prepare_export, "backend.exchange:export", exchange.files_in, exchange.discard, on_device=False

@@ -72,6 +72,7 @@ def valid_bodies(run: str) -> list[tuple[str, dict[str, Any]]]:
         ("credit", {"request": 1, "frames": 2}),
         ("cancel", {"request": 1}),
         ("train", {"dataset": "none", "out": "new", "scale": 0.5, "encoder": "captions", "device": "cpu"}),
+        ("extract", {"run": "none", "encoder": "viclip", "weights": "none", "settings": {}}),
         ("lift", {"run": "none", "encoder": "captions", "settings": {}, "device": "cpu", "priority": 3, "ticket": "t"}),
         ("export", {"run": "none", "out": "new", "format": "ply", "frames": [0, 1], "prompt": "a ball"}),
         ("import_capture", {"source": "none", "sequence": "x", "out": "new", "fps": 25.0}),

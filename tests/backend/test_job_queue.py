@@ -24,7 +24,7 @@ from legs4d.gaussians.dynamic3dgs import export_dynamic3dgs
 from legs4d.gaussians.store import Run
 from tests.backend.conftest import REPOSITORY, ServerProcess, write_small_run
 from tests.backend.plain_client import PlainClient, RefusedError
-from tests.backend.test_jobs import ENDLESS, in_stage, watch, workers_of
+from tests.backend.test_jobs import ENDLESS, TINY, in_stage, watch, workers_of
 from tests.synthetic import Scene, write_dataset
 
 StartServer = Callable[..., ServerProcess]
@@ -160,6 +160,27 @@ def test_what_a_dead_server_left_is_told_by_the_disk(server: ServerProcess) -> N
     server.start()
     found = wait_for(server.connect(), job, "done")
     assert found["attempts"] == 1
+
+
+def test_language_is_extracted_and_lifted_onto_a_run(server: ServerProcess) -> None:
+    client = server.connect()
+    first = client.ask("train", dataset="ball", out="new", settings=TINY)["job"]
+    wait_for(client, first, "done", 120)
+    again = client.ask("lift", run="new", encoder="captions")["job"]
+    assert wait_for(client, again, "done", 120)["result"] == {"run": "new"}
+    (server.roots[0] / "weights.pt").write_bytes(b"no weights")
+    blind = client.ask("extract", run="new", encoder="viclip", weights="weights.pt", device="cpu:1")["job"]
+    failed = wait_for(client, blind, "failed", 120)
+    assert "weights.pt" in failed["error"]["message"] and failed["device"] == "cpu:1"
+    for body, code in (
+        ({"run": "none", "encoder": "viclip"}, "run"),
+        ({"run": "new", "encoder": "viclip", "weights": "/etc/passwd"}, "path"),
+        ({"run": "new", "encoder": "viclip", "settings": {"every": 0}}, "body"),
+        ({"run": "new"}, "body"),
+    ):
+        with pytest.raises(RefusedError) as refused:
+            client.ask("extract", **body)
+        assert refused.value.code == code
 
 
 def test_devices_are_named(tmp_path: Path) -> None:
