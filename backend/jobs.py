@@ -163,8 +163,10 @@ class Jobs:
         )
         job.spec["job"] = job.id
         self._job_folder(job).mkdir(mode=0o700)
+        job.progress = _progress(job, stage="", done=0, total=0, message="waits for a free device")
+        self._store.put(job)  # or raise: a job that could be forgotten is not taken on
         self._active[job.id] = job
-        self._save(job, "queued", "waits for a free device")
+        self._publish(("progress", job.body()))
         self._start_what_can()
         return job.body()
 
@@ -219,7 +221,7 @@ class Jobs:
         """Change the place of a job in the queue; one that runs goes on running."""
         job = self._open_job(job_id)
         job.priority = priority
-        self._store.put(job)
+        self._store_if_possible(job)
         return job.body()
 
     def status(self) -> dict[str, Any]:
@@ -379,7 +381,7 @@ class Jobs:
             job.progress = _progress(job, **message["progress"])
             if time.monotonic() > running.saved + SAVE_SECONDS:
                 running.saved = time.monotonic()
-                self._store.put(job)
+                self._store_if_possible(job)
             self._publish(("progress", job.body()))
         elif "ended" in message:
             running.process.deadline = min(running.process.deadline, time.monotonic() + FAREWELL_SECONDS)
@@ -450,7 +452,10 @@ class Jobs:
             shutil.rmtree(self._folder / forgotten, ignore_errors=True)
 
     def _save(self, job: Job, state: State, message: str) -> None:
-        """Write the job to disk in its new state, then tell everybody."""
+        """Write the job to disk in its new state, then tell everybody.
+
+        On a full disk the state is kept in memory alone: should the server die too, the job goes on from the old one.
+        """
         before = job.progress
         job.state = state
         job.progress = _progress(
@@ -461,8 +466,14 @@ class Jobs:
             loss=before["loss"] if before else None,
             message=message,
         )
-        self._store.put(job)
+        self._store_if_possible(job)
         self._publish(("progress", job.body()))
+
+    def _store_if_possible(self, job: Job) -> None:
+        try:
+            self._store.put(job)
+        except BackendError as error:
+            log.error("job %s: %s", job.id, error)
 
     def _find(self, job_id: str) -> Job:
         job = self._active.get(job_id) or self._store.get(job_id)

@@ -105,12 +105,20 @@ class JobStore:
             ) from error
 
     def put(self, job: Job) -> None:
-        """Store the job as it is now; durable on return, against a power cut too."""
-        self._database.execute(
-            "INSERT INTO jobs (id, created, state, ticket, record) VALUES (?, ?, ?, ?, ?) "
-            "ON CONFLICT (id) DO UPDATE SET state = excluded.state, record = excluded.record",
-            (job.id, job.created, job.state, job.ticket, json.dumps(asdict(job))),
-        )
+        """Store the job as it is now; durable on return, against a power cut too.
+
+        Raises BackendError when the disk is full or broken; what was stored before is still there.
+        """
+        try:
+            self._database.execute(
+                "INSERT INTO jobs (id, created, state, ticket, record) VALUES (?, ?, ?, ?, ?) "
+                "ON CONFLICT (id) DO UPDATE SET state = excluded.state, record = excluded.record",
+                (job.id, job.created, job.state, job.ticket, json.dumps(asdict(job))),
+            )
+        except sqlite3.OperationalError as error:
+            raise BackendError(
+                f"the list of jobs cannot be written ({error})", where=DATABASE, fix="free space on that disk"
+            ) from error
 
     def get(self, job_id: str) -> Job | None:
         row = self._database.execute("SELECT record FROM jobs WHERE id = ?", (job_id,)).fetchone()

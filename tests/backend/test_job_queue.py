@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from backend.devices import choose_devices
 from backend.errors import BackendError
-from backend.jobstore import JobStore
+from backend.jobstore import Job, JobStore
 from backend.training import FILE_SETTINGS
 from legs4d.config import TrainSettings
 from legs4d.gaussians.dynamic3dgs import export_dynamic3dgs
@@ -188,6 +188,18 @@ def test_devices_are_named(tmp_path: Path) -> None:
     assert names == ["cpu:0", "cpu:1", "cpu"]
     with pytest.raises(BackendError, match="no device 'tpu'"):
         choose_devices(["tpu"])
+
+
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    store = JobStore(tmp_path)
+    job = Job("a", "train", {}, {}, "/x", "auto", 1.0)
+    store.put(job)
+    store._database.execute("PRAGMA max_page_count = 1")  # SQLite's way to have a full disk
+    job.request = {"long": "x" * 100_000}
+    with pytest.raises(BackendError, match=r"cannot be written .*full.*free space"):
+        store.put(job)
+    found = store.get("a")
+    assert found is not None and found.request == {}
 
 
 def test_a_list_of_jobs_from_before_tickets_is_brought_up_to_date(tmp_path: Path) -> None:
