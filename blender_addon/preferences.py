@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
@@ -81,9 +82,13 @@ class Legs4dPreferences(bpy.types.AddonPreferences):
         layout.prop(self, "cache_folder")
 
 
-def get() -> Legs4dPreferences:
-    """The preferences as they are now."""
-    return bpy.context.preferences.addons[__package__].preferences
+def get() -> Legs4dPreferences | SimpleNamespace:
+    """The preferences as they are now; their defaults in a Blender that enabled the add-on with `--addons`."""
+    entry = bpy.context.preferences.addons.get(__package__)
+    if entry is not None:
+        return entry.preferences
+    properties = Legs4dPreferences.bl_rna.properties
+    return SimpleNamespace(**{name: properties[name].default for name in Legs4dPreferences.__annotations__})
 
 
 def user_folder() -> Path:
