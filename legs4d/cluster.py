@@ -196,4 +196,13 @@ def _connect(ray: Any, cluster: str) -> None:
         if cluster != "auto":
             fix = "see whether it runs (`ray status`) and is reachable from here"
             raise ClusterError(f"does not answer ({error})", where=f"cluster {cluster}", fix=fix) from error
-        ray.init(include_dashboard=False, **options)
+        _start(ray, include_dashboard=False, **options)
+
+
+def _start(ray: Any, **options: Any) -> None:
+    """A cluster of this machine alone."""
+    try:
+        ray.init(**options)
+    except Exception as error:  # Ray has no narrower one for it, and allows itself 30 s
+        fix = "try again when the machine is less busy, or start one with `ray start --head`"
+        raise ClusterError(f"did not start ({error})", where="Ray on this machine", fix=fix) from error
