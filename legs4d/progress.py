@@ -39,6 +39,10 @@ class Stopped(Exception):
     """The work was told to stop; what is finished is saved, and the same call goes on from there."""
 
 
+def go_on(*_: object) -> None:
+    """Asked between the steps of long work whether to stop: no."""
+
+
 class StageReporter:
     """Tells of one stage's steps a few times a second, and raises `Stopped` when asked to stop."""
 
@@ -47,14 +51,14 @@ class StageReporter:
 
     def __init__(self, stage: str, on_progress: OnProgress | None = None, stop: StopSignal | None = None) -> None:
         self.stage = stage
-        self._on_progress = on_progress
-        self._stop = stop
+        self.on_progress = on_progress
+        self.stop = stop
         self._started: tuple[float, int] | None = None
         self._last = 0.0
 
     def check(self) -> None:
         """Raise `Stopped` if the stop signal is set; for steps too small to report."""
-        if self._stop is not None and self._stop.is_set():
+        if self.stop is not None and self.stop.is_set():
             raise Stopped(self.stage)
 
     def step(self, done: int, total: int, loss: SupportsFloat | None = None) -> None:
@@ -67,9 +71,9 @@ class StageReporter:
         now = time.monotonic()
         if self._started is None:
             self._started = (now, done)
-        if self._on_progress is None or (now - self._last < self.INTERVAL and done < total):
+        if self.on_progress is None or (now - self._last < self.INTERVAL and done < total):
             return
         self._last = now
         begin, first = self._started
         left = (now - begin) / (done - first) * (total - done) if done > first else None
-        self._on_progress(Progress(self.stage, done, total, None if loss is None else float(loss), left))
+        self.on_progress(Progress(self.stage, done, total, None if loss is None else float(loss), left))

@@ -115,16 +115,20 @@ def read_autoencoder(path: Path) -> AutoencoderCodec:
         EncoderError: it is missing, truncated, holds anything but tensors (nothing in it is executed), or is no
             autoencoder.
     """
-    state = _load(path)
     try:
-        encoder, decoder = (_layers(state, half) for half in ("encoder", "decoder"))
+        return autoencoder_of(_load(path))
     except (KeyError, ValueError, AttributeError, TypeError) as error:
         raise _no_autoencoder(path, str(error)) from error
+
+
+def autoencoder_of(state: dict[str, Any]) -> AutoencoderCodec:
+    """The codec of a state dict of torch tensors; see `read_autoencoder`. ValueError and the like if it is none."""
+    encoder, decoder = (_layers(state, half) for half in ("encoder", "decoder"))
     widths = [layers[-1][0].shape[0] for layers in (encoder, decoder)]
     if (decoder[0][0].shape[1], encoder[0][0].shape[1]) != tuple(widths):
-        raise _no_autoencoder(path, "its halves do not fit together")
+        raise ValueError("its halves do not fit together")
     if not all(np.isfinite(values).all() for layer in (*encoder, *decoder) for values in layer):
-        raise _no_autoencoder(path, "a number in it is not finite")
+        raise ValueError("a number in it is not finite")
     return AutoencoderCodec(encoder, decoder)
 
 

@@ -2,8 +2,9 @@
 
 With the geometry frozen rendering is linear, so a Gaussian's feature is the mean of the pixels that it fills, weighted
 by how much it fills them: f = (Wᵀ B G) / (Wᵀ B 1) (DESIGN, "Lifting"). The rows G are encoded first, so that what is
-lifted are codes: the codec is affine and the weights of the mean sum to one, hence the code of a mean is the mean of
-the codes, which are not re-normalised.
+lifted are codes: a linear codec is affine and the weights of the mean sum to one, hence the code of a mean is the mean
+of the codes, which are not re-normalised. Of an autoencoder that holds only nearly; the paper's training renders means
+of its codes all the same. `lifting` has the other routes: refinement, and the paper's training.
 
 CONTRACTS divides by Wᵀ 1. Where B's rows sum to 1 that is the same; where a pixel says nothing, Wᵀ B 1 leaves it out
 of the mean instead of pulling the mean towards zero.
@@ -12,21 +13,23 @@ of the mean instead of pulling the mean towards zero.
 from __future__ import annotations
 
 import functools
+import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from legs4d.config import LiftSettings, fingerprint
-from legs4d.errors import RunError
+from legs4d.errors import EncoderError, RunError
 from legs4d.executor import IN_ORDER, Done, Executor
 from legs4d.gaussians.store import Run
-from legs4d.language.codec import LinearCodec, fit_linear_codec
+from legs4d.language.codec import Codec, codec_from_arrays
+from legs4d.language.codec_training import make_codec
 from legs4d.language.features import FeatureSource
+from legs4d.language.lifting import FrameLift, Lifted, lift_device
 from legs4d.language.sources import open_source
 from legs4d.progress import OnProgress, StageReporter, StopSignal
-from legs4d.raster.lift import lift_weights
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence
 
@@ -48,6 +51,7 @@ def lift(
     settings: LiftSettings,
     *,
     near: float,
+    engine: str = "auto",
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,
     threads: int | None = None,
@@ -63,12 +67,15 @@ def lift(
         sequence: the footage that the run was made from, at the same size.
         encoder: the one that `settings` names.
         near: near plane, scene units, as in the reconstruction.
-        stop: looked at between frames.
+        engine: "cpu", "cuda", or "auto" for CUDA where it can run.
+        stop: looked at between frames, and in each step of those routes that take many.
         threads: CPU threads, all by default; the codes do not depend on it.
         executor: who lifts the frames; the codes do not depend on it either.
 
     Raises:
         RunError: the reconstruction is not finished.
+        EncoderError: the autoencoder's checkpoint cannot be used, or features are of another width than the codec's.
+        Legs4dError: the engine cannot run here.
         DatasetError: the footage lacks what the encoder needs.
         Stopped: `stop` was set; the frames that are done are kept.
     """
@@ -80,19 +87,16 @@ def lift(
             fix="run the same `legs4d train` or `legs4d reconstruct` command again to resume",
         )
     inputs = sequence.fingerprint(language=True), tracking.fingerprint, f"{encoder.name} {encoder.version}"
-    record = run.begin_stage("lift", fingerprint(settings, VERSION, *inputs))
+    device = lift_device(engine, settings)
+    record = run.begin_stage("lift", fingerprint(settings, VERSION, *inputs, *_digests(settings)))
     if record.finished:
         return
     reporter = StageReporter("lift", progress, stop)
-    if record.done_frames:
-        codec = LinearCodec.from_arrays(*run.codec())
-        lifter = _Lifter(run, sequence, encoder, codec, near, threads)
-    else:
-        codec = fit_linear_codec(encoder.sample_rows(sequence))
-        run.set_info(encoder=encoder.name)
-        arrays, attributes = codec.to_arrays()
-        run.write_codec(attributes["name"], arrays, attributes)
-        lifter = _Lifter(run, sequence, encoder, codec, near, threads)
+    begun = bool(record.done_frames)
+    codec = codec_from_arrays(*run.codec()) if begun else _new_codec(run, sequence, encoder, settings, device, reporter)
+    frame_lift = FrameLift(settings, near, device, threads, reporter.check)
+    lifter = _Lifter(run, sequence, encoder, codec, frame_lift)
+    if not begun:
         lifter.lift_spread_frames(executor, reporter)
     left = sorted(set(range(run.num_frames)) - set(record.done_frames))
     for batch in executor.each(lifter.store_frame, left, reporter.check):
@@ -101,16 +105,34 @@ def lift(
     run.finish_stage("lift")
 
 
-@dataclass(frozen=True)
-class _Sums:
-    """Of all N + M Gaussians, static first: Wᵀ B Z [N+M, K] over the codes Z of the rows, and Wᵀ B 1 [N+M]."""
+def _new_codec(
+    run: Run,
+    sequence: Sequence,
+    encoder: FeatureSource,
+    settings: LiftSettings,
+    device: str,
+    reporter: StageReporter,
+) -> Codec:
+    """Make the run's codec, and write it."""
+    training = StageReporter("codec", reporter.on_progress, reporter.stop)
+    codec = make_codec(settings.codec, encoder.sample_rows(sequence), device=device, check=training.step)
+    run.set_info(encoder=encoder.name)
+    arrays, attributes = codec.to_arrays()
+    run.write_codec(attributes["name"], arrays, attributes)
+    return codec
 
-    codes: NDArray[np.float32]
-    weight: NDArray[np.float32]
 
-    def of_moving(self, num_static: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(codes [M, K], confidence [M]) of those that move."""
-        return _mean(self.codes[num_static:], self.weight[num_static:])
+def _digests(settings: LiftSettings) -> list[str]:
+    """Of the files that settings name: another checkpoint under the same name is another codec."""
+    path = settings.codec.weights
+    if path is None:
+        return []
+    try:
+        return [hashlib.sha256(Path(path).read_bytes()).hexdigest()]
+    except OSError as error:
+        raise EncoderError(
+            f"cannot be read ({error.strerror})", where=path, fix="give a checkpoint of 4-LEGS"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -120,36 +142,35 @@ class _Lifter:
     run: Run
     sequence: Sequence
     encoder: FeatureSource
-    codec: LinearCodec
-    near: float
-    threads: int | None
+    codec: Codec
+    frame_lift: FrameLift
 
     def __reduce__(self) -> tuple[Any, ...]:
-        fingerprint = self.run.stages["lift"].fingerprint
-        return _reopen, (str(self.run.path.resolve()), fingerprint, self.encoder.name, self.near, self.threads)
+        fingerprint, how = self.run.stages["lift"].fingerprint, self.frame_lift
+        options = how.settings, how.near, how.device, how.threads
+        return _reopen, (str(self.run.path.resolve()), fingerprint, self.encoder.name, *options)
 
-    def lift_frame(self, frame: int) -> _Sums:
+    def lift_frame(self, frame: int) -> Lifted:
         features = self.encoder.feature_map(self.sequence, frame)
-        weights, _ = lift_weights(
-            self.run.frame(frame),
-            self.sequence.cameras("train", frame),
-            features.index,
-            features.weight,
-            len(features.rows),
-            self.near,
-            self.threads,
-        )
-        return _Sums(weights @ self.codec.encode(features.rows), np.asarray(weights.sum(axis=1), np.float32))
+        width = features.rows.shape[1]
+        if width != self.codec.feature_dim:
+            raise EncoderError(
+                f"says {width} numbers a feature, but the codec takes {self.codec.feature_dim}",
+                where=f"{self.encoder.name}, frame {frame}",
+                fix="extract all frames with one encoder, and lift again",
+            )
+        cameras = self.sequence.cameras("train", frame)
+        return self.frame_lift(self.run.frame(frame), cameras, features, self.codec.encode(features.rows))
 
     def store_frame(self, frame: int) -> None:
         """Lift a frame, and write the codes of what moves."""
-        self.run.write_codes(frame, *self.lift_frame(frame).of_moving(self.run.num_static))
+        self.store_frame_and_tell(frame)
 
-    def store_frame_and_tell(self, frame: int) -> _Sums:
-        """`store_frame`, and the sums of what does not move."""
-        sums, still = self.lift_frame(frame), self.run.num_static
-        self.run.write_codes(frame, *sums.of_moving(still))
-        return _Sums(sums.codes[:still], sums.weight[:still])
+    def store_frame_and_tell(self, frame: int) -> Lifted:
+        """`store_frame`, and what is said of what does not move."""
+        lifted, still = self.lift_frame(frame), self.run.num_static
+        self.run.write_codes(frame, lifted.codes[still:], lifted.weight[still:])
+        return Lifted(lifted.codes[:still], lifted.weight[:still])
 
     def lift_spread_frames(self, executor: Executor, reporter: StageReporter) -> None:
         """Lift STATIC_FRAMES frames, and from them the Gaussians that do not move.
@@ -158,27 +179,30 @@ class _Lifter:
         """
         run, still = self.run, self.run.num_static
         frames = np.unique(np.linspace(0, run.num_frames - 1, STATIC_FRAMES).round().astype(int)).tolist()
-        codes, weight = np.zeros((still, len(self.codec.basis)), np.float32), np.zeros(still, np.float32)
+        codes, weight = np.zeros((still, self.codec.code_dim), np.float32), np.zeros(still, np.float32)
         seconds: dict[int, float] = {}
-        waiting: dict[int, Done[_Sums]] = {}
+        waiting: dict[int, Done[Lifted]] = {}
         reporter.step(0, run.num_frames)
         for batch in executor.each(self.store_frame_and_tell, frames, reporter.check):
             waiting |= {done.frame: done for done in batch}
             # Added in the order of time, whoever was first: sums of floats depend on it.
             while len(seconds) < len(frames) and (frame := frames[len(seconds)]) in waiting:
                 done = waiting.pop(frame)
-                codes, weight = codes + done.result.codes, weight + done.result.weight
+                codes, weight = codes + done.result.codes * done.result.weight[:, None], weight + done.result.weight
                 seconds[frame] = done.seconds
             if len(seconds) < len(frames):  # told to stop now, what is complete is written first
                 reporter.step(len(seconds), run.num_frames)
-        mean, total = _mean(codes, weight)
-        run.write_static_codes(mean, total / len(frames))
+        mean = np.divide(codes, weight[:, None], out=np.zeros_like(codes), where=weight[:, None] > 0)
+        run.write_static_codes(mean, weight / len(frames))
         run.frames_done("lift", seconds)
         reporter.step(len(frames), run.num_frames)
 
 
-def _reopen(path: str, fingerprint: str, encoder: str, near: float, threads: int | None) -> _Lifter:
+def _reopen(path: str, fingerprint: str, encoder: str, *options: Any) -> _Lifter:
     """The lifter of a run, in a process that was handed its frames.
+
+    Args:
+        options: of `FrameLift`.
 
     Raises:
         RunError: the run is not there, or is not the one that is being lifted, or was begun anew meanwhile.
@@ -190,16 +214,11 @@ def _reopen(path: str, fingerprint: str, encoder: str, near: float, threads: int
             where=path,
             fix="keep runs and datasets on storage that all machines see under the same path",
         )
-    return _open(path, fingerprint, encoder, near, threads)
+    return _open(path, fingerprint, encoder, *options)
 
 
 @functools.lru_cache(maxsize=1)
-def _open(path: str, fingerprint: str, encoder: str, near: float, threads: int | None) -> _Lifter:
+def _open(path: str, fingerprint: str, encoder: str, *options: Any) -> _Lifter:
     run = Run.open(path)
     sequence = open_sequence(run.info["dataset"], run.info["scale"])
-    return _Lifter(run, sequence, open_source(run, encoder), LinearCodec.from_arrays(*run.codec()), near, threads)
-
-
-def _mean(codes: NDArray[np.float32], weight: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Weighted mean codes [N, K], 0 where there is no weight, and the weights [N]."""
-    return np.divide(codes, weight[:, None], out=np.zeros_like(codes), where=weight[:, None] > 0), weight
+    return _Lifter(run, sequence, open_source(run, encoder), codec_from_arrays(*run.codec()), FrameLift(*options))

@@ -44,7 +44,3 @@ class PixelCodes:
             for j in range(index.shape[3]):  # all at once would be K times the memory
                 codes += weight[..., j, None] * self.table[index[..., j].clamp(min=0)]
         return codes, weight.sum(dim=-1)
-
-
-def go_on() -> None:
-    """Asked between steps of long work whether to stop: no."""

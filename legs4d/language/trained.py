@@ -15,7 +15,8 @@ from scipy.spatial import cKDTree
 
 from legs4d.config import TrainedLiftSettings
 from legs4d.gaussians.gaussians import Gaussians
-from legs4d.language.pixels import PixelCodes, go_on
+from legs4d.language.pixels import PixelCodes
+from legs4d.progress import go_on
 from legs4d.raster import render
 from legs4d.scene.camera import Cameras
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from legs4d.config import LiftSettings
-from legs4d.errors import RunError
+from legs4d.config import AutoencoderSettings, CodecSettings, LiftSettings, TrainedLiftSettings
+from legs4d.errors import EncoderError, RunError
 from legs4d.gaussians.gaussians import Gaussians, concatenate
 from legs4d.gaussians.store import Run
 from legs4d.language.codec import LinearCodec
@@ -274,3 +274,60 @@ def test_a_half_tracked_run_is_refused(run: Run):
     run.begin_stage("tracking", "another")
     with pytest.raises(RunError, match="not reconstructed yet"):
         lift_all(run)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        LiftSettings(refine=2),
+        LiftSettings(method="trained", trained=TrainedLiftSettings(steps=3, neighbours=2)),
+        LiftSettings(codec=CodecSettings(dim=2)),
+        LiftSettings(
+            codec=CodecSettings(
+                name="autoencoder", dim=3, autoencoder=AutoencoderSettings(hidden=(8,), epochs=1, min_steps=20)
+            )
+        ),
+    ],
+)
+def test_every_route_and_codec_lifts_all_frames_and_resumes_to_the_same_bits(run: Run, settings: LiftSettings):
+    stop = Event()
+
+    class StoppingEncoder(RandomEncoder):
+        def feature_map(self, sequence: Any, frame: int) -> FeatureMap:
+            if len(self.asked) == STATIC_FRAMES + 1:
+                stop.set()
+            return super().feature_map(sequence, frame)
+
+    sequence: Any = Footage()
+    with pytest.raises(Stopped):
+        lift(run, sequence, StoppingEncoder(), settings, near=NEAR, stop=stop)
+    resumed = Run.open(run.path)
+    lift(resumed, sequence, RandomEncoder(), settings, near=NEAR)
+    assert codes_of(resumed)[1][BEHIND] == 0 and all(resumed.dynamic_codes(f)[1].all() for f in range(FRAMES))
+    assert resumed.dynamic_codes(0)[0].shape[1] == (settings.codec.dim or DIM)
+    stopped = codes_of(resumed)
+    resumed.begin_stage("lift", "anew")
+    lift(resumed, sequence, RandomEncoder(), settings, near=NEAR)
+    for a, b in zip(stopped, codes_of(resumed), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_features_of_another_width_than_the_codec_are_refused_and_nothing_is_lost(run: Run):
+    class Narrow(RandomEncoder):
+        def feature_map(self, sequence: Any, frame: int) -> FeatureMap:
+            found = super().feature_map(sequence, frame)
+            return found if frame != 4 else FeatureMap(found.rows[:, :3], found.index, found.weight)
+
+    with pytest.raises(EncoderError, match=r"random, frame 4: says 3 numbers a feature, but the codec takes 5"):
+        lift_all(run, Narrow())
+    assert set(run.stages["lift"].done_frames) >= {0, 11} and not run.stages["lift"].finished
+    assert 4 in lift_all(run).asked and run.stages["lift"].finished
+
+
+def test_a_missing_checkpoint_is_said_before_anything_is_touched(run: Run):
+    lift_all(run)
+    missing = LiftSettings(codec=CodecSettings(name="autoencoder", weights="nowhere.pth"))
+    sequence: Any = Footage()
+    with pytest.raises(EncoderError, match=r"nowhere\.pth: cannot be read"):
+        lift(run, sequence, RandomEncoder(), missing, near=NEAR)
+    assert Run.open(run.path).stages["lift"].finished
