@@ -151,6 +151,7 @@ def lift(
             open_source(run, name),
             settings.model_copy(update={"encoder": name}),
             near=run.info["near"],
+            engine=engine,
             progress=progress,
             stop=stop,
             threads=executor.threads,

@@ -14,6 +14,10 @@ from legs4d.cli.options import (
     Change,
     Chunks,
     Cluster,
+    CodecChoice,
+    CodecName,
+    CodecWeights,
+    CodeDim,
     Dataset,
     Download,
     EncoderName,
@@ -21,9 +25,12 @@ from legs4d.cli.options import (
     EngineName,
     Every,
     Json,
+    LiftMethod,
+    LiftMethodName,
     Out,
     PresetChoice,
     PresetName,
+    Refine,
     RunFolder,
     Scale,
     Weights,
@@ -103,7 +110,7 @@ def extract(
     download: Download = False,
     every: Every = 1,
     background: Background = BackgroundCrops.once,
-    change: Change = 0.04,
+    change: Change = 0.01,
     engine: EngineName = Engine.auto,
     cluster: Cluster = None,
     as_json: Json = False,
@@ -129,6 +136,11 @@ def lift(
     encoder: EncoderName = "auto",
     weights: Weights = None,
     download: Download = False,
+    method: LiftMethodName = LiftMethod.closed,
+    refine: Refine = 0,
+    codec: CodecChoice = CodecName.linear,
+    dim: CodeDim = None,
+    codec_weights: CodecWeights = None,
     engine: EngineName = Engine.auto,
     cluster: Cluster = None,
     as_json: Json = False,
@@ -139,14 +151,19 @@ def lift(
     """
     from legs4d import pipeline
     from legs4d.cluster import executor_on
-    from legs4d.config import LiftSettings
+    from legs4d.config import CodecSettings, LiftSettings
     from legs4d.language.encoders.weights import EncoderFiles
 
+    checkpoint = None if codec_weights is None else str(codec_weights)
+    settings = LiftSettings(
+        encoder=encoder,
+        codec=CodecSettings(name=codec.value, dim=dim, weights=checkpoint),
+        method=method.value,
+        refine=refine,
+    )
     files = EncoderFiles(weights, download) if weights or download else None
     with progress_display() as show, executor_on(cluster, engine.value) as executor:
-        lifted = pipeline.lift(
-            run, LiftSettings(encoder=encoder), files=files, engine=engine.value, executor=executor, progress=show
-        )
+        lifted = pipeline.lift(run, settings, files=files, engine=engine.value, executor=executor, progress=show)
     _report(lifted, as_json)
 
 

@@ -24,6 +24,16 @@ class Engine(StrEnum):
     cuda = "cuda"
 
 
+class LiftMethod(StrEnum):
+    closed = "closed"
+    trained = "trained"
+
+
+class CodecName(StrEnum):
+    linear = "linear"
+    autoencoder = "autoencoder"
+
+
 class BackgroundCrops(StrEnum):
     once = "once"
     always = "always"
@@ -52,7 +62,22 @@ Background = Annotated[
 Change = Annotated[
     float, typer.Option(min=0.0, max=1.0, help="A crop that changes by less than this is not embedded anew.")
 ]
-EngineName = Annotated[Engine, typer.Option("--engine", help="Rasteriser: cuda (gsplat), cpu, or what is there.")]
+LiftMethodName = Annotated[
+    LiftMethod, typer.Option("--method", help="In one pass, or as the paper trains it (slow; its yardstick).")
+]
+Refine = Annotated[int, typer.Option(min=0, max=100, help="Conjugate-gradient steps after the pass; a few help.")]
+CodecChoice = Annotated[CodecName, typer.Option("--codec", help="What features become: linear, or the paper's.")]
+CodeDim = Annotated[
+    int | None,
+    typer.Option(
+        "--dim", min=1, max=1024, help="Numbers of a code; by default as needed up to 64, or the paper's 128."
+    ),
+]
+CodecWeights = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="4-LEGS's best_ckpt.pth, in place of training --codec autoencoder."),
+]
+EngineName = Annotated[Engine, typer.Option("--engine", help="Rasteriser and lift: cuda, cpu, or what is there.")]
 Cluster = Annotated[
     str | None,
     typer.Option(
