@@ -43,7 +43,8 @@ def apply(empty: bpy.types.Object) -> None:
     """Set the amounts as the sequence's `mode` says. Animated ones keep following their F-curves."""
     chosen = PRESETS[empty.legs4d.mode]
     for name in names.AMOUNTS:
-        _set(empty, name, chosen.get(name, 0.0))
+        if curves.find(empty, names.amount_path(name)) is None:
+            _set(empty, name, chosen.get(name, 0.0))
     empty.update_tag()
 
 

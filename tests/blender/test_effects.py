@@ -124,6 +124,9 @@ def test_fading_colour_out_keys_the_amount_that_drives_the_nodes(asked, truth):
         driven = tree.nodes["Amount: desaturate"].outputs[0].default_value
         assert driven == pytest.approx(presets.amounts(asked.empty, frame).desaturate, abs=1e-6)
     assert presets.animated(asked.empty) == ["desaturate"]
+    asked.empty.legs4d.mode = "HIGHLIGHT"  # sets what is not animated
+    assert presets.amounts(asked.empty, 1 + start) == presets.Amounts(1.0, 1.0, 0.0, 0.0)
+    assert asked.empty["legs4d:desaturate"] == 1.0
 
 
 def test_a_cut_by_cameras_takes_the_one_that_sees_the_action(asked, truth):
