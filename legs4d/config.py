@@ -199,9 +199,9 @@ class ExtractSettings(Settings):
     background: Literal["once", "always", "never"] = "once"
     """Crops that no pixel of the foreground reads: embedded once a block and held while nothing changes in them; like
     the others; or not at all, and then the background says nothing."""
-    change: float = Field(default=0.04, ge=0, le=1)
-    """A crop is embedded anew when one of its blocks differs by this much from the clip that was embedded last, as
-    `language.changes` has it; 0: at every timestep."""
+    change: float = Field(default=0.01, ge=0, le=1)
+    """A crop is embedded anew when its colours differ by this much in the mean from the clip that was embedded last, as
+    `language.changes` has it; 0: at every timestep. `scripts/count_crops.py` prints what it saves and costs."""
     block: int = Field(default=32, gt=0)
     """Timesteps after which everything is embedded anew."""
 

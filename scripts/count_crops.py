@@ -83,14 +83,13 @@ def count(
     previous: Grid | None = None
     embedded = read = 0
     seconds, change = 0.0, Change()
-    source = np.full((told.cameras, shape.num_crops), -1, np.int32)
     for at, timestep in enumerate(told.timesteps):
         started = time.perf_counter()
         plan = extractor.plan(timestep, None if at % settings.block == 0 else previous)
         seconds += time.perf_counter() - started
-        source[plan.embed] = timestep
-        none = np.zeros((0, 0), np.float16)
-        previous = Grid(none, source.copy(), source.copy(), plan.embed | plan.keep)
+        first = told.timesteps[at - at % settings.block]
+        grid = Grid(np.zeros((0, 0), np.float16), *plan.places(timestep, first, previous, background=True))
+        previous, source = grid, grid.source
         masks = sequence.masks("train", timestep)
         assert masks is not None, "the dataset has no masks"
         read += int(shape.read_by(masks > 0).sum())
@@ -115,7 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--scale", type=float, default=1.0)
-    parser.add_argument("--change", type=float, nargs="+", default=[0, 0.02, 0.04, 0.06, 0.08, 0.12])
+    parser.add_argument("--change", type=float, nargs="+", default=[0, 0.005, 0.01, 0.02])
     arguments = parser.parse_args()
     sequence = open_sequence(arguments.dataset, arguments.scale)
     cameras = sequence.cameras("train", 0)

@@ -1,7 +1,7 @@
 """Which crops have changed since they were last embedded. Imports no torch.
 
-A picture is compared by the means of its blocks: fine enough to see a ball of a dozen pixels move, coarse enough not to
-see a camera's noise.
+Pictures are compared by the means of their blocks: fine enough to see a ball of a dozen pixels move, coarse enough not
+to see a camera's noise.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from legs4d.language.pyramid import Level, Pyramid
+from legs4d.language.pyramid import Pyramid
 
 BLOCKS_PER_HEIGHT = 45
 """Blocks of 8 pixels at 640×360."""
@@ -34,25 +34,29 @@ def crop_change(
 ) -> NDArray[np.float32]:
     """How much the clip of each crop differs between two timesteps.
 
+    The mean, and not the most of any block: so a ball that flies through counts for small crops, of which it is much,
+    before it counts for those that show half the room.
+
     Args:
         now, then: block means [C, h, w, 3] of the frames of both windows.
 
     Returns:
-        [C, R] float32 in 0..1: the greatest difference of a block's colour, over the frames, the blocks that the crop
-        touches, and the three channels.
+        [C, R] float32 in 0..1: the mean difference of colour over the frames, the channels, and the blocks that the
+        crop touches.
     """
-    worst = np.max([np.abs(a - b).max(axis=-1) for a, b in zip(now, then, strict=True)], axis=0)
+    difference = np.mean([np.abs(a - b).mean(axis=-1) for a, b in zip(now, then, strict=True)], axis=0)
+    sums = np.pad(difference.cumsum(axis=1, dtype=np.float64).cumsum(axis=2), ((0, 0), (1, 0), (1, 0)))
+    top, left, size = pyramid.boxes.T
     side = block_side(pyramid.height)
-    parts = []
-    for level in pyramid.levels:
-        rows = np.stack([worst[:, _blocks(level, i, side, worst.shape[1])].max(axis=1) for i in range(level.rows)], 1)
-        cells = [rows[:, :, _blocks(level, j, side, worst.shape[2])].max(axis=2) for j in range(level.columns)]
-        parts.append(np.stack(cells, axis=2).reshape(len(worst), -1))
-    return np.concatenate(parts, axis=1)
+    (y0, y1), (x0, x1) = _blocks(top, size, pyramid.height, side), _blocks(left, size, pyramid.width, side)
+    inside = sums[:, y1, x1] - sums[:, y0, x1] - sums[:, y1, x0] + sums[:, y0, x0]
+    return (np.maximum(inside, 0) / ((y1 - y0) * (x1 - x0))).astype(np.float32)
 
 
-def _blocks(level: Level, position: int, side: int, count: int) -> slice:
-    """Along one axis: the blocks, of `count`, that the crop at this place of the grid touches; at least one."""
-    start = position * level.stride - level.stride
-    first = min(max(start, 0) // side, count - 1)
-    return slice(first, max(first + 1, min(-(-(start + level.size) // side), count)))
+def _blocks(
+    start: NDArray[np.int32], size: NDArray[np.int32], pixels: int, side: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Along one axis: the first of the blocks that each crop touches, and the one after the last; one at least."""
+    count = -(-pixels // side)
+    first = np.minimum(np.maximum(start, 0) // side, count - 1)
+    return first, np.maximum(first + 1, np.minimum(-(-(start + size) // side), count))

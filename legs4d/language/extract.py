@@ -4,8 +4,9 @@ What is left out, each by a setting: crops that no pixel of the foreground reads
 since they were last embedded; timesteps between others, which are interpolated when they are read.
 
 Timesteps come in blocks. At the first of a block all crops are embedded, those of the background too; at the others,
-those that the foreground reads and that have changed. A crop of the background holds until it changes, and then says
-nothing until the next block. So blocks do not depend on each other, and several machines may do one each.
+those that the foreground reads and that have changed. A crop of the background that has changed says what it said at
+the first: what the foreground left behind would be said of the background otherwise. So blocks do not depend on each
+other, and several machines may do one each.
 """
 
 from __future__ import annotations
@@ -128,6 +129,26 @@ class Plan:
     embed: NDArray[np.bool_]
     keep: NDArray[np.bool_]
 
+    def places(
+        self, timestep: int, first: int, previous: Grid | None, *, background: bool
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]:
+        """Source, slot and validity of all crops, as `Grid` has them.
+
+        Args:
+            first: of the timestep's block.
+            previous: the timestep before, unless this is the first.
+            background: whether all crops were embedded at the first.
+        """
+        # At the first of a block all crops are embedded, in the order in which they are counted.
+        at_first = np.arange(self.embed.size, dtype=np.int32).reshape(self.embed.shape)
+        source = np.full(self.embed.shape, first if background else -1, np.int32)
+        slot = at_first if background else np.full_like(at_first, -1)
+        if previous is not None:
+            source[self.keep], slot[self.keep] = previous.source[self.keep], previous.slot[self.keep]
+        source[self.embed] = timestep
+        slot[self.embed] = np.arange(self.embed.sum())
+        return source, slot, source >= 0
+
 
 class Extractor:
     """Embeds any block of timesteps. Another process gets it as names, and opens it anew."""
@@ -186,7 +207,7 @@ class Extractor:
         following = timesteps[at + 1 : at + 2]
         last = self.sequence.num_frames
         self._ring.keep(window(timestep, last), [frame for t in following for frame in window(t, last)])
-        grid = self._embed(timestep, previous)
+        grid = self._embed(timestep, timesteps[at - at % self.settings.block], previous)
         self.store.write(timestep, grid)
         return grid
 
@@ -201,15 +222,12 @@ class Extractor:
         changed = self._changed(timestep, previous.source)
         return Plan(read & changed, ~changed)
 
-    def _embed(self, timestep: int, previous: Grid | None) -> Grid:
+    def _embed(self, timestep: int, first: int, previous: Grid | None) -> Grid:
         plan = self.plan(timestep, previous)
         cameras, crops = np.nonzero(plan.embed)
         rows = self._embedder.embed(window(timestep, self.sequence.num_frames), cameras, crops, self._reporter.check)
-        source = np.full(plan.embed.shape, -1, np.int32) if previous is None else previous.source.copy()
-        slot = np.full(plan.embed.shape, -1, np.int32) if previous is None else previous.slot.copy()
-        source[plan.embed] = timestep
-        slot[plan.embed] = np.arange(len(rows))
-        return Grid(rows, source, slot, plan.embed | plan.keep)
+        background = self.settings.background != "never"
+        return Grid(rows, *plan.places(timestep, first, previous, background=background))
 
     def _read_by_foreground(self, timestep: int) -> NDArray[np.bool_]:
         """[C, R] whether any pixel of the foreground mixes the crop; all, where there are no masks."""

@@ -68,7 +68,7 @@ class Grid:
         rows: [n, dim] float16, the embeddings made at this timestep, unit vectors.
         source: [C, R] int32, the timestep at which each crop was embedded last; -1 where it never was.
         slot: [C, R] int32, the row that it has there.
-        valid: [C, R] bool, whether that still holds; a crop that is not valid says nothing.
+        valid: [C, R] bool; a crop that is not valid says nothing.
     """
 
     rows: NDArray[np.float16]
@@ -172,14 +172,27 @@ class GridFeatures:
         self._store = GridStore.open(run_folder, encoder)
         self.name, self.version = encoder, self._store.description.fingerprint
         self._read = lru_cache(maxsize=4)(self._store.read)
+        self._last_map: tuple[NDArray[np.bool_], NDArray[np.int32], NDArray[np.float32]] | None = None
 
     def feature_map(self, sequence: Sequence, frame: int) -> FeatureMap:
-        """See `FeatureSource`. Rows are unit vectors where they are not interpolated in time."""
+        """See `FeatureSource`. There is a row for each crop of each camera, camera by camera.
+
+        Rows are unit vectors where they are not interpolated in time, and zero where nothing is said: no pixel mixes
+        those. While the same crops say something, the map is the same object, which need not be brought anywhere anew.
+        """
         values, there = self._crops_at(frame)
-        row = np.where(there, np.cumsum(there) - 1, -1).astype(np.int32).reshape(self._shape)
-        index, weight = pyramid(self._store.description.height, self._store.description.width).taps
+        if self._last_map is None or not np.array_equal(there, self._last_map[0]):
+            self._last_map = (there, *self._map(there))
+        return FeatureMap(values, *self._last_map[1:])
+
+    def _map(self, there: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """B as `FeatureMap` has it."""
+        told = self._store.description
+        shape = pyramid(told.height, told.width)
+        index, weight = shape.taps
+        row = np.where(there, np.arange(there.size), -1).astype(np.int32).reshape(told.cameras, shape.num_crops)
         index_of = row[:, index]
-        return FeatureMap(values[there], index_of, weight * (index_of >= 0))
+        return index_of, weight * (index_of >= 0)
 
     def sample_rows(self, sequence: Sequence) -> Iterator[NDArray[np.float32]]:
         """Evenly spread over everything that was embedded, at most `SAMPLED_ROWS` rows or so."""
@@ -190,11 +203,6 @@ class GridFeatures:
             rows = self._store.read(timestep).rows[::step]
             if len(rows):
                 yield rows.astype(np.float32)
-
-    @property
-    def _shape(self) -> tuple[int, int]:
-        told = self._store.description
-        return told.cameras, pyramid(told.height, told.width).num_crops
 
     def _crops_at(self, frame: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """([C·R, dim] what is said of each crop, [C·R] whether anything is) at any frame."""

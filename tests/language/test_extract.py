@@ -186,7 +186,10 @@ def test_only_crops_that_touch_a_change_have_changed():
     top, left, size = shape.boxes.T
     touches = (top <= 10) & (top + size > 10) & (left <= 20) & (left + size > 20)
     np.testing.assert_array_equal(change > 0, touches)
-    assert change.max() == 0.5
+    inside = (np.minimum(top + size, HEIGHT) - np.maximum(top, 0)) * (
+        np.minimum(left + size, WIDTH) - np.maximum(left, 0)
+    )
+    np.testing.assert_allclose(change[touches], 0.5 / (8 * 3 * inside[touches]), rtol=1e-5)
 
 
 # -- the stage --------------------------------------------------------------------------------------------------------
@@ -265,11 +268,24 @@ def test_a_still_picture_is_embedded_once_a_block(run: Run):
     assert not np.isnan(features(run, 3)).any()
 
 
-def test_background_that_has_changed_says_nothing_until_the_next_block(run: Run):
+def test_background_that_has_changed_says_what_it_said_at_the_blocks_first(run: Run):
     extract_all(run, ExtractSettings(block=6, change=1e-6))
-    for frame in range(FRAMES):
+    first = grids(run).read(6)
+    for frame in range(6, FRAMES):
         grid = grids(run).read(frame)
-        assert grid.valid.all() == (frame % 6 == 0)
+        mask = FOOTAGE.masks("train", frame)
+        read = pyramid(HEIGHT, WIDTH).read_by(mask > 0)
+        assert grid.valid.all() and (grid.source[~read] >= 6).all()
+        assert frame == 6 or not (grid.source[~read] == frame).any()
+        held = grid.source == 6
+        np.testing.assert_array_equal(grid.slot[held], first.slot[held])
+
+
+def test_the_map_is_the_same_object_while_the_same_crops_speak(run: Run):
+    extract_all(run, ExtractSettings(block=6, change=1e-6))
+    said = GridFeatures(run.path, "mean_color")
+    one, other = said.feature_map(FOOTAGE, 3), said.feature_map(FOOTAGE, 4)
+    assert one.index is other.index and one.weight is other.weight and not np.array_equal(one.rows, other.rows)
 
 
 def test_without_masks_everything_is_read(run: Run):

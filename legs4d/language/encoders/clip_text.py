@@ -72,7 +72,8 @@ class ClipText:
         return self._linear(mixed, prefix + "out_proj.weight", prefix + "out_proj.bias")
 
     def _linear(self, x: Array, weight: str, bias: str) -> Array:
-        return x @ self._get(weight).T + self._get(bias)
+        # As one product of all rows: numpy would read the weights once for every phrase.
+        return (x.reshape(-1, x.shape[-1]) @ self._get(weight).T + self._get(bias)).reshape(*x.shape[:-1], -1)
 
     def _norm(self, x: Array, name: str) -> Array:
         centred = x - x.mean(axis=-1, keepdims=True)
