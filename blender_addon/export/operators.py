@@ -95,11 +95,12 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     layout.use_property_split = True
     layout.use_property_decorate = False
     for heading, options in (
-        ("Pictures", ("use_png", "use_exr", "use_masks", "use_movie")),
+        ("Images", ("use_png", "use_exr", "use_masks", "use_movie")),
         ("Points", ("use_ply", "use_spz")),
         ("Found", ("use_json", "use_otio")),
     ):
         grid = layout.row(heading=heading).grid_flow(row_major=True, columns=2, even_columns=True, align=True)
+        grid.use_property_split = False
         for name in options:
             grid.prop(settings, name, toggle=True)
     column = layout.column()
@@ -114,7 +115,7 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         pair = column.row(align=True)
         pair.prop(settings, "frame_start", text="Range")
         pair.prop(settings, "frame_end", text="")
-    beside = "export, beside the file" if bpy.data.filepath else "save the file, or choose one"
+    beside = "export, beside the file" if bpy.data.filepath else "choose one"
     column.prop(settings, "folder", placeholder=beside)
     column.prop(settings, "template")
     column.prop(settings, "overwrite")

@@ -70,6 +70,19 @@ def test_wheels_of_every_platform_are_listed_and_there(archive: Path) -> None:
             assert any(package in name and mark in name for name in there), (package, mark)
 
 
+def test_a_zip_per_platform_has_that_platforms_wheels_only(tmp_path: Path) -> None:
+    command = [LIBRARY / "python", "scripts/build_extension.py", "--out", tmp_path, "--split"]
+    done = subprocess.run(command, cwd=ROOT, env=library_environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    archives = {path.stem.rpartition("-")[2].replace("_", "-"): path for path in tmp_path.glob("*.zip")}
+    assert sorted(archives) == sorted(PLATFORMS)
+    for platform, path in archives.items():
+        with zipfile.ZipFile(path) as content:
+            manifest = tomllib.loads(content.read("blender_manifest.toml").decode())
+        assert len(manifest["wheels"]) == 2
+        assert all(PLATFORMS[platform] in name for name in manifest["wheels"])
+
+
 def test_no_source_of_the_library_travels_along(archive: Path) -> None:
     with zipfile.ZipFile(archive) as content:
         names = content.namelist()
