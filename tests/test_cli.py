@@ -19,7 +19,7 @@ import pytest
 from legs4d.gaussians.store import Run
 from tests.synthetic import Scene, write_dataset, write_grounding, write_run
 
-COMMANDS = ("train", "reconstruct", "lift", "query", "render", "eval", "export", "serve", "view")
+COMMANDS = ("train", "reconstruct", "extract", "lift", "query", "render", "eval", "export", "serve", "view")
 SCENE = Scene(num_frames=6, width=48, height=32, num_train=4, num_test=1)
 FLYING = "the ball is flying through the air"
 
@@ -127,7 +127,7 @@ def test_eval_prints_the_json_of_the_contract(tmp_path: Path) -> None:
     assert result["ssim"] == pytest.approx(np.mean([image["ssim"] for image in result["images"]]))
     assert result["tracking"]["object"] == 2 and len(result["tracking"]["per_frame"]) == 6
     assert imageio.imread(tmp_path / "plot.png").shape[1] > 500
-    assert {p.name for p in (tmp_path / "pages").iterdir()} == {"test_views.png", "contact_sheet.png", "timeline.png"}
+    assert {"test_views.png", "contact_sheet.png", "timeline.png"} <= {p.name for p in (tmp_path / "pages").iterdir()}
     assert list(result["per_camera"]) == [str(camera) for camera in SCENE.cameras("test").ids]
     assert len(result["per_frame"]) == 6
     assert result["psnr"] == pytest.approx(np.mean(result["per_frame"]))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import pickle
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from legs4d.config import (
     TrainSettings,
 )
 from legs4d.errors import EncoderError, RunError
+from legs4d.executor import Done, timed
 from legs4d.gaussians.store import Run
 from legs4d.grounding import query
 from legs4d.language import encoders
@@ -125,6 +128,28 @@ def test_missing_weights_stop_training_before_it_begins(dataset: Path, tmp_path:
     with pytest.raises(EncoderError, match=r"weights of ViCLIP-L/14 are not there"):
         pipeline.train(dataset, tmp_path / "run", TrainSettings(lift=LiftSettings(encoder="viclip")))
     assert not (tmp_path / "run").exists()
+
+
+class _Elsewhere:
+    """An executor whose work goes through pickle, as to another process, and is done in no good order."""
+
+    threads: int | None = 1
+
+    def each(self, work: Any, frames: Iterable[int], check: Callable[[], None]) -> Iterator[list[Done[Any]]]:
+        for frame in reversed(list(frames)):
+            yield [timed(pickle.loads(pickle.dumps(work)), frame)]
+
+
+def test_blocks_can_be_done_elsewhere_and_in_any_order(run: Run, tmp_path: Path, dataset: Path):
+    settings = ExtractSettings(block=2)
+    pipeline.extract(run.path, "mean_color", settings, executor=_Elsewhere())
+    other = write_run(tmp_path / "here", SCENE, language=False, dataset=str(dataset))
+    pipeline.extract(other.path, "mean_color", settings)
+    assert Run.open(run.path).stages["extract"].done_frames == [0, 1, 2]
+    for frame in range(3):
+        ours, theirs = (GridStore.open(r.path, "mean_color").read(frame) for r in (run, other))
+        np.testing.assert_array_equal(ours.rows, theirs.rows)
+        np.testing.assert_array_equal(ours.source, theirs.source)
 
 
 def test_encoders_that_do_not_see_have_nothing_to_extract(run: Run):
