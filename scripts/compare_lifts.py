@@ -1,116 +1,89 @@
-"""Runs of one capture side by side, lifted in different ways: relevancy images against true masks, and their scores.
+"""Lift a reconstructed run by several codecs and routes, and judge each by true masks: accuracy, energy, bytes, time.
 
-legs4d lift closed; legs4d lift trained --method trained        # two copies of one reconstructed run
-scripts/compare_lifts.py closed trained --grounding DIR --out PAGES
+    scripts/compare_lifts.py RUN --grounding ../shared/data/grounding/basketball
+    scripts/compare_lifts.py RUN --grounding DIR --trained-steps 2000 --engine cuda     (the paper's route too)
+
+RUN is not touched: its geometry is linked into a temporary folder.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from legs4d.effects.contact_sheet import contact_sheet
-from legs4d.effects.highlight import LUMA
+from legs4d import pipeline
+from legs4d.config import CodecSettings, LiftSettings, TrainedLiftSettings
 from legs4d.gaussians.store import Run
-from legs4d.grounding import Grounding, query
-from legs4d.grounding.benchmark import camera_of, evaluate, truths_of
-from legs4d.grounding.masks import Views, render_views
-from legs4d.grounding.metrics import mask_iou
-from legs4d.grounding.truth import Truth
+from legs4d.grounding.benchmark import evaluate
+from legs4d.language.codec import LinearCodec, codec_from_arrays
 
-CAMERAS, FRAMES = 2, 3
-"""Of a page: the truth's first cameras, and frames spread over what is true."""
 
-DIM = 0.4
-"""Brightness of the picture under its relevancy."""
+def routes(dims: list[int], refine: list[int], trained_steps: int, encoder: str) -> dict[str, LiftSettings]:
+    """Name → settings; the trained route at the same dimension as the closed form that it is compared with."""
+    found = {"closed, linear, 99.9 %": LiftSettings(encoder=encoder)}
+    for dim in dims:
+        found[f"closed, linear, {dim}-d"] = LiftSettings(encoder=encoder, codec=CodecSettings(dim=dim))
+    for steps in refine:
+        found[f"closed, linear, 99.9 %, {steps} steps refined"] = LiftSettings(encoder=encoder, refine=steps)
+    found["closed, autoencoder, 128-d"] = LiftSettings(encoder=encoder, codec=CodecSettings(name="autoencoder"))
+    if trained_steps:
+        trained = TrainedLiftSettings(steps=trained_steps)
+        found[f"trained, linear, 99.9 %, {trained_steps} steps"] = LiftSettings(
+            encoder=encoder, method="trained", trained=trained
+        )
+    return found
+
+
+def lifted_copy(run: Run, folder: Path, settings: LiftSettings, engine: str) -> Run:
+    """A run with the same geometry, lifted by these settings; files are replaced by rename, so links are safe."""
+    shutil.copytree(run.path, folder, copy_function=os.link, ignore=shutil.ignore_patterns(".lock", "run.json"))
+    shutil.copy(run.path / "run.json", folder / "run.json")
+    return pipeline.lift(folder, settings, engine=engine)
+
+
+def energy_of(run: Run) -> str:
+    codec = codec_from_arrays(*run.codec())
+    return f"{100 * codec.energy:.1f}" if isinstance(codec, LinearCodec) else "–"
+
+
+def bytes_of(run: Run) -> int:
+    width = run.dynamic_codes(0)[0].shape[1]
+    return 2 * width * (run.num_static + run.num_frames * run.num_dynamic)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Compare runs of one capture that were lifted in different ways.")
-    parser.add_argument("runs", type=Path, nargs="+", help="run folders; their names head the columns")
-    parser.add_argument("--grounding", type=Path, required=True, help="folder of true masks")
-    parser.add_argument("--out", type=Path, required=True, help="folder for scores.json and lifts_<n>.png")
-    parser.add_argument("--engine", choices=["cpu", "cuda"], default="cpu")
-    options = parser.parse_args()
-    runs = {folder.name: Run.open(folder) for folder in options.runs}
-    if len(runs) != len(options.runs):
-        parser.error("run folders need names of their own, as these head the columns")
-    device = torch.device(options.engine)
-    scores = {name: evaluate(run, options.grounding, device=device) for name, run in runs.items()}
-    _print(scores)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "scores.json").write_text(json.dumps(scores, indent=1))
-    for number, path in enumerate(write_pages(runs, options.grounding, options.out, device)):
-        print(f"page {number}: {path}")
-
-
-def write_pages(runs: dict[str, Run], truth: Path, out: Path, device: torch.device) -> list[Path]:
-    """One page a prompt: a row per camera and frame, the truth and each run's relevancy with the IoU of its mask."""
-    truths = truths_of(next(iter(runs.values())), truth)
-    pages = []
-    for number, prompt in enumerate(dict.fromkeys(t.prompt for t in truths)):
-        found = {name: query(run, [prompt])[0] for name, run in runs.items()}
-        rows = {}
-        for true in [t for t in truths if t.prompt == prompt][:CAMERAS]:
-            held = sorted(true.masks)
-            for frame in dict.fromkeys(held[int(i)] for i in np.linspace(0, len(held) - 1, FRAMES).round()):
-                rows[f"cam {true.camera}\nframe {frame}"] = _row(runs, found, true, frame, device)
-        pages.append(out / f"lifts_{number}.png")
-        contact_sheet(
-            pages[-1], rows, ["true", *runs], title=f"relevancy of {prompt!r}; outline: the mask, bar: its IoU"
-        )
-    return pages
-
-
-def _row(
-    runs: dict[str, Run], found: dict[str, Grounding], true: Truth, frame: int, device: torch.device
-) -> list[NDArray[np.floating]]:
-    pictures: list[NDArray[np.floating]] = []
-    for name, run in runs.items():
-        camera = camera_of(run, true)
-        views = render_views(run, found[name], frame, camera, near=run.info["near"], device=device)
-        if not pictures:
-            pictures.append(_outlined(np.clip(views.color[0], 0, 1), true.masks[frame]))
-        iou = mask_iou(views.mask[0], true.masks[frame])
-        pictures.append(_bar(_outlined(heat(views), views.mask[0]), iou))
-    return pictures
-
-
-def heat(views: Views) -> NDArray[np.float32]:
-    """The first view [H, W, 3] in dim grey, its relevancy from red through yellow to white over it."""
-    grey = DIM * np.repeat((np.clip(views.color[0], 0, 1) @ LUMA)[..., None], 3, axis=-1)
-    glow = np.clip(3 * views.relevancy[0][..., None] - np.arange(3), 0, 1)
-    return np.asarray(grey + views.relevancy[0][..., None] * (glow - grey), np.float32)
-
-
-def _outlined(picture: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """The picture with the mask's border in green."""
-    padded = np.pad(mask, 1, mode="edge")
-    inside = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    out = picture.copy()
-    out[mask & ~inside] = (0.2, 0.9, 0.3)
-    return out
-
-
-def _bar(picture: NDArray[np.float32], share: float) -> NDArray[np.float32]:
-    """The picture with a bar along its lower border, as long as `share` of it: the mask's IoU."""
-    out = picture.copy()
-    height, width, _ = out.shape
-    out[-max(height // 40, 2) :, : round(share * width)] = (0.2, 0.9, 0.3)
-    return out
-
-
-def _print(scores: dict[str, dict]) -> None:
-    print(f"{'run':24} {'prompt':40} {'tIoU':>6} {'vIoU':>6} {'@0.5':>6}")
-    for name, result in scores.items():
-        for prompt, mean in [*result["per_prompt"].items(), ("mean", result["mean"])]:
-            values = " ".join(f"{mean[key]:6.2f}" for key in ("tiou", "viou", "viou@0.5"))
-            print(f"{name:24} {prompt:40} {values}")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--grounding", type=Path, required=True)
+    parser.add_argument("--dims", type=int, nargs="*", default=[1, 2, 4, 8])
+    parser.add_argument("--refine", type=int, nargs="*", default=[2])
+    parser.add_argument("--trained-steps", type=int, default=0, help="0 leaves the paper's route out")
+    parser.add_argument("--only", help="routes whose name holds this")
+    parser.add_argument("--engine", default="auto")
+    arguments = parser.parse_args()
+    run = Run.open(arguments.run)
+    encoder = str(run.info["encoder"])
+    print(f"{'route':<44}{'dim':>5}{'energy %':>10}{'tIoU':>7}{'vIoU':>7}{'MB':>8}{'s/frame':>9}")
+    chosen = routes(arguments.dims, arguments.refine, arguments.trained_steps, encoder)
+    for name, settings in chosen.items():
+        if arguments.only and arguments.only not in name:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            lifted = lifted_copy(run, Path(folder) / "run", settings, arguments.engine)
+            result = evaluate(lifted, arguments.grounding)
+            mean = {metric: float(np.mean([row[metric] for row in result["rows"]])) for metric in ("tiou", "viou")}
+            width = lifted.dynamic_codes(0)[0].shape[1]
+            seconds = lifted.stages["lift"].seconds / lifted.num_frames
+            print(
+                f"{name:<44}{width:>5}{energy_of(lifted):>10}{mean['tiou']:>7.2f}{mean['viou']:>7.2f}"
+                f"{bytes_of(lifted) / 1e6:>8.1f}{seconds:>9.2f}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
