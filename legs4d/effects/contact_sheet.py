@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from legs4d.effects.video import to_bytes
+from legs4d.effects.video import cannot_write, to_bytes
 
 GAP, MARGIN = 4, 10
 LABEL_WIDTH, LABEL_HEIGHT = 120, 26
@@ -31,6 +31,7 @@ def contact_sheet(
         columns: their labels.
 
     Raises:
+        Legs4dError: the page cannot be written.
         ValueError: a row has another number of pictures than there are columns, or sizes differ.
     """
     from PIL import Image, ImageDraw, ImageFont
@@ -54,8 +55,11 @@ def contact_sheet(
         for x, picture in enumerate(pictures):
             page.paste(Image.fromarray(to_bytes(picture)), (left + x * (width + GAP), top + y * (height + GAP)))
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    page.save(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        page.save(target)
+    except OSError as error:
+        raise cannot_write(target, error) from error
 
 
 def _size(rows: dict[str, list[NDArray[np.floating]]], columns: list[str]) -> tuple[int, int]:
