@@ -373,3 +373,65 @@ def test_composite_with_cycles_by_depth(scene, imported, camera, rendered, runs,
     behind = expected["depth"][left] > 2.2
     assert behind.mean() > 0.5
     assert np.abs(srgb(both[left][..., :3]) - expected["color"][left])[behind].mean() > 0.05
+
+
+def test_a_picture_tells_its_progress_and_can_be_cancelled(scene, imported, camera) -> None:
+    from blender_addon import engine, wire
+    from blender_addon.engine import shot
+    from blender_addon.engine.camera import View
+    from blender_addon.engine.service import Cancelled
+
+    view = View(np.eye(4), 50.0, 50.0, WIDTH / 2, HEIGHT / 2, WIDTH, HEIGHT)
+    moment = shot.instant(bpy.context.evaluated_depsgraph_get(), [imported.static_object], view)
+    asked = shot.body(imported, [moment] * 64, shot.Style(None, False), ("combined",))
+    heard: list[tuple[int, int]] = []
+    with pytest.raises(Cancelled):
+        engine.ask(wire.Kind.RENDER, asked, lambda: bool(heard), lambda done, total: heard.append((done, total)))
+    assert heard and heard[-1][1] == 64
+    asked["samples"] = asked["samples"][:1]
+    assert engine.ask(wire.Kind.RENDER, asked).arrays["combined"].shape == (HEIGHT, WIDTH, 4)
+
+
+_LOOK = """
+import sys, json, numpy as np, torch
+from backend.look import Amounts, Layer, show
+from legs4d.gaussians.gaussians import Gaussians
+a = {name: torch.as_tensor(values) for name, values in np.load(sys.argv[1]).items()}
+cloud = Gaussians(a["positions"], a["rotations"], a["scales"], a["opacities"], a["dc"], a["opacities"] > 0)
+told = json.loads(sys.argv[2])
+layers = [Layer(**layer) for layer in told["layers"]]
+made = show(cloud, a["relevancy"], layers, Amounts(**told["amounts"]), torch.zeros(3))
+np.savez(sys.argv[1], rgb=made.gaussians.rgb, opacities=made.gaussians.opacities)
+"""
+
+
+@pytest.mark.parametrize("mode", ["HIGHLIGHT", "DESATURATE", "ISOLATE"])
+def test_backend_and_add_on_show_layers_alike(scene, imported, tmp_path, mode) -> None:
+    """The same Gaussians under the same layers, by the backend's formulas and by the add-on's."""
+    import json
+    from dataclasses import asdict
+
+    from blender_addon import attributes, layers, names, presets
+    from blender_addon.export import gaussians
+
+    start, end, _, _ = layers.intervals(imported.layers[0])[0]
+    frame = imported.scene_frame((start + end) // 2)
+    imported.empty.legs4d.mode = mode
+    scene.frame_set(frame)
+    plain, baked = (gaussians.read(imported, frame, baked=baked) for baked in (False, True))
+    (layer,) = imported.layers
+    (weight,) = layers.weights(imported, frame)
+    parts = [attributes.read(cloud, names.layer_attribute(layer.layer_id)) for cloud in imported.clouds]
+    file = tmp_path / "look.npz"
+    np.savez(file, **asdict(plain), relevancy=np.concatenate(parts)[:, None])
+    shown = {"weight": weight.weight, "threshold": weight.threshold, "softness": weight.softness}
+    told = {
+        "layers": [{**shown, "color": list(layer.color)}],
+        "amounts": {**asdict(presets.amounts(imported.empty, frame))},
+    }
+    subprocess.run(
+        [LIBRARY / "python", "-c", _LOOK, file, json.dumps(told)], check=True, env=library_environment(), cwd=ROOT
+    )
+    with np.load(file) as theirs:
+        np.testing.assert_allclose(0.5 + 0.28209479 * baked.dc, theirs["rgb"], atol=2e-3)
+        np.testing.assert_allclose(baked.opacities, theirs["opacities"], atol=2e-3)
