@@ -169,12 +169,14 @@ def compare_rates(connection: Connection, gaussians: int, frames: int) -> None:
         plain.append(rate(lambda: receive_plain(plain_socket, frames)))
         streamed.append(rate(lambda: connection.stream("float32")))
     halves = max(rate(lambda: connection.stream("float16")) for _ in range(2))
+    integers = max(rate(lambda: connection.stream("uint16")) for _ in range(2))
     plain_sender.join()
     print(f"streaming, float32:             {max(streamed):.2f} GB/s")
     print(f"plain ZeroMQ, the same bytes:   {max(plain):.2f} GB/s")
     print(f"ratio:                          {max(streamed) / max(plain):.2f}")
     frame_mb = gaussians * 10 * 2 / 1e6
     print(f"streaming, float16:             {halves:.2f} GB/s, {halves * 1e3 / frame_mb:.0f} frames/s")
+    print(f"streaming, uint16:              {integers:.2f} GB/s, {integers * 1e3 / frame_mb:.0f} frames/s")
 
 
 def main() -> None:
