@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from legs4d.errors import EncoderError, PromptError
 from legs4d.language.encoders import get_encoder
 from legs4d.language.encoders.clip_text import ClipText
-from legs4d.language.encoders.clip_tokens import ClipTokens, merges_file
+from legs4d.language.encoders.clip_tokens import clip_tokens, merges_file
 from legs4d.language.encoders.viclip import PUBLISHED, ViclipEncoder, ViclipSize
 from legs4d.language.encoders.viclip_vision import ViclipVision
 from legs4d.language.encoders.weights import EncoderFiles, read_weights, weights_id
@@ -97,11 +97,11 @@ def test_tokens_are_those_of_open_clip(phrase: str):
     from open_clip.tokenizer import SimpleTokenizer
 
     expected = SimpleTokenizer(context_length=32)([phrase]).numpy()
-    np.testing.assert_array_equal(ClipTokens(merges_file(), 32)([phrase]), expected)
+    np.testing.assert_array_equal(clip_tokens(merges_file(), 32)([phrase]), expected)
 
 
 def test_a_phrase_longer_than_the_model_reads_is_refused_and_the_longest_is_not():
-    tokens = ClipTokens(merges_file(), 32)
+    tokens = clip_tokens(merges_file(), 32)
     assert (tokens(["word " * 30]) > 0).all()
     with pytest.raises(PromptError, match=r"has 31 word pieces, the encoder reads 30; shorten it"):
         tokens(["word " * 31])

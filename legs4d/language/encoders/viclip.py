@@ -195,10 +195,10 @@ class ViclipEncoder:
 
     @cached_property
     def _tokens(self) -> ClipTokens:
-        from legs4d.language.encoders.clip_tokens import MERGES_FILE, ClipTokens, merges_file
+        from legs4d.language.encoders.clip_tokens import MERGES_FILE, clip_tokens, merges_file
 
         saved = self.files.text / MERGES_FILE if self.files.text is not None else None
-        return ClipTokens(saved if saved is not None and saved.exists() else merges_file(), self._size.context)
+        return clip_tokens(saved if saved is not None and saved.exists() else merges_file(), self._size.context)
 
 
 def _half(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
