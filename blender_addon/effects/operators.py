@@ -18,6 +18,7 @@ class _Effect:
     """For operators on the sequence that is meant; problems go to the status line."""
 
     bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012  Blender's own form
+    changes_time = False
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -35,7 +36,7 @@ class _Effect:
         except (Nowhere, CacheError) as obstacle:
             self.report({"WARNING"}, f"{obstacle}.")
             return {"CANCELLED"}
-        display.update(shown.empty, moved=True)
+        display.update(shown.empty, moved=self.changes_time)
         return {"FINISHED"}
 
 
@@ -77,6 +78,7 @@ class LEGS4D_OT_bullet_time(_LayerEffect, bpy.types.Operator):
 
     bl_idname = "legs4d.bullet_time"
     bl_label = "Bullet Time"
+    changes_time = True
 
     frames: IntProperty(name="Frames", description="Scene frames that time stands still", default=48, min=2)
     angle: FloatProperty(
@@ -190,6 +192,7 @@ class LEGS4D_OT_remap_time(_Effect, bpy.types.Operator):
 
     bl_idname = "legs4d.remap_time"
     bl_label = "Edit Time Curve"
+    changes_time = True
 
     speed: FloatProperty(
         name="Speed", description="Capture frames per scene frame; 0.25 is four times slower", default=1.0, min=0.01
@@ -211,6 +214,7 @@ class LEGS4D_OT_reset_time(_Effect, bpy.types.Operator):
 
     bl_idname = "legs4d.reset_time"
     bl_label = "Remove Time Curve"
+    changes_time = True
 
     def make(self, context: bpy.types.Context, shown: sequence.Sequence) -> str:
         """One to one."""

@@ -18,7 +18,7 @@ FAINTEST = 0.01
 SMALLEST_RADIUS = 1e-3
 """Scene units: a single point is no reason to divide by zero."""
 MOST_POINTS = 4096
-MOST_SAMPLES = 12
+MOST_SAMPLES = 8
 """Moments that a moving target is keyed at: few enough to edit, and to find within one redraw."""
 
 
@@ -69,21 +69,21 @@ def _named(
     parts = []
     if cache.description.num_static and cache.answer(key) is not None:
         still = cache.static()
-        parts.append(_strongly(levels[cache.static_relevancy(key)], still["means"], still["opacities"]))
+        named = _thinned(cache.static_relevancy(key), levels)
+        weights = levels[cache.static_relevancy(key)[named]] * still["opacities"][named]
+        parts.append((still["means"][named], weights))
     if cache.description.num_dynamic and cache.has_relevancy(key, frame):
-        constants = cache.dynamic()
-        shows = levels[cache.relevancy(key, frame)]
-        shows[(constants["born"] > frame) | (constants["died"] < frame)] = 0.0
-        parts.append(_strongly(shows, cache.frame(frame)["means"], constants["opacities"]))
+        constants, relevancy = cache.dynamic(), cache.relevancy(key, frame)
+        named = _thinned(relevancy, levels)
+        named = named[(constants["born"][named] <= frame) & (constants["died"][named] >= frame)]
+        weights = levels[relevancy[named]] * constants["opacities"][named]
+        parts.append((cache.frame(frame)["means"][named], weights))
     if not parts:
         return np.empty((0, 3)), np.empty(0)
     return np.concatenate([means for means, _ in parts]), np.concatenate([weights for _, weights in parts])
 
 
-def _strongly(
-    shows: np.ndarray[Any, Any], means: np.ndarray[Any, Any], opacities: np.ndarray[Any, Any]
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """The named points of one cloud, evenly thinned to `MOST_POINTS`: a place is no more exact with more of them."""
-    named = np.flatnonzero(shows > FAINTEST)
-    named = named[:: max(len(named) // MOST_POINTS, 1)]
-    return means[named], shows[named] * opacities[named]
+def _thinned(relevancy: np.ndarray[Any, Any], levels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Numbers of the points that a layer names, evenly thinned to `MOST_POINTS`: more make a place no more exact."""
+    named = np.flatnonzero((levels > FAINTEST)[relevancy])
+    return named[:: max(len(named) // MOST_POINTS, 1)]
