@@ -31,7 +31,7 @@ from legs4d.language.embed import CropEmbedder
 from legs4d.language.encoders import get_encoder, sees, text_folder
 from legs4d.language.encoders.weights import EncoderFiles
 from legs4d.language.features import CropEncoder
-from legs4d.language.grids import Grid, GridsDescription, GridStore
+from legs4d.language.grids import Grid, GridsDescription, GridStore, grids_folder
 from legs4d.language.pyramid import Pyramid, pyramid, window
 from legs4d.progress import OnProgress, StageReporter, StopSignal
 from legs4d.scene.readers import open_sequence
@@ -84,6 +84,13 @@ def extract(
             reporter.step(sum(map(store.has, description.timesteps)), len(description.timesteps))
     finally:
         extractor.close()
+    missing = [timestep for timestep in description.timesteps if not store.has(timestep)]
+    if missing:
+        raise RunError(
+            f"lacks timestep {missing[0]}, though its worker says that it is done",
+            where=str(store.path),
+            fix="keep runs on storage that all machines see under the same path",
+        )
     run.finish_stage("extract")
 
 
@@ -274,5 +281,5 @@ def _open(run_folder: str, told: GridsDescription, settings: str, weights: str, 
     sequence = open_sequence(run.info["dataset"], run.info["scale"])
     encoder = get_encoder(told.encoder, EncoderFiles(Path(weights) if weights else None))
     assert sees(encoder), told.encoder
-    store = GridStore(Path(run_folder), told)
+    store = GridStore(grids_folder(Path(run_folder), told.encoder), told)
     return Extractor(store, sequence, encoder, ExtractSettings.model_validate_json(settings), torch.device(device))
