@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from ablate_reconstruction import AfterFrames
 
 from legs4d import pipeline
 from legs4d.config import DatasetSettings, Preset, ReconstructSettings, TrainSettings
@@ -28,19 +29,6 @@ PICTURE_PASSES = 6
 """Of a step's pictures of 4 channels: truth read; rendering and its gradient written and read; once to spare."""
 PARAMETERS, ADAM_PASSES = 14, 7
 """Floats of a Gaussian; reads and writes of value, gradient and two moments."""
-
-
-class AfterFrames:
-    """Told of progress, it stops the work when so many frames are tracked."""
-
-    def __init__(self, frames: int) -> None:
-        self.frames, self.reached = frames, False
-
-    def __call__(self, progress: Progress) -> None:
-        self.reached |= progress.stage == "tracking" and progress.done >= self.frames - 1
-
-    def is_set(self) -> bool:
-        return self.reached
 
 
 def copy_bandwidth(device: torch.device) -> float:
