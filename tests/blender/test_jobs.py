@@ -59,8 +59,18 @@ def test_a_job_shows_its_progress_and_can_be_cancelled(studio, until):
     _submit()
     until(lambda: _job() and _job().state == "running" and _job().done > 0, "progress", 120)
     assert _job().label == "small" and _job().total >= _job().done and _job().stage
+    assert bpy.ops.legs4d.job_log(job=_job().name) == {"FINISHED"}
+    until(lambda: "process" in _job().log, "the log")
+    assert len(_job().log.splitlines()) <= 12
     assert bpy.ops.legs4d.cancel_job(job=_job().name) == {"FINISHED"}
     until(lambda: _job().state == "cancelled", "the end", 60)
+
+
+def test_a_dataset_is_chosen_by_its_folder(studio):
+    assert bpy.ops.legs4d.choose_dataset(directory=str(studio.root / "scene")) == {"FINISHED"}
+    assert _window().train_dataset == "scene"
+    assert bpy.ops.legs4d.choose_dataset(directory="/elsewhere") == {"CANCELLED"}
+    assert _window().train_dataset == "scene"
 
 
 def test_a_job_is_found_again_after_the_connection_was_lost(studio, until):
