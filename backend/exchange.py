@@ -18,6 +18,7 @@ from backend.wire import Code
 from legs4d.errors import RunError
 from legs4d.gaussians.dynamic3dgs import import_dynamic3dgs
 from legs4d.gaussians.export import SUFFIXES, export_frames, export_npz
+from legs4d.gaussians.files import TEMPORARY_PREFIX
 from legs4d.gaussians.store import Run
 from legs4d.progress import OnProgress, StageReporter, StopSignal
 
@@ -145,5 +146,7 @@ def _make_whole(spec: Spec, write: Callable[[Path], None]) -> None:
     if out.exists() and not partial.exists():
         return
     partial.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in partial.glob(f"{TEMPORARY_PREFIX}*"):  # of a process that was killed while it wrote
+        leftover.unlink()
     write(partial)
     partial.rename(out)

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from backend import answers, requests
+from backend import answers, requests, zstd
 from backend.clients import Call
 from backend.errors import BackendError
 from backend.library import Arrays, Library, OpenRun, describe
 from backend.loop import Loop, Pool
 from backend.streams import FrameOrder, Stream, Streams
-from backend.wire import Buffer, Code, Kind, ProblemBody, RunBody
+from backend.wire import Code, Kind, ProblemBody, RunBody
 from legs4d.errors import RunError
 
 if TYPE_CHECKING:
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 READERS = 2
 """Threads that read frames."""
-
-ZSTD_LEVEL = 1
-"""Higher ones cost more time than they save bytes of relevancy."""
 
 log = logging.getLogger("legs4d.backend")
 
@@ -112,7 +109,7 @@ class RunRequests:
     def _query(self, call: Call, body: requests.Query) -> None:
         self._supersede(call, body.layer)
         if body.compress:
-            call.compress = _zstd
+            call.compress = zstd.compress
 
         def ask() -> tuple[OpenRun, Grounding]:
             opened = self._library.open(body.run)
@@ -168,12 +165,6 @@ class RunRequests:
         if wanted:
             wanted.fail(BackendError("cancelled by its client", code=Code.CANCELLED))
         call.ok({"cancelled": wanted is not None})
-
-
-def _zstd(data: Buffer) -> bytes:
-    import zstandard
-
-    return zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(data)
 
 
 def _not_prepared(error: Exception) -> None:

@@ -216,9 +216,14 @@ def pack(
     return [packed, *buffers]
 
 
-def unpack(parts: Sequence[Any], limits: Limits = REPLY_LIMITS) -> Message:
+Decompress = Callable[[Buffer, int], bytes]
+"""The content of one zstd frame, at most so many bytes of it; raises WireError when it is none."""
+
+
+def unpack(parts: Sequence[Any], limits: Limits = REPLY_LIMITS, decompress: Decompress | None = None) -> Message:
     """Read a message from its parts (any objects with the buffer protocol: bytes, zmq.Frame), without copying arrays.
 
+    `decompress` is for who asked for zstd, which neither Python nor Blender brings.
     Raises WireError (with `request_id` where it could be read) unless the header is sound, of this protocol version,
     and every buffer has exactly the size that its dtype and shape say.
     """
@@ -232,7 +237,7 @@ def unpack(parts: Sequence[Any], limits: Limits = REPLY_LIMITS) -> Message:
     if not 0 <= request_id <= MAX_ID:
         raise WireError(f"the id {request_id} is not in 1..{MAX_ID}")
     try:
-        return _read(header, request_id, views, limits)
+        return _read(header, request_id, views, limits, decompress)
     except WireError as error:
         raise WireError(error.message, code=error.code, hint=error.hint, request_id=request_id) from None
 
@@ -255,7 +260,9 @@ def _refuse_extension(code: int, data: bytes) -> Any:
     raise WireError(f"the header holds a msgpack extension of type {code}, but only plain values are allowed")
 
 
-def _read(header: dict[str, Any], request_id: int, views: list[memoryview], limits: Limits) -> Message:
+def _read(
+    header: dict[str, Any], request_id: int, views: list[memoryview], limits: Limits, decompress: Decompress | None
+) -> Message:
     if header["v"] != PROTOCOL_VERSION or isinstance(header["v"], bool):
         raise WireError(
             f"the message has protocol version {str(header['v'])[:20]}, this side speaks version {PROTOCOL_VERSION}",
@@ -271,14 +278,14 @@ def _read(header: dict[str, Any], request_id: int, views: list[memoryview], limi
     _check_sizes([view.nbytes for view in views], limits, request_id)
     arrays: dict[str, NDArray[Any]] = {}
     for position, (entry, view) in enumerate(zip(described, views[1:], strict=True)):
-        name, array = _read_array(entry, view, position)
+        name, array = _read_array(entry, view, position, decompress)
         if name in arrays:
             raise WireError(f"two arrays are named '{name}'")
         arrays[name] = array
     return Message(kind, request_id, body, arrays, token)
 
 
-def _read_array(entry: Any, view: memoryview, position: int) -> tuple[str, NDArray[Any]]:
+def _read_array(entry: Any, view: memoryview, position: int, decompress: Decompress | None) -> tuple[str, NDArray[Any]]:
     if not isinstance(entry, dict):
         raise WireError(f"the description of array {position} is not a map of name, dtype, shape")
     name = _field(entry, "name", str)
@@ -290,27 +297,16 @@ def _read_array(entry: Any, view: memoryview, position: int) -> tuple[str, NDArr
     kind = _little_endian(dtype)
     expected = math.prod(shape) * kind.itemsize
     if "codec" in entry:
-        if entry["codec"] != ZSTD:
-            raise WireError(f"array '{name[:60]}' has the codec {str(entry['codec'])[:20]!r}, only {ZSTD} is known")
-        view = memoryview(_decompress(view, expected, name))
+        if entry["codec"] != ZSTD or decompress is None:
+            raise WireError(f"array '{name[:60]}' has the codec {str(entry['codec'])[:20]!r}, which was not asked for")
+        if expected > REPLY_LIMITS.part:
+            raise WireError(f"array '{name[:60]}' has {expected:,} bytes, at most {REPLY_LIMITS.part:,} are allowed")
+        view = memoryview(decompress(view, expected + 1))  # one more, so that a longer one is seen as such
     if view.nbytes != expected:
         raise WireError(
             f"array '{name[:60]}' ({dtype} {shape}) needs {expected:,} bytes, but its buffer has {view.nbytes:,}"
         )
     return name, np.frombuffer(view, dtype=kind).reshape(shape)
-
-
-def _decompress(view: memoryview, size: int, name: str) -> bytes:
-    """The content, as far as `size` + 1 bytes. Only for who asked for zstd, as it needs the package zstandard."""
-    if size > REPLY_LIMITS.part:
-        raise WireError(f"array '{name[:60]}' has {size:,} bytes, at most {REPLY_LIMITS.part:,} are allowed")
-    import zstandard
-
-    try:
-        # One byte more than expected, so that a longer one is seen as such by the caller.
-        return zstandard.ZstdDecompressor().stream_reader(view).read(size + 1)
-    except zstandard.ZstdError as error:
-        raise WireError(f"array '{name[:60]}' is not a zstd frame ({error})") from error
 
 
 _MISSING = object()

@@ -15,6 +15,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -200,7 +201,8 @@ class Faults:
 
     def _check_export(self, out: Path) -> None:
         names = sorted(path.name for path in (self._truth / "export").iterdir())
-        assert sorted(path.name for path in out.iterdir()) == names
+        found = sorted(path.name for path in out.iterdir())
+        assert found == names, f"{out}: {set(found) ^ set(names)}"
         _, wrong, missing = filecmp.cmpfiles(self._truth / "export", out, names, shallow=False)
         assert not (wrong or missing), f"{out}: {wrong + missing}"
 
@@ -227,6 +229,7 @@ def main() -> int:
             tally = faults.run(options.kills)
         except (AssertionError, RefusedError, zmq.ZMQError) as error:
             print(f"failed after {faults.tally.kills}: {error!r}")
+            traceback.print_exc()
             print(faults._server.log[-4000:])
             return 1
     print(f"{tally}; every result right; {time.monotonic() - started:.0f} s")
