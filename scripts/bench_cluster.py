@@ -15,8 +15,13 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from legs4d import pipeline
 from legs4d.cluster import executor_on
@@ -69,15 +74,32 @@ def repeat_run(source: Run, out: Path, dataset: Path, times: int) -> Run:
 
 
 class Rate(NamedTuple):
-    """Frames a second once all workers are at it, seconds until then, and how many workers were in a frame on average.
+    """Once all workers are at it.
 
-    The last says what the cluster costs even where other programs take the cores away: it is the number of workers less
-    what they wait for the driver, the network and each other.
+    Attributes:
+        frames: a second, by the clock.
+        opening: seconds until then.
+        at_work: workers that were in a frame, on average: their number, less what they wait for the driver.
+        cpu: seconds of the processor for a frame.
+
+    The last two say what the cluster costs even where other programs take the cores away.
     """
 
     frames: float
     opening: float
     at_work: float
+    cpu: float
+
+    def __str__(self) -> str:
+        told = f"{self.frames:.2f} frames/s (after {self.opening:.1f} s)"
+        return f"{told}, {self.at_work:.2f} at work, {1000 * self.cpu:.0f} ms of CPU a frame"
+
+
+def clocked(work: Callable[[int], Any], frame: int) -> tuple[Any, float]:
+    """What the work returns, and the processor's seconds that it took."""
+    before = time.process_time()
+    result = work(frame)
+    return result, time.process_time() - before
 
 
 class Timed:
@@ -86,12 +108,12 @@ class Timed:
     def __init__(self, inner: Executor) -> None:
         self.inner, self.threads = inner, inner.threads
         self.began = time.perf_counter()
-        self.finished: list[tuple[float, list[float]]] = []
+        self.finished: list[tuple[float, list[tuple[float, float]]]] = []
 
     def each(self, work: Any, frames: Any, check: Any) -> Any:
-        for batch in self.inner.each(work, frames, check):
-            self.finished.append((time.perf_counter(), [done.seconds for done in batch]))
-            yield batch
+        for batch in self.inner.each(partial(clocked, work), frames, check):
+            self.finished.append((time.perf_counter(), [(done.seconds, done.result[1]) for done in batch]))
+            yield [replace(done, result=done.result[0]) for done in batch]
 
     def rate(self, spread: int) -> Rate:
         """Of the frames after the first `spread`."""
@@ -100,8 +122,8 @@ class Timed:
             done += len(self.finished[start][1])
             start += 1
         opened, last = self.finished[start - 1][0], self.finished[-1][0]
-        seconds = [second for _, batch in self.finished[start:] for second in batch]
-        return Rate(len(seconds) / (last - opened), opened - self.began, sum(seconds) / (last - opened))
+        seconds, cpu = np.array([both for _, batch in self.finished[start:] for both in batch]).T
+        return Rate(len(cpu) / (last - opened), opened - self.began, seconds.sum() / (last - opened), cpu.mean())
 
 
 def measure(run: Run, workers: int) -> Rate:
@@ -138,14 +160,12 @@ def main() -> None:
         for _ in range(options.rounds):
             one, two = measure(run, 1), measure(run, 2)
             ratios.append(two.frames / (2 * one.frames))
-            shares.append(two.at_work / 2)
-            print(
-                f"one worker {one.frames:.2f} frames/s (after {one.opening:.1f} s, {one.at_work:.2f} at work), "
-                f"two {two.frames:.2f} (after {two.opening:.1f} s, {two.at_work:.2f} at work): "
-                f"efficiency {ratios[-1]:.2f}; load {os.getloadavg()[0]:.1f}"
-            )
+            shares.append(two.at_work / 2 * one.cpu / two.cpu)
+            print(f"one worker: {one}")
+            print(f"two: {two}")
+            print(f"efficiency {ratios[-1]:.2f}, load {os.getloadavg()[0]:.1f}")
     print(f"efficiency of two workers, median: {statistics.median(ratios):.2f} (aim: 0.85)")
-    print(f"share of the two workers' time in frames, median: {statistics.median(shares):.2f}")
+    print(f"the same by the processor's seconds and the waiting, median: {statistics.median(shares):.2f}")
 
 
 if __name__ == "__main__":
