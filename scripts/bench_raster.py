@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from legs4d import _csrc
+from legs4d.executor import default_threads
 from legs4d.gaussians.gaussians import SH_C0, Gaussians
 from legs4d.raster import render
-from legs4d.raster.constants import ALPHA_MIN, default_threads
+from legs4d.raster.constants import ALPHA_MIN
 from legs4d.raster.kernel_views import camera_options
 from legs4d.raster.reference import render_reference
 from legs4d.scene.camera import Cameras

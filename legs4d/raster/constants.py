@@ -1,9 +1,5 @@
 """Numbers that both engines and the reference share (CONTRACTS, "Rasteriser"); csrc/cpu/projection.h holds the same."""
 
-from legs4d.executor import default_threads
-
-__all__ = ["ALPHA_MAX", "ALPHA_MIN", "BLUR", "FRUSTUM_MARGIN", "TRANSMITTANCE_MIN", "default_threads"]
-
 BLUR = 0.3
 """eps2d: added to both variances of a projected covariance, px²."""
 ALPHA_MIN = 1 / 255

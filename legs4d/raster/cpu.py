@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from legs4d import _csrc
+from legs4d.executor import default_threads
 from legs4d.gaussians.gaussians import Gaussians
-from legs4d.raster.constants import default_threads
 from legs4d.raster.kernel_views import camera_options
 from legs4d.raster.render import ScreenGradient
 from legs4d.scene.camera import Cameras

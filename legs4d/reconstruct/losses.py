@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from legs4d import _csrc
-from legs4d.raster.constants import default_threads
+from legs4d.executor import default_threads
 from legs4d.raster.reference import rotation_matrices
 from legs4d.reconstruct.ssim_window import SSIM_C1, SSIM_C2, SSIM_WINDOW, ssim_window
 
