@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from scripts.compare_lifts import write_pages
+from scripts.show_lifts import write_pages
 from tests.synthetic import Scene, write_grounding, write_run
 
 
