@@ -24,8 +24,8 @@ from legs4d.gaussians.gaussians import Gaussians, dc_from_rgb
 from legs4d.gaussians.ply import SMALLEST_OPACITY, SMALLEST_SCALE
 from legs4d.gaussians.store import Run
 from legs4d.progress import OnProgress, StageReporter, StopSignal
-from legs4d.scene.stage import Stage, find_stage
 from legs4d.scene.sequence import Sequence
+from legs4d.scene.stage import Stage, find_stage
 
 _KEYS = ("means3D", "rgb_colors", "seg_colors", "unnorm_rotations", "logit_opacities", "log_scales")
 VERSION = 1

@@ -316,7 +316,7 @@ class Run:
         return self._read_codes("dynamic", frame)
 
     def map_dynamic_codes(self, frame: int) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
-        """As `dynamic_codes`, but the codes are a view of their file, to be read once: for whoever sweeps over frames."""
+        """As `dynamic_codes`, but the codes are a view of their file, to be read once: for sweeps over frames."""
         self._require_frame(frame)
         return self._read_codes("dynamic", frame, mapped=True)
 
