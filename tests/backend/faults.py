@@ -86,7 +86,7 @@ class Faults:
                 kind = next((job.kind for job in self._jobs if self._state(job) == "running"), "export")
                 time.sleep(self._random.uniform(0, 12 if kind == "train" else 1.5))
                 self._note_chunks()
-                self._kill(self._random.choice(["server", "worker"]))
+                self._kill(min(("server", "worker"), key=lambda what: self.tally.kills[what]))
             self._finish()
             self._check()
         finally:
