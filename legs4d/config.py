@@ -85,8 +85,7 @@ class FirstFrameSettings(Settings):
     scale_weight: float = Field(default=0.0, ge=0)
     """Times the mean scale in radii, likewise."""
     background_frames: int = Field(default=0, ge=0)
-    """Later frames, evenly spread, from which the background is learnt too: it shows there what hid behind the action,
-    and the noise of the pictures averages out."""
+    """Later frames, evenly spread, from which the background is learnt too: the noise of the pictures averages out."""
     background_share: float = Field(default=1 / 3, ge=0, le=1)
     """Of the steps, those that look at these frames instead of the first."""
     densify: DensifySettings = DensifySettings()

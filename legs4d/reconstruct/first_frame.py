@@ -63,8 +63,6 @@ def fit_first_frame(
         part = observed.take(batch)
         cameras = part.cameras if backdrop is None or later is None else backdrop.cameras[later].take(batch)
         gaussians = _with_some_left_out(parameters.gaussians(), settings.dropout, generator)
-        if later is not None:  # what moves has gone elsewhere by then
-            gaussians = gaussians.replace(opacities=gaussians.opacities * ~gaussians.is_foreground)
         rendered = render(gaussians, cameras, gaussians.is_foreground[:, None].to(torch.float32), near=stage.near)
         seen = colors().apply(rendered.color, batch)
         if backdrop is None or later is None:

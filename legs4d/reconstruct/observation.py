@@ -45,7 +45,7 @@ class Backdrop:
     Attributes:
         cameras: F times C views.
         images: [F, C, H, W, 3] uint8; bytes, as there may be many.
-        open: [F, C, H, W] bool, pixels far from any foreground.
+        open: [F, C, H, W] bool, pixels far from any foreground, then and in the first frame.
     """
 
     cameras: list[Cameras]

@@ -87,12 +87,12 @@ def find_backdrop(sequence: Sequence, count: int, first: Observation) -> Backdro
     frames = np.unique(np.linspace(0, sequence.num_frames - 1, count + 1).round().astype(int))[1:]
     if not len(frames):
         return None
-    device = first.images.device
+    device, closed = first.images.device, spread(first.masks > 0)
     seen = [observed for _, observed in observations(sequence, [int(frame) for frame in frames], device)]
     return Backdrop(
         cameras=[observed.cameras for observed in seen],
         images=torch.stack([(observed.images * 255).round().to(torch.uint8) for observed in seen]),
-        open=torch.stack([~spread(observed.masks > 0) for observed in seen]),
+        open=torch.stack([~(closed | spread(observed.masks > 0)) for observed in seen]),
     )
 
 
