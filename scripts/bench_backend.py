@@ -21,9 +21,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bench_wire import Connection, make_run
+
 from backend import wire
 from backend.client import Client, find_server
-from scripts.bench_wire import Connection, make_run
 
 WARM_UP = 0.1
 """Share of the frames before memory is looked at: buffers and threads come into being once."""

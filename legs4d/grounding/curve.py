@@ -28,8 +28,11 @@ def most_relevant(strength: NDArray[np.floating], weight: NDArray[np.floating], 
     """
     # A histogram instead of sorting: one pass, however many Gaussians.
     bins = np.minimum((strength * BINS).astype(np.int32), BINS - 1)
-    mass = np.bincount(bins, weights=weight, minlength=BINS)
-    return mean_of_most_relevant(mass, np.bincount(bins, weights=weight * strength, minlength=BINS), share)
+    mass, moment = (
+        np.bincount(bins, weights=values, minlength=BINS).astype(np.float64, copy=False)
+        for values in (weight, weight * strength)
+    )
+    return mean_of_most_relevant(mass, moment, share)
 
 
 def mean_of_most_relevant(mass: NDArray[np.float64], moment: NDArray[np.float64], share: float = SHARE) -> float:

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from bench_query import RandomPhrases, make_run
 
 from legs4d.gaussians.store import Run
 from legs4d.language.codec import fit_linear_codec
 from legs4d.language.field import LanguageField
 from legs4d.raster import cuda_lift
-from scripts.bench_query import RandomPhrases, make_run
 
 pytestmark = [
     pytest.mark.gpu,
