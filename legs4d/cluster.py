@@ -7,24 +7,26 @@ The driver (this process) holds the run's lock and is alone in writing run.json.
 the encoder from their names, and write chunks of the frames that they were given: no two the same, each by rename. A
 frame counts as done when the driver has recorded it, so a driver or any worker may be killed at any instant.
 
-Storage: the run folder and the footage must be reachable under one path from every machine (NFS, Lustre, CephFS, or an
-object store that is mounted). Chunks appear by rename and the lock is the file system's, neither of which an object
-store has by itself.
+Storage: either the run folder and the footage are reachable under one path from every machine (NFS, Lustre, CephFS), or
+they travel through an object store (`store`, see `gaussians.mirror`): the driver keeps the run and its lock in its own
+folder, every worker's machine a copy, and what a worker writes comes back by way of the store.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 from legs4d import __version__
 from legs4d.errors import Legs4dError
 from legs4d.executor import IN_ORDER, Done, Executor, timed
+from legs4d.gaussians.mirror import PLACES, Mirror, copy_of
 
 Result = TypeVar("Result")
 
@@ -49,7 +51,14 @@ class ClusterError(Legs4dError):
 
 
 @contextmanager
-def executor_on(cluster: str | None, engine: str = "auto", *, threads: int = 1) -> Iterator[Executor]:
+def executor_on(
+    cluster: str | None,
+    engine: str = "auto",
+    *,
+    threads: int = 1,
+    store: str | None = None,
+    folders: Mapping[str, Path] | None = None,
+) -> Iterator[Executor]:
     """Who does the frames, as `--cluster` says.
 
     Args:
@@ -58,11 +67,16 @@ def executor_on(cluster: str | None, engine: str = "auto", *, threads: int = 1) 
             "ray://10.0.0.1:10001").
         engine: "cuda" gives every frame a GPU of its own, "cpu" none, "auto" one if the cluster has any.
         threads: CPU cores for each frame.
+        store: URL that fsspec knows, for machines that share no file system; None: they see the same folders.
+        folders: what travels through it, each under a name.
 
     Raises:
-        ClusterError: Ray is not installed, or the cluster does not answer.
+        ClusterError: Ray is not installed, the cluster does not answer, or a store was given without a cluster.
+        RunError: the store cannot be used.
     """
     if cluster is None:
+        if store is not None:
+            raise ClusterError("there is no cluster to send it to", where=f"store {store}", fix="give --cluster too")
         yield IN_ORDER
         return
     ray = _import_ray()
@@ -73,7 +87,8 @@ def executor_on(cluster: str | None, engine: str = "auto", *, threads: int = 1) 
         has_gpus = ray.cluster_resources().get("GPU", 0) > 0
         if engine == "cuda" and not has_gpus:
             raise ClusterError("has no GPU", where=f"cluster {cluster}", fix="use --engine cpu, or add a machine")
-        yield RayExecutor(threads, gpus=int(has_gpus and engine != "cpu"))
+        sent = [] if store is None else [Mirror(path, f"{store}/{name}") for name, path in (folders or {}).items()]
+        yield RayExecutor(threads, gpus=int(has_gpus and engine != "cpu"), sent=sent)
     finally:
         if ours:
             ray.shutdown()
@@ -95,15 +110,19 @@ class RayExecutor:
     Args:
         threads: CPU cores, and threads, for each frame.
         gpus: for each frame, 0 or 1.
+        sent: folders that travel through a store.
     """
 
-    def __init__(self, threads: int, gpus: int) -> None:
+    def __init__(self, threads: int, gpus: int, sent: list[Mirror] | None = None) -> None:
         import ray
 
         self.threads: int | None = threads
         self._cores, self._gpus = threads, gpus
         self._ray = ray
-        self._task: Any = ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=RETRIES)(_do)
+        self._sent = {mirror.url: mirror for mirror in sent or []}
+        self._places = [(str(mirror.folder.resolve()), url) for url, mirror in self._sent.items()]
+        remote = ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=RETRIES)
+        self._task: Any = remote(_do_on_copies if sent else _do)
         self._counted = -RECOUNT
         self._slots = 1
 
@@ -117,13 +136,17 @@ class RayExecutor:
             Legs4dError: what `work` raised.
         """
         ray, left = self._ray, iter(frames)
+        for mirror in self._sent.values():
+            mirror.publish(check)
         shared = ray.put(work)
+        # In a list Ray hands it over as it is: the copies must be there before the work opens them.
+        handed = ([shared], self._places) if self._sent else (shared,)
         running: dict[Any, int] = {}
         try:
             while True:
                 check()
                 for frame in islice(left, STOCK * self._count_slots() - len(running)):
-                    running[self._task.remote(__version__, self._cores, shared, frame)] = frame
+                    running[self._task.remote(frame, __version__, self._cores, *handed)] = frame
                 if not running:
                     return
                 if ray.wait(list(running), timeout=POLL)[0]:
@@ -142,6 +165,10 @@ class RayExecutor:
                 where=f"frame {frame}",
                 fix="see whether the machines have enough memory, and run the same command again to resume",
             ) from e
+        if isinstance(done, _Shipped):
+            for url, names in done.names.items():
+                self._sent[url].fetch(names)
+            done = done.done
         if isinstance(done, _Failed):
             raise done.kind(done.what, where=done.where, fix=done.fix)
         return done
@@ -164,7 +191,39 @@ class RayExecutor:
         return self._slots
 
 
-def _do(version: str, threads: int, work: Callable[[int], Result], frame: int) -> Done[Result] | _Failed:
+@dataclass(frozen=True)
+class _Shipped:
+    """What a frame came to, and the names of the files that it left in each store."""
+
+    done: Any
+    names: dict[str, list[str]]
+
+
+_copies: dict[str, Mirror] = {}
+"""Of a worker: what it keeps level with the stores, by their URLs."""
+
+
+def _do_on_copies(
+    frame: int, version: str, threads: int, shared: list[Any], places: list[tuple[str, str]]
+) -> _Shipped | _Failed:
+    """`_do` on copies of the folders in `places`, (the driver's name of it, URL), and what changed sent back."""
+    import ray
+
+    try:
+        for folder, url in places:
+            if url not in _copies:
+                _copies[url] = Mirror(copy_of(url), url)
+            PLACES[folder] = _copies[url].folder
+            _copies[url].pull()
+        done = _do(frame, version, threads, ray.get(shared[0]))
+        return _Shipped(done, {url: _copies[url].push() for _, url in places})
+    except Legs4dError as error:
+        return _Failed(type(error), error.what, error.where, error.fix)
+    finally:
+        PLACES.clear()  # the next task may be of a driver whose folders are seen from here
+
+
+def _do(frame: int, version: str, threads: int, work: Callable[[int], Result]) -> Done[Result] | _Failed:
     """What a worker does: one frame, on as many threads as it was given cores."""
     if version != __version__:
         what = f"has legs4d {__version__}, the driver has {version}"

@@ -24,6 +24,7 @@ from legs4d.config import LiftSettings
 from legs4d.errors import DatasetError, RunError
 from legs4d.executor import IN_ORDER, Done, Executor
 from legs4d.gaussians.arrays import StoredArray
+from legs4d.gaussians.mirror import Mirror, copy_of, here
 from legs4d.gaussians.store import Run
 from legs4d.progress import Progress, Stopped
 from tests.synthetic import Scene, write_dataset, write_run
@@ -123,6 +124,59 @@ def test_a_lift_on_two_workers_is_bit_equal_to_one_alone(run: Path, alone: Path)
     assert seen[-1].done == seen[-1].total == SCENE.num_frames
     record = Run.open(run).stages["lift"]
     assert record.finished and record.done_frames == list(range(SCENE.num_frames)) and record.seconds > 0
+
+
+def test_machines_that_share_no_folders_lift_through_a_store(run: Path, alone: Path, tmp_path: Path) -> None:
+    store, dataset = f"file://{tmp_path}/store", Path(Run.open(run).info["dataset"])
+    with executor_on("auto", "cpu", store=store, folders={"run": run, "dataset": dataset}) as executor:
+        pipeline.lift(run, LIFT, executor=executor)
+        (opened,) = {str(done.result) for batch in executor.each(Where(run), [0], never) for done in batch}
+    assert written(run) == written(alone)
+    assert not Path(opened).is_relative_to(tmp_path) and Path(opened).is_relative_to(copy_of(f"{store}/run"))
+    shutil.rmtree(copy_of(f"{store}/run"))
+    shutil.rmtree(copy_of(f"{store}/dataset"))
+
+
+@dataclass
+class Where:
+    """Says which folder a worker takes for the run's."""
+
+    run: Path
+
+    def __call__(self, frame: int) -> Path:
+        return here(self.run)
+
+
+def test_a_store_without_a_cluster_or_of_no_known_kind_is_refused(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ClusterError, match="no cluster"),
+        executor_on(None, store="file:///tmp/x", folders={"run": tmp_path}),
+    ):
+        pass
+    with pytest.raises(RunError, match="cannot be used as a store"):
+        Mirror(tmp_path, "nowhere://bucket/run")
+    with pytest.raises(RunError, match="does not do what it is asked"):
+        Mirror(tmp_path / "copy", f"file://{tmp_path}/nothing").pull()
+
+
+def test_a_copy_follows_what_its_store_lists(tmp_path: Path) -> None:
+    ours, url = tmp_path / "ours", "memory://follow"
+    (ours / "deep").mkdir(parents=True)
+    for name, text in (("a", "1"), ("deep/b", "2"), (".lock", "3")):
+        (ours / name).write_text(text)
+    ours_mirror, theirs = Mirror(ours, url), Mirror(tmp_path / "theirs", url)
+    ours_mirror.publish()
+    theirs.pull()
+    assert {p.name for p in theirs.folder.rglob("*") if p.is_file() and p.name[0] != "."} == {"a", "b"}
+    (theirs.folder / "deep/c").write_text("4")
+    assert theirs.push() == ["deep/c"]
+    ours_mirror.fetch(["deep/c"])
+    assert (ours / "deep/c").read_text() == "4" and ours_mirror.push() == []
+    (ours / "a").unlink()
+    (ours / "deep/b").write_text("22")
+    ours_mirror.publish()
+    theirs.pull()
+    assert not (theirs.folder / "a").exists() and (theirs.folder / "deep/b").read_text() == "22"
 
 
 def test_a_job_of_the_server_uses_its_cluster(run: Path, alone: Path) -> None:
@@ -225,7 +279,7 @@ def test_a_worker_that_dies_every_time_is_named(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_worker_of_another_version_refuses() -> None:
-    refused = _do("0.0.0", 1, abs, 3)
+    refused = _do(3, "0.0.0", 1, abs)
     assert isinstance(refused, _Failed) and "has legs4d" in refused.what
 
 

@@ -33,6 +33,7 @@ from legs4d.cli.options import (
     Refine,
     RunFolder,
     Scale,
+    Store,
     Weights,
 )
 from legs4d.errors import Legs4dError
@@ -55,6 +56,7 @@ def train(
     preset: PresetName = PresetChoice.auto,
     engine: EngineName = Engine.auto,
     cluster: Cluster = None,
+    store: Store = None,
     chunks: Chunks = 0,
     as_json: Json = False,
 ) -> None:
@@ -75,7 +77,10 @@ def train(
         lift=LiftSettings(encoder=encoder),
     )
     files = EncoderFiles(weights, download)
-    with progress_display() as show, executor_on(cluster, engine.value) as executor:
+    with (
+        progress_display() as show,
+        executor_on(cluster, engine.value, store=store, folders={"run": out, "dataset": dataset}) as executor,
+    ):
         run = pipeline.train(dataset, out, settings, files=files, engine=engine.value, executor=executor, progress=show)
     _report(run, as_json)
 
@@ -88,6 +93,7 @@ def reconstruct(
     preset: PresetName = PresetChoice.auto,
     engine: EngineName = Engine.auto,
     cluster: Cluster = None,
+    store: Store = None,
     chunks: Chunks = 0,
     as_json: Json = False,
 ) -> None:
@@ -97,7 +103,10 @@ def reconstruct(
     from legs4d.config import DatasetSettings, TrainSettings
 
     settings = TrainSettings(dataset=DatasetSettings(scale=scale), preset=preset.value, reconstruct=cut(chunks))
-    with progress_display() as show, executor_on(cluster, engine.value) as executor:
+    with (
+        progress_display() as show,
+        executor_on(cluster, engine.value, store=store, folders={"run": out, "dataset": dataset}) as executor,
+    ):
         run = pipeline.reconstruct(dataset, out, settings, engine=engine.value, executor=executor, progress=show)
     _report(run, as_json)
 
@@ -113,6 +122,7 @@ def extract(
     change: Change = 0.01,
     engine: EngineName = Engine.auto,
     cluster: Cluster = None,
+    store: Store = None,
     as_json: Json = False,
 ) -> None:
     """Embed the crops of a run's pictures, which `lift` then puts onto its Gaussians; goes on where it stopped."""
@@ -123,7 +133,10 @@ def extract(
 
     settings = ExtractSettings(every=every, background=background.value, change=change)
     files = EncoderFiles(weights, download)
-    with progress_display() as show, executor_on(cluster, engine.value) as executor:
+    with (
+        progress_display() as show,
+        executor_on(cluster, engine.value, store=store, folders=_travelling(run, store)) as executor,
+    ):
         done = pipeline.extract(
             run, encoder, settings, files=files, engine=engine.value, executor=executor, progress=show
         )
@@ -143,6 +156,7 @@ def lift(
     codec_weights: CodecWeights = None,
     engine: EngineName = Engine.auto,
     cluster: Cluster = None,
+    store: Store = None,
     as_json: Json = False,
 ) -> None:
     """Lift language onto a reconstructed run, from the dataset it was made from.
@@ -162,7 +176,10 @@ def lift(
         refine=refine,
     )
     files = EncoderFiles(weights, download) if weights or download else None
-    with progress_display() as show, executor_on(cluster, engine.value) as executor:
+    with (
+        progress_display() as show,
+        executor_on(cluster, engine.value, store=store, folders=_travelling(run, store)) as executor,
+    ):
         lifted = pipeline.lift(run, settings, files=files, engine=engine.value, executor=executor, progress=show)
     _report(lifted, as_json)
 
@@ -203,3 +220,10 @@ def _report(run: Run, as_json: bool) -> None:
     if run.info.get("masks") == "motion":
         say("The footage has no foreground masks: what moves against the background was taken for it.")
     say(f"{run.path}: {run.num_frames} frames, {run.num_gaussians} Gaussians, {run.num_dynamic} of which move")
+
+
+def _travelling(run: Path, store: str | None) -> dict[str, Path]:
+    """What workers need of a reconstructed run that travels through a store."""
+    from legs4d.gaussians.store import Run
+
+    return {} if store is None else {"run": run, "dataset": Path(Run.open(run).info["dataset"])}

@@ -84,6 +84,14 @@ Cluster = Annotated[
         metavar="auto|ADDRESS", help="Spread frames over a Ray cluster; auto takes this machine's, or its cores alone."
     ),
 ]
+Store = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="With --cluster, for machines that share no folders: an object store (s3://…, as fsspec knows it) through "
+        "which run and dataset travel.",
+    ),
+]
 Chunks = Annotated[
     int,
     typer.Option(

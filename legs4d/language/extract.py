@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from legs4d.config import ExtractSettings, fingerprint
 from legs4d.errors import Legs4dError, RunError
 from legs4d.executor import IN_ORDER, Executor
+from legs4d.gaussians.mirror import here
 from legs4d.gaussians.store import Run
 from legs4d.language.changes import crop_change
 from legs4d.language.crops import FrameRing
@@ -266,6 +267,7 @@ def _reopen(run_folder: str, told: GridsDescription, settings: str, weights: str
     Raises:
         RunError: the run is not there, or its features have been begun anew meanwhile.
     """
+    run_folder = str(here(run_folder))
     if GridStore.open(Path(run_folder), told.encoder).description != told:
         raise RunError(
             "is not being extracted as this worker was told",
@@ -278,8 +280,8 @@ def _reopen(run_folder: str, told: GridsDescription, settings: str, weights: str
 @functools.lru_cache(maxsize=1)
 def _open(run_folder: str, told: GridsDescription, settings: str, weights: str, device: str) -> Extractor:
     run = Run.open(run_folder)
-    sequence = open_sequence(run.info["dataset"], run.info["scale"])
+    sequence = open_sequence(here(run.info["dataset"]), run.info["scale"])
     encoder = get_encoder(told.encoder, EncoderFiles(Path(weights) if weights else None))
     assert sees(encoder), told.encoder
-    store = GridStore(grids_folder(Path(run_folder), told.encoder), told)
+    store = GridStore(grids_folder(run.path, told.encoder), told)
     return Extractor(store, sequence, encoder, ExtractSettings.model_validate_json(settings), torch.device(device))

@@ -23,6 +23,7 @@ import numpy as np
 from legs4d.config import LiftSettings, fingerprint
 from legs4d.errors import EncoderError, RunError
 from legs4d.executor import IN_ORDER, Done, Executor
+from legs4d.gaussians.mirror import here
 from legs4d.gaussians.store import Run
 from legs4d.language.codec import Codec, codec_from_arrays
 from legs4d.language.codec_training import make_codec
@@ -207,6 +208,7 @@ def _reopen(path: str, fingerprint: str, encoder: str, *options: Any) -> _Lifter
     Raises:
         RunError: the run is not there, or is not the one that is being lifted, or was begun anew meanwhile.
     """
+    path = str(here(path))
     record = Run.open(path).stages.get("lift")
     if record is None or record.fingerprint != fingerprint:
         raise RunError(
@@ -220,5 +222,5 @@ def _reopen(path: str, fingerprint: str, encoder: str, *options: Any) -> _Lifter
 @functools.lru_cache(maxsize=1)
 def _open(path: str, fingerprint: str, encoder: str, *options: Any) -> _Lifter:
     run = Run.open(path)
-    sequence = open_sequence(run.info["dataset"], run.info["scale"])
+    sequence = open_sequence(here(run.info["dataset"]), run.info["scale"])
     return _Lifter(run, sequence, open_source(run, encoder), codec_from_arrays(*run.codec()), FrameLift(*options))

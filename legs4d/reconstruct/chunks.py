@@ -17,7 +17,6 @@ from __future__ import annotations
 import functools
 import shutil
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from legs4d.config import ReconstructSettings
 from legs4d.errors import RunError
 from legs4d.executor import IN_ORDER, Executor
 from legs4d.gaussians.gaussians import Gaussians
+from legs4d.gaussians.mirror import here
 from legs4d.gaussians.store import Run
 from legs4d.progress import Progress, StageReporter
 from legs4d.reconstruct.observation import CameraColors
@@ -207,6 +207,7 @@ def _reopen(path: str, fingerprint: str, settings: str, device: str) -> ChunkTra
     Raises:
         RunError: the run is not there, or is not the one that is being tracked, or was begun anew meanwhile.
     """
+    path = str(here(path))
     record = Run.open(path).stages.get("tracking")
     if record is None or record.fingerprint != fingerprint:
         raise RunError(
@@ -220,10 +221,10 @@ def _reopen(path: str, fingerprint: str, settings: str, device: str) -> ChunkTra
 @functools.lru_cache(maxsize=1)
 def _open(path: str, fingerprint: str, settings: str, device: str) -> ChunkTracker:
     run = Run.open(path)
-    sequence = open_sequence(run.info["dataset"], run.info["scale"])
+    sequence = open_sequence(here(run.info["dataset"]), run.info["scale"])
     return ChunkTracker.of(
         run,
-        Run.open(Path(path) / SCOUT),
+        Run.open(run.path / SCOUT),
         sequence,
         ReconstructSettings.model_validate_json(settings),
         torch.device(device),
