@@ -48,6 +48,9 @@ class ServerConfig(BaseModel):
     """What jobs run on ("cuda:0", "cpu", or "cpu:0", "cpu:1" to share the cores); what is found, if None."""
     cluster: str | None = Field(default=None, min_length=1, max_length=200)
     """Ray cluster that trainings use: its address, or "auto"; None for this machine alone."""
+    store: str | None = Field(default=None, min_length=1, max_length=1000)
+    """Object store (a URL that fsspec knows) through which runs and datasets travel to that cluster's machines; None
+    where these see the same folders."""
     log: Literal["text", "json"] = "text"
     """Log lines for people, or one JSON object a line."""
     limits: Limits = Limits()

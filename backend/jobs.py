@@ -72,6 +72,7 @@ class Jobs:
         devices: one job at a time runs on each.
         publish: called from the jobs' thread with everything that subscribers may want to know.
         cluster: address of a Ray cluster that trainings use, None for this machine alone.
+        store: URL through which runs and datasets travel to its machines, None where these see the same folders.
         max_queued: jobs that may wait, run or pause at a time.
     """
 
@@ -83,11 +84,12 @@ class Jobs:
         publish: Callable[[Event], None],
         *,
         cluster: str | None = None,
+        store: str | None = None,
         max_queued: int = MAX_QUEUED,
     ) -> None:
         self._folder = state_dir / "jobs"
         self._state_dir, self._roots, self._publish = state_dir, roots, publish
-        self._cluster, self._max_queued = cluster, max_queued
+        self._cluster, self._store_url, self._max_queued = cluster, store, max_queued
         self._devices = {device.name: device for device in devices}
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._active: dict[str, Job] = {}
@@ -356,7 +358,8 @@ class Jobs:
         # In this order: should this server die in between, the next one finds no old outcome, and looks for a process.
         forget_outcome(self._job_folder(job))
         self._save(job, "running", "starts")
-        spec = {**job.spec, "work": JOB_KINDS[Kind(job.kind)].work, "cluster": self._cluster}
+        where = {"cluster": self._cluster, "store": self._store_url}
+        spec = {**job.spec, "work": JOB_KINDS[Kind(job.kind)].work, **where}
         try:
             process = WorkerProcess(
                 self._job_folder(job),

@@ -82,6 +82,7 @@ class Server:
             devices,
             partial(self._loop.post, self._subscriptions.publish),
             cluster=config.cluster,
+            store=config.store,
             max_queued=config.limits.jobs,
         )
         self._clients = Clients(self._socket, config.limits.clients, config.limits.requests)

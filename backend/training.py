@@ -160,5 +160,10 @@ def _means(spec: Spec) -> Iterator[dict[str, Any]]:
     from legs4d.language.encoders.weights import EncoderFiles
 
     files = EncoderFiles(Path(spec["weights"])) if spec["weights"] else None
-    with executor_on(spec["cluster"], spec["engine"]) as executor:
+    store, run = spec["store"], Path(spec["out"])
+    folders = None
+    if store is not None:
+        store = f"{store}/{spec['run']}"  # runs of several jobs lie beside each other
+        folders = {"run": run, "dataset": Path(spec.get("dataset") or Run.open(run).info["dataset"])}
+    with executor_on(spec["cluster"], spec["engine"], store=store, folders=folders) as executor:
         yield {"engine": spec["engine"], "files": files, "executor": executor}

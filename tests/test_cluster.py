@@ -179,8 +179,11 @@ def test_a_copy_follows_what_its_store_lists(tmp_path: Path) -> None:
     assert not (theirs.folder / "a").exists() and (theirs.folder / "deep/b").read_text() == "22"
 
 
-def test_a_job_of_the_server_uses_its_cluster(run: Path, alone: Path) -> None:
+@pytest.mark.parametrize("through_store", [False, True])
+def test_a_job_of_the_server_uses_its_cluster(run: Path, alone: Path, tmp_path: Path, through_store: bool) -> None:
     from backend.training import lift
+
+    store = f"file://{tmp_path}/jobs" if through_store else None
 
     seen: list[Progress] = []
     spec = {
@@ -189,11 +192,16 @@ def test_a_job_of_the_server_uses_its_cluster(run: Path, alone: Path) -> None:
         "settings": LIFT.model_dump(),
         "engine": "cpu",
         "cluster": "auto",
+        "store": store,
         "weights": None,
     }
     assert lift(spec, seen.append, threading.Event()) == {"run": "run"}
     assert written(run) == written(alone)
     assert {progress.stage for progress in seen} == {"lift"}
+    assert (tmp_path / "jobs/run").exists() == through_store
+    if store:
+        shutil.rmtree(copy_of(f"{store}/run/run"))
+        shutil.rmtree(copy_of(f"{store}/run/dataset"))
 
 
 def test_a_worker_killed_in_the_middle_of_a_frame_is_replaced(tmp_path: Path) -> None:
