@@ -61,7 +61,8 @@ def moments(empty: bpy.types.Object) -> tuple[int, np.ndarray]:
     if curve is None:
         return int(its.start_frame), np.arange(max(its.num_frames, 1), dtype=float)
     first, last = (round(frame) for frame in curve.range())
-    return first, np.array([capture_time(empty, frame) for frame in range(first, last + 1)])
+    times = np.array([curve.evaluate(frame) for frame in range(first, last + 1)])
+    return first, times.clip(0.0, max(its.num_frames - 1, 0))
 
 
 def scene_frame(empty: bpy.types.Object, capture_frame: float) -> int:
