@@ -24,7 +24,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
-import build_extension  # noqa: E402  it lies beside this file
+from bench_prompt import enable_addon  # noqa: E402  it lies beside this file
 
 TARGET_FIRST_S, TARGET_BLOCK_MS, TARGET_SAVE_S = 2.0, 50.0, 2.0
 TICK_SECONDS = 0.02
@@ -97,7 +97,7 @@ def main() -> int:
 
 
 def _measure(scratch: Path, options: argparse.Namespace) -> int:
-    session = _enable_addon(scratch)
+    session = enable_addon(scratch)
     session.link.connect()
     _wait(session, lambda: session.link.ready and not session.link.client._inbox.qsize(), Waits())
     before, waits = _resident_gb(), Waits()
@@ -124,17 +124,6 @@ def _measure(scratch: Path, options: argparse.Namespace) -> int:
     print("targets met" if met else "targets missed")
     session.link.disconnect()
     return 0 if met else 1
-
-
-def _enable_addon(scratch: Path):
-    package = build_extension.assemble(scratch / "extension")
-    sys.path.insert(0, str(package.parent))
-    bpy.ops.wm.read_factory_settings(use_empty=True)
-    bpy.ops.preferences.addon_enable(module="blender_addon")
-    bpy.context.preferences.addons["blender_addon"].preferences.cache_folder = str(scratch / "cache")
-    from blender_addon import session
-
-    return session.current
 
 
 def _shown() -> bool:

@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def _measure(scratch: Path, options: argparse.Namespace) -> int:
-    session = _enable_addon(scratch)
+    session = enable_addon(scratch)
     session.link.connect()
     _wait(session, lambda: session.link.ready)
     trips = [_round_trip(session) for _ in range(ROUND_TRIPS)]
@@ -68,7 +68,8 @@ def _measure(scratch: Path, options: argparse.Namespace) -> int:
     return 0 if met else 1
 
 
-def _enable_addon(scratch: Path):
+def enable_addon(scratch: Path):
+    """The session of the add-on as its zip would have it, enabled in an empty file, its cache in `scratch`."""
     package = build_extension.assemble(scratch / "extension")
     sys.path.insert(0, str(package.parent))
     bpy.ops.wm.read_factory_settings(use_empty=True)

@@ -7,15 +7,19 @@ import hashlib
 from abc import ABC, abstractmethod
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
 
 from legs4d.errors import DatasetError
 from legs4d.scene.camera import Cameras
 from legs4d.scene.checks import check_camera_count, check_poses, check_scale
 from legs4d.scene.images import ImageCache, area_resize
 from legs4d.scene.sequence import Caption, InitialPoints, Split
+
+Model = TypeVar("Model", bound=BaseModel)
 
 HOLD_OUT_EVERY = 8
 """Where a layout names no test cameras, the first of every eight is held out (Mip-NeRF 360's custom)."""
@@ -158,3 +162,16 @@ def inside(root: Path, name: str, where: str) -> Path:
 def _none_like(cameras: Cameras) -> Cameras:
     none = np.zeros((0, 4, 4), np.float32), np.zeros((0, 3, 3), np.float32)
     return Cameras(*none, cameras.width, cameras.height, ())
+
+
+def read_model(path: Path, model: type[Model], what: str, fix: str) -> Model:
+    """A JSON file as a pydantic model. Raises DatasetError that it is no `what`, and which field is wrong."""
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise DatasetError(f"cannot be read ({error.strerror})", where=str(path), fix="check the file") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        wrong = f"{place}: {first['msg']}" if place else first["msg"]
+        raise DatasetError(f"is no {what} ({wrong})", where=str(path), fix=fix) from error

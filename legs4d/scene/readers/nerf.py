@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from legs4d.errors import DatasetError
 from legs4d.scene.camera import Cameras
 from legs4d.scene.images import check_image_size, image_layout, image_size, read_image, read_rgba
-from legs4d.scene.readers.footage import Footage, hash_files, held_out, inside
+from legs4d.scene.readers.footage import Footage, hash_files, held_out, inside, read_model
 from legs4d.scene.sequence import Split
 
 FPS = 30.0
@@ -140,19 +140,9 @@ class _Shot:
 
 
 def _read(path: Path) -> _File:
-    try:
-        return _File.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise DatasetError(f"cannot be read ({error.strerror})", where=str(path), fix="check the file") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        what = f"{place}: {first['msg']}" if place else first["msg"]
-        raise DatasetError(
-            f"is no list of pictures ({what})",
-            where=str(path),
-            fix="write camera_angle_x (or fl_x) and frames: [{file_path, transform_matrix}]",
-        ) from error
+    return read_model(
+        path, _File, "list of pictures", "write camera_angle_x (or fl_x) and frames: [{file_path, transform_matrix}]"
+    )
 
 
 def _matrix(rows: list[list[float]], where: str) -> NDArray[np.float64]:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from legs4d.errors import DatasetError
 from legs4d.scene.camera import Cameras
-from legs4d.scene.readers.footage import Footage, hash_files, held_out, inside, split_cameras
+from legs4d.scene.readers.footage import Footage, hash_files, held_out, inside, read_model, split_cameras
 from legs4d.scene.readers.movie import MovieSet
 from legs4d.scene.sequence import Split
 
@@ -76,19 +76,7 @@ class VideoSequence(Footage):
 
 
 def _read(path: Path) -> _File:
-    try:
-        return _File.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise DatasetError(f"cannot be read ({error.strerror})", where=str(path), fix="check the file") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        what = f"{place}: {first['msg']}" if place else first["msg"]
-        raise DatasetError(
-            f"is no camera file ({what})",
-            where=str(path),
-            fix='write {"w", "h", "cameras": [{"id", "video", "k", "w2c"}]}',
-        ) from error
+    return read_model(path, _File, "camera file", 'write {"w", "h", "cameras": [{"id", "video", "k", "w2c"}]}')
 
 
 def _test(content: _File) -> list[int]:
