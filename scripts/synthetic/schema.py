@@ -28,7 +28,7 @@ ACTIONS = (
     *("walk", "run", "jump", "wave", "throw", "catch", "pick up", "put down", "hold", "carry", "kick"),
     *("sit down", "stand up", "bow", "clap"),
 )
-"""What an entity does at a time. "held" and "carried" are what happens to a thing, "hold" and "carry" what somebody does."""
+"""What an entity does at a time. "held" and "carried" happen to a thing, "hold" and "carry" are what somebody does."""
 
 BACKWARDS = {
     "fall": "rise",
