@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from synthetic.abilities import PAIRS
-from synthetic.schema import COLORS, OBJECTS
-
 HELD_OUT_ACTIONS: frozenset[tuple[str, str]] = frozenset(
     {
         *(("man", "bow"), ("man", "pick up"), ("woman", "kick"), ("woman", "sit down"), ("robot", "wave")),
