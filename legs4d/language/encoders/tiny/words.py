@@ -53,6 +53,10 @@ class Words:
     def __contains__(self, word: str) -> bool:
         return word in self._ids
 
+    def index(self, word: str) -> int:
+        """The id of a word, `UNKNOWN` of one that is not known."""
+        return self._ids.get(word, UNKNOWN)
+
     def encode(self, phrases: list[str]) -> NDArray[np.int32]:
         """[P, CONTEXT] int32: the words, the end, zeros.
 
@@ -61,7 +65,7 @@ class Words:
         """
         out = np.full((len(phrases), CONTEXT), PAD, np.int32)
         for row, phrase in zip(out, phrases, strict=True):
-            ids = [self._ids.get(word, UNKNOWN) for word in split(phrase)]
+            ids = [self.index(word) for word in split(phrase)]
             if len(ids) > CONTEXT - 1:
                 raise PromptError(
                     f"{phrase!r} has {len(ids)} words, the encoder reads {CONTEXT - 1}",
