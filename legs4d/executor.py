@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
 Result = TypeVar("Result")
+
+POLL = 0.1
+"""Seconds between looks at whether to stop."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,32 @@ class InOrder:
 
 
 IN_ORDER = InOrder()
+
+
+class Threads:
+    """Several frames at once, here: for work that waits for disks and a GPU most of the time.
+
+    Args:
+        count: frames at once.
+    """
+
+    threads: int | None = None
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def each(
+        self, work: Callable[[int], Result], frames: Iterable[int], check: Callable[[], None]
+    ) -> Iterator[list[Done[Result]]]:
+        left = iter(frames)
+        with ThreadPoolExecutor(self._count, "frame") as pool:
+            running = {pool.submit(timed, work, frame) for frame in islice(left, self._count)}
+            while running:
+                check()
+                finished, running = wait(running, POLL, FIRST_COMPLETED)
+                running |= {pool.submit(timed, work, frame) for frame in islice(left, len(finished))}
+                if finished:
+                    yield [future.result() for future in finished]
 
 
 def timed(work: Callable[[int], Result], frame: int) -> Done[Result]:

@@ -238,10 +238,10 @@ def main() -> None:
     bench.grid_lift()
     bench.relevancy_picture()
     bench.per_pixel()
-    bench.refinement(3)
     for neighbours in (0, TrainedLiftSettings().neighbours):
         bench.training(neighbours, arguments.training_steps)
     bench.ratios()
+    bench.refinement(3)
     for width in (FEATURE_DIM, CODE_DIM):
         bench.where_time_goes(width)
 

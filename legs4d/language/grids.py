@@ -13,10 +13,12 @@ import json
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +35,13 @@ DESCRIPTION = "grids.json"
 
 SAMPLED_ROWS = 50_000
 """Rows that a codec is fitted on; of 768 numbers each, their moments take 2 s on two cores."""
+
+CODES_KEPT = 64
+"""Timesteps of which encoded rows are held, more than a block has by default: some 60 MB of 64 numbers each."""
+
+Encode = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Said = Callable[[int], NDArray[np.floating]]
+"""Timestep → what was said of the crops embedded at it, a row each."""
 
 _AGAIN = "run the same `legs4d extract` or `legs4d train` command again"
 
@@ -173,6 +182,14 @@ class GridFeatures:
         self.name, self.version = encoder, self._store.description.fingerprint
         self._read = lru_cache(maxsize=4)(self._store.read)
         self._last_map: tuple[NDArray[np.bool_], NDArray[np.int32], NDArray[np.float32]] | None = None
+        self._one_map = Lock()
+        self._encoded: dict[int, NDArray[np.float32]] = {}
+        self._encoded_by: Encode | None = None
+
+    @property
+    def dim(self) -> int:
+        """Numbers of a row."""
+        return self._store.description.dim
 
     def feature_map(self, sequence: Sequence, frame: int) -> FeatureMap:
         """See `FeatureSource`. There is a row for each crop of each camera, camera by camera.
@@ -180,10 +197,34 @@ class GridFeatures:
         Rows are unit vectors where they are not interpolated in time, and zero where nothing is said: no pixel mixes
         those. While the same crops say something, the map is the same object, which need not be brought anywhere anew.
         """
-        values, there = self._crops_at(frame)
-        if self._last_map is None or not np.array_equal(there, self._last_map[0]):
-            self._last_map = (there, *self._map(there))
-        return FeatureMap(values, *self._last_map[1:])
+        return self._mapped(*self._crops_at(frame, self._rows_of, self.dim))
+
+    def coded_map(self, frame: int, encode: Encode, width: int) -> FeatureMap:
+        """The same with codes in place of rows: [C·R, width], what `encode` makes of rows [n, dim].
+
+        Every row is read and encoded once, however many timesteps still hold it. Timesteps between two that were
+        embedded have their codes interpolated; for a linear codec these are the codes of the interpolated rows.
+        """
+        if encode != self._encoded_by:
+            self._encoded, self._encoded_by = {}, encode
+        return self._mapped(*self._crops_at(frame, self._codes_of, width))
+
+    def _mapped(self, values: NDArray[np.float32], there: NDArray[np.bool_]) -> FeatureMap:
+        with self._one_map:  # frames may be lifted by several threads, and a map is some hundred megabytes
+            if self._last_map is None or not np.array_equal(there, self._last_map[0]):
+                self._last_map = (there, *self._map(there))
+            return FeatureMap(values, *self._last_map[1:])
+
+    def _rows_of(self, timestep: int) -> NDArray[np.floating]:
+        return self._read(timestep).rows
+
+    def _codes_of(self, timestep: int) -> NDArray[np.floating]:
+        assert self._encoded_by is not None
+        codes = self._encoded.get(timestep)
+        if codes is None:
+            codes = self._encoded_by(self._read(timestep).rows.astype(np.float32))
+            self._encoded = {timestep: codes, **dict(islice(self._encoded.items(), CODES_KEPT - 1))}
+        return codes
 
     def _map(self, there: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """B as `FeatureMap` has it."""
@@ -204,26 +245,28 @@ class GridFeatures:
             if len(rows):
                 yield rows.astype(np.float32)
 
-    def _crops_at(self, frame: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """([C·R, dim] what is said of each crop, [C·R] whether anything is) at any frame."""
+    def _crops_at(self, frame: int, said: Said, width: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """([C·R, width] what is said of each crop, [C·R] whether anything is) at any frame."""
         before, after, share = neighbours(self._store.description.timesteps, frame)
-        values, there = self._crops_embedded_at(before)
+        values, there = self._crops_embedded_at(before, said, width)
         if before == after:
             return values, there
-        later, there_later = self._crops_embedded_at(after)
+        later, there_later = self._crops_embedded_at(after, said, width)
         # Features are linear in the rows, so rows may be interpolated in place of features.
         weights = np.stack([there * (1 - share), there_later * share]).astype(np.float32)
         total = weights.sum(axis=0)
         mixed = weights[0, :, None] * values + weights[1, :, None] * later
         return np.divide(mixed, total[:, None], out=mixed, where=total[:, None] > 0), total > 0
 
-    def _crops_embedded_at(self, timestep: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    def _crops_embedded_at(
+        self, timestep: int, said: Said, width: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         grid = self._read(timestep)
         valid, source, slot = grid.valid.reshape(-1), grid.source.reshape(-1), grid.slot.reshape(-1)
-        values = np.zeros((valid.size, self._store.description.dim), np.float32)
+        values = np.zeros((valid.size, width), np.float32)
         for earlier in np.unique(source[valid]).tolist():
             crops = valid & (source == earlier)
-            values[crops] = self._read(earlier).rows[slot[crops]]
+            values[crops] = said(earlier)[slot[crops]]
         return values, valid
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,14 @@ import numpy as np
 
 from legs4d.config import LiftSettings, fingerprint
 from legs4d.errors import EncoderError, RunError
-from legs4d.executor import IN_ORDER, Done, Executor
+from legs4d.executor import IN_ORDER, Done, Executor, Threads
 from legs4d.gaussians.mirror import here
 from legs4d.gaussians.store import Run
 from legs4d.language.codec import Codec, codec_from_arrays
 from legs4d.language.codec_training import make_codec
-from legs4d.language.features import FeatureSource
-from legs4d.language.lifting import FrameLift, Lifted, lift_device
+from legs4d.language.features import FeatureMap, FeatureSource
+from legs4d.language.grids import GridFeatures
+from legs4d.language.lifting import EVERYTHING, FrameLift, Lifted, lift_device
 from legs4d.language.sources import open_source
 from legs4d.progress import OnProgress, StageReporter, StopSignal
 from legs4d.scene.readers import open_sequence
@@ -43,6 +44,9 @@ STATIC_FRAMES = 8
 They look the same in all frames but are not said the same about: what moves hides them here and there, and an encoder
 with a temporal window sees it pass. A few frames far apart average that out. All of them would add little, and a
 resumed run would have to lift them all again, since only a mean that is complete is written."""
+
+FRAMES_AT_ONCE = 3
+"""Frames lifted at once on a GPU: while it has one, the next is read and the last is written, which take as long."""
 
 
 def lift(
@@ -96,6 +100,8 @@ def lift(
     begun = bool(record.done_frames)
     codec = codec_from_arrays(*run.codec()) if begun else _new_codec(run, sequence, encoder, settings, device, reporter)
     frame_lift = FrameLift(settings, near, device, threads, reporter.check)
+    if executor is IN_ORDER and frame_lift.is_quick:
+        executor = Threads(FRAMES_AT_ONCE)
     lifter = _Lifter(run, sequence, encoder, codec, frame_lift)
     if not begun:
         lifter.lift_spread_frames(executor, reporter)
@@ -151,21 +157,34 @@ class _Lifter:
         options = how.settings, how.near, how.device, how.threads
         return _reopen, (str(self.run.path.resolve()), fingerprint, self.encoder.name, *options)
 
-    def lift_frame(self, frame: int) -> Lifted:
+    def lift_frame(self, frame: int, of: slice = EVERYTHING) -> Lifted:
+        """Codes of those Gaussians that are wanted."""
+        features = self._coded(frame)
+        cameras = self.sequence.cameras("train", frame)
+        return self.frame_lift(self.run.frame(frame), cameras, features, features.rows, of)
+
+    def _coded(self, frame: int) -> FeatureMap:
+        """What is said of the pixels, with codes in place of rows."""
+        if isinstance(self.encoder, GridFeatures):  # most of its rows are those of earlier frames, encoded then
+            self._check_width(self.encoder.dim, frame)
+            return self.encoder.coded_map(frame, self.codec.encode, self.codec.code_dim)
         features = self.encoder.feature_map(self.sequence, frame)
-        width = features.rows.shape[1]
+        self._check_width(features.rows.shape[1], frame)
+        return replace(features, rows=self.codec.encode(features.rows))
+
+    def _check_width(self, width: int, frame: int) -> None:
         if width != self.codec.feature_dim:
             raise EncoderError(
                 f"says {width} numbers a feature, but the codec takes {self.codec.feature_dim}",
                 where=f"{self.encoder.name}, frame {frame}",
                 fix="extract all frames with one encoder, and lift again",
             )
-        cameras = self.sequence.cameras("train", frame)
-        return self.frame_lift(self.run.frame(frame), cameras, features, self.codec.encode(features.rows))
 
     def store_frame(self, frame: int) -> None:
         """Lift a frame, and write the codes of what moves."""
-        self.store_frame_and_tell(frame)
+        still = self.run.num_static
+        lifted = self.lift_frame(frame, slice(still, None))
+        self.run.write_codes(frame, lifted.codes, lifted.weight)
 
     def store_frame_and_tell(self, frame: int) -> Lifted:
         """`store_frame`, and what is said of what does not move."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     import torch
 
     from legs4d.raster.cuda_lift import TiledPixelMap
+
+
+EVERYTHING = slice(None)
 
 
 @dataclass(frozen=True)
@@ -54,22 +58,41 @@ class FrameLift:
     threads: int | None = None
     check: Callable[[], None] = go_on
     _tiled: tuple[Any, TiledPixelMap] | None = field(default=None, repr=False)
+    _one_map: Lock = field(default_factory=Lock, repr=False)
 
     def __call__(
-        self, gaussians: Gaussians, cameras: Cameras, features: FeatureMap, table: NDArray[np.float32]
+        self,
+        gaussians: Gaussians,
+        cameras: Cameras,
+        features: FeatureMap,
+        table: NDArray[np.float32],
+        of: slice = EVERYTHING,
     ) -> Lifted:
-        """Codes of N numpy Gaussians, from what C cameras' pixels say; `table` [R, K] holds the codes of its rows."""
-        long_way = self.settings.method == "trained" or self.settings.refine
-        if not (long_way or self._has_kernel):
-            return _mean(*self._sums_on_cpu(gaussians, cameras, features, table))
+        """Codes of N numpy Gaussians, from what C cameras' pixels say; `table` [R, K] holds the codes of its rows.
+
+        Args:
+            of: whose codes are wanted; the others are not brought back from a GPU.
+        """
+        if not (self._is_long or self._has_kernel):
+            sums, mass = self._sums_on_cpu(gaussians, cameras, features, table)
+            return _mean(sums[of], mass[of])
         import torch
 
         with torch.no_grad():
             placed, codes = gaussians.torch(self.device), torch.as_tensor(table, device=self.device)
             sums, weight = self._sums(gaussians, placed, cameras, features, table)
         start = torch.where(weight[:, None] > 0, sums / weight[:, None].clamp(min=1e-30), 0)
-        found = self._long_way(placed, cameras, features, codes, start, weight) if long_way else start
-        return Lifted(found.cpu().numpy(), weight.cpu().numpy())
+        found = self._long_way(placed, cameras, features, codes, start, weight) if self._is_long else start
+        return Lifted(found[of].cpu().numpy(), weight[of].cpu().numpy())
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether a frame takes so little that bringing it to the device and back takes as long."""
+        return self._has_kernel and not self._is_long
+
+    @property
+    def _is_long(self) -> bool:
+        return self.settings.method == "trained" or self.settings.refine > 0
 
     @property
     def _has_kernel(self) -> bool:
@@ -91,12 +114,14 @@ class FrameLift:
             return torch.as_tensor(sums, device=self.device), torch.as_tensor(weight, device=self.device)
         from legs4d.raster import cuda_lift
 
-        # A map that is the same object as the last frame's is in tiles already.
-        if self._tiled is None or self._tiled[0] is not features.index:
-            tiled = cuda_lift.tile_pixel_map(features.index, features.weight, len(table), self.device)
-            self._tiled = features.index, tiled
+        with self._one_map:
+            # A map that is the same object as the last frame's is in tiles already.
+            if self._tiled is None or self._tiled[0] is not features.index:
+                tiled = cuda_lift.tile_pixel_map(features.index, features.weight, len(table), self.device)
+                self._tiled = features.index, tiled
+            pixel_map = self._tiled[1]
         values = torch.as_tensor(table, device=self.device)
-        return cuda_lift.lift_table(placed, cameras, self._tiled[1], values, self.near)
+        return cuda_lift.lift_table(placed, cameras, pixel_map, values, self.near)
 
     def _sums_on_cpu(
         self, gaussians: Gaussians, cameras: Cameras, features: FeatureMap, table: NDArray[np.float32]

@@ -44,3 +44,7 @@ class PixelCodes:
             for j in range(index.shape[3]):  # all at once would be K times the memory
                 codes += weight[..., j, None] * self.table[index[..., j].clamp(min=0)]
         return codes, weight.sum(dim=-1)
+
+    def speaks(self, cameras: list[int]) -> torch.Tensor:
+        """B 1 [c, H, W] alone."""
+        return (self.weight[cameras] * (self.index[cameras] >= 0)).sum(dim=-1)

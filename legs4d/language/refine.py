@@ -75,7 +75,7 @@ def refine(
         return alpha[..., None] * said - speaks[..., None] * rendered
 
     def weighted(some: list[int], rendered: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
-        return pixels.sums(some)[1][..., None] * rendered
+        return pixels.speaks(some)[..., None] * rendered
 
     scale = torch.where(mass > 0, 1 / mass.clamp(min=_TINY), 0)[:, None]
     codes, residual = start, pull(start, missing)
