@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from legs4d.language.changes import StillCrops
 from legs4d.language.crops import FrameRing
 from legs4d.language.embed import CropEmbedder
 from legs4d.language.encoders.viclip import ViclipEncoder, ViclipSize
@@ -126,7 +127,8 @@ def bench_pipeline(dataset: Path, model: ViclipVision, crops: int) -> float:
     shape = pyramid(cameras.height, cameras.width)
     device = torch.device("cuda")
     ring = FrameRing(sequence, shape, device)
-    embedder = CropEmbedder(RandomViclip(model), shape, ring, device)
+    still = StillCrops(shape, len(cameras), ring.means, 0)
+    embedder = CropEmbedder(RandomViclip(model), shape, ring, device, still)
     chosen = np.random.default_rng(0).choice(len(cameras) * shape.num_crops, crops, replace=False)
     camera, crop = np.divmod(np.sort(chosen), shape.num_crops)
     timesteps = [10, 11, 12]

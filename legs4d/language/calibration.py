@@ -33,3 +33,16 @@ CLIP = Calibration(
 """For CLIP-like models. Temperature and canonical phrases are LERF's (Kerr et al. 2023, section 3.4). The thresholds
 are not measured, as no published weights could be had where this was written: `floor` asks that the prompt's cosine
 be 0.01 above the canonical phrases' somewhere, `enter` and `leave` lie around the middle of a curve's range."""
+
+TINY = Calibration(
+    temperature=1.0,
+    canonical=("",),
+    floor=0.05,
+    contrast=0.1,
+    enter=0.6,
+    leave=0.4,
+    name=0.5,
+    belongs=0.8,
+)
+"""For the tiny encoder, whose weights bring their own temperature: with it, relevancy against the empty phrase is the
+probability that the prompt is true (`encoders.tiny.text_half`)."""

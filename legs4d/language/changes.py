@@ -6,6 +6,8 @@ to see a camera's noise.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +15,11 @@ from legs4d.language.pyramid import Pyramid
 
 BLOCKS_PER_HEIGHT = 45
 """Blocks of 8 pixels at 640×360."""
+
+STILL_FRAMES = 8
+"""At most so many frames are taken for one picture: then a crop is looked at again whether it has changed or not."""
+FRAME_SHARE = 0.25
+"""Of the change that counts in a clip, the one that counts in a single frame: what moves slowly changes it little."""
 
 
 def block_side(height: int) -> int:
@@ -51,6 +58,45 @@ def crop_change(
     (y0, y1), (x0, x1) = _blocks(top, size, pyramid.height, side), _blocks(left, size, pyramid.width, side)
     inside = sums[:, y1, x1] - sums[:, y0, x1] - sums[:, y1, x0] + sums[:, y0, x0]
     return (np.maximum(inside, 0) / ((y1 - y0) * (x1 - x0))).astype(np.float32)
+
+
+class StillCrops:
+    """Which crops of a frame look as they did in an earlier one, so that seeing that one is enough.
+
+    A function of the footage alone: not of where an extraction began, or was stopped.
+
+    Args:
+        means: block means [C, h, w, 3] of any frame.
+        threshold: of `crop_change` between two frames, from which they differ.
+    """
+
+    def __init__(
+        self, pyramid: Pyramid, cameras: int, means: Callable[[int], NDArray[np.float32]], threshold: float
+    ) -> None:
+        self._pyramid, self._means, self._threshold = pyramid, means, threshold
+        self.shape = (cameras, pyramid.num_crops)
+        self._known: dict[int, NDArray[np.int32]] = {}
+
+    @staticmethod
+    def earliest(frame: int) -> int:
+        """The first frame that any crop of this one may look like."""
+        return frame - frame % STILL_FRAMES
+
+    def seen_in(self, frame: int) -> NDArray[np.int32]:
+        """[C, R] the frame in which each crop of this one is to be seen: this or an earlier one."""
+        if frame not in self._known:
+            self._known = {f: seen for f, seen in self._known.items() if f >= self.earliest(frame) - STILL_FRAMES}
+            self._known[frame] = self._find(frame)
+        return self._known[frame]
+
+    def _find(self, frame: int) -> NDArray[np.int32]:
+        if frame == self.earliest(frame):
+            return np.full(self.shape, frame, np.int32)
+        seen = self.seen_in(frame - 1).copy()
+        for earlier in np.unique(seen).tolist():
+            change = crop_change(self._pyramid, [self._means(frame)], [self._means(earlier)])
+            seen[(seen == earlier) & (change >= self._threshold)] = frame
+        return seen
 
 
 def _blocks(

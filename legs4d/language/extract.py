@@ -1,7 +1,8 @@
 """The extract stage: crops of the training views embedded, timestep by timestep, as few as will do.
 
 What is left out, each by a setting: crops that no pixel of the foreground reads; crops in which nothing has changed
-since they were last embedded; timesteps between others, which are interpolated when they are read.
+since they were last embedded; timesteps between others, which are interpolated when they are read. An encoder that sees
+frames one by one is not shown a crop again that looks as in an earlier frame.
 
 Timesteps come in blocks. At the first of a block all crops are embedded, those of the background too; at the others,
 those that the foreground reads and that have changed. A crop of the background that has changed says what it said at
@@ -26,7 +27,7 @@ from legs4d.errors import Legs4dError, RunError
 from legs4d.executor import IN_ORDER, Executor
 from legs4d.gaussians.mirror import here
 from legs4d.gaussians.store import Run
-from legs4d.language.changes import crop_change
+from legs4d.language.changes import FRAME_SHARE, StillCrops, crop_change
 from legs4d.language.crops import FrameRing
 from legs4d.language.embed import CropEmbedder
 from legs4d.language.encoders import get_encoder, sees, text_folder
@@ -38,7 +39,7 @@ from legs4d.progress import OnProgress, StageReporter, StopSignal
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence
 
-VERSION = 1
+VERSION = 2
 """Of this stage's code: raise it when the same input gives other embeddings, so that old runs are extracted anew."""
 
 
@@ -187,8 +188,10 @@ class Extractor:
         )
 
     def close(self) -> None:
-        """Let go of the thread that decodes."""
+        """Let go of the threads that decode and embed."""
         self._ring.close()
+        if "_embedder" in vars(self):
+            self._embedder.close()
 
     def extract_block(self, first: int) -> dict[int, float]:
         """Embed what is not there of the block that starts at the `first` of the timesteps; seconds by timestep."""
@@ -214,7 +217,8 @@ class Extractor:
         previous = None if at % self.settings.block == 0 else self.store.read(timesteps[at - 1])
         following = timesteps[at + 1 : at + 2]
         last = self.sequence.num_frames
-        self._ring.keep(window(timestep, last), [frame for t in following for frame in window(t, last)])
+        needs = self._embedder.needs
+        self._ring.keep(needs(window(timestep, last)), [frame for t in following for frame in needs(window(t, last))])
         grid = self._embed(timestep, timesteps[at - at % self.settings.block], previous)
         self.store.write(timestep, grid)
         return grid
@@ -258,7 +262,9 @@ class Extractor:
 
     @functools.cached_property
     def _embedder(self) -> CropEmbedder:
-        return CropEmbedder(self.encoder, self._pyramid, self._ring, self._device)
+        threshold = FRAME_SHARE * self.settings.change
+        still = StillCrops(self._pyramid, self.store.description.cameras, self._ring.means, threshold)
+        return CropEmbedder(self.encoder, self._pyramid, self._ring, self._device, still)
 
 
 def _reopen(run_folder: str, told: GridsDescription, settings: str, weights: str, device: str) -> Extractor:

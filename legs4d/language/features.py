@@ -70,7 +70,11 @@ class TextEncoder(Protocol):
     """As given to `get_encoder`."""
     version: int
     """Raise it when the same input gives other embeddings, so that old runs are lifted anew."""
-    calibration: Calibration
+
+    @property
+    def calibration(self) -> Calibration:
+        """What its cosines mean. Raises EncoderError where that is told by weights which are not there, or damaged."""
+        ...
 
     @property
     def dim(self) -> int:
@@ -79,6 +83,19 @@ class TextEncoder(Protocol):
 
     def encode_text(self, phrases: list[str]) -> NDArray[np.float32]:
         """[P, dim] float32 unit vectors."""
+        ...
+
+
+@runtime_checkable
+class LimitedReader(Protocol):
+    """A `TextEncoder` that knows some words and no others."""
+
+    def remarks(self, phrase: str) -> list[str]:
+        """What it reads otherwise than it is written, or not at all; a sentence each, none when it knows every word.
+
+        Raises:
+            PromptError: it knows none of the words.
+        """
         ...
 
 

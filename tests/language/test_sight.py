@@ -112,14 +112,13 @@ def test_lift_on_the_known_scene_covers_all_cameras(run: Run):
     assert grid.valid.shape == (SCENE.num_train, pyramid(SCENE.height, SCENE.width).num_crops)
 
 
-def test_auto_takes_captions_where_there_are_some_and_else_names_the_choices(run: Run, dataset: Path, tmp_path: Path):
+def test_auto_takes_captions_where_there_are_some_and_else_the_encoder_of_the_package(run: Run, tmp_path: Path):
     pipeline.lift(run.path, LiftSettings())
     assert Run.open(run.path).info["encoder"] == "captions"
     silent = write_dataset(tmp_path / "silent", SCENE)
     (silent / "captions.json").unlink()
-    with pytest.raises(EncoderError, match=r"there are no captions.*--encoder viclip.*openclip:MODEL"):
-        pipeline.train(silent, tmp_path / "run", TrainSettings())
-    assert not (tmp_path / "run").exists()
+    assert encoders.choose_encoder("auto", open_sequence(silent, 1.0)) == "tiny"
+    assert encoders.choose_encoder("viclip", open_sequence(silent, 1.0)) == "viclip"
 
 
 def test_missing_weights_stop_training_before_it_begins(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

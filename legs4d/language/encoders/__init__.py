@@ -17,13 +17,14 @@ from legs4d.scene.sequence import Sequence
 
 ENCODERS = {
     "captions": "legs4d.language.encoders.captions:CaptionEncoder",
+    "tiny": "legs4d.language.encoders.tiny.encoder:TinyEncoder",
     "viclip": "legs4d.language.encoders.viclip:ViclipEncoder",
     "openclip": "legs4d.language.encoders.openclip:OpenClipEncoder",
 }
 """Name → where its class is; imported when asked for, as some encoders import torch."""
 
 AUTO = "auto"
-"""`captions` where there are captions; see `choose_encoder`."""
+"""`captions` where there are captions, else `tiny`; see `choose_encoder`."""
 
 
 @overload
@@ -67,20 +68,10 @@ def text_folder(run_folder: Path, encoder: str) -> Path:
 
 
 def choose_encoder(name: str, sequence: Sequence) -> str:
-    """The name itself; for "auto", `captions` if the footage has captions.
-
-    Raises:
-        EncoderError: "auto" was asked for and there are none.
-    """
+    """The name itself; for "auto", `captions` if the footage has captions, else `tiny`, which needs nothing."""
     if name != AUTO:
         return name
-    if sequence.captions:
-        return "captions"
-    raise EncoderError(
-        "there are no captions, so you have to say where language comes from",
-        where=str(sequence.root),
-        fix="write captions.json there, or give --encoder viclip, or --encoder openclip:MODEL, with --weights FILE",
-    )
+    return "captions" if sequence.captions else "tiny"
 
 
 def sees(encoder: Encoder | CropEncoder) -> TypeIs[CropEncoder]:

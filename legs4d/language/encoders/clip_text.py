@@ -79,3 +79,36 @@ class ClipText:
         centred = x - x.mean(axis=-1, keepdims=True)
         deviation = np.sqrt((centred**2).mean(axis=-1, keepdims=True) + np.float32(_EPSILON))
         return centred / deviation * self._get(name + ".weight") + self._get(name + ".bias")
+
+
+def text_shapes(vocabulary: int, context: int, width: int, layers: int, dim: int) -> dict[str, tuple[int, ...]]:
+    """Shape of every weight of a `ClipText`, by its name."""
+    return {
+        "positional_embedding": (context, width),
+        "text_projection": (width, dim),
+        "token_embedding.weight": (vocabulary, width),
+        **norm_shapes("ln_final", width),
+        **block_shapes(layers, width),
+    }
+
+
+def norm_shapes(name: str, width: int) -> dict[str, tuple[int, ...]]:
+    """Of a layer norm."""
+    return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+
+
+def block_shapes(layers: int, width: int) -> dict[str, tuple[int, ...]]:
+    """Of CLIP's residual attention blocks, which its pictures' half has too."""
+    block = {
+        "attn.in_proj_weight": (3 * width, width),
+        "attn.in_proj_bias": (3 * width,),
+        "attn.out_proj.weight": (width, width),
+        "attn.out_proj.bias": (width,),
+        **norm_shapes("ln_1", width),
+        "mlp.c_fc.weight": (4 * width, width),
+        "mlp.c_fc.bias": (4 * width,),
+        "mlp.c_proj.weight": (width, 4 * width),
+        "mlp.c_proj.bias": (width,),
+        **norm_shapes("ln_2", width),
+    }
+    return {f"transformer.resblocks.{i}.{name}": shape for i in range(layers) for name, shape in block.items()}

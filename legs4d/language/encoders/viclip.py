@@ -15,7 +15,7 @@ from threadpoolctl import ThreadpoolController
 
 from legs4d.errors import EncoderError
 from legs4d.language.calibration import CLIP
-from legs4d.language.encoders.clip_text import ClipText
+from legs4d.language.encoders.clip_text import ClipText, block_shapes, norm_shapes, text_shapes
 from legs4d.language.encoders.weights import (
     EncoderFiles,
     Published,
@@ -67,42 +67,16 @@ class ViclipSize:
             "temporal_positional_embedding": (1, WINDOW, self.width),
             "proj": (self.width, self.dim),
             "conv1.weight": (self.width, 3, 1, self.patch, self.patch),
-            **_norm("ln_pre", self.width),
-            **_norm("ln_post", self.width),
-            **_blocks(self.layers, self.width),
+            **norm_shapes("ln_pre", self.width),
+            **norm_shapes("ln_post", self.width),
+            **block_shapes(self.layers, self.width),
         }
-        text = {
-            "positional_embedding": (self.context, self.text_width),
-            "text_projection": (self.text_width, self.dim),
-            "token_embedding.weight": (self.vocabulary, self.text_width),
-            **_norm("ln_final", self.text_width),
-            **_blocks(self.text_layers, self.text_width),
-        }
+        text = text_shapes(self.vocabulary, self.context, self.text_width, self.text_layers, self.dim)
         return {
             **{f"vision_encoder.{name}": shape for name, shape in vision.items()},
             **{f"text_encoder.{name}": shape for name, shape in text.items()},
             "temp": (),
         }
-
-
-def _norm(name: str, width: int) -> dict[str, tuple[int, ...]]:
-    return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
-
-
-def _blocks(layers: int, width: int) -> dict[str, tuple[int, ...]]:
-    block = {
-        "attn.in_proj_weight": (3 * width, width),
-        "attn.in_proj_bias": (3 * width,),
-        "attn.out_proj.weight": (width, width),
-        "attn.out_proj.bias": (width,),
-        **_norm("ln_1", width),
-        "mlp.c_fc.weight": (4 * width, width),
-        "mlp.c_fc.bias": (4 * width,),
-        "mlp.c_proj.weight": (width, 4 * width),
-        "mlp.c_proj.bias": (width,),
-        **_norm("ln_2", width),
-    }
-    return {f"transformer.resblocks.{i}.{name}": shape for i in range(layers) for name, shape in block.items()}
 
 
 class ViclipEncoder:

@@ -12,7 +12,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from legs4d.language.encoders.tiny.sizes import CODE, CONTEXT, DIM, FRAMES, PLACES, SIDE, TEXT_HEADS, WIDTH
+from legs4d.language.encoders.tiny.sizes import (
+    CODE,
+    CONTEXT,
+    DIM,
+    FRAMES,
+    PLACES,
+    SIDE,
+    TEXT_HEADS,
+    TEXT_LAYERS,
+    TEXT_WIDTH,
+    WIDTH,
+)
 
 CHANNELS = (32, 64, 128, 192)
 """After each convolution, which halves the picture: 64 px become 4 × 4 places."""
@@ -21,8 +32,6 @@ INNER = 192
 HEADS = 6
 """Of attention, in the halves that see."""
 WINDOW_LAYERS = 3
-TEXT_WIDTH = 256
-TEXT_LAYERS = 4
 
 
 def quick_gelu(x: Tensor) -> Tensor:

@@ -12,8 +12,10 @@ WIDTH = PLACES * CODE
 """Numbers that a frame is remembered by."""
 DIM = 256
 """Numbers of an embedding as the nets are trained, before what the calibration adds."""
+TEXT_WIDTH = 256
+TEXT_LAYERS = 4
 TEXT_HEADS = 4
-"""Of attention, in the half that reads."""
+"""Of the half that reads."""
 CONTEXT = 16
 """Words of a phrase, its end among them; articles are not counted."""
 MEAN = (0.45, 0.45, 0.45)
