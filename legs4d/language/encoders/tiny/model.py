@@ -203,7 +203,7 @@ class TinyModel(nn.Module):
         self.window = TinyWindow()
         self.text = TinyText(vocabulary)
         self.logit_scale = nn.Parameter(torch.tensor(10.0))
-        self.logit_bias = nn.Parameter(torch.tensor(-5.0))
+        self.logit_bias = nn.Parameter(torch.tensor(-7.0))
 
     def see(self, clips: Tensor) -> Tensor:
         """[n, 8, 3, 64, 64], normalised → [n, DIM] unit vectors."""

@@ -14,8 +14,8 @@ from legs4d.language.encoders.tiny.sizes import CONTEXT
 
 WORDS_FILE = Path(__file__).with_name("words.txt")
 """The words it knows, one a line; written by scripts/synthetic/vocabulary.py."""
-ARTICLES = frozenset({"a", "an", "the"})
-"""Left out: "a ball" and "the ball" are one prompt."""
+ARTICLES = frozenset({"a", "an", "the", "his", "her", "their", "its"})
+"""Left out, with whose a hand is: "a ball" and "the ball" are one prompt."""
 
 PAD, UNKNOWN, FIRST = 0, 1, 2
 """Ids: after a phrase's end, of a word that is not known, of the first word that is."""

@@ -1,0 +1,259 @@
+"""Training of the tiny encoder on generated clips: every clip of a batch against every caption, true or false."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from legs4d.language.encoders.tiny.model import TinyModel
+from legs4d.language.encoders.tiny.sizes import MEAN, STD
+from legs4d.language.encoders.tiny.words import known_words
+from synthetic.captions import Captions, Habits, draw, drop_words, labels, make_bank
+from synthetic.pool import Pool, Source
+from synthetic.schema import TRUE, UNSURE
+
+STATE, LOG, WEIGHTS = "state.pt", "log.jsonl", "tiny.safetensors"
+"""In a training's folder: all that resuming needs, a line for every so many steps, the weights so far."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of a training; what is made from equal settings on one machine is equal, unless it is timed.
+
+    Attributes:
+        seed: of weights, clips and captions.
+        steps: to take; None goes by `minutes`.
+        minutes: of training and generating, the schedule's whole length; used where `steps` is None.
+        batch: clips of a step.
+        pool: clips that are kept to be drawn from.
+        chunk: clips generated at a time.
+        reuse: times that a clip is seen, on average.
+        true, twisted: captions of each clip that are drawn to be true, and to be nearly so.
+        rate: peak learning rate.
+        warm_up: share of the schedule until it is reached.
+        decay: weight decay.
+        ema: what the averaged weights keep at each step.
+        unknown: share of words that are hidden.
+        rows: phrases on each page of the bank.
+        compiled: whether the nets are compiled.
+        start: weights to begin with instead of random ones.
+        progress: share of the schedule that `start` has behind it.
+    """
+
+    seed: int = 0
+    steps: int | None = None
+    minutes: float = 9.0
+    batch: int = 1024
+    pool: int = 1 << 17
+    chunk: int = 1024
+    reuse: float = 8.0
+    true: int = 2
+    twisted: int = 1
+    rate: float = 1e-3
+    warm_up: float = 0.03
+    decay: float = 0.05
+    ema: float = 0.999
+    unknown: float = 0.03
+    rows: int = 96
+    compiled: bool = False
+    start: Path | None = None
+    progress: float = 0.0
+
+
+def normalised(frames: Tensor) -> Tensor:
+    """[..., 3, H, W] uint8 → as the nets see them."""
+    mean = torch.tensor(MEAN, device=frames.device)[:, None, None]
+    std = torch.tensor(STD, device=frames.device)[:, None, None]
+    return (frames / 255 - mean) / std
+
+
+def sigmoid_loss(logits: Tensor, truth: Tensor) -> Tensor:
+    """SigLIP's (Zhai et al. 2023, equation 1) of [B, C] logits, with every true pair told and `UNSURE` ones left out."""
+    sign = torch.where(truth == TRUE, 1.0, -1.0)
+    losses = F.softplus(-sign * logits)
+    return torch.where(truth == UNSURE, 0.0, losses).sum() / len(logits)
+
+
+class Nets(nn.Module):
+    """Clips and captions to the loss."""
+
+    def __init__(self, model: TinyModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, frames: Tensor, tokens: Tensor, truth: Tensor) -> Tensor:
+        seen = self.model.see(normalised(frames))
+        read = self.model.read(tokens)
+        logits = (seen @ read.T).float() * self.model.logit_scale + self.model.logit_bias
+        return sigmoid_loss(logits, truth)
+
+
+class Training:
+    """A training and where it is.
+
+    Args:
+        settings: what to do.
+        source: of clips, on `device`.
+        device: to train on.
+        folder: for its state, log and weights; one that holds a state is gone on with.
+    """
+
+    LOG_EVERY = 50
+
+    def __init__(self, settings: Settings, source: Source, device: torch.device, folder: Path) -> None:
+        self.settings, self.device, self.folder = settings, device, folder
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(settings.seed)
+        self.words = known_words()
+        self.model = TinyModel(self.words.count)
+        if settings.start:
+            self.model.load_state_dict(load_file(settings.start))
+        self.model.to(device)
+        self.bank = make_bank(self.words, settings.seed, settings.rows).to(device)
+        self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        self.optimiser = torch.optim.AdamW(self._groups(), fused=device.type == "cuda", betas=(0.9, 0.98))
+        self.random = torch.Generator(device).manual_seed(settings.seed)
+        self.pool = Pool(source, settings.pool, settings.chunk)
+        self.step, self.seconds = 0, 0.0
+        self._losses = torch.zeros((), device=device)
+        nets = Nets(self.model)
+        self._loss: Callable[..., Tensor] = torch.compile(nets, dynamic=False) if settings.compiled else nets
+        self._labels = torch.compile(labels, dynamic=False) if settings.compiled else labels
+        if (folder / STATE).exists():
+            self._load()
+
+    @property
+    def progress(self) -> float:
+        """Of the schedule, 0..1."""
+        settings = self.settings
+        done = self.step / settings.steps if settings.steps else self.seconds / (60 * settings.minutes)
+        return min(1.0, settings.progress + (1 - settings.progress) * done)
+
+    def run(self, minutes: float | None = None, stop: Callable[[], bool] = lambda: False) -> None:
+        """Train until the schedule's end, or for so many minutes, or until `stop`; then save.
+
+        Progress is printed and logged.
+        """
+        begun, before = time.perf_counter(), self.seconds
+        logged_step, logged_at = self.step, begun
+        while self.progress < 1 and not stop():
+            self._take_step()
+            if self.step % self.LOG_EVERY == 0:
+                loss = float(self._losses) / self.LOG_EVERY  # waits for the device
+                self._losses.zero_()
+                now = time.perf_counter()
+                self.seconds = before + now - begun
+                self._log(loss, (self.step - logged_step) / (now - logged_at))
+                logged_step, logged_at = self.step, now
+                if minutes is not None and now - begun > 60 * minutes:
+                    break
+        self.seconds = before + time.perf_counter() - begun
+        self.save()
+
+    def _take_step(self) -> None:
+        settings = self.settings
+        wanted = math.ceil((self.step + 1) * settings.batch / settings.reuse / settings.chunk)
+        while self.pool.made < max(wanted, 1):
+            self.pool.add()
+        clips = self.pool.draw(settings.batch, self.random)
+        captions = self._captions(clips.facts)
+        tokens = drop_words(captions.tokens, settings.unknown, self.words, self.random)
+        truth = self._labels(clips.facts, captions)
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["rate"] * self._rate()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            loss = self._loss(clips.frames, tokens, truth)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimiser.step()
+        self._losses += loss.detach()
+        self._average()
+        self.step += 1
+
+    def _captions(self, facts: Any) -> Captions:
+        return draw(self.bank, facts, Habits(), self.random, self.settings.true, self.settings.twisted)
+
+    def _rate(self) -> float:
+        """Of the peak: cosine after a warm-up, which weights to start with need too, as the optimiser begins anew."""
+        settings, progress = self.settings, self.progress
+        warm = min(1.0, (progress - settings.progress) / (settings.warm_up * (1 - settings.progress)) + 1e-3)
+        return warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        keep = min(self.settings.ema, self.step / (self.step + 10))
+        torch._foreach_lerp_(list(self.average.values()), list(self.model.state_dict().values()), 1 - keep)
+
+    def _groups(self) -> list[dict[str, Any]]:
+        rate, decay = self.settings.rate, self.settings.decay
+        named = dict(self.model.named_parameters())
+        scalars = [value for value in named.values() if value.ndim == 0]
+        biases = [value for value in named.values() if value.ndim == 1]
+        products = [value for value in named.values() if value.ndim > 1]
+        return [
+            {"params": products, "rate": rate, "weight_decay": decay},
+            {"params": biases, "rate": rate, "weight_decay": 0.0},
+            {"params": scalars, "rate": 10 * rate, "weight_decay": 0.0},  # of the order of 10, where others are 0.1
+        ]
+
+    def _log(self, loss: float, rate: float) -> None:
+        row = {
+            "step": self.step,
+            "loss": loss,
+            "seconds": round(self.seconds, 1),
+            "steps_per_second": round(rate, 2),
+            "clips_made": self.pool.made * self.pool.chunk,
+            "scale": self.model.logit_scale.item(),
+            "bias": self.model.logit_bias.item(),
+        }
+        with (self.folder / LOG).open("a") as log:
+            log.write(json.dumps(row) + "\n")
+        if self.step % (10 * self.LOG_EVERY) == 0:
+            print(f"{100 * self.progress:3.0f} %, " + ", ".join(f"{k} {v:.4g}" for k, v in row.items()), flush=True)
+
+    def save(self) -> None:
+        """State and weights; each appears complete or not at all."""
+        state = {
+            "settings": json.dumps(asdict(self.settings), default=str),
+            "model": self.model.state_dict(),
+            "average": self.average,
+            "optimiser": self.optimiser.state_dict(),
+            "random": self.random.get_state(),
+            "made": self.pool.made,
+            "step": self.step,
+            "seconds": self.seconds,
+            "losses": self._losses,
+        }
+        _replace(self.folder / STATE, lambda path: torch.save(state, path))
+        half = {name: value.half().contiguous() for name, value in self.average.items()}
+        _replace(self.folder / WEIGHTS, lambda path: save_file(half, path))
+
+    def _load(self) -> None:
+        state = torch.load(self.folder / STATE, map_location="cpu", weights_only=True)
+        if state["settings"] != json.dumps(asdict(self.settings), default=str):
+            raise SystemExit(f"{self.folder} holds a training with other settings: {state['settings']}")
+        self.model.load_state_dict(state["model"])
+        self.average = {name: value.to(self.device) for name, value in state["average"].items()}
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.random.set_state(state["random"])
+        self.pool.refill(state["made"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self._losses = state["losses"].to(self.device)
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    partly = path.with_name(path.name + ".part")
+    write(partly)
+    os.replace(partly, path)
