@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import platformdirs
 
@@ -169,7 +169,14 @@ def _damaged(path: Path, error: Exception) -> EncoderError:
     )
 
 
-def check_shapes(path: Path, found: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], title: str) -> None:
+class Shaped(Protocol):
+    """A tensor of any library."""
+
+    @property
+    def shape(self) -> Sequence[int]: ...
+
+
+def check_shapes(path: Path, found: Mapping[str, Shaped], expected: Mapping[str, tuple[int, ...]], title: str) -> None:
     """Raise EncoderError unless the weights are those that `expected` describes, no more and no fewer."""
     for name, shape in expected.items():
         if name not in found:
