@@ -1,0 +1,117 @@
+"""From light to the crops that the pyramid cuts: coarse pixels, noise, blur, blocks, and the resizing of `language.crops`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from legs4d.language.pyramid import LARGEST, LEVELS, SMALLEST
+from synthetic.dice import Dice
+
+SIDE = 64
+"""Of a crop as the encoder sees it."""
+FINEST = 112
+"""Pixels along the side of the largest crops that are drawn; larger ones look the same at `SIDE`."""
+HEIGHTS = (120, 144, 160, 180, 240, 270, 360)
+"""Pixels of pictures that crops are cut from."""
+BLOCK = 8
+
+
+def shares(dice: Dice, count: int) -> Tensor:
+    """[B] share of a picture's height that a crop is high: one of the pyramid's levels."""
+    levels = torch.linspace(SMALLEST, LARGEST, LEVELS, device=dice.device)
+    return levels[dice.integers(count, high=LEVELS)]
+
+
+def pixels(dice: Dice, share: Tensor) -> Tensor:
+    """[B] int64 pixels along a crop's side."""
+    heights = torch.tensor(HEIGHTS, device=dice.device)[dice.integers(len(share), high=len(HEIGHTS))]
+    return (heights * share).long().clamp(max=FINEST)
+
+
+def develop(dice: Dice, light: Tensor, size: Tensor) -> Tensor:
+    """Light [B, T, S, S, 3] as a camera with `size` [B] pixels a crop records it, resized: [B, T, 3, 64, 64] uint8."""
+    clips, frames, side = light.shape[:3]
+    image = light.permute(0, 1, 4, 2, 3).float()
+    exposure = dice.log_uniform(clips, 1, 1, 1, 1, low=0.7, high=1.4)
+    white = 1 + 0.06 * dice.normal(clips, 1, 3, 1, 1)
+    flicker = 1 + 0.012 * dice.normal(clips, frames, 1, 1, 1) * dice.chance(clips, 1, 1, 1, 1, share=0.4)
+    image = image * exposure * white * flicker
+    gamma = 2.2 * dice.uniform(clips, 1, 1, 1, 1, low=0.85, high=1.2)
+    black = light.sum(-1)[:, :, None] == 0
+    image = image.clamp(0, 1) ** (1 / gamma)
+    image = _contrast(dice, image)
+    image = image.masked_fill(black, 0.0)
+    blur = dice.uniform(clips, high=1.0) ** 2 * 1.1  # of the lens, in pixels of the camera
+    down = shrinking(size, side, blur)
+    image = _along_both(down, image)
+    image = _compressed(dice, image + _noise(dice, image), size)
+    image = (image.clamp(0, 1) * 255).round() / 255
+    image = _along_both(resizing(size), image)
+    return (image.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def _contrast(dice: Dice, image: Tensor) -> Tensor:
+    clips = len(image)
+    gain = dice.uniform(clips, 1, 1, 1, 1, low=0.75, high=1.1)
+    lift = dice.uniform(clips, 1, 1, 1, 1, low=-0.03, high=0.12)
+    color = dice.uniform(clips, 1, 1, 1, 1, low=0.75, high=1.15)
+    gray = image.mean(2, keepdim=True)
+    return ((gray + color * (image - gray)) * gain + lift).clamp(0, 1)
+
+
+def _noise(dice: Dice, image: Tensor) -> Tensor:
+    strength = dice.uniform(len(image), 1, 1, 1, 1) ** 2 * 0.06
+    return dice.normal(*image.shape) * strength
+
+
+def _along_both(matrix: Tensor, image: Tensor) -> Tensor:
+    """[B, m, n] applied to both sides of [B, T, 3, n, n]."""
+    matrix = matrix[:, None, None]
+    return matrix @ image @ matrix.transpose(-1, -2)
+
+
+def shrinking(size: Tensor, side: int, blur: Tensor) -> Tensor:
+    """[B, FINEST, side]: means over pixels of `side` samples, `size` [B] pixels of them, blurred by `blur` pixels; then 0."""
+    pixel = torch.arange(FINEST, device=size.device)
+    sample = (torch.arange(side, device=size.device) + 0.5) / side * size[:, None, None]
+    away = (pixel[None, :, None] + 0.5 - sample).abs()
+    step = (size / side)[:, None, None]  # a sample's own width, in pixels
+    box = ((0.5 + step / 2 - away) / step).clamp(0, 1)
+    width = (blur[:, None, None] ** 2 + 0.3**2).sqrt()
+    soft = torch.exp(-0.5 * (away / width) ** 2)
+    weight = torch.where((blur > 0.35)[:, None, None], soft, box)
+    weight = weight * (pixel[None, :, None] < size[:, None, None])
+    return weight / weight.sum(-1, keepdim=True).clamp(min=1e-6)
+
+
+def resizing(size: Tensor) -> Tensor:
+    """[B, SIDE, FINEST]: what torch's bilinear interpolation from `size` pixels does, antialiased where these are more."""
+    scale = (size / SIDE)[:, None, None]
+    center = (torch.arange(SIDE, device=size.device)[None, :, None] + 0.5) * scale
+    pixel = torch.arange(FINEST, device=size.device)[None, None, :] + 0.5
+    weight = (1 - (pixel - center).abs() / scale.clamp(min=1)).clamp(min=0)
+    last = size[:, None, None]
+    weight = weight * (pixel < last)
+    return weight / weight.sum(-1, keepdim=True)
+
+
+def _compressed(dice: Dice, image: Tensor, size: Tensor) -> Tensor:
+    """Some clips in blocks of 8 pixels whose fine waves are rounded away, as JPEG and video codecs do."""
+    clips = len(image)
+    step = dice.uniform(clips, high=1.0) ** 2 * 0.25 * dice.chance(clips, share=0.5)
+    matrix = _cosines(image.device)
+    whole = torch.block_diag(*[matrix] * (FINEST // BLOCK))
+    waves = whole @ image @ whole.T
+    order = torch.arange(FINEST, device=image.device) % BLOCK
+    coarse = 0.15 + (order[:, None] + order[None, :]) / BLOCK
+    step = (step[:, None, None] * coarse).clamp(min=1e-3)[:, None, None]
+    return whole.T @ ((waves / step).round() * step) @ whole
+
+
+def _cosines(device: torch.device) -> Tensor:
+    """[8, 8] the orthonormal discrete cosine transform."""
+    index = torch.arange(BLOCK, device=device, dtype=torch.float32)
+    waves = torch.cos(torch.pi / BLOCK * (index[None] + 0.5) * index[:, None]) * (2 / BLOCK) ** 0.5
+    waves[0] /= 2**0.5
+    return waves

@@ -1,0 +1,280 @@
+"""Training clips without end: draws casts, rooms, cameras and lights, renders crops, and says what they show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from synthetic import cast as casting
+from synthetic import crops, looks
+from synthetic.cast import ENTITIES, NOTHING
+from synthetic.dice import Dice
+from synthetic.facts import Shows, facts
+from synthetic.holdout import HELD_OUT_ELEVATIONS, Split
+from synthetic.objects import PARTS, Kind, Node
+from synthetic.render import NO_COLOR, SCENERY, Pattern, Scene, render
+from synthetic.rooms import Pieces, rooms
+from synthetic.schema import ACTIONS, CENTER, FRAMES, Clips
+from synthetic.skeleton import affine, compose, inverted
+from synthetic.stage import NATURAL, Director, Stage
+
+SAMPLES = 128
+"""Rays along the side of a crop."""
+AT_ONCE = {"cuda": 512, "cpu": 8}
+"""Clips that are rendered at a time."""
+ELEVATIONS = (1.0, 62.0)
+"""Degrees above the horizon."""
+ASPECT = 4 / 3
+EMPTY_SHARE = 0.07
+"""Clips of rooms with nobody in them; others look past everybody."""
+
+
+@dataclass(frozen=True)
+class _Camera:
+    eye: Tensor
+    forward: Tensor
+    right: Tensor
+    up: Tensor
+    window: Tensor
+    width: Tensor
+    share: Tensor
+
+
+class Generator:
+    """Draws clips; the same ones for the same seed, device and split, call by call. `calls` were made so far."""
+
+    def __init__(self, seed: int, device: torch.device | str, split: str = "train", samples: int = SAMPLES) -> None:
+        """
+        Args:
+            seed: of all that is drawn.
+            device: where clips are made.
+            split: one of `holdout.SPLITS`.
+            samples: rays along a crop's side; fewer are faster and coarser.
+
+        Raises:
+            ValueError: there is no such split.
+        """
+        self.device = torch.device(device)
+        self._split, self._seed, self.calls, self._samples = Split.of(split), seed, 0, samples
+        self._shapes = {name: torch.from_numpy(value).to(self.device) for name, value in _library().items()}
+
+    @torch.no_grad()
+    def clips(self, count: int, actions: tuple[str, ...] = ACTIONS) -> Clips:
+        """`count` clips whose chief entities do some of these actions."""
+        self.calls += 1
+        dice = Dice(self._seed * 1_000_003 + self.calls, self.device)
+        cast = casting.draw(dice, count, self._split.actions, actions)
+        stage = Director(dice, cast, self._shapes).perform()
+        place(dice, stage)
+        camera = self._camera(dice, stage)
+        scene, weights = self._scene(dice, stage, camera)
+        size = crops.pixels(dice, camera.share)
+        frames, shows = [], []
+        for some in torch.arange(count, device=self.device).split(AT_ONCE[self.device.type]):
+            part = scene[some]
+            pictures = render(part, self._samples)
+            frames.append(crops.develop(dice, pictures.values, size[some]))
+            shows.append(Shows.of(part, pictures))
+        merged = Shows.cat(shows)
+        return Clips(torch.cat(frames), facts(stage, scene, merged, weights))
+
+    def _camera(self, dice: Dice, stage: Stage) -> _Camera:
+        """Somewhere around the chief one, so that a crop spans between an eighth of it and everything around it."""
+        device = self.device
+        first = torch.arange(0, len(stage.object), ENTITIES, device=device)
+        count = len(first)
+        target = _middles(stage)[:, CENTER].view(count, ENTITIES, 3)
+        both = dice.uniform(count, 1, low=-0.2, high=0.8).clamp(min=0) * _paired(stage)[:, None]
+        aim = target[:, 0] + both * (target[:, 1] - target[:, 0])
+        share = crops.shares(dice, count)
+        tangent = (dice.uniform(count, low=35.0, high=75.0) * torch.pi / 360).tan()
+        half = share * tangent
+        part = (-0.5 + 0.6 * dice.normal(count)).clamp(-2.0, 1.3).exp()
+        width = stage.size[first] / part
+        away = width / (2 * half)
+        elevation = self._elevations(dice, count) * torch.pi / 180
+        turn = dice.uniform(count, high=2 * torch.pi)
+        back = torch.stack([elevation.cos() * turn.cos(), elevation.cos() * turn.sin(), elevation.sin()], dim=-1)
+        eye = aim + away[:, None] * back
+        # The picture is turned so that the target appears anywhere in it.
+        right, up = _level(-back)
+        x, y = (
+            dice.uniform(count, low=-ASPECT, high=ASPECT) * tangent,
+            dice.uniform(count, low=-1.0, high=1.0) * tangent,
+        )
+        forward = torch.nn.functional.normalize(-back - x[:, None] * right - y[:, None] * up, dim=-1)
+        right, up = _level(forward)
+        roll = (0.04 * dice.normal(count))[:, None]
+        right, up = roll.cos() * right + roll.sin() * up, roll.cos() * up - roll.sin() * right
+        depth = (-back * forward).sum(-1)
+        offset = (0.4 * dice.normal(count, 2)).clamp(-1.1, 1.1)
+        offset = torch.where(dice.chance(count, 1, share=0.05), 2.5 * dice.sign(count, 2), offset)
+        middle_x = (-back * right).sum(-1) / depth - offset[:, 0] * half
+        middle_y = (-back * up).sum(-1) / depth - offset[:, 1] * half
+        wide = ASPECT * tangent
+        window = torch.stack(
+            [
+                (-wide - middle_x) / half,
+                (wide - middle_x) / half,
+                (middle_y - tangent) / half,
+                (middle_y + tangent) / half,
+            ],
+            1,
+        )
+        ahead = forward + middle_x[:, None] * right + middle_y[:, None] * up
+        return _Camera(eye, ahead, half[:, None] * right, half[:, None] * up, window, width, share)
+
+    def _elevations(self, dice: Dice, count: int) -> Tensor:
+        """[B] degrees, inside or outside of the bands that are held out."""
+        allowed = torch.arange(ELEVATIONS[0], ELEVATIONS[1], 0.25, device=self.device)
+        banned = torch.zeros_like(allowed, dtype=torch.bool)
+        for low, high in HELD_OUT_ELEVATIONS:
+            banned |= (
+                (allowed > low - 0.25) & (allowed < high)
+                if not self._split.cameras
+                else (allowed >= low) & (allowed <= high - 0.25)
+            )
+        likely = (banned == self._split.cameras).float() * (1.2 - allowed / 90)
+        return allowed[dice.choose(likely.expand(count, -1))] + dice.uniform(count, high=0.25)
+
+    def _scene(self, dice: Dice, stage: Stage, camera: _Camera) -> tuple[Scene, Tensor]:
+        """What is rendered, and [B, K, PARTS] how much of an entity each of its parts makes up."""
+        count = len(camera.width)
+        shapes, variant = self._shapes, stage.variant
+        node = shapes["node"][variant]
+        local = shapes["local"][variant]
+        frames = slice(0, FRAMES)
+        nodes = compose(stage.root[:, frames, None], stage.nodes[:, frames])
+        world = compose(nodes.gather(2, node[:, None, :, None, None].expand(-1, FRAMES, -1, 3, 4)), local[:, None])
+        main = looks.main_colors(dice, stage.object.clamp(min=0), _held_out_colors(stage, self._split.colors))
+        marked = torch.isin(stage.action[:, CENTER], _turning(self.device))
+        paint = looks.paint(dice, stage.object.clamp(min=0), main, marked)
+        slot = shapes["slot"][variant]
+        rows = torch.arange(len(variant), device=self.device)[:, None]
+        metres = stage.root[:, CENTER, :, 0].norm(dim=-1)
+        kind = torch.where((stage.object != NOTHING)[:, None], shapes["kind"][variant], int(Kind.NONE))
+        kind = kind.view(count, -1).masked_fill(dice.chance(count, 1, share=EMPTY_SHARE), Kind.NONE)
+        periods = paint.frequency[rows, slot]
+        pattern = paint.pattern[rows, slot]
+        light = looks.lights(dice, count)
+        target = _middles(stage)[:, CENTER].view(count, ENTITIES, 3)[:, 0]
+        room = _with_props(dice, rooms(dice, camera.eye, target, camera.width), stage)
+        pieces = room.kind.shape[1]
+        room_world = inverted(room.world)[:, None].expand(-1, FRAMES, -1, -1, -1)
+        entity = torch.arange(ENTITIES, device=self.device).repeat_interleave(PARTS).expand(count, -1)
+        empty = torch.full((count, pieces, 3), NO_COLOR, device=self.device)
+        inverse = inverted(world).view(count, ENTITIES, FRAMES, PARTS, 3, 4).transpose(1, 2).flatten(2, 3)
+        alpha = stage.alpha[:, frames].view(count, ENTITIES, FRAMES).transpose(1, 2).repeat_interleave(PARTS, 2)
+        per_metre = torch.where(pattern == Pattern.SECTORS, periods, periods / stage.size[:, None])
+        whole = Scene(
+            kind=torch.cat([kind, room.kind], 1),
+            entity=torch.cat([entity, torch.full_like(room.kind, SCENERY)], 1),
+            inverse=torch.cat([inverse, room_world], 2),
+            size=torch.cat([(shapes["size"][variant] * metres[:, None, None]).view(count, -1, 3), room.size], 1),
+            frustum=torch.cat([shapes["frustum"][variant].view(count, -1, 2), room.frustum], 1),
+            pattern=torch.cat([pattern.view(count, -1), room.pattern], 1),
+            frequency=torch.cat([per_metre.view(count, -1), room.frequency], 1),
+            colors=torch.cat([paint.colors[rows, slot].view(count, -1, 3, 3), room.colors], 1),
+            codes=torch.cat([paint.codes[rows, slot].view(count, -1, 3), empty], 1),
+            grain=torch.cat([paint.grain[:, None].expand(-1, PARTS).reshape(count, -1), room.grain], 1),
+            alpha=torch.cat([alpha, torch.ones(count, FRAMES, pieces, device=self.device)], 2),
+            **{name: getattr(camera, name) for name in ("eye", "forward", "right", "up", "window")},
+            **vars(light),
+        )
+        size = shapes["size"][variant]
+        area = (size[..., 0] * size[..., 1] + size[..., 1] * size[..., 2] + size[..., 0] * size[..., 2]).view(
+            count, ENTITIES, PARTS
+        )
+        return whole, area * (kind.view(count, ENTITIES, PARTS) != Kind.NONE)
+
+
+def _library() -> dict[str, object]:
+    from synthetic.objects import library
+
+    return vars(library())
+
+
+def _turning(device: torch.device) -> Tensor:
+    return torch.tensor([ACTIONS.index(name) for name in ("spin", "roll", "slide", "bounce", "fly")], device=device)
+
+
+def _held_out_colors(stage: Stage, held_out: bool) -> Tensor:
+    """[N] bool: of chief ones where the split wants that."""
+    chosen = torch.zeros(len(stage.object), dtype=torch.bool, device=stage.object.device)
+    chosen[::ENTITIES] = held_out
+    return chosen
+
+
+def _paired(stage: Stage) -> Tensor:
+    """[B] whether the chief one has to do with another."""
+    return (stage.other.view(-1, ENTITIES, stage.other.shape[1])[:, 0, CENTER] != NOTHING).float()
+
+
+def _middles(stage: Stage) -> Tensor:
+    """[N, T, 3] about where everybody's middle is."""
+    person = stage.nodes[:, :, Node.TORSO, :, 3]
+    middle = compose(stage.root, affine(torch.eye(3, device=person.device).expand(*person.shape, 3), person))[..., 3]
+    is_body = stage.nodes[:, :1, Node.TORSO, 2, 3:] > 0.3 * NATURAL / 1.75
+    return torch.where(is_body, middle, stage.root[..., 3])
+
+
+def _level(forward: Tensor) -> tuple[Tensor, Tensor]:
+    """[B, 3] right and up of level cameras that look along unit vectors."""
+    up = torch.tensor([0.0, 0.0, 1.0], device=forward.device).expand_as(forward)
+    right = torch.nn.functional.normalize(torch.linalg.cross(forward, up), dim=-1)
+    return right, torch.linalg.cross(right, forward)
+
+
+def place(dice: Dice, stage: Stage) -> None:
+    """Puts entities that have nothing to do with the chief one around it, not into each other, some on supports."""
+    count = len(stage.object) // ENTITIES
+    device = stage.object.device
+    paired = _with_partner(stage).view(count, ENTITIES)
+    size = stage.size.view(count, ENTITIES)
+    high = dice.uniform(count, ENTITIES, low=0.0, high=1.0) * dice.chance(count, ENTITIES, share=0.3)
+    shift = torch.zeros(count, ENTITIES, 3, device=device)
+    turn = dice.uniform(count, 1, high=2 * torch.pi) + torch.arange(ENTITIES, device=device) * 2 * torch.pi / 3
+    turn = turn + dice.uniform(count, ENTITIES, low=-0.7, high=0.7)
+    reach = 0.5 * (size + size[:, :1]) * dice.uniform(count, ENTITIES, low=1.0, high=2.2)
+    reach = reach + 0.5 * size[:, 1:2] * paired[:, 1:2]
+    shift[..., 0], shift[..., 1] = reach * turn.cos(), reach * turn.sin()
+    shift = shift * (~paired)[..., None]
+    shift[:, 0] = 0
+    lifted = high * size * ~paired
+    lifted = lifted * (~stage.seated.view(count, ENTITIES))
+    shift[..., 2] = lifted
+    stage.root[..., 3] += shift.view(-1, 1, 3)
+
+
+def _with_partner(stage: Stage) -> Tensor:
+    """[N] bool, whether an entity and another have to do with each other at any time."""
+    return (stage.other != NOTHING).any(1)
+
+
+def _with_props(dice: Dice, room: Pieces, stage: Stage) -> Pieces:
+    """The room, and what things hang from or stand on, and what people sit on: one primitive for each entity."""
+    count = len(room.kind)
+    shape = (count, ENTITIES)
+    first = stage.root[:, CENTER, :, 3].view(*shape, 3)
+    rope, aloft, seated = (value.view(shape) for value in (stage.rope, stage.aloft, stage.seated))
+    person = (stage.nodes[:, 0, Node.TORSO, 2, 3] > 0.3).view(shape)
+    low = torch.where(person, first[..., 2], first[..., 2] - stage.half[:, 2].view(shape))
+    stands = ~aloft & (low > 0.03) & (stage.object.view(shape) != NOTHING)
+    wide = stage.half[:, :2].amax(1).view(shape) * dice.uniform(*shape, low=0.8, high=1.8)
+    size = torch.stack([wide, wide, low.clamp(min=0.02) / 2], dim=-1)
+    place_ = torch.cat([first[..., :2], size[..., 2:]], dim=-1)
+    there = stands
+    kind = torch.where(dice.chance(*shape, share=0.6), int(Kind.BOX), int(Kind.FRUSTUM))
+    kind = torch.where(there, kind, int(Kind.NONE))
+    return Pieces(
+        kind=torch.cat([room.kind, kind], 1),
+        turn=torch.cat([room.turn, torch.eye(3, device=kind.device).expand(*shape, 3, 3)], 1),
+        place=torch.cat([room.place, place_], 1),
+        size=torch.cat([room.size, size], 1),
+        **{
+            name: torch.cat([getattr(room, name), getattr(room, name)[:, -ENTITIES:]], 1)
+            for name in ("frustum", "colors", "pattern", "frequency", "grain")
+        },
+    )
