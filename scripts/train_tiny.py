@@ -41,8 +41,8 @@ def main() -> None:
     settings = Settings(**options)
     training = Training(settings, Generator(settings.seed, device), device, folder)
     told_to_stop: list[int] = []
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda number, _: told_to_stop.append(number))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: told_to_stop.append(number))
     training.run(stop_after, lambda: bool(told_to_stop))
     draw_curves(folder)
     state = "finished" if training.progress >= 1 else f"at {100 * training.progress:.0f} %: the same command goes on"

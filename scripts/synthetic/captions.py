@@ -189,21 +189,32 @@ def choose(facts: Facts, each: int, habits: Habits, random: torch.Generator) -> 
     Returns:
         ([B · each] each, [B · each] bool, whether there is anything to say: the clip shows an entity).
     """
-    device = facts.object.device
-    shown = (facts.object >= 0) & (facts.shown == Shown.YES)
-    entity = torch.multinomial(shown + 1e-6, each, replacement=True, generator=random)  # [B, each]
+    entity, shown = choose_entity(facts, torch.ones_like(facts.clear), each, random)
+    asked = spread(facts, entity, habits.color, habits.other, random)
+    clear = facts.clear.gather(1, entity).flatten()
+    chance = torch.rand(len(clear), generator=random, device=clear.device)
+    action = torch.where(clear & (chance < habits.action), asked.action, NO_ACTION)
+    return replace(asked, action=action), shown.flatten()
+
+
+def choose_entity(facts: Facts, chosen: Tensor, each: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    """One of the entities that are chosen [B, K] bool and shown, `each` times: ([B, each], [B, each] if there is one)."""
+    shown = (facts.object >= 0) & (facts.shown == Shown.YES) & chosen
+    entity = torch.multinomial(shown + 1e-6, each, replacement=True, generator=random)
+    return entity, shown.gather(1, entity)
+
+
+def spread(facts: Facts, entity: Tensor, color: float, other: float, random: torch.Generator) -> Asked:
+    """All that is true of entities [B, each]; a colour and what something is done with in these shares of them."""
 
     def of_entity(values: Tensor) -> Tensor:
         return values.gather(1, entity).flatten()
 
-    object_, action, other = (of_entity(values).clamp(min=0) for values in (facts.object, facts.action, facts.other))
-    has_other, clear = of_entity(facts.other) >= 0, of_entity(facts.clear)
-    chance = torch.rand((3, len(object_)), generator=random, device=device)
-    action = torch.where(clear & (chance[0] < habits.action), action, NO_ACTION)
-    color = _one_of(of_entity(facts.colors), random)
-    color = torch.where(chance[1] < habits.color, color, -1)
-    other = torch.where(has_other & (chance[2] < habits.other), other, -1)
-    return Asked(object_, action, color, other), of_entity(shown)
+    with_ = of_entity(facts.other)
+    chance = torch.rand((2, len(with_)), generator=random, device=with_.device)
+    one_color = torch.where(chance[0] < color, _one_of(of_entity(facts.colors), random), -1)
+    with_ = torch.where(chance[1] < other, with_, -1)
+    return Asked(of_entity(facts.object).clamp(min=0), of_entity(facts.action).clamp(min=0), one_color, with_)
 
 
 def _one_of(sets: Tensor, random: torch.Generator) -> Tensor:

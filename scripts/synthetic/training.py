@@ -79,7 +79,7 @@ def normalised(frames: Tensor) -> Tensor:
 
 
 def sigmoid_loss(logits: Tensor, truth: Tensor) -> Tensor:
-    """SigLIP's (Zhai et al. 2023, equation 1) of [B, C] logits, with every true pair told and `UNSURE` ones left out."""
+    """SigLIP's (Zhai et al. 2023, equation 1) of [B, C] logits, every true pair told, `UNSURE` ones left out."""
     sign = torch.where(truth == TRUE, 1.0, -1.0)
     losses = F.softplus(-sign * logits)
     return torch.where(truth == UNSURE, 0.0, losses).sum() / len(logits)
