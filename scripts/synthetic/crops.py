@@ -1,4 +1,4 @@
-"""From light to the crops that the pyramid cuts: coarse pixels, noise, blur, blocks, and the resizing of `language.crops`."""
+"""From light to the crops that the pyramid cuts: coarse pixels, noise, blur, blocks, resized as `language.crops` does."""
 
 from __future__ import annotations
 
@@ -38,14 +38,15 @@ def develop(dice: Dice, light: Tensor, size: Tensor) -> Tensor:
     flicker = 1 + 0.012 * dice.normal(clips, frames, 1, 1, 1) * dice.chance(clips, 1, 1, 1, 1, share=0.4)
     image = image * exposure * white * flicker
     gamma = 2.2 * dice.uniform(clips, 1, 1, 1, 1, low=0.85, high=1.2)
-    black = light.sum(-1)[:, :, None] == 0
     image = image.clamp(0, 1) ** (1 / gamma)
     image = _contrast(dice, image)
-    image = image.masked_fill(black, 0.0)
     blur = dice.uniform(clips, high=1.0) ** 2 * 1.1  # of the lens, in pixels of the camera
     down = shrinking(size, side, blur)
+    outside = (light.sum(-1) == 0).all(1)[:, None, None].to(image.dtype)  # [B, 1, 1, S, S]
+    outside = _along_both(shrinking(size, side, torch.zeros_like(blur)), outside) > 0.5
     image = _along_both(down, image)
-    image = _compressed(dice, image + _noise(dice, image), size)
+    image = _compressed(dice, image + _noise(dice, image))
+    image = image.masked_fill(outside, 0.0)
     image = (image.clamp(0, 1) * 255).round() / 255
     image = _along_both(resizing(size), image)
     return (image.clamp(0, 1) * 255).round().to(torch.uint8)
@@ -72,7 +73,7 @@ def _along_both(matrix: Tensor, image: Tensor) -> Tensor:
 
 
 def shrinking(size: Tensor, side: int, blur: Tensor) -> Tensor:
-    """[B, FINEST, side]: means over pixels of `side` samples, `size` [B] pixels of them, blurred by `blur` pixels; then 0."""
+    """[B, FINEST, side]: `size` [B] means over `side` samples, each a pixel blurred by `blur` pixels; 0 after them."""
     pixel = torch.arange(FINEST, device=size.device)
     sample = (torch.arange(side, device=size.device) + 0.5) / side * size[:, None, None]
     away = (pixel[None, :, None] + 0.5 - sample).abs()
@@ -86,7 +87,7 @@ def shrinking(size: Tensor, side: int, blur: Tensor) -> Tensor:
 
 
 def resizing(size: Tensor) -> Tensor:
-    """[B, SIDE, FINEST]: what torch's bilinear interpolation from `size` pixels does, antialiased where these are more."""
+    """[B, SIDE, FINEST]: torch's bilinear interpolation from `size` pixels, antialiased where these are more."""
     scale = (size / SIDE)[:, None, None]
     center = (torch.arange(SIDE, device=size.device)[None, :, None] + 0.5) * scale
     pixel = torch.arange(FINEST, device=size.device)[None, None, :] + 0.5
@@ -96,7 +97,7 @@ def resizing(size: Tensor) -> Tensor:
     return weight / weight.sum(-1, keepdim=True)
 
 
-def _compressed(dice: Dice, image: Tensor, size: Tensor) -> Tensor:
+def _compressed(dice: Dice, image: Tensor) -> Tensor:
     """Some clips in blocks of 8 pixels whose fine waves are rounded away, as JPEG and video codecs do."""
     clips = len(image)
     step = dice.uniform(clips, high=1.0) ** 2 * 0.25 * dice.chance(clips, share=0.5)

@@ -9,7 +9,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from synthetic.abilities import PEOPLE
 from synthetic.schema import OBJECTS
@@ -582,7 +581,7 @@ def _normalised(name: str, model: Model) -> dict[str, NDArray[np.generic]]:
     for node, place in model.pivots.items():
         pivot[node], axis[node] = place, model.axes[node]
     for index, part in enumerate(model.parts):
-        turn = Rotation.from_rotvec(part.turn, degrees=True).as_matrix()
+        turn = _rotation(np.radians(part.turn))
         local[index] = np.concatenate([turn * np.array(part.size), np.array(part.center)[:, None]], axis=1)
         numbers[:, index] = part.kind, part.slot, part.node
         size[index] = part.size
@@ -603,3 +602,13 @@ def _normalised(name: str, model: Model) -> dict[str, NDArray[np.generic]]:
         **{"kind": numbers[0], "slot": numbers[1], "node": numbers[2], "local": local, "size": size},
         **{"frustum": frustum, "pivot": pivot, "axis": axis, "bones": bones, "half": np.float32(half)},
     }
+
+
+def _rotation(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[3, 3] about a vector by its length, radians."""
+    angle = float(np.linalg.norm(vector))
+    if not angle:
+        return np.eye(3)
+    x, y, z = vector / angle
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross

@@ -101,7 +101,16 @@ class Pictures:
 
 
 def render(scene: Scene, side: int) -> Pictures:
-    """Crops of side × side rays."""
+    """Crops of side × side rays: on CUDA by the kernel of `synthetic.kernel`, elsewhere by `render_plainly`."""
+    if scene.eye.is_cuda:
+        from synthetic.kernel import render_fused  # needs triton, which only comes with torch for CUDA
+
+        return Pictures(*render_fused(scene, side))
+    return render_plainly(scene, side)
+
+
+def render_plainly(scene: Scene, side: int) -> Pictures:
+    """The same, one operation on all rays after the other: what the kernel is held to."""
     clips, frames = scene.inverse.shape[:2]
     rays = _Rays.through(scene, side)
     nearest, which = _nearest(scene, rays)
@@ -290,7 +299,7 @@ def _pattern(q: Tensor, normal: Tensor, pattern: Tensor, frequency: Tensor) -> t
     turn = torch.atan2(y, x) / (2 * torch.pi)
     cells = (torch.floor(x * f + 0.01) + torch.floor(y * f + 0.01) + torch.floor(z * f + 0.01)) % 2
     row = torch.floor(y * f)
-    plank = torch.frac(torch.sin(row * 12.9898) * 4375.85 + 4376)
+    plank = torch.frac(row * 0.618034 + 1024)
     seam = (torch.frac(y * f + 1024) < 0.08) | (torch.frac(x * f * 0.25 + plank + 1024) < 0.02)
     size = normal.abs()
     faces = torch.where(size[..., 2] >= size[..., :2].amax(-1), 2, torch.where(size[..., 1] > size[..., 0], 1, 0))

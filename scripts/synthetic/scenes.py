@@ -91,7 +91,7 @@ class Generator:
         share = crops.shares(dice, count)
         tangent = (dice.uniform(count, low=35.0, high=75.0) * torch.pi / 360).tan()
         half = share * tangent
-        part = (-0.5 + 0.6 * dice.normal(count)).clamp(-2.0, 1.3).exp()
+        part = (-0.45 + 0.55 * dice.normal(count)).clamp(-2.0, 0.9).exp()
         width = stage.size[first] / part
         away = width / (2 * half)
         elevation = self._elevations(dice, count) * torch.pi / 180
