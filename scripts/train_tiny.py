@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import signal
 from dataclasses import fields
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -44,7 +45,10 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: told_to_stop.append(number))
     training.run(stop_after, lambda: bool(told_to_stop))
-    draw_curves(folder)
+    if find_spec("matplotlib"):
+        draw_curves(folder)
+    else:
+        print("no curves.png: matplotlib is not installed")
     state = "finished" if training.progress >= 1 else f"at {100 * training.progress:.0f} %: the same command goes on"
     print(f"{state}; {training.step} steps, {training.seconds:.0f} s, weights in {folder / WEIGHTS}")
 
