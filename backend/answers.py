@@ -86,6 +86,7 @@ def answer_body(grounding: Grounding) -> AnswerBody:
         ],
         "threshold": float(grounding.threshold),
         "seconds": float(grounding.seconds),
+        "warnings": list(grounding.warnings),
     }
 
 

@@ -411,6 +411,8 @@ class AnswerBody(TypedDict):
     """0..1: Gaussians with more relevancy than this take part."""
     seconds: float
     """What the query itself took on the server."""
+    warnings: list[str]
+    """Sentences about words of the prompt that are read otherwise than written, or not understood."""
 
 
 class JobBody(TypedDict):

@@ -92,11 +92,13 @@ class Answer:
         prompt: as typed.
         intervals: (start, end, peak, score) in capture frames, both ends included.
         curve: relevancy 0..1 of each capture frame.
+        warnings: what the backend says of words that it did not understand as they are written, a sentence each.
     """
 
     prompt: str
     intervals: tuple[tuple[int, int, int, float], ...]
     curve: tuple[float, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def run_id(run: str, revision: str) -> str:
@@ -222,7 +224,7 @@ class RunCache:
         try:
             stored = json.loads((self._prompts / key / "answer.json").read_text())
             intervals = tuple((int(a), int(b), int(c), float(d)) for a, b, c, d in stored["intervals"])
-            return Answer(stored["prompt"], intervals, tuple(stored["curve"]))
+            return Answer(stored["prompt"], intervals, tuple(stored["curve"]), tuple(stored.get("warnings", ())))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

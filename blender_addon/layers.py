@@ -28,7 +28,10 @@ _DESCRIPTIONS = {
 }
 
 
-_COPIED = ("asked", "answer_key", "enabled", "color", "threshold", "softness", "relevancy_written", "active_written")
+_COPIED = (
+    *("asked", "answer_key", "warnings", "enabled", "color", "threshold", "softness"),
+    *("relevancy_written", "active_written"),
+)
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,7 @@ def take_answer(
         return
     replace = replace or layer.answer_key != key
     layer.answer_key = key
+    layer.warnings = "\n".join(answer.warnings)
     layer.intervals.clear()
     for start, end, peak, score in answer.intervals:
         item = layer.intervals.add()

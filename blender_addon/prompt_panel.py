@@ -22,6 +22,8 @@ class LEGS4D_UL_layers(bpy.types.UIList):
             row.label(text="", icon="SORTTIME")
         elif session.current.questions.trouble(item.layer_id):
             row.label(text="", icon="ERROR")
+        elif item.warnings:
+            row.label(text="", icon="QUESTION")
         row.prop(item, "solo", text="", icon="SOLO_ON" if item.solo else "SOLO_OFF", emboss=False)
 
 
@@ -72,6 +74,8 @@ def _draw_layer(
     column = layout.column()
     column.use_property_split = True
     column.prop(layer, "prompt")
+    for warning in layer.warnings.splitlines():
+        sentence(column, context, warning, "QUESTION")
     column.prop(layer, "color")
     column.prop(layer, "threshold")
     column.prop(layer, "softness")

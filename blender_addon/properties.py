@@ -100,6 +100,9 @@ class LayerProperties(bpy.types.PropertyGroup):
     answer_key: StringProperty(
         name="Answer", description="Where the cache keeps what was found; empty before the first answer"
     )
+    warnings: StringProperty(
+        name="Warnings", description="About words that the backend did not understand as written, a line each"
+    )
     enabled: BoolProperty(name="Enabled", description="Show this layer", default=True, update=_look_changed)
     solo: BoolProperty(
         name="Solo", description="Show only the layers that are solo", default=False, update=_look_changed
@@ -313,7 +316,10 @@ class WindowProperties(bpy.types.PropertyGroup):
     )
     train_encoder: StringProperty(
         name="Encoder",
-        description="Where the meaning of things comes from, such as 'captions'; empty: the backend's default",
+        description=(
+            "Where the meaning of things comes from: 'captions', 'tiny', 'viclip', 'openclip:MODEL'; "
+            "empty: the dataset's captions, or 'tiny', which looks at the pictures, where it has none"
+        ),
     )
 
 

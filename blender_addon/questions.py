@@ -159,7 +159,8 @@ def _sink(cache: RunCache, prompt: str) -> Callable[[wire.Message], Answer | Non
             cache.write_relevancy(key, message.body["frame"], message.arrays["relevancy"])
             return None
         found = tuple((i["start"], i["end"], i["peak"], i["score"]) for i in message.body["intervals"])
-        answer = Answer(prompt, found, tuple(map(float, message.arrays["relevancy"])))
+        curve, warnings = message.arrays["relevancy"], message.body.get("warnings", ())  # older backends have none
+        answer = Answer(prompt, found, tuple(map(float, curve)), tuple(warnings))
         cache.write_answer(key, answer, message.arrays["static"])
         return answer
 

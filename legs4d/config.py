@@ -249,7 +249,7 @@ class LiftSettings(Settings):
     """How language gets onto Gaussians."""
 
     encoder: str = "auto"
-    """A name in `language.encoders`, or "auto": `captions` where there are captions."""
+    """A name in `language.encoders`, or "auto": `captions` where there are captions, else `tiny`."""
     codec: CodecSettings = CodecSettings()
     method: Literal["closed", "trained"] = "closed"
     """One pass (DESIGN, "Lifting"), or the paper's optimisation."""

@@ -54,7 +54,7 @@ def train(
 
     Raises:
         DatasetError: the footage cannot be used; nothing is written then.
-        EncoderError: no encoder was named and there are no captions, or the encoder's weights are not there.
+        EncoderError: the encoder's weights are not there.
         RunError: the run folder cannot be used, or another process writes it.
         Stopped: `stop` was set; what is finished is kept.
     """

@@ -66,9 +66,10 @@ def query(
 ) -> None:
     """Say in which frames each PROMPT holds.
 
-    --json prints {prompt, intervals: [{start, end, peak, score}], relevancy: [one a frame], seconds}, or a list of
-    these for several prompts; with --boxes also {boxes: [{frame, boxes: [{center, axes, size, count}]}]}, with --masks
-    also {masks: folder}. Frames are counted from 0, and intervals include both ends.
+    --json prints {prompt, intervals: [{start, end, peak, score}], relevancy: [one a frame], warnings, seconds}, or a
+    list of these for several prompts; with --boxes also {boxes: [{frame, boxes: [{center, axes, size, count}]}]}, with
+    --masks also {masks: folder}. Frames are counted from 0, and intervals include both ends. Warnings, which stderr
+    gets too, are of words that the run's encoder does not know.
     """
     from legs4d.gaussians.store import Run
     from legs4d.grounding.answers import describe, describe_boxes
@@ -237,10 +238,13 @@ def _make_effect(
 
 
 def ask(run: Run, prompts: list[str], settings: QuerySettings, *, compose: bool = False) -> list[Grounding]:
-    """What `grounding.query`, or with `compose` `grounding.compose`, answers."""
+    """What `grounding.query`, or with `compose` `grounding.compose`, answers; its warnings go to stderr."""
     from legs4d import grounding
 
-    return (grounding.compose if compose else grounding.query)(run, prompts, settings)
+    groundings = (grounding.compose if compose else grounding.query)(run, prompts, settings)
+    for warning in dict.fromkeys(f"{g.prompt!r}: {w}" for g in groundings for w in g.warnings):
+        say(f"warning: {warning}")
+    return groundings
 
 
 def query_settings(canonical: list[str] | None, negative: list[str] | None, ensemble: bool) -> QuerySettings:

@@ -82,6 +82,7 @@ def train(
         executor_on(cluster, engine.value, store=store, folders={"run": out, "dataset": dataset}) as executor,
     ):
         run = pipeline.train(dataset, out, settings, files=files, engine=engine.value, executor=executor, progress=show)
+    _tell_choice(run, encoder)
     _report(run, as_json)
 
 
@@ -114,7 +115,7 @@ def reconstruct(
 @app.command()
 def extract(
     run: RunFolder,
-    encoder: Annotated[str, typer.Option("--encoder", help="One that sees: viclip, openclip:MODEL.")],
+    encoder: Annotated[str, typer.Option("--encoder", help="One that sees: tiny, viclip, openclip:MODEL.")] = "tiny",
     weights: Weights = None,
     download: Download = False,
     every: Every = 1,
@@ -181,6 +182,7 @@ def lift(
         executor_on(cluster, engine.value, store=store, folders=_travelling(run, store)) as executor,
     ):
         lifted = pipeline.lift(run, settings, files=files, engine=engine.value, executor=executor, progress=show)
+    _tell_choice(lifted, encoder)
     _report(lifted, as_json)
 
 
@@ -210,6 +212,11 @@ def cut(chunks: int) -> ReconstructSettings:
     if 0 < chunks < least:
         raise Legs4dError(f"{chunks} frames are too few", where="--chunks", fix=f"give {least} or more, or 0")
     return ReconstructSettings(chunks=ChunkSettings(length=chunks))
+
+
+def _tell_choice(run: Run, asked: str) -> None:
+    if asked == "auto" and run.info["encoder"] == "tiny":
+        say("The footage has no captions: its language is what the encoder `tiny` sees in the pictures.")
 
 
 def _report(run: Run, as_json: bool) -> None:

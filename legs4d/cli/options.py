@@ -48,7 +48,8 @@ EncoderName = Annotated[
     str,
     typer.Option(
         "--encoder",
-        help="Where language comes from: captions, viclip, openclip:MODEL; auto takes captions where there are some.",
+        help="Where language comes from: captions, tiny, viclip, openclip:MODEL; auto takes captions where there are "
+        "some, and else tiny, which looks at the pictures.",
     ),
 ]
 Weights = Annotated[Path | None, typer.Option("--weights", metavar="FILE", help="The encoder's weights.")]

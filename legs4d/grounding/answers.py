@@ -24,7 +24,10 @@ _NAME_LENGTH = 100
 
 
 def describe(grounding: Grounding) -> dict[str, Any]:
-    """{prompt, intervals: [{start, end, peak, score}], relevancy: [one a frame, 0..1], seconds}; JSON values."""
+    """{prompt, intervals: [{start, end, peak, score}], relevancy: [one a frame, 0..1], warnings: [sentence], seconds}.
+
+    JSON values.
+    """
     return {
         "prompt": grounding.prompt,
         "intervals": [
@@ -32,6 +35,7 @@ def describe(grounding: Grounding) -> dict[str, Any]:
             for i in grounding.intervals
         ],
         "relevancy": grounding.relevancy.tolist(),
+        "warnings": list(grounding.warnings),
         "seconds": float(grounding.seconds),
     }
 

@@ -119,6 +119,7 @@ def _composed(text: str, expression: Expression, answers: dict[str, Grounding]) 
         static=static,
         seconds=some.seconds,
         scale=1.0,
+        warnings=tuple(dict.fromkeys(w for leaf in prompts_of(expression) for w in answers[leaf].warnings)),
         _dynamic=some._dynamic,
         members=equal,
     )

@@ -41,6 +41,7 @@ class Grounding:
         static: [N] float32 in 0..1, relevancy of the Gaussians that do not move, the same in all frames.
         seconds: that the query took, all its prompts together.
         scale: strength (`relevancy.strength`) that is shown as relevancy 1.
+        warnings: about words that the encoder reads otherwise than they are written, or not at all; a sentence each.
     """
 
     prompt: str
@@ -50,6 +51,7 @@ class Grounding:
     static: NDArray[np.float32]
     seconds: float
     scale: float
+    warnings: tuple[str, ...]
     _dynamic: FrameStrengths
     """[T, M] strengths; scaled when asked for, as most frames are not."""
 
@@ -99,7 +101,8 @@ def query(
         field: the run's language, opened before (`open_field`, or on a GPU `language.resident`), instead of opening it.
 
     Raises:
-        PromptError: a prompt, or a phrase of the settings, is empty or too long, or a template has no {}.
+        PromptError: a prompt, or a phrase of the settings, is empty or too long, or none of its words is known to the
+            encoder; or a template has no {}.
         RunError: the run has no language yet, or only of some frames.
         EncoderError: the encoder lacks its weights.
     """
@@ -112,8 +115,9 @@ def query(
     field = field or open_field(run, settings, encoder)
     swept = _sweep(field, run, embed(field, prompts, settings))
     groundings = [_ground(prompt, swept, which) for which, prompt in enumerate(prompts)]
+    remarks = [_remarks(field, prompt, settings) for prompt in prompts]
     seconds = time.perf_counter() - start
-    return [Grounding(**values, seconds=seconds) for values in groundings]
+    return [Grounding(**g, warnings=of, seconds=seconds) for g, of in zip(groundings, remarks, strict=True)]
 
 
 def open_field(run: Run, settings: QuerySettings, encoder: TextEncoder | None = None) -> LanguageField:
@@ -169,7 +173,7 @@ def _sweep(field: LanguageField, run: Run, phrases: NDArray[np.float32]) -> _Swe
 
 
 def _ground(prompt: str, swept: _Swept, which: int) -> dict[str, Any]:
-    """All of a Grounding but its seconds."""
+    """All of a Grounding but its warnings and seconds."""
     curves = smooth(swept.foreground[which]), smooth(swept.background[which])
     curve = max(curves, key=lambda c: float(c.max()))
     limits = thresholds(curve, swept.calibration, name=is_name(prompt))
@@ -184,6 +188,12 @@ def _ground(prompt: str, swept: _Swept, which: int) -> dict[str, Any]:
         "static": np.minimum(swept.static[which].astype(np.float32) / scale, 1),
         "_dynamic": swept.dynamic[which],
     }
+
+
+def _remarks(field: LanguageField, prompt: str, settings: QuerySettings) -> tuple[str, ...]:
+    """About the prompt, and about the phrases that it is compared with; each once."""
+    phrases = (prompt, *settings.negative, *settings.canonical)
+    return tuple(dict.fromkeys(remark for phrase in phrases for remark in field.remarks(phrase)))
 
 
 def _check_phrases(prompts: Sequence[str], settings: QuerySettings) -> None:

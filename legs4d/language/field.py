@@ -12,7 +12,7 @@ from legs4d.errors import RunError
 from legs4d.gaussians.store import Run
 from legs4d.language.codec import LinearCodec, codec_from_arrays
 from legs4d.language.encoders import encoder_of
-from legs4d.language.features import Calibration, TextEncoder
+from legs4d.language.features import Calibration, LimitedReader, TextEncoder
 from legs4d.language.scoring import BINS, StrengthHistogram, Sweep, linear_relevancy, strength_histogram
 
 
@@ -62,6 +62,10 @@ class LanguageField:
     def embed(self, prompts: list[str]) -> NDArray[np.float32]:
         """[Q, D] unit vectors, for `static` and `dynamic`."""
         return self._encoder.encode_text(prompts)
+
+    def remarks(self, prompt: str) -> list[str]:
+        """What the encoder reads otherwise than it is written, or not at all; see `LimitedReader`."""
+        return self._encoder.remarks(prompt) if isinstance(self._encoder, LimitedReader) else []
 
     def static(self, prompts: NDArray[np.float32]) -> Relevancy:
         """Of the N Gaussians that do not move, which have one relevancy for all frames."""

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from legs4d.config import ExtractSettings
 from legs4d.errors import DatasetError, RunError
 from legs4d.gaussians.store import Run
-from legs4d.language.changes import block_means, crop_change
+from legs4d.language.changes import StillCrops, block_means, crop_change
 from legs4d.language.crops import Pixels, cut
+from legs4d.language.encoders.weights import EncoderFiles
 from legs4d.language.extract import describe, extract
 from legs4d.language.grids import GridFeatures, GridStore, neighbours
 from legs4d.language.pyramid import pyramid, window
@@ -229,6 +230,36 @@ def test_an_encoder_of_frames_sees_each_crop_of_a_frame_once_and_says_the_same(r
         )
 
 
+def test_crops_that_look_as_in_an_earlier_frame_are_not_seen_again(run: Run, tmp_path: Path):
+    everything = CAMERAS * pyramid(HEIGHT, WIDTH).num_crops
+    settings = ExtractSettings(background="always", change=0.05)
+    still = extract_all(run, settings, Footage(moves=False), MeanColorEncoder(_SeesFrames()))
+    assert still.model.count == everything
+    other = Run.create(tmp_path / "other")
+    moving = extract_all(other, settings, encoder=MeanColorEncoder(_SeesFrames()))
+    assert everything < moving.model.count < FRAMES * everything / 2
+    # What is said is what would be said of the frames as they are, nearly.
+    exact = Run.create(tmp_path / "exact")
+    extract_all(exact, ExtractSettings(background="always", change=0), encoder=MeanColorEncoder(_SeesFrames()))
+    last = [GridFeatures(r.path, "mean_color:frames").feature_map(FOOTAGE, 9).rows for r in (other, exact)]
+    np.testing.assert_allclose(last[0], last[1], atol=0.06)
+
+
+def test_in_which_frame_a_crop_is_seen_depends_on_the_footage_alone():
+    shape, footage = pyramid(HEIGHT, WIDTH), Footage()
+
+    def means(frame: int) -> NDArray[np.float32]:
+        return block_means(footage.images("train", frame))
+
+    in_order, at_once = (StillCrops(shape, CAMERAS, means, 0.02) for _ in range(2))
+    seen = [in_order.seen_in(frame) for frame in range(FRAMES)]
+    np.testing.assert_array_equal(at_once.seen_in(11), seen[11])
+    np.testing.assert_array_equal(seen[8], 8)  # not for longer than STILL_FRAMES
+    changed = seen[1] == 1
+    assert changed.any() and not changed.all()
+    assert (seen[7][~changed] <= 7).all() and at_once.earliest(11) == 8
+
+
 def test_frames_are_decoded_once_each(run: Run):
     footage = Footage()
     extract_all(run, footage=footage)
@@ -305,28 +336,34 @@ def test_timesteps_left_out_are_interpolated(run: Run, tmp_path: Path):
     assert neighbours((0, 4, 8, 11), 10) == (8, 11, pytest.approx(2 / 3))
 
 
-@pytest.mark.parametrize("stop_after", [1, 1300, 2500])
-def test_stopped_anywhere_and_resumed_it_gives_the_same_bits(run: Run, tmp_path: Path, stop_after: int):
+@pytest.mark.parametrize(
+    ("sees", "stop_after"), [("clips", 1), ("clips", 1300), ("clips", 2500), ("frames", 1), ("frames", 3000)]
+)
+def test_stopped_anywhere_and_resumed_it_gives_the_same_bits(run: Run, tmp_path: Path, sees: str, stop_after: int):
+    def make() -> MeanColorEncoder:
+        return MeanColorEncoder.open(sees, EncoderFiles())
+
     settings = ExtractSettings(block=4)
     whole = Run.create(tmp_path / "whole")
-    extract_all(whole, settings)
-    stop, encoder = Event(), MeanColorEncoder()
+    extract_all(whole, settings, encoder=make())
+    stop, encoder = Event(), make()
     model: Any = encoder.model
-    embed = model.embed_clips
+    name = f"embed_{sees}"
+    embed = getattr(model, name)
 
-    def counted(clips: Any) -> Any:
-        if encoder.model.count >= stop_after:
+    def counted(pictures: Any) -> Any:
+        if model.count >= stop_after:
             stop.set()
-        return embed(clips)
+        return embed(pictures)
 
-    model.embed_clips = counted
+    setattr(model, name, counted)
     with pytest.raises(Stopped):
         extract_all(run, settings, encoder=encoder, stop=stop)
     resumed = Run.open(run.path)
-    extract_all(resumed, settings)
+    extract_all(resumed, settings, encoder=make())
     assert resumed.stages["extract"].done_frames == list(range(FRAMES))
     for frame in range(FRAMES):
-        ours, theirs = grids(resumed).read(frame), grids(whole).read(frame)
+        ours, theirs = (grids(r, encoder.name).read(frame) for r in (resumed, whole))
         for name in ("rows", "source", "slot", "valid"):
             np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
 

@@ -109,5 +109,5 @@ def write_text_half(path: Path, weights: dict[str, NDArray[np.floating]], words:
 
     from legs4d.gaussians.files import write_file
 
-    text = {name: np.ascontiguousarray(v) for name, v in weights.items() if name.startswith((PREFIX, "logit_"))}
+    text = {name: np.array(v, order="C") for name, v in weights.items() if name.startswith((PREFIX, "logit_"))}
     write_file(path, save(text, metadata={WORDS: " ".join(words.words)}))
