@@ -91,7 +91,7 @@ def test_a_manifest_that_cannot_be_used_is_said(cache, manifest, says):
 def test_an_answer_comes_back_with_its_relevancy(cache):
     from blender_addon.cache import Answer, prompt_key
 
-    answer = Answer("Throwing  the ball", ((0, 1, 1, 0.75),), (0.0, 1.0, 0.5))
+    answer = Answer("Throwing  the ball", ((0, 1, 1, 0.75),), (0.0, 1.0, 0.5), ("It knows no ball.",))
     key = prompt_key(answer.prompt)
     cache.write_answer(key, answer, np.array([0, 255], "u1"))
     cache.write_relevancy(key, 2, np.arange(DYNAMIC, dtype="u1"))

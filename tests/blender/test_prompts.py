@@ -1,5 +1,7 @@
 """Prompt layers: relevancy on the points, curves and markers in time, and what an animator does to them."""
 
+from types import SimpleNamespace
+
 import bpy
 import numpy as np
 import pytest
@@ -300,3 +302,39 @@ def test_saved_with_a_layer_it_opens_with_it(imported, ask, truth, tmp_path):
         _read(again.dynamic_object, f"highlight:{layer_id}"), truth["relevancy"][peak], atol=0.5 / 255 + 1e-6
     )
     assert _read(again.dynamic_object, "highlight").max() > 0.9
+
+
+class _Layout:
+    """Notes the labels that are drawn into it or into any part of it."""
+
+    def __init__(self, labels):
+        self._labels = labels
+
+    def __getattr__(self, name):
+        return self._draw
+
+    def _draw(self, *given, **named):
+        self._labels += [named["text"]] if named.get("text") else []
+        return _Layout(self._labels)
+
+
+def test_what_the_backend_did_not_understand_is_said_under_the_prompt(imported, ask):
+    from blender_addon import layers, prompt_panel, questions, storage, wire
+
+    layer_id = ask(PROMPT)
+    preferences = SimpleNamespace(system=SimpleNamespace(ui_scale=1.0))  # 0 where there is no window
+    context = SimpleNamespace(preferences=preferences, region=None, scene=bpy.context.scene)
+
+    def drawn():
+        labels = []
+        prompt_panel._draw_layer(_Layout(labels), context, imported, layers.find(imported, layer_id))
+        return labels
+
+    assert "It knows no zeppelin." not in drawn()
+
+    cache = storage.find(imported.empty)
+    body = {"prompt": PROMPT, "intervals": [], "threshold": 0.5, "seconds": 0.1, "warnings": ["It knows no zeppelin."]}
+    arrays = {"relevancy": np.zeros(FRAMES, "f4"), "static": np.zeros(cache.description.num_static, "u1")}
+    answer = questions._sink(cache, "a zeppelin")(wire.Message(kind=wire.Kind.ANSWER, id=1, body=body, arrays=arrays))
+    layers.take_answer(imported, layer_id, "another", answer, bpy.context.scene)
+    assert "It knows no zeppelin." in drawn()
