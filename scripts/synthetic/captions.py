@@ -44,6 +44,10 @@ DECORATE = 0.1
 """Share with an adjective that says nothing."""
 TELL = 0.25
 """Share in a sentence that is not a plain one."""
+NOTHING_EVERY = 64
+"""Of so many captions, one more says that there is nothing: it is true of many clips at once."""
+INVENTED_COLOR = 0.35
+"""Share of invented captions that name a colour."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +202,7 @@ def choose(facts: Facts, each: int, habits: Habits, random: torch.Generator) -> 
 
 
 def choose_entity(facts: Facts, chosen: Tensor, each: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """One of the entities that are chosen [B, K] bool and shown, `each` times: ([B, each], [B, each] if there is one)."""
+    """One of the entities [B, K] that are chosen and shown, `each` times: [B, each], and [B, each] if there is one."""
     shown = (facts.object >= 0) & (facts.shown == Shown.YES) & chosen
     entity = torch.multinomial(shown + 1e-6, each, replacement=True, generator=random)
     return entity, shown.gather(1, entity)
@@ -246,24 +250,32 @@ def twist(asked: Asked, bank: Bank, random: torch.Generator) -> Asked:
 def draw(
     bank: Bank, facts: Facts, habits: Habits, random: torch.Generator, true: int = 2, twisted: int = 1
 ) -> Captions:
-    """Captions of B clips: B · (true + twisted), some of which say that there is nothing."""
+    """Captions of B clips: `true` and `twisted` ones of each, and some that say that there is nothing.
+
+    Of a clip that shows nothing, invented ones take the place of true ones.
+    """
     asked, anything = choose(facts, true, habits, random)
-    seen = bank.write(asked, random)
-    seen = _where(anything, seen, bank.write_nothing(len(seen), random))
-    if not twisted:
-        return seen
-    again, _ = choose(facts, twisted, habits, random)
-    return join([seen, bank.write(twist(again, bank, random), random)])
+    seen = bank.write(_where(anything, asked, invent(bank, len(anything), random)), random)
+    parts = [seen, bank.write_nothing(max(1, len(seen) // NOTHING_EVERY), random)]
+    if twisted:
+        again, _ = choose(facts, twisted, habits, random)
+        parts.append(bank.write(twist(again, bank, random), random))
+    return join(parts)
 
 
-def _where(condition: Tensor, yes: Captions, no: Captions) -> Captions:
-    def claims(a: Claims, b: Claims) -> Claims:
-        return Claims(
-            **{f.name: torch.where(condition, getattr(a, f.name), getattr(b, f.name)) for f in fields(Claims)}
-        )
+def invent(bank: Bank, count: int, random: torch.Generator) -> Asked:
+    """Anything that there is in training."""
+    device = bank.does.device
+    pair = torch.multinomial(bank.does.flatten(), count, replacement=True, generator=random)
+    object_, action = pair // len(ACTIONS), pair % len(ACTIONS)
+    color = torch.multinomial(bank.has_color[object_], 1, generator=random).squeeze(1)
+    named = torch.rand(count, generator=random, device=device) < INVENTED_COLOR
+    nothing = torch.full_like(color, -1)
+    return Asked(object_, action, torch.where(named, color, nothing), nothing)
 
-    tokens = torch.where(condition[:, None], yes.tokens, no.tokens)
-    return Captions(tokens, claims(yes.claims, no.claims), claims(yes.loosely, no.loosely))
+
+def _where(condition: Tensor, yes: Asked, no: Asked) -> Asked:
+    return Asked(**{f.name: torch.where(condition, getattr(yes, f.name), getattr(no, f.name)) for f in fields(Asked)})
 
 
 def drop_words(tokens: Tensor, share: float, words: Words, random: torch.Generator) -> Tensor:

@@ -19,6 +19,7 @@ from synthetic.abilities import PAIRS
 from synthetic.captions import Asked, Bank, Captions, choose_entity, labels, spread
 from synthetic.schema import ACTIONS, BACKWARDS, CENTER, FALSE, OBJECTS, TRUE, Claims, Clips, Facts, bits
 from synthetic.training import normalised
+from synthetic.wordings import Verb
 
 CHOICES = 100
 ACTION_CHOICES = 20
@@ -145,30 +146,30 @@ def _some(asked: Asked, which: Tensor) -> Asked:
 
 def plain_captions(words: Words, device: torch.device) -> Captions:
     """Every object with every action, [objects · actions], in the plainest words: "ball flying"."""
-    texts, objects, actions = [], [], []
+    texts, objects, actions, maybe = [], [], [], []
     for name in OBJECTS:
         for action in ACTIONS:
-            texts.append(f"{name} {plain_verb(name, action)}")
+            texts.append(f"{name} {plain_words(name, action)}")
             objects.append(bits((name,), OBJECTS))
             actions.append(bits((action,), ACTIONS))
+            verb = _own_verb(name, action)
+            maybe.append(bits(tuple({action, *verb.actions, *verb.maybe}), ACTIONS))
     tokens = torch.from_numpy(words.encode(texts)).to(device, torch.int16)
     zero = torch.zeros(len(texts), dtype=torch.int64, device=device)
     claims = Claims(torch.tensor(objects, device=device), zero, torch.tensor(actions, device=device), zero, zero.bool())
-    maybe = torch.tensor([_maybe(action) for action in ACTIONS] * len(OBJECTS), device=device)
-    return Captions(tokens, claims, replace(claims, actions=claims.actions | maybe))
+    return Captions(tokens, claims, replace(claims, actions=torch.tensor(maybe, device=device)))
 
 
-def plain_verb(name: str, action: str) -> str:
+def plain_words(name: str, action: str) -> str:
     """What an object does, in the first words that there are for it: "flying", "catching something"."""
-    verbs = [verb for verb in wordings.VERBS if action in verb.actions and wordings.OTHER not in verb.words[0]]
-    fitting = [verb for verb in verbs if name in verb.objects] or verbs
-    return fitting[0].words[0].split("|")[0].removeprefix("=")
+    words = _own_verb(name, action).words[0]
+    return words.split("|")[0].removeprefix("=")
 
 
-def _maybe(action: str) -> int:
-    """What an action's own words may mean besides: no wrong answers."""
-    verbs = [verb for verb in wordings.VERBS if action in verb.actions]
-    return bits(tuple({a for verb in verbs[:1] for a in (*verb.actions, *verb.maybe)}), ACTIONS)
+def _own_verb(name: str, action: str) -> Verb:
+    """The verb that means this action and as few others as there are, of this object if there is one."""
+    verbs = [verb for verb in wordings.VERBS if verb.actions[0] == action and wordings.OTHER not in verb.words[0]]
+    return min(verbs, key=lambda verb: (name not in verb.objects, len(verb.actions)))
 
 
 @torch.inference_mode()

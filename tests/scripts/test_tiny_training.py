@@ -1,0 +1,187 @@
+"""The tiny encoder's captions, nets, training and questions, at sizes for a CPU."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from synthetic.abilities import PAIRS
+from synthetic.captions import Bank, Habits, draw, labels, make_bank
+from synthetic.evaluation import among_actions, forwards_or_backwards, plain_captions, score
+from synthetic.holdout import HELD_OUT_ACTIONS
+from synthetic.schema import ACTIONS, COLORS, FALSE, OBJECTS, TRUE, Clips, Facts, Shown
+from synthetic.training import STATE, WEIGHTS, Settings, Training
+from synthetic.vocabulary import vocabulary_text
+from synthetic.wordings import VERBS, is_held_out
+
+from legs4d.language.encoders.clip_text import ClipText
+from legs4d.language.encoders.tiny.model import TinyModel
+from legs4d.language.encoders.tiny.sizes import TEXT_HEADS
+from legs4d.language.encoders.tiny.words import WORDS_FILE, known_words
+
+COMMITTED = WORDS_FILE.with_name("tiny.safetensors")
+SQUARE_ACTIONS = ("still", "fly", "fall", "rise")
+PLAIN = {"still": "still", "fly": "flying", "fall": "falling", "rise": "rising"}
+
+
+class Squares:
+    """Boxes that stay, fly, fall or rise before a plain wall, in a colour each."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def clips(self, count: int) -> Clips:
+        random = torch.Generator().manual_seed(self.calls)
+        self.calls += 1
+        kind = torch.randint(len(SQUARE_ACTIONS), (count,), generator=random)
+        red = torch.rand(count, generator=random) < 0.5
+        speed = torch.tensor([[0, 0], [5, 0], [0, 5], [0, -5]])[kind]
+        middle = 32 + speed[:, None] * (torch.arange(8) - 4)[None, :, None]
+        y, x = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+        inside = ((x - middle[..., 0, None, None]).abs() < 9) & ((y - middle[..., 1, None, None]).abs() < 9)
+        color = torch.where(red[:, None], torch.tensor([220, 30, 30]), torch.tensor([30, 60, 220]))
+        frames = torch.where(inside[:, :, None], color[:, None, :, None, None], 120).to(torch.uint8)
+        named = torch.where(red, 1 << COLORS.index("red"), 1 << COLORS.index("blue"))
+        action = torch.tensor([ACTIONS.index(name) for name in SQUARE_ACTIONS])[kind]
+        return Clips(frames, _facts([OBJECTS.index("box")] * count, named.tolist(), action.tolist()))
+
+
+def _facts(objects: list[int], colors: list[int], actions: list[int], others: list[int] | None = None) -> Facts:
+    with_ = others or [-1] * len(objects)
+    o, c, a, x = (torch.tensor(values)[:, None] for values in (objects, colors, actions, with_))
+    return Facts(o, c, a, x, torch.full_like(o, Shown.YES), torch.ones_like(o, dtype=torch.bool))
+
+
+@pytest.fixture(scope="module")
+def bank() -> Bank:
+    return make_bank(known_words(), seed=0, rows=6)
+
+
+def test_the_vocabulary_is_what_captions_are_made_of() -> None:
+    assert WORDS_FILE.read_text() == vocabulary_text(), "run scripts/synthetic/vocabulary.py"
+    assert len(known_words().words) <= 2000
+
+
+def test_words_are_read_in_any_case_and_without_articles() -> None:
+    words = known_words()
+    one, other = words.encode(["A Man's ball, in mid-air!", "man ball in mid air"])
+    assert np.array_equal(one, other)
+    assert words.decode(one) == "man ball in mid air"
+    assert one.max() == words.end and one.argmax() == 5
+
+
+def test_words_that_are_not_known_are_told() -> None:
+    words = known_words()
+    assert words.unknown("a gyroscope spinning near a gyroscope and a ball") == ["gyroscope", "near"]
+    assert words.decode(words.encode(["gyroscope spinning"])[0]) == "? spinning"
+
+
+def test_captions_are_true_of_what_they_are_drawn_for(bank: Bank) -> None:
+    """Of one entity for every object and action that go together, among them what is done with others."""
+    pairs = sorted(PAIRS)
+    facts = _facts(
+        [OBJECTS.index(name) for name, _ in pairs],
+        [1 << i % len(COLORS) for i in range(len(pairs))],
+        [ACTIONS.index(action) for _, action in pairs],
+        [i % len(OBJECTS) for i in range(len(pairs))],
+    )
+    captions = draw(bank, facts, Habits(), torch.Generator().manual_seed(1), true=2, twisted=0)
+    truth = labels(facts, captions)
+    own = torch.arange(len(pairs)).repeat_interleave(2)
+    assert (truth[own, torch.arange(len(own))] == TRUE).all()
+    assert (truth == FALSE).float().mean() > 0.8
+
+
+def test_colors_and_others_are_claimed_where_they_are_named(bank: Bank) -> None:
+    words = known_words()
+    facts = _facts(
+        [OBJECTS.index("man")] * 200, [1 << COLORS.index("green")] * 200, [ACTIONS.index("throw")] * 200, [5] * 200
+    )
+    captions = draw(bank, facts, Habits(), torch.Generator().manual_seed(0), true=1, twisted=0)
+    for tokens, colors, others in zip(
+        captions.tokens[:200], captions.claims.colors, captions.claims.others, strict=False
+    ):
+        text = words.decode(tokens.numpy())
+        assert ("green" in text) == (colors > 0)
+        assert any(name in text for name in ("ball", "orb", "sphere")) == (others > 0), text
+
+
+def test_twisted_captions_name_nothing_that_is_held_out(bank: Bank) -> None:
+    for name, action in HELD_OUT_ACTIONS:
+        assert bank.does[OBJECTS.index(name), ACTIONS.index(action)] == 0
+    assert bank.does.any(dim=0).all() and bank.does.any(dim=1).all()
+
+
+def test_held_out_wordings_leave_every_verb_to_training() -> None:
+    nouns = ("ball", "man", "box", "robot", "dog")
+    for verb in VERBS:
+        for forms in verb.words:
+            assert not all(is_held_out(noun, forms) for noun in nouns)
+
+
+def test_phrases_are_read_alike_with_and_without_torch() -> None:
+    torch.manual_seed(0)
+    words = known_words()
+    net = TinyModel(words.count).text.eval()
+    phrases = ["a ball", "a red ball flying through the air", "an unheard-of phrase", "a man throwing a ball"]
+    tokens = words.encode(phrases)
+    with torch.inference_mode():
+        expected = net(torch.from_numpy(tokens)).numpy()
+    weights = {name: value.numpy() for name, value in net.state_dict().items()}
+    found = ClipText(weights, TEXT_HEADS).features(tokens)
+    assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def _settings(steps: int) -> Settings:
+    return Settings(steps=steps, batch=8, pool=16, chunk=8, reuse=2, rows=2, rate=2e-3, ema=0.9)
+
+
+def test_training_lowers_the_loss_and_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
+    torch.set_num_threads(1)  # sums in one order
+    device = torch.device("cpu")
+    whole = Training(_settings(6), Squares(), device, tmp_path / "whole")
+    whole.LOG_EVERY = 1
+    whole.run()
+    part = Training(_settings(6), Squares(), device, tmp_path / "parts")
+    part.run(stop=lambda: part.step == 3)
+    assert (tmp_path / "parts" / STATE).exists()
+    again = Training(_settings(6), Squares(), device, tmp_path / "parts")
+    assert again.step == 3
+    again.run()
+    ours, theirs = (load_file(tmp_path / name / WEIGHTS) for name in ("parts", "whole"))
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+    losses = [
+        float(line.split('"loss": ')[1].split(",")[0])
+        for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()
+    ]
+    assert len(losses) == 6 and np.mean(losses[-3:]) < 0.7 * np.mean(losses[:2])
+
+
+def test_questions_have_one_right_answer_and_a_random_model_guesses() -> None:
+    torch.manual_seed(0)
+    words, clips = known_words(), Squares().clips(24)
+    random = torch.Generator().manual_seed(0)
+    plain = plain_captions(words, torch.device("cpu"))
+    chosen = torch.ones(24, 1, dtype=torch.bool)
+    actions = among_actions(clips, chosen, plain, random)
+    assert actions.tokens.shape[1] == 20 and len(actions) == 24
+    for tokens, action in zip(actions.tokens, actions.action, strict=True):
+        assert len({tuple(row) for row in tokens.tolist()}) == 20
+        assert words.decode(tokens[0].numpy()) == f"box {PLAIN[ACTIONS[action]]}"
+    pairs = forwards_or_backwards(clips, chosen, plain, random)
+    half = len(pairs) // 2
+    assert torch.equal(pairs.frames[half:].flip(1), pairs.frames[:half])
+    assert torch.equal(pairs.tokens[half:, 0], pairs.tokens[:half, 1])
+    found = score(TinyModel(words.count).eval(), pairs, random)
+    assert found.chance == 0.5 and found.questions == 2 * half
+
+
+@pytest.mark.skipif(not COMMITTED.exists(), reason="no weights yet")
+def test_committed_weights_are_small_enough_and_fit_the_nets() -> None:
+    weights = load_file(COMMITTED)
+    model = TinyModel(known_words().count)
+    model.load_state_dict(weights)
+    assert COMMITTED.stat().st_size <= 15_000_000
+    assert sum(value.numel() for value in model.parameters()) <= 7_000_000
+    assert all(value.dtype == torch.float16 for value in weights.values())
