@@ -269,14 +269,14 @@ def _draw(
     which = tl.zeros((tile * tile,), tl.int32)
     for index in range(count):
         p = tl.load(order + index)
-        b = bounds + p * BOUNDS
-        in_u = (tl.load(b) < high_u) & (tl.load(b + 1) > low_u)
-        in_v = (tl.load(b + 2) < high_v) & (tl.load(b + 3) > low_v)
+        box = bounds + p * BOUNDS
+        in_u = (tl.load(box) < high_u) & (tl.load(box + 1) > low_u)
+        in_v = (tl.load(box + 2) < high_v) & (tl.load(box + 3) > low_v)
         if in_u & in_v:
-            kind = tl.load(numbers + p * NUMBERS)
-            t = _distance(inverse + p * 12, surfaces + p * SURFACE, kind, ex, ey, ez, dx, dy, dz)
-            closer = (t < nearest) & (dither < tl.load(b + 8))
-            nearest = tl.where(closer, t, nearest)
+            shape = tl.load(numbers + p * NUMBERS)
+            far = _distance(inverse + p * 12, surfaces + p * SURFACE, shape, ex, ey, ez, dx, dy, dz)
+            closer = (far < nearest) & (dither < tl.load(box + 8))
+            nearest = tl.where(closer, far, nearest)
             which = tl.where(closer, p, which)
 
     there = nearest < _FAR
@@ -347,15 +347,15 @@ def _draw(
     zero = 0.0 * ox
     for index in range(count):
         p = tl.load(order + index)
-        b = bounds + p * BOUNDS
-        in_f = (tl.load(b + 4) <= high_f) & (tl.load(b + 5) >= low_f)
-        in_s = (tl.load(b + 6) <= high_s) & (tl.load(b + 7) >= low_s)
+        box = bounds + p * BOUNDS
+        in_f = (tl.load(box + 4) <= high_f) & (tl.load(box + 5) >= low_f)
+        in_s = (tl.load(box + 6) <= high_s) & (tl.load(box + 7) >= low_s)
         if in_f & in_s:
-            kind = tl.load(numbers + p * NUMBERS)
-            t = _distance(
-                inverse + p * 12, surfaces + p * SURFACE, kind, ox, oy, oz, lx + zero, ly + zero, lz + zero
+            shape = tl.load(numbers + p * NUMBERS)
+            far = _distance(
+                inverse + p * 12, surfaces + p * SURFACE, shape, ox, oy, oz, lx + zero, ly + zero, lz + zero
             )
-            bright = bright & ((t >= _FAR) | (dither >= tl.load(b + 8)))
+            bright = bright & ((far >= _FAR) | (dither >= tl.load(box + 8)))
     sun = tl.where(bright, facing, 0.0)
     sky = 0.7 + 0.3 * wz
     red *= sun * tl.load(light + 3) + sky * tl.load(light + 6)
