@@ -19,6 +19,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
+import demo_sight  # noqa: E402
 from demo_film import write_film  # noqa: E402
 
 BLENDER_PYTHON = ROOT / ".venv-blender" / "bin" / "python"
@@ -27,7 +28,12 @@ LEGS4D = ROOT / ".venv" / "bin" / "legs4d"
 LEAST_PSNR, LEAST_TIOU, LEAST_VIOU = 26.0, 0.7, 0.4
 """What the demo has to reach: decibels on the test cameras, and overlap with the truth for each prompt."""
 
-STEPS = ("capture", "train", "blender", "film", "judge")
+STEPS = ("capture", "train", "blender", "film", "sight", "judge")
+
+SCENE = ("demo_blender.py", "demo_figure.py", "demo_scene.py", "demo_set.py", "capture")
+"""What the captured pictures depend on."""
+SEEING = ROOT / "legs4d" / "language"
+"""What an encoder sees in them depends on it."""
 
 
 class DemoError(Exception):
@@ -49,13 +55,15 @@ class Demo:
 
     def run(self) -> dict[str, Any]:
         """Does what is left to do; returns the report."""
-        self._step("capture", self._capture, ["capture/truth"], ["capture"], self._sources("demo_*.py", "capture"))
+        self._step("capture", self._capture, ["capture/truth"], ["capture"], self._sources(*SCENE))
         self._step("train", self._train, ["run/run.json"], [], "")
         self._step(
             "blender", self._show, ["demo.blend"], ["export"], self._sources("demo_blender.py", "look", "export")
         )
         self._step("film", self._film, ["highlight.mp4"], [], self._sources("demo_film.py"))
-        self._step("judge", self._judge, ["contact_sheet.png", "timeline.png", "evaluation.json"], [], "")
+        self._step("sight", self._sight, ["sight/run/run.json"], ["sight"], _hash_of(SEEING))
+        made = ["contact_sheet.png", "timeline.png", "evaluation.json", "sight/evaluation.json"]
+        self._step("judge", self._judge, made, [], self._sources("demo_sight.py"))
         return self._report()
 
     def _step(self, name: str, work: Callable[[], None], makes: list[str], clears: list[str], inputs: str) -> None:
@@ -101,7 +109,8 @@ class Demo:
 
     def _capture(self) -> None:
         self._blender("capture", self.out / "capture")
-        write_truth(self.out / "capture")
+        capture = self.out / "capture"
+        write_truth(capture, json.loads((capture / "expected.json").read_text()), capture / "truth")
 
     def _train(self) -> None:
         self._command("train", LEGS4D, "train", self.out / "capture", "--out", self.out / "run", shown=True)
@@ -113,12 +122,25 @@ class Demo:
         frames = sorted((self.out / "export").glob("highlight_*.png"))
         write_film(frames, self.out / "export" / "run_intervals.json", self.out / "highlight.mp4")
 
+    def _sight(self) -> None:
+        """The same geometry, without its captions: language from the pictures alone."""
+        run = self.out / "sight" / "run"
+        if not run.exists():
+            part = self.out / "sight" / ".part"
+            shutil.rmtree(part, ignore_errors=True)
+            shutil.copytree(self.out / "run", part)
+            part.rename(run)
+        self._command("sight", LEGS4D, "lift", run, "--encoder", demo_sight.ENCODER, shown=True)
+
     def _judge(self) -> None:
-        truth = self.out / "capture" / "truth"
-        found = self._command(
-            "judge", LEGS4D, "eval", self.out / "run", "--grounding", truth, "--pictures", self.out, "--json"
-        )
-        _write(self.out / "evaluation.json", found)
+        capture, sight = self.out / "capture", self.out / "sight"
+        write_truth(capture, demo_sight.expected(capture), sight / "truth")
+        for run, truth, pictures in (
+            (self.out / "run", capture / "truth", self.out),
+            (sight / "run", sight / "truth", sight),
+        ):
+            found = self._command("judge", LEGS4D, "eval", run, "--grounding", truth, "--pictures", pictures, "--json")
+            _write(pictures / "evaluation.json", found)
 
     def _blender(self, what: str, folder: Path) -> None:
         if not BLENDER_PYTHON.exists():
@@ -167,18 +189,25 @@ class Demo:
             "gaussians": info["geometry"]["num_static"] + info["geometry"]["num_dynamic"],
             "seconds": {name: self.record[name]["seconds"] for name in STEPS},
             "grounding": grounding,
+            "sight": demo_sight.report(
+                json.loads((self.out / "sight" / "evaluation.json").read_text()),
+                demo_sight.expected(self.out / "capture"),
+            ),
         }
         _write(self.out / "report.json", json.dumps(report, indent=1))
         return report
 
 
-def write_truth(capture: Path) -> None:
-    """Where and when the prompts truly hold on the test cameras, as the benchmark has it: `truth/<prompt>/cam<id>/`."""
-    expected = json.loads((capture / "expected.json").read_text())
+def write_truth(capture: Path, expected: dict[str, dict[str, int]], truth: Path) -> None:
+    """Where and when prompts truly hold on the test cameras, as the benchmark has it: `<truth>/<prompt>/cam<id>/`.
+
+    Args:
+        expected: prompt → `object`, its id, and the frames `start` to `end`.
+    """
     cameras = json.loads((capture / "test_meta.json").read_text())["cam_id"][0]
     for prompt, act in expected.items():
         for camera in cameras:
-            folder = capture / "truth" / prompt.replace(" ", "_") / f"cam{camera}"
+            folder = truth / prompt.replace(" ", "_") / f"cam{camera}"
             folder.mkdir(parents=True, exist_ok=True)
             for frame in range(act["start"], act["end"] + 1):
                 ids = np.asarray(Image.open(capture / "objects" / str(camera) / f"{frame:06d}.png"))
@@ -194,7 +223,13 @@ def shortfalls(report: dict[str, Any]) -> list[str]:
         for name, least in (("tiou", LEAST_TIOU), ("viou", LEAST_VIOU)):
             if row[name] < least:
                 found.append(f"{name} of '{row['prompt']}' is {row[name]:.2f}, below {least}.")
-    return found
+    return found + demo_sight.shortfalls(report["sight"])
+
+
+def _hash_of(folder: Path) -> str:
+    """Of what is in it that people wrote or trained."""
+    files = sorted(path for path in folder.rglob("*") if path.suffix in (".py", ".txt", ".npz", ".safetensors"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
 def _write(path: Path, text: str) -> None:

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
+from backend.answers import answer_body
 from legs4d import pipeline
 from legs4d.cli import app
 from legs4d.config import ExtractSettings, LiftSettings
@@ -126,7 +127,7 @@ def test_neighbours_are_those_of_the_words():
     np.testing.assert_allclose(vectors[[0, -1]], minilm.embed([names[0], names[-1]]), atol=1e-3)
 
 
-def test_a_prompts_warnings_reach_the_answer_the_composition_and_the_command_line(lifted: Run):
+def test_a_prompts_warnings_reach_the_answer_the_server_and_the_command_line(lifted: Run):
     prompt = "a sphere plunging on a doorway"
     (found,) = query(lifted, [prompt])
     assert len(found.warnings) == 1 and "read it as 'door'" in found.warnings[0]
@@ -135,6 +136,8 @@ def test_a_prompts_warnings_reach_the_answer_the_composition_and_the_command_lin
     done = CliRunner().invoke(app, ["query", str(lifted.path), prompt, "--json"])
     assert done.exit_code == 0 and f"warning: {prompt!r}: {found.warnings[0]}" in done.stderr
     assert '"warnings": ["The encoder does not know' in done.stdout
+    sent = answer_body(found)
+    assert sent["warnings"] == [*found.warnings]
     refused = CliRunner().invoke(app, ["query", str(lifted.path), "quantum democracy"])
     assert refused.exit_code == 1 and "knows none of the words" in refused.stderr
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import demo
+import demo_sight
 import numpy as np
 import pytest
 from PIL import Image
@@ -68,20 +70,37 @@ def test_other_inputs_start_anew_and_so_does_what_follows(tmp_path: Path) -> Non
 
 def test_floors_are_checked() -> None:
     row = {"prompt": "a ball flying", "tiou": 0.9, "viou": 0.39}
-    missed = demo.shortfalls({"psnr_test": 25.9, "grounding": [row]})
+    missed = demo.shortfalls({"psnr_test": 25.9, "grounding": [row], "sight": []})
     assert len(missed) == 2
     assert "25.90 dB" in missed[0]
     assert "viou of 'a ball flying'" in missed[1]
 
 
+def test_what_is_seen_without_captions_has_floors_of_its_own() -> None:
+    flying, others = "a ball flying through the air", demo_sight.PROMPTS["a ball flying through the air"].others
+    seen = {"prompt": flying, "means": flying, "tiou": 0.7, "viou": 0.29}
+    same = {"prompt": others[0], "means": flying, "tiou": 0.54, "viou": 0.1}
+    missed = demo.shortfalls({"psnr_test": 30.0, "grounding": [], "sight": [seen, same]})
+    assert len(missed) == 2
+    assert f"viou of '{flying}', seen without captions is 0.29" in missed[0]
+    assert f"tiou of '{others[0]}', seen without captions is 0.16 from" in missed[1]
+
+
+def test_prompts_without_captions_mean_what_the_captions_say(tmp_path: Path) -> None:
+    said = [meant.caption for meant in demo_sight.PROMPTS.values()]
+    objects = {str(i + 1): [{"start": i, "end": 2 * i, "caption": caption}] for i, caption in enumerate(said)}
+    (tmp_path / "captions.json").write_text(json.dumps({"objects": objects}))
+    acts = demo_sight.expected(tmp_path)
+    assert acts["a wooden crate rotating"] == acts["a box spinning around"] == {"object": 2, "start": 1, "end": 2}
+
+
 def test_truth_is_the_objects_mask_while_the_act_lasts(tmp_path: Path) -> None:
-    (tmp_path / "expected.json").write_text('{"a ball flying": {"object": 2, "start": 1, "end": 1}}')
     (tmp_path / "test_meta.json").write_text('{"cam_id": [[7]]}')
     (tmp_path / "objects" / "7").mkdir(parents=True)
     ids = np.array([[0, 2], [1, 2]], np.uint8)
     for frame in range(3):
         Image.fromarray(ids).save(tmp_path / "objects" / "7" / f"{frame:06d}.png")
-    demo.write_truth(tmp_path)
+    demo.write_truth(tmp_path, {"a ball flying": {"object": 2, "start": 1, "end": 1}}, tmp_path / "truth")
     (written,) = (tmp_path / "truth").rglob("*.png")
     assert written == tmp_path / "truth" / "a_ball_flying" / "cam7" / "000001.png"
     np.testing.assert_array_equal(np.asarray(Image.open(written)) > 0, ids == 2)
