@@ -119,11 +119,11 @@ def truth(facts: Facts, claims: Claims) -> Tensor:
     does = (claims.actions == ALL_ACTIONS) | (entity["clear"] & _has(claims.actions, entity["action"]))
     may_do = does | ~entity["clear"]
     with_it = (claims.others == 0) | ((entity["other"] >= 0) & _has(claims.others, entity["other"]))
-    certain = (named & does & with_it & (entity["shown"] == Shown.YES)).any(dim=1)
-    possible = (named & may_do & with_it & (entity["shown"] >= Shown.PARTLY)).any(dim=1)
+    certain = (named & does & with_it & (entity["shown"] == Shown.YES.value)).any(dim=1)
+    possible = (named & may_do & with_it & (entity["shown"] >= Shown.PARTLY.value)).any(dim=1)
     value = torch.where(certain, TRUE, torch.where(possible, UNSURE, FALSE))
     most = torch.where(facts.object >= 0, facts.shown, 0).amax(dim=1)[:, None]
-    nothing = torch.where(most == Shown.NO, TRUE, torch.where(most == Shown.PARTLY, UNSURE, FALSE))
+    nothing = torch.where(most == Shown.NO.value, TRUE, torch.where(most == Shown.PARTLY.value, UNSURE, FALSE))
     return torch.where(claims.nothing, nothing, value)
 
 
