@@ -33,23 +33,35 @@ def develop(dice: Dice, light: Tensor, size: Tensor) -> Tensor:
     """Light [B, T, S, S, 3] as a camera with `size` [B] pixels a crop records it, resized: [B, T, 3, 64, 64] uint8."""
     clips, frames, side = light.shape[:3]
     image = light.permute(0, 1, 4, 2, 3).float()
-    exposure = dice.log_uniform(clips, 1, 1, 1, 1, low=0.7, high=1.4)
+    exposure = _exposure(image) * dice.log_uniform(clips, 1, 1, 1, 1, low=0.65, high=1.6)
     white = 1 + 0.06 * dice.normal(clips, 1, 3, 1, 1)
     flicker = 1 + 0.012 * dice.normal(clips, frames, 1, 1, 1) * dice.chance(clips, 1, 1, 1, 1, share=0.4)
     image = image * exposure * white * flicker
     gamma = 2.2 * dice.uniform(clips, 1, 1, 1, 1, low=0.85, high=1.2)
     image = image.clamp(0, 1) ** (1 / gamma)
     image = _contrast(dice, image)
-    blur = dice.uniform(clips, high=1.0) ** 2 * 1.1  # of the lens, in pixels of the camera
+    poor = dice.chance(clips, share=0.45)  # taken with a poor camera, the others with a good one
+    blur = dice.uniform(clips) ** 2 * torch.where(poor, 1.1, 0.5)  # of the lens, in pixels of the camera
     down = shrinking(size, side, blur)
     outside = (light.sum(-1) == 0).all(1)[:, None, None].to(image.dtype)  # [B, 1, 1, S, S]
     outside = _along_both(shrinking(size, side, torch.zeros_like(blur)), outside) > 0.5
     image = _along_both(down, image)
-    image = _compressed(dice, image + _noise(dice, image))
+    image = _compressed(dice, image + _noise(dice, image, poor), poor)
     image = image.masked_fill(outside, 0.0)
     image = (image.clamp(0, 1) * 255).round() / 255
     image = _along_both(resizing(size), image)
     return (image.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def _exposure(image: Tensor) -> Tensor:
+    """[B, 1, 1, 1, 1] by which a camera makes the mean of what it sees middling bright, half-heartedly."""
+    seen = (image.sum(2, keepdim=True) > 0).sum((1, 2, 3, 4), keepdim=True).clamp(min=1)
+    mean = image.mean(2, keepdim=True).sum((1, 2, 3, 4), keepdim=True) / seen
+    return (MIDDLING / mean.clamp(min=0.01)).clamp(0.3, 8.0) ** 0.75
+
+
+MIDDLING = 0.3
+"""Mean light, of what is white at 1."""
 
 
 def _contrast(dice: Dice, image: Tensor) -> Tensor:
@@ -61,9 +73,9 @@ def _contrast(dice: Dice, image: Tensor) -> Tensor:
     return ((gray + color * (image - gray)) * gain + lift).clamp(0, 1)
 
 
-def _noise(dice: Dice, image: Tensor) -> Tensor:
-    strength = dice.uniform(len(image), 1, 1, 1, 1) ** 2 * 0.06
-    return dice.normal(*image.shape) * strength
+def _noise(dice: Dice, image: Tensor, poor: Tensor) -> Tensor:
+    strength = dice.uniform(len(image)) ** 2 * torch.where(poor, 0.05, 0.015)
+    return dice.normal(*image.shape) * strength.view(-1, 1, 1, 1, 1)
 
 
 def _along_both(matrix: Tensor, image: Tensor) -> Tensor:
@@ -97,10 +109,10 @@ def resizing(size: Tensor) -> Tensor:
     return weight / weight.sum(-1, keepdim=True)
 
 
-def _compressed(dice: Dice, image: Tensor) -> Tensor:
-    """Some clips in blocks of 8 pixels whose fine waves are rounded away, as JPEG and video codecs do."""
+def _compressed(dice: Dice, image: Tensor, poor: Tensor) -> Tensor:
+    """Most clips in blocks of 8 pixels whose fine waves are rounded away, as JPEG and video codecs do."""
     clips = len(image)
-    step = dice.uniform(clips, high=1.0) ** 2 * 0.25 * dice.chance(clips, share=0.5)
+    step = dice.uniform(clips) ** 2 * torch.where(poor, 0.15, 0.03) * dice.chance(clips, share=0.7)
     matrix = _cosines(image.device)
     whole = torch.block_diag(*[matrix] * (FINEST // BLOCK))
     waves = whole @ image @ whole.T

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from synthetic.cast import ENTITIES, NOTHING
+from synthetic.cast import ENTITIES
 from synthetic.render import NO_COLOR, Pictures, Scene
 from synthetic.schema import ACTIONS, CENTER, COLORS, FRAMES, Facts, Shown
 from synthetic.stage import UNSURE, Stage
@@ -17,8 +17,8 @@ STEP = 0.03
 ENOUGH_MOTION = 0.004
 """Share of a crop's pixels that change between two frames because of what an entity does, for that to be seen."""
 COLOR_SHARE = 0.25
-LITTLE, SOME, MUCH = 0.004, 0.025, 0.05
-"""Shares of a crop: below the first there is nothing to see, from the last on it is seen, wherever the rest is."""
+LITTLE, SOME, MUCH, NEARLY_ALL = 0.004, 0.025, 0.05, 0.7
+"""Shares of a crop: below the first there is nothing to see, from the third on it is seen, wherever the rest is."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +79,14 @@ def facts(stage: Stage, scene: Scene, shows: Shows, weights: Tensor) -> Facts:
     inside = _inside(scene, weights)
     area = shows.area.mean(1)
     seen = (area >= MUCH) & (inside >= 0.25) | (area >= SOME) & (inside >= 0.6)
+    seen = seen & ((area < NEARLY_ALL) | (inside >= 0.5))  # from too near, it could be anything
     shown = torch.where(seen, int(Shown.YES), torch.where(area > LITTLE, int(Shown.PARTLY), int(Shown.NO)))
     clear = around & steady & (now != UNSURE) & (rests | moves) & ((inside >= 0.45) | rests)
     bit = 2 ** torch.arange(len(COLORS), device=now.device)
     colors = ((shows.color >= COLOR_SHARE) * bit).sum(-1)
     there = stage.object.view(shape)
-    gone = (shows.area.amax(1) == 0) & False
     return Facts(
-        object=there.masked_fill(gone, NOTHING),
+        object=there,
         colors=colors,
         action=now.clamp(min=0),
         other=stage.other[:, CENTER].view(shape),

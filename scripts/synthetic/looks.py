@@ -44,7 +44,7 @@ def named(dice: Dice, names: Tensor) -> Tensor:
 def unnamed(dice: Dice, *shape: int) -> Tensor:
     """[..., 3] any colours, mostly dull ones, as rooms have."""
     hue = dice.uniform(*shape)
-    saturation = dice.uniform(*shape) ** 2 * 0.9
+    saturation = dice.uniform(*shape) ** 3 * 0.9
     return linear(rgb(torch.stack([hue, saturation, dice.uniform(*shape, low=0.15, high=1.0)], dim=-1)))
 
 

@@ -205,10 +205,11 @@ def door(rng: Random) -> Model:
         parts.append(
             Part(Kind.BOX, (0, wide, z), (thick + 0.025, 0.7 * wide, 0.75 * tall / rows), panel_slot, node=HINGE)
         )
-    if rng.random() < 0.7:  # what is behind: another, darker or brighter room
+    side = 1.0
+    if rng.random() < 0.7:  # it opens towards us, and behind it is another, darker or brighter room
         slot = Slot.DARK if rng.random() < 0.7 else Slot.LIGHT
-        parts.append(Part(Kind.BOX, (-0.35, 0, 0), (0.01, wide + beam, tall + beam), slot))
-    side = rng.choice([-1.0, 1.0])
+        parts.append(Part(Kind.BOX, (-0.1, 0, 0), (0.01, wide + beam, tall + beam), slot))
+        side = -1.0
     return Model(parts, {HINGE: (0, -wide, 0)}, {HINGE: (0, 0, side)})
 
 

@@ -16,6 +16,8 @@ from synthetic.skeleton import about_z, affine
 WALLS, PICTURES, CLUTTER = 2, 4, 10
 PIECES = 2 + WALLS + PICTURES + CLUTTER
 """Primitives of a room: floor, rug, walls, what hangs there, and what stands around."""
+FIRST_WALL = 2
+"""Which of them that is."""
 
 
 @dataclass
@@ -73,8 +75,8 @@ def rooms(dice: Dice, eye: Tensor, target: Tensor, width: Tensor) -> Pieces:
 def _tones(dice: Dice, count: int) -> Tensor:
     """[B, PIECES, 3, 3]: three shades of a colour, or three colours."""
     first = unnamed(dice, count, PIECES)
-    shades = first[:, :, None] * dice.log_uniform(count, PIECES, 3, 1, low=0.55, high=1.5)
-    several = dice.chance(count, PIECES, share=0.4)[..., None, None]
+    shades = first[:, :, None] * dice.log_uniform(count, PIECES, 3, 1, low=0.65, high=1.4)
+    several = dice.chance(count, PIECES, share=0.25)[..., None, None]
     return torch.where(several, unnamed(dice, count, PIECES, 3), shades).clamp(0, 1)
 
 
@@ -83,7 +85,7 @@ def _patterns(dice: Dice, count: int) -> Tensor:
         [Pattern.PLAIN, Pattern.STRIPES, Pattern.BANDS, Pattern.CHECKS, Pattern.RINGS, Pattern.BLOBS, Pattern.PLANKS],
         device=dice.device,
     )
-    weights = torch.tensor([0.35, 0.1, 0.12, 0.12, 0.05, 0.18, 0.1], device=dice.device)
+    weights = torch.tensor([0.45, 0.08, 0.12, 0.1, 0.03, 0.12, 0.1], device=dice.device)
     pattern = kinds[dice.choose(weights.expand(count * PIECES, -1))].view(count, PIECES)
     rug = torch.tensor([Pattern.RINGS, Pattern.CHECKS, Pattern.BANDS, Pattern.BLOBS, Pattern.PLAIN], device=dice.device)
     pattern[:, 1] = rug[dice.integers(count, high=len(rug))]
@@ -108,12 +110,12 @@ def _rug(dice: Dice, pieces: Pieces, target: Tensor, spread: Tensor) -> None:
 def _walls(dice: Dice, pieces: Pieces, target: Tensor, spread: Tensor, bearing: Tensor) -> None:
     """One or two behind the target, seen from the camera, and what hangs there."""
     count = len(spread)
-    turn = bearing + dice.uniform(count, low=-0.8, high=0.8)
+    aside = dice.uniform(count, low=-0.8, high=0.8)
     far = spread * dice.log_uniform(count, low=0.5, high=4.0)
     present = dice.chance(count, share=0.75)
     for index in range(WALLS):
         wall = 2 + index
-        angle = turn + index * torch.pi / 2 * dice.sign(count)
+        angle = bearing + aside - index * torch.pi / 2 * aside.sign()  # neither is between camera and target
         away = far if index == 0 else spread * dice.log_uniform(count, low=0.8, high=4.0)
         front = torch.stack([angle.cos(), angle.sin(), 0 * angle], dim=-1)
         pieces.turn[:, wall] = about_z(angle - torch.pi / 2)  # its y axis points away from the target
@@ -149,7 +151,7 @@ def _clutter(dice: Dice, pieces: Pieces, target: Tensor, spread: Tensor, bearing
     pieces.kind[:, here] = torch.where(busy, kinds[dice.integers(count, some, high=4)], int(Kind.NONE))
     # Around a few centres, so that pieces overlap and make up something.
     groups = 3
-    angle = bearing[:, None] + dice.normal(count, groups) * 0.9
+    angle = bearing[:, None] + (dice.normal(count, groups) * 0.9).clamp(-1.4, 1.4)
     away = spread[:, None] * dice.log_uniform(count, groups, low=0.7, high=3.0)
     centers = torch.stack([angle.cos() * away, angle.sin() * away], dim=-1)
     which = dice.integers(count, some, high=groups)[..., None].expand(-1, -1, 2)

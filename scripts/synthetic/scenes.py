@@ -9,16 +9,17 @@ from torch import Tensor
 
 from synthetic import cast as casting
 from synthetic import crops, looks
+from synthetic.abilities import PEOPLE
 from synthetic.cast import ENTITIES, NOTHING
 from synthetic.dice import Dice
 from synthetic.facts import Shows, facts
 from synthetic.holdout import HELD_OUT_ELEVATIONS, Split
-from synthetic.objects import PARTS, Kind, Node
+from synthetic.objects import HINGE, PARTS, Kind, Node
 from synthetic.render import NO_COLOR, SCENERY, Pattern, Scene, render
-from synthetic.rooms import Pieces, rooms
-from synthetic.schema import ACTIONS, CENTER, FRAMES, Clips
+from synthetic.rooms import FIRST_WALL, Pieces, rooms
+from synthetic.schema import ACTIONS, CENTER, FRAMES, OBJECTS, Clips
 from synthetic.skeleton import affine, compose, inverted
-from synthetic.stage import NATURAL, Director, Stage
+from synthetic.stage import Director, Stage
 
 SAMPLES = 128
 """Rays along the side of a crop."""
@@ -91,11 +92,15 @@ class Generator:
         share = crops.shares(dice, count)
         tangent = (dice.uniform(count, low=35.0, high=75.0) * torch.pi / 360).tan()
         half = share * tangent
-        part = (-0.45 + 0.55 * dice.normal(count)).clamp(-2.0, 0.9).exp()
+        part = (-0.3 + 0.42 * dice.normal(count)).clamp(-2.0, 0.8).exp()
+        part = part * torch.where(dice.chance(count, share=0.3), 0.55, 1.0)  # several in view
         width = stage.size[first] / part
         away = width / (2 * half)
         elevation = self._elevations(dice, count) * torch.pi / 180
         turn = dice.uniform(count, high=2 * torch.pi)
+        front = stage.root[first, CENTER, :2, 0]
+        facing = torch.atan2(front[:, 1], front[:, 0]) + dice.uniform(count, low=-1.2, high=1.2)
+        turn = torch.where(stage.object[first] == OBJECTS.index("door"), facing, turn)
         back = torch.stack([elevation.cos() * turn.cos(), elevation.cos() * turn.sin(), elevation.sin()], dim=-1)
         eye = aim + away[:, None] * back
         # The picture is turned so that the target appears anywhere in it.
@@ -109,11 +114,12 @@ class Generator:
         roll = (0.04 * dice.normal(count))[:, None]
         right, up = roll.cos() * right + roll.sin() * up, roll.cos() * up - roll.sin() * right
         depth = (-back * forward).sum(-1)
-        offset = (0.4 * dice.normal(count, 2)).clamp(-1.1, 1.1)
-        offset = torch.where(dice.chance(count, 1, share=0.05), 2.5 * dice.sign(count, 2), offset)
-        middle_x = (-back * right).sum(-1) / depth - offset[:, 0] * half
-        middle_y = (-back * up).sum(-1) / depth - offset[:, 1] * half
+        offset = (0.33 * dice.normal(count, 2)).clamp(-1.1, 1.1)
+        offset = torch.where(dice.chance(count, 1, share=0.05), 2 * dice.normal(count, 2), offset)
         wide = ASPECT * tangent
+        # Crops' middles are within the picture.
+        middle_x = ((-back * right).sum(-1) / depth - offset[:, 0] * half).clamp(-wide, wide)
+        middle_y = ((-back * up).sum(-1) / depth - offset[:, 1] * half).clamp(-tangent, tangent)
         window = torch.stack(
             [
                 (-wide - middle_x) / half,
@@ -160,7 +166,9 @@ class Generator:
         pattern = paint.pattern[rows, slot]
         light = looks.lights(dice, count)
         target = _middles(stage)[:, CENTER].view(count, ENTITIES, 3)[:, 0]
-        room = _with_props(dice, rooms(dice, camera.eye, target, camera.width), stage)
+        room = rooms(dice, camera.eye, target, camera.width)
+        _hang_doors(dice, room, stage, shapes)
+        room = _with_props(dice, room, stage)
         pieces = room.kind.shape[1]
         room_world = inverted(room.world)[:, None].expand(-1, FRAMES, -1, -1, -1)
         entity = torch.arange(ENTITIES, device=self.device).repeat_interleave(PARTS).expand(count, -1)
@@ -216,8 +224,13 @@ def _middles(stage: Stage) -> Tensor:
     """[N, T, 3] about where everybody's middle is."""
     person = stage.nodes[:, :, Node.TORSO, :, 3]
     middle = compose(stage.root, affine(torch.eye(3, device=person.device).expand(*person.shape, 3), person))[..., 3]
-    is_body = stage.nodes[:, :1, Node.TORSO, 2, 3:] > 0.3 * NATURAL / 1.75
-    return torch.where(is_body, middle, stage.root[..., 3])
+    return torch.where(is_person(stage)[:, None, None], middle, stage.root[..., 3])
+
+
+def is_person(stage: Stage) -> Tensor:
+    """[N] bool."""
+    people = torch.tensor([OBJECTS.index(name) for name in PEOPLE], device=stage.object.device)
+    return torch.isin(stage.object, people)
 
 
 def _level(forward: Tensor) -> tuple[Tensor, Tensor]:
@@ -237,7 +250,7 @@ def place(dice: Dice, stage: Stage) -> None:
     shift = torch.zeros(count, ENTITIES, 3, device=device)
     turn = dice.uniform(count, 1, high=2 * torch.pi) + torch.arange(ENTITIES, device=device) * 2 * torch.pi / 3
     turn = turn + dice.uniform(count, ENTITIES, low=-0.7, high=0.7)
-    reach = 0.5 * (size + size[:, :1]) * dice.uniform(count, ENTITIES, low=1.0, high=2.2)
+    reach = 0.5 * (size + size[:, :1]) * dice.uniform(count, ENTITIES, low=0.75, high=1.7)
     reach = reach + 0.5 * size[:, 1:2] * paired[:, 1:2]
     shift[..., 0], shift[..., 1] = reach * turn.cos(), reach * turn.sin()
     shift = shift * (~paired)[..., None]
@@ -253,13 +266,33 @@ def _with_partner(stage: Stage) -> Tensor:
     return (stage.other != NOTHING).any(1)
 
 
+def _hang_doors(dice: Dice, room: Pieces, stage: Stage, shapes: dict[str, Tensor]) -> None:
+    """Behind most doors that open towards the camera is a wall."""
+    count = len(room.kind)
+    first = torch.arange(0, len(stage.object), ENTITIES, device=stage.object.device)
+    outwards = shapes["axis"][stage.variant[first], HINGE, 2] < 0
+    there = (stage.object[first] == OBJECTS.index("door")) & outwards & dice.chance(count, share=0.8)
+    root = stage.root[first, CENTER]
+    front = torch.nn.functional.normalize(root[..., 0], dim=-1)
+    half = stage.half[first]
+    turn = torch.stack([torch.stack([-front[:, 1], front[:, 0], 0 * front[:, 0]], -1), -front, root[..., 2]], -1)
+    turn[..., 2] = torch.nn.functional.normalize(turn[..., 2], dim=-1)
+    size = torch.stack([40 * half[:, 2], 0.01 * half[:, 2], 10 * half[:, 2]], -1)
+    middle = root[..., 3] - front * (0.04 * half[:, 2:] + 0.01 * half[:, 2:])
+    room.place[:, FIRST_WALL] = torch.where(there[:, None], middle, room.place[:, FIRST_WALL])
+    room.size[:, FIRST_WALL] = torch.where(there[:, None], size, room.size[:, FIRST_WALL])
+    room.turn[:, FIRST_WALL] = torch.where(there[:, None, None], turn, room.turn[:, FIRST_WALL])
+    room.kind[:, FIRST_WALL] = torch.where(there, int(Kind.BOX), room.kind[:, FIRST_WALL])
+    room.kind[:, FIRST_WALL + 1 :] = room.kind[:, FIRST_WALL + 1 :].masked_fill(there[:, None], Kind.NONE)
+
+
 def _with_props(dice: Dice, room: Pieces, stage: Stage) -> Pieces:
     """The room, and what things hang from or stand on, and what people sit on: one primitive for each entity."""
     count = len(room.kind)
     shape = (count, ENTITIES)
     first = stage.root[:, CENTER, :, 3].view(*shape, 3)
     rope, aloft, seated = (value.view(shape) for value in (stage.rope, stage.aloft, stage.seated))
-    person = (stage.nodes[:, 0, Node.TORSO, 2, 3] > 0.3).view(shape)
+    person = is_person(stage).view(shape)
     low = torch.where(person, first[..., 2], first[..., 2] - stage.half[:, 2].view(shape))
     stands = ~aloft & (low > 0.03) & (stage.object.view(shape) != NOTHING)
     wide = stage.half[:, :2].amax(1).view(shape) * dice.uniform(*shape, low=0.8, high=1.8)
