@@ -33,11 +33,11 @@ def develop(dice: Dice, light: Tensor, size: Tensor) -> Tensor:
     """Light [B, T, S, S, 3] as a camera with `size` [B] pixels a crop records it, resized: [B, T, 3, 64, 64] uint8."""
     clips, frames, side = light.shape[:3]
     image = light.permute(0, 1, 4, 2, 3).float()
-    exposure = _exposure(image) * dice.log_uniform(clips, 1, 1, 1, 1, low=0.65, high=1.6)
+    exposure = dice.log_uniform(clips, 1, 1, 1, 1, low=0.75, high=1.4)
     white = 1 + 0.06 * dice.normal(clips, 1, 3, 1, 1)
     flicker = 1 + 0.012 * dice.normal(clips, frames, 1, 1, 1) * dice.chance(clips, 1, 1, 1, 1, share=0.4)
     image = image * exposure * white * flicker
-    gamma = 2.2 * dice.uniform(clips, 1, 1, 1, 1, low=0.85, high=1.2)
+    gamma = 2.2 * dice.uniform(clips, 1, 1, 1, 1, low=0.9, high=1.2)
     image = image.clamp(0, 1) ** (1 / gamma)
     image = _contrast(dice, image)
     poor = dice.chance(clips, share=0.45)  # taken with a poor camera, the others with a good one
@@ -53,20 +53,9 @@ def develop(dice: Dice, light: Tensor, size: Tensor) -> Tensor:
     return (image.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
-def _exposure(image: Tensor) -> Tensor:
-    """[B, 1, 1, 1, 1] by which a camera makes the mean of what it sees middling bright, half-heartedly."""
-    seen = (image.sum(2, keepdim=True) > 0).sum((1, 2, 3, 4), keepdim=True).clamp(min=1)
-    mean = image.mean(2, keepdim=True).sum((1, 2, 3, 4), keepdim=True) / seen
-    return (MIDDLING / mean.clamp(min=0.01)).clamp(0.3, 8.0) ** 0.75
-
-
-MIDDLING = 0.3
-"""Mean light, of what is white at 1."""
-
-
 def _contrast(dice: Dice, image: Tensor) -> Tensor:
     clips = len(image)
-    gain = dice.uniform(clips, 1, 1, 1, 1, low=0.75, high=1.1)
+    gain = dice.uniform(clips, 1, 1, 1, 1, low=0.82, high=1.1)
     lift = dice.uniform(clips, 1, 1, 1, 1, low=-0.03, high=0.12)
     color = dice.uniform(clips, 1, 1, 1, 1, low=0.75, high=1.15)
     gray = image.mean(2, keepdim=True)

@@ -187,7 +187,7 @@ def lights(dice: Dice, count: int) -> Light:
     turn = dice.uniform(count, high=2 * torch.pi)
     sun = torch.stack([height.cos() * turn.cos(), height.cos() * turn.sin(), height.sin()], dim=-1)
     hard = dice.uniform(count, 1, low=0.15, high=0.75)
-    level = dice.log_uniform(count, 1, low=0.75, high=1.35)
+    level = dice.log_uniform(count, 1, low=0.95, high=1.35)
     warm = 1 + dice.normal(count, 1) * torch.tensor([0.12, 0.0, -0.12], device=dice.device)
     cool = 1 + dice.normal(count, 1) * torch.tensor([0.08, 0.0, -0.08], device=dice.device)
     sky = level * (1 - hard) * cool
