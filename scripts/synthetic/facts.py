@@ -78,10 +78,14 @@ def facts(stage: Stage, scene: Scene, shows: Shows, weights: Tensor) -> Facts:
     )
     inside = _inside(scene, weights)
     area = shows.area.mean(1)
+    there_in = shows.area.transpose(1, 2) > LITTLE
+    enough = torch.where(torch.isin(now, _wide(now.device)), 5, 4)
+    followed = there_in[..., CENTER - 1 : CENTER + 2].all(-1) & (there_in.sum(-1) >= enough)
+    followed = followed | (torch.isin(now, _sudden(now.device)) & (there_in.sum(-1) >= 3))
     seen = (area >= MUCH) & (inside >= 0.25) | (area >= SOME) & (inside >= 0.6)
     seen = seen & ((area < NEARLY_ALL) | (inside >= 0.5))  # from too near, it could be anything
     shown = torch.where(seen, int(Shown.YES), torch.where(area > LITTLE, int(Shown.PARTLY), int(Shown.NO)))
-    clear = around & steady & (now != UNSURE) & (rests | moves) & ((inside >= 0.45) | rests)
+    clear = around & steady & followed & (now != UNSURE) & (rests | moves) & ((inside >= 0.45) | rests)
     bit = 2 ** torch.arange(len(COLORS), device=now.device)
     colors = ((shows.color >= COLOR_SHARE) * bit).sum(-1)
     there = stage.object.view(shape)
@@ -93,6 +97,11 @@ def facts(stage: Stage, scene: Scene, shows: Shows, weights: Tensor) -> Facts:
         shown=shown,
         clear=clear,
     )
+
+
+def _wide(device: torch.device) -> Tensor:
+    """Actions that a glimpse does not tell from others."""
+    return torch.tensor([ACTIONS.index(name) for name in ("bounce", "swing", "orbit", "jump")], device=device)
 
 
 def _sudden(device: torch.device) -> Tensor:

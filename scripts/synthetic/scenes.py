@@ -94,6 +94,7 @@ class Generator:
         half = share * tangent
         part = (-0.3 + 0.42 * dice.normal(count)).clamp(-2.0, 0.8).exp()
         part = part * torch.where(dice.chance(count, share=0.3), 0.55, 1.0)  # several in view
+        part = part * torch.where(torch.isin(stage.action[first, CENTER], _sweeping(device)), 0.65, 1.0)
         width = stage.size[first] / part
         away = width / (2 * half)
         elevation = self._elevations(dice, count) * torch.pi / 180
@@ -202,6 +203,14 @@ def _library() -> dict[str, object]:
     from synthetic.objects import library
 
     return vars(library())
+
+
+SWEEPING = ("fly", "fall", "rise", "bounce", "swing", "orbit", "collide", "topple", "jump", "throw", "catch", "kick")
+"""Actions that need room."""
+
+
+def _sweeping(device: torch.device) -> Tensor:
+    return torch.tensor([ACTIONS.index(name) for name in SWEEPING], device=device)
 
 
 def _turning(device: torch.device) -> Tensor:
