@@ -44,5 +44,5 @@ TINY = Calibration(
     name=0.5,
     belongs=0.8,
 )
-"""For the tiny encoder, whose weights bring their own temperature: with it, relevancy against the empty phrase is the
-probability that the prompt is true (`encoders.tiny.text_half`)."""
+"""For the tiny encoder. The temperature is a share of the weights' own, with which relevancy against the empty phrase
+is the probability that they were trained to tell (`encoders.tiny.text_half`)."""

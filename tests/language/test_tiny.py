@@ -84,7 +84,7 @@ def test_relevancy_against_the_empty_phrase_is_the_trained_probability(weights: 
     np.testing.assert_allclose(np.linalg.norm(said, axis=1), 1, atol=1e-5)
     calibration = encoder.calibration
     phrases = said @ encoder.encode_text(prompts).T, said @ encoder.encode_text(list(calibration.canonical)).T
-    relevancy = lerf_relevancy(*phrases, calibration.temperature)
+    relevancy = lerf_relevancy(*phrases, encoder.temperature)
     np.testing.assert_allclose(relevancy, expected.numpy(), atol=1e-4)
     assert 0.005 < relevancy.min() < relevancy.max() < 0.995
 

@@ -67,8 +67,13 @@ class TinyEncoder:
 
     @property
     def calibration(self) -> Calibration:
-        """See `TextEncoder`; the temperature is the weights'."""
-        return replace(TINY, temperature=self._half.temperature)
+        """See `TextEncoder`."""
+        return replace(TINY, temperature=TINY.temperature * self.temperature)
+
+    @property
+    def temperature(self) -> float:
+        """With which relevancy against the empty phrase is the trained probability; see `TextHalf`."""
+        return self._half.temperature
 
     @cached_property
     def weights_id(self) -> str:
