@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from synthetic.cast import ENTITIES
 from synthetic.render import NO_COLOR, Pictures, Scene
-from synthetic.schema import ACTIONS, CENTER, COLORS, FRAMES, Facts, Shown
+from synthetic.schema import ACTIONS, BACKWARDS, CENTER, COLORS, FRAMES, Facts, Shown
+from synthetic.skeleton import inverted
 from synthetic.stage import UNSURE, Stage
 
 STEP = 0.03
@@ -17,7 +18,7 @@ STEP = 0.03
 ENOUGH_MOTION = 0.004
 """Share of a crop's pixels that change between two frames because of what an entity does, for that to be seen."""
 COLOR_SHARE = 0.25
-LITTLE, SOME, MUCH, NEARLY_ALL = 0.004, 0.025, 0.05, 0.7
+LITTLE, SOME, MUCH, NEARLY_ALL = 0.004, 0.015, 0.05, 0.7
 """Shares of a crop: below the first there is nothing to see, from the third on it is seen, wherever the rest is."""
 
 
@@ -36,7 +37,7 @@ class Shows:
     change: Tensor
 
     @classmethod
-    def of(cls, scene: Scene, pictures: Pictures) -> Shows:
+    def of(cls, pictures: Pictures) -> Shows:
         codes = pictures.codes.flatten(2).long()
         values = pictures.values.flatten(2, 3)
         owner, name = codes // 16, codes % 16
@@ -60,64 +61,97 @@ class Shows:
         return cls(*(torch.cat([vars(part)[name] for part in parts]) for name in ("area", "color", "change")))
 
 
-def facts(stage: Stage, scene: Scene, shows: Shows, weights: Tensor) -> Facts:
-    """What is true of the clips; `weights` [B, K, parts] is how much of an entity each part makes up."""
-    count = len(shows.area)
-    shape = (count, ENTITIES)
+@dataclass(frozen=True)
+class Evidence:
+    """What facts are read from.
+
+    Attributes:
+        stage: who did what, B · K entities.
+        shows: what is seen of them.
+        inside: [B, T, K] share of each that is within the crop, hidden or not.
+    """
+
+    stage: Stage
+    shows: Shows
+    inside: Tensor
+
+
+def facts(evidence: Evidence, at: int = CENTER) -> Facts:
+    """What is true of clips at one of their frames."""
+    stage, shows = evidence.stage, evidence.shows
+    shape = (len(shows.area), ENTITIES)
     action = stage.action[:, :FRAMES].view(*shape, FRAMES)
-    now = action[..., CENTER]
+    area, change = shows.area.transpose(1, 2), shows.change.transpose(1, 2)
+    within = evidence.inside[:, at]
+    now = action[..., at]
+    near = slice(at - 1, at + 2)
+    still, rests, wide, sudden = (_is(now, names) for names in (("still",), RESTING, WIDE, SUDDEN))
     same = action == now[..., None]
-    around = same[..., CENTER - 1 : CENTER + 2].all(-1)
-    steady = torch.where(now == ACTIONS.index("still"), same.sum(-1) >= 6, same.sum(-1) >= 4)
-    rests = torch.isin(
-        now, torch.tensor([ACTIONS.index(name) for name in ("still", "hold", "held")], device=now.device)
-    )
-    change = shows.change.transpose(1, 2)
-    moves = (change[..., CENTER - 2 : CENTER + 1].amax(-1) > ENOUGH_MOTION) | (
-        torch.isin(now, _sudden(now.device)) & (change.amax(-1) > ENOUGH_MOTION)
-    )
-    inside = _inside(scene, weights)
-    area = shows.area.mean(1)
-    there_in = shows.area.transpose(1, 2) > LITTLE
-    enough = torch.where(torch.isin(now, _wide(now.device)), 5, 4)
-    followed = there_in[..., CENTER - 1 : CENTER + 2].all(-1) & (there_in.sum(-1) >= enough)
-    followed = followed | (torch.isin(now, _sudden(now.device)) & (there_in.sum(-1) >= 3))
-    seen = (area >= MUCH) & (inside >= 0.25) | (area >= SOME) & (inside >= 0.6)
-    seen = seen & ((area < NEARLY_ALL) | (inside >= 0.5))  # from too near, it could be anything
-    shown = torch.where(seen, int(Shown.YES), torch.where(area > LITTLE, int(Shown.PARTLY), int(Shown.NO)))
-    clear = around & steady & followed & (now != UNSURE) & (rests | moves) & ((inside >= 0.45) | rests)
+    lasts = same[..., near].all(-1) & (same.sum(-1) >= torch.where(still, 6, 4))
+    seen = area > LITTLE
+    followed = seen[..., near].all(-1) & (seen.sum(-1) >= torch.where(wide, 5, 4))
+    followed = followed | (sudden & (seen.sum(-1) >= 3))
+    changes = change > ENOUGH_MOTION
+    moves = changes[..., at - 2 : at + 1].any(-1) | (sudden & changes.any(-1))
+    clear = lasts & followed & (now != UNSURE) & (rests | (moves & (within >= 0.45)))
     bit = 2 ** torch.arange(len(COLORS), device=now.device)
-    colors = ((shows.color >= COLOR_SHARE) * bit).sum(-1)
-    there = stage.object.view(shape)
     return Facts(
-        object=there,
-        colors=colors,
+        object=stage.object.view(shape),
+        colors=((shows.color >= COLOR_SHARE) * bit).sum(-1),
         action=now.clamp(min=0),
-        other=stage.other[:, CENTER].view(shape),
-        shown=shown,
+        other=stage.other[:, at].view(shape),
+        shown=_shown(area.mean(-1), within),
         clear=clear,
     )
 
 
-def _wide(device: torch.device) -> Tensor:
-    """Actions that a glimpse does not tell from others."""
-    return torch.tensor([ACTIONS.index(name) for name in ("bounce", "swing", "orbit", "jump")], device=device)
+def _shown(area: Tensor, within: Tensor) -> Tensor:
+    """`Shown`, from mean shares of the crop and of the entity."""
+    seen = ((area >= MUCH) & (within >= 0.25)) | ((area >= SOME) & (within >= 0.6))
+    seen = seen & ((area < NEARLY_ALL) | (within >= 0.5))  # from too near, it could be anything
+    return torch.where(seen, int(Shown.YES), torch.where(area > LITTLE, int(Shown.PARTLY), int(Shown.NO)))
 
 
-def _sudden(device: torch.device) -> Tensor:
-    return torch.tensor([ACTIONS.index(name) for name in ("appear", "disappear", "collide")], device=device)
+RESTING = ("still", "hold", "held")
+"""Actions that nothing needs to move for."""
+WIDE = ("bounce", "swing", "orbit", "jump")
+"""Actions that a glimpse does not tell from others."""
+SUDDEN = ("appear", "disappear", "collide")
+"""Actions of a few frames."""
+DIRECTED = (*BACKWARDS, *BACKWARDS.values())
+"""Actions that are others when played backwards."""
+ONE_WAY = ("walk", "run", "jump", "kick", "topple", "carry", "carried")
+"""Actions that look wrong when played backwards."""
 
 
-def _inside(scene: Scene, weights: Tensor) -> Tensor:
-    """[B, K] share of an entity whose parts have their middle in the crop, at the clip's timestep."""
+def reversed_facts(known: Facts) -> Facts:
+    """Of clips played backwards; `known` is true of the frame that then is at `CENTER`."""
+    names = {**{name: name for name in ACTIONS}, **BACKWARDS, **{after: before for before, after in BACKWARDS.items()}}
+    table = torch.tensor([ACTIONS.index(names[name]) for name in ACTIONS], device=known.action.device)
+    clear = known.clear & ~_is(known.action, ONE_WAY)
+    return replace(known, action=table[known.action], clear=clear)
+
+
+def _is(action: Tensor, names: tuple[str, ...]) -> Tensor:
+    return torch.isin(action, torch.tensor([ACTIONS.index(name) for name in names], device=action.device))
+
+
+def inside(scene: Scene, weights: Tensor) -> Tensor:
+    """[B, T, K] share of an entity whose parts have their middle in the crop.
+
+    Args:
+        weights: [B, K, parts] how much of an entity each part makes up.
+    """
     count, entities, parts = weights.shape
-    inverse = scene.inverse[:, CENTER, : entities * parts]
-    # The primitive's middle is where its own coordinates are 0.
-    middle = -torch.linalg.solve(inverse[..., :3] + 1e-12 * torch.eye(3, device=weights.device), inverse[..., 3])
-    away = middle - scene.eye[:, None]
-    frame = torch.stack([scene.forward, scene.right, -scene.up], dim=-1)
-    across = torch.linalg.solve(frame, away.transpose(1, 2))
-    u, v = across[:, 1] / across[:, 0], across[:, 2] / across[:, 0]
-    inside = (u.abs() < 1) & (v.abs() < 1) & (across[:, 0] > 0)
-    inside = inside.view(count, entities, parts)
-    return (inside * weights).sum(-1) / weights.sum(-1).clamp(min=1e-9)
+    inverse = scene.inverse[:, :, : entities * parts]
+    middle = inverted(inverse)[..., 3]  # the place whose own coordinates are 0
+    away = middle - scene.eye[:, None, None]
+    axes = torch.linalg.inv(torch.stack([scene.forward, scene.right, -scene.up], dim=-1))
+    depth, u, v = (away @ axes[:, None].transpose(-1, -2)).unbind(-1)
+    low_u, high_u, low_v, high_v = scene.window[:, None, None].unbind(-1)
+    u, v = u / depth, v / depth
+    within = (
+        (u > low_u.clamp(min=-1)) & (u < high_u.clamp(max=1)) & (v > low_v.clamp(min=-1)) & (v < high_v.clamp(max=1))
+    )
+    within = (within & (depth > 0)).view(count, -1, entities, parts)
+    return (within * weights[:, None]).sum(-1) / weights[:, None].sum(-1).clamp(min=1e-9)

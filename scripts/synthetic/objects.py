@@ -62,8 +62,9 @@ class Node(IntEnum):
 
 
 HINGE = Node.UPPER_ARM_L
-PARTS = 18
-"""Most primitives of an object."""
+PARTS = 19
+"""Most primitives of an object, the last of which is kept for the `ROPE` that things hang on when they swing."""
+ROPE = PARTS - 1
 VARIANTS = 48
 """Of each kind of object."""
 
@@ -573,7 +574,7 @@ def library() -> Library:
 
 def _normalised(name: str, model: Model) -> dict[str, NDArray[np.generic]]:
     """A model's row of the library."""
-    assert len(model.parts) <= PARTS, (name, len(model.parts))
+    assert len(model.parts) <= ROPE, (name, len(model.parts))
     local = np.zeros((PARTS, 3, 4), np.float32)
     numbers = np.zeros((3, PARTS), np.int64)
     size = np.zeros((PARTS, 3), np.float32)

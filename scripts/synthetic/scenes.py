@@ -12,13 +12,13 @@ from synthetic import crops, looks
 from synthetic.abilities import PEOPLE
 from synthetic.cast import ENTITIES, NOTHING
 from synthetic.dice import Dice
-from synthetic.facts import Shows, facts
+from synthetic.facts import DIRECTED, Evidence, Shows, facts, inside, reversed_facts
 from synthetic.holdout import HELD_OUT_ELEVATIONS, Split
-from synthetic.objects import HINGE, PARTS, Kind, Node
+from synthetic.objects import HINGE, PARTS, ROPE, Kind, Node, Slot, library
 from synthetic.render import NO_COLOR, SCENERY, Pattern, Scene, render
 from synthetic.rooms import FIRST_WALL, Pieces, rooms
-from synthetic.schema import ACTIONS, CENTER, FRAMES, OBJECTS, Clips
-from synthetic.skeleton import affine, compose, inverted
+from synthetic.schema import ACTIONS, CENTER, FRAMES, OBJECTS, Clips, Facts, Shown
+from synthetic.skeleton import about_z, affine, compose, inverted
 from synthetic.stage import Director, Stage
 
 SAMPLES = 128
@@ -59,11 +59,32 @@ class Generator:
         """
         self.device = torch.device(device)
         self._split, self._seed, self.calls, self._samples = Split.of(split), seed, 0, samples
-        self._shapes = {name: torch.from_numpy(value).to(self.device) for name, value in _library().items()}
+        self._shapes = {name: torch.from_numpy(value).to(self.device) for name, value in vars(library()).items()}
 
     @torch.no_grad()
     def clips(self, count: int, actions: tuple[str, ...] = ACTIONS) -> Clips:
         """`count` clips whose chief entities do some of these actions."""
+        frames, evidence = self._make(count, actions)
+        return Clips(frames, facts(evidence))
+
+    @torch.no_grad()
+    def there_and_back(self, count: int, actions: tuple[str, ...] = DIRECTED) -> tuple[Clips, Clips]:
+        """Clips of actions that are others when played backwards, and the same ones played backwards.
+
+        Of `count` clips, those whose chief entities, the first ones, show clearly what they do both ways.
+        """
+        frames, evidence = self._make(count, actions)
+        forwards, backwards = facts(evidence), reversed_facts(facts(evidence, FRAMES - 1 - CENTER))
+        kept = torch.ones(count, dtype=torch.bool, device=self.device)
+        for each in (forwards, backwards):
+            kept &= each.clear[:, 0] & (each.shown[:, 0] == Shown.YES)
+        kept &= torch.isin(forwards.action[:, 0], _indices(DIRECTED, ACTIONS, self.device))
+        there, back = (
+            Facts(**{name: value[kept] for name, value in vars(each).items()}) for each in (forwards, backwards)
+        )
+        return Clips(frames[kept], there), Clips(frames[kept].flip(1), back)
+
+    def _make(self, count: int, actions: tuple[str, ...]) -> tuple[Tensor, Evidence]:
         self.calls += 1
         dice = Dice(self._seed * 1_000_003 + self.calls, self.device)
         cast = casting.draw(dice, count, self._split.actions, actions)
@@ -77,9 +98,8 @@ class Generator:
             part = scene[some]
             pictures = render(part, self._samples)
             frames.append(crops.develop(dice, pictures.values, size[some]))
-            shows.append(Shows.of(part, pictures))
-        merged = Shows.cat(shows)
-        return Clips(torch.cat(frames), facts(stage, scene, merged, weights))
+            shows.append(Shows.of(pictures))
+        return torch.cat(frames), Evidence(stage, Shows.cat(shows), inside(scene, weights))
 
     def _camera(self, dice: Dice, stage: Stage) -> _Camera:
         """Somewhere around the chief one, so that a crop spans between an eighth of it and everything around it."""
@@ -92,9 +112,11 @@ class Generator:
         share = crops.shares(dice, count)
         tangent = (dice.uniform(count, low=35.0, high=75.0) * torch.pi / 360).tan()
         half = share * tangent
-        part = (-0.3 + 0.42 * dice.normal(count)).clamp(-2.0, 0.8).exp()
+        part = (-0.22 + 0.42 * dice.normal(count)).clamp(-2.0, 0.8).exp()
         part = part * torch.where(dice.chance(count, share=0.3), 0.55, 1.0)  # several in view
-        part = part * torch.where(torch.isin(stage.action[first, CENTER], _sweeping(device)), 0.65, 1.0)
+        part = part * torch.where(
+            torch.isin(stage.action[first, CENTER], _indices(SWEEPING, ACTIONS, device)), 0.65, 1.0
+        )
         width = stage.size[first] / part
         away = width / (2 * half)
         elevation = self._elevations(dice, count) * torch.pi / 180
@@ -151,17 +173,19 @@ class Generator:
         count = len(camera.width)
         shapes, variant = self._shapes, stage.variant
         node = shapes["node"][variant]
-        local = shapes["local"][variant]
+        local, size = _with_ropes(stage, shapes["local"][variant], shapes["size"][variant])
         frames = slice(0, FRAMES)
         nodes = compose(stage.root[:, frames, None], stage.nodes[:, frames])
         world = compose(nodes.gather(2, node[:, None, :, None, None].expand(-1, FRAMES, -1, 3, 4)), local[:, None])
         main = looks.main_colors(dice, stage.object.clamp(min=0), _held_out_colors(stage, self._split.colors))
-        marked = torch.isin(stage.action[:, CENTER], _turning(self.device))
+        marked = torch.isin(stage.action[:, CENTER], _indices(TURNING, ACTIONS, self.device))
         paint = looks.paint(dice, stage.object.clamp(min=0), main, marked)
         slot = shapes["slot"][variant]
+        slot[:, ROPE] = Slot.LEGS  # of any colour
         rows = torch.arange(len(variant), device=self.device)[:, None]
         metres = stage.root[:, CENTER, :, 0].norm(dim=-1)
         kind = torch.where((stage.object != NOTHING)[:, None], shapes["kind"][variant], int(Kind.NONE))
+        kind[:, ROPE] = torch.where((stage.rope > 0) & (stage.object != NOTHING), int(Kind.FRUSTUM), int(Kind.NONE))
         kind = kind.view(count, -1).masked_fill(dice.chance(count, 1, share=EMPTY_SHARE), Kind.NONE)
         periods = paint.frequency[rows, slot]
         pattern = paint.pattern[rows, slot]
@@ -181,7 +205,7 @@ class Generator:
             kind=torch.cat([kind, room.kind], 1),
             entity=torch.cat([entity, torch.full_like(room.kind, SCENERY)], 1),
             inverse=torch.cat([inverse, room_world], 2),
-            size=torch.cat([(shapes["size"][variant] * metres[:, None, None]).view(count, -1, 3), room.size], 1),
+            size=torch.cat([(size * metres[:, None, None]).view(count, -1, 3), room.size], 1),
             frustum=torch.cat([shapes["frustum"][variant].view(count, -1, 2), room.frustum], 1),
             pattern=torch.cat([pattern.view(count, -1), room.pattern], 1),
             frequency=torch.cat([per_metre.view(count, -1), room.frequency], 1),
@@ -192,29 +216,30 @@ class Generator:
             **{name: getattr(camera, name) for name in ("eye", "forward", "right", "up", "window")},
             **vars(light),
         )
-        size = shapes["size"][variant]
         area = (size[..., 0] * size[..., 1] + size[..., 1] * size[..., 2] + size[..., 0] * size[..., 2]).view(
             count, ENTITIES, PARTS
         )
         return whole, area * (kind.view(count, ENTITIES, PARTS) != Kind.NONE)
 
 
-def _library() -> dict[str, object]:
-    from synthetic.objects import library
-
-    return vars(library())
+def _with_ropes(stage: Stage, local: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+    """Shapes whose last parts are the ropes that things hang on, which turn with them."""
+    half = torch.zeros_like(stage.half)
+    half[:, :2] = 0.012
+    half[:, 2] = (0.5 * stage.rope / stage.size).clamp(min=1e-3)
+    local, size = local.clone(), size.clone()
+    local[:, ROPE, :, :3] = torch.diag_embed(half)
+    local[:, ROPE, :, 3] = half * torch.tensor([0.0, 0.0, 1.0], device=half.device)
+    size[:, ROPE] = half
+    return local, size
 
 
 SWEEPING = ("fly", "fall", "rise", "bounce", "swing", "orbit", "collide", "topple", "jump", "throw", "catch", "kick")
 """Actions that need room."""
 
 
-def _sweeping(device: torch.device) -> Tensor:
-    return torch.tensor([ACTIONS.index(name) for name in SWEEPING], device=device)
-
-
-def _turning(device: torch.device) -> Tensor:
-    return torch.tensor([ACTIONS.index(name) for name in ("spin", "roll", "slide", "bounce", "fly")], device=device)
+TURNING = ("spin", "roll", "slide", "bounce", "fly")
+"""Actions that are told apart by whether a thing turns."""
 
 
 def _held_out_colors(stage: Stage, held_out: bool) -> Tensor:
@@ -238,8 +263,11 @@ def _middles(stage: Stage) -> Tensor:
 
 def is_person(stage: Stage) -> Tensor:
     """[N] bool."""
-    people = torch.tensor([OBJECTS.index(name) for name in PEOPLE], device=stage.object.device)
-    return torch.isin(stage.object, people)
+    return torch.isin(stage.object, _indices(PEOPLE, OBJECTS, stage.object.device))
+
+
+def _indices(names: tuple[str, ...], of: tuple[str, ...], device: torch.device) -> Tensor:
+    return torch.tensor([of.index(name) for name in names], device=device)
 
 
 def _level(forward: Tensor) -> tuple[Tensor, Tensor]:
@@ -300,19 +328,26 @@ def _with_props(dice: Dice, room: Pieces, stage: Stage) -> Pieces:
     count = len(room.kind)
     shape = (count, ENTITIES)
     first = stage.root[:, CENTER, :, 3].view(*shape, 3)
-    rope, aloft, seated = (value.view(shape) for value in (stage.rope, stage.aloft, stage.seated))
     person = is_person(stage).view(shape)
     low = torch.where(person, first[..., 2], first[..., 2] - stage.half[:, 2].view(shape))
-    stands = ~aloft & (low > 0.03) & (stage.object.view(shape) != NOTHING)
+    present = stage.object.view(shape) != NOTHING
+    stands = ~stage.aloft.view(shape) & (low > 0.03) & present
     wide = stage.half[:, :2].amax(1).view(shape) * dice.uniform(*shape, low=0.8, high=1.8)
     size = torch.stack([wide, wide, low.clamp(min=0.02) / 2], dim=-1)
     place_ = torch.cat([first[..., :2], size[..., 2:]], dim=-1)
-    there = stands
+    # People's seats, where their hips will be.
+    seat = torch.tensor([-0.4, 0.0, 0.15], device=size.device).expand(len(stage.object), 3)
+    seat = (stage.root[:, CENTER, :, :3] @ seat[..., None])[..., 0] + stage.root[:, CENTER, :, 3]
+    sits = stage.seated.view(shape) & present & dice.chance(*shape, share=0.8)
+    scale = (stage.size / 1.75).view(*shape, 1)
+    size = torch.where(sits[..., None], scale * torch.tensor([0.2, 0.2, 0.15], device=size.device), size)
+    place_ = torch.where(sits[..., None], seat.view(*shape, 3), place_)
     kind = torch.where(dice.chance(*shape, share=0.6), int(Kind.BOX), int(Kind.FRUSTUM))
-    kind = torch.where(there, kind, int(Kind.NONE))
+    kind = torch.where(stands | sits, kind, int(Kind.NONE))
+    turn = about_z(torch.atan2(stage.root[:, CENTER, 1, 0], stage.root[:, CENTER, 0, 0])).view(*shape, 3, 3)
     return Pieces(
         kind=torch.cat([room.kind, kind], 1),
-        turn=torch.cat([room.turn, torch.eye(3, device=kind.device).expand(*shape, 3, 3)], 1),
+        turn=torch.cat([room.turn, turn], 1),
         place=torch.cat([room.place, place_], 1),
         size=torch.cat([room.size, size], 1),
         **{

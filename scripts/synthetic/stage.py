@@ -169,7 +169,8 @@ class Director:
         before, after = (ACTIONS.index(table.get(name, "still")) for table in (BEFORE, AFTER))
         idle = torch.where(times.progress[who] <= 0, before, after)
         stage.action[who] = torch.where(active, ACTIONS.index(name), idle)
-        stage.seated[who] = name in ("sit down", "stand up")
+        if name in ("sit down", "stand up"):
+            stage.seated[who] = True
         self._one_handed(who, state.both, mirrored[:, 0, 0, 0])
 
     def _one_handed(self, who: Tensor, both: Tensor, mirrored: Tensor) -> None:
