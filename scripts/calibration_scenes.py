@@ -32,6 +32,8 @@ NUM_TRAIN, NUM_TEST = 8, 1
 CENTER, RADIUS, ARC = (0.0, 0.0, 0.8), 3.4, math.radians(150)
 LOWEST, HIGHEST, ANGLE = math.radians(12), math.radians(28), math.radians(58)
 
+DOORWAY = (-0.45, 1.3)
+
 Vector = tuple[float, float, float]
 STILL: Vector = (0.0, 0.0, 0.0)
 
@@ -95,6 +97,24 @@ def figure(name: str, shirt: Vector, trousers: Vector) -> Callable[[bpy.types.Co
 
 def striped(one: Vector, other: Vector) -> bpy.types.Material:
     return patterned("striped", [one, other], "WAVE_X", (1, 1, 1))
+
+
+def door(where: bpy.types.Collection) -> bpy.types.Object:
+    """White, with a knob, hinged at its left in a frame in a wall of its own."""
+    x, y = DOORWAY
+    wall, frame = matte("partition", (0.30, 0.34, 0.42)), matte("frame", (0.20, 0.10, 0.05))
+    for side in (x - 0.55, x + 0.9 + 0.55):
+        box("partition", (1.0, 0.12, 2.0), (side, y, 1.0), wall, where)
+    for side in (x - 0.03, x + 0.93):
+        box("post", (0.06, 0.16, 1.86), (side, y, 0.93), frame, where)
+    box("lintel", (1.02, 0.16, 0.08), (x + 0.45, y, 1.86), frame, where)
+    made = box("c", (0.9, 0.05, 1.8), STILL, matte("c", (0.85, 0.85, 0.80)), where)
+    for vertex in made.data.vertices:  # the origin becomes the hinge's foot
+        vertex.co.x += 0.45
+        vertex.co.z += 0.92
+    knob = ball("knob", 0.05, (0.82, -0.06, 0.95), matte("brass", (0.8, 0.6, 0.2)), where, segments=12)
+    knob.parent = made
+    return made
 
 
 def waving(time: float) -> State:
@@ -178,8 +198,7 @@ SCENES: dict[str, tuple[tuple[Vector, Vector], list[Actor]]] = {
                 ("a woman bowing", "a person bending forward", "a woman in a purple dress bows"),
             ),
             Actor(
-                lambda w: _hinged(box("c", (0.9, 0.05, 1.8), STILL, matte("c", (0.85, 0.85, 0.80)), w), 0.9, 1.8),
-                lambda t: State((-0.35, 1.3, 0), (0, 0, -1.3 * (1 - share(t, 6, 14)))), 6, 14,
+                door, lambda t: State((*DOORWAY, 0), (0, 0, -1.3 * (1 - share(t, 6, 14)))), 6, 14,
                 ("a door closing", "a white door closing", "a door shuts"),
             ),
             Actor(
@@ -217,13 +236,6 @@ ABSENT = (
     *("a man throwing a ball", "a woman catching a ball", "a bottle rolling", "a ring spinning", "a plane flying"),
     *("a hammer falling", "a robot walking", "a cup falling over"),
 )  # fmt: skip
-
-
-def _hinged(door: bpy.types.Object, width: float, height: float) -> bpy.types.Object:
-    for vertex in door.data.vertices:  # the origin becomes the hinge's foot
-        vertex.co.x += width / 2
-        vertex.co.z += height / 2
-    return door
 
 
 def build(colors: tuple[Vector, Vector], actors: list[Actor]) -> list[bpy.types.Object]:
@@ -298,15 +310,17 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--scenes", nargs="*", default=list(SCENES), choices=list(SCENES))
     chosen = parser.parse_args()
-    for name in chosen.scenes:
-        folder = (chosen.out / name).resolve()
-        if (folder / "events.json").exists():
-            continue
-        with tempfile.TemporaryDirectory() as scratch:
-            enable(Path(scratch))
+    with tempfile.TemporaryDirectory() as scratch:
+        enable(Path(scratch))
+        for name in chosen.scenes:
+            folder = (chosen.out / name).resolve()
+            if (folder / "events.json").exists():
+                continue
+            bpy.ops.wm.read_factory_settings(use_empty=True)
+            bpy.ops.preferences.addon_enable(module="blender_addon")
             film(folder, name)
-            bpy.ops.preferences.addon_disable(module="blender_addon")
-        print(f"{name}: in {folder}", flush=True)
+            print(f"{name}: in {folder}", flush=True)
+        bpy.ops.preferences.addon_disable(module="blender_addon")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ import demo_sight  # noqa: E402
 from demo_film import write_film  # noqa: E402
 
 BLENDER_PYTHON = ROOT / ".venv-blender" / "bin" / "python"
-LEGS4D = ROOT / ".venv" / "bin" / "legs4d"
+LEGS4D, PYTHON = (ROOT / ".venv" / "bin" / name for name in ("legs4d", "python"))
 
 LEAST_PSNR, LEAST_TIOU, LEAST_VIOU = 26.0, 0.7, 0.4
 """What the demo has to reach: decibels on the test cameras, and overlap with the truth for each prompt."""
@@ -141,6 +141,15 @@ class Demo:
         ):
             found = self._command("judge", LEGS4D, "eval", run, "--grounding", truth, "--pictures", pictures, "--json")
             _write(pictures / "evaluation.json", found)
+        prompts = [word for prompt in demo_sight.expected(capture) for word in ("--prompt", prompt)]
+        self._command(
+            "relevancy",
+            PYTHON,
+            ROOT / "scripts" / "show_relevancy.py",
+            sight / "run",
+            sight / "relevancy.png",
+            *prompts,
+        )
 
     def _blender(self, what: str, folder: Path) -> None:
         if not BLENDER_PYTHON.exists():
