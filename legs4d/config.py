@@ -85,9 +85,12 @@ class FirstFrameSettings(Settings):
     scale_weight: float = Field(default=0.0, ge=0)
     """Times the mean scale in radii, likewise."""
     background_frames: int = Field(default=0, ge=0)
-    """Later frames, evenly spread, from which the background is learnt too: the noise of the pictures averages out."""
+    """Later frames, evenly spread, that show the background where the first does not; their median has no noise."""
     background_share: float = Field(default=1 / 3, ge=0, le=1)
-    """Of the steps, those that look at these frames instead of the first."""
+    """Of the steps, those that look at the background alone in these frames, not at the first."""
+    averaging: float = Field(default=0.0, ge=0, lt=1)
+    """Share of itself that the running mean of the parameters, which is the result, keeps in each step after the last
+    round of densification; 0: the result is where the last step ends."""
     densify: DensifySettings = DensifySettings()
     seed: int = 0
 
@@ -135,6 +138,9 @@ class TrackingSettings(Settings):
     floor_weight: float = 2.0
     color_weight: float = 0.01
     """Weights of Dynamic3DGS. Its background weight has no counterpart: what does not move is not optimised."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    averaging: float = Field(default=0.0, ge=0, lt=1)
+    """As in the first frame; the running mean is of the fine half's second half."""
     neighbours: int = 20
     neighbour_decay: float = 2000.0
     """λ of the neighbours' weights exp(-λ d²), d in metres; less where Gaussians are sparse (`SPARSE_WEIGHT`)."""
@@ -177,6 +183,8 @@ class ReconstructSettings(Settings):
 FULL_FIRST_FRAME = FirstFrameSettings(
     steps=1000,
     cameras_per_step=9,
+    segmentation_weight=1.0,
+    averaging=0.995,
     num_foreground=20_000,
     num_background=60_000,
     dropout=0.1,

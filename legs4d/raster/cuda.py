@@ -8,6 +8,7 @@ from legs4d.errors import Legs4dError
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.raster.constants import BLUR
 from legs4d.raster.render import ScreenGradient
+from legs4d.raster.upload import upload
 from legs4d.scene.camera import Cameras
 
 TILE = 16
@@ -42,8 +43,8 @@ def render_channels(
         None,
         gaussians.quats,
         gaussians.scales,
-        torch.as_tensor(cameras.world_to_camera, device=device),
-        torch.as_tensor(cameras.intrinsics, device=device),
+        upload(cameras.world_to_camera, device),
+        upload(cameras.intrinsics, device),
         cameras.width,
         cameras.height,
         eps2d=BLUR,

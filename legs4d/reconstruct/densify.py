@@ -10,8 +10,8 @@ import torch
 
 from legs4d.config import DensifySettings
 from legs4d.raster import ScreenGradient
-from legs4d.raster.reference import rotation_matrices
 from legs4d.reconstruct.parameters import NAMES, Parameters
+from legs4d.reconstruct.quaternions import rotation_matrices
 
 SPLIT_SHRINK = 1.6
 """A split Gaussian's halves are this much smaller (Kerbl et al.)."""

@@ -9,9 +9,10 @@ from legs4d.config import FirstFrameSettings
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.progress import StageReporter
 from legs4d.raster import render
-from legs4d.raster.constants import ALPHA_MAX
 from legs4d.reconstruct.adam import Adam
+from legs4d.reconstruct.averaging import RunningMean
 from legs4d.reconstruct.densify import Densifier
+from legs4d.reconstruct.dropout import leave_out
 from legs4d.reconstruct.observation import Backdrop, CameraColors, Observation, batches, picture_loss
 from legs4d.reconstruct.parameters import Parameters
 from legs4d.scene.sequence import InitialPoints
@@ -32,7 +33,7 @@ def fit_first_frame(
         observed: the frame's pictures, on the device to train on.
         points: where to start.
         stage: scales the learning rates, and gives the near plane.
-        backdrop: later pictures of the background, which `background_share` of the steps look at.
+        backdrop: pictures of the background alone, which `background_share` of the steps look at.
 
     Raises:
         Stopped: the reporter was told to stop.
@@ -53,22 +54,23 @@ def fit_first_frame(
     densifier = Densifier(settings.densify, parameters, stage.radius, settings.seed)
     first = int(settings.densify.start * settings.steps)
     last = int(settings.densify.stop * settings.steps)
+    mean = RunningMean(settings.averaging)
     chance = np.random.default_rng(settings.seed)
     generator = torch.Generator(device=device).manual_seed(settings.seed)
     for step, batch in enumerate(batches(count, settings.cameras_per_step, settings.steps, settings.seed)):
         parameters.set_rate("means", settings.means_decay ** (step / settings.steps))
-        later = None
+        gaussians = parameters.gaussians()
+        shown = leave_out(gaussians, settings.dropout, generator)
         if backdrop is not None and chance.random() < settings.background_share:
-            later = int(chance.integers(len(backdrop)))
-        part = observed.take(batch)
-        cameras = part.cameras if backdrop is None or later is None else backdrop.cameras[later].take(batch)
-        gaussians = _with_some_left_out(parameters.gaussians(), settings.dropout, generator)
-        rendered = render(gaussians, cameras, gaussians.is_foreground[:, None].to(torch.float32), near=stage.near)
-        seen = colors().apply(rendered.color, batch)
-        if backdrop is None or later is None:
-            loss = picture_loss(rendered, seen, part, settings.ssim_share, settings.segmentation_weight)
+            which = int(chance.integers(len(backdrop)))
+            alone = shown.replace(opacities=shown.opacities * ~shown.is_foreground)
+            rendered = render(alone, backdrop.cameras[which].take(batch), near=stage.near)
+            loss = backdrop.loss(colors().apply(rendered.color, batch), which, batch, settings.ssim_share)
         else:
-            loss = backdrop.loss(seen, later, batch, settings.ssim_share)
+            part = observed.take(batch)
+            rendered = render(shown, part.cameras, shown.is_foreground[:, None].to(torch.float32), near=stage.near)
+            seen = colors().apply(rendered.color, batch)
+            loss = picture_loss(rendered, seen, part, settings.ssim_share, settings.segmentation_weight)
         # Not what no camera has looked at lately: it fills the places that another camera may see.
         looked_at = (densifier.seen > 0).to(torch.float32)
         spent = (
@@ -83,14 +85,8 @@ def fit_first_frame(
         done = step + 1
         if first <= done < last and done % settings.densify.every == 0:
             densifier.run((last - 1 - done) // settings.densify.every + 1)
+        elif done >= last:
+            mean.add(parameters.values)
         reporter.step(done, settings.steps, loss.detach())
     fixed = colors()
-    return parameters.finished(), CameraColors(fixed.gain.detach(), fixed.offset.detach())
-
-
-def _with_some_left_out(gaussians: Gaussians, share: float, generator: torch.Generator) -> Gaussians:
-    """The Gaussians with `share` of them, drawn anew each time, transparent, and the others more opaque for it."""
-    if share == 0:
-        return gaussians
-    kept = torch.rand(len(gaussians), generator=generator, device=generator.device) >= share
-    return gaussians.replace(opacities=(gaussians.opacities * kept / (1 - share)).clamp(max=ALPHA_MAX))
+    return parameters.finished(mean.values), CameraColors(fixed.gain.detach(), fixed.offset.detach())

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from legs4d import _csrc
 from legs4d.executor import default_threads
-from legs4d.raster.reference import rotation_matrices
+from legs4d.reconstruct.quaternions import multiply, rotation_matrices
 from legs4d.reconstruct.ssim_window import SSIM_C1, SSIM_C2, SSIM_WINDOW, ssim_window
 
 TINY = 1e-20
@@ -76,21 +76,6 @@ def image_loss(rendered: torch.Tensor, truth: torch.Tensor, ssim_share: float) -
     if ssim_share == 0:
         return absolute
     return (1 - ssim_share) * absolute + ssim_share * (1 - ssim(rendered, truth).mean())
-
-
-def multiply(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Hamilton product of wxyz quaternions [..., 4]."""
-    w1, x1, y1, z1 = first.unbind(-1)
-    w2, x2, y2, z2 = second.unbind(-1)
-    return torch.stack(
-        [
-            w1 * w2 - x1 * x2 - y1 * y2 - z1 * z2,
-            w1 * x2 + x1 * w2 + y1 * z2 - z1 * y2,
-            w1 * y2 - x1 * z2 + y1 * w2 + z1 * x2,
-            w1 * z2 + x1 * y2 - y1 * x2 + z1 * w2,
-        ],
-        dim=-1,
-    )
 
 
 @dataclass(frozen=True)

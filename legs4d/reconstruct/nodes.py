@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from legs4d.config import NodeSettings
-from legs4d.raster.reference import rotation_matrices
-from legs4d.reconstruct.losses import multiply
+from legs4d.reconstruct.quaternions import multiply, rotation_matrices
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from legs4d.raster import Render
+from legs4d.raster.upload import upload
 from legs4d.reconstruct.losses import image_loss
 from legs4d.scene.camera import Cameras
 
@@ -34,18 +35,18 @@ class Observation:
     masks: torch.Tensor
 
     def take(self, index: NDArray[np.integer]) -> Observation:
-        picked = torch.as_tensor(index, device=self.images.device)
+        picked = upload(index, self.images.device)
         return Observation(self.cameras.take(index), self.images[picked], self.masks[picked])
 
 
 @dataclass(frozen=True)
 class Backdrop:
-    """What the same cameras saw of the background in F later frames.
+    """What the same cameras saw of the background in F pictures each.
 
     Attributes:
         cameras: F times C views.
         images: [F, C, H, W, 3] uint8; bytes, as there may be many.
-        open: [F, C, H, W] bool, pixels far from any foreground, then and in the first frame.
+        open: [F, C, H, W] bool, pixels far from any foreground.
     """
 
     cameras: list[Cameras]
@@ -55,9 +56,21 @@ class Backdrop:
     def __len__(self) -> int:
         return len(self.images)
 
+    def settled(self) -> Backdrop:
+        """One picture a camera, for cameras that stand still: at each pixel the median of the frames open there.
+
+        Noise and passing shadows go, and what is hidden at one time is there from another.
+        """
+        images, opened = [], self.open.any(dim=0)
+        for c in range(self.images.shape[1]):  # one camera at a time: as floats all of them are gigabytes
+            values = torch.where(self.open[:, c, ..., None], self.images[:, c].to(torch.float32), torch.nan)
+            images.append(values.nanmedian(dim=0).values.nan_to_num().to(torch.uint8))
+        return Backdrop(self.cameras[:1], torch.stack(images)[None], opened[None])
+
     def loss(self, seen: torch.Tensor, frame: int, index: NDArray[np.integer], ssim_share: float) -> torch.Tensor:
-        """Colour loss of renderings [B, H, W, 3] of the cameras at `index`, where one of the F frames is open."""
-        picked = torch.as_tensor(index, device=self.images.device)
+        """Colour loss of renderings [B, H, W, 3], in the colours of the cameras at `index`, of the background alone
+        against one of the F pictures, where that is open."""
+        picked = upload(index, self.images.device)
         images = self.images[frame, picked].to(torch.float32) / 255
         visible = torch.where(self.open[frame, picked][..., None], as_captured(seen, images), images)
         return image_loss(visible, images, ssim_share)
@@ -72,7 +85,7 @@ class CameraColors:
 
     def apply(self, color: torch.Tensor, index: NDArray[np.integer]) -> torch.Tensor:
         """Renderings [B, H, W, 3] of the cameras at `index` as these would have captured them."""
-        picked = torch.as_tensor(index, device=color.device)
+        picked = upload(index, color.device)
         return torch.exp(self.gain[picked])[:, None, None] * color + self.offset[picked][:, None, None]
 
 

@@ -65,7 +65,9 @@ class Parameters:
 
     def gaussians(self) -> Gaussians:
         """The Gaussians these parameters stand for, differentiable; quats are not unit yet."""
-        v = self.values
+        return self._gaussians(self.values)
+
+    def _gaussians(self, v: dict[str, torch.Tensor]) -> Gaussians:
         return Gaussians(
             means=v["means"],
             quats=v["quats"],
@@ -75,10 +77,10 @@ class Parameters:
             is_foreground=self.is_foreground,
         )
 
-    def finished(self) -> Gaussians:
-        """The Gaussians, detached, with unit quats."""
+    def finished(self, values: dict[str, torch.Tensor] | None = None) -> Gaussians:
+        """The Gaussians, detached, with unit quats; of these values if given, in place of the parameters' own."""
         with torch.no_grad():
-            gaussians = self.gaussians()
+            gaussians = self._gaussians(values or self.values)
             return gaussians.replace(
                 means=gaussians.means.detach().clone(),
                 quats=torch.nn.functional.normalize(gaussians.quats, dim=-1),

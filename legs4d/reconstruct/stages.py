@@ -21,10 +21,10 @@ from legs4d.reconstruct.initialise import AGREEMENT, MOTION_AGREEMENT, initial_p
 from legs4d.reconstruct.observation import Backdrop, CameraColors, Observation, spread
 from legs4d.reconstruct.tracking import Motion, find_structure, track_frame
 from legs4d.scene.foreground import MotionMasks
-from legs4d.scene.sequence import Sequence
+from legs4d.scene.sequence import Sequence, cameras_move
 from legs4d.scene.stage import Stage, bring_near, find_stage
 
-FIRST_FRAME_VERSION = 3
+FIRST_FRAME_VERSION = 4
 TRACKING_VERSION = 3
 """Of the stages' code: raise one when the same input gives another result, so that old runs are made anew."""
 
@@ -79,21 +79,22 @@ def observations(sequence: Sequence, frames: list[int], device: torch.device) ->
 
 
 def find_backdrop(sequence: Sequence, count: int, first: Observation) -> Backdrop | None:
-    """What `count` later frames, evenly spread, show of the background; None where there are none.
+    """What the first and `count` later frames, evenly spread, show of the background; None where that is not asked for.
 
     Args:
         first: the first frame's pictures; their device is used.
     """
-    frames = np.unique(np.linspace(0, sequence.num_frames - 1, count + 1).round().astype(int))[1:]
-    if not len(frames):
+    if count == 0:
         return None
-    device, closed = first.images.device, spread(first.masks > 0)
-    seen = [observed for _, observed in observations(sequence, [int(frame) for frame in frames], device)]
-    return Backdrop(
+    frames = np.unique(np.linspace(0, sequence.num_frames - 1, count + 1).round().astype(int))[1:]
+    later = observations(sequence, [int(frame) for frame in frames], first.images.device)
+    seen = [first, *(observed for _, observed in later)]
+    backdrop = Backdrop(
         cameras=[observed.cameras for observed in seen],
         images=torch.stack([(observed.images * 255).round().to(torch.uint8) for observed in seen]),
-        open=torch.stack([~(closed | spread(observed.masks > 0)) for observed in seen]),
+        open=torch.stack([~spread(observed.masks > 0) for observed in seen]),
     )
+    return backdrop if cameras_move(sequence) else backdrop.settled()
 
 
 def find_scene_stage(sequence: Sequence) -> Stage:

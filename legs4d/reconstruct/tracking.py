@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from legs4d.config import TrackingSettings
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.raster import render
+from legs4d.raster.upload import upload
 from legs4d.reconstruct.adam import Adam
+from legs4d.reconstruct.averaging import RunningMean
+from legs4d.reconstruct.dropout import leave_out
 from legs4d.reconstruct.losses import Neighbourhood, floor_loss, motion_loss
 from legs4d.reconstruct.nodes import Nodes, carry, place_nodes
 from legs4d.reconstruct.observation import CameraColors, Observation, batches, picture_loss, spread
@@ -97,7 +100,8 @@ def track_frame(
         floor: height of the floor along `stage.down`, scene units.
         check: called before every step; what it raises ends the work.
     """
-    view = _View(static, motion.current, observed, colors, stage, settings)
+    chance = torch.Generator(device=observed.images.device).manual_seed(settings.seed + frame)
+    view = _View(static, motion.current, observed, colors, stage, settings, chance)
     means, quats = motion.predicted()
     region = moving_region(observed.masks > 0, observed.cameras, means, stage.near)
     steps = settings.nodes.steps + settings.steps
@@ -118,6 +122,7 @@ class _View:
     colors: CameraColors
     stage: Stage
     settings: TrackingSettings
+    chance: torch.Generator
 
     def loss(
         self,
@@ -138,9 +143,9 @@ class _View:
             is_foreground=torch.cat([static.is_foreground, current.is_foreground]),
         )
         part = self.observed.take(batch)
-        needed = region[torch.as_tensor(batch, device=means.device)]
+        needed = region[upload(batch, means.device)]
         rendered = render(
-            gaussians,
+            leave_out(gaussians, self.settings.dropout, self.chance),
             part.cameras,
             gaussians.is_foreground[:, None].to(torch.float32),
             near=self.stage.near,
@@ -195,7 +200,9 @@ def _move_gaussians(
     current, stage, settings = view.current, view.stage, view.settings
     means, quats, dc = (t.detach().clone().requires_grad_() for t in (means, quats, current.colors))
     rates = settings.rates
-    optimizer = Adam({"means": means, "quats": quats, "colors": dc}, {"quats": rates.quats, "colors": rates.colors})
+    values = {"means": means, "quats": quats, "colors": dc}
+    optimizer = Adam(values, {"quats": rates.quats, "colors": rates.colors})
+    mean = RunningMean(settings.averaging)
     weights = _motion_weights(view)
     down = torch.as_tensor(stage.down, device=means.device)
     loss = means.new_zeros(())
@@ -211,10 +218,13 @@ def _move_gaussians(
         )
         loss.backward()
         optimizer.step()
+        if 2 * step >= len(plan):
+            mean.add(values)
+    final = mean.values or {name: value.detach() for name, value in values.items()}
     tracked = current.replace(
-        means=means.detach(),
-        quats=torch.nn.functional.normalize(quats.detach(), dim=-1),
-        colors=dc.detach(),
+        means=final["means"],
+        quats=torch.nn.functional.normalize(final["quats"], dim=-1),
+        colors=final["colors"],
     )
     return tracked, float(loss.detach())
 

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from legs4d.raster import reference
 from legs4d.reconstruct.evaluate import fit_gain, psnr
-from legs4d.reconstruct.losses import Neighbourhood, floor_loss, motion_loss, motion_losses_torch, multiply, ssim
+from legs4d.reconstruct.losses import Neighbourhood, floor_loss, motion_loss, motion_losses_torch, ssim
+from legs4d.reconstruct.quaternions import multiply, rotation_matrices
 from tests.raster.test_cpu_engine import gradient
 
 REFERENCE = Path(__file__).parents[3] / "shared/reference/d3dgs_losses.npz"
@@ -53,6 +55,16 @@ def test_a_rigid_motion_costs_nothing() -> None:
     for weights, expected in (([1.0, 0, 0], 0.1), ([0, 1.0, 0], 0.0), ([0, 0, 1.0], 0.1)):
         loss = motion_loss(1.1 * means, quats, means, quats, neighbours, torch.tensor(weights))
         assert float(loss) == pytest.approx(expected * float(distance.mean()), rel=1e-4, abs=1e-6)
+
+
+def test_quaternions_turn_and_follow_one_another() -> None:
+    torch.manual_seed(0)
+    first, second = torch.randn(2, 6, 4, dtype=torch.float64)
+    turn = rotation_matrices(first)
+    torch.testing.assert_close(turn, reference.rotation_matrices(first))  # written out entry by entry
+    torch.testing.assert_close(rotation_matrices(multiply(first, second)), turn @ rotation_matrices(second))
+    quarter = torch.tensor([[0.5**0.5, 0, 0, 0.5**0.5]])
+    torch.testing.assert_close(rotation_matrices(quarter)[0] @ torch.tensor([1.0, 0, 0]), torch.tensor([0.0, 1, 0]))
 
 
 def test_floor_loss_is_the_mean_depth_below_it() -> None:
