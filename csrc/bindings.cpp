@@ -193,16 +193,23 @@ nb::tuple lift(const PyRendering& self, const Ints4& index, const Floats4& weigh
   return nb::make_tuple(gaussian, row, value, mass);
 }
 
-nb::ndarray<nb::numpy, float> score(const Shorts2& codes, const Floats1& confidence, int prompts, const Floats2& directions,
-                                    const Floats1& offsets, float mean_square, float temperature, int threads) {
-  const size_t count = codes.shape(0), phrases = offsets.shape(0);
-  check(confidence.shape(0) == count, "there must be a confidence for each code");
+// The query of these arrays, which must outlive it.
+ScoreQuery query_of(const Shorts2& codes, const Floats1& confidence, int prompts, const Floats2& directions,
+                    const Floats1& offsets, float mean_square, float temperature) {
+  const size_t phrases = offsets.shape(0);
+  check(confidence.shape(0) == codes.shape(0), "there must be a confidence for each code");
   check(directions.shape(0) == phrases + 1 && directions.shape(1) == codes.shape(1) && codes.shape(1) > 0,
         "directions must be [phrases + 1, K], as wide as the codes");
   check(prompts > 0 && static_cast<size_t>(prompts) < phrases, "there must be a prompt and a canonical phrase");
+  return {static_cast<int>(codes.shape(1)), prompts, static_cast<int>(phrases) - prompts, directions.data(), offsets.data(),
+          mean_square, temperature};
+}
+
+nb::ndarray<nb::numpy, float> score(const Shorts2& codes, const Floats1& confidence, int prompts, const Floats2& directions,
+                                    const Floats1& offsets, float mean_square, float temperature, int threads) {
+  const ScoreQuery query = query_of(codes, confidence, prompts, directions, offsets, mean_square, temperature);
+  const size_t count = codes.shape(0);
   auto out = owned(new float[prompts * count], {static_cast<size_t>(prompts), count});  // every element is written
-  const ScoreQuery query{static_cast<int>(codes.shape(1)), prompts, static_cast<int>(phrases) - prompts,
-                         directions.data(), offsets.data(), mean_square, temperature};
   {
     nb::gil_scoped_release release;
     score_codes(codes.data(), confidence.data(), static_cast<int64_t>(count), query, threads, out.data());
@@ -210,20 +217,17 @@ nb::ndarray<nb::numpy, float> score(const Shorts2& codes, const Floats1& confide
   return out;
 }
 
-nb::ndarray<nb::numpy, uint16_t> histogram(const Floats2& relevancy, const Floats1& weight, const Bytes1& group,
-                                           const Doubles4& histograms, int threads) {
-  const size_t prompts = relevancy.shape(0), count = relevancy.shape(1);
-  check(weight.shape(0) == count && group.shape(0) == count, "weight and group must be of all codes");
-  check(histograms.shape(0) == prompts && histograms.shape(1) == 2 && histograms.shape(3) == 2 &&
-            histograms.shape(2) == static_cast<size_t>(kStrengthBins),
+void spread(const Shorts2& codes, const Floats1& confidence, const Bytes1& group, const Floats2& directions,
+            const Floats1& offsets, float mean_square, float temperature, const Doubles4& histograms, int threads) {
+  const size_t prompts = histograms.shape(0), count = codes.shape(0);
+  const ScoreQuery query =
+      query_of(codes, confidence, static_cast<int>(prompts), directions, offsets, mean_square, temperature);
+  check(group.shape(0) == count, "there must be a group for each code");
+  check(histograms.shape(1) == 2 && histograms.shape(2) == static_cast<size_t>(kStrengthBins) && histograms.shape(3) == 2,
         "histograms must be [prompts, 2, bins, 2]");
-  auto strength = owned(new uint16_t[prompts * count], {prompts, count});
-  {
-    nb::gil_scoped_release release;
-    histogram_strength(relevancy.data(), weight.data(), group.data(), static_cast<int64_t>(count),
-                       static_cast<int>(prompts), threads, strength.data(), histograms.data());
-  }
-  return strength;
+  nb::gil_scoped_release release;
+  spread_strengths(codes.data(), confidence.data(), group.data(), static_cast<int64_t>(count), query, threads,
+                   histograms.data());
 }
 
 nb::tuple motion(const Floats2& means, const Floats2& quats, const Floats2& previous_means, const Floats2& previous_quats,
@@ -286,7 +290,7 @@ NB_MODULE(_csrc, m) {
   m.attr("STRENGTH_BINS") = kStrengthBins;
   m.def("score", &score, nb::arg("codes"), nb::arg("confidence"), nb::arg("prompts"), nb::arg("directions"),
         nb::arg("offsets"), nb::arg("mean_square"), nb::arg("temperature"), nb::arg("threads"));
-  m.def("histogram_strength", &histogram, nb::arg("relevancy"), nb::arg("weight"), nb::arg("group"),
-        nb::arg("histograms"), nb::arg("threads"));
+  m.def("spread", &spread, nb::arg("codes"), nb::arg("confidence"), nb::arg("group"), nb::arg("directions"),
+        nb::arg("offsets"), nb::arg("mean_square"), nb::arg("temperature"), nb::arg("histograms"), nb::arg("threads"));
   m.def("ssim", &ssim, nb::arg("first"), nb::arg("second"), nb::arg("threads"));
 }

@@ -53,6 +53,15 @@ inline void transpose(floatv* r) {
 #endif
 }
 
+// The compiler would read a value anew from memory for every product that it is in, and reading is what a product waits for.
+inline void keep_in_register(floatv& v) {
+#if defined(__AVX__)
+  asm("" : "+x"(v));
+#else
+  (void)v;
+#endif
+}
+
 // Directions as they are multiplied: in groups of kPhrases, [group, K, kPhrases], padded with 0.
 std::vector<float> grouped(const ScoreQuery& query) {
   const int all = query.prompts + query.canonical + 1, groups = (all + kPhrases - 1) / kPhrases;
@@ -98,7 +107,9 @@ class Scorer {
       const float* d = directions_.data() + static_cast<size_t>(g) * query_.dim * kPhrases;
       const floatv *first = codes_.data(), *second = first + padded_dim_;
       for (int k = 0; k < query_.dim; ++k, d += kPhrases) {
-        const floatv z0 = first[k], z1 = second[k];
+        floatv z0 = first[k], z1 = second[k];
+        keep_in_register(z0);
+        keep_in_register(z1);
         for (int p = 0; p < kPhrases; ++p) {
           sums[0][p] += z0 * d[p];
           sums[1][p] += z1 * d[p];
@@ -109,28 +120,23 @@ class Scorer {
     }
   }
 
-  // relevancy[q] of one half's codes.
-  void finish(int half, floatv* relevancy) const {
+  // By how much the cosine with prompt q exceeds the greatest with a canonical phrase, in excess[q · stride], of one half's
+  // codes.
+  void compare(int half, floatv* excess, int stride) const {
     const int phrases = query_.prompts + query_.canonical;
     floatv square = square_[half] + 2.0f * products_[2 * phrases + half] + query_.mean_square;
     square = square > kLeastSquare ? square : splat(kLeastSquare);
     const floatv scale = 1.0f / square_root(square);
     auto cosine = [&](int p) {
-      const floatv c = (products_[2 * p + half] + query_.offsets[p]) * scale;
-      return c > 1.0f ? splat(1.0f) : c < -1.0f ? splat(-1.0f) : c;
+      const floatv c = min((products_[2 * p + half] + query_.offsets[p]) * scale, splat(1.0f));
+      return c > -1.0f ? c : splat(-1.0f);
     };
     floatv rival = cosine(query_.prompts);
     for (int p = query_.prompts + 1; p < phrases; ++p) {
       const floatv other = cosine(p);
       rival = other > rival ? other : rival;
     }
-    for (int q = 0; q < query_.prompts; ++q) {
-      const floatv x = query_.temperature * (cosine(q) - rival);
-      // A logistic function that cannot overflow.
-      const floatv away = x > 0.0f ? -x : x;
-      const floatv e = exp_negative(away < -80.0f ? splat(-80.0f) : away);
-      relevancy[q] = (x > 0.0f ? splat(1.0f) : e) / (1.0f + e);
-    }
+    for (int q = 0; q < query_.prompts; ++q) excess[static_cast<size_t>(q) * stride] = cosine(q) - rival;
   }
 
  private:
@@ -152,6 +158,127 @@ class Scorer {
   floatv square_[2];
 };
 
+// exp(-|x|), without overflow.
+inline floatv decay(floatv x) {
+  const floatv away = x > 0.0f ? -x : x;
+  return exp_negative(away < -80.0f ? splat(-80.0f) : away);
+}
+
+// `lanes` floats of memory, the rest 0.
+inline floatv load_some(const float* from, int lanes) {
+  if (lanes == kLanes) return load(from);
+  floatv v{};
+  for (int i = 0; i < lanes; ++i) v[i] = from[i];
+  return v;
+}
+
+// Multiplies codes begin .. end - 1, and calls body(half, first, lanes) for up to kLanes of them at a time.
+template <typename Body>
+void multiply_codes(Scorer& scorer, const uint16_t* codes, int dim, int64_t begin, int64_t end, const Body& body) {
+  for (int64_t n = begin; n < end; n += kAtOnce) {
+    scorer.load(codes + n * dim, static_cast<int>(std::min<int64_t>(kAtOnce, end - n)));
+    scorer.multiply();
+    for (int half = 0; half < 2; ++half) {
+      const int64_t first = n + half * kLanes;
+      const int lanes = static_cast<int>(std::min<int64_t>(kLanes, end - first));
+      if (lanes > 0) body(half, first, lanes);
+    }
+  }
+}
+
+inline unsigned bits_of(intv mask) {
+#if defined(__AVX__)
+  return static_cast<unsigned>(_mm256_movemask_ps((__m256)mask));
+#else
+  unsigned bits = 0;
+  for (int i = 0; i < kLanes; ++i) bits |= (mask[i] ? 1u : 0u) << i;
+  return bits;
+#endif
+}
+
+// For every set of lanes, the lanes that are in it, in order; a byte each, the rest 0.
+struct LaneLists {
+  uint64_t lists[256] = {};
+
+  constexpr LaneLists() {
+    for (unsigned bits = 0; bits < 256; ++bits)
+      for (int lane = 0, found = 0; lane < kLanes; ++lane)
+        if (bits >> lane & 1) lists[bits] |= static_cast<uint64_t>(lane) << 8 * found++;
+  }
+};
+constexpr LaneLists kLaneLists;
+
+// Some codes, as far as they have been scored. Prompt after prompt then passes over them: what it needs stays near.
+class SpreadBlock {
+ public:
+  static constexpr int kCodes = 256;  // a place among them is a byte
+
+  explicit SpreadBlock(int prompts) : excess_(static_cast<size_t>(prompts) * kCodes / kLanes) {}
+
+  // The codes that come now, `size` of them; arrays of theirs.
+  void begin(const float* weight, const uint8_t* group, int size) {
+    weight_ = weight;
+    size_ = size;
+    for (int i = 0; i < size; ++i) first_bin_[i] = group[i] ? kStrengthBins : 0;
+  }
+
+  // Where the excess of the codes from place `at` belongs, for the first prompt, and how far on for the next.
+  floatv* excess(int at) { return &excess_[at / kLanes]; }
+  static constexpr int kStride = kCodes / kLanes;
+
+  // Adds a prompt's strengths, but for those that are 0, to its histograms [2, kStrengthBins, 2].
+  void count(int prompt, float temperature, double* histograms) {
+    float excess[kCodes];
+    std::memcpy(excess, &excess_[prompt * kStride], sizeof excess);
+    // Most prompts fit few codes: these are found without a branch for each, which nobody could foresee, and put together.
+    uint8_t strong[kCodes + kLanes];
+    int found = 0;
+    for (int at = 0; at < size_; at += kLanes) {
+      const unsigned bits = bits_of(load(excess + at) > 0.0f) & ((1u << std::min(kLanes, size_ - at)) - 1);
+      const uint64_t places = kLaneLists.lists[bits] + static_cast<uint64_t>(at) * 0x0101010101010101u;
+      std::memcpy(strong + found, &places, sizeof places);
+      found += __builtin_popcount(bits);
+    }
+    float values[kCodes] = {};
+    int32_t bins[kCodes];
+    for (int j = 0; j < found; ++j) values[j] = excess[strong[j]];
+    for (int j = 0; j < found; j += kLanes) {
+      const floatv e = exp_negative(min(temperature * load(values + j), splat(80.0f)) * -1.0f);
+      const floatv value = (1.0f - e) / (1.0f + e);  // 2 · relevancy - 1
+      const intv bin =
+          __builtin_convertvector(min(value * static_cast<float>(kStrengthBins), splat(kStrengthBins - 1.0f)), intv);
+      store(values + j, value);
+      std::memcpy(bins + j, &bin, sizeof bin);
+    }
+    for (int j = 0; j < found; ++j) {
+      const int i = strong[j];
+      const double w = weight_[i];  // 0 where no camera saw the Gaussian
+      pair* to = reinterpret_cast<pair*>(histograms) + first_bin_[i] + bins[j];
+      *to += pair{w, w * values[j]};
+    }
+  }
+
+ private:
+  typedef double pair __attribute__((vector_size(16), aligned(8)));
+
+  const float* weight_ = nullptr;
+  int size_ = 0;
+  int32_t first_bin_[kCodes];
+  std::vector<floatv> excess_;  // [prompt, kCodes]
+};
+
+// Weight of what is in each group; `total` is added to.
+void add_weights(const float* weight, const uint8_t* group, int64_t begin, int64_t end, double* total) {
+  double sums[2][kLanes] = {};  // several chains of additions, as one would wait for itself
+  for (int64_t n = begin; n < end; n += kLanes)
+    for (int i = 0; i < std::min<int64_t>(kLanes, end - n); ++i) {
+      sums[0][i] += group[n + i] ? 0.0 : weight[n + i];
+      sums[1][i] += group[n + i] ? weight[n + i] : 0.0;
+    }
+  for (int which = 0; which < 2; ++which)
+    for (double sum : sums[which]) total[which] += sum;
+}
+
 }  // namespace
 
 void score_codes(const uint16_t* codes, const float* confidence, int64_t count, const ScoreQuery& query, int threads,
@@ -160,68 +287,65 @@ void score_codes(const uint16_t* codes, const float* confidence, int64_t count, 
   const int items = static_cast<int>((count + kItem - 1) / kItem);
   parallel_for(items, threads, [&](int item) {
     Scorer scorer(query, directions);
-    std::vector<floatv> relevancy(query.prompts);
-    const int64_t end = std::min<int64_t>(count, (item + 1ll) * kItem);
-    for (int64_t n = static_cast<int64_t>(item) * kItem; n < end; n += kAtOnce) {
-      scorer.load(codes + n * query.dim, static_cast<int>(std::min<int64_t>(kAtOnce, end - n)));
-      scorer.multiply();
-      for (int half = 0; half < 2; ++half) {
-        const int64_t first = n + half * kLanes;
-        const int lanes = static_cast<int>(std::min<int64_t>(kLanes, end - first));
-        if (lanes <= 0) break;
-        scorer.finish(half, relevancy.data());
-        floatv seen{};
+    std::vector<floatv> excess(query.prompts);
+    const int64_t begin = static_cast<int64_t>(item) * kItem, end = std::min<int64_t>(count, begin + kItem);
+    multiply_codes(scorer, codes, query.dim, begin, end, [&](int half, int64_t first, int lanes) {
+      scorer.compare(half, excess.data(), 1);
+      const floatv seen = load_some(confidence + first, lanes);
+      for (int q = 0; q < query.prompts; ++q) {
+        const floatv x = query.temperature * excess[q], e = decay(x);
+        const floatv value = seen > 0.0f ? (x > 0.0f ? splat(1.0f) : e) / (1.0f + e) : floatv{};
+        float* to = out + q * count + first;
         if (lanes == kLanes)
-          seen = load(confidence + first);
+          store(to, value);
         else
-          for (int i = 0; i < lanes; ++i) seen[i] = confidence[first + i];
-        for (int q = 0; q < query.prompts; ++q) {
-          const floatv value = seen > 0.0f ? relevancy[q] : floatv{};
-          float* to = out + q * count + first;
-          if (lanes == kLanes)
-            store(to, value);
-          else
-            for (int i = 0; i < lanes; ++i) to[i] = value[i];
-        }
+          for (int i = 0; i < lanes; ++i) to[i] = value[i];
       }
-    }
+    });
   });
 }
 
-void histogram_strength(const float* relevancy, const float* weight, const uint8_t* group, int64_t count, int prompts,
-                        int threads, uint16_t* strength, double* histograms) {
-  parallel_for(prompts, threads, [&](int q) {
-    double* all = histograms + static_cast<size_t>(q) * 4 * kStrengthBins;
-    double idle[2] = {};  // weight of what has no strength, which is most: kept out of memory
-    for (int64_t n = 0; n < count; n += kLanes) {
-      const int lanes = static_cast<int>(std::min<int64_t>(kLanes, count - n));
-      floatv value{};
-      if (lanes == kLanes)
-        value = load(relevancy + q * count + n);
-      else
-        for (int i = 0; i < lanes; ++i) value[i] = relevancy[q * count + n + i];
-      value = value * 2.0f - 1.0f;
-      value = value > 0.0f ? min(value, splat(1.0f)) : floatv{};
-      floatv scaled = min(value * static_cast<float>(kStrengthBins), splat(kStrengthBins - 1.0f));
-      float values[kLanes], bins[kLanes];
-      store(values, value);
-      store(bins, scaled);
-      store_unit_halves(value, lanes, strength + q * count + n);
-      for (int i = 0; i < lanes; ++i) {
-        const double w = weight[n + i];
-        const int which = group[n + i] != 0;
-        if (values[i] == 0.0f) {
-          idle[which] += w;
-          continue;
-        }
-        double* bin = all + 2 * (which * kStrengthBins + static_cast<int>(bins[i]));
-        bin[0] += w;
-        bin[1] += w * values[i];
-      }
+void spread_strengths(const uint16_t* codes, const float* confidence, const uint8_t* group, int64_t count,
+                      const ScoreQuery& query, int threads, double* histograms) {
+  constexpr int kParts = 8;  // each with histograms of its own, added in order at the end
+  const std::vector<float> directions = grouped(query);
+  const size_t each = static_cast<size_t>(query.prompts) * 4 * kStrengthBins;
+  std::vector<double> totals(kParts * 2);
+  std::vector<std::vector<double>> counted(kParts);
+  const int64_t blocks = (count + kAtOnce - 1) / kAtOnce;
+  parallel_for(kParts, threads, [&](int part) {
+    const int64_t begin = blocks * part / kParts * kAtOnce;
+    const int64_t end = std::min<int64_t>(count, blocks * (part + 1) / kParts * kAtOnce);
+    if (begin >= end) return;
+    counted[part].resize(each);
+    add_weights(confidence, group, begin, end, &totals[2 * part]);
+    Scorer scorer(query, directions);
+    SpreadBlock block(query.prompts);
+    for (int64_t first = begin; first < end; first += SpreadBlock::kCodes) {
+      const int64_t last = std::min<int64_t>(end, first + SpreadBlock::kCodes);
+      block.begin(confidence + first, group + first, static_cast<int>(last - first));
+      multiply_codes(scorer, codes, query.dim, first, last, [&](int half, int64_t at, int) {
+        scorer.compare(half, block.excess(static_cast<int>(at - first)), SpreadBlock::kStride);
+      });
+      for (int q = 0; q < query.prompts; ++q) block.count(q, query.temperature, &counted[part][q * 4 * kStrengthBins]);
     }
-    all[0] += idle[0];
-    all[2 * kStrengthBins] += idle[1];
   });
+  for (int which = 0; which < 2 * query.prompts; ++which) {  // a prompt's group 0, its group 1, the next prompt's
+    double* to = histograms + static_cast<size_t>(which) * 2 * kStrengthBins;
+    double weak = 0.0;
+    for (int part = 0; part < kParts; ++part) {
+      if (counted[part].empty()) continue;
+      const double* from = &counted[part][static_cast<size_t>(which) * 2 * kStrengthBins];
+      double strong = 0.0;
+      for (int i = 0; i < 2 * kStrengthBins; i += 2) {
+        to[i] += from[i];
+        to[i + 1] += from[i + 1];
+        strong += from[i];
+      }
+      weak += totals[2 * part + which % 2] - strong;
+    }
+    to[0] += std::max(0.0, weak);
+  }
 }
 
 }  // namespace legs4d

@@ -21,10 +21,10 @@ void score_codes(const uint16_t* codes, const float* confidence, int64_t count, 
 
 constexpr int kStrengthBins = 1024;
 
-// From relevancy [Q, count] to strength = clip(2 · relevancy - 1, 0, 1): as float16 in strength [Q, count], and its
-// histograms [Q, 2, kStrengthBins, 2], zero at the start: first of what is not in `group`, then of what is; of each bin the
-// sum of weights, then that of weight · strength. `threads` share the prompts.
-void histogram_strength(const float* relevancy, const float* weight, const uint8_t* group, int64_t count, int prompts,
-                        int threads, uint16_t* strength, double* histograms);
+// How strength = clip(2 · relevancy - 1, 0, 1) is spread: to histograms [Q, 2, kStrengthBins, 2] is added, first of what is
+// not in `group`, then of what is, of each bin the sum of weights (confidence), then that of weight · strength. Sums do not
+// depend on `threads`.
+void spread_strengths(const uint16_t* codes, const float* confidence, const uint8_t* group, int64_t count,
+                      const ScoreQuery& query, int threads, double* histograms);
 
 }  // namespace legs4d

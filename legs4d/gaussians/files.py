@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import get_ident
 from typing import BinaryIO
 
 from legs4d.errors import RunError
@@ -30,7 +31,8 @@ def write_file(path: Path, *parts: bytes | memoryview) -> None:
 @contextmanager
 def new_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write, which becomes `path` when the block ends without an error; see `write_file`."""
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{socket.gethostname()}-{os.getpid()}-{path.name}")
+    writer = f"{socket.gethostname()}-{os.getpid()}-{get_ident()}"  # several may write the same file at once
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{writer}-{path.name}")
     with clear_write_errors(path):
         try:
             with open(temporary, "wb") as file:

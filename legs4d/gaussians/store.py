@@ -1,7 +1,7 @@
 """The run folder: everything that training makes, durable frame by frame (CONTRACTS, "Run folder, format 1").
 
     run.json      format, geometry {num_frames, num_static, num_dynamic}, info, stages; replaced whole, by rename
-    run.zarr/     static/  dynamic/ (chunk = one frame)  cameras/  codec/
+    run.zarr/     static/  dynamic/ (chunk = one frame)  cameras/  codec/  unrefined/ (what `amend` replaced)
     .lock         held by the one process that writes
 
 A frame counts as done only when run.json says so, which happens after its chunks are on the disk. A process may be
@@ -40,11 +40,19 @@ from legs4d.scene.sequence import Split
 FORMAT = 1
 """Version of the run folder; a run of another one is refused."""
 
-FOLLOWING = {"first_frame": ("tracking", "lift"), "tracking": ("lift",), "extract": ("lift",), "lift": ()}
+FOLLOWING = {
+    "first_frame": ("tracking", "refinement", "lift"),
+    "tracking": ("refinement", "lift"),
+    "refinement": ("lift",),
+    "extract": ("lift",),
+    "lift": (),
+}
 """Stage → those that depend on it."""
 
 _MOVING = ("means", "quats", "colors")
 _CONSTANT = ("scales", "opacities", "is_foreground")
+_AMENDED = ("scales", "opacities")
+_UNREFINED = "unrefined"
 _RESUME = "run the same `legs4d train` command again to resume"
 
 
@@ -223,6 +231,8 @@ class Run:
         born = np.zeros(count, np.int32) if born is None else born
         died = np.full(count, num_frames - 1, np.int32) if died is None else died
         create_group(self._zarr)
+        if self._group(_UNREFINED).is_dir():
+            shutil.rmtree(self._group(_UNREFINED))
         replace_group(self._group("static"), _fields(static, (*_MOVING, *_CONSTANT)))
         replace_group(self._group("dynamic"), {**_fields(dynamic, _CONSTANT), "born": born, "died": died})
         for name, width in zip(_MOVING, (3, 4, 3), strict=True):
@@ -236,6 +246,40 @@ class Run:
         """Store the moving Gaussians ([M,3], [M,4] wxyz, [M,3]) of one frame; durable on return."""
         for name, values in zip(_MOVING, (means, quats, colors), strict=True):
             self._array(f"dynamic/{name}").write(np.asarray(values), frame)
+
+    def amend(self, static: Gaussians, scales: ArrayLike, opacities: ArrayLike) -> None:
+        """Replace the static Gaussians, and scales [M,3] and opacities [M] of the moving ones, by as many others.
+
+        What was there before the first call is kept: `restore` brings it back, also after a kill in the middle of this.
+        """
+        if not self._group(_UNREFINED).is_dir():
+            was = {name: self._constant(f"dynamic/{name}") for name in _AMENDED}
+            replace_group(
+                self._group(_UNREFINED),
+                {**_fields(self.static(), (*_MOVING, *_CONSTANT)), **{f"dynamic/{name}": was[name] for name in was}},
+            )
+        self._write_amended(static, {"scales": scales, "opacities": opacities})
+
+    def restore(self) -> None:
+        """Undo `amend`, and forget the stage "refinement" and what follows; nothing where there is nothing to undo."""
+        group = self._group(_UNREFINED)
+        if not group.is_dir():
+            return
+        for stale in ("refinement", *FOLLOWING["refinement"]):
+            self.stages.pop(stale, None)
+        self._save()
+        names = (*_MOVING, *_CONSTANT)
+        static = Gaussians(**{name: open_array(group / name).read() for name in names})
+        self._write_amended(static, {name: open_array(group / "dynamic" / name).read() for name in _AMENDED})
+        with clear_write_errors(group):
+            shutil.rmtree(group)
+
+    def _write_amended(self, static: Gaussians, constants: dict[str, ArrayLike]) -> None:
+        replace_group(self._group("static"), _fields(static, (*_MOVING, *_CONSTANT)))
+        for name, values in constants.items():
+            array = np.asarray(values, np.float32)
+            create_array(self._group("dynamic") / name, array.shape, array.dtype).write(array)
+        self._forget()
 
     # -- cameras ---------------------------------------------------------------------------------------------------
 
@@ -290,6 +334,11 @@ class Run:
             raise RunError("has no language yet", where=str(self.path), fix=_RESUME + ", or run `legs4d lift`")
         attributes = read_attributes(group)
         return {name: self._constant(f"codec/{name}").copy() for name in array_names(group)}, attributes
+
+    def language_mark(self) -> tuple[int, int]:
+        """Changes when the run is lifted anew, by whichever process: the codec is replaced then, before any codes."""
+        found = self._group("codec").stat()
+        return found.st_ino, found.st_mtime_ns
 
     def write_static_codes(self, codes: ArrayLike, confidence: ArrayLike) -> None:
         """Store codes [N,D] (as float16) and confidence [N] (as float32) of the static Gaussians."""

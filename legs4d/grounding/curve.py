@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from legs4d.language.scoring import BINS
+from legs4d.language.scoring import BINS, mean_of_most_relevant
 
 SHARE = 0.005
 """Share of what the cameras see of the foreground that has to fit a prompt for it to hold.
@@ -28,19 +28,7 @@ def most_relevant(strength: NDArray[np.floating], weight: NDArray[np.floating], 
     """
     # A histogram instead of sorting: one pass, however many Gaussians.
     bins = np.minimum((strength * BINS).astype(np.int32), BINS - 1)
-    mass, moment = (
-        np.bincount(bins, weights=values, minlength=BINS).astype(np.float64, copy=False)
-        for values in (weight, weight * strength)
+    spread = np.stack(
+        [np.bincount(bins, values, BINS).astype(float) for values in (weight, weight * strength)], axis=-1
     )
-    return mean_of_most_relevant(mass, moment, share)
-
-
-def mean_of_most_relevant(mass: NDArray[np.float64], moment: NDArray[np.float64], share: float = SHARE) -> float:
-    """The same from a histogram over BINS equal bins of strength: sums of weight, and of weight · strength."""
-    total = float(mass.sum())
-    if total <= 0:
-        return 0.0
-    mass, moment = mass[::-1], moment[::-1]
-    before = np.cumsum(mass) - mass
-    taken = np.clip(share * total - before, 0, mass)
-    return float((taken * np.divide(moment, mass, out=np.zeros_like(mass), where=mass > 0)).sum() / taken.sum())
+    return float(mean_of_most_relevant(spread, share))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from legs4d.config import QuerySettings
 from legs4d.errors import PromptError, RunError
 from legs4d.gaussians.store import Run
-from legs4d.grounding.curve import SHARE, mean_of_most_relevant
+from legs4d.grounding.curve import SHARE
 from legs4d.grounding.intervals import Interval, find_intervals, smooth, thresholds
 from legs4d.language.encoders import encoder_of
 from legs4d.language.features import Calibration, TextEncoder
@@ -163,13 +163,9 @@ def _sweep(field: LanguageField, run: Run, phrases: NDArray[np.float32]) -> _Swe
     fronts = run.static().is_foreground, run.dynamic(0).is_foreground
     if not any(front.any() for front in fronts):
         fronts = np.ones_like(fronts[0]), np.ones_like(fronts[1])
-    swept = field.sweep(phrases, *fronts)
-    curves = np.empty((2, len(phrases), run.num_frames), np.float32)
-    for which, share in ((1, SHARE), (0, BACKGROUND_SHARE)):
-        for place in np.ndindex(curves.shape[1:]):
-            mass, moment = swept.spread.mass[place][which], swept.spread.moment[place][which]
-            curves[(which, *place)] = mean_of_most_relevant(mass, moment, share)
-    return _Swept(field.calibration, swept.static, swept.dynamic, foreground=curves[1], background=curves[0])
+    swept = field.sweep(phrases, *fronts, (BACKGROUND_SHARE, SHARE))
+    background, foreground = np.moveaxis(swept.curves, -1, 0)
+    return _Swept(field.calibration, swept.static, swept.dynamic, foreground, background)
 
 
 def _ground(prompt: str, swept: _Swept, which: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from legs4d.gaussians.store import Run
 from legs4d.language.codec import LinearCodec, codec_from_arrays
 from legs4d.language.encoders import encoder_of
 from legs4d.language.features import Calibration, LimitedReader, TextEncoder
-from legs4d.language.scoring import BINS, StrengthHistogram, Sweep, linear_relevancy, strength_histogram
+from legs4d.language.scoring import BINS, LinearQuery, Sweep, mean_of_most_relevant, spread_of, strength_of
 
 
 @dataclass(frozen=True)
@@ -76,36 +76,89 @@ class LanguageField:
         return self.relevancy(*self._run.map_dynamic_codes(frame), prompts)
 
     def sweep(
-        self, prompts: NDArray[np.float32], front_static: NDArray[np.bool_], front_dynamic: NDArray[np.bool_]
+        self,
+        prompts: NDArray[np.float32],
+        front_static: NDArray[np.bool_],
+        front_dynamic: NDArray[np.bool_],
+        shares: tuple[float, float],
     ) -> Sweep:
-        """All frames, one after the other.
+        """All frames, one after the other; their codes are read once, however many prompts there are.
 
         Args:
             prompts: [Q, D] unit vectors, at least one.
-            front_static, front_dynamic: [N] and [M], which Gaussians the spread counts as group 1.
+            front_static, front_dynamic: [N] and [M], which Gaussians are in group 1.
+            shares: of the weight of group 0 and 1 that make their curves; see `scoring.mean_of_most_relevant`.
         """
-        run, still = self._run, self.static(prompts)
-        still_strength, still_spread = strength_histogram(still.values, still.confidence, front_static)
-        moving = np.empty((len(prompts), run.num_frames, run.num_dynamic), np.float16)
-        mass, moment = np.empty((2, len(prompts), run.num_frames, 2, BINS))
+        run, linear = self._run, self._linear(prompts)
+        if linear is None:
+            return self._decoding_sweep(prompts, front_static, front_dynamic, shares)
+        codes, confidence = run.static_codes()
+        still, still_spread = strength_of(linear.relevancy(codes, confidence)), np.zeros((len(prompts), 2, BINS, 2))
+        linear.spread(codes, confidence, front_static, still_spread)
+        curves = np.empty((len(prompts), run.num_frames, 2), np.float32)
         for frame in range(run.num_frames):
-            now = self.dynamic(frame, prompts)
-            moving[:, frame], spread = strength_histogram(now.values, now.confidence, front_dynamic)
-            mass[:, frame] = spread.mass + still_spread.mass
-            moment[:, frame] = spread.moment + still_spread.moment
-        return Sweep(still_strength, list(moving), StrengthHistogram(mass, moment))
+            spread = still_spread.copy()
+            linear.spread(*run.map_dynamic_codes(frame), front_dynamic, spread)
+            curves[:, frame] = mean_of_most_relevant(spread, shares)
+        return Sweep(still, [_ScoredFrames(self, run, prompt) for prompt in prompts], curves)
+
+    def _decoding_sweep(
+        self,
+        prompts: NDArray[np.float32],
+        front_static: NDArray[np.bool_],
+        front_dynamic: NDArray[np.bool_],
+        shares: tuple[float, float],
+    ) -> Sweep:
+        """With codes that must be decoded, which takes so long that every frame's strengths are kept."""
+        run, count = self._run, len(prompts)
+
+        def scored(relevancy: Relevancy, front: NDArray[np.bool_]) -> tuple[NDArray[np.float16], NDArray[np.float64]]:
+            strength = strength_of(relevancy.values)
+            return strength, spread_of(strength, relevancy.confidence, front)
+
+        still, still_spread = scored(self.static(prompts), front_static)
+        moving = np.empty((count, run.num_frames, run.num_dynamic), np.float16)
+        curves = np.empty((count, run.num_frames, 2), np.float32)
+        for frame in range(run.num_frames):
+            moving[:, frame], spread = scored(self.dynamic(frame, prompts), front_dynamic)
+            curves[:, frame] = mean_of_most_relevant(spread + still_spread, shares)
+        return Sweep(still, list(moving), curves)
 
     def relevancy(
         self, codes: NDArray[np.floating], confidence: NDArray[np.float32], prompts: NDArray[np.float32]
     ) -> Relevancy:
         """Of any codes [N, K], such as those that a camera's pixels show; 0 where `confidence` [N] is."""
         temperature, count = self.calibration.temperature, len(prompts)
-        if isinstance(self._codec, LinearCodec) and codes.dtype == np.float16 and count:
-            values = linear_relevancy(self._codec, codes, confidence, prompts, self._canonical, temperature)
-            return Relevancy(values, confidence)
+        if codes.dtype == np.float16 and (linear := self._linear(prompts)):
+            return Relevancy(linear.relevancy(codes, confidence), confidence)
         cosines = self._codec.cosines(codes, np.concatenate([prompts, self._canonical]))
         values = lerf_relevancy(cosines[:, :count], cosines[:, count:], temperature)
         return Relevancy(values * (confidence > 0)[:, None], confidence)
+
+    def _linear(self, prompts: NDArray[np.float32]) -> LinearQuery | None:
+        """The prompts as they are compared with codes that need no decoding, if they are such."""
+        if not isinstance(self._codec, LinearCodec) or not len(prompts):
+            return None
+        return LinearQuery.of(self._codec, prompts, self._canonical, self.calibration.temperature)
+
+
+class _ScoredFrames:
+    """[T, M] float16, strengths of one prompt; a frame is scored when it is first asked for, as most never are."""
+
+    def __init__(self, field: LanguageField, run: Run, prompt: NDArray[np.float32]) -> None:
+        self._field, self._run, self._prompt = field, run, prompt[None]
+        self._lifted, self._known = run.language_mark(), dict[int, NDArray[np.float16]]()
+        self.shape = run.num_frames, run.num_dynamic
+
+    def __getitem__(self, frame: int) -> NDArray[np.float16]:
+        found = self._known.get(frame)
+        if found is None:
+            if self._run.language_mark() != self._lifted:
+                raise RunError(
+                    "has been lifted anew since it was asked", where=str(self._run.path), fix="ask the prompt again"
+                )
+            found = self._known[frame] = strength_of(self._field.dynamic(frame, self._prompt).values)[0]
+        return found
 
 
 def lerf_relevancy(

@@ -74,8 +74,7 @@ class FrameLift:
             of: whose codes are wanted; the others are not brought back from a GPU.
         """
         if not (self._is_long or self._has_kernel):
-            sums, mass = self._sums_on_cpu(gaussians, cameras, features, table)
-            return _mean(sums[of], mass[of])
+            return _mean(*(part[of] for part in self._sums_on_cpu(gaussians, cameras, features, table)))
         import torch
 
         with torch.no_grad():

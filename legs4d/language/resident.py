@@ -13,8 +13,10 @@ from legs4d.gaussians.store import Run
 from legs4d.language.codec import LinearCodec
 from legs4d.language.features import TextEncoder
 from legs4d.language.field import LanguageField
-from legs4d.language.scoring import BINS, StrengthHistogram, Sweep
+from legs4d.language.scoring import BINS, Sweep
 from legs4d.raster.cuda_lift import load_kernels
+
+_TINY = 1e-300
 
 
 class ResidentField(LanguageField):
@@ -50,13 +52,16 @@ class ResidentField(LanguageField):
         self._dynamic = _Codes.of([run.map_dynamic_codes(frame) for frame in range(run.num_frames)], device)
 
     def sweep(
-        self, prompts: NDArray[np.float32], front_static: NDArray[np.bool_], front_dynamic: NDArray[np.bool_]
+        self,
+        prompts: NDArray[np.float32],
+        front_static: NDArray[np.bool_],
+        front_dynamic: NDArray[np.bool_],
+        shares: tuple[float, float],
     ) -> Sweep:
         still, still_spread = self._score(self._static, prompts, front_static)
         moving, spread = self._score(self._dynamic, prompts, front_dynamic)
-        both = (spread + still_spread).double().cpu().numpy()
-        dynamic = [_FramesOnDevice(of_prompt) for of_prompt in moving]
-        return Sweep(still[:, 0].cpu().numpy(), dynamic, StrengthHistogram(both[..., 0, :], both[..., 1, :]))
+        curves = _mean_of_most_relevant(spread + still_spread, shares).cpu().numpy()
+        return Sweep(still[:, 0].cpu().numpy(), [_FramesOnDevice(of_prompt) for of_prompt in moving], curves)
 
     def _score(
         self, codes: _Codes, prompts: NDArray[np.float32], front: NDArray[np.bool_]
@@ -85,6 +90,16 @@ class ResidentField(LanguageField):
         group = torch.as_tensor(front, device=device).view(torch.uint8)
         self._kernels.histogram_strengths(by_frame.view(torch.int16), codes.confidence, group, histograms, stream)
         return by_frame, histograms
+
+
+def _mean_of_most_relevant(spread: torch.Tensor, shares: tuple[float, float]) -> torch.Tensor:
+    """`scoring.mean_of_most_relevant` of [Q, T, 2, 2, BINS], masses first, on its device."""
+    mass, moment = spread.double().flip(-1).unbind(-2)
+    above = mass.cumsum(dim=-1)
+    wanted = torch.tensor(shares, device=spread.device)[:, None] * above[..., -1:]
+    taken = torch.minimum((wanted - (above - mass)).clamp(min=0), mass)
+    mean = torch.where(mass > 0, moment / mass.clamp(min=_TINY), 0)
+    return ((taken * mean).sum(-1) / taken.sum(-1).clamp(min=_TINY)).float()
 
 
 class _Codes:

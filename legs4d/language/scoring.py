@@ -17,50 +17,65 @@ BINS: int = _csrc.STRENGTH_BINS
 """Of a strength histogram; bin b holds strengths from b / BINS to (b + 1) / BINS."""
 
 
-def linear_relevancy(
-    codec: LinearCodec,
-    codes: NDArray[np.float16],
-    confidence: NDArray[np.float32],
-    prompts: NDArray[np.float32],
-    canonical: NDArray[np.float32],
-    temperature: float,
-) -> NDArray[np.float32]:
-    """LERF's relevancy of each code to each prompt (see `field.lerf_relevancy`), without decoding a feature.
-
-    Args:
-        codes: [N, K] of `codec`; may be mapped from a file.
-        confidence: [N]; where it is 0 the relevancy is.
-        prompts, canonical: [Q, D] and [C, D] unit vectors, at least one of each.
-        temperature: of the softmax.
-
-    Returns:
-        [N, Q] in 0..1, a transposed view of [Q, N].
-    """
-    phrases = np.concatenate([prompts, canonical])
-    out = _csrc.score(
-        codes.view(np.uint16),
-        confidence,
-        len(prompts),
-        np.ascontiguousarray(np.concatenate([phrases, codec.mean[None]]) @ codec.basis.T),
-        phrases @ codec.mean,
-        float(codec.mean @ codec.mean),
-        temperature,
-        default_threads(),
-    )
-    return np.asarray(out).T
-
-
 @dataclass(frozen=True)
-class StrengthHistogram:
-    """How strength is spread over the weight of Gaussians, for Q prompts; of two groups of them.
+class LinearQuery:
+    """Prompts and canonical phrases, ready to be compared with codes of a linear codec without decoding a feature.
 
     Attributes:
-        mass: [Q, ..., 2, BINS] float64, sum of weights; group 1 is what was marked, group 0 the rest.
-        moment: [Q, ..., 2, BINS] float64, sum of weight · strength.
+        prompts: Q, how many.
+        directions: [Q + C + 1, K], P p of each phrase, the prompts first, then P · mean; see `codec.LinearCodec`.
+        offsets: [Q + C], ⟨mean, p⟩.
+        mean_square: ‖mean‖².
+        temperature: of LERF's softmax.
     """
 
-    mass: NDArray[np.float64]
-    moment: NDArray[np.float64]
+    prompts: int
+    directions: NDArray[np.float32]
+    offsets: NDArray[np.float32]
+    mean_square: float
+    temperature: float
+
+    @classmethod
+    def of(
+        cls, codec: LinearCodec, prompts: NDArray[np.float32], canonical: NDArray[np.float32], temperature: float
+    ) -> LinearQuery:
+        """Of [Q, D] and [C, D] unit vectors, at least one of each."""
+        phrases = np.concatenate([prompts, canonical])
+        directions = np.ascontiguousarray(np.concatenate([phrases, codec.mean[None]]) @ codec.basis.T)
+        return cls(len(prompts), directions, phrases @ codec.mean, float(codec.mean @ codec.mean), temperature)
+
+    def relevancy(self, codes: NDArray[np.float16], confidence: NDArray[np.float32]) -> NDArray[np.float32]:
+        """LERF's (see `field.lerf_relevancy`) of each code to each prompt.
+
+        Args:
+            codes: [N, K]; may be mapped from a file.
+            confidence: [N]; where it is 0 the relevancy is.
+
+        Returns:
+            [N, Q] in 0..1, a transposed view of [Q, N].
+        """
+        out = _csrc.score(codes.view(np.uint16), confidence, self.prompts, *self._numbers, default_threads())
+        return np.asarray(out).T
+
+    def spread(
+        self,
+        codes: NDArray[np.float16],
+        confidence: NDArray[np.float32],
+        group: NDArray[np.bool_],
+        spread: NDArray[np.float64],
+    ) -> None:
+        """How strength, clip(2·relevancy − 1, 0, 1), is spread over the confidence.
+
+        Args:
+            codes, confidence: as of `relevancy`.
+            group: [N].
+            spread: [Q, 2, BINS, 2], added to: of group 0 and 1, of each bin the sums of weight and weight · strength.
+        """
+        _csrc.spread(codes.view(np.uint16), confidence, group.view(np.uint8), *self._numbers, spread, default_threads())
+
+    @property
+    def _numbers(self) -> tuple[NDArray[np.float32], NDArray[np.float32], float, float]:
+        return self.directions, self.offsets, self.mean_square, self.temperature
 
 
 class FrameStrengths(Protocol):
@@ -79,28 +94,47 @@ class Sweep:
     Attributes:
         static: [Q, N] float16, strength of the Gaussians that do not move.
         dynamic: of each prompt [T, M] float16, strength of those that move.
-        spread: of all Gaussians of each frame, [Q, T, 2, BINS].
+        curves: [Q, T, 2] float32, of each frame and group what `mean_of_most_relevant` says.
     """
 
     static: NDArray[np.float16]
     dynamic: Sequence[FrameStrengths]
-    spread: StrengthHistogram
+    curves: NDArray[np.float32]
 
 
-def strength_histogram(
-    relevancy: NDArray[np.float32], weight: NDArray[np.float32], group: NDArray[np.bool_]
-) -> tuple[NDArray[np.float16], StrengthHistogram]:
-    """Strength, clip(2·relevancy − 1, 0, 1), and how it is spread, in one pass.
+def strength_of(relevancy: NDArray[np.float32]) -> NDArray[np.float16]:
+    """[Q, N] strengths of relevancy [N, Q]."""
+    return np.clip(2 * relevancy.T - 1, 0, 1).astype(np.float16)
+
+
+def spread_of(
+    strength: NDArray[np.floating], weight: NDArray[np.float32], group: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """[Q, 2, BINS, 2], as `LinearQuery.spread` has it, of strengths [Q, N] that were found in another way."""
+    spread = np.empty((len(strength), 2, BINS, 2))
+    for of_prompt, values in zip(spread, strength, strict=True):
+        bins = np.minimum((values * BINS).astype(np.int64), BINS - 1) + BINS * group
+        for which, weights in enumerate((weight, weight * values)):
+            of_prompt[..., which] = np.bincount(bins, weights, 2 * BINS).reshape(2, BINS)
+    return spread
+
+
+def mean_of_most_relevant(
+    spread: NDArray[np.float64], shares: NDArray[np.floating] | Sequence[float] | float
+) -> NDArray[np.float32]:
+    """Mean strength of the most relevant Gaussians that make up a share of the weight.
 
     Args:
-        relevancy: [N, Q] in 0..1, best as `linear_relevancy` returns it.
-        weight: [N] ≥ 0.
-        group: [N].
+        spread: [..., BINS, 2], of each bin the sums of weight and of weight · strength.
+        shares: 0..1 of the sum of weights; broadcast to [...].
 
     Returns:
-        [Q, N] strengths, and their histogram.
+        [...] in 0..1, as exact as the bins are narrow; 0 where nothing has weight.
     """
-    by_prompt = np.ascontiguousarray(relevancy.T, np.float32)
-    histograms = np.zeros((len(by_prompt), 2, BINS, 2))
-    strength = _csrc.histogram_strength(by_prompt, weight, group.view(np.uint8), histograms, default_threads())
-    return np.asarray(strength).view(np.float16), StrengthHistogram(histograms[..., 0], histograms[..., 1])
+    mass, moment = spread[..., ::-1, 0], spread[..., ::-1, 1]
+    above = np.cumsum(mass, axis=-1)
+    wanted = np.asarray(shares)[..., None] * above[..., -1:]
+    taken = np.clip(wanted - (above - mass), 0, mass)
+    mean = np.divide(moment, mass, out=np.zeros(mass.shape), where=mass > 0)
+    total = taken.sum(axis=-1)
+    return np.divide((taken * mean).sum(axis=-1), total, out=np.zeros(total.shape), where=total > 0).astype(np.float32)

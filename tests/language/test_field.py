@@ -60,6 +60,22 @@ def test_what_no_camera_saw_is_relevant_to_nothing(run: Run, tmp_path: Path):
     assert not values[:7].any() and (values[7:] > 0.5).all()
 
 
+def test_a_frame_is_scored_when_it_is_asked_for_and_only_while_its_codes_are_those_that_were_swept(tmp_path: Path):
+    run = write_run(tmp_path / "lifted", SCENE)
+    field = LanguageField(run)
+    prompt = field.embed([CAPTION_FLYING])
+    everyone = np.ones(run.num_static, bool), np.ones(run.num_dynamic, bool)
+    frames = field.sweep(prompt, *everyone, (0.5, 0.01)).dynamic[0]
+    expected = np.clip(2 * field.dynamic(3, prompt).values[:, 0] - 1, 0, 1)
+    np.testing.assert_array_equal(frames[3], expected.astype(np.float16))
+    assert frames.shape == (run.num_frames, run.num_dynamic)
+    arrays, attributes = run.codec()
+    Run.open(run.path).write_codec(attributes.pop("name"), arrays, attributes)  # as another process begins to lift
+    np.testing.assert_array_equal(frames[3], expected.astype(np.float16))  # known already
+    with pytest.raises(RunError, match="lifted anew"):
+        frames[4]
+
+
 def test_a_run_without_language_is_refused(tmp_path: Path):
     with pytest.raises(RunError, match="no language"):
         LanguageField(write_run(tmp_path / "mute", SCENE, language=False))

@@ -36,7 +36,7 @@ def test_sweeps_agree(tmp_path: Path, dim: int, prompts: int) -> None:
     front = random.random(5000) > 0.4
     nobody = np.zeros(0, bool)
     found, expected = (
-        field(run, encoder=encoder, canonical=("object", "stuff")).sweep(phrases, nobody, front)
+        field(run, encoder=encoder, canonical=("object", "stuff")).sweep(phrases, nobody, front, (0.5, 0.01))
         for field in (ResidentField, LanguageField)
     )
     assert all((of_prompt[1] > 0).any() for of_prompt in expected.dynamic)
@@ -44,5 +44,5 @@ def test_sweeps_agree(tmp_path: Path, dim: int, prompts: int) -> None:
         assert ours.shape == theirs.shape
         for frame in range(3):
             np.testing.assert_allclose(ours[frame].astype(float), theirs[frame].astype(float), atol=2e-3)
-    np.testing.assert_allclose(found.spread.mass.sum(-1), expected.spread.mass.sum(-1), rtol=1e-4)
-    np.testing.assert_allclose(found.spread.moment.sum(-1), expected.spread.moment.sum(-1), rtol=1e-3, atol=0.5)
+    assert (expected.curves > 0).any()
+    np.testing.assert_allclose(found.curves, expected.curves, atol=2e-3)
