@@ -76,10 +76,12 @@ def draw_curves(folder: Path) -> None:
     if not rows:
         return
     figure, axes = pyplot.subplots(1, 2, figsize=(10, 3.5))
-    axes[0].plot([row["step"] for row in rows], [row["loss"] for row in rows], linewidth=0.8)
-    axes[0].set(xlabel="step", ylabel="loss of a clip, all captions", yscale="log")
-    axes[1].plot([row["step"] for row in rows], [row["scale"] for row in rows], label="scale")
-    axes[1].plot([row["step"] for row in rows], [row["bias"] for row in rows], label="bias")
+    for name in ("loss", "choice"):
+        axes[0].plot([row["step"] for row in rows], [row[name] for row in rows], linewidth=0.8, label=name)
+    axes[0].set(xlabel="step", ylabel="loss", yscale="log")
+    axes[0].legend()
+    for name in ("scale", "bias", "sharpness"):
+        axes[1].plot([row["step"] for row in rows], [row[name] for row in rows], label=name)
     axes[1].set(xlabel="step")
     axes[1].legend()
     figure.tight_layout()

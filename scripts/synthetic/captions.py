@@ -204,7 +204,7 @@ def choose(facts: Facts, each: int, habits: Habits, random: torch.Generator) -> 
 def choose_entity(facts: Facts, chosen: Tensor, each: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
     """One of the entities [B, K] that are chosen and shown, `each` times: [B, each], and [B, each] if there is one."""
     shown = (facts.object >= 0) & (facts.shown == Shown.YES) & chosen
-    entity = torch.multinomial(shown + 1e-6, each, replacement=True, generator=random)
+    entity = torch.stack([choose_column(shown + 1e-6, random) for _ in range(each)], dim=1)
     return entity, shown.gather(1, entity)
 
 
@@ -221,10 +221,15 @@ def spread(facts: Facts, entity: Tensor, color: float, other: float, random: tor
     return Asked(of_entity(facts.object).clamp(min=0), of_entity(facts.action).clamp(min=0), one_color, with_)
 
 
+def choose_column(weights: Tensor, random: torch.Generator) -> Tensor:
+    """[N] columns of [N, M] weights, as likely as these say; `torch.multinomial` waits for the device to check them."""
+    return (weights / torch.empty_like(weights, dtype=torch.float32).exponential_(generator=random)).argmax(dim=1)
+
+
 def _one_of(sets: Tensor, random: torch.Generator) -> Tensor:
     """A member of each bit set of colours [N], at random; -1 of an empty one."""
     has = (sets[:, None] >> torch.arange(len(COLORS), device=sets.device)) & 1
-    chosen = torch.multinomial(has + 1e-6, 1, generator=random).squeeze(1)
+    chosen = choose_column(has + 1e-6, random)
     return torch.where(sets > 0, chosen, -1)
 
 
@@ -237,11 +242,11 @@ def twist(asked: Asked, bank: Bank, random: torch.Generator) -> Asked:
     changes_action = acts & (kind < 0.6)
     changes_color = (asked.color >= 0) & ~changes_action & (kind < 0.8)
     changes_object = ~changes_action & ~changes_color
-    action = torch.multinomial(bank.does[asked.object], 1, generator=random).squeeze(1)
-    object_ = torch.multinomial(bank.does.T[asked.action.clamp(max=NO_ACTION - 1)], 1, generator=random).squeeze(1)
+    action = choose_column(bank.does[asked.object], random)
+    object_ = choose_column(bank.does.T[asked.action.clamp(max=NO_ACTION - 1)], random)
     anything = torch.randint(len(OBJECTS), (count,), generator=random, device=device)
     object_ = torch.where(changes_object, torch.where(acts, object_, anything), asked.object)
-    color = torch.multinomial(bank.has_color[object_], 1, generator=random).squeeze(1)
+    color = choose_column(bank.has_color[object_], random)
     allowed = bank.has_color[object_, asked.color.clamp(min=0)] > 0
     color = torch.where(changes_color | ((asked.color >= 0) & ~allowed), color, asked.color)
     return Asked(object_, torch.where(changes_action, action, asked.action), color, asked.other)
@@ -266,9 +271,9 @@ def draw(
 def invent(bank: Bank, count: int, random: torch.Generator) -> Asked:
     """Anything that there is in training."""
     device = bank.does.device
-    pair = torch.multinomial(bank.does.flatten(), count, replacement=True, generator=random)
+    pair = choose_column(bank.does.flatten().expand(count, -1), random)
     object_, action = pair // len(ACTIONS), pair % len(ACTIONS)
-    color = torch.multinomial(bank.has_color[object_], 1, generator=random).squeeze(1)
+    color = choose_column(bank.has_color[object_], random)
     named = torch.rand(count, generator=random, device=device) < INVENTED_COLOR
     nothing = torch.full_like(color, -1)
     return Asked(object_, action, torch.where(named, color, nothing), nothing)
@@ -388,6 +393,7 @@ class _Author:
 
     def __init__(self, random: random.Random, held_out: bool) -> None:
         self._random, self._held_out = random, held_out
+        self._verbs: dict[tuple[str, str, bool], list[tuple[Verb, str]]] = {}
         self._plain = {name: [n for n in wordings.NOUNS if n.objects == (name,)] for name in OBJECTS}
         self._general = {
             name: [n for n in wordings.NOUNS if name in n.objects and len(n.objects) > 1] for name in OBJECTS
@@ -422,14 +428,16 @@ class _Author:
         return noun, noun.words[0] if self._random.random() < 0.25 else self._random.choice(noun.words)
 
     def _verb(self, name: str, action: str, with_other: bool) -> tuple[Verb, str]:
-        verbs = [
-            (verb, forms)
-            for verb in wordings.VERBS
-            if action in verb.actions and name in verb.objects
-            for forms in verb.words
-            if (OTHER in forms) == with_other
-        ]
-        return self._random.choice(verbs)
+        key = name, action, with_other
+        if key not in self._verbs:
+            self._verbs[key] = [
+                (verb, forms)
+                for verb in wordings.VERBS
+                if action in verb.actions and name in verb.objects
+                for forms in verb.words
+                if (OTHER in forms) == with_other
+            ]
+        return self._random.choice(self._verbs[key])
 
     def _noun_phrase(self, name: str, noun: Noun, word: str, colored: bool) -> str:
         human = set(noun.objects) <= set(wordings.HUMANS)

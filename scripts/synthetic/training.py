@@ -21,7 +21,7 @@ from legs4d.language.encoders.tiny.sizes import MEAN, STD
 from legs4d.language.encoders.tiny.words import known_words
 from synthetic.captions import Captions, Habits, draw, drop_words, labels, make_bank
 from synthetic.pool import Pool, Source
-from synthetic.schema import TRUE, UNSURE
+from synthetic.schema import FALSE, TRUE, UNSURE
 
 STATE, LOG, WEIGHTS = "state.pt", "log.jsonl", "tiny.safetensors"
 """In a training's folder: all that resuming needs, a line for every so many steps, the weights so far."""
@@ -79,24 +79,63 @@ def normalised(frames: Tensor) -> Tensor:
 
 
 def sigmoid_loss(logits: Tensor, truth: Tensor) -> Tensor:
-    """SigLIP's (Zhai et al. 2023, equation 1) of [B, C] logits, every true pair told, `UNSURE` ones left out."""
+    """SigLIP's (Zhai et al. 2023, equation 1) of [B, C] logits, every true pair told, `UNSURE` ones left out.
+
+    Sum over captions, mean over clips.
+    """
     sign = torch.where(truth == TRUE, 1.0, -1.0)
     losses = F.softplus(-sign * logits)
     return torch.where(truth == UNSURE, 0.0, losses).sum() / len(logits)
 
 
+def choice_loss(logits: Tensor, truth: Tensor, true: int) -> Tensor:
+    """CLIP's (Radford et al. 2021) of [B, C] logits, with no wrong answers but those that are `FALSE`.
+
+    The caption drawn for a clip is to be told from those that are false of it, and the clip from those that it is false
+    of; mean over captions and both.
+
+    Args:
+        logits: of clips with captions, of which the first B · `true` were drawn for the clips, `true` for each.
+        truth: of all pairs.
+        true: captions drawn for each clip.
+    """
+    wrong = torch.where(truth == FALSE, logits, -1e4)  # not infinite: where nothing is wrong there is still a gradient
+    clip = torch.arange(len(logits), device=logits.device).repeat_interleave(true)
+    caption = torch.arange(len(clip), device=logits.device)
+    own = logits[clip, caption]
+    among_captions = F.softplus(wrong.logsumexp(dim=1)[clip] - own)
+    among_clips = F.softplus(wrong[:, : len(clip)].logsumexp(dim=0) - own)
+    told = truth[clip, caption] == TRUE
+    return torch.where(told, among_captions + among_clips, 0.0).sum() / (2 * told.sum().clamp(min=1))
+
+
 class Nets(nn.Module):
-    """Clips and captions to the loss."""
+    """Clips and captions to the loss.
 
-    def __init__(self, model: TinyModel) -> None:
+    Telling right from wrong among many is what makes embeddings good; it says nothing of whether any is right. For that
+    there is a little of the sigmoid loss, from which the model's scale and bias come.
+
+    Attributes:
+        model: what is trained.
+        sharpness: logarithm of the scale of cosines where captions are told from each other.
+    """
+
+    SIGMOID_SHARE = 0.01
+    """Weight of the sigmoid loss, which sums over some hundred true captions of a clip."""
+
+    def __init__(self, model: TinyModel, true: int) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.true = model, true
+        self.sharpness = nn.Parameter(torch.tensor(math.log(15.0)))
 
-    def forward(self, frames: Tensor, tokens: Tensor, truth: Tensor) -> Tensor:
+    def forward(self, frames: Tensor, tokens: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss, and of it what comes of telling captions and clips from each other."""
         seen = self.model.see(normalised(frames))
         read = self.model.read(tokens)
-        logits = (seen @ read.T).float() * self.model.logit_scale + self.model.logit_bias
-        return sigmoid_loss(logits, truth)
+        cosines = (seen @ read.T).float()
+        choice = choice_loss(cosines * self.sharpness.clamp(max=math.log(100.0)).exp(), truth, self.true)
+        every = sigmoid_loss(cosines * self.model.logit_scale + self.model.logit_bias, truth)
+        return choice + self.SIGMOID_SHARE * every, choice.detach()
 
 
 class Training:
@@ -120,15 +159,15 @@ class Training:
         if settings.start:
             self.model.load_state_dict(load_file(settings.start))
         self.model.to(device)
+        self.nets = Nets(self.model, settings.true).to(device)
         self.bank = make_bank(self.words, settings.seed, settings.rows).to(device)
         self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         self.optimiser = torch.optim.AdamW(self._groups(), fused=device.type == "cuda", betas=(0.9, 0.98))
         self.random = torch.Generator(device).manual_seed(settings.seed)
         self.pool = Pool(source, settings.pool, settings.chunk)
         self.step, self.seconds = 0, 0.0
-        self._losses = torch.zeros((), device=device)
-        nets = Nets(self.model)
-        self._loss: Callable[..., Tensor] = torch.compile(nets, dynamic=False) if settings.compiled else nets
+        self._losses = torch.zeros(2, device=device)
+        self._loss: Callable[..., Any] = torch.compile(self.nets, dynamic=False) if settings.compiled else self.nets
         self._labels = torch.compile(labels, dynamic=False) if settings.compiled else labels
         if (folder / STATE).exists():
             self._load()
@@ -150,11 +189,11 @@ class Training:
         while self.progress < 1 and not stop():
             self._take_step()
             if self.step % self.LOG_EVERY == 0:
-                loss = float(self._losses) / self.LOG_EVERY  # waits for the device
+                losses = (self._losses / self.LOG_EVERY).tolist()  # waits for the device
                 self._losses.zero_()
                 now = time.perf_counter()
                 self.seconds = before + now - begun
-                self._log(loss, (self.step - logged_step) / (now - logged_at))
+                self._log(losses, (self.step - logged_step) / (now - logged_at))
                 logged_step, logged_at = self.step, now
                 if minutes is not None and now - begun > 60 * minutes:
                     break
@@ -173,12 +212,12 @@ class Training:
         for group in self.optimiser.param_groups:
             group["lr"] = group["rate"] * self._rate()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            loss = self._loss(clips.frames, tokens, truth)
+            loss, choice = self._loss(clips.frames, tokens, truth)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(self.nets.parameters(), 1.0)
         self.optimiser.step()
-        self._losses += loss.detach()
+        self._losses += torch.stack([loss.detach(), choice])
         self._average()
         self.step += 1
 
@@ -198,9 +237,11 @@ class Training:
 
     def _groups(self) -> list[dict[str, Any]]:
         rate, decay = self.settings.rate, self.settings.decay
-        named = dict(self.model.named_parameters())
-        scalars = [value for value in named.values() if value.ndim == 0]
-        biases = [value for value in named.values() if value.ndim == 1]
+        named = dict(self.nets.named_parameters())
+        scalars = [named[name] for name in ("model.logit_scale", "model.logit_bias")]
+        biases = [
+            value for value in named.values() if value.ndim < 2 and not any(value is scalar for scalar in scalars)
+        ]
         products = [value for value in named.values() if value.ndim > 1]
         return [
             {"params": products, "rate": rate, "weight_decay": decay},
@@ -208,15 +249,17 @@ class Training:
             {"params": scalars, "rate": 10 * rate, "weight_decay": 0.0},  # of the order of 10, where others are 0.1
         ]
 
-    def _log(self, loss: float, rate: float) -> None:
+    def _log(self, losses: list[float], rate: float) -> None:
         row = {
             "step": self.step,
-            "loss": loss,
+            "loss": losses[0],
+            "choice": losses[1],
             "seconds": round(self.seconds, 1),
             "steps_per_second": round(rate, 2),
             "clips_made": self.pool.made * self.pool.chunk,
             "scale": self.model.logit_scale.item(),
             "bias": self.model.logit_bias.item(),
+            "sharpness": self.nets.sharpness.exp().item(),
         }
         with (self.folder / LOG).open("a") as log:
             log.write(json.dumps(row) + "\n")
@@ -227,7 +270,7 @@ class Training:
         """State and weights; each appears complete or not at all."""
         state = {
             "settings": json.dumps(asdict(self.settings), default=str),
-            "model": self.model.state_dict(),
+            "nets": self.nets.state_dict(),
             "average": self.average,
             "optimiser": self.optimiser.state_dict(),
             "random": self.random.get_state(),
@@ -244,7 +287,7 @@ class Training:
         state = torch.load(self.folder / STATE, map_location="cpu", weights_only=True)
         if state["settings"] != json.dumps(asdict(self.settings), default=str):
             raise SystemExit(f"{self.folder} holds a training with other settings: {state['settings']}")
-        self.model.load_state_dict(state["model"])
+        self.nets.load_state_dict(state["nets"])
         self.average = {name: value.to(self.device) for name, value in state["average"].items()}
         self.optimiser.load_state_dict(state["optimiser"])
         self.random.set_state(state["random"])
