@@ -210,6 +210,9 @@ def _revision(run: Run) -> str:
         except OSError as error:
             raise RunError("is damaged: run.zarr is missing", where=str(run.path), fix="copy the run again") from error
     fingerprints = [run.stages[name].fingerprint for name in ("first_frame", "tracking") if name in run.stages]
+    refined = run.stages.get("refinement")
+    if refined is not None and refined.finished:
+        fingerprints.append(refined.fingerprint)
     content = json.dumps([fingerprints, made, run.has_geometry])
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 

@@ -147,6 +147,29 @@ class TrackingSettings(Settings):
     seed: int = 0
 
 
+class RefinementSettings(Settings):
+    """Looking again at all frames, once what moves is known: what does not change must suit them all."""
+
+    steps: int = Field(default=0, ge=0)
+    """0 leaves it out."""
+    frames: int = Field(default=12, gt=0)
+    """Evenly spread; their pictures are held on the device."""
+    cameras_per_step: int = Field(default=9, gt=0)
+    rates: LearningRates = LearningRates(means=7e-5, quats=6e-4, scales=3e-3, opacities=0.015, colors=3e-3)
+    """About a third of the first frame's, the means' less."""
+    decay: float = 0.05
+    """All rates fall to this share, exponentially."""
+    ssim_share: float = 0.2
+    segmentation_weight: float = 1.0
+    opaque_weight: float = 0.5
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    opacity_weight: float = Field(default=0.02, ge=0)
+    scale_weight: float = Field(default=0.2, ge=0)
+    averaging: float = Field(default=0.98, ge=0, lt=1)
+    """As in the first frame; the running mean is of the last third of the steps."""
+    seed: int = 0
+
+
 class ChunkSettings(Settings):
     """Tracking by several workers at once (`reconstruct.chunks`)."""
 
@@ -169,14 +192,19 @@ class ReconstructSettings(Settings):
 
     first_frame: FirstFrameSettings = FirstFrameSettings()
     tracking: TrackingSettings = TrackingSettings()
+    refinement: RefinementSettings = RefinementSettings()
     chunks: ChunkSettings = ChunkSettings()
 
     def with_preset(self, name: Preset) -> ReconstructSettings:
         """With the stages' settings that suit a laptop's processor in minutes (`quick`, the defaults), or a GPU."""
         if name == "quick":
-            stages = {"first_frame": FirstFrameSettings(), "tracking": TrackingSettings()}
+            stages = {
+                "first_frame": FirstFrameSettings(),
+                "tracking": TrackingSettings(),
+                "refinement": RefinementSettings(),
+            }
         else:
-            stages = {"first_frame": FULL_FIRST_FRAME, "tracking": FULL_TRACKING}
+            stages = {"first_frame": FULL_FIRST_FRAME, "tracking": FULL_TRACKING, "refinement": FULL_REFINEMENT}
         return self.model_copy(update=stages)
 
 
@@ -195,6 +223,7 @@ FULL_FIRST_FRAME = FirstFrameSettings(
     densify=DensifySettings(max_gaussians=100_000, every=50),
 )
 FULL_TRACKING = TrackingSettings(nodes=NodeSettings(count=600, steps=30), steps=40, cameras_per_step=9)
+FULL_REFINEMENT = RefinementSettings(steps=600)
 """Chosen on four training cameras that were left out of the training (`scripts/ablate_reconstruction.py`)."""
 
 

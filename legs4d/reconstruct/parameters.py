@@ -60,6 +60,18 @@ class Parameters:
         tensors = {name: torch.as_tensor(value, dtype=torch.float32, device=device) for name, value in values.items()}
         return cls(tensors, torch.as_tensor(points.is_foreground, device=device), rates, extent)
 
+    @classmethod
+    def from_gaussians(cls, gaussians: Gaussians, rates: LearningRates, extent: float) -> Parameters:
+        """Parameters that stand for these Gaussians, torch tensors."""
+        values = {
+            "means": gaussians.means,
+            "quats": gaussians.quats,
+            "log_scales": torch.log(gaussians.scales),
+            "logit_opacities": torch.logit(gaussians.opacities, eps=1e-4),
+            "colors": gaussians.colors,
+        }
+        return cls(values, gaussians.is_foreground, rates, extent)
+
     def __len__(self) -> int:
         return len(self.is_foreground)
 

@@ -1,4 +1,4 @@
-"""The two stages of reconstruction, from a sequence to a run folder, resumable frame by frame."""
+"""The stages of reconstruction, from a sequence to a run folder, resumable frame by frame."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ from legs4d.progress import OnProgress, StageReporter, StopSignal
 from legs4d.reconstruct.first_frame import fit_first_frame
 from legs4d.reconstruct.initialise import AGREEMENT, MOTION_AGREEMENT, initial_points
 from legs4d.reconstruct.observation import Backdrop, CameraColors, Observation, spread
+from legs4d.reconstruct.refine import TrackedFrame, refine
 from legs4d.reconstruct.tracking import Motion, find_structure, track_frame
 from legs4d.scene.foreground import MotionMasks
 from legs4d.scene.sequence import Sequence, cameras_move
 from legs4d.scene.stage import Stage, bring_near, find_stage
 
 FIRST_FRAME_VERSION = 4
-TRACKING_VERSION = 3
+TRACKING_VERSION = 4
+REFINEMENT_VERSION = 1
 """Of the stages' code: raise one when the same input gives another result, so that old runs are made anew."""
 
 FLOOR_QUANTILE = 0.995
@@ -149,9 +151,17 @@ class Reconstruction:
             self._first_frame(stage)
         chunks = self.settings.chunks
         cut = (chunks.model_dump_json(),) if chunks.length else ()
-        record = self.run.begin_stage("tracking", fingerprint(self.settings.tracking, TRACKING_VERSION, first, *cut))
+        tracked = fingerprint(self.settings.tracking, TRACKING_VERSION, first, *cut)
+        refined = fingerprint(self.settings.refinement, REFINEMENT_VERSION, tracked)
+        wanted = self.settings.refinement.steps > 0 and self.sequence.num_frames > 1
+        last = self.run.stages.get("refinement")
+        if not (wanted and last is not None and last.finished and last.fingerprint == refined):
+            self.run.restore()  # tracking, and refining, begin from what the first frame left
+        record = self.run.begin_stage("tracking", tracked)
         if not record.finished:
             self._tracking(stage, set(record.done_frames))
+        if wanted and not self.run.begin_stage("refinement", refined).finished:
+            self._refinement(stage)
 
     def _first_frame(self, stage: Stage) -> None:
         started = time.perf_counter()
@@ -225,6 +235,18 @@ class Reconstruction:
             started = now
             reporter.step(frame, total, loss)
         run.finish_stage("tracking")
+
+    def _refinement(self, stage: Stage) -> None:
+        started = time.perf_counter()
+        run, settings = self.run, self.settings.refinement
+        spread_out = np.unique(np.linspace(0, run.num_frames - 1, settings.frames).round().astype(int))
+        seen = observations(self.sequence, [int(frame) for frame in spread_out], self.device)
+        frames = [TrackedFrame.of(observed, self._moving(frame)) for frame, observed in seen]
+        colors = CameraColors(*(torch.as_tensor(values, device=self.device) for values in run.gain()))
+        reporter = StageReporter("refinement", self.progress, self.stop)
+        static, scales, opacities = refine(run.static().torch(self.device), frames, colors, stage, settings, reporter)
+        run.amend(static.numpy(), scales.cpu().numpy(), opacities.cpu().numpy())
+        run.finish_stage("refinement", time.perf_counter() - started)
 
     def _moving(self, frame: int) -> Gaussians:
         return self.run.dynamic(frame).torch(self.device)

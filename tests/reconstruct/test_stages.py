@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from legs4d.config import (
     FirstFrameSettings,
     MotionRates,
     ReconstructSettings,
+    RefinementSettings,
     TrackingSettings,
 )
 from legs4d.errors import DatasetError
@@ -20,13 +22,14 @@ from legs4d.gaussians.gaussians import SH_C0, Gaussians
 from legs4d.gaussians.store import Run
 from legs4d.progress import Progress, Stopped
 from legs4d.raster import render
-from legs4d.reconstruct.evaluate import evaluate_pictures
+from legs4d.reconstruct.evaluate import evaluate_pictures, psnr
 from legs4d.reconstruct.initialise import initial_points, visual_hull
 from legs4d.reconstruct.observation import CameraColors, Observation, batches
 from legs4d.reconstruct.stages import Reconstruction, observe
 from legs4d.reconstruct.tracking import Motion, find_structure, moving_region, track_frame
 from legs4d.scene.camera import Cameras
 from legs4d.scene.readers import open_sequence
+from legs4d.scene.sequence import Sequence
 from legs4d.scene.stage import Stage, find_stage
 from tests.synthetic import BALL_RADIUS, Scene, write_dataset
 
@@ -213,3 +216,46 @@ def test_the_region_covers_masks_and_predictions() -> None:
     assert predicted.flatten(1).any(dim=1).all() and not predicted.flatten(1).all(dim=1).any()
     out_of_sight = torch.tensor([[0.0, 400.0, 0.0]])
     assert not moving_region(torch.zeros_like(foreground), cameras, out_of_sight, near=0.5).any()
+
+
+REFINED = SETTINGS.model_copy(
+    update={"refinement": RefinementSettings(steps=60, frames=3, cameras_per_step=4, dropout=0)}
+)
+
+
+def training_psnr(run: Run, sequence: Sequence) -> list[float]:
+    """Of each frame, mean over the training cameras."""
+    values = []
+    for frame in range(run.num_frames):
+        observed = observe(sequence, frame, CPU)
+        made = render(run.frame(frame).torch(), observed.cameras, near=run.info["near"]).color.clamp(0, 1)
+        values.append(float(psnr(made, observed.images).mean()))
+    return values
+
+
+def test_refinement_suits_all_frames_better_and_is_undone_where_it_is_not_wanted(
+    finished: Run, dataset: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(finished.path, tmp_path / "run")  # its first frame saves time
+    run = Run.open(tmp_path / "run")
+    sequence = open_sequence(dataset)
+    Reconstruction(run, sequence, SETTINGS, CPU).finish()
+    before, means = training_psnr(run, sequence), run.moving(2)["means"]
+    static, opacities = run.static(), run.dynamic_opacities
+    stop = StopAfter("refinement", 10)
+    with pytest.raises(Stopped):
+        Reconstruction(run, sequence, REFINED, CPU, stop.progress, stop).finish()
+    np.testing.assert_array_equal(run.static().means, static.means)
+    Reconstruction(run, sequence, REFINED, CPU).finish()
+    assert training_psnr(run, sequence)[2] > before[2] + 0.1
+    np.testing.assert_array_equal(run.moving(2)["means"], means)  # tracking is not done again
+    assert not np.array_equal(run.dynamic_opacities, opacities)
+    once = run.static().means
+    started: list[str] = []
+    Reconstruction(run, sequence, REFINED, CPU, lambda p: started.append(p.stage)).finish()
+    assert not started
+    Reconstruction(run, sequence, SETTINGS, CPU).finish()
+    np.testing.assert_array_equal(run.static().means, static.means)
+    np.testing.assert_array_equal(run.dynamic_opacities, opacities)
+    Reconstruction(run, sequence, REFINED, CPU).finish()
+    np.testing.assert_array_equal(run.static().means, once)

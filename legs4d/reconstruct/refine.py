@@ -1,0 +1,133 @@
+"""Refining what does not change from frame to frame, once it is known what moves.
+
+The first frame shows each surface from one side of each camera, and hides some; the clip shows the moving ones turned
+about and the others uncovered. So the static Gaussians, and the shapes and opacities of the moving ones, are fitted
+again to frames from all over the clip, with the moving Gaussians where tracking left them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from legs4d.config import RefinementSettings
+from legs4d.gaussians.gaussians import Gaussians
+from legs4d.progress import StageReporter
+from legs4d.raster import render
+from legs4d.raster.upload import upload
+from legs4d.reconstruct.adam import Adam
+from legs4d.reconstruct.averaging import RunningMean
+from legs4d.reconstruct.dropout import leave_out
+from legs4d.reconstruct.observation import CameraColors, Observation, batches, picture_loss
+from legs4d.reconstruct.parameters import Parameters
+from legs4d.scene.camera import Cameras
+from legs4d.scene.stage import Stage
+
+AVERAGED = 2 / 3
+"""Share of the steps after which the running mean begins."""
+
+
+@dataclass(frozen=True)
+class TrackedFrame:
+    """One frame of the clip: its training pictures in bytes, and the moving Gaussians in it.
+
+    Attributes:
+        cameras: C views.
+        images: [C, H, W, 3] uint8.
+        masks: [C, H, W] uint8, share of foreground in 255ths.
+        moving: the M moving Gaussians.
+    """
+
+    cameras: Cameras
+    images: torch.Tensor
+    masks: torch.Tensor
+    moving: Gaussians
+
+    @classmethod
+    def of(cls, observed: Observation, moving: Gaussians) -> TrackedFrame:
+        images, masks = ((values * 255).round().to(torch.uint8) for values in (observed.images, observed.masks))
+        return cls(observed.cameras, images, masks, moving)
+
+    def take(self, index: NDArray[np.integer]) -> Observation:
+        """What the cameras at these positions saw."""
+        picked = upload(index, self.images.device)
+        images, masks = (values[picked].to(torch.float32) / 255 for values in (self.images, self.masks))
+        return Observation(self.cameras.take(index), images, masks)
+
+
+def refine(
+    static: Gaussians,
+    frames: list[TrackedFrame],
+    colors: CameraColors,
+    stage: Stage,
+    settings: RefinementSettings,
+    reporter: StageReporter,
+) -> tuple[Gaussians, torch.Tensor, torch.Tensor]:
+    """The N static Gaussians, and scales [M, 3] and opacities [M] of the moving ones, that suit all frames best.
+
+    Args:
+        static: torch tensors on the device of the frames.
+        frames: with the same cameras, in the same order, and the same moving Gaussians.
+
+    Raises:
+        Stopped: the reporter was told to stop.
+    """
+    parameters = Parameters.from_gaussians(static, settings.rates, stage.radius)
+    shape = _Shape(frames[0].moving, settings)
+    mean = RunningMean(settings.averaging)
+    chance = np.random.default_rng(settings.seed)
+    generator = torch.Generator(device=static.means.device).manual_seed(settings.seed)
+    plan = batches(len(frames[0].cameras), settings.cameras_per_step, settings.steps, settings.seed)
+    for step, batch in enumerate(plan):
+        share = settings.decay ** (step / settings.steps)
+        for name in parameters.values:
+            parameters.set_rate(name, share)
+        shape.set_rate(share)
+        frame = frames[int(chance.integers(len(frames)))]
+        still = parameters.gaussians()
+        shown = leave_out(_together(still, shape.apply(frame.moving)), settings.dropout, generator)
+        part = frame.take(batch)
+        rendered = render(shown, part.cameras, shown.is_foreground[:, None].to(torch.float32), near=stage.near)
+        seen = colors.apply(rendered.color, batch)
+        loss = picture_loss(rendered, seen, part, settings.ssim_share, settings.segmentation_weight)
+        spent = settings.opacity_weight * still.opacities + settings.scale_weight / stage.radius * still.scales.mean(
+            dim=1
+        )
+        loss = loss + settings.opaque_weight * (1 - rendered.alpha).mean() + spent.sum() / max(len(still), 1)
+        loss.backward()
+        parameters.step()
+        shape.optimizer.step()
+        if step >= AVERAGED * settings.steps:
+            mean.add({**parameters.values, **shape.values})
+        reporter.step(step + 1, settings.steps, loss.detach())
+    final = mean.values or {**parameters.values, **shape.values}
+    moving = shape.apply(frames[0].moving, final)
+    return parameters.finished(final), moving.scales.detach(), moving.opacities.detach()
+
+
+class _Shape:
+    """What the moving Gaussians keep through all frames, while it is optimised."""
+
+    def __init__(self, moving: Gaussians, settings: RefinementSettings) -> None:
+        self.values = {
+            "moving_scales": torch.log(moving.scales).requires_grad_(),
+            "moving_opacities": torch.logit(moving.opacities, eps=1e-4).requires_grad_(),
+        }
+        self._start = {"moving_scales": settings.rates.scales, "moving_opacities": settings.rates.opacities}
+        self.optimizer = Adam(self.values, dict(self._start))
+
+    def set_rate(self, share: float) -> None:
+        self.optimizer.rates = {name: rate * share for name, rate in self._start.items()}
+
+    def apply(self, moving: Gaussians, values: dict[str, torch.Tensor] | None = None) -> Gaussians:
+        """The moving Gaussians of a frame in this shape."""
+        of = values or self.values
+        return moving.replace(scales=torch.exp(of["moving_scales"]), opacities=torch.sigmoid(of["moving_opacities"]))
+
+
+def _together(still: Gaussians, moving: Gaussians) -> Gaussians:
+    names = ("means", "quats", "scales", "opacities", "colors", "is_foreground")
+    return Gaussians(**{name: torch.cat([getattr(still, name), getattr(moving, name)]) for name in names})
