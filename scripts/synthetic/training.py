@@ -17,11 +17,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from legs4d.language.encoders.tiny.model import TinyModel
-from legs4d.language.encoders.tiny.sizes import MEAN, STD
+from legs4d.language.encoders.tiny.sizes import DIM, MEAN, STD
 from legs4d.language.encoders.tiny.words import known_words
 from synthetic.captions import Captions, Habits, draw, drop_words, labels, make_bank
 from synthetic.pool import Pool, Source
-from synthetic.schema import FALSE, TRUE, UNSURE
+from synthetic.schema import ACTIONS, ALL_ACTIONS, ALL_OBJECTS, COLORS, FALSE, OBJECTS, TRUE, UNSURE, Claims
+from synthetic.schema import truth as truth_of
 
 STATE, LOG, WEIGHTS = "state.pt", "log.jsonl", "tiny.safetensors"
 """In a training's folder: all that resuming needs, a line for every so many steps, the weights so far."""
@@ -109,33 +110,62 @@ def choice_loss(logits: Tensor, truth: Tensor, true: int) -> Tensor:
     return torch.where(told, among_captions + among_clips, 0.0).sum() / (2 * told.sum().clamp(min=1))
 
 
+def inventory() -> Claims:
+    """What a clip is asked for one by one, beside its captions: every object, action, colour, and object in action."""
+    objects = [1 << i for i in range(len(OBJECTS))]
+    actions = [1 << i for i in range(len(ACTIONS))]
+    colors = [1 << i for i in range(len(COLORS))]
+    asked = [(one, 0, ALL_ACTIONS) for one in objects]
+    asked += [(ALL_OBJECTS, 0, one) for one in actions]
+    asked += [(ALL_OBJECTS, one, ALL_ACTIONS) for one in colors]
+    asked += [(one, 0, act) for one in objects for act in actions]
+    sets = torch.tensor(asked).T
+    return Claims(sets[0], sets[1], sets[2], torch.zeros(len(asked)).long(), torch.zeros(len(asked)).bool())
+
+
 class Nets(nn.Module):
     """Clips and captions to the loss.
 
     Telling right from wrong among many is what makes embeddings good; it says nothing of whether any is right. For that
-    there is a little of the sigmoid loss, from which the model's scale and bias come.
+    there is a little of the sigmoid loss, from which the model's scale and bias come. The same loss on an inventory of
+    what is there, told from the embedding by a linear layer that is thrown away, teaches the half that sees before the
+    half that reads knows its words.
 
     Attributes:
         model: what is trained.
+        inventory: the layer that is thrown away.
         sharpness: logarithm of the scale of cosines where captions are told from each other.
     """
 
     SIGMOID_SHARE = 0.01
     """Weight of the sigmoid loss, which sums over some hundred true captions of a clip."""
+    INVENTORY_SHARE = 0.1
+    """Weight of the inventory's, which sums over some ten things that are true of a clip."""
 
     def __init__(self, model: TinyModel, true: int) -> None:
         super().__init__()
         self.model, self.true = model, true
         self.sharpness = nn.Parameter(torch.tensor(math.log(15.0)))
+        self.inventory = nn.Linear(DIM, len(inventory().objects))
+        nn.init.normal_(self.inventory.weight, std=DIM**-0.5)
+        nn.init.constant_(self.inventory.bias, -4.0)
 
-    def forward(self, frames: Tensor, tokens: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss, and of it what comes of telling captions and clips from each other."""
+    def forward(self, frames: Tensor, tokens: Tensor, truth: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss, and of it what comes of telling captions and clips from each other.
+
+        Args:
+            frames: [B, 8, 3, 64, 64] uint8.
+            tokens: [C, CONTEXT] of captions, the first B · `true` drawn for the clips.
+            truth: [B, C] of captions.
+            there: [B, I] of the `inventory`.
+        """
         seen = self.model.see(normalised(frames))
         read = self.model.read(tokens)
         cosines = (seen @ read.T).float()
         choice = choice_loss(cosines * self.sharpness.clamp(max=math.log(100.0)).exp(), truth, self.true)
         every = sigmoid_loss(cosines * self.model.logit_scale + self.model.logit_bias, truth)
-        return choice + self.SIGMOID_SHARE * every, choice.detach()
+        listed = sigmoid_loss(self.inventory(seen * DIM**0.5).float(), there)
+        return choice + self.SIGMOID_SHARE * every + self.INVENTORY_SHARE * listed, choice.detach()
 
 
 class Training:
@@ -169,6 +199,8 @@ class Training:
         self._losses = torch.zeros(2, device=device)
         self._loss: Callable[..., Any] = torch.compile(self.nets, dynamic=False) if settings.compiled else self.nets
         self._labels = torch.compile(labels, dynamic=False) if settings.compiled else labels
+        self._truth = torch.compile(truth_of, dynamic=False) if settings.compiled else truth_of
+        self._inventory = Claims(**{name: value.to(device) for name, value in vars(inventory()).items()})
         if (folder / STATE).exists():
             self._load()
 
@@ -209,10 +241,11 @@ class Training:
         captions = self._captions(clips.facts)
         tokens = drop_words(captions.tokens, settings.unknown, self.words, self.random)
         truth = self._labels(clips.facts, captions)
+        there = self._truth(clips.facts, self._inventory)
         for group in self.optimiser.param_groups:
             group["lr"] = group["rate"] * self._rate()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            loss, choice = self._loss(clips.frames, tokens, truth)
+            loss, choice = self._loss(clips.frames, tokens, truth, there)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.nets.parameters(), 1.0)
