@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from synthetic.abilities import PAIRS, PEOPLE
+from synthetic.constants import constant
 from synthetic.dice import Dice
 from synthetic.holdout import HELD_OUT_ACTIONS
 from synthetic.people import GRASP, RELEASE
@@ -59,8 +61,9 @@ class Cast:
     actor: Tensor
 
 
+@lru_cache(maxsize=16)
 def _table(pairs: frozenset[tuple[str, str]], device: torch.device) -> Tensor:
-    """[objects, actions] of 0 and 1."""
+    """[objects, actions] of 0 and 1; shared."""
     table = torch.zeros(len(OBJECTS), len(ACTIONS))
     for thing, action in pairs:
         table[OBJECTS.index(thing), ACTIONS.index(action)] = 1
@@ -69,7 +72,7 @@ def _table(pairs: frozenset[tuple[str, str]], device: torch.device) -> Tensor:
 
 def _members(names: tuple[str, ...], of: tuple[str, ...], device: torch.device) -> Tensor:
     """[len(of)] bool."""
-    return torch.tensor([name in names for name in of], device=device)
+    return constant([name in names for name in of], device=device)
 
 
 def draw(dice: Dice, count: int, held_out: bool, only: tuple[str, ...] = ACTIONS) -> Cast:
@@ -86,8 +89,8 @@ def draw(dice: Dice, count: int, held_out: bool, only: tuple[str, ...] = ACTIONS
     actions = torch.zeros_like(objects)
     objects[:, 0], actions[:, 0] = thing, action
 
-    others = dice.choose(torch.tensor([[0.3, 0.32, 0.24, 0.14]], device=device).expand(count, -1))
-    alone = torch.tensor([name not in (*HANDLING, *HANDLED, *WITH_ANOTHER) for name in ACTIONS], device=device)
+    others = dice.choose(constant([[0.3, 0.32, 0.24, 0.14]], device=device).expand(count, -1))
+    alone = constant([name not in (*HANDLING, *HANDLED, *WITH_ANOTHER) for name in ACTIONS], device=device)
     weights = known * alone
     share = STILL_SHARE / (1 - STILL_SHARE) * (weights.sum(1) - 1).clamp(min=1)
     weights[:, ACTIONS.index("still")] = share  # whatever there is stands still somewhere
@@ -101,7 +104,7 @@ def draw(dice: Dice, count: int, held_out: bool, only: tuple[str, ...] = ACTIONS
 
 
 def _common(device: torch.device) -> Tensor:
-    return torch.tensor([COMMON.get(name, 1.0) for name in OBJECTS], device=device)
+    return constant([COMMON.get(name, 1.0) for name in OBJECTS], device=device)
 
 
 def _chief(dice: Dice, count: int, held_out: bool, only: tuple[str, ...]) -> Tensor:
@@ -110,7 +113,7 @@ def _chief(dice: Dice, count: int, held_out: bool, only: tuple[str, ...]) -> Ten
     allowed = _table(HELD_OUT_ACTIONS if held_out else PAIRS - HELD_OUT_ACTIONS, device) * _common(device)[:, None]
     allowed = allowed * _members(only, ACTIONS, device)
     if not held_out:  # every action as often as its weight says, whoever does it
-        often = torch.tensor([CHIEF_WEIGHT.get(name, 1.0) for name in ACTIONS], device=device)
+        often = constant([CHIEF_WEIGHT.get(name, 1.0) for name in ACTIONS], device=device)
         allowed = allowed / allowed.sum(0).clamp(min=1e-9) * often
     return dice.choose(allowed.flatten().expand(count, -1))
 
@@ -127,21 +130,22 @@ def _with_partners(dice: Dice, objects: Tensor, actions: Tensor, known: Tensor) 
         here = action == ACTIONS.index(name)
         fits = torch.stack([known[:, ACTIONS.index(what)] for what in AFTER_HANDS[name]]).amin(0) * ~people
         fits = fits * _table(PAIRS, device)[:, ACTIONS.index("held")]
-        partner_weights[here] = fits
-        partner_action[here] = ACTIONS.index(AFTER_HANDS[name][0])
+        partner_weights = torch.where(here[:, None], fits, partner_weights)
+        partner_action = partner_action.masked_fill(here, ACTIONS.index(AFTER_HANDS[name][0]))
     for name, doing in HANDLED.items():
         here = action == ACTIONS.index(name)
-        partner_weights[here] = known[:, ACTIONS.index(doing)] * people
-        partner_action[here] = ACTIONS.index(doing)
+        partner_weights = torch.where(here[:, None], known[:, ACTIONS.index(doing)] * people, partner_weights)
+        partner_action = partner_action.masked_fill(here, ACTIONS.index(doing))
     orbits, collides = (action == ACTIONS.index(name) for name in WITH_ANOTHER)
-    partner_weights[orbits] = known[:, ACTIONS.index("still")] * ~_members(("door",), OBJECTS, device)
-    partner_weights[collides] = known[:, ACTIONS.index("collide")]
-    partner_action[collides] = ACTIONS.index("collide")
+    center = known[:, ACTIONS.index("still")] * ~_members(("door",), OBJECTS, device)
+    partner_weights = torch.where(orbits[:, None], center, partner_weights)
+    partner_weights = torch.where(collides[:, None], known[:, ACTIONS.index("collide")], partner_weights)
+    partner_action = partner_action.masked_fill(collides, ACTIONS.index("collide"))
     partner = partner_weights.sum(1) > 0
     drawn = dice.choose(partner_weights * _common(device) + ~partner[:, None])
     objects[:, 1] = torch.where(partner, drawn, objects[:, 1])
     actions[:, 1] = torch.where(partner, partner_action, actions[:, 1])
-    handled = torch.isin(action, torch.tensor([ACTIONS.index(name) for name in HANDLED], device=device))
+    handled = torch.isin(action, constant([ACTIONS.index(name) for name in HANDLED], device=device))
     return Cast(objects, actions, partner, handled.long())
 
 
@@ -186,4 +190,4 @@ def times(dice: Dice, objects: Tensor, actions: Tensor) -> Times:
 
 
 def _indices(names: tuple[str, ...], of: tuple[str, ...], device: torch.device) -> Tensor:
-    return torch.tensor([of.index(name) for name in names], device=device)
+    return constant([of.index(name) for name in names], device=device)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from synthetic.cast import ENTITIES
-from synthetic.render import NO_COLOR, Pictures, Scene
+from synthetic.constants import constant
+from synthetic.render import Pictures, Scene
 from synthetic.schema import ACTIONS, BACKWARDS, CENTER, COLORS, FRAMES, Facts, Shown
 from synthetic.skeleton import inverted
 from synthetic.stage import UNSURE, Stage
@@ -38,21 +39,20 @@ class Shows:
 
     @classmethod
     def of(cls, pictures: Pictures) -> Shows:
-        codes = pictures.codes.flatten(2).long()
-        values = pictures.values.flatten(2, 3)
-        owner, name = codes // 16, codes % 16
-        brightness = values.amax((1, 2, 3), keepdim=True).clamp(min=0.2)
-        jumps = (values[:, 1:] - values[:, :-1]).abs().amax(-1) > STEP * brightness[..., 0]
+        codes = pictures.codes.flatten(2)
+        some = slice(None, None, 2)  # of the rays, where these are enough
+        values = pictures.values.flatten(3)[..., some]
+        brightness = values.amax((1, 2, 3), keepdim=True).clamp(min=0.2)[:, 0]
+        jumps = (values[:, 1:] - values[:, :-1]).abs().amax(2) > STEP * brightness
+        owner = codes[..., some] >> 4
+        few = codes[:, ::2, ::3]
         area, color, change = [], [], []
         for entity in range(ENTITIES):
             own = owner == entity
-            area.append(own.float().mean(-1))
-            change.append((jumps & (own[:, 1:] | own[:, :-1])).float().mean(-1))
-            counted = own & (name != NO_COLOR)
-            marks = torch.where(counted, name, len(COLORS)).flatten(1)
-            tally = torch.zeros(len(codes), len(COLORS) + 1, device=codes.device)
-            tally.scatter_add_(1, marks, torch.ones_like(marks, dtype=tally.dtype))
-            color.append(tally[:, :-1] / tally[:, :-1].sum(1, keepdim=True).clamp(min=1))
+            area.append(own.sum(-1) / own.shape[-1])
+            change.append((jumps & (own[:, 1:] | own[:, :-1])).sum(-1) / own.shape[-1])
+            tally = torch.stack([(few == 16 * entity + index).sum((1, 2)) for index in range(len(COLORS))], dim=1)
+            color.append(tally / tally.sum(1, keepdim=True).clamp(min=1))
         return cls(torch.stack(area, 2), torch.stack(color, 1), torch.stack(change, 2))
 
     @classmethod
@@ -127,13 +127,13 @@ ONE_WAY = ("walk", "run", "jump", "kick", "topple", "carry", "carried")
 def reversed_facts(known: Facts) -> Facts:
     """Of clips played backwards; `known` is true of the frame that then is at `CENTER`."""
     names = {**{name: name for name in ACTIONS}, **BACKWARDS, **{after: before for before, after in BACKWARDS.items()}}
-    table = torch.tensor([ACTIONS.index(names[name]) for name in ACTIONS], device=known.action.device)
+    table = constant([ACTIONS.index(names[name]) for name in ACTIONS], device=known.action.device)
     clear = known.clear & ~_is(known.action, ONE_WAY)
     return replace(known, action=table[known.action], clear=clear)
 
 
 def _is(action: Tensor, names: tuple[str, ...]) -> Tensor:
-    return torch.isin(action, torch.tensor([ACTIONS.index(name) for name in names], device=action.device))
+    return torch.isin(action, constant([ACTIONS.index(name) for name in names], device=action.device))
 
 
 def inside(scene: Scene, weights: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from synthetic.constants import constant
 from synthetic.render import FAR, NO_COLOR, SCENERY, Scene
 
 TILE = 16
@@ -24,7 +25,7 @@ def render_fused(scene: Scene, side: int) -> tuple[Tensor, Tensor]:
         side: a multiple of `TILE`.
     """
     clips, frames, primitives = scene.inverse.shape[:3]
-    values = torch.empty(clips, frames, side, side, 3, dtype=torch.float16, device=scene.eye.device)
+    values = torch.empty(clips, frames, 3, side, side, dtype=torch.float16, device=scene.eye.device)
     codes = torch.empty(clips, frames, side, side, dtype=torch.uint8, device=scene.eye.device)
     corners = _corners(scene)
     view, cast = _in_view(scene, corners), _along_sun(scene, corners)
@@ -61,7 +62,7 @@ BOUNDS, NUMBERS, SURFACE, VIEW = (tl.constexpr(count) for count in (9, 5, 16, 31
 
 def _corners(scene: Scene) -> Tensor:
     """[B, T, P, 8, 3] of the boxes around primitives."""
-    signs = torch.tensor([-1.0, 1.0], device=scene.eye.device)
+    signs = constant([-1.0, 1.0], device=scene.eye.device)
     cube = torch.cartesian_prod(signs, signs, signs)
     a, b, c = scene.inverse[..., :3].unbind(-1)
     rows = torch.stack([torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], dim=-2)
@@ -369,8 +370,9 @@ def _draw(
     blue = tl.where(there, blue, tl.load(light + 11) * (1 - share) + tl.load(light + 14) * share)
     inside = (u >= tl.load(view + 12)) & (u <= tl.load(view + 13))
     inside = inside & (v >= tl.load(view + 14)) & (v <= tl.load(view + 15))
-    at = frame * side * side + row * side + column
-    tl.store(values + at * 3, tl.where(inside, red, 0.0).to(tl.float16))
-    tl.store(values + at * 3 + 1, tl.where(inside, green, 0.0).to(tl.float16))
-    tl.store(values + at * 3 + 2, tl.where(inside, blue, 0.0).to(tl.float16))
-    tl.store(codes + at, tl.where(inside & there, code, _BACKGROUND).to(tl.uint8))
+    at = row * side + column
+    pixel = values + frame * 3 * side * side + at
+    tl.store(pixel, tl.where(inside, red, 0.0).to(tl.float16))
+    tl.store(pixel + side * side, tl.where(inside, green, 0.0).to(tl.float16))
+    tl.store(pixel + 2 * side * side, tl.where(inside, blue, 0.0).to(tl.float16))
+    tl.store(codes + frame * side * side + at, tl.where(inside & there, code, _BACKGROUND).to(tl.uint8))

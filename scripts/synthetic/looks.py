@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from synthetic.abilities import PEOPLE
+from synthetic.constants import constant
 from synthetic.dice import Dice
 from synthetic.holdout import HELD_OUT_COLORS
 from synthetic.objects import Slot
@@ -36,7 +38,7 @@ LEGS_WORN = ("blue", "black", "gray", "brown", "white", "green", "red")
 
 def named(dice: Dice, names: Tensor) -> Tensor:
     """[..., 3] colours, in light's proportion, of names [...]."""
-    ranges = torch.tensor([RANGES[name] for name in COLORS], device=names.device)[names]
+    ranges = constant([RANGES[name] for name in COLORS], device=names.device)[names]
     low, high = ranges[..., 0], ranges[..., 1]
     return linear(rgb(low + (high - low) * dice.uniform(*low.shape)))
 
@@ -51,7 +53,7 @@ def unnamed(dice: Dice, *shape: int) -> Tensor:
 def rgb(hsv: Tensor) -> Tensor:
     """Of hue (turns), saturation and value."""
     hue, saturation, value = hsv.unbind(-1)
-    shift = torch.tensor([5.0, 3.0, 1.0], device=hsv.device)
+    shift = constant([5.0, 3.0, 1.0], device=hsv.device)
     k = (shift + 6 * hue[..., None]) % 6
     return value[..., None] * (1 - saturation[..., None] * torch.minimum(k, 4 - k).clamp(0, 1))
 
@@ -82,32 +84,33 @@ class Paint:
 
 def main_colors(dice: Dice, objects: Tensor, held_out: Tensor) -> Tensor:
     """[N] int64 names; of those combinations with [N] objects that training never sees where `held_out`, else of others."""
+    never, likely = (table[objects] for table in _color_tables(objects.device))
+    return dice.choose(torch.where(held_out[:, None], never, likely * (1 - never)))
+
+
+@lru_cache(maxsize=4)
+def _color_tables(device: torch.device) -> tuple[Tensor, Tensor]:
+    """[objects, colours]: 1 for what training never sees, and how likely each is otherwise."""
     never = torch.zeros(len(OBJECTS), len(COLORS))
     for thing, color in HELD_OUT_COLORS:
         never[OBJECTS.index(thing), COLORS.index(color)] = 1
     likely = torch.ones(len(OBJECTS), len(COLORS))
-    for thing, color, weight in (
-        ("tree", "green", 12),
-        ("table", "brown", 5),
-        ("chair", "brown", 3),
-        ("box", "brown", 3),
-    ):
+    for thing, color, weight in USUAL:
         likely[OBJECTS.index(thing), COLORS.index(color)] = weight
-    for thing, color, weight in (
-        ("dog", "brown", 4),
-        ("book", "brown", 1),
-        ("door", "brown", 3),
-        ("plate", "white", 3),
-    ):
-        likely[OBJECTS.index(thing), COLORS.index(color)] = weight
-    never, likely = (table.to(objects.device)[objects] for table in (never, likely))
-    return dice.choose(torch.where(held_out[:, None], never, likely * (1 - never)))
+    return never.to(device), likely.to(device)
+
+
+USUAL = (
+    *(("tree", "green", 12), ("table", "brown", 5), ("chair", "brown", 3), ("box", "brown", 3)),
+    *(("dog", "brown", 4), ("door", "brown", 3), ("plate", "white", 3)),
+)
+"""Colours that objects have more often than others."""
 
 
 def paint(dice: Dice, objects: Tensor, main: Tensor, marked: Tensor) -> Paint:
     """Of [N] objects with chief colours `main`; the `marked` have a pattern that shows how they turn, mostly."""
     count = len(objects)
-    person = torch.isin(objects, torch.tensor([OBJECTS.index(name) for name in PEOPLE], device=objects.device))
+    person = torch.isin(objects, constant([OBJECTS.index(name) for name in PEOPLE], device=objects.device))
     names = dice.integers(count, len(Slot), high=len(COLORS))
     for slot, name in SLOT_NAMES.items():
         names[:, slot] = COLORS.index(name)
@@ -115,7 +118,7 @@ def paint(dice: Dice, objects: Tensor, main: Tensor, marked: Tensor) -> Paint:
     names[:, Slot.LEAF] = torch.where(objects == OBJECTS.index("tree"), main, names[:, Slot.LEAF])
     alike = dice.chance(count, share=0.4)
     names[:, Slot.SECOND] = torch.where(alike, main, names[:, Slot.SECOND])
-    worn = torch.tensor([COLORS.index(name) for name in LEGS_WORN], device=objects.device)
+    worn = constant([COLORS.index(name) for name in LEGS_WORN], device=objects.device)
     names[:, Slot.LEGS] = worn[dice.integers(count, high=len(worn))]
     first = named(dice, names)
     tone = torch.stack(
@@ -145,14 +148,14 @@ def _patterned(dice: Dice, objects: Tensor, person: Tensor, names: Tensor, first
     more = torch.where(shade[..., None], darker, named(dice, others))
     colors = torch.cat([first[:, :, None], more], dim=2)
     patterned = torch.where(marked, dice.chance(count, share=0.85), dice.chance(count, share=0.45))
-    kinds = torch.tensor(
+    kinds = constant(
         [Pattern.STRIPES, Pattern.BANDS, Pattern.CHECKS, Pattern.SECTORS, Pattern.BLOBS, Pattern.FACES, Pattern.HALVES],
         device=objects.device,
     )
     box = (objects == OBJECTS.index("box"))[:, None]
-    weights = torch.tensor([1.0, 1, 1, 1, 1, 0, 0.7], device=objects.device).expand(count, -1)
-    weights = torch.where(box, torch.tensor([0.7, 0.7, 1, 0, 0.7, 3, 0.5], device=objects.device), weights)
-    shirts = torch.tensor([2.0, 0.7, 0.7, 0, 0.7, 0, 0], device=objects.device)
+    weights = constant([1.0, 1, 1, 1, 1, 0, 0.7], device=objects.device).expand(count, -1)
+    weights = torch.where(box, constant([0.7, 0.7, 1, 0, 0.7, 3, 0.5], device=objects.device), weights)
+    shirts = constant([2.0, 0.7, 0.7, 0, 0.7, 0, 0], device=objects.device)
     kind = kinds[dice.choose(torch.where(person[:, None], shirts, weights))]
     pattern = torch.zeros_like(names)
     # What a person wears is one thing, what else is painted may have a pattern in its chief colour only.
@@ -188,8 +191,8 @@ def lights(dice: Dice, count: int) -> Light:
     sun = torch.stack([height.cos() * turn.cos(), height.cos() * turn.sin(), height.sin()], dim=-1)
     hard = dice.uniform(count, 1, low=0.15, high=0.75)
     level = dice.log_uniform(count, 1, low=0.95, high=1.35)
-    warm = 1 + dice.normal(count, 1) * torch.tensor([0.12, 0.0, -0.12], device=dice.device)
-    cool = 1 + dice.normal(count, 1) * torch.tensor([0.08, 0.0, -0.08], device=dice.device)
+    warm = 1 + dice.normal(count, 1) * constant([0.12, 0.0, -0.12], device=dice.device)
+    cool = 1 + dice.normal(count, 1) * constant([0.08, 0.0, -0.08], device=dice.device)
     sky = level * (1 - hard) * cool
     horizon, zenith = unnamed(dice, count), unnamed(dice, count)
     return Light(sun, 1.5 * level * hard * warm.clamp(min=0.5), sky.clamp(min=0.02), horizon, zenith)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from synthetic.constants import constant
 from synthetic.dice import Dice
 from synthetic.skeleton import Pose
 
@@ -293,7 +294,7 @@ def _seat(act: Act, share: Tensor) -> None:
     act.pose.pelvis[..., 2] -= act.legs * SEAT * down
     act.pose.pelvis[..., 0] -= act.legs * 0.42 * down
     act.pose.lean = act.pose.lean + act.draw(0.4, 0.8) * torch.sin(torch.pi * share.clamp(0, 1)) ** 2
-    lap = act.arms[..., None, None] * torch.tensor([0.55, 0.0, -0.75], device=down.device)
+    lap = act.arms[..., None, None] * constant([0.55, 0.0, -0.75], device=down.device)
     act.pose.hands = act.pose.hands + down[..., None, None] * (lap - act.pose.hands)
 
 

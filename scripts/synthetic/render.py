@@ -92,7 +92,7 @@ class Scene:
 @dataclass(frozen=True)
 class Pictures:
     """Attributes:
-    values: [B, T, S, S, 3] light, 0 and more, before any camera's response; zero outside the picture.
+    values: [B, T, 3, S, S] light, 0 and more, before any camera's response; zero outside the picture.
     codes: [B, T, S, S] uint8: 16 · entity + named colour.
     """
 
@@ -120,7 +120,7 @@ def render_plainly(scene: Scene, side: int) -> Pictures:
     values = values.masked_fill(outside[..., None], 0.0)
     codes = hit.codes.masked_fill(outside | ~hit.there, 16 * SCENERY + NO_COLOR)
     shape = (clips, frames, side, side)
-    return Pictures(values.view(*shape, 3), codes.view(shape))
+    return Pictures(values.view(*shape, 3).permute(0, 1, 4, 2, 3).contiguous(), codes.view(shape))
 
 
 def sample_places(side: int, device: torch.device) -> tuple[Tensor, Tensor]:

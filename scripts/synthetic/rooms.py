@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from synthetic.constants import constant
 from synthetic.dice import Dice
 from synthetic.looks import unnamed
 from synthetic.objects import Kind
@@ -53,14 +54,14 @@ def rooms(dice: Dice, eye: Tensor, target: Tensor, width: Tensor) -> Pieces:
         turn=torch.eye(3, device=device).repeat(count, PIECES, 1, 1),
         place=torch.zeros(count, PIECES, 3, device=device),
         size=torch.ones(count, PIECES, 3, device=device),
-        frustum=torch.ones(count, PIECES, 2, device=device) * torch.tensor([1.0, 0.0], device=device),
+        frustum=torch.ones(count, PIECES, 2, device=device) * constant([1.0, 0.0], device=device),
         colors=_tones(dice, count),
         pattern=_patterns(dice, count),
         frequency=dice.log_uniform(count, PIECES, low=0.6, high=9.0) / width[:, None],
         grain=dice.uniform(count, PIECES, high=0.35) ** 2 * 3,
     )
     spread = width.clamp(min=0.3)
-    pieces.size[:, 0] = torch.tensor([200.0, 200.0, 0.05], device=device)
+    pieces.size[:, 0] = constant([200.0, 200.0, 0.05], device=device)
     pieces.place[:, 0, 2] = -0.05
     back = torch.nn.functional.normalize((target - eye)[:, :2], dim=-1)
     bearing = torch.atan2(back[:, 1], back[:, 0])
@@ -81,13 +82,13 @@ def _tones(dice: Dice, count: int) -> Tensor:
 
 
 def _patterns(dice: Dice, count: int) -> Tensor:
-    kinds = torch.tensor(
+    kinds = constant(
         [Pattern.PLAIN, Pattern.STRIPES, Pattern.BANDS, Pattern.CHECKS, Pattern.RINGS, Pattern.BLOBS, Pattern.PLANKS],
         device=dice.device,
     )
-    weights = torch.tensor([0.45, 0.08, 0.12, 0.1, 0.03, 0.12, 0.1], device=dice.device)
+    weights = constant([0.45, 0.08, 0.12, 0.1, 0.03, 0.12, 0.1], device=dice.device)
     pattern = kinds[dice.choose(weights.expand(count * PIECES, -1))].view(count, PIECES)
-    rug = torch.tensor([Pattern.RINGS, Pattern.CHECKS, Pattern.BANDS, Pattern.BLOBS, Pattern.PLAIN], device=dice.device)
+    rug = constant([Pattern.RINGS, Pattern.CHECKS, Pattern.BANDS, Pattern.BLOBS, Pattern.PLAIN], device=dice.device)
     pattern[:, 1] = rug[dice.integers(count, high=len(rug))]
     pictures = slice(2 + WALLS, 2 + WALLS + PICTURES)
     pattern[:, pictures] = torch.where(
@@ -119,7 +120,7 @@ def _walls(dice: Dice, pieces: Pieces, target: Tensor, spread: Tensor, bearing: 
         away = far if index == 0 else spread * dice.log_uniform(count, low=0.8, high=4.0)
         front = torch.stack([angle.cos(), angle.sin(), 0 * angle], dim=-1)
         pieces.turn[:, wall] = about_z(angle - torch.pi / 2)  # its y axis points away from the target
-        pieces.place[:, wall] = target * torch.tensor([1.0, 1, 0], device=far.device) + (away + 0.05)[:, None] * front
+        pieces.place[:, wall] = target * constant([1.0, 1, 0], device=far.device) + (away + 0.05)[:, None] * front
         pieces.size[:, wall] = torch.stack([40 * spread, 0 * spread + 0.05, 12 * spread], dim=-1)
         there = present if index == 0 else present & dice.chance(count, share=0.5)
         pieces.kind[:, wall] = torch.where(there, int(Kind.BOX), int(Kind.NONE))
@@ -146,7 +147,7 @@ def _clutter(dice: Dice, pieces: Pieces, target: Tensor, spread: Tensor, bearing
     count, some = len(spread), CLUTTER
     first = 2 + WALLS + PICTURES
     here = slice(first, first + some)
-    kinds = torch.tensor([Kind.NONE, Kind.BOX, Kind.ELLIPSOID, Kind.BOX], device=spread.device)
+    kinds = constant([Kind.NONE, Kind.BOX, Kind.ELLIPSOID, Kind.BOX], device=spread.device)
     busy = dice.chance(count, share=0.6)[:, None]
     pieces.kind[:, here] = torch.where(busy, kinds[dice.integers(count, some, high=4)], int(Kind.NONE))
     # Around a few centres, so that pieces overlap and make up something.

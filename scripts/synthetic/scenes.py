@@ -11,20 +11,21 @@ from synthetic import cast as casting
 from synthetic import crops, looks
 from synthetic.abilities import PEOPLE
 from synthetic.cast import ENTITIES, NOTHING
+from synthetic.constants import constant
 from synthetic.dice import Dice
 from synthetic.facts import DIRECTED, Evidence, Shows, facts, inside, reversed_facts
 from synthetic.holdout import HELD_OUT_ELEVATIONS, Split
-from synthetic.objects import HINGE, PARTS, ROPE, Kind, Node, Slot, library
+from synthetic.objects import HINGE, PARTS, ROPE, Kind, Node, Slot
 from synthetic.render import NO_COLOR, SCENERY, Pattern, Scene, render
 from synthetic.rooms import FIRST_WALL, Pieces, rooms
 from synthetic.schema import ACTIONS, CENTER, FRAMES, OBJECTS, Clips, Facts, Shown
 from synthetic.skeleton import about_z, affine, compose, inverted
-from synthetic.stage import Director, Stage
+from synthetic.stage import Director, Stage, to_tensors
 
 SAMPLES = 128
 """Rays along the side of a crop."""
-AT_ONCE = {"cuda": 512, "cpu": 8}
-"""Clips that are rendered at a time."""
+AT_ONCE = {"cuda": 512 * SAMPLES**2, "cpu": 8 * SAMPLES**2}
+"""Rays of a frame, in all clips that are rendered at a time."""
 ELEVATIONS = (1.0, 62.0)
 """Degrees above the horizon."""
 ASPECT = 4 / 3
@@ -59,7 +60,7 @@ class Generator:
         """
         self.device = torch.device(device)
         self._split, self._seed, self.calls, self._samples = Split.of(split), seed, 0, samples
-        self._shapes = {name: torch.from_numpy(value).to(self.device) for name, value in vars(library()).items()}
+        self._shapes = to_tensors(self.device)
 
     @torch.no_grad()
     def clips(self, count: int, actions: tuple[str, ...] = ACTIONS) -> Clips:
@@ -94,10 +95,12 @@ class Generator:
         scene, weights = self._scene(dice, stage, camera)
         size = crops.pixels(dice, camera.share)
         frames, shows = [], []
-        for some in torch.arange(count, device=self.device).split(AT_ONCE[self.device.type]):
+        at_once = max(1, AT_ONCE[self.device.type] // self._samples**2)
+        for start in range(0, count, at_once):
+            some = slice(start, start + at_once)
             part = scene[some]
             pictures = render(part, self._samples)
-            frames.append(crops.develop(dice, pictures.values, size[some]))
+            frames.append(crops.develop(dice, pictures.values, size[some], part.window))
             shows.append(Shows.of(pictures))
         return torch.cat(frames), Evidence(stage, Shows.cat(shows), inside(scene, weights))
 
@@ -229,7 +232,7 @@ def _with_ropes(stage: Stage, local: Tensor, size: Tensor) -> tuple[Tensor, Tens
     half[:, 2] = (0.5 * stage.rope / stage.size).clamp(min=1e-3)
     local, size = local.clone(), size.clone()
     local[:, ROPE, :, :3] = torch.diag_embed(half)
-    local[:, ROPE, :, 3] = half * torch.tensor([0.0, 0.0, 1.0], device=half.device)
+    local[:, ROPE, :, 3] = half * constant([0.0, 0.0, 1.0], device=half.device)
     size[:, ROPE] = half
     return local, size
 
@@ -267,12 +270,12 @@ def is_person(stage: Stage) -> Tensor:
 
 
 def _indices(names: tuple[str, ...], of: tuple[str, ...], device: torch.device) -> Tensor:
-    return torch.tensor([of.index(name) for name in names], device=device)
+    return constant([of.index(name) for name in names], device=device)
 
 
 def _level(forward: Tensor) -> tuple[Tensor, Tensor]:
     """[B, 3] right and up of level cameras that look along unit vectors."""
-    up = torch.tensor([0.0, 0.0, 1.0], device=forward.device).expand_as(forward)
+    up = constant([0.0, 0.0, 1.0], device=forward.device).expand_as(forward)
     right = torch.nn.functional.normalize(torch.linalg.cross(forward, up), dim=-1)
     return right, torch.linalg.cross(right, forward)
 
@@ -336,11 +339,11 @@ def _with_props(dice: Dice, room: Pieces, stage: Stage) -> Pieces:
     size = torch.stack([wide, wide, low.clamp(min=0.02) / 2], dim=-1)
     place_ = torch.cat([first[..., :2], size[..., 2:]], dim=-1)
     # People's seats, where their hips will be.
-    seat = torch.tensor([-0.4, 0.0, 0.15], device=size.device).expand(len(stage.object), 3)
+    seat = constant([-0.4, 0.0, 0.15], device=size.device).expand(len(stage.object), 3)
     seat = (stage.root[:, CENTER, :, :3] @ seat[..., None])[..., 0] + stage.root[:, CENTER, :, 3]
     sits = stage.seated.view(shape) & present & dice.chance(*shape, share=0.8)
     scale = (stage.size / 1.75).view(*shape, 1)
-    size = torch.where(sits[..., None], scale * torch.tensor([0.2, 0.2, 0.15], device=size.device), size)
+    size = torch.where(sits[..., None], scale * constant([0.2, 0.2, 0.15], device=size.device), size)
     place_ = torch.where(sits[..., None], seat.view(*shape, 3), place_)
     kind = torch.where(dice.chance(*shape, share=0.6), int(Kind.BOX), int(Kind.FRUSTUM))
     kind = torch.where(stands | sits, kind, int(Kind.NONE))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from synthetic.constants import constant
 from synthetic.objects import Node
 
 
@@ -22,12 +23,12 @@ def around(axis: Tensor, angle: Tensor) -> Tensor:
 
 def about_z(angle: Tensor) -> Tensor:
     """[..., 3, 3]."""
-    return around(torch.tensor([0.0, 0, 1], device=angle.device).expand(*angle.shape, 3), angle)
+    return around(constant([0.0, 0, 1], device=angle.device).expand(*angle.shape, 3), angle)
 
 
 def about_y(angle: Tensor) -> Tensor:
     """[..., 3, 3]; a positive angle makes what is upright lean forward, towards x."""
-    return around(torch.tensor([0.0, 1, 0], device=angle.device).expand(*angle.shape, 3), angle)
+    return around(constant([0.0, 1, 0], device=angle.device).expand(*angle.shape, 3), angle)
 
 
 def affine(turn: Tensor, place: Tensor) -> Tensor:
@@ -85,14 +86,12 @@ def bodies(bones: Tensor, pose: Pose) -> Tensor:
     nodes = [affine(torch.eye(3, device=zero.device).expand(*zero.shape, 3, 3), pose.pelvis), back, head]
     for side, sign in enumerate((1, -1)):
         shoulder = torch.stack([zero, sign * shoulders + zero, 0.93 * torso + zero], -1)
-        out = torch.tensor([-0.35, 0.55 * sign, -0.6], device=zero.device)
+        out = constant([-0.35, 0.55 * sign, -0.6], device=zero.device)
         first, second = _reach(shoulder, shoulder + pose.hands[:, :, side], upper, fore, out)
         nodes += [compose(back, first), compose(back, second)]
     for side, sign in enumerate((1, -1)):
         hip = pose.pelvis + torch.stack([zero, sign * hips + zero, zero], -1)
-        nodes += _reach(
-            hip, pose.feet[:, :, side], thigh, shin, torch.tensor([1.0, 0.12 * sign, 0.0], device=zero.device)
-        )
+        nodes += _reach(hip, pose.feet[:, :, side], thigh, shin, constant([1.0, 0.12 * sign, 0.0], device=zero.device))
     return torch.stack(nodes, dim=2)
 
 
@@ -118,7 +117,7 @@ def _reach(start: Tensor, end: Tensor, first: Tensor, second: Tensor, towards: T
 def _bone(start: Tensor, end: Tensor) -> Tensor:
     """[n, T, 3, 4] with z from start to end, and x as far forwards as that allows."""
     z = torch.nn.functional.normalize(end - start, dim=-1)
-    forwards = torch.tensor([1.0, 0.0, 0.02], device=z.device).expand_as(z)
+    forwards = constant([1.0, 0.0, 0.02], device=z.device).expand_as(z)
     y = torch.nn.functional.normalize(torch.linalg.cross(z, forwards), dim=-1)
     x = torch.linalg.cross(y, z)
     return affine(torch.stack([x, y, z], dim=-1), start)

@@ -10,8 +10,9 @@ from torch import Tensor
 from synthetic import cast as casting
 from synthetic.abilities import PEOPLE
 from synthetic.cast import HANDLED, HANDLING, NOTHING, Cast
+from synthetic.constants import constant
 from synthetic.dice import Dice
-from synthetic.objects import HEIGHT, VARIANTS, Node
+from synthetic.objects import HEIGHT, VARIANTS, Node, library
 from synthetic.people import PEOPLE_DO, Act
 from synthetic.schema import ACTIONS, CENTER, OBJECTS
 from synthetic.skeleton import about_y, about_z, affine, around, bodies, hinged, palms
@@ -56,6 +57,11 @@ class Stage:
     rope: Tensor
     aloft: Tensor
     seated: Tensor
+
+
+def to_tensors(device: torch.device) -> dict[str, Tensor]:
+    """The arrays of `objects.Library`."""
+    return {name: torch.from_numpy(value).to(device) for name, value in vars(library()).items()}
 
 
 class Director:
@@ -126,7 +132,7 @@ class Director:
     def _sizes(self, objects: Tensor) -> Tensor:
         """[N] metres: as things are, or, some of those that nobody handles, as large as what they are with."""
         dice = self._dice
-        usual = torch.tensor([HEIGHT[name] for name in OBJECTS], device=objects.device)[objects]
+        usual = constant([HEIGHT[name] for name in OBJECTS], device=objects.device)[objects]
         person = _is(objects, OBJECTS, *PEOPLE)
         size = usual * torch.where(
             person, dice.uniform(len(objects), low=0.9, high=1.1), dice.log_uniform(len(objects), low=0.7, high=1.45)
@@ -151,7 +157,7 @@ class Director:
         PEOPLE_DO[name](state)
         pose = state.pose
         mirrored = dice.chance(len(who), share=0.5)[:, None, None, None]
-        flip = torch.tensor([1.0, -1.0, 1.0], device=who.device)
+        flip = constant([1.0, -1.0, 1.0], device=who.device)
         pose.hands = torch.where(mirrored, pose.hands.flip(2) * flip, pose.hands)
         pose.feet = torch.where(mirrored, pose.feet.flip(2) * flip, pose.feet)
         stage.nodes[who] = bodies(self._shapes["bones"][stage.variant[who]], pose)
@@ -230,7 +236,7 @@ class Director:
         low = stage.half[chief, 2:]
         x, y = radius * angle.cos(), radius * angle.sin()
         place = torch.stack([x, y, torch.maximum(high + tilt * y, low)], dim=-1)
-        place = place - torch.tensor([1.0, 1, 0], device=place.device) * place[:, CENTER, None]
+        place = place - constant([1.0, 1, 0], device=place.device) * place[:, CENTER, None]
         stage.root[chief, :, :, 3] = place
         stage.aloft[chief] = True
         center = -torch.stack([x, y, 0 * x], dim=-1)[:, CENTER, None]
@@ -362,4 +368,4 @@ class Director:
 
 def _is(value: Tensor, of: tuple[str, ...], *names: str) -> Tensor:
     """bool, whether indices are one of those names."""
-    return torch.isin(value, torch.tensor([of.index(name) for name in names], device=value.device))
+    return torch.isin(value, constant([of.index(name) for name in names], device=value.device))

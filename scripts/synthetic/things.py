@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from synthetic.constants import constant
 from synthetic.dice import Dice
 from synthetic.objects import HINGE, Node
 from synthetic.schema import CENTER, OBJECTS
@@ -139,7 +140,7 @@ class Motion:
 
 
 def _in(thing: Tensor, *which: int) -> Tensor:
-    return torch.isin(thing, torch.tensor(which, device=thing.device))
+    return torch.isin(thing, constant(which, device=thing.device))
 
 
 def still(m: Motion) -> None:
@@ -208,7 +209,7 @@ def turn_rolling(m: Motion, path: Tensor) -> None:
     radius = torch.where(lies, torch.maximum(m.half[:, :1], m.half[:, 1:2]), m.half[:, 2:])
     turned = about_y(torch.where(car, 0.0, path / radius))
     side = torch.where(lies, torch.pi / 2, 0.0).expand_as(path)
-    x_axis = torch.tensor([1.0, 0, 0], device=path.device).expand(*path.shape, 3)
+    x_axis = constant([1.0, 0, 0], device=path.device).expand(*path.shape, 3)
     m.turn = turned @ around(x_axis, side) @ about_z(m.draw(0, TAU) * ~car + 0 * path)
     m.place[..., 2] = torch.where(lies, radius, m.place[..., 2])
     m.wheels(path)
@@ -218,11 +219,11 @@ def spin(m: Motion) -> None:
     m.lift(0.4)
     rate = m.sign() * m.log_draw(6, 40) * torch.pi / 180
     upright = m.dice.chance(len(m.size), share=0.65)[:, None] | ~m.aloft[:, None]
-    up = torch.tensor([0.0, 0, 1], device=rate.device)
+    up = constant([0.0, 0, 1], device=rate.device)
     axis = torch.where(upright, up, m.dice.direction(len(m.size)))[:, None].expand(*m.since.shape, 3)
     lies = _in(m.object, OBJECTS.index("wheel"), OBJECTS.index("ring"), OBJECTS.index("plate"))
     on_edge = lies & m.dice.chance(len(m.size), share=0.7)
-    x_axis = torch.tensor([1.0, 0, 0], device=rate.device).expand(*m.since.shape, 3)
+    x_axis = constant([1.0, 0, 0], device=rate.device).expand(*m.since.shape, 3)
     tilt = around(x_axis, on_edge[:, None] * (torch.pi / 2) + 0 * m.since)
     m.place[..., 2] = torch.where(on_edge[:, None] & ~m.aloft[:, None], m.half[:, :1], m.place[..., 2])
     m.turn = around(axis, rate * m.since) @ tilt @ m._askew(m.aloft)
@@ -322,7 +323,7 @@ def _hinge(m: Motion, share: Tensor) -> None:
     wide = torch.minimum(wide, rate * m.length)
     m.angle[..., HINGE] = wide * share
     standing = (book[:, 0] & m.dice.chance(len(m.size), share=0.4))[:, None]
-    m.turn = around(torch.tensor([1.0, 0, 0], device=share.device).expand(*share.shape, 3), standing * 1.4 + 0 * share)
+    m.turn = around(constant([1.0, 0, 0], device=share.device).expand(*share.shape, 3), standing * 1.4 + 0 * share)
     m.place[..., 2] = torch.where(standing, m.half[:, 1:2], m.place[..., 2])
 
 
