@@ -1,15 +1,15 @@
 """Time ViCLIP-L/14 on crops with random weights: crops a second, share of the matrix rate, seconds per timestep.
 
-    python scripts/bench_extract.py [--dataset DIR] [--share 0.25] [--lift 0.05]
+    python scripts/bench_extract.py [--dataset DIR] [--share 0.231] [--lift 0.02] [--training 93.8]
 
-Needs a CUDA device. Without --dataset only the model is timed; with it, also what surrounds it: decoding, cutting,
-resizing and reading back.
+Needs a CUDA device. Without --dataset only the model is timed; with it, the stage too, as `legs4d extract` does it.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,18 +19,18 @@ import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from legs4d.language.changes import StillCrops
-from legs4d.language.crops import FrameRing
-from legs4d.language.embed import CropEmbedder
+from legs4d.config import ExtractSettings
 from legs4d.language.encoders.viclip import ViclipEncoder, ViclipSize
 from legs4d.language.encoders.viclip_vision import ViclipVision
 from legs4d.language.encoders.weights import EncoderFiles
-from legs4d.language.pyramid import WINDOW, pyramid, window
+from legs4d.language.extract import Extractor
+from legs4d.language.grids import Grid, GridsDescription, GridStore
+from legs4d.language.pyramid import WINDOW, pyramid
 from legs4d.scene.readers import open_sequence
 
 CAMERAS, HEIGHT, WIDTH = 27, 360, 640
-PAPER_TRAINING = 140.0
-"""Seconds per timestep of the paper's lift at 300k Gaussians, measured here earlier on an H100 (issue 6)."""
+FIRST = 10
+"""The timestep with which the whole stage begins: one with a full window."""
 
 
 def seconds(body: Callable[[], object], repeats: int) -> float:
@@ -120,38 +120,49 @@ def bench_model(name: str, model: ViclipVision, size: ViclipSize, peak: float) -
     return rate
 
 
-def bench_pipeline(dataset: Path, model: ViclipVision, crops: int) -> float:
-    """Crops a second with decoding, cutting, resizing, and reading back."""
-    sequence = open_sequence(dataset)
+def bench_stage(dataset: Path, model: ViclipVision, timesteps: int, device: torch.device, scale: float = 1.0) -> float:
+    """Crops a second of the extract stage, from footage to files: planning, decoding, cutting, resizing, reading back.
+
+    All crops count as embedded at the timestep before the first, so that only those that have changed since are left.
+    """
+    sequence = open_sequence(dataset, scale)
     cameras = sequence.cameras("train", 0)
-    shape = pyramid(cameras.height, cameras.width)
-    device = torch.device("cuda")
-    ring = FrameRing(sequence, shape, device)
-    still = StillCrops(shape, len(cameras), ring.means, 0)
-    embedder = CropEmbedder(RandomViclip(model), shape, ring, device, still)
-    chosen = np.random.default_rng(0).choice(len(cameras) * shape.num_crops, crops, replace=False)
-    camera, crop = np.divmod(np.sort(chosen), shape.num_crops)
-    timesteps = [10, 11, 12]
-    took = []
-    for t in timesteps:
-        frames = window(t, sequence.num_frames)
-        started = time.perf_counter()
-        ring.keep(frames, window(t + 1, sequence.num_frames))
-        embedder.embed(frames, camera, crop, lambda: None)
-        took.append(time.perf_counter() - started)
-    ring.close()
-    print(
-        f"with all around it: {crops} crops in " + ", ".join(f"{s:.2f}" for s in took) + " s (first: 8 frames decoded)"
-    )
-    return crops / min(took[1:])
+    encoder, every = RandomViclip(model), tuple(range(sequence.num_frames))
+    told = GridsDescription("", "", "bench", encoder.dim, len(cameras), cameras.height, cameras.width, every)
+    shape = len(cameras), pyramid(cameras.height, cameras.width).num_crops
+    rates = []
+    with tempfile.TemporaryDirectory() as folder:
+        store = GridStore.begin(Path(folder), told)
+        before = np.full(shape, FIRST - 1, np.int32)
+        nothing = np.zeros((1, encoder.dim), np.float16)
+        store.write(FIRST - 1, Grid(nothing, before, np.zeros_like(before), before >= 0))
+        extractor = Extractor(store, sequence, encoder, ExtractSettings(), device)
+        for timestep in range(FIRST, FIRST + timesteps):
+            started = time.perf_counter()
+            crops = len(extractor.extract_frame(timestep).rows)
+            took = time.perf_counter() - started
+            rates.append(crops / took)
+            print(
+                f"extract stage, timestep {timestep}: {crops} crops in {took:.2f} s, {rates[-1]:.1f} a second",
+                flush=True,
+            )
+        extractor.close()
+    return max(rates)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", type=Path)
-    parser.add_argument("--share", type=float, default=0.25, help="of the crops left, as count_crops.py prints it")
-    parser.add_argument("--lift", type=float, default=0.05, help="seconds of the lift per timestep")
-    parser.add_argument("--crops", type=int, default=1024)
+    parser.add_argument("--share", type=float, default=0.231, help="of the crops left, as count_crops.py prints it")
+    parser.add_argument(
+        "--lift", type=float, default=0.02, help="s of the lift a timestep, as bench_lift_run.py prints it"
+    )
+    parser.add_argument(
+        "--training", type=float, default=93.8, help="s of the paper's training a timestep, as bench_lift.py prints it"
+    )
+    parser.add_argument(
+        "--timesteps", type=int, default=3, help="of the whole stage; in the first nothing is ready yet"
+    )
     parser.add_argument("--batch", type=int, nargs="+", default=[64])
     arguments = parser.parse_args()
     size, device = ViclipSize(), torch.device("cuda")
@@ -162,7 +173,6 @@ def main() -> None:
     plain = bench_model("layer by layer", random_vision(size, device, 8, plain=True), size, peak)
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    torch.cuda.reset_peak_memory_stats()
     model = random_vision(size, device, arguments.batch[0])
     rate = bench_model("as it is used", model, size, peak)
     for batch in arguments.batch[1:]:
@@ -170,12 +180,12 @@ def main() -> None:
         rate = max(rate, bench_model("as it is used", model, size, peak))
     if arguments.dataset is not None:
         model.batch = arguments.batch[0]
-        rate = bench_pipeline(arguments.dataset, model, arguments.crops)
+        rate = bench_stage(arguments.dataset, model, arguments.timesteps, device)
         print(f"{rate:.1f} crops/s, {rate * flops(size) / peak:.1%} of the matrix rate")
     crops = CAMERAS * pyramid(HEIGHT, WIDTH).num_crops
     all_of_them, left = crops / rate, arguments.share * crops / rate
     print(f"{crops:,} crops a timestep: {all_of_them:.1f} s, with a share of {arguments.share:.1%} left {left:.1f} s")
-    before, after = crops / plain + PAPER_TRAINING, left + arguments.lift
+    before, after = crops / plain + arguments.training, left + arguments.lift
     print(f"extraction and lift: {before:.0f} s (layer by layer, trained) → {after:.2f} s: {before / after:.1f}x")
     print(f"of which the extraction alone: {crops / plain:.1f} → {left:.2f} s: {crops / plain / left:.1f}x")
 

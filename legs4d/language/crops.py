@@ -127,11 +127,12 @@ class FrameRing:
         return self._on_device[frame]
 
     def means(self, frame: int) -> NDArray[np.float32]:
-        """[C, h, w, 3] block means of any frame; see `language.changes`."""
+        """[C, h, w, 3] block means of any frame; see `language.changes`. Several threads may ask for them."""
         if frame not in self._means:
-            if frame in self._decoding or frame in self._on_device:
-                self.pixels(frame)
-            else:
+            decoding = self._decoding.get(frame)
+            if decoding is not None:
+                self._means[frame] = decoding.result()[1]
+            elif frame not in self._means:  # it may have been decoded since
                 self._means[frame] = block_means(self._sequence.images("train", frame))
         return self._means[frame]
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,13 @@ def choose_device(engine: str) -> torch.device:
     return torch.device("cuda")
 
 
+Places = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]
+"""Source, slot and validity of all crops [C, R], as `Grid` has them."""
+
+Planned = tuple[NDArray[np.bool_], Places]
+"""Which crops a timestep embeds [C, R], and the places that its grid then has."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """Which crops a timestep embeds.
@@ -138,9 +146,7 @@ class Plan:
     embed: NDArray[np.bool_]
     keep: NDArray[np.bool_]
 
-    def places(
-        self, timestep: int, first: int, previous: Grid | None, *, background: bool
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]:
+    def places(self, timestep: int, first: int, previous: Grid | None, *, background: bool) -> Places:
         """Source, slot and validity of all crops, as `Grid` has them.
 
         Args:
@@ -176,6 +182,8 @@ class Extractor:
         told = store.description
         self._pyramid: Pyramid = pyramid(told.height, told.width)
         self._ring = FrameRing(sequence, self._pyramid, device)
+        self._planner = ThreadPoolExecutor(1, "plan")
+        self._ahead: dict[int, Future[Planned]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         run_folder = self.store.path.parents[1].resolve()
@@ -188,7 +196,8 @@ class Extractor:
         )
 
     def close(self) -> None:
-        """Let go of the threads that decode and embed."""
+        """Let go of the threads that plan, decode and embed."""
+        self._planner.shutdown(cancel_futures=True)
         self._ring.close()
         if "_embedder" in vars(self):
             self._embedder.close()
@@ -214,14 +223,31 @@ class Extractor:
         timesteps = self.store.description.timesteps
         at = timesteps.index(timestep)
         self._reporter.step(at, len(timesteps))
-        previous = None if at % self.settings.block == 0 else self.store.read(timesteps[at - 1])
         following = timesteps[at + 1 : at + 2]
         last = self.sequence.num_frames
         needs = self._embedder.needs
         self._ring.keep(needs(window(timestep, last)), [frame for t in following for frame in needs(window(t, last))])
-        grid = self._embed(timestep, timesteps[at - at % self.settings.block], previous)
+        planned = self._ahead.pop(timestep, None)
+        chosen, places = planned.result() if planned else self._planned(timestep, self._before(at))
+        if following and (at + 1) % self.settings.block:  # planned while this one is embedded
+            before = Grid(np.zeros((0, 0), np.float16), *places)
+            self._ahead = {t: self._planner.submit(self._planned, t, before) for t in following}
+        cameras, crops = np.nonzero(chosen)
+        rows = self._embedder.embed(window(timestep, last), cameras, crops, self._reporter.check)
+        grid = Grid(rows, *places)
         self.store.write(timestep, grid)
         return grid
+
+    def _before(self, at: int) -> Grid | None:
+        """The timestep before one, unless that begins a block."""
+        return self.store.read(self.store.description.timesteps[at - 1]) if at % self.settings.block else None
+
+    def _planned(self, timestep: int, previous: Grid | None) -> Planned:
+        timesteps = self.store.description.timesteps
+        at = timesteps.index(timestep)
+        plan, background = self.plan(timestep, previous), self.settings.background != "never"
+        first = timesteps[at - at % self.settings.block]
+        return plan.embed, plan.places(timestep, first, previous, background=background)
 
     def plan(self, timestep: int, previous: Grid | None) -> Plan:
         """Which crops to embed, and of which the `previous` timestep's embedding still holds."""
@@ -233,13 +259,6 @@ class Extractor:
             read[:] = True
         changed = self._changed(timestep, previous.source)
         return Plan(read & changed, ~changed)
-
-    def _embed(self, timestep: int, first: int, previous: Grid | None) -> Grid:
-        plan = self.plan(timestep, previous)
-        cameras, crops = np.nonzero(plan.embed)
-        rows = self._embedder.embed(window(timestep, self.sequence.num_frames), cameras, crops, self._reporter.check)
-        background = self.settings.background != "never"
-        return Grid(rows, *plan.places(timestep, first, previous, background=background))
 
     def _read_by_foreground(self, timestep: int) -> NDArray[np.bool_]:
         """[C, R] whether any pixel of the foreground mixes the crop; all, where there are no masks."""

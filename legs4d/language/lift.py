@@ -45,7 +45,7 @@ They look the same in all frames but are not said the same about: what moves hid
 with a temporal window sees it pass. A few frames far apart average that out. All of them would add little, and a
 resumed run would have to lift them all again, since only a mean that is complete is written."""
 
-FRAMES_AT_ONCE = 3
+FRAMES_AT_ONCE = 4
 """Frames lifted at once on a GPU: while it has one, the next is read and the last is written, which take as long."""
 
 
@@ -157,11 +157,11 @@ class _Lifter:
         options = how.settings, how.near, how.device, how.threads
         return _reopen, (str(self.run.path.resolve()), fingerprint, self.encoder.name, *options)
 
-    def lift_frame(self, frame: int, of: slice = EVERYTHING) -> Lifted:
-        """Codes of those Gaussians that are wanted."""
+    def lift_frame(self, frame: int, of: slice = EVERYTHING, *, as_stored: bool = False) -> Lifted:
+        """Codes of those Gaussians that are wanted; see `FrameLift`."""
         features = self._coded(frame)
         cameras = self.sequence.cameras("train", frame)
-        return self.frame_lift(self.run.frame(frame), cameras, features, features.rows, of)
+        return self.frame_lift(self.run.frame(frame), cameras, features, features.rows, of, as_stored=as_stored)
 
     def _coded(self, frame: int) -> FeatureMap:
         """What is said of the pixels, with codes in place of rows."""
@@ -183,7 +183,7 @@ class _Lifter:
     def store_frame(self, frame: int) -> None:
         """Lift a frame, and write the codes of what moves."""
         still = self.run.num_static
-        lifted = self.lift_frame(frame, slice(still, None))
+        lifted = self.lift_frame(frame, slice(still, None), as_stored=True)
         self.run.write_codes(frame, lifted.codes, lifted.weight)
 
     def store_frame_and_tell(self, frame: int) -> Lifted:

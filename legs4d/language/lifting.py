@@ -33,11 +33,11 @@ class Lifted:
     """Of N Gaussians.
 
     Attributes:
-        codes: [N, K] float32, 0 where the weight is.
+        codes: [N, K] float32, 0 where the weight is; from a GPU float16, if they were wanted as they are stored.
         weight: [N] float32, Wᵀ B 1: the pixels that a Gaussian fills and that say something.
     """
 
-    codes: NDArray[np.float32]
+    codes: NDArray[np.floating]
     weight: NDArray[np.float32]
 
 
@@ -67,11 +67,14 @@ class FrameLift:
         features: FeatureMap,
         table: NDArray[np.float32],
         of: slice = EVERYTHING,
+        *,
+        as_stored: bool = False,
     ) -> Lifted:
         """Codes of N numpy Gaussians, from what C cameras' pixels say; `table` [R, K] holds the codes of its rows.
 
         Args:
             of: whose codes are wanted; the others are not brought back from a GPU.
+            as_stored: whether a GPU is to round them to what is stored, which takes a CPU longer than the lift.
         """
         if not (self._is_long or self._has_kernel):
             return _mean(*(part[of] for part in self._sums_on_cpu(gaussians, cameras, features, table)))
@@ -82,7 +85,8 @@ class FrameLift:
             sums, weight = self._sums(gaussians, placed, cameras, features, table)
         start = torch.where(weight[:, None] > 0, sums / weight[:, None].clamp(min=1e-30), 0)
         found = self._long_way(placed, cameras, features, codes, start, weight) if self._is_long else start
-        return Lifted(found[of].cpu().numpy(), weight[of].cpu().numpy())
+        wanted = found[of].half() if as_stored else found[of]
+        return Lifted(wanted.cpu().numpy(), weight[of].cpu().numpy())
 
     @property
     def is_quick(self) -> bool:

@@ -9,6 +9,7 @@ import pytest
 
 from legs4d.config import AutoencoderSettings, CodecSettings, LiftSettings, TrainedLiftSettings
 from legs4d.errors import EncoderError, RunError
+from legs4d.executor import Threads
 from legs4d.gaussians.gaussians import Gaussians, concatenate
 from legs4d.gaussians.store import Run
 from legs4d.language.codec import LinearCodec
@@ -237,6 +238,16 @@ def test_stopped_anywhere_and_resumed_it_gives_the_same_bits(run: Run, asked_bef
     lift_all(resumed)
     for a, b in zip(stopped, codes_of(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_frames_lifted_side_by_side_get_the_same_codes(run: Run):
+    lift_all(run)
+    expected = codes_of(run)
+    again = Run.open(run.path)
+    again.begin_stage("lift", "not yet")
+    lift_all(again, executor=Threads(4))
+    for one, other in zip(expected, codes_of(again), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_other_footage_or_captions_lift_anew(run: Run):
