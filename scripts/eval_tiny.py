@@ -92,7 +92,7 @@ def main() -> None:
     model = TinyModel(words.count)
     model.load_state_dict(load_file(options.weights))
     model.to(device).eval()
-    known, new = (make_bank(words, options.seed, held_out=held_out).to(device) for held_out in (False, True))
+    known, new = (make_bank(words, options.seed, rows=32, held_out=held_out).to(device) for held_out in (False, True))
     examiner = Examiner(options.seed, options.clips, device, known, new, plain_captions(words, device))
     print(f"{options.weights}, {options.clips} clips a set, seed {options.seed}\n")
     print(

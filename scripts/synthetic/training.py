@@ -19,7 +19,9 @@ from torch import Tensor, nn
 from legs4d.language.encoders.tiny.model import TinyModel
 from legs4d.language.encoders.tiny.sizes import DIM, MEAN, STD
 from legs4d.language.encoders.tiny.words import known_words
+from synthetic.abilities import PAIRS
 from synthetic.captions import Captions, Habits, draw, drop_words, labels, make_bank
+from synthetic.holdout import HELD_OUT_ACTIONS, HELD_OUT_COLORS
 from synthetic.pool import Pool, Source
 from synthetic.schema import ACTIONS, ALL_ACTIONS, ALL_OBJECTS, COLORS, FALSE, OBJECTS, TRUE, UNSURE, Claims
 from synthetic.schema import truth as truth_of
@@ -111,14 +113,17 @@ def choice_loss(logits: Tensor, truth: Tensor, true: int) -> Tensor:
 
 
 def inventory() -> Claims:
-    """What a clip is asked for one by one, beside its captions: every object, action, colour, and object in action."""
-    objects = [1 << i for i in range(len(OBJECTS))]
-    actions = [1 << i for i in range(len(ACTIONS))]
-    colors = [1 << i for i in range(len(COLORS))]
-    asked = [(one, 0, ALL_ACTIONS) for one in objects]
-    asked += [(ALL_OBJECTS, 0, one) for one in actions]
-    asked += [(ALL_OBJECTS, one, ALL_ACTIONS) for one in colors]
-    asked += [(one, 0, act) for one in objects for act in actions]
+    """What a clip is asked for one by one, beside its captions: every object, action, colour, object in action, and
+    object of a colour. Not what is held out: always to say no would teach that it never is."""
+    objects = {name: 1 << i for i, name in enumerate(OBJECTS)}
+    actions = {name: 1 << i for i, name in enumerate(ACTIONS)}
+    colors = {name: 1 << i for i, name in enumerate(COLORS)}
+    asked = [(one, 0, ALL_ACTIONS) for one in objects.values()]
+    asked += [(ALL_OBJECTS, 0, one) for one in actions.values()]
+    asked += [(ALL_OBJECTS, one, ALL_ACTIONS) for one in colors.values()]
+    asked += [(objects[name], 0, actions[action]) for name, action in sorted(PAIRS - HELD_OUT_ACTIONS)]
+    colored = {(name, color) for name in OBJECTS for color in COLORS} - HELD_OUT_COLORS
+    asked += [(objects[name], colors[color], ALL_ACTIONS) for name, color in sorted(colored)]
     sets = torch.tensor(asked).T
     return Claims(sets[0], sets[1], sets[2], torch.zeros(len(asked)).long(), torch.zeros(len(asked)).bool())
 

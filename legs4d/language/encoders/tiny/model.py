@@ -39,6 +39,18 @@ def quick_gelu(x: Tensor) -> Tensor:
     return x * torch.sigmoid(1.702 * x)
 
 
+def _attend(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
+    """Attention of [n, heads, tokens, width of a head]."""
+    if not q.is_cuda:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+    # CUDA's fused kernels make 64 tokens of 16, and took a third of a training step.
+    logits = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
+    if causal:
+        later = torch.ones(logits.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
+        logits = logits.masked_fill(later, -torch.inf)
+    return logits.softmax(dim=-1).to(v.dtype) @ v
+
+
 class Attention(nn.Module):
     """Self-attention with the parameter names of CLIP: [n, tokens, width] → the same."""
 
@@ -55,7 +67,7 @@ class Attention(nn.Module):
         count, tokens, width = x.shape
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
         q, k, v = qkv.view(count, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+        mixed = _attend(q, k, v, self.causal)
         return self.out_proj(mixed.transpose(1, 2).reshape(count, tokens, width))
 
 
@@ -96,12 +108,14 @@ class TinyFrame(nn.Module):
         super().__init__()
         sides = (3, *CHANNELS)
         kernels = (4, 3, 3, 3)
-        self.convs = nn.ModuleList(
+        convs = [
             nn.Conv2d(before, after, kernel, stride=2, padding=1)
             for before, after, kernel in zip(sides, CHANNELS, kernels, strict=False)
-        )
-        for conv in self.convs:
+        ]
+        self.convs = nn.ModuleList(convs)
+        for conv in convs:
             nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+            assert conv.bias is not None
             nn.init.zeros_(conv.bias)
         self.position = nn.Parameter(0.02 * torch.randn(PLACES, CHANNELS[-1]))
         self.norm = nn.LayerNorm(CHANNELS[-1])
