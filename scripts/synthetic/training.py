@@ -183,7 +183,8 @@ class Training:
         folder: for its state, log and weights; one that holds a state is gone on with.
     """
 
-    LOG_EVERY = 50
+    LOG_EVERY, SAVE_EVERY = 50, 2000
+    """Steps."""
 
     def __init__(self, settings: Settings, source: Source, device: torch.device, folder: Path) -> None:
         self.settings, self.device, self.folder = settings, device, folder
@@ -231,6 +232,8 @@ class Training:
                 now = time.perf_counter()
                 self.seconds = before + now - begun
                 self._log(losses, (self.step - logged_step) / (now - logged_at))
+                if self.step % self.SAVE_EVERY == 0:
+                    self.save()
                 logged_step, logged_at = self.step, now
                 if minutes is not None and now - begun > 60 * minutes:
                     break
