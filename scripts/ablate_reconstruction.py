@@ -71,12 +71,14 @@ class Without:
 
 
 class AfterFrames:
-    """Told of progress, it stops the work when so many frames are done."""
+    """Told of progress, it stops the work when so many frames of a longer clip are done."""
 
-    def __init__(self, frames: int) -> None:
-        self.frames, self.reached = frames, False
+    def __init__(self, frames: int, of: int) -> None:
+        self.frames, self.of, self.reached = frames, of, False
 
     def __call__(self, progress: Progress) -> None:
+        if self.frames == self.of:  # what comes after tracking is wanted too
+            return
         enough = self.frames - 1 if progress.stage == "tracking" else progress.total if self.frames == 1 else math.inf
         self.reached |= progress.done >= enough
 
@@ -152,7 +154,7 @@ def main() -> None:
             run = Run.create(Path(folder) / "run")
             started = time.perf_counter()
             with run.lock():
-                enough = AfterFrames(frames)
+                enough = AfterFrames(frames, whole.num_frames)
                 with suppress(Stopped):
                     Reconstruction(run, sequence, settings, device, enough, enough).finish()
             seconds = time.perf_counter() - started

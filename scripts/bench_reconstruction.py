@@ -57,11 +57,11 @@ def doubled(settings: ReconstructSettings) -> ReconstructSettings:
 
 
 def timed(
-    dataset: Path, out: Path, settings: TrainSettings, engine: str, frames: int
+    dataset: Path, out: Path, settings: TrainSettings, engine: str, frames: int, of: int
 ) -> tuple[Run, list[float], float]:
-    """The run, seconds of each tracked frame, and seconds of all; stopped after `frames`."""
+    """The run, seconds of each tracked frame, and seconds of all; stopped after `frames` of so many."""
     ends: list[float] = []
-    enough = AfterFrames(frames)
+    enough = AfterFrames(frames, of)
 
     def on_progress(progress: Progress) -> None:
         enough(progress)
@@ -99,7 +99,8 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         train = TrainSettings(dataset=DatasetSettings(scale=arguments.scale), reconstruct=settings)
-        run, seconds, whole = timed(arguments.dataset, Path(folder) / "run", train, arguments.engine, frames)
+        length = sequence.num_frames
+        run, seconds, whole = timed(arguments.dataset, Path(folder) / "run", train, arguments.engine, frames, length)
         first, tracking = settings.first_frame, settings.tracking
 
         def floor(count: int, trained: int) -> float:
@@ -107,7 +108,10 @@ def main() -> None:
             return (picture_bytes + ADAM_PASSES * PARAMETERS * 4 * trained) / bandwidth
 
         steps = tracking.nodes.steps + tracking.steps
-        print(f"{run.num_gaussians} Gaussians, {run.num_dynamic} of which move; {whole:.1f} s in all, {frames} frames")
+        print(
+            f"{run.num_gaussians} Gaussians, {run.num_dynamic} of which move; {whole:.1f} s in all, {frames} frames",
+            flush=True,
+        )
         first_seconds = run.stages["first_frame"].seconds
         for title, took, count, views, trained in (
             ("first frame", first_seconds, first.steps, first.cameras_per_step, run.num_gaussians),
@@ -118,12 +122,16 @@ def main() -> None:
                 f"{title:16}{took:8.2f} s{count:6} steps of {views} cameras{took / count * 1e3:9.2f} ms a step"
                 f"   floor {least:7.3f} s, {took / least:6.0f} times that"
             )
+        if "refinement" in run.stages:
+            again = settings.refinement
+            took = run.stages["refinement"].seconds
+            print(f"{'refinement':16}{took:8.2f} s{again.steps:6} steps of {again.cameras_per_step} cameras")
         third = max(1, len(seconds) // 3)
         growth = np.median(seconds[-third:]) / np.median(seconds[:third])
         print(f"last third of the frames against the first: {growth:.2f} times the time a frame")
         if device.type == "cuda":
             print(f"most memory on the device: {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
-        if frames == sequence.num_frames:
+        if frames == length:
             result = pipeline.evaluate(
                 run.path, engine=arguments.engine, track=arguments.track, pictures=arguments.pictures
             )
@@ -141,7 +149,7 @@ def main() -> None:
                 print(f"  rendered {found['median_rendered_px']:.1f} px; {100 * found['stayed']:.0f} % stay on it")
         more = train.model_copy(update={"reconstruct": doubled(settings)})
         few = min(5, frames)
-        twice, slower, _ = timed(arguments.dataset, Path(folder) / "twice", more, arguments.engine, few)
+        twice, slower, _ = timed(arguments.dataset, Path(folder) / "twice", more, arguments.engine, few, length)
         ratios = twice.stages["first_frame"].seconds / first_seconds, np.median(slower) / np.median(seconds)
         print(
             f"{twice.num_gaussians} Gaussians: first frame {ratios[0]:.2f}, later frames {ratios[1]:.2f} times the time"

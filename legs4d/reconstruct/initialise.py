@@ -6,12 +6,11 @@ could hide in front of a camera, so the background starts beyond the middle of t
 
 from __future__ import annotations
 
-import math
-
 import torch
 
 from legs4d.errors import DatasetError
-from legs4d.reconstruct.observation import Observation, grow
+from legs4d.reconstruct.observation import Backdrop, Observation, grow
+from legs4d.reconstruct.sweep import swept_shell
 from legs4d.reconstruct.views import look_up
 from legs4d.scene.camera import Cameras
 from legs4d.scene.sequence import InitialPoints
@@ -23,20 +22,11 @@ AGREEMENT = 0.9
 MOTION_AGREEMENT = 0.6
 """The same for masks of what moves, which miss limbs in some views, and things behind others that stand still."""
 
+CLEAR = 0.05
+"""Share of foreground below which a pixel shows the background."""
+
 COARSE = 64
 """Voxels along an axis with which the hull starts; each round of three halves them."""
-
-SHELL_FACTORS = (1.0, 0.9, 0.95, 1.05, 1.1, 1.2, 1.3, 1.4, 1.5, 1.7, 2.0)
-"""Radii tried, in those of the cameras: these often stand along the walls. Walls may be nearer, or a door open."""
-
-SHELL_NEIGHBOURS = 4
-"""Directions whose costs are averaged: a wall's single points look alike at every distance, a patch does not."""
-
-FEW_VIEWS = 3.0
-"""Views whose agreement counts for half as much: few agree easily, and what is near is in few views."""
-
-BETTER = 0.9
-"""Share of the cost at the cameras' own radius below which another is believed."""
 
 FLOOR_QUANTILE = 0.995
 """Of the hull's heights: single voxels may stray below the floor."""
@@ -50,6 +40,7 @@ def initial_points(
     *,
     known: InitialPoints | None = None,
     agreement: float = AGREEMENT,
+    backdrop: Backdrop | None = None,
 ) -> InitialPoints:
     """Points to start the first frame from.
 
@@ -58,6 +49,7 @@ def initial_points(
         num_foreground, num_background: about how many points of each.
         known: points of which none is known to be foreground; those that the masks leave open are added.
         agreement: see `AGREEMENT`.
+        backdrop: pictures of the background alone; where there are none, the frame's own must do.
 
     Raises:
         DatasetError: the masks do not determine a scene.
@@ -67,20 +59,24 @@ def initial_points(
     down = torch.as_tensor(stage.down, device=hull.device)
     heights = (hull - torch.as_tensor(stage.center, device=hull.device)) @ down
     floor = float(heights.cpu().quantile(FLOOR_QUANTILE))
-    shell, shell_colors = swept_shell(images, masks, cameras, stage, floor, num_background)
+    if backdrop is None:
+        behind, opened = images, masks < CLEAR
+    else:
+        behind, opened = backdrop.images[0].to(images.dtype) / 255, backdrop.open[0]
+    shell, shell_colors = swept_shell(behind, opened, cameras, stage, floor, num_background)
     colors, seen = look_up(torch.cat([images, masks[..., None]], dim=-1), cameras, hull, stage.near)
     foreground = seen & (colors[..., 3] > 0.5)
     median = torch.where(foreground[..., None], colors[..., :3], torch.nan).nanmedian(dim=0).values.nan_to_num(nan=0.5)
-    behind, behind_colors = shell, shell_colors
+    still, still_colors = shell, shell_colors
     if known is not None:
         positions = torch.as_tensor(known.positions, device=hull.device)
-        still = ~_inside(positions, masks, cameras, stage.near, agreement)
-        behind = torch.cat([shell, positions[still]])
-        behind_colors = torch.cat([shell_colors, torch.as_tensor(known.colors, device=hull.device)[still]])
+        outside = ~_inside(positions, masks, cameras, stage.near, agreement)
+        still = torch.cat([shell, positions[outside]])
+        still_colors = torch.cat([shell_colors, torch.as_tensor(known.colors, device=hull.device)[outside]])
     return InitialPoints(
-        positions=torch.cat([hull, behind]).cpu().numpy(),
-        colors=torch.cat([median, behind_colors]).cpu().numpy(),
-        is_foreground=(torch.arange(len(hull) + len(behind)) < len(hull)).numpy(),
+        positions=torch.cat([hull, still]).cpu().numpy(),
+        colors=torch.cat([median, still_colors]).cpu().numpy(),
+        is_foreground=(torch.arange(len(hull) + len(still)) < len(hull)).numpy(),
     )
 
 
@@ -149,53 +145,3 @@ def _surface(points: torch.Tensor, step: float) -> torch.Tensor:
             neighbour[:, axis] += shift
             buried &= grid[neighbour.unbind(1)]
     return points[~buried]
-
-
-def swept_shell(
-    images: torch.Tensor, masks: torch.Tensor, cameras: Cameras, stage: Stage, floor: float, target: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """A closed shell round the stage with a floor, coloured from the images: positions and RGB, [N, 3] each.
-
-    A plane sweep (Collins 1996) whose planes are spheres: along each direction from the centre the shell takes, of some
-    radii, the one at which the cameras agree best on the colours of a patch; where none is clearly better, the cameras'
-    own.
-
-    Args:
-        floor: how far below the centre (along `stage.down`) the floor lies, scene units.
-    """
-    from scipy.spatial import cKDTree
-
-    device = images.device
-    directions = _fibonacci_sphere(target)
-    patch = torch.as_tensor(cKDTree(directions.numpy()).query(directions.numpy(), k=SHELL_NEIGHBOURS)[1], device=device)
-    directions = directions.to(device)
-    sinking = directions @ torch.as_tensor(stage.down, device=device)
-    # Distance to the floor along each direction; infinite upwards.
-    to_floor = torch.where(sinking > 1e-3, floor / sinking.clamp(min=1e-3), torch.inf)
-    background = torch.cat([images, (masks[..., None] < 0.05).to(images.dtype)], dim=-1)
-    places, hues, costs = [], [], []
-    for factor in SHELL_FACTORS:
-        distance = torch.minimum(torch.full_like(to_floor, factor * stage.radius), to_floor)
-        points = torch.as_tensor(stage.center, device=device) + distance[:, None] * directions
-        values, seen = look_up(background, cameras, points, stage.near)
-        counted = (seen & (values[..., 3] > 0.5))[..., None]
-        count = counted.sum(dim=0)
-        mean = (values[..., :3] * counted).sum(dim=0) / count.clamp(min=1)
-        variance = ((values[..., :3] - mean).square() * counted).sum(dim=(0, 2)) / (count[:, 0] - 1).clamp(min=1)
-        places.append(points)
-        hues.append(torch.where(count > 0, mean, 0.5))
-        agreement = (variance.sqrt() + 0.02) * (1 + FEW_VIEWS / count[:, 0].clamp(min=1))
-        costs.append(torch.where(count[:, 0] >= 3, agreement, 1.0))
-    smooth = torch.stack([cost[patch].mean(dim=1) for cost in costs])
-    best, at = smooth.min(dim=0)
-    at = torch.where(best < BETTER * smooth[0], at, 0)
-    each = torch.arange(target, device=device)
-    return torch.stack(places)[at, each], torch.stack(hues)[at, each]
-
-
-def _fibonacci_sphere(count: int) -> torch.Tensor:
-    """[count, 3] evenly spread unit vectors."""
-    i = torch.arange(count, dtype=torch.float64) + 0.5
-    polar, azimuth = torch.acos(1 - 2 * i / count), math.pi * (1 + 5**0.5) * i
-    spread = [torch.cos(azimuth) * torch.sin(polar), torch.cos(polar), torch.sin(azimuth) * torch.sin(polar)]
-    return torch.stack(spread, dim=-1).to(torch.float32)

@@ -25,7 +25,7 @@ from legs4d.scene.foreground import MotionMasks
 from legs4d.scene.sequence import Sequence, cameras_move
 from legs4d.scene.stage import Stage, bring_near, find_stage
 
-FIRST_FRAME_VERSION = 4
+FIRST_FRAME_VERSION = 5
 TRACKING_VERSION = 4
 REFINEMENT_VERSION = 1
 """Of the stages' code: raise one when the same input gives another result, so that old runs are made anew."""
@@ -167,6 +167,7 @@ class Reconstruction:
         started = time.perf_counter()
         observed = observe(self.sequence, 0, self.device)
         settings = self.settings.first_frame
+        backdrop = find_backdrop(self.sequence, settings.background_frames, observed)
         points = self.sequence.initial_points
         if points is None or not points.is_foreground.any():
             points = initial_points(
@@ -176,9 +177,9 @@ class Reconstruction:
                 settings.num_background,
                 known=points,
                 agreement=MOTION_AGREEMENT if isinstance(self.sequence, MotionMasks) else AGREEMENT,
+                backdrop=backdrop,
             )
         reporter = StageReporter("first_frame", self.progress, self.stop)
-        backdrop = find_backdrop(self.sequence, settings.background_frames, observed)
         fitted, colors = fit_first_frame(observed, points, stage, settings, reporter, backdrop)
         gaussians = fitted.numpy()
         moving = gaussians.take(gaussians.is_foreground)
