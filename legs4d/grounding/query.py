@@ -101,8 +101,8 @@ def query(
         field: the run's language, opened before (`open_field`, or on a GPU `language.resident`), instead of opening it.
 
     Raises:
-        PromptError: a prompt, or a phrase of the settings, is empty or too long, or none of its words is known to the
-            encoder; or a template has no {}.
+        PromptError: a prompt, or a phrase of the settings, is empty, too long or no text, or none of its words is known
+            to the encoder; or a template has no {}.
         RunError: the run has no language yet, or only of some frames.
         EncoderError: the encoder lacks its weights.
     """
@@ -208,6 +208,14 @@ def _check_phrases(prompts: Sequence[str], settings: QuerySettings) -> None:
 def _check_phrase(phrase: str, name: str) -> None:
     if not phrase.strip():
         raise PromptError(f"the {name} is empty", where="prompt", fix="say in words what happens")
+    try:
+        phrase.encode()
+    except UnicodeEncodeError as error:
+        raise PromptError(
+            f"the {name} holds something that is no text, at character {error.start + 1}",
+            where="prompt",
+            fix="type it anew, in UTF-8",
+        ) from error
     if len(phrase) > MAX_PROMPT:
         raise PromptError(
             f"the {name} has {len(phrase)} characters, at most {MAX_PROMPT} are read", where="prompt", fix="shorten it"

@@ -117,11 +117,12 @@ def _read_pt(path: Path) -> dict[int, NDArray[np.bool_]]:
         ) from error
     import torch
 
+    def mask_of(values: Any) -> NDArray[np.bool_]:
+        tensor = values if isinstance(values, torch.Tensor) else torch.as_tensor(np.asarray(values))
+        return np.asarray((tensor.detach().squeeze() > 0).numpy())
+
     try:
-        return {
-            int(frame): np.asarray(torch.as_tensor(np.asarray(mask)).squeeze().numpy() > 0)
-            for frame, mask in content["masks"].items()
-        }
+        return {int(frame): mask_of(mask) for frame, mask in content["masks"].items()}
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise DatasetError(
             f"has no masks by frame ({error!r})", where=str(path), fix="it must hold {'masks': {frame: tensor [H, W]}}"

@@ -1,6 +1,8 @@
 """The benchmark on a run that is the scene itself: what it finds is nearly the truth, in both layouts of the truth."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,6 +69,17 @@ def test_arrays_in_pt_files_are_read_too(pictures: Path, tmp_path: Path, kind: t
         content = torch.load(path, weights_only=True)
         arrays = {np.int64(frame): mask.numpy().astype(kind) for frame, mask in content["masks"].items()}
         torch.save({"masks": arrays, "boxes": {f: np.array([0, 0, 1, 1]) for f in arrays}}, path)
+    for ours, theirs in zip(read_truth(pictures), read_truth(folder), strict=True):
+        for frame in ours.masks:
+            np.testing.assert_array_equal(ours.masks[frame], theirs.masks[frame])
+
+
+@pytest.mark.parametrize("of", [torch.Tensor.bfloat16, torch.Tensor.half, lambda mask: mask.float().requires_grad_()])
+def test_tensors_of_any_kind_of_number_are_read(pictures: Path, tmp_path: Path, of: Callable[[Any], Any]):
+    folder = write_pt(tmp_path / "pt")
+    for path in folder.rglob("*.pt"):
+        masks = torch.load(path, weights_only=True)["masks"]
+        torch.save({"masks": {frame: of(mask) for frame, mask in masks.items()}}, path)
     for ours, theirs in zip(read_truth(pictures), read_truth(folder), strict=True):
         for frame in ours.masks:
             np.testing.assert_array_equal(ours.masks[frame], theirs.masks[frame])

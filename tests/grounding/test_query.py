@@ -79,7 +79,15 @@ def test_several_prompts_are_answered_as_one_by_one(run: Run):
     assert query(run, []) == []
 
 
-@pytest.mark.parametrize(("prompt", "said"), [("", "empty"), ("  \n", "empty"), ("ball " * 2000, "10000 characters")])
+@pytest.mark.parametrize(
+    ("prompt", "said"),
+    [
+        ("", "empty"),
+        ("  \n", "empty"),
+        ("ball " * 2000, "10000 characters"),
+        ("a ball \udc80", "no text, at character 8"),  # as a terminal hands over bytes that are not UTF-8
+    ],
+)
 def test_prompts_that_cannot_be_answered_say_why(run: Run, prompt: str, said: str):
     with pytest.raises(PromptError, match=said):
         query(run, ["a ball", prompt])
