@@ -1,4 +1,4 @@
-"""From light to the crops that the pyramid cuts: coarse pixels, noise, blur, blocks, resized as `language.crops` does."""
+"""From light to crops as the pyramid cuts them: coarse pixels, noise, blur, blocks, resized as in `language.crops`."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class Paint:
 
 
 def main_colors(dice: Dice, objects: Tensor, held_out: Tensor) -> Tensor:
-    """[N] int64 names; of those combinations with [N] objects that training never sees where `held_out`, else of others."""
+    """[N] int64 names; of those that training never sees [N] objects have where `held_out`, else of others."""
     never, likely = (table[objects] for table in _color_tables(objects.device))
     return dice.choose(torch.where(held_out[:, None], never, likely * (1 - never)))
 

@@ -26,7 +26,7 @@ class Kind(IntEnum):
     BOX = 2
     """|x|, |y|, |z| ≤ 1."""
     FRUSTUM = 3
-    """|z| ≤ 1, from radius 1 below to radius `top` above: cylinders and cones; hollow ones are tubes, cups and rings."""
+    """|z| ≤ 1, from radius 1 below to radius `top` above: cylinders, cones; hollow ones are tubes, cups and rings."""
 
 
 class Slot(IntEnum):
@@ -101,7 +101,7 @@ class Model:
         parts: what it is made of.
         pivots: where nodes other than the root are, in object coordinates; nothing for bodies, which `bones` describes.
         axes: what these nodes turn about.
-        bones: of bodies: upper arm, forearm, thigh, shin, torso, half the shoulders' and half the hips' width, in metres.
+        bones: of bodies: upper arm, forearm, thigh, shin, torso, half the shoulders' and the hips' width, in metres.
     """
 
     parts: list[Part]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -42,7 +43,7 @@ class Act:
     both: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
-        n, times = self.since.shape
+        n = len(self.since)
         zero = torch.zeros_like(self.since)
         self.advance, self.yaw, self.tip = zero, zero.clone(), zero.clone()
         self.both = self.dice.chance(n, share=0.7)
@@ -108,7 +109,7 @@ def ease(share: Tensor) -> Tensor:
 def _between(progress: Tensor, *stages: tuple[float, Tensor]) -> Tensor:
     """[n, T, ...] values that pass smoothly through those of given times."""
     value = stages[0][1]
-    for (start, _), (end, after) in zip(stages, stages[1:], strict=False):
+    for (start, _), (end, after) in pairwise(stages):
         share = ease((progress - start) / (end - start))
         value = value + share.view(*share.shape, *(1,) * (value.dim() - 2)) * (after - value)
     return value

@@ -55,8 +55,8 @@ class Scene:
         grain: [B, P] contrast of a fine pattern on top.
         alpha: [B, T, P] 0..1, share of it that is there.
         eye: [B, 3] where the camera is.
-        forward, right, up: [B, 3]: the ray through (u, v) of a crop, −1..1 from left to right and from top to bottom, is
-            forward + u·right − v·up.
+        forward, right, up: [B, 3]: the ray through (u, v) of a crop, −1..1 from left to right and from top to bottom,
+            is forward + u·right − v·up.
         window: [B, 4] least and greatest u and v of the picture: crops are black outside.
         sun: [B, 3] unit, towards it; sun_color: [B, 3]; sky_color: [B, 3] of what comes from all around.
         horizon, zenith: [B, 3] colours of the background.
@@ -277,7 +277,7 @@ def _surface(scene: Scene, rays: _Rays, nearest: Tensor, which: Tensor) -> _Hits
 
 
 def _own_normal(p: Tensor, kind: Tensor, frustum: Tensor) -> Tensor:
-    """[..., 3] normals in a primitive's own coordinates at points of its surface, of any length, inwards or outwards."""
+    """[..., 3] normals in a primitive's own coordinates at points of its surface, of any length and sign."""
     size = p.abs()
     face = torch.where(size >= size.amax(-1, keepdim=True), p.sign(), 0.0)
     slope = (1 - frustum[..., 0]) / 2

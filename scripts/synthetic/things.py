@@ -106,7 +106,7 @@ class Motion:
         self.place[..., 1] += heading.sin() * path
 
     def since_timestep(self) -> Tensor:
-        """[n, T] frames of the action since the clip's timestep, or since it began or until it ended if that is nearer."""
+        """[n, T] frames of the action since the clip's timestep; those before it began and after it ended do not count."""
         return self.since - self._at_timestep()
 
     def _at_timestep(self) -> Tensor:
@@ -177,7 +177,7 @@ def rise(m: Motion) -> None:
 
 
 def _drop(m: Motion, way: int) -> None:
-    """Down (−1), ever faster, or the same backwards; people and trees fall over, what has the floor below stops there."""
+    """Down (−1), ever faster, until it reaches the floor, or the same backwards."""
     t = m.since_timestep()
     speed = m.log_draw(0.08, 0.7) * m.size
     pull = speed * m.draw(0.0, 0.16) * way
