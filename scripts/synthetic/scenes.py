@@ -131,10 +131,9 @@ class Generator:
         eye = aim + away[:, None] * back
         # The picture is turned so that the target appears anywhere in it.
         right, up = _level(-back)
-        x, y = (
-            dice.uniform(count, low=-ASPECT, high=ASPECT) * tangent,
-            dice.uniform(count, low=-1.0, high=1.0) * tangent,
-        )
+        inner = torch.where(dice.chance(count, share=0.8), 1 - share, 1.0)  # mostly, the crop is within the picture
+        x = dice.uniform(count, low=-1.0, high=1.0) * tangent * (ASPECT - 1 + inner)
+        y = dice.uniform(count, low=-1.0, high=1.0) * tangent * inner
         forward = torch.nn.functional.normalize(-back - x[:, None] * right - y[:, None] * up, dim=-1)
         right, up = _level(forward)
         roll = (0.04 * dice.normal(count))[:, None]
@@ -295,10 +294,17 @@ def place(dice: Dice, stage: Stage) -> None:
     shift[..., 0], shift[..., 1] = reach * turn.cos(), reach * turn.sin()
     shift = shift * (~paired)[..., None]
     shift[:, 0] = 0
-    lifted = high * size * ~paired
-    lifted = lifted * (~stage.seated.view(count, ENTITIES))
-    shift[..., 2] = lifted
+    stays = torch.isin(stage.action[:, CENTER], _indices(STAYING, ACTIONS, device)) & ~stage.aloft & ~stage.seated
+    shift[..., 2] = high * size * ~paired * stays.view(count, ENTITIES)
+    stage.support = shift[..., 2].flatten()
     stage.root[..., 3] += shift.view(-1, 1, 3)
+
+
+STAYING = (
+    *("still", "spin", "open", "close", "appear", "disappear", "shake", "grow", "shrink", "wave", "clap", "bow"),
+    *("hold", "throw", "catch"),
+)
+"""Actions that can be done on a table or a pedestal."""
 
 
 def _with_partner(stage: Stage) -> Tensor:
@@ -331,10 +337,9 @@ def _with_props(dice: Dice, room: Pieces, stage: Stage) -> Pieces:
     count = len(room.kind)
     shape = (count, ENTITIES)
     first = stage.root[:, CENTER, :, 3].view(*shape, 3)
-    person = is_person(stage).view(shape)
-    low = torch.where(person, first[..., 2], first[..., 2] - stage.half[:, 2].view(shape))
     present = stage.object.view(shape) != NOTHING
-    stands = ~stage.aloft.view(shape) & (low > 0.03) & present
+    low = stage.support.view(shape)
+    stands = (low > 0) & present
     wide = stage.half[:, :2].amax(1).view(shape) * dice.uniform(*shape, low=0.8, high=1.8)
     size = torch.stack([wide, wide, low.clamp(min=0.02) / 2], dim=-1)
     place_ = torch.cat([first[..., :2], size[..., 2:]], dim=-1)

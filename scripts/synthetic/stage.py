@@ -43,6 +43,7 @@ class Stage:
         rope: [N] metres up from the centre to where it hangs, 0 if it does not.
         aloft: [N] bool, whether nothing is below it.
         seated: [N] bool, whether somebody sits down or stands up.
+        support: [N] metres, how high what they stand on is.
     """
 
     object: Tensor
@@ -57,6 +58,7 @@ class Stage:
     rope: Tensor
     aloft: Tensor
     seated: Tensor
+    support: Tensor
 
 
 def to_tensors(device: torch.device) -> dict[str, Tensor]:
@@ -127,6 +129,7 @@ class Director:
             rope=torch.zeros(count, device=device),
             aloft=flags,
             seated=flags.clone(),
+            support=torch.zeros(count, device=device),
         )
 
     def _sizes(self, objects: Tensor) -> Tensor:

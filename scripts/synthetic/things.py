@@ -106,7 +106,7 @@ class Motion:
         self.place[..., 1] += heading.sin() * path
 
     def since_timestep(self) -> Tensor:
-        """[n, T] frames of the action since the clip's timestep; those before it began and after it ended do not count."""
+        """[n, T] frames of the action since the clip's timestep, of those in which the action goes on."""
         return self.since - self._at_timestep()
 
     def _at_timestep(self) -> Tensor:
