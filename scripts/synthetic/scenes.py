@@ -29,7 +29,7 @@ AT_ONCE = {"cuda": 512 * SAMPLES**2, "cpu": 8 * SAMPLES**2}
 ELEVATIONS = (1.0, 62.0)
 """Degrees above the horizon."""
 ASPECT = 4 / 3
-EMPTY_SHARE = 0.07
+EMPTY_SHARE = 0.11
 """Clips of rooms with nobody in them; others look past everybody."""
 
 
