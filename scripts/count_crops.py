@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,30 +73,38 @@ class Change:
         self.worst = max(self.worst, float(change.max(initial=0)))
 
 
+def plans(sequence: Sequence, settings: ExtractSettings) -> Iterator[tuple[int, Grid, int, float]]:
+    """Of each timestep its grid, without rows; how many crops it embeds; and the seconds that planning it took."""
+    told = describe(sequence, Counting(), settings)
+    extractor = Extractor(GridStore(Path("nowhere"), told), sequence, Counting(), settings, torch.device("cpu"))
+    previous: Grid | None = None
+    for at, timestep in enumerate(told.timesteps):
+        started = time.perf_counter()
+        plan = extractor.plan(timestep, None if at % settings.block == 0 else previous)
+        seconds = time.perf_counter() - started
+        first = told.timesteps[at - at % settings.block]
+        previous = Grid(np.zeros((0, 0), np.float16), *plan.places(timestep, first, previous, background=True))
+        yield timestep, previous, int(plan.embed.sum()), seconds
+    extractor.close()
+
+
 def count(
     sequence: Sequence, settings: ExtractSettings, colors: list[NDArray[np.float32]]
 ) -> tuple[int, int, float, Change]:
     """(crops embedded, crops read by the foreground, seconds of planning, change of the foreground's features)."""
-    told = describe(sequence, Counting(), settings)
-    shape = pyramid(told.height, told.width)
-    extractor = Extractor(GridStore(Path("nowhere"), told), sequence, Counting(), settings, torch.device("cpu"))
+    cameras = sequence.cameras("train", 0)
+    shape = pyramid(cameras.height, cameras.width)
     index, weight = shape.taps
-    previous: Grid | None = None
     embedded = read = 0
     seconds, change = 0.0, Change()
-    for at, timestep in enumerate(told.timesteps):
-        started = time.perf_counter()
-        plan = extractor.plan(timestep, None if at % settings.block == 0 else previous)
-        seconds += time.perf_counter() - started
-        first = told.timesteps[at - at % settings.block]
-        grid = Grid(np.zeros((0, 0), np.float16), *plan.places(timestep, first, previous, background=True))
-        previous, source = grid, grid.source
+    for timestep, grid, new, took in plans(sequence, settings):
+        source = grid.source
         masks = sequence.masks("train", timestep)
         assert masks is not None, "the dataset has no masks"
         read += int(shape.read_by(masks > 0).sum())
-        embedded += int(plan.embed.sum())
+        embedded, seconds = embedded + new, seconds + took
         frames = np.stack([colors[f] for f in window(timestep, sequence.num_frames)])
-        for camera in range(told.cameras):
+        for camera in range(len(cameras)):
             inside = np.zeros(masks[camera].shape, bool)
             inside[::PIXEL_STEP, ::PIXEL_STEP] = masks[camera, ::PIXEL_STEP, ::PIXEL_STEP] > 0
             now = np.concatenate(frames[:, camera], axis=-1)
@@ -106,7 +115,6 @@ def count(
                 then[some] = np.concatenate(held, axis=-1)
             taps, shares = index[inside], weight[inside][..., None]
             change.add((now[taps] * shares).sum(1), (then[taps] * shares).sum(1))
-    extractor.close()
     return embedded, read, seconds, change
 
 
