@@ -10,9 +10,13 @@ if ! "$python" -c 'import legs4d._csrc' 2>/dev/null; then
     cmake --build build/cmake-gpu >/dev/null
     cmake --install build/cmake-gpu --prefix . >/dev/null
 fi
-"$python" -m pytest -m gpu tests/raster tests/language/test_resident.py -v
+"$python" -m pytest -m gpu tests/raster tests/language -v
 "$python" scripts/bench_engines.py
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
 "$python" scripts/bench_query.py --gpu
-dataset=${2:-../shared/data/basketball} # its cameras alone are used
-if [ -f "$dataset/train_meta.json" ]; then "$python" scripts/bench_lift.py --dataset "$dataset"; fi
+dataset=${2:-../shared/data/basketball}
+if [ -f "$dataset/train_meta.json" ]; then
+    "$python" scripts/bench_lift.py --dataset "$dataset"
+    "$python" scripts/bench_lift_run.py --dataset "$dataset"
+    "$python" scripts/bench_extract.py --dataset "$dataset"
+fi
