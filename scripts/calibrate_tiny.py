@@ -16,12 +16,12 @@ import argparse
 import itertools
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from calibrate_captions import HEADER, Curve, Question, best_floor, numbers, score
+from calibrate_captions import HEADER, Curve, Question, Score, best_floor, numbers, score
 from numpy.typing import NDArray
 
 from legs4d.config import ExtractSettings
@@ -29,7 +29,7 @@ from legs4d.grounding.curve import SHARE, most_relevant
 from legs4d.grounding.intervals import find_intervals, smooth, thresholds
 from legs4d.grounding.query import BACKGROUND_SHARE
 from legs4d.grounding.relevancy import strength
-from legs4d.language.calibration import TINY
+from legs4d.language.calibration import TINY, TINY_THRESHOLD
 from legs4d.language.encoders.tiny.encoder import TinyEncoder
 from legs4d.language.encoders.weights import EncoderFiles
 from legs4d.language.extract import Extractor, describe
@@ -45,8 +45,10 @@ GAUSSIANS = 40
 CONTRAST = (0.05, 0.1, 0.2, 0.3)
 ENTER = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 LEAVE_BELOW = (0.0, 0.1, 0.2, 0.3)
-TEMPERATURES = (0.15, 0.3, 0.5, 1.0)
+TEMPERATURES = (0.15, 0.4, 1.0)
 """Shares of the weights' own."""
+THRESHOLDS = (-0.3, 0.0, 0.3, 0.6, 1.0)
+"""Of the bias, see `calibration.TINY_THRESHOLD`."""
 NAME = (0.3, 0.5)
 BELONGS = (0.2, 0.4, 0.6, 0.8, 1.0)
 
@@ -112,8 +114,10 @@ def gather(folder: Path, encoder: TinyEncoder) -> Scene:
     )
 
 
-def curves(folder: Path, number: int, scene: Scene, encoder: TinyEncoder, temperature: float) -> Iterator[Curve]:
-    """Everything that is asked of a scene, as `legs4d.grounding.query` sees it at this share of the temperature."""
+def curves(
+    folder: Path, number: int, scene: Scene, encoder: TinyEncoder, temperature: float, threshold: float
+) -> Iterator[Curve]:
+    """Everything that is asked of a scene, as `legs4d.grounding.query` sees it at these shares."""
     told = json.loads((folder / "events.json").read_text())
     frames = np.arange(len(scene.features))
     asked = [
@@ -121,7 +125,7 @@ def curves(folder: Path, number: int, scene: Scene, encoder: TinyEncoder, temper
         for event in told["events"]
         for text in event["wordings"]
     ]
-    nothing = scene.features @ encoder.encode_text(list(encoder.calibration.canonical))[0]
+    nothing = threshold / TINY_THRESHOLD * (scene.features @ encoder.encode_text([""])[0])
     seen, background = scene.weight > 0, scene.owner == 0
     for text, identity, truth in [*asked, *((text, -1, None) for text in told["absent"])]:
         cosines = scene.features @ encoder.encode_text([text])[0]
@@ -151,6 +155,15 @@ def choose(asked: list[Curve], temperature: float) -> Calibration:
     return max(tried, key=lambda calibration: score(asked, calibration).total)
 
 
+def apart(asked: list[Curve], scenes: int, temperature: float) -> Score:
+    """Mean over the scenes, each with the thresholds that are best on the others."""
+    scores = []
+    for number in range(scenes):
+        chosen = choose([curve for curve in asked if curve.question.scenario != number], temperature)
+        scores.append(score([curve for curve in asked if curve.question.scenario == number], chosen))
+    return Score(*(float(np.nanmean([getattr(s, f.name) for s in scores])) for f in fields(Score)))
+
+
 def tell(curve: Curve, calibration: Calibration) -> str:
     """A question's line: what is true, what is found, how high the curve goes."""
     limits = thresholds(curve.values, calibration)
@@ -171,30 +184,28 @@ def main() -> None:
     folders = sorted(path.parent for path in options.scenes.glob("*/events.json"))
     scenes = [gather(folder, encoder) for folder in folders]
 
-    def ask(temperature: float) -> list[Curve]:
+    def ask(temperature: float, threshold: float) -> list[Curve]:
         return [
             curve
             for number, (folder, scene) in enumerate(zip(folders, scenes, strict=True))
-            for curve in curves(folder, number, scene, encoder, temperature)
+            for curve in curves(folder, number, scene, encoder, temperature, threshold)
         ]
 
-    used = ask(TINY.temperature)
+    used = ask(TINY.temperature, TINY_THRESHOLD)
     for number, folder in enumerate(folders):
         print(folder.name)
         for curve in used:
             if curve.question.scenario == number:
                 print(tell(curve, TINY))
     print(f"\n{len(used)} questions on {len(folders)} scenes; the weights' temperature is {encoder.temperature:.2f}\n")
-    print(f"temperature {HEADER}   floor contrast enter leave belongs  name")
-    print(f"{TINY.temperature:11} {score(used, TINY)}   {numbers(TINY)}  used")
-    for temperature in TEMPERATURES:
-        asked = ask(temperature)
+    print(f"temperature threshold {HEADER}   floor contrast enter leave belongs  name")
+    print(f"{TINY.temperature:11} {TINY_THRESHOLD:9} {score(used, TINY)}   {numbers(TINY)}  used")
+    for temperature, threshold in itertools.product(TEMPERATURES, THRESHOLDS):
+        asked, shares = ask(temperature, threshold), f"{temperature:11} {threshold:9}"
         best = choose(asked, temperature)
-        print(f"{temperature:11} {score(asked, best)}   {numbers(best)}  best", flush=True)
-        for number, folder in enumerate(folders if len(folders) > 1 else []):
-            others = choose([curve for curve in asked if curve.question.scenario != number], temperature)
-            own = score([curve for curve in asked if curve.question.scenario == number], others)
-            print(f"{temperature:11} {own}   {numbers(others)}  {folder.name}, by the others' best", flush=True)
+        print(f"{shares} {score(asked, best)}   {numbers(best)}  best", flush=True)
+        if len(folders) > 1:
+            print(f"{shares} {apart(asked, len(folders), temperature)}   each scene by the others' best", flush=True)
 
 
 if __name__ == "__main__":

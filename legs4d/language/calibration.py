@@ -34,6 +34,9 @@ CLIP = Calibration(
 are not measured, as no published weights could be had where this was written: `floor` asks that the prompt's cosine
 be 0.01 above the canonical phrases' somewhere, `enter` and `leave` lie around the middle of a curve's range."""
 
+TINY_THRESHOLD = 1.0
+"""Share of the trained bias from which on a phrase is relevant at all; with 1, where it is true as probably as not."""
+
 TINY = Calibration(
     temperature=1.0,
     canonical=("",),

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from backend.answers import answer_body
 from legs4d import pipeline
 from legs4d.cli import app
+from legs4d.cli.making import _tell_choice
 from legs4d.config import ExtractSettings, LiftSettings
 from legs4d.errors import EncoderError, PromptError
 from legs4d.gaussians.store import Run
@@ -68,7 +69,8 @@ def lifted(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Run:
     return Run.open(run.path)
 
 
-def test_relevancy_against_the_empty_phrase_is_the_trained_probability(weights: Path):
+def test_relevancy_against_the_empty_phrase_is_the_trained_probability(weights: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("legs4d.language.encoders.tiny.encoder.TINY_THRESHOLD", 1.0)
     model = TinyModel(known_words().count).eval()
     model.load_state_dict(load_file(weights))
     clips = torch.randn(5, 8, 3, 64, 64, generator=torch.Generator().manual_seed(2))
@@ -87,6 +89,11 @@ def test_relevancy_against_the_empty_phrase_is_the_trained_probability(weights: 
     relevancy = lerf_relevancy(*phrases, encoder.temperature)
     np.testing.assert_allclose(relevancy, expected.numpy(), atol=1e-4)
     assert 0.005 < relevancy.min() < relevancy.max() < 0.995
+    # Another threshold is another share of the bias.
+    monkeypatch.setattr("legs4d.language.encoders.tiny.encoder.TINY_THRESHOLD", 0.5)
+    shifted = lerf_relevancy(phrases[0], said @ encoder.encode_text([""]).T, encoder.temperature)
+    expected = torch.sigmoid(model.logit_scale * cosines + 0.5 * model.logit_bias).detach()
+    np.testing.assert_allclose(shifted, expected.numpy(), atol=1e-4)
 
 
 def test_pictures_are_embedded_lifted_and_asked(lifted: Run):
@@ -96,6 +103,13 @@ def test_pictures_are_embedded_lifted_and_asked(lifted: Run):
     (found,) = query(lifted, ["a ball flying through the air"])
     assert found.relevancy.shape == (3,) and found.warnings == ()
     assert np.isfinite(found.frame(1)).all()
+
+
+def test_the_choice_is_told_where_nobody_made_one(lifted: Run, capsys: pytest.CaptureFixture[str]):
+    _tell_choice(lifted, "tiny")
+    assert capsys.readouterr().err == ""
+    _tell_choice(lifted, "auto")
+    assert "has no captions: its language is what the encoder `tiny` sees" in capsys.readouterr().err
 
 
 def test_a_run_answers_by_the_weights_that_it_was_made_with(

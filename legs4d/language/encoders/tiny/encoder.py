@@ -14,7 +14,7 @@ from threadpoolctl import ThreadpoolController
 
 from legs4d.errors import EncoderError
 from legs4d.gaussians.files import clear_write_errors
-from legs4d.language.calibration import TINY
+from legs4d.language.calibration import TINY, TINY_THRESHOLD
 from legs4d.language.encoders.tiny import sizes
 from legs4d.language.encoders.tiny.reading import Reader
 from legs4d.language.encoders.tiny.text_half import TITLE, TextHalf, read_text_half, write_text_half
@@ -98,7 +98,7 @@ class TinyEncoder:
         return TinyVision(model, half.constant, device)
 
     def encode_text(self, phrases: list[str]) -> NDArray[np.float32]:
-        """[P, 257] float32 unit vectors; of an empty phrase the one whose relevancy is the threshold.
+        """[P, 257] float32 unit vectors; of an empty phrase the threshold, of length `calibration.TINY_THRESHOLD`.
 
         Raises:
             PromptError: a phrase has no word that it knows, or too many.
@@ -106,7 +106,7 @@ class TinyEncoder:
         """
         out = np.zeros((len(phrases), self.dim), np.float32)
         said = [i for i, phrase in enumerate(phrases) if phrase.strip()]
-        out[:, -1] = 1
+        out[:, -1] = TINY_THRESHOLD
         if said:
             tokens = self._half.words.encode([self._reader.read(phrases[i]).text for i in said])
             # Products of a few rows are slower on several threads, and many times slower when another program runs.
