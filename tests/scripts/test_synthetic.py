@@ -7,6 +7,7 @@ import torch
 from synthetic import cast as casting
 from synthetic import crops, looks
 from synthetic.abilities import DOES, PAIRS
+from synthetic.cameras import elevations
 from synthetic.dice import Dice
 from synthetic.facts import reversed_facts
 from synthetic.holdout import HELD_OUT_ACTIONS, HELD_OUT_COLORS, HELD_OUT_ELEVATIONS, SPLITS, Split
@@ -89,11 +90,10 @@ def test_training_never_draws_what_is_held_out_and_the_other_split_always_does()
 
 
 def test_cameras_of_held_out_heights():
-    for name in ("train", "held out cameras"):
-        generator = Generator(2, "cpu", name)
-        degrees = generator._elevations(Dice(1, CPU), 3000)
+    for wanted in (TRAIN, HELD_OUT):
+        degrees = elevations(Dice(1, CPU), 3000, wanted)
         inside = torch.stack([(degrees >= low) & (degrees <= high) for low, high in HELD_OUT_ELEVATIONS]).any(0)
-        assert inside.all() if name == "held out cameras" else not inside.any()
+        assert inside.all() if wanted else not inside.any()
 
 
 def test_splits():
