@@ -71,6 +71,8 @@ class FirstFrameSettings(Settings):
     """The rate of the means falls to this share, exponentially."""
     camera_rate: float = 1e-3
     """Step size of the per-camera colour gains and offsets."""
+    vignette_rate: float = Field(default=0.0, ge=0)
+    """Step size of the falloff of light towards the corners, which all cameras share; 0: there is none."""
     ssim_share: float = 0.2
     """0.8 · L1 + 0.2 · (1 - SSIM), as Kerbl et al."""
     segmentation_weight: float = 3.0
@@ -211,6 +213,8 @@ class ReconstructSettings(Settings):
 FULL_FIRST_FRAME = FirstFrameSettings(
     steps=1000,
     cameras_per_step=9,
+    rates=LearningRates(means=4e-4, quats=2e-3, scales=1e-2, colors=1e-2),
+    vignette_rate=2e-3,
     segmentation_weight=1.0,
     averaging=0.995,
     num_foreground=20_000,
@@ -222,7 +226,9 @@ FULL_FIRST_FRAME = FirstFrameSettings(
     background_share=2 / 3,
     densify=DensifySettings(max_gaussians=100_000, every=50),
 )
-FULL_TRACKING = TrackingSettings(nodes=NodeSettings(count=600, steps=30), steps=40, cameras_per_step=9)
+FULL_TRACKING = TrackingSettings(
+    nodes=NodeSettings(count=600, steps=30), steps=70, cameras_per_step=9, segmentation_weight=1.0, averaging=0.8
+)
 FULL_REFINEMENT = RefinementSettings(steps=600)
 """Chosen on four training cameras that were left out of the training (`scripts/ablate_reconstruction.py`)."""
 

@@ -28,6 +28,7 @@ from legs4d.progress import Progress, Stopped
 from legs4d.raster import render
 from legs4d.reconstruct.evaluate import fit_gain, psnr
 from legs4d.reconstruct.stages import Reconstruction, choose_device
+from legs4d.reconstruct.vignette import as_filmed
 from legs4d.scene.camera import Cameras
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence, Split
@@ -117,7 +118,7 @@ def scores(
         views = views if cameras is None else views.take(cameras)
         truth = torch.as_tensor(sequence.images(split, frame, cameras), device=device)
         with torch.no_grad():
-            plain = render(run.frame(frame).torch(device), views, near=run.info["near"]).color.clamp(0, 1)
+            plain = as_filmed(render(run.frame(frame).torch(device), views, near=run.info["near"]).color, run, views)
             fitted = fit_gain(plain, truth).clamp(0, 1)
         table.append([float(psnr(image, truth).mean()) for image in (plain, fitted)])
         if sheet is not None and frame in (0, frames // 2, frames - 1):

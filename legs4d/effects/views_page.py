@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from legs4d.effects.contact_sheet import contact_sheet, error_picture
 from legs4d.gaussians.store import Run
 from legs4d.raster import render
+from legs4d.reconstruct.vignette import as_filmed
 from legs4d.scene.sequence import Sequence
 
 COLUMNS = ["truth", "ours", "error"]
@@ -27,7 +27,7 @@ def write_test_views(run: Run, sequence: Sequence, path: str | Path, device: tor
         cameras, photos = sequence.cameras("test", frame), sequence.images("test", frame)
         with torch.no_grad():
             rendered = render(run.frame(frame).torch(device), cameras, near=run.info["near"])
-        made = np.clip(rendered.color.cpu().numpy(), 0, 1)
+        made = as_filmed(rendered.color, run, cameras).cpu().numpy()
         for i, camera in enumerate(cameras.ids):
             rows[f"cam {camera}, frame {frame}"] = [photos[i], made[i], error_picture(photos[i], made[i])]
     contact_sheet(path, rows, COLUMNS, title=run.path.resolve().name)

@@ -89,7 +89,7 @@ class ChunkedReconstruction(Reconstruction):
 
     def _copy_first_frame(self, scout: Run) -> None:
         run = self.run
-        scout.set_info(floor=run.info["floor"])
+        scout.set_info(floor=run.info["floor"], vignette=run.info.get("vignette"))
         scout.write_cameras(run.cameras("train"), None, *run.gain())
         scout.write_geometry(run.static(), run.dynamic(0), run.num_frames)
         scout.finish_stage("first_frame")
@@ -151,7 +151,7 @@ class ChunkTracker:
             stage,
             run.static().torch(device),
             find_structure(run.dynamic(0).torch(device).means, settings.tracking),
-            CameraColors(*(torch.as_tensor(values, device=device) for values in run.gain())),
+            CameraColors.of(run, device),
             chunk_starts(run.num_frames, settings.chunks.length),
         )
 

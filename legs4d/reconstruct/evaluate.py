@@ -13,6 +13,7 @@ from legs4d.progress import OnProgress, StageReporter, StopSignal
 from legs4d.raster import render
 from legs4d.reconstruct.losses import ssim
 from legs4d.reconstruct.lpips import Lpips
+from legs4d.reconstruct.vignette import as_filmed
 from legs4d.scene.sequence import Sequence
 
 
@@ -64,7 +65,8 @@ def evaluate_pictures(
             continue
         truth = torch.as_tensor(sequence.images("test", frame), device=device)
         with torch.no_grad():
-            made = render(run.frame(frame).torch(device), cameras, near=run.info["near"]).color.clamp(0, 1)
+            rendered = render(run.frame(frame).torch(device), cameras, near=run.info["near"])
+            made = as_filmed(rendered.color, run, cameras)
             plain += _scores(made, truth, cameras.ids, frame, lpips)
             fitted += _scores(fit_gain(made, truth).clamp(0, 1), truth, cameras.ids, frame, lpips)
         reporter.step(frame + 1, run.num_frames)

@@ -43,13 +43,16 @@ def fit_first_frame(
     count = len(observed.cameras)
     gain = torch.zeros(count, 3, device=device, requires_grad=True)
     offset = torch.zeros(count, 3, device=device, requires_grad=True)
+    vignette = torch.zeros(2, device=device, requires_grad=True) if settings.vignette_rate > 0 else None
+    of_cameras = {"gain": gain, "offset": offset} | ({} if vignette is None else {"vignette": vignette})
     camera_optimizer = Adam(
-        {"gain": gain, "offset": offset}, {"gain": settings.camera_rate, "offset": settings.camera_rate}
+        of_cameras,
+        {"gain": settings.camera_rate, "offset": settings.camera_rate, "vignette": settings.vignette_rate},
     )
 
     def colors() -> CameraColors:
         # Centred: a shift common to all cameras belongs to the scene, or a new camera would lack it.
-        return CameraColors(gain - gain.mean(dim=0), offset - offset.mean(dim=0))
+        return CameraColors(gain - gain.mean(dim=0), offset - offset.mean(dim=0), vignette)
 
     densifier = Densifier(settings.densify, parameters, stage.radius, settings.seed)
     first = int(settings.densify.start * settings.steps)
@@ -64,12 +67,13 @@ def fit_first_frame(
         if backdrop is not None and chance.random() < settings.background_share:
             which = int(chance.integers(len(backdrop)))
             alone = shown.replace(opacities=shown.opacities * ~shown.is_foreground)
-            rendered = render(alone, backdrop.cameras[which].take(batch), near=stage.near)
-            loss = backdrop.loss(colors().apply(rendered.color, batch), which, batch, settings.ssim_share)
+            cameras = backdrop.cameras[which].take(batch)
+            rendered = render(alone, cameras, near=stage.near)
+            loss = backdrop.loss(colors().apply(rendered.color, cameras, batch), which, batch, settings.ssim_share)
         else:
             part = observed.take(batch)
             rendered = render(shown, part.cameras, shown.is_foreground[:, None].to(torch.float32), near=stage.near)
-            seen = colors().apply(rendered.color, batch)
+            seen = colors().apply(rendered.color, part.cameras, batch)
             loss = picture_loss(rendered, seen, part, settings.ssim_share, settings.segmentation_weight)
         # Not what no camera has looked at lately: it fills the places that another camera may see.
         looked_at = (densifier.seen > 0).to(torch.float32)
@@ -88,5 +92,7 @@ def fit_first_frame(
         elif done >= last:
             mean.add(parameters.values)
         reporter.step(done, settings.steps, loss.detach())
-    fixed = colors()
-    return parameters.finished(mean.values), CameraColors(fixed.gain.detach(), fixed.offset.detach())
+    with torch.no_grad():
+        fixed = colors()
+    light = None if vignette is None else vignette.detach()
+    return parameters.finished(mean.values), CameraColors(fixed.gain, fixed.offset, light)

@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from legs4d.gaussians.store import Run
 from legs4d.raster import Render
 from legs4d.raster.upload import upload
 from legs4d.reconstruct.losses import image_loss
+from legs4d.reconstruct.vignette import falloff, vignette_of
 from legs4d.scene.camera import Cameras
 
 REGION_MARGIN = 0.03
@@ -78,14 +80,28 @@ class Backdrop:
 
 @dataclass(frozen=True)
 class CameraColors:
-    """How each of C cameras sees colour: image ≈ exp(gain) · render + offset, both [C, 3] and zero on average."""
+    """How each of C cameras sees colour: image ≈ exp(gain) · falloff · render + offset.
+
+    Attributes:
+        gain, offset: [C, 3], zero on average.
+        vignette: [2], see `vignette.falloff`; None for none.
+    """
 
     gain: torch.Tensor
     offset: torch.Tensor
+    vignette: torch.Tensor | None = None
 
-    def apply(self, color: torch.Tensor, index: NDArray[np.integer]) -> torch.Tensor:
-        """Renderings [B, H, W, 3] of the cameras at `index` as these would have captured them."""
+    @classmethod
+    def of(cls, run: Run, device: torch.device) -> CameraColors:
+        """As a run's first frame found them."""
+        gain, offset = (torch.as_tensor(values, device=device) for values in run.gain())
+        return cls(gain, offset, vignette_of(run, device) if run.info.get("vignette") else None)
+
+    def apply(self, color: torch.Tensor, cameras: Cameras, index: NDArray[np.integer]) -> torch.Tensor:
+        """Renderings [B, H, W, 3] by `cameras`, which are those at `index`, as these would have captured them."""
         picked = upload(index, color.device)
+        if self.vignette is not None:
+            color = color * falloff(self.vignette, cameras)
         return torch.exp(self.gain[picked])[:, None, None] * color + self.offset[picked][:, None, None]
 
 

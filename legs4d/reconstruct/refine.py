@@ -91,7 +91,7 @@ def refine(
         shown = leave_out(_together(still, shape.apply(frame.moving)), settings.dropout, generator)
         part = frame.take(batch)
         rendered = render(shown, part.cameras, shown.is_foreground[:, None].to(torch.float32), near=stage.near)
-        seen = colors.apply(rendered.color, batch)
+        seen = colors.apply(rendered.color, part.cameras, batch)
         loss = picture_loss(rendered, seen, part, settings.ssim_share, settings.segmentation_weight)
         spent = settings.opacity_weight * still.opacities + settings.scale_weight / stage.radius * still.scales.mean(
             dim=1

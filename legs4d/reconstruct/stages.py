@@ -195,6 +195,7 @@ class Reconstruction:
             radius=stage.radius,
             down=[float(x) for x in stage.down],
             floor=float(np.quantile(moving.means @ stage.down, FLOOR_QUANTILE)),
+            vignette=None if colors.vignette is None else [float(x) for x in colors.vignette],
         )
         test = self.sequence.cameras("test", 0)
         self.run.write_cameras(
@@ -208,7 +209,7 @@ class Reconstruction:
         run, device, settings = self.run, self.device, self.settings.tracking
         static = run.static().torch(device)
         structure = find_structure(self._moving(0).means, settings)
-        colors = CameraColors(*(torch.as_tensor(values, device=device) for values in run.gain()))
+        colors = CameraColors.of(run, device)
         reporter = StageReporter("tracking", self.progress, self.stop)
         total = run.num_frames - 1
         left = [frame for frame in range(1, run.num_frames) if frame not in done]
@@ -243,7 +244,7 @@ class Reconstruction:
         spread_out = np.unique(np.linspace(0, run.num_frames - 1, settings.frames).round().astype(int))
         seen = observations(self.sequence, [int(frame) for frame in spread_out], self.device)
         frames = [TrackedFrame.of(observed, self._moving(frame)) for frame, observed in seen]
-        colors = CameraColors(*(torch.as_tensor(values, device=self.device) for values in run.gain()))
+        colors = CameraColors.of(run, self.device)
         reporter = StageReporter("refinement", self.progress, self.stop)
         static, scales, opacities = refine(run.static().torch(self.device), frames, colors, stage, settings, reporter)
         run.amend(static.numpy(), scales.cpu().numpy(), opacities.cpu().numpy())

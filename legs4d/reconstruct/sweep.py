@@ -41,7 +41,7 @@ STRONGEST = 0.2
 NOISE = 1e-5
 """Variance below which all agreement is the same."""
 
-FEWEST_VIEWS = 2
+FEWEST_VIEWS = 3
 TESTED = 0.6
 """Share of the radii at which so many views must see a direction, for one of them to be believed."""
 

@@ -153,7 +153,7 @@ class _View:
             region=needed,
         )
         # Where nothing moves both pictures are the same by decree: no loss, no gradient.
-        seen = torch.where(needed[..., None], self.colors.apply(rendered.color, batch), part.images)
+        seen = torch.where(needed[..., None], self.colors.apply(rendered.color, part.cameras, batch), part.images)
         return picture_loss(rendered, seen, part, self.settings.ssim_share, self.settings.segmentation_weight)
 
 

@@ -8,11 +8,17 @@ import numpy as np
 import pytest
 import torch
 
+from legs4d.config import FirstFrameSettings
+from legs4d.progress import StageReporter
 from legs4d.reconstruct.averaging import RunningMean
 from legs4d.reconstruct.dropout import leave_out
-from legs4d.reconstruct.observation import Backdrop
-from legs4d.reconstruct.stages import find_backdrop, observe
+from legs4d.reconstruct.first_frame import fit_first_frame
+from legs4d.reconstruct.initialise import initial_points
+from legs4d.reconstruct.observation import Backdrop, CameraColors, Observation
+from legs4d.reconstruct.stages import find_backdrop, observe, torch_threads
+from legs4d.reconstruct.vignette import falloff
 from legs4d.scene.readers import open_sequence
+from legs4d.scene.stage import find_stage
 from tests.raster.test_cpu_engine import random_gaussians
 from tests.synthetic import Scene, write_dataset
 
@@ -67,3 +73,30 @@ def test_what_is_left_out_is_transparent_and_the_rest_makes_up_for_it() -> None:
     shown = leave_out(gaussians, 0.2, torch.Generator().manual_seed(0)).opacities
     assert sorted(set(np.round(shown.tolist(), 4))) == [0, 0.625]
     assert float(shown.mean()) == pytest.approx(0.5, abs=0.01)
+
+
+def test_light_falls_off_with_the_angle_to_the_axis() -> None:
+    cameras = Scene(width=64, height=48).cameras("train").take([0, 1])
+    light = falloff(torch.tensor([-0.5, 0.25]), cameras)
+    assert light.shape == (2, 48, 64, 1)
+    k = cameras.intrinsics[1]
+    tangent = ((0.5 - k[0, 2]) / k[0, 0]) ** 2 + ((47.5 - k[1, 2]) / k[1, 1]) ** 2
+    assert float(light[1, 47, 0, 0]) == pytest.approx(np.exp(-0.5 * tangent + 0.25 * tangent**2), rel=1e-5)
+    gain, offset = torch.zeros(2, 3), torch.zeros(2, 3)
+    grey = torch.full((1, 48, 64, 3), 0.5)
+    seen = CameraColors(gain, offset, torch.tensor([-0.5, 0.25])).apply(grey, cameras.take([1]), np.array([1]))
+    torch.testing.assert_close(seen, 0.5 * light[1:].expand(1, 48, 64, 3))
+
+
+def test_the_falloff_of_a_lens_is_found(tmp_path: Path) -> None:
+    sequence = open_sequence(write_dataset(tmp_path, Scene(num_frames=1, width=64, height=48, num_test=1)))
+    observed, stage = observe(sequence, 0, CPU), find_stage(sequence.cameras("train", 0))
+    dark = falloff(torch.tensor([-0.6, 0.0]), observed.cameras)
+    filmed = Observation(observed.cameras, observed.images * dark, observed.masks)
+    settings = FirstFrameSettings(steps=120, cameras_per_step=4, vignette_rate=1e-2)
+    points = initial_points(filmed, stage, 300, 1200)
+    with torch_threads(1):
+        _, colors = fit_first_frame(filmed, points, stage, settings, StageReporter("first_frame"))
+    assert colors.vignette is not None
+    corner = torch.exp(colors.vignette[0] * 0.5 + colors.vignette[1] * 0.25)  # at t = 0.5, near the corners
+    assert float(corner) == pytest.approx(np.exp(-0.3), abs=0.08)

@@ -27,6 +27,7 @@ from legs4d.reconstruct.initialise import initial_points, visual_hull
 from legs4d.reconstruct.observation import CameraColors, Observation, batches
 from legs4d.reconstruct.stages import Reconstruction, observe
 from legs4d.reconstruct.tracking import Motion, find_structure, moving_region, track_frame
+from legs4d.reconstruct.vignette import as_filmed
 from legs4d.scene.camera import Cameras
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence
@@ -228,8 +229,8 @@ def training_psnr(run: Run, sequence: Sequence) -> list[float]:
     values = []
     for frame in range(run.num_frames):
         observed = observe(sequence, frame, CPU)
-        made = render(run.frame(frame).torch(), observed.cameras, near=run.info["near"]).color.clamp(0, 1)
-        values.append(float(psnr(made, observed.images).mean()))
+        made = render(run.frame(frame).torch(), observed.cameras, near=run.info["near"]).color
+        values.append(float(psnr(as_filmed(made, run, observed.cameras), observed.images).mean()))
     return values
 
 

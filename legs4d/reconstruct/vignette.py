@@ -1,0 +1,37 @@
+"""How light falls off towards the corners of a picture, the same for all cameras of a capture."""
+
+from __future__ import annotations
+
+import torch
+
+from legs4d.gaussians.store import Run
+from legs4d.raster.upload import upload
+from legs4d.scene.camera import Cameras
+
+NONE = (0.0, 0.0)
+"""No falloff."""
+
+
+def falloff(vignette: torch.Tensor, cameras: Cameras) -> torch.Tensor:
+    """[C, H, W, 1] share of the light that arrives: exp(a t + b t²), t the squared tangent of the angle to the axis.
+
+    Args:
+        vignette: (a, b), on the device of the result; differentiable.
+    """
+    device = vignette.device
+    intrinsics = upload(cameras.intrinsics, device)[:, :, :, None]
+    columns = torch.arange(cameras.width, device=device) + 0.5
+    rows = torch.arange(cameras.height, device=device) + 0.5
+    across = ((columns - intrinsics[:, 0, 2]) / intrinsics[:, 0, 0]).square()
+    tangent = across[:, None, :] + ((rows - intrinsics[:, 1, 2]) / intrinsics[:, 1, 1]).square()[:, :, None]
+    return torch.exp(vignette[0] * tangent + vignette[1] * tangent.square())[..., None]
+
+
+def vignette_of(run: Run, device: torch.device) -> torch.Tensor:
+    """The run's (a, b); without falloff where none was fitted."""
+    return torch.tensor(run.info.get("vignette") or NONE, dtype=torch.float32, device=device)
+
+
+def as_filmed(rendered: torch.Tensor, run: Run, cameras: Cameras) -> torch.Tensor:
+    """Renderings [C, H, W, 3] as the run's kind of camera would have filmed them, in 0..1."""
+    return (rendered * falloff(vignette_of(run, rendered.device), cameras)).clamp(0, 1)
