@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, fields, replace
+from functools import cache
 
 import numpy as np
 import torch
@@ -337,13 +338,21 @@ class _Table:
     """The pages of a bank as they are written."""
 
     def __init__(self, author: _Author, words: Words, size: int) -> None:
-        self._author, self._words, self._size = author, words, size
+        self._author, self._size = author, size
+        self._ids = cache(lambda piece: _piece_ids(piece, words))
+        self._end = words.end
         self.rows: list[list[list[int]]] = []
         self.objects: list[list[int]] = []
         self.maybe_objects: list[list[int]] = []
         self.actions: list[list[int]] = []
         self.maybe_actions: list[list[int]] = []
         self.page = torch.full((len(OBJECTS), len(ACTIONS) + 1, 2, 2), -1)
+
+    def _encode(self, text: str) -> list[int]:
+        """A phrase in which `COLOR` and `OTHER` stand open: [CONTEXT] ids."""
+        ids = [i for piece in text.split() for i in self._ids(piece)]
+        ids = [*ids[: CONTEXT - 1], self._end]
+        return ids + [PAD] * (CONTEXT - len(ids))
 
     def add_all(self) -> None:
         for o, name in enumerate(OBJECTS):
@@ -362,23 +371,18 @@ class _Table:
 
     def _write(self, name: str, action: str | None, colored: bool, with_other: bool) -> None:
         phrases = [self._author.write(name, action, colored, with_other) for _ in range(self._size)]
-        self.rows.append([encode_open(phrase.text, self._words) for phrase in phrases])
+        self.rows.append([self._encode(phrase.text) for phrase in phrases])
         self.objects.append([bits(phrase.noun.objects, OBJECTS) for phrase in phrases])
         self.maybe_objects.append([bits(phrase.noun.maybe, OBJECTS) for phrase in phrases])
         self.actions.append([bits(p.verb.actions, ACTIONS) if p.verb else ALL_ACTIONS for p in phrases])
         self.maybe_actions.append([bits(p.verb.maybe, ACTIONS) if p.verb else ALL_ACTIONS for p in phrases])
 
 
-def encode_open(text: str, words: Words) -> list[int]:
-    """A phrase in which `COLOR` and `OTHER` stand open: [CONTEXT] ids."""
-    ids: list[int] = []
-    for piece in text.split():
-        if piece in (COLOR, OTHER):
-            ids.append(COLOR_ID if piece == COLOR else OTHER_ID)
-        else:
-            ids += [words.index(word) for word in split(piece)]
-    ids = [*ids[: CONTEXT - 1], words.end]
-    return ids + [PAD] * (CONTEXT - len(ids))
+def _piece_ids(piece: str, words: Words) -> list[int]:
+    """Of what stands between spaces: a word, an article, two words with a hyphen, or an open place."""
+    if piece in (COLOR, OTHER):
+        return [COLOR_ID if piece == COLOR else OTHER_ID]
+    return [words.index(word) for word in split(piece)]
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -132,6 +133,7 @@ def _has(sets: Tensor, member: Tensor) -> Tensor:
     return (sets >> member.clamp(min=0)) & 1 == 1
 
 
+@cache
 def bits(names: tuple[str, ...], of: tuple[str, ...]) -> int:
     """The bit set of some of these names."""
     return sum(1 << of.index(name) for name in names)

@@ -30,6 +30,10 @@ STATE, LOG, WEIGHTS = "state.pt", "log.jsonl", "tiny.safetensors"
 """In a training's folder: all that resuming needs, a line for every so many steps, the weights so far."""
 
 
+AHEAD = 8
+"""Batches of clips that are there when training begins."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """Of a training; what is made from equal settings on one machine is equal, unless it is timed.
@@ -37,7 +41,8 @@ class Settings:
     Attributes:
         seed: of weights, clips and captions.
         steps: to take; None goes by `minutes`.
-        minutes: of training and generating, the schedule's whole length; used where `steps` is None.
+        minutes: of training and generating, the schedule's whole length, without the first steps of a run, which
+            compile; used where `steps` is None.
         batch: clips of a step.
         pool: clips that are kept to be drawn from.
         chunk: clips generated at a time.
@@ -45,6 +50,7 @@ class Settings:
         true, twisted: captions of each clip that are drawn to be true, and to be nearly so.
         rate: peak learning rate.
         warm_up: share of the schedule until it is reached.
+        hold: share of the schedule after which it falls.
         decay: weight decay.
         ema: what the averaged weights keep at each step.
         unknown: share of words that are hidden.
@@ -64,7 +70,8 @@ class Settings:
     true: int = 2
     twisted: int = 1
     rate: float = 1e-3
-    warm_up: float = 0.03
+    warm_up: float = 0.04
+    hold: float = 0.6
     decay: float = 0.05
     ema: float = 0.999
     unknown: float = 0.03
@@ -150,7 +157,7 @@ class Nets(nn.Module):
     def __init__(self, model: TinyModel, true: int) -> None:
         super().__init__()
         self.model, self.true = model, true
-        self.sharpness = nn.Parameter(torch.tensor(math.log(15.0)))
+        self.sharpness = nn.Parameter(model.logit_scale.detach().log())
         self.inventory = nn.Linear(DIM, len(inventory().objects))
         nn.init.normal_(self.inventory.weight, std=DIM**-0.5)
         nn.init.constant_(self.inventory.bias, -4.0)
@@ -222,14 +229,17 @@ class Training:
 
         Progress is printed and logged.
         """
-        begun, before = time.perf_counter(), self.seconds
-        logged_step, logged_at = self.step, begun
+        first, before = self.step, self.seconds
+        begun = logged_at = time.perf_counter()
+        logged_step = self.step
         while self.progress < 1 and not stop():
             self._take_step()
             if self.step % self.LOG_EVERY == 0:
                 losses = (self._losses / self.LOG_EVERY).tolist()  # waits for the device
                 self._losses.zero_()
                 now = time.perf_counter()
+                if logged_step == first and self.settings.compiled:
+                    begun = now  # until here it compiled
                 self.seconds = before + now - begun
                 self._log(losses, (self.step - logged_step) / (now - logged_at))
                 if self.step % self.SAVE_EVERY == 0:
@@ -242,8 +252,10 @@ class Training:
 
     def _take_step(self) -> None:
         settings = self.settings
-        wanted = math.ceil((self.step + 1) * settings.batch / settings.reuse / settings.chunk)
-        while self.pool.made < max(wanted, 1):
+        seen = (self.step + 1) * settings.batch
+        # Some batches ahead: the first would otherwise be the same few clips again and again.
+        wanted = math.ceil((seen / settings.reuse + AHEAD * settings.batch) / settings.chunk)
+        while self.pool.made < wanted:
             self.pool.add()
         clips = self.pool.draw(settings.batch, self.random)
         captions = self._captions(clips.facts)
@@ -266,10 +278,12 @@ class Training:
         return draw(self.bank, facts, Habits(), self.random, self.settings.true, self.settings.twisted)
 
     def _rate(self) -> float:
-        """Of the peak: cosine after a warm-up, which weights to start with need too, as the optimiser begins anew."""
+        """Of the peak: after a warm-up, which weights to start with need too, as the optimiser begins anew, it is held;
+        then it falls as a cosine does. While it is held the loss falls in proportion to it, far from any floor."""
         settings, progress = self.settings, self.progress
         warm = min(1.0, (progress - settings.progress) / (settings.warm_up * (1 - settings.progress)) + 1e-3)
-        return warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+        falling = max(0.0, progress - settings.hold) / (1 - settings.hold)
+        return warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * falling)))
 
     @torch.no_grad()
     def _average(self) -> None:
