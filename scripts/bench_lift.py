@@ -20,13 +20,11 @@ from legs4d.language.pixels import PixelCodes
 from legs4d.language.pyramid import pyramid
 from legs4d.language.refine import refine
 from legs4d.language.trained import FeatureTraining
-from legs4d.raster import cuda as engine
 from legs4d.raster import cuda_lift, render
+from legs4d.raster.cuda import CHANNELS_AT_ONCE
 from legs4d.scene.camera import Cameras
 
 NEAR = 0.3
-CHANNELS = (32, 64, 128, 256)
-"""Of features that gsplat is asked to take at once, as its own shared memory allows: the baseline is its best."""
 FEATURE_DIM, CODE_DIM, PAPER_DIM, PAPER_STEPS = 768, 64, 128, 2000
 ROOM_RADIUS = 6.0
 BANDWIDTH = 3.0e12
@@ -95,19 +93,6 @@ def milliseconds(work: Callable[[], object], repeats: int, warm_up: int = 2) -> 
     return float(np.median(taken))
 
 
-def quickest(timed: Callable[[], float]) -> tuple[int, str]:
-    """How many channels gsplat had best take at once, of those that the device has room for, and what was tried."""
-    taken: dict[int, float] = {}
-    for engine.CHANNELS_AT_ONCE in CHANNELS:
-        try:
-            taken[engine.CHANNELS_AT_ONCE] = timed()
-        except RuntimeError as error:  # more shared memory than a block has
-            print(f"gsplat does not take {engine.CHANNELS_AT_ONCE} channels at once: {str(error).splitlines()[0][:90]}")
-    best = min(taken, key=lambda channels: taken[channels])
-    tried = ", ".join(f"{channels}: {ms:.0f}" for channels, ms in taken.items())
-    return best, f"{best} channels at once (a camera, ms: {tried})"
-
-
 class Bench:
     """One scene, and what has been measured on it."""
 
@@ -170,22 +155,19 @@ class Bench:
         """(Wᵀ F) through gsplat's backward, one camera after the other, F written out at full width."""
         pixels = PixelCodes.of(self.features, self.rows, "cuda")
         sums = torch.zeros((len(self.gaussians.means), FEATURE_DIM), device="cuda")
-
-        def pull(camera: int) -> None:
-            leaf = torch.zeros_like(sums).requires_grad_()
-            picture = render(self.gaussians, self.cameras.take([camera]), leaf, near=NEAR)
-            assert picture.features is not None
-            sums.add_(torch.autograd.grad(picture.features, leaf, said)[0])
-
-        said, _ = pixels.sums([0])
-        engine.CHANNELS_AT_ONCE, tried = quickest(lambda: milliseconds(lambda: pull(0), 1, 1))
-        sums.zero_()
         taken = 0.0
         for camera in range(len(self.cameras)):
             said, _ = pixels.sums([camera])
-            taken += milliseconds(lambda camera=camera: pull(camera), 1, 0)  # type: ignore[misc]
-        self.note(f"closed form through gsplat's backward, {FEATURE_DIM}-d", taken, more=tried)
-        engine.CHANNELS_AT_ONCE = CHANNELS[0]
+
+            def pull(camera: int = camera, said: torch.Tensor = said) -> None:
+                leaf = torch.zeros_like(sums).requires_grad_()
+                picture = render(self.gaussians, self.cameras.take([camera]), leaf, near=NEAR)
+                assert picture.features is not None
+                sums.add_(torch.autograd.grad(picture.features, leaf, said)[0])
+
+            taken += milliseconds(pull, 1, 0)
+        more = f"{CHANNELS_AT_ONCE} channels at once: gsplat's kernels crash with many more"
+        self.note(f"closed form through gsplat's backward, {FEATURE_DIM}-d", taken, more=more)
         found, mass = self.lift(self.rows)
         error = float((found - sums).norm() / sums.norm())
         self.note("grid lift against it: relative error of all sums", error, "", "aim 1e-3")

@@ -45,8 +45,8 @@ They look the same in all frames but are not said the same about: what moves hid
 with a temporal window sees it pass. A few frames far apart average that out. All of them would add little, and a
 resumed run would have to lift them all again, since only a mean that is complete is written."""
 
-FRAMES_AT_ONCE = 4
-"""Frames lifted at once on a GPU: while it has one, the next is read and the last is written, which take as long."""
+FRAMES_AT_ONCE = 6
+"""Frames lifted at once on a GPU: while it has one, others are read and written, which takes several times as long."""
 
 
 def lift(
