@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -18,14 +18,14 @@ TAU = 2 * torch.pi
 
 @dataclass
 class Act:
-    """n people who do the same thing at T times.
+    """n people at T times.
 
     Attributes:
         bones: [n, 7], as `Model.bones`.
         since: [n, T] frames since the action began: 0 before it, its length after its end.
         progress: [n, T] share of it that is over, 0..1.
         reach: [n] half the width of what they hold, metres of their own.
-        pose: how they stand, sit or bend; starts out as standing with their arms down.
+        pose: how they stand, sit or bend.
         advance: [n, T] how far they have come, metres of their own.
         yaw, tip: [n, T] how far they have turned about themselves, and fallen over, radians.
         both: [n] bool, whether they use both hands for what they hold, or the right one.
@@ -35,24 +35,40 @@ class Act:
     since: Tensor
     progress: Tensor
     reach: Tensor
+    pose: Pose
+    advance: Tensor
+    yaw: Tensor
+    tip: Tensor
+    both: Tensor
     dice: Dice
-    pose: Pose = field(init=False)
-    advance: Tensor = field(init=False)
-    yaw: Tensor = field(init=False)
-    tip: Tensor = field(init=False)
-    both: Tensor = field(init=False)
 
-    def __post_init__(self) -> None:
-        n = len(self.since)
-        zero = torch.zeros_like(self.since)
-        self.advance, self.yaw, self.tip = zero, zero.clone(), zero.clone()
-        self.both = self.dice.chance(n, share=0.7)
-        apart = self.draw(0.9, 1.8) * self.hips
-        feet = torch.stack([_stack(zero, side * apart + zero, zero + 0.05) for side in (1, -1)], dim=2)
-        pelvis = _stack(zero, zero, self.legs * 0.985 + zero)
-        hands = self.hanging()
-        sway = 0.015 * torch.sin(TAU * (self.since / 40 + self.draw(0, 1)))
-        self.pose = Pose(pelvis, sway + self.draw(-0.03, 0.06), zero.clone() + self.draw(-0.2, 0.3), hands, feet)
+    @classmethod
+    def standing(cls, bones: Tensor, since: Tensor, progress: Tensor, reach: Tensor, dice: Dice) -> Act:
+        """With their arms down."""
+        zero = torch.zeros_like(since)
+        nobody = zero[..., None]
+        pose = Pose(nobody, zero, zero, nobody, nobody)
+        both = dice.chance(len(since), share=0.7)
+        act = cls(bones, since, progress, reach, pose, zero, zero.clone(), zero.clone(), both, dice)
+        apart = act.draw(0.9, 1.8) * act.hips
+        pose.feet = torch.stack([_stack(zero, side * apart + zero, zero + 0.05) for side in (1, -1)], dim=2)
+        pose.pelvis = _stack(zero, zero, act.legs * 0.985 + zero)
+        pose.hands = act.hanging()
+        sway = 0.015 * torch.sin(TAU * (since / 40 + act.draw(0, 1)))
+        pose.lean, pose.nod = sway + act.draw(-0.03, 0.06), zero + act.draw(-0.2, 0.3)
+        return act
+
+    def some(self, who: Tensor) -> Act:
+        """A copy of those [m]."""
+        values = {name: value[who] for name, value in vars(self).items() if isinstance(value, Tensor)}
+        pose = Pose(**{name: value[who] for name, value in vars(self.pose).items()})
+        return Act(**values, pose=pose, dice=self.dice)
+
+    def put(self, who: Tensor, others: Act) -> None:
+        """Replaces how those [m] stand and where they have come."""
+        for name, value in vars(self.pose).items():
+            value[who] = getattr(others.pose, name)
+        self.advance[who], self.yaw[who], self.tip[who] = others.advance, others.yaw, others.tip
 
     @property
     def arms(self) -> Tensor:

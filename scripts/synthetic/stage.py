@@ -9,8 +9,8 @@ from torch import Tensor
 
 from synthetic import cast as casting
 from synthetic.abilities import PEOPLE
-from synthetic.cast import HANDLED, HANDLING, NOTHING, Cast
-from synthetic.constants import constant
+from synthetic.cast import HANDLED, HANDLING, NOTHING, Cast, Times
+from synthetic.constants import constant, indices, is_one_of
 from synthetic.dice import Dice
 from synthetic.objects import HEIGHT, VARIANTS, Node, library
 from synthetic.people import PEOPLE_DO, Act
@@ -26,6 +26,8 @@ UNSURE = -1
 BEFORE = {"throw": "hold", "put down": "hold"}
 """What people do before an action, other than to stand still."""
 AFTER = {"catch": "hold", "pick up": "hold"}
+FADING = ("appear", "disappear")
+"""What people do as things do."""
 
 
 @dataclass
@@ -87,23 +89,13 @@ class Director:
         self._grip = torch.full((len(objects), 2), 0.5, device=objects.device)  # shares of hands in what they hold
 
     def perform(self) -> Stage:
-        """All of them, around where they stand; see `scenes` for how they are put into one room."""
-        person = _is(self._stage.object, OBJECTS, *PEOPLE)
-        for name, act in PEOPLE_DO.items():
-            who = torch.nonzero(person & (self._action == ACTIONS.index(name)))[:, 0]
-            if len(who):
-                self._act(who, name, act)
-        baseline = torch.where(
-            _is(self._action, ACTIONS, *THINGS_DO), self._action, torch.full_like(self._action, ACTIONS.index("still"))
-        )
-        handled = torch.zeros_like(person)
-        handled[self._things] = True
-        for name, move in THINGS_DO.items():
-            who = torch.nonzero(~person & ~handled & (baseline == ACTIONS.index(name)))[:, 0]
-            if len(who):
-                self._move(who, name, move)
-        self._orbit(torch.nonzero(self._action[self._first] == ACTIONS.index("orbit"))[:, 0])
-        self._collide(torch.nonzero(self._action[self._first] == ACTIONS.index("collide"))[:, 0])
+        """All of them, around where they stand; see `placing` for how they are put into one room."""
+        motion = self._motions()
+        self._things_move(motion)
+        self._people_act(motion)
+        chief = self._action[self._first]
+        self._orbit(torch.nonzero(chief == ACTIONS.index("orbit"))[:, 0])
+        self._collide(torch.nonzero(chief == ACTIONS.index("collide"))[:, 0])
         self._hands()
         return self._stage
 
@@ -148,68 +140,72 @@ class Director:
         size[self._things] = size[self._things].clamp(0.16, 0.75)
         return size
 
-    def _act(self, who: Tensor, name: str, act: object) -> None:
-        """People."""
+    def _motions(self) -> Motion:
+        """What everybody does by themselves; of people, only whether they are there."""
+        stage = self._stage
+        motion = Motion.resting(self._dice, stage.object, stage.size, stage.half, self._times)
+        person = is_one_of(stage.object, PEOPLE, OBJECTS)
+        handled = torch.zeros_like(person)
+        handled[self._things] = True
+        alone = is_one_of(self._action, tuple(THINGS_DO), ACTIONS)
+        action = torch.where(alone & ~handled, self._action, ACTIONS.index("still"))
+        fades = is_one_of(action, FADING, ACTIONS)
+        for name, who in _by_action(action, (stage.object != NOTHING) & (fades | ~person)).items():
+            part = motion.some(who)
+            THINGS_DO[name](part)
+            motion.put(who, part)
+        return motion
+
+    def _things_move(self, motion: Motion) -> None:
+        stage = self._stage
+        everybody = torch.arange(len(stage.object), device=stage.object.device)
+        self._set(everybody, motion)
+        in_place = is_one_of(self._action, ("spin", "grow", "shrink"), ACTIONS)
+        idle = torch.where(motion.aloft & ~in_place, UNSURE, ACTIONS.index("still"))
+        alone = is_one_of(self._action, tuple(THINGS_DO), ACTIONS)[:, None]
+        stage.action = torch.where(motion.active & alone, self._action[:, None], idle[:, None])
+
+    def _people_act(self, motion: Motion) -> None:
         stage, times, dice = self._stage, self._times, self._dice
+        who = torch.nonzero(is_one_of(stage.object, PEOPLE, OBJECTS))[:, 0]
         scale = stage.size[who] / NATURAL
         reach = torch.full_like(stage.size, 0.15)
         reach[self._people] = 0.8 * stage.half[self._things, :2].mean(1)
-        state = Act(
-            self._shapes["bones"][stage.variant[who]], times.since[who], times.progress[who], reach[who] / scale, dice
-        )
-        PEOPLE_DO[name](state)
-        pose = state.pose
-        mirrored = dice.chance(len(who), share=0.5)[:, None, None, None]
-        flip = constant([1.0, -1.0, 1.0], device=who.device)
-        pose.hands = torch.where(mirrored, pose.hands.flip(2) * flip, pose.hands)
-        pose.feet = torch.where(mirrored, pose.feet.flip(2) * flip, pose.feet)
-        stage.nodes[who] = bodies(self._shapes["bones"][stage.variant[who]], pose)
+        bones, action = self._shapes["bones"][stage.variant[who]], self._action[who]
+        act = Act.standing(bones, times.since[who], times.progress[who], reach[who] / scale, dice)
+        for name, some in _by_action(action, torch.ones_like(action, dtype=torch.bool)).items():
+            part = act.some(some)
+            PEOPLE_DO[name](part)
+            act.put(some, part)
+        self._mirror(who, act)
+        stage.nodes[who] = bodies(bones, act.pose)
         heading = dice.uniform(len(who), 1, high=2 * torch.pi)
-        turn = about_z(heading + state.yaw) @ about_y(state.tip)
-        path = (state.advance - state.advance[:, CENTER, None]) * scale[:, None]
+        turn = about_z(heading + act.yaw) @ about_y(act.tip)
+        path = (act.advance - act.advance[:, CENTER, None]) * scale[:, None]
         place = torch.stack([heading.cos() * path, heading.sin() * path, 0 * path], dim=-1)
         stage.root[who] = affine(turn * scale[:, None, None, None], place)
-        if name in ("appear", "disappear"):
-            motion = self._motion(who)
-            THINGS_DO[name](motion)
-            stage.alpha[who], active = motion.alpha, motion.active
-        else:
-            active = (state.progress > 0) & (state.progress < 1)
-        before, after = (ACTIONS.index(table.get(name, "still")) for table in (BEFORE, AFTER))
-        idle = torch.where(times.progress[who] <= 0, before, after)
-        stage.action[who] = torch.where(active, ACTIONS.index(name), idle)
-        if name in ("sit down", "stand up"):
-            stage.seated[who] = True
-        self._one_handed(who, state.both, mirrored[:, 0, 0, 0])
+        stage.seated[who] = is_one_of(action, ("sit down", "stand up"), ACTIONS)
+        stage.aloft[who] = False
+        active = (act.progress > 0) & (act.progress < 1)
+        active = torch.where(is_one_of(action, FADING, ACTIONS)[:, None], motion.active[who], active)
+        before, after = (_renamed(action, names)[:, None] for names in (BEFORE, AFTER))
+        idle = torch.where(act.progress <= 0, before, after)
+        stage.action[who] = torch.where(active, action[:, None], idle)
 
-    def _one_handed(self, who: Tensor, both: Tensor, mirrored: Tensor) -> None:
-        """Which hands hold: [N, 2] shares."""
-        right = torch.stack([mirrored.float(), 1 - mirrored.float()], dim=1)
-        self._grip[who] = torch.where(both[:, None], 0.5, right)
+    def _mirror(self, who: Tensor, act: Act) -> None:
+        """Half of them use the other hand and foot; notes which hands hold."""
+        mirrored = self._dice.chance(len(who), share=0.5)
+        flip = constant([1.0, -1.0, 1.0], who.device)
+        turned = mirrored[:, None, None, None]
+        act.pose.hands = torch.where(turned, act.pose.hands.flip(2) * flip, act.pose.hands)
+        act.pose.feet = torch.where(turned, act.pose.feet.flip(2) * flip, act.pose.feet)
+        one = torch.stack([mirrored.float(), 1 - mirrored.float()], dim=1)
+        self._grip[who] = torch.where(act.both[:, None], 0.5, one)
 
-    def _motion(self, who: Tensor) -> Motion:
-        stage, times = self._stage, self._times
-        return Motion(
-            object=stage.object[who],
-            size=stage.size[who, None],
-            half=stage.half[who],
-            now=times.now[who],
-            since=times.since[who],
-            progress=times.progress[who],
-            length=times.length[who],
-            dice=self._dice,
-        )
-
-    def _move(self, who: Tensor, name: str, move: object) -> None:
-        """Things and animals."""
+    def _resting(self, who: Tensor) -> Motion:
         stage = self._stage
-        motion = self._motion(who)
-        THINGS_DO[name](motion)
-        self._set(who, motion)
-        idle = ACTIONS.index("still")
-        unclear = torch.full_like(motion.active, UNSURE, dtype=torch.int64)
-        idle_or_not = torch.where(motion.aloft[:, None] & (name not in ("spin", "grow", "shrink")), unclear, idle)
-        stage.action[who] = torch.where(motion.active, ACTIONS.index(name), idle_or_not)
+        times = Times(**{name: value[who] for name, value in vars(self._times).items()})
+        return Motion.resting(self._dice, stage.object[who], stage.size[who], stage.half[who], times)
 
     def _set(self, who: Tensor, motion: Motion) -> None:
         stage = self._stage
@@ -269,7 +265,7 @@ class Director:
             dice.chance(count, share=0.25)[:, None] * stage.size[hits, None] * dice.uniform(count, 1, low=0.3, high=2)
         )
         for who, along in ((hits, path), (other, moved)):
-            motion = self._motion(who)
+            motion = self._resting(who)
             turn_rolling(motion, along * (motion.object == BALL)[:, None])
             motion.turn = torch.where(
                 (motion.object == BALL)[:, None, None, None], motion.turn, torch.eye(3, device=now.device)
@@ -289,7 +285,7 @@ class Director:
         count = len(people)
         if not count:
             return
-        motion = self._motion(things)
+        motion = self._resting(things)
         motion.now = self._times.now[people]
         bones = self._shapes["bones"][stage.variant[people]]
         root = stage.root[people]
@@ -371,4 +367,17 @@ class Director:
 
 def _is(value: Tensor, of: tuple[str, ...], *names: str) -> Tensor:
     """bool, whether indices are one of those names."""
-    return torch.isin(value, constant([of.index(name) for name in names], device=value.device))
+    return is_one_of(value, names, of)
+
+
+def _by_action(action: Tensor, chosen: Tensor) -> dict[str, Tensor]:
+    """Of every action that any of the chosen ones do [n], who does it."""
+    key = torch.where(chosen, action, len(ACTIONS))
+    counts = torch.bincount(key, minlength=len(ACTIONS) + 1).tolist()  # waits for the device, once
+    groups = torch.argsort(key, stable=True).split(counts)
+    return {name: who for name, who in zip(ACTIONS, groups, strict=False) if len(who)}
+
+
+def _renamed(action: Tensor, names: dict[str, str]) -> Tensor:
+    """What is done instead of each action, "still" where that is not said."""
+    return indices([names.get(name, "still") for name in ACTIONS], ACTIONS, action.device)[action]

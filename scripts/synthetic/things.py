@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from synthetic.cast import Times
 from synthetic.constants import constant
 from synthetic.dice import Dice
 from synthetic.objects import HINGE, Node
@@ -51,29 +52,52 @@ class Motion:
     since: Tensor
     progress: Tensor
     length: Tensor
+    place: Tensor
+    turn: Tensor
+    heading: Tensor
+    scale: Tensor
+    alpha: Tensor
+    angle: Tensor
+    active: Tensor
+    rope: Tensor
+    aloft: Tensor
     dice: Dice
-    place: Tensor = field(init=False)
-    turn: Tensor = field(init=False)
-    heading: Tensor = field(init=False)
-    scale: Tensor = field(init=False)
-    alpha: Tensor = field(init=False)
-    angle: Tensor = field(init=False)
-    active: Tensor = field(init=False)
-    rope: Tensor = field(init=False)
-    aloft: Tensor = field(init=False)
 
-    def __post_init__(self) -> None:
-        zero = torch.zeros_like(self.since)
-        n = len(zero)
-        self.place = torch.stack([zero, zero, self.half[:, 2:] + zero], dim=-1)
-        self.turn = torch.eye(3, device=zero.device).expand(*zero.shape, 3, 3)
-        self.heading = self.draw(0, TAU)
-        self.scale, self.alpha = torch.ones_like(zero), torch.ones_like(zero)
-        self.angle = zero[..., None].repeat(1, 1, len(Node))
-        self.active = (self.progress > 0) & (self.progress < 1)
-        self.rope = torch.zeros_like(self.size)
-        self.aloft = torch.zeros(n, dtype=torch.bool, device=zero.device)
-        self._rest()
+    @classmethod
+    def resting(cls, dice: Dice, thing: Tensor, size: Tensor, half: Tensor, times: Times) -> Motion:
+        """Things of sizes [n] that stand on the floor, their hinges shut or anyhow open."""
+        zero = torch.zeros_like(times.since)
+        count = len(zero)
+        motion = cls(
+            object=thing,
+            size=size[:, None],
+            half=half,
+            **vars(times),
+            place=torch.stack([zero, zero, half[:, 2:] + zero], dim=-1),
+            turn=torch.eye(3, device=zero.device).repeat(*zero.shape, 1, 1),
+            heading=dice.uniform(count, 1, high=TAU),
+            scale=zero + 1,
+            alpha=zero + 1,
+            angle=zero[..., None].repeat(1, 1, len(Node)),
+            active=(times.progress > 0) & (times.progress < 1),
+            rope=torch.zeros_like(size)[:, None],
+            aloft=torch.zeros_like(thing, dtype=torch.bool),
+            dice=dice,
+        )
+        motion.angle[..., HINGE] = motion.draw(0, 2.0) * (motion.draw(0, 1) < 0.4)
+        for wing in WINGS:  # folded
+            motion.angle[..., wing] = torch.where((thing == BIRD)[:, None], -1.25, motion.angle[..., wing])
+        return motion
+
+    def some(self, who: Tensor) -> Motion:
+        """A copy of those [m]."""
+        values = {name: value[who] for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return Motion(**values, dice=self.dice)
+
+    def put(self, who: Tensor, others: Motion) -> None:
+        """Replaces what those [m] do."""
+        for name in ("place", "turn", "heading", "scale", "alpha", "angle", "active", "rope", "aloft"):
+            getattr(self, name)[who] = getattr(others, name)
 
     def draw(self, low: float, high: float) -> Tensor:
         """[n, 1]."""
@@ -84,14 +108,6 @@ class Motion:
 
     def sign(self) -> Tensor:
         return self.dice.sign(len(self.size), 1)
-
-    def _rest(self) -> None:
-        """Hinges are shut or anyhow open; wings folded, sometimes; books lie or stand."""
-        open_ = self.draw(0, 2.0) * (self.draw(0, 1) < 0.4)
-        self.angle[..., HINGE] = open_
-        bird = (self.object == BIRD)[:, None]
-        for wing in WINGS:
-            self.angle[..., wing] = torch.where(bird, -1.25, self.angle[..., wing])
 
     def lift(self, share: float) -> None:
         """This share of them is in the air, up to three times their size; bodies with wings flap them there."""
