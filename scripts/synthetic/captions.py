@@ -1,6 +1,6 @@
 """Captions of generated clips, drawn on the device that trains: a bank of phrases made once, and look-ups.
 
-Every object and action that go together have a page of phrases that are true of them, in which the words of a colour
+Every object and action have a page of phrases that are true of them, in which the words of a colour
 and of another object are left open. Drawing a caption is picking a row of a page and filling it in.
 """
 
@@ -47,6 +47,8 @@ TELL = 0.25
 """Share in a sentence that is not a plain one."""
 NOTHING_EVERY = 64
 """Of so many captions, one more says that there is nothing: it is true of many clips at once."""
+ABSURD = 0.2
+"""Share of twisted actions that are any at all, so that what no clip shows is not thought of any."""
 INVENTED_COLOR = 0.35
 """Share of invented captions that name a colour."""
 
@@ -107,8 +109,9 @@ class Bank:
         rows: [G, R, CONTEXT] int16, R phrases of each of G pages.
         objects, maybe_objects, actions, maybe_actions: [G, R] int64, bit sets.
         page: [objects, actions + 1, 2, 2] int64, by whether a colour is named and whether another object is; a
-            page without what it was asked for where there is none with it, -1 where there is none at all.
-        does: [objects, actions] float32, 1 where training has both together.
+            page without what it was asked for where there is none with it.
+        does: [objects, actions] float32, 1 where training's clips have both together.
+        may: [objects, actions] float32, 1 where its captions may: what does not go together is wrong of all clips.
         has_color: [objects, colours] float32, the same.
         color_words: [colours, n] int16.
         other_words: [objects, n] int16.
@@ -122,6 +125,7 @@ class Bank:
     maybe_actions: Tensor
     page: Tensor
     does: Tensor
+    may: Tensor
     has_color: Tensor
     color_words: Tensor
     other_words: Tensor
@@ -243,7 +247,8 @@ def twist(asked: Asked, bank: Bank, random: torch.Generator) -> Asked:
     changes_action = acts & (kind < 0.6)
     changes_color = (asked.color >= 0) & ~changes_action & (kind < 0.8)
     changes_object = ~changes_action & ~changes_color
-    action = choose_column(bank.does[asked.object], random)
+    absurd = torch.rand((count, 1), generator=random, device=device) < ABSURD
+    action = choose_column(torch.where(absurd, bank.may[asked.object], bank.does[asked.object]), random)
     object_ = choose_column(bank.does.T[asked.action.clamp(max=NO_ACTION - 1)], random)
     anything = torch.randint(len(OBJECTS), (count,), generator=random, device=device)
     object_ = torch.where(changes_object, torch.where(acts, object_, anything), asked.object)
@@ -294,7 +299,7 @@ def drop_words(tokens: Tensor, share: float, words: Words, random: torch.Generat
 
 
 def make_bank(words: Words, seed: int, rows: int = 96, *, held_out: bool = False) -> Bank:
-    """Phrases of all objects and actions that go together.
+    """Phrases of all objects and actions.
 
     Args:
         words: the vocabulary.
@@ -309,6 +314,9 @@ def make_bank(words: Words, seed: int, rows: int = 96, *, held_out: bool = False
     does = torch.zeros(len(OBJECTS), len(ACTIONS))
     for name, action in PAIRS - HELD_OUT_ACTIONS:
         does[index[name], ACTIONS.index(action)] = 1
+    may = torch.ones_like(does)
+    for name, action in HELD_OUT_ACTIONS:
+        may[index[name], ACTIONS.index(action)] = 0
     has_color = torch.ones(len(OBJECTS), len(COLORS))
     for name, color in HELD_OUT_COLORS:
         has_color[index[name], COLORS.index(color)] = 0
@@ -320,6 +328,7 @@ def make_bank(words: Words, seed: int, rows: int = 96, *, held_out: bool = False
         maybe_actions=torch.tensor(table.maybe_actions),
         page=table.page,
         does=does,
+        may=may,
         has_color=has_color,
         color_words=_word_table(words, [wordings.COLOR_WORDS[color] for color in COLORS]),
         other_words=_word_table(words, [wordings.OTHER_WORDS[name] for name in OBJECTS]),
@@ -357,9 +366,8 @@ class _Table:
     def add_all(self) -> None:
         for o, name in enumerate(OBJECTS):
             for a, action in enumerate((*ACTIONS, None)):
-                if action is None or (name, action) in PAIRS:
-                    for colored in (False, True):
-                        self._add_page(o, a, name, action, colored)
+                for colored in (False, True):
+                    self._add_page(o, a, name, action, colored)
 
     def _add_page(self, o: int, a: int, name: str, action: str | None, colored: bool) -> None:
         page = self.page[o, a, int(colored)]
@@ -434,13 +442,15 @@ class _Author:
     def _verb(self, name: str, action: str, with_other: bool) -> tuple[Verb, str]:
         key = name, action, with_other
         if key not in self._verbs:
-            self._verbs[key] = [
+            told = [
                 (verb, forms)
                 for verb in wordings.VERBS
-                if action in verb.actions and name in verb.objects
+                if action in verb.actions
                 for forms in verb.words
                 if (OTHER in forms) == with_other
             ]
+            # A car that throws is nothing that clips show, only a wrong caption.
+            self._verbs[key] = [(verb, forms) for verb, forms in told if name in verb.objects] or told
         return self._random.choice(self._verbs[key])
 
     def _noun_phrase(self, name: str, noun: Noun, word: str, colored: bool) -> str:
