@@ -25,7 +25,7 @@ from synthetic.evaluation import (
     plain_captions,
     score,
 )
-from synthetic.holdout import HELD_OUT_ACTIONS, HELD_OUT_COLORS
+from synthetic.holdout import HELD_OUT_ACTIONS, HELD_OUT_COLORS, SPLITS
 from synthetic.scenes import Generator
 from synthetic.schema import ACTIONS, COLORS, OBJECTS, Clips, Facts
 from torch import Tensor
@@ -35,7 +35,7 @@ from legs4d.language.encoders.tiny.words import known_words
 
 SEED = 1_000_000
 """Of the clips, by default; trainings have small ones."""
-CHUNK = 512
+CHUNK = 128
 
 SETS = {
     "as in training": "train",
@@ -54,11 +54,12 @@ class Examiner:
 
     Attributes:
         seed: of clips and choices.
-        count: clips of each set.
+        count: clips of each split.
         device: where all is done.
         words: bank of the wordings of training.
         new_words: bank of those that are held out.
         plain: plain captions of all objects and actions.
+        kept: folder for clips, which are then made only once.
     """
 
     seed: int
@@ -67,13 +68,22 @@ class Examiner:
     words: Bank
     new_words: Bank
     plain: Captions
+    kept: Path | None
 
-    def clips(self, split: str, salt: int) -> Clips:
-        """Of a split; others for another salt."""
-        generator = Generator(self.seed + salt, self.device, split)
+    def clips(self, split: str) -> Clips:
+        """Of a split."""
+        path = self.kept / f"{split} {self.seed} {self.count}.pt" if self.kept else None
+        if path is not None and path.exists():
+            stored = torch.load(path, map_location=self.device, weights_only=True)
+            return Clips(stored["frames"], Facts(**stored["facts"]))
+        generator = Generator(self.seed + SPLITS.index(split), self.device, split)
         parts = [generator.clips(min(CHUNK, self.count)) for _ in range(-(-self.count // CHUNK))]
         facts = {name: torch.cat([getattr(part.facts, name) for part in parts]) for name in vars(parts[0].facts)}
-        return Clips(torch.cat([part.frames for part in parts]), Facts(**facts))
+        frames = torch.cat([part.frames for part in parts])
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save({"frames": frames, "facts": facts}, path)
+        return Clips(frames, Facts(**facts))
 
     def random(self, salt: int) -> torch.Generator:
         return torch.Generator(self.device).manual_seed(self.seed + salt)
@@ -85,6 +95,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--clips", type=int, default=4096, help="of each set")
     parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="for clips, to be taken from there another time")
     parser.add_argument("--json", type=Path, help="write all figures")
     parser.add_argument("--confusion", type=Path, help="draw which action is taken for which")
     options = parser.parse_args()
@@ -93,7 +104,7 @@ def main() -> None:
     model.load_state_dict(load_file(options.weights))
     model.to(device).eval()
     known, new = (make_bank(words, options.seed, rows=32, held_out=held_out).to(device) for held_out in (False, True))
-    examiner = Examiner(options.seed, options.clips, device, known, new, plain_captions(words, device))
+    examiner = Examiner(options.seed, options.clips, device, known, new, plain_captions(words, device), options.keep)
     print(f"{options.weights}, {options.clips} clips a set, seed {options.seed}\n")
     print(
         f"| question | clips | n | right | chance | {' | '.join(BLIND)} |\n|---|---|---|---|---|" + "---|" * len(BLIND)
@@ -119,17 +130,17 @@ def main() -> None:
             json.dumps({"seed": options.seed, "clips": options.clips, "figures": figures}, indent=1)
         )
     if options.confusion:
-        shares = confusion(model, examiner.clips("train", 9), examiner.plain, examiner.random(9))
+        shares = confusion(model, examiner.clips("train"), examiner.plain, examiner.random(1))
         draw_confusion(shares.cpu(), options.confusion)
 
 
 def examine(model: TinyModel, examiner: Examiner, name: str) -> dict[str, Score]:
     """The scores of one set, by question."""
     split = SETS[name]
-    clips, others, usual = (examiner.clips(s, salt) for salt, s in enumerate((split, split, "train")))
+    clips, usual = examiner.clips(split), examiner.clips("train")
     bank = examiner.new_words if name == "new words" else examiner.words
     random = examiner.random(0)
-    wrong = join([captions_of(others, bank, random), captions_of(usual, examiner.words, random)])
+    wrong = join([captions_of(clips, bank, random), captions_of(usual, examiner.words, random)])
     chosen = held_out(clips.facts, split)
     named = 1.0 if "colors" in split or split == "held out" else COLOR_SHARE
     questions = {"1 of 100 captions": among_captions(clips, chosen, bank, wrong, random, named)}
