@@ -88,6 +88,12 @@ def main_colors(dice: Dice, objects: Tensor, held_out: Tensor) -> Tensor:
     return dice.choose(torch.where(held_out[:, None], never, likely * (1 - never)))
 
 
+def _any_colors(dice: Dice, objects: Tensor, count: int) -> Tensor:
+    """[N, count] int64 names, none of which training never sees the [N] objects have."""
+    allowed = 1 - _color_tables(objects.device)[0][objects]
+    return dice.choose(allowed.repeat_interleave(count, 0)).view(len(objects), count)
+
+
 @lru_cache(maxsize=4)
 def _color_tables(device: torch.device) -> tuple[Tensor, Tensor]:
     """[objects, colours]: 1 for what training never sees, and how likely each is otherwise."""
@@ -111,7 +117,7 @@ def paint(dice: Dice, objects: Tensor, main: Tensor, marked: Tensor) -> Paint:
     """Of [N] objects with chief colours `main`; the `marked` have a pattern that shows how they turn, mostly."""
     count = len(objects)
     person = torch.isin(objects, constant([OBJECTS.index(name) for name in PEOPLE], device=objects.device))
-    names = dice.integers(count, len(Slot), high=len(COLORS))
+    names = _any_colors(dice, objects, len(Slot))
     for slot, name in SLOT_NAMES.items():
         names[:, slot] = COLORS.index(name)
     names[:, Slot.MAIN] = main
@@ -141,7 +147,7 @@ def paint(dice: Dice, objects: Tensor, main: Tensor, marked: Tensor) -> Paint:
 
 def _patterned(dice: Dice, objects: Tensor, person: Tensor, names: Tensor, first: Tensor, marked: Tensor) -> Paint:
     count, slots = names.shape
-    others = dice.integers(count, slots, 2, high=len(COLORS))
+    others = _any_colors(dice, objects, 2 * slots).view(count, slots, 2)
     shade = dice.chance(count, share=0.45)[:, None, None]  # patterns of a colour and a darker or lighter one
     darker = first[:, :, None] * dice.uniform(count, 1, 2, 1, low=0.35, high=0.75)
     names3 = torch.cat([names[..., None], torch.where(shade, names[..., None], others)], dim=-1)

@@ -11,7 +11,7 @@ from synthetic.cameras import elevations
 from synthetic.dice import Dice
 from synthetic.facts import reversed_facts
 from synthetic.holdout import HELD_OUT_ACTIONS, HELD_OUT_COLORS, HELD_OUT_ELEVATIONS, SPLITS, Split
-from synthetic.objects import Kind
+from synthetic.objects import VARIANTS, Kind, library
 from synthetic.render import NO_COLOR, SCENERY, Scene, render_plainly
 from synthetic.scenes import Generator
 from synthetic.schema import (
@@ -87,6 +87,19 @@ def test_training_never_draws_what_is_held_out_and_the_other_split_always_does()
         colors = looks.main_colors(dice, everything, torch.full(everything.shape, wanted))
         named = {(OBJECTS[t], COLORS[c]) for t, c in zip(everything.tolist(), colors.tolist(), strict=True)}
         assert named <= HELD_OUT_COLORS if wanted else not named & HELD_OUT_COLORS
+
+
+def test_no_part_of_anything_has_a_color_that_is_held_out():
+    dice = Dice(3, CPU)
+    things = torch.arange(len(OBJECTS)).repeat(100)
+    main = looks.main_colors(dice, things, torch.zeros(len(things), dtype=torch.bool))
+    codes = looks.paint(dice, things, main, torch.ones(len(things), dtype=torch.bool)).codes
+    parts = library()
+    for thing, name in enumerate(OBJECTS):
+        variants = slice(thing * VARIANTS, (thing + 1) * VARIANTS)
+        slots = sorted({int(slot) for slot in parts.slot[variants][parts.kind[variants] > 0]})
+        had = {COLORS[code] for code in codes[things == thing][:, slots].unique().tolist() if code != NO_COLOR}
+        assert not {(name, color) for color in had} & HELD_OUT_COLORS
 
 
 def test_cameras_of_held_out_heights():
