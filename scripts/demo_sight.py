@@ -24,18 +24,22 @@ class Meant:
     Attributes:
         caption: the capture's, of the object and the act.
         others: the same prompt in other words.
+        has_floors: whether it has to reach them; others are reported all the same.
     """
 
     caption: str
-    others: tuple[str, ...]
+    others: tuple[str, ...] = ()
+    has_floors: bool = True
 
 
 PROMPTS = {
-    "a ball flying through the air": Meant("a red ball flying through the air", ("a red ball in mid-air",)),
+    "a red ball in mid-air": Meant("a red ball flying through the air", ("a red ball flying through the air",)),
     "a box spinning around": Meant("a wooden box spinning around", ("a wooden crate rotating",)),
     "a door opening": Meant("a door opening", ("a door swings open",)),
+    "a ball flying through the air": Meant("a red ball flying through the air", has_floors=False),
+    "a man throwing a ball": Meant("a man in a blue shirt throwing a ball with both arms", has_floors=False),
 }
-"""Each with its floors. The ball is held before and after its flight, the box stands still, the door is closed."""
+"""The ball is held before and after its flight, the box stands still, the door is closed."""
 
 
 def expected(capture: Path) -> dict[str, dict[str, int]]:
@@ -75,6 +79,8 @@ def shortfalls(rows: list[dict[str, Any]]) -> list[str]:
     tiou = {row["prompt"]: row["tiou"] for row in rows}
     for row in rows:
         name = f"'{row['prompt']}', seen without captions"
+        if not PROMPTS[row["means"]].has_floors:
+            continue
         if row["prompt"] != row["means"]:
             change = abs(row["tiou"] - tiou[row["means"]])
             if change > MOST_TIOU_CHANGE:

@@ -77,17 +77,18 @@ def test_floors_are_checked() -> None:
 
 
 def test_what_is_seen_without_captions_has_floors_of_its_own() -> None:
-    flying, others = "a ball flying through the air", demo_sight.PROMPTS["a ball flying through the air"].others
+    flying, others = "a red ball in mid-air", demo_sight.PROMPTS["a red ball in mid-air"].others
     seen = {"prompt": flying, "means": flying, "tiou": 0.7, "viou": 0.29}
     same = {"prompt": others[0], "means": flying, "tiou": 0.54, "viou": 0.1}
-    missed = demo.shortfalls({"psnr_test": 30.0, "grounding": [], "sight": [seen, same]})
+    shown = {"prompt": "a man throwing a ball", "means": "a man throwing a ball", "tiou": 0.0, "viou": 0.0}
+    missed = demo.shortfalls({"psnr_test": 30.0, "grounding": [], "sight": [seen, same, shown]})
     assert len(missed) == 2
     assert f"viou of '{flying}', seen without captions is 0.29" in missed[0]
     assert f"tiou of '{others[0]}', seen without captions is 0.16 from" in missed[1]
 
 
 def test_prompts_without_captions_mean_what_the_captions_say(tmp_path: Path) -> None:
-    said = [meant.caption for meant in demo_sight.PROMPTS.values()]
+    said = list(dict.fromkeys(meant.caption for meant in demo_sight.PROMPTS.values()))
     objects = {str(i + 1): [{"start": i, "end": 2 * i, "caption": caption}] for i, caption in enumerate(said)}
     (tmp_path / "captions.json").write_text(json.dumps({"objects": objects}))
     acts = demo_sight.expected(tmp_path)
