@@ -40,9 +40,11 @@ class Prompter:
         """
         from legs4d.grounding import query
 
-        field = self._field(opened)
-        field.wanted = wanted
-        (grounding,) = query(opened.run, [prompt], field=field)
+        def check() -> None:
+            if not wanted():
+                raise Stopped("query")
+
+        (grounding,) = query(opened.run, [prompt], field=self._field(opened), check=check)
         opened.check()
         return grounding
 
@@ -50,30 +52,16 @@ class Prompter:
         """Load what the first prompt of this run would otherwise wait for: the encoder, about a second."""
         self._field(opened)
 
-    def _field(self, opened: OpenRun) -> Any:
+    def _field(self, opened: OpenRun) -> LanguageField:
+        from legs4d.language.field import LanguageField
+
         key = (opened.run.path, opened.state)
         if key not in self._fields:
-            self._fields[key] = _stoppable_field(opened)
+            self._fields[key] = LanguageField(opened.run)
             while len(self._fields) > MAX_FIELDS:
                 self._fields.popitem(last=False)
         self._fields.move_to_end(key)
         return self._fields[key]
-
-
-def _stoppable_field(opened: OpenRun) -> Any:
-    from legs4d.language.field import LanguageField, Relevancy
-
-    class StoppableField(LanguageField):
-        """Looks, before every frame, whether anybody still wants to know: a long run takes seconds."""
-
-        wanted: Callable[[], bool]
-
-        def dynamic(self, frame: int, prompts: NDArray[np.float32]) -> Relevancy:
-            if not self.wanted():
-                raise Stopped("query")
-            return super().dynamic(frame, prompts)
-
-    return StoppableField(opened.run)
 
 
 def answer_body(grounding: Grounding) -> AnswerBody:

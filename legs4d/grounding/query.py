@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from legs4d.language.features import Calibration, TextEncoder
 from legs4d.language.field import LanguageField
 from legs4d.language.scoring import FrameStrengths
 from legs4d.language.wording import is_name
+from legs4d.progress import go_on
 
 MAX_PROMPT = 1000
 """Characters. Encoders read some 250 words at most and ignore the rest, which would answer another question."""
@@ -90,6 +91,7 @@ def query(
     *,
     encoder: TextEncoder | None = None,
     field: LanguageField | None = None,
+    check: Callable[[], None] = go_on,
 ) -> list[Grounding]:
     """Find when and where prompts hold. Several cost little more than one: the codes are read once.
 
@@ -99,6 +101,7 @@ def query(
         settings: canonical phrases, negative prompts, templates; by default the encoder's phrases and no more.
         encoder: what embeds the phrases; the one that the run was lifted with by default.
         field: the run's language, opened before (`open_field`, or on a GPU `language.resident`), instead of opening it.
+        check: called between frames; what it raises ends the work.
 
     Raises:
         PromptError: a prompt, or a phrase of the settings, is empty, too long or no text, or none of its words is known
@@ -113,7 +116,7 @@ def query(
         return []
     _check_run(run)
     field = field or open_field(run, settings, encoder)
-    swept = _sweep(field, run, embed(field, prompts, settings))
+    swept = _sweep(field, run, embed(field, prompts, settings), check)
     groundings = [_ground(prompt, swept, which) for which, prompt in enumerate(prompts)]
     remarks = [_remarks(field, prompt, settings) for prompt in prompts]
     seconds = time.perf_counter() - start
@@ -159,11 +162,11 @@ class _Swept:
     background: NDArray[np.float32]
 
 
-def _sweep(field: LanguageField, run: Run, phrases: NDArray[np.float32]) -> _Swept:
+def _sweep(field: LanguageField, run: Run, phrases: NDArray[np.float32], check: Callable[[], None]) -> _Swept:
     fronts = run.static().is_foreground, run.dynamic(0).is_foreground
     if not any(front.any() for front in fronts):
         fronts = np.ones_like(fronts[0]), np.ones_like(fronts[1])
-    swept = field.sweep(phrases, *fronts, (BACKGROUND_SHARE, SHARE))
+    swept = field.sweep(phrases, *fronts, (BACKGROUND_SHARE, SHARE), check)
     background, foreground = np.moveaxis(swept.curves, -1, 0)
     return _Swept(field.calibration, swept.static, swept.dynamic, foreground, background)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from legs4d.language.codec import LinearCodec, codec_from_arrays
 from legs4d.language.encoders import encoder_of
 from legs4d.language.features import Calibration, LimitedReader, TextEncoder
 from legs4d.language.scoring import BINS, LinearQuery, Sweep, mean_of_most_relevant, spread_of, strength_of
+from legs4d.progress import go_on
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class LanguageField:
         front_static: NDArray[np.bool_],
         front_dynamic: NDArray[np.bool_],
         shares: tuple[float, float],
+        check: Callable[[], None] = go_on,
     ) -> Sweep:
         """All frames, one after the other; their codes are read once, however many prompts there are.
 
@@ -88,15 +90,17 @@ class LanguageField:
             prompts: [Q, D] unit vectors, at least one.
             front_static, front_dynamic: [N] and [M], which Gaussians are in group 1.
             shares: of the weight of group 0 and 1 that make their curves; see `scoring.mean_of_most_relevant`.
+            check: called before each frame; what it raises ends the work.
         """
         run, linear = self._run, self._linear(prompts)
         if linear is None:
-            return self._decoding_sweep(prompts, front_static, front_dynamic, shares)
+            return self._decoding_sweep(prompts, front_static, front_dynamic, shares, check)
         codes, confidence = run.static_codes()
         still, still_spread = strength_of(linear.relevancy(codes, confidence)), np.zeros((len(prompts), 2, BINS, 2))
         linear.spread(codes, confidence, front_static, still_spread)
         curves = np.empty((len(prompts), run.num_frames, 2), np.float32)
         for frame in range(run.num_frames):
+            check()
             spread = still_spread.copy()
             linear.spread(*run.map_dynamic_codes(frame), front_dynamic, spread)
             curves[:, frame] = mean_of_most_relevant(spread, shares)
@@ -108,6 +112,7 @@ class LanguageField:
         front_static: NDArray[np.bool_],
         front_dynamic: NDArray[np.bool_],
         shares: tuple[float, float],
+        check: Callable[[], None],
     ) -> Sweep:
         """With codes that must be decoded, which takes so long that every frame's strengths are kept."""
         run, count = self._run, len(prompts)
@@ -120,6 +125,7 @@ class LanguageField:
         moving = np.empty((count, run.num_frames, run.num_dynamic), np.float16)
         curves = np.empty((count, run.num_frames, 2), np.float32)
         for frame in range(run.num_frames):
+            check()
             moving[:, frame], spread = scored(self.dynamic(frame, prompts), front_dynamic)
             curves[:, frame] = mean_of_most_relevant(spread + still_spread, shares)
         return Sweep(still, list(moving), curves)

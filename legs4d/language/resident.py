@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from legs4d.language.codec import LinearCodec
 from legs4d.language.features import TextEncoder
 from legs4d.language.field import LanguageField
 from legs4d.language.scoring import BINS, Sweep
+from legs4d.progress import go_on
 from legs4d.raster.cuda_lift import load_kernels
 
 _TINY = 1e-300
@@ -57,7 +58,9 @@ class ResidentField(LanguageField):
         front_static: NDArray[np.bool_],
         front_dynamic: NDArray[np.bool_],
         shares: tuple[float, float],
+        check: Callable[[], None] = go_on,
     ) -> Sweep:
+        check()
         still, still_spread = self._score(self._static, prompts, front_static)
         moving, spread = self._score(self._dynamic, prompts, front_dynamic)
         curves = _mean_of_most_relevant(spread + still_spread, shares).cpu().numpy()
