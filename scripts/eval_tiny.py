@@ -26,7 +26,7 @@ from synthetic.evaluation import (
     score,
 )
 from synthetic.holdout import HELD_OUT_ACTIONS, HELD_OUT_COLORS, SPLITS
-from synthetic.scenes import Generator
+from synthetic.scenes import SAMPLES, Generator
 from synthetic.schema import ACTIONS, COLORS, OBJECTS, Clips, Facts
 from torch import Tensor
 
@@ -35,7 +35,7 @@ from legs4d.language.encoders.tiny.words import known_words
 
 SEED = 1_000_000
 """Of the clips, by default; trainings have small ones."""
-CHUNK = 128
+CHUNK = 64
 
 SETS = {
     "as in training": "train",
@@ -60,6 +60,7 @@ class Examiner:
         new_words: bank of those that are held out.
         plain: plain captions of all objects and actions.
         kept: folder for clips, which are then made only once.
+        samples: rays along the side of a crop.
     """
 
     seed: int
@@ -69,14 +70,15 @@ class Examiner:
     new_words: Bank
     plain: Captions
     kept: Path | None
+    samples: int
 
     def clips(self, split: str) -> Clips:
         """Of a split."""
-        path = self.kept / f"{split} {self.seed} {self.count}.pt" if self.kept else None
+        path = self.kept / f"{split} {self.seed} {self.count} {self.samples}.pt" if self.kept else None
         if path is not None and path.exists():
             stored = torch.load(path, map_location=self.device, weights_only=True)
             return Clips(stored["frames"], Facts(**stored["facts"]))
-        generator = Generator(self.seed + SPLITS.index(split), self.device, split)
+        generator = Generator(self.seed + SPLITS.index(split), self.device, split, self.samples)
         parts = [generator.clips(min(CHUNK, self.count)) for _ in range(-(-self.count // CHUNK))]
         facts = {name: torch.cat([getattr(part.facts, name) for part in parts]) for name in vars(parts[0].facts)}
         frames = torch.cat([part.frames for part in parts])
@@ -95,6 +97,9 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--clips", type=int, default=4096, help="of each set")
     parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument(
+        "--samples", type=int, default=SAMPLES, help="rays along a crop's side; fewer are faster, coarser"
+    )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="for clips, to be taken from there another time")
     parser.add_argument("--json", type=Path, help="write all figures")
     parser.add_argument("--confusion", type=Path, help="draw which action is taken for which")
@@ -104,7 +109,9 @@ def main() -> None:
     model.load_state_dict(load_file(options.weights))
     model.to(device).eval()
     known, new = (make_bank(words, options.seed, rows=32, held_out=held_out).to(device) for held_out in (False, True))
-    examiner = Examiner(options.seed, options.clips, device, known, new, plain_captions(words, device), options.keep)
+    examiner = Examiner(
+        options.seed, options.clips, device, known, new, plain_captions(words, device), options.keep, options.samples
+    )
     print(f"{options.weights}, {options.clips} clips a set, seed {options.seed}\n")
     print(
         f"| question | clips | n | right | chance | {' | '.join(BLIND)} |\n|---|---|---|---|---|" + "---|" * len(BLIND)
