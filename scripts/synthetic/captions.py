@@ -109,7 +109,7 @@ class Bank:
         rows: [G, R, CONTEXT] int16, R phrases of each of G pages.
         objects, maybe_objects, actions, maybe_actions: [G, R] int64, bit sets.
         page: [objects, actions + 1, 2, 2] int64, by whether a colour is named and whether another object is; a
-            page without what it was asked for where there is none with it.
+            page without what it was asked for where there is none with it, -1 where there are no such phrases at all.
         does: [objects, actions] float32, 1 where training's clips have both together.
         may: [objects, actions] float32, 1 where its captions may: what does not go together is wrong of all clips.
         has_color: [objects, colours] float32, the same.
@@ -134,11 +134,15 @@ class Bank:
     def to(self, device: torch.device | str) -> Bank:
         return replace(self, **{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
+    def page_of(self, asked: Asked) -> Tensor:
+        """[N] int64 the pages for what is asked, -1 where there is none."""
+        return self.page[asked.object, asked.action, (asked.color >= 0).long(), (asked.other >= 0).long()]
+
     def write(self, asked: Asked, random: torch.Generator) -> Captions:
         """A phrase for each of what is asked; colours and others that its sentence has no place for are left out."""
         device, count = self.rows.device, len(asked.object)
         with_color, with_other = asked.color >= 0, asked.other >= 0
-        page = self.page[asked.object, asked.action, with_color.long(), with_other.long()]
+        page = self.page_of(asked)
         row = torch.randint(self.rows.shape[1], (count,), generator=random, device=device)
         tokens = self.rows[page, row]
         color, other = asked.color.clamp(min=0), asked.other.clamp(min=0)
@@ -371,9 +375,10 @@ class _Table:
 
     def _add_page(self, o: int, a: int, name: str, action: str | None, colored: bool) -> None:
         page = self.page[o, a, int(colored)]
-        page[:] = len(self.rows)
-        self._write(name, action, colored, with_other=False)
-        if self._author.can_name_other(action):
+        if self._author.can_write(name, action, with_other=False):
+            page[:] = len(self.rows)
+            self._write(name, action, colored, with_other=False)
+        if self._author.can_write(name, action, with_other=True):
             page[1] = len(self.rows)
             self._write(name, action, colored, with_other=True)
 
@@ -411,9 +416,15 @@ class _Author:
             name: [n for n in wordings.NOUNS if name in n.objects and len(n.objects) > 1] for name in OBJECTS
         }
 
-    def can_name_other(self, action: str | None) -> bool:
-        return action is not None and any(
-            OTHER in word for verb in wordings.VERBS if action in verb.actions for word in verb.words
+    def can_write(self, name: str, action: str | None, with_other: bool) -> bool:
+        """Whether there is any combination of words for this."""
+        if action is None:
+            return not with_other
+        words = [word for noun in (*self._plain[name], *self._general[name]) for word in noun.words]
+        return any(
+            wordings.is_held_out(word, forms) == self._held_out
+            for _, forms in self._told(name, action, with_other)
+            for word in words
         )
 
     def write(self, name: str, action: str | None, colored: bool, with_other: bool) -> _Phrase:
@@ -440,6 +451,10 @@ class _Author:
         return noun, noun.words[0] if self._random.random() < 0.25 else self._random.choice(noun.words)
 
     def _verb(self, name: str, action: str, with_other: bool) -> tuple[Verb, str]:
+        return self._random.choice(self._told(name, action, with_other))
+
+    def _told(self, name: str, action: str, with_other: bool) -> list[tuple[Verb, str]]:
+        """All that there is to say of an object that does this."""
         key = name, action, with_other
         if key not in self._verbs:
             told = [
@@ -451,7 +466,7 @@ class _Author:
             ]
             # A car that throws is nothing that clips show, only a wrong caption.
             self._verbs[key] = [(verb, forms) for verb, forms in told if name in verb.objects] or told
-        return self._random.choice(self._verbs[key])
+        return self._verbs[key]
 
     def _noun_phrase(self, name: str, noun: Noun, word: str, colored: bool) -> str:
         human = set(noun.objects) <= set(wordings.HUMANS)

@@ -69,6 +69,7 @@ def among_captions(
         color: share of right captions that name the colour.
     """
     asked, usable = _ask(clips.facts, chosen, random, color)
+    usable &= bank.page_of(asked) >= 0
     clips, asked = Clips(clips.frames[usable], take(clips.facts, usable)), _some(asked, usable)
     right = bank.write(asked, random)
     own = labels(clips.facts, right).diagonal() == TRUE
@@ -130,6 +131,7 @@ def forwards_or_backwards(clips: Clips, chosen: Tensor, plain: Captions, random:
 def captions_of(clips: Clips, bank: Bank, random: torch.Generator) -> Captions:
     """A caption of each of the clips that show clearly what an entity does, to be wrong for others."""
     asked, usable = _ask(clips.facts, torch.ones_like(clips.facts.clear), random, COLOR_SHARE)
+    usable &= bank.page_of(asked) >= 0
     return bank.write(_some(asked, usable), random)
 
 

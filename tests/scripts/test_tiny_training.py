@@ -120,6 +120,15 @@ def test_held_out_wordings_leave_every_verb_to_training() -> None:
             assert not all(is_held_out(noun, forms) for noun in nouns)
 
 
+def test_a_bank_of_held_out_wordings_has_no_others() -> None:
+    words = known_words()
+    held_out = make_bank(words, seed=0, rows=1, held_out=True)
+    pages = {tuple(row) for row in held_out.rows[held_out.page[:, : len(ACTIONS)].flatten().clamp(min=0), 0].tolist()}
+    usual = {tuple(row) for row in make_bank(words, seed=0, rows=1).rows[:, 0].tolist()}
+    assert (held_out.page[OBJECTS.index("ball"), ACTIONS.index("fly")] >= 0).all()
+    assert len(pages & usual) < 0.02 * len(pages)  # sentences in which "{x}" was the verb's may agree
+
+
 def test_phrases_are_read_alike_with_and_without_torch() -> None:
     torch.manual_seed(0)
     words = known_words()
