@@ -71,7 +71,7 @@ class FirstFrameSettings(Settings):
     """The rate of the means falls to this share, exponentially."""
     camera_rate: float = 1e-3
     """Step size of the per-camera colour gains and offsets."""
-    vignette_rate: float = Field(default=5e-3, ge=0)
+    vignette_rate: float = Field(default=0.0, ge=0)
     """Step size of the falloff of light towards the corners, which all cameras share; 0: there is none."""
     ssim_share: float = 0.2
     """0.8 · L1 + 0.2 · (1 - SSIM), as Kerbl et al."""
@@ -90,7 +90,7 @@ class FirstFrameSettings(Settings):
     """Later frames, evenly spread, that show the background where the first does not; their median has no noise."""
     background_share: float = Field(default=1 / 3, ge=0, le=1)
     """Of the steps, those that look at the background alone in these frames, not at the first."""
-    averaging: float = Field(default=0.98, ge=0, lt=1)
+    averaging: float = Field(default=0.0, ge=0, lt=1)
     """Share of itself that the running mean of the parameters, which is the result, keeps in each step after the last
     round of densification; 0: the result is where the last step ends."""
     densify: DensifySettings = DensifySettings()
