@@ -51,7 +51,9 @@ class Processes:
             yield [done.result()]
 
 
-def routes(dims: list[int], refine: list[int], trained_steps: int, encoder: str) -> dict[str, LiftSettings]:
+def routes(
+    dims: list[int], refine: list[int], trained_steps: int, neighbours: int, encoder: str
+) -> dict[str, LiftSettings]:
     """Name → settings; the trained route at the same dimension as the closed form that it is compared with."""
     found = {"closed, linear, 99.9 %": LiftSettings(encoder=encoder)}
     for dim in dims:
@@ -61,7 +63,7 @@ def routes(dims: list[int], refine: list[int], trained_steps: int, encoder: str)
     paper = CodecSettings(name="autoencoder")
     found["closed, autoencoder, 128-d"] = LiftSettings(encoder=encoder, codec=paper)
     if trained_steps:
-        trained = TrainedLiftSettings(steps=trained_steps)
+        trained = TrainedLiftSettings(steps=trained_steps, neighbours=neighbours)
         for name, codec in (("linear, 99.9 %", CodecSettings()), ("autoencoder, 128-d", paper)):
             found[f"trained, {name}, {trained_steps} steps"] = LiftSettings(
                 encoder=encoder, codec=codec, method="trained", trained=trained
@@ -113,6 +115,9 @@ def main() -> None:
     parser.add_argument("--dims", type=int, nargs="*", default=[1, 2, 4, 8])
     parser.add_argument("--refine", type=int, nargs="*", default=[2])
     parser.add_argument("--trained-steps", type=int, default=0, help="0 leaves the paper's route out")
+    parser.add_argument(
+        "--neighbours", type=int, default=TrainedLiftSettings().neighbours, help="of its attention; 0: without it"
+    )
     parser.add_argument("--only", nargs="+", help="routes whose name holds one of these")
     parser.add_argument("--engine", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--workers", type=int, default=0, help="processes that share the frames of the trained routes")
@@ -120,7 +125,7 @@ def main() -> None:
     options = parser.parse_args()
     run = Run.open(options.run)
     print(ROUTES_HEAD)
-    chosen = routes(options.dims, options.refine, options.trained_steps, str(run.info["encoder"]))
+    chosen = routes(options.dims, options.refine, options.trained_steps, options.neighbours, str(run.info["encoder"]))
     for name, settings in chosen.items():
         if options.only and not any(part in name for part in options.only):
             continue
