@@ -33,13 +33,16 @@ class Meant:
 
 
 PROMPTS = {
-    "a red ball in mid-air": Meant("a red ball flying through the air", ("a red ball flying through the air",)),
     "a box spinning around": Meant("a wooden box spinning around", ("a wooden crate rotating",)),
     "a door opening": Meant("a door opening", ("a door swings open",)),
+    "a man throwing a ball": Meant("a man in a blue shirt throwing a ball with both arms", ("a guy tosses a ball",)),
+    "a red ball in mid-air": Meant(
+        "a red ball flying through the air", ("a red ball flying through the air",), has_floors=False
+    ),
     "a ball flying through the air": Meant("a red ball flying through the air", has_floors=False),
-    "a man throwing a ball": Meant("a man in a blue shirt throwing a ball with both arms", has_floors=False),
 }
-"""The ball is held before and after its flight, the box stands still, the door is closed."""
+"""The box stands still before and after, the door is closed at first, the man holds the ball and watches it later. What
+flies is found too, but for longer than it flies: it moves before it leaves the hands, and goes on in others."""
 
 
 def expected(capture: Path) -> dict[str, dict[str, int]]:
