@@ -579,7 +579,7 @@ def _normalised(name: str, model: Model) -> dict[str, NDArray[np.generic]]:
     numbers = np.zeros((3, PARTS), np.int64)
     size = np.zeros((PARTS, 3), np.float32)
     frustum = np.zeros((PARTS, 2), np.float32)
-    pivot, axis = np.zeros((len(Node), 3), np.float32), np.tile(np.float32([0, 0, 1]), (len(Node), 1))
+    pivot, axis = np.zeros((len(Node), 3), np.float32), np.tile(np.array([0, 0, 1], np.float32), (len(Node), 1))
     for node, place in model.pivots.items():
         pivot[node], axis[node] = place, model.axes[node]
     for index, part in enumerate(model.parts):
@@ -599,7 +599,7 @@ def _normalised(name: str, model: Model) -> dict[str, NDArray[np.generic]]:
         local[:, :, 3] -= np.where((numbers[2] == Node.ROOT)[:, None], middle, 0)
         pivot -= middle
         local, size, pivot, half = local * scale, size * scale, pivot * scale, (high - low) / 2 * scale
-    bones = np.float32(model.bones or [0] * 7)
+    bones = np.array(model.bones or [0] * 7, np.float32)
     return {
         **{"kind": numbers[0], "slot": numbers[1], "node": numbers[2], "local": local, "size": size},
         **{"frustum": frustum, "pivot": pivot, "axis": axis, "bones": bones, "half": np.float32(half)},
