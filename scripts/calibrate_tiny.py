@@ -45,9 +45,9 @@ GAUSSIANS = 40
 CONTRAST = (0.05, 0.1, 0.2, 0.3)
 ENTER = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 LEAVE_BELOW = (0.0, 0.1, 0.2, 0.3)
-TEMPERATURES = (0.15, 0.4, 1.0)
+TEMPERATURES = (0.15, 0.3, 0.6)
 """Shares of the weights' own."""
-THRESHOLDS = (-0.3, 0.0, 0.3, 0.6, 1.0)
+THRESHOLDS = (0.0, 0.15, 0.3, 1.0)
 """Of the bias, see `calibration.TINY_THRESHOLD`."""
 NAME = (0.3, 0.5)
 BELONGS = (0.2, 0.4, 0.6, 0.8, 1.0)
@@ -125,7 +125,7 @@ def curves(
         for event in told["events"]
         for text in event["wordings"]
     ]
-    nothing = threshold / TINY_THRESHOLD * (scene.features @ encoder.encode_text([""])[0])
+    nothing = threshold * scene.features[..., -1]  # against the empty phrase, which is that number alone
     seen, background = scene.weight > 0, scene.owner == 0
     for text, identity, truth in [*asked, *((text, -1, None) for text in told["absent"])]:
         cosines = scene.features @ encoder.encode_text([text])[0]
