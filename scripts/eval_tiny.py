@@ -80,15 +80,20 @@ class Examiner:
             return Clips(stored["frames"], Facts(**stored["facts"]))
         generator = Generator(self.seed + SPLITS.index(split), self.device, split, self.samples)
         parts = [generator.clips(min(CHUNK, self.count)) for _ in range(-(-self.count // CHUNK))]
-        facts = {name: torch.cat([getattr(part.facts, name) for part in parts]) for name in vars(parts[0].facts)}
-        frames = torch.cat([part.frames for part in parts])
+        clips = concatenated(parts)
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save({"frames": frames, "facts": facts}, path)
-        return Clips(frames, Facts(**facts))
+            torch.save({"frames": clips.frames, "facts": vars(clips.facts)}, path)
+        return clips
 
     def random(self, salt: int) -> torch.Generator:
         return torch.Generator(self.device).manual_seed(self.seed + salt)
+
+
+def concatenated(parts: list[Clips]) -> Clips:
+    """One after the other."""
+    facts = {name: torch.cat([getattr(part.facts, name) for part in parts]) for name in vars(parts[0].facts)}
+    return Clips(torch.cat([part.frames for part in parts]), Facts(**facts))
 
 
 def main() -> None:
@@ -102,7 +107,7 @@ def main() -> None:
     )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="for clips, to be taken from there another time")
     parser.add_argument("--json", type=Path, help="write all figures")
-    parser.add_argument("--confusion", type=Path, help="draw which action is taken for which")
+    parser.add_argument("--confusion", type=Path, help="draw which action is taken for which, in all sets")
     options = parser.parse_args()
     device, words = torch.device(options.device), known_words()
     model = TinyModel(words.count)
@@ -137,7 +142,8 @@ def main() -> None:
             json.dumps({"seed": options.seed, "clips": options.clips, "figures": figures}, indent=1)
         )
     if options.confusion:
-        shares = confusion(model, examiner.clips("train"), examiner.plain, examiner.random(1))
+        every = concatenated([examiner.clips(split) for split in dict.fromkeys(SETS.values())])
+        shares = confusion(model, every, examiner.plain, examiner.random(1))
         draw_confusion(shares.cpu(), options.confusion)
 
 
