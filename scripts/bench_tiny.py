@@ -15,15 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from bench_query import best_of
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from legs4d.config import ExtractSettings
 from legs4d.language.encoders.tiny import sizes
-from legs4d.language.encoders.tiny.encoder import WEIGHTS, TinyEncoder, TinyVision
-from legs4d.language.encoders.tiny.model import TinyModel
-from legs4d.language.encoders.tiny.words import known_words
+from legs4d.language.encoders.tiny.encoder import TinyEncoder, TinyVision
 from legs4d.language.encoders.weights import EncoderFiles
 from legs4d.language.extract import Extractor, describe
 from legs4d.language.grids import GridStore
@@ -34,20 +32,10 @@ GIVEN_RATE = 0.115e12
 """FLOP/s of two AVX2 cores, at best, as issue 7 has it."""
 
 
-def best_seconds(body: Callable[[], object], repeats: int) -> float:
-    body()
-    took = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        body()
-        took.append(time.perf_counter() - started)
-    return min(took)
-
-
 def matrix_rate(side: int = 2048) -> float:
     """FLOP/s of a float32 product of random matrices on all threads, the best of several."""
     a, b = torch.randn(side, side), torch.randn(side, side)
-    return 2 * side**3 / best_seconds(lambda: a @ b, 10)
+    return 2 * side**3 / best_of(lambda: a @ b, 10)[0]
 
 
 def flops(body: Callable[[], object]) -> float:
@@ -88,7 +76,7 @@ def bench_batches(vision: TinyVision, batches: list[int]) -> None:
         crops = torch.randn(batch, 3, sizes.SIDE, sizes.SIDE).contiguous(memory_format=torch.channels_last)
         rows = torch.randn(batch, sizes.FRAMES, sizes.WIDTH)
         each = [
-            1e3 * best_seconds(work, max(5, 512 // batch)) / batch
+            1e3 * best_of(work, max(5, 512 // batch))[0] / batch
             for work in (lambda c=crops: vision.embed_frames(c), lambda r=rows: vision.embed_windows(r))
         ]
         print(f"one thread, batch {batch:4}: {each[0]:.3f} ms a frame, {each[1]:.3f} ms a window", flush=True)
@@ -126,21 +114,15 @@ def bench_extraction(dataset: Path, encoder: CountingEncoder, settings: ExtractS
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", type=Path, default=Path("out/demo/capture"))
-    parser.add_argument("--weights", type=Path, help="by default the package's, or random ones where it has none")
+    parser.add_argument("--weights", type=Path, help="by default the package's")
     parser.add_argument("--change", type=float, default=ExtractSettings().change)
     parser.add_argument("--batch", type=int, nargs="*", default=[16, 32, 64, 128])
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        weights = arguments.weights or WEIGHTS
-        if not weights.exists():
-            weights = Path(folder) / "random.safetensors"
-            model = TinyModel(known_words().count)
-            save_file({name: value.half().contiguous() for name, value in model.state_dict().items()}, weights)
-        encoder = CountingEncoder(EncoderFiles(weights))
-        rate = matrix_rate()
-        print(f"{torch.get_num_threads()} threads, float32 matrix rate {rate / 1e12:.3f} TFLOP/s")
-        bench_batches(encoder.vision(torch.device("cpu")).inner, arguments.batch)
-        bench_extraction(arguments.dataset, encoder, ExtractSettings(change=arguments.change), rate)
+    encoder = CountingEncoder(EncoderFiles(arguments.weights))
+    rate = matrix_rate()
+    print(f"{torch.get_num_threads()} threads, float32 matrix rate {rate / 1e12:.3f} TFLOP/s")
+    bench_batches(encoder.vision(torch.device("cpu")).inner, arguments.batch)
+    bench_extraction(arguments.dataset, encoder, ExtractSettings(change=arguments.change), rate)
 
 
 if __name__ == "__main__":

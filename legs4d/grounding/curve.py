@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from legs4d.language.scoring import BINS, mean_of_most_relevant
+from legs4d.language.scoring import mean_of_most_relevant, spread_of
 
 SHARE = 0.005
 """Share of what the cameras see of the foreground that has to fit a prompt for it to hold.
@@ -27,8 +27,5 @@ def most_relevant(strength: NDArray[np.floating], weight: NDArray[np.floating], 
         0..1, exact to a thousandth of the range; 0 when nothing has weight.
     """
     # A histogram instead of sorting: one pass, however many Gaussians.
-    bins = np.minimum((strength * BINS).astype(np.int32), BINS - 1)
-    spread = np.stack(
-        [np.bincount(bins, values, BINS).astype(float) for values in (weight, weight * strength)], axis=-1
-    )
-    return float(mean_of_most_relevant(spread, share))
+    spread = spread_of(strength[None], weight, np.zeros(len(strength), bool))
+    return float(mean_of_most_relevant(spread[0, 0], share))

@@ -207,7 +207,6 @@ def test_it_has_no_variants():
         get_encoder("tiny:large")
 
 
-@pytest.mark.skipif(not WEIGHTS.exists(), reason="not trained yet")
 def test_the_packages_weights_are_whole_and_small():
     encoder = TinyEncoder(EncoderFiles())
     encoder.vision(CPU)

@@ -186,7 +186,6 @@ def test_questions_have_one_right_answer_and_a_random_model_guesses() -> None:
     assert found.chance == 0.5 and found.questions == 2 * half
 
 
-@pytest.mark.skipif(not COMMITTED.exists(), reason="no weights yet")
 def test_committed_weights_are_small_enough_and_fit_the_nets() -> None:
     weights = load_file(COMMITTED)
     model = TinyModel(known_words().count)

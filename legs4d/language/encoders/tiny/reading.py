@@ -6,7 +6,7 @@ Near is told by the sentence encoder that comes with the package, on single word
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +61,7 @@ class Reader:
 
     def __init__(self, words: Words) -> None:
         self._words = words
+        self._nearest = lru_cache(maxsize=256)(self._find_nearest)  # a prompt is read for what it says and for remarks
 
     def read(self, phrase: str) -> Reading:
         """See `Reading`.
@@ -75,7 +76,7 @@ class Reader:
             raise self._not_understood(phrase)
         return Reading(" ".join(read), [_remark(word, known) for word, known in nearest.items()])
 
-    def _nearest(self, word: str) -> str | None:
+    def _find_nearest(self, word: str) -> str | None:
         names, vectors = _neighbours()
         known = np.array([name in self._words for name in names])
         if not known.any():
