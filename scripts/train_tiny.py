@@ -2,6 +2,7 @@
 
 python scripts/train_tiny.py FOLDER --minutes 19 --stop-after 9.5     # the first of two pieces
 python scripts/train_tiny.py FOLDER --minutes 19 --stop-after 9.5     # the second
+torchrun --nproc-per-node 4 scripts/train_tiny.py FOLDER ...          # on four GPUs
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from synthetic.group import Group
 from synthetic.scenes import Generator
 from synthetic.training import LOG, WEIGHTS, Settings, Training
 
@@ -40,11 +42,15 @@ def main() -> None:
         options["compiled"] = device.type == "cuda"
     torch.set_float32_matmul_precision("high")
     settings = Settings(**options)
-    training = Training(settings, Generator(settings.seed, device), device, folder)
+    group, device = Group.join(device)
+    training = Training(settings, Generator(settings.seed, device), device, folder, group)
     told_to_stop: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: told_to_stop.append(number))
     training.run(stop_after, lambda: bool(told_to_stop))
+    group.leave()
+    if group.rank:
+        return
     if find_spec("matplotlib"):
         draw_curves(folder)
     else:

@@ -21,6 +21,8 @@ ENOUGH_MOTION = 0.004
 COLOR_SHARE = 0.25
 LITTLE, SOME, MUCH, NEARLY_ALL = 0.004, 0.015, 0.05, 0.7
 """Shares of a crop: below the first there is nothing to see, from the third on it is seen, wherever the rest is."""
+GLIMPSE = 0.002
+"""Share of a crop that has to be seen of what is thrown or held, for somebody to be seen to throw or hold it."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,10 @@ def facts(evidence: Evidence, at: int = CENTER) -> Facts:
     changes = change > ENOUGH_MOTION
     moves = changes[..., at - 2 : at + 1].any(-1) | (sudden & changes.any(-1))
     clear = lasts & followed & (now != UNSURE) & (rests | (moves & (within >= 0.45)))
+    glimpsed = (area[..., near] > GLIMPSE).all(-1)
+    other = torch.arange(ENTITIES, device=now.device)
+    other[:2] = other[:2].flip(0)  # the first two are those who have to do with each other
+    clear &= ~_is(now, BETWEEN_TWO) | glimpsed[:, other]
     bit = 2 ** torch.arange(len(COLORS), device=now.device)
     return Facts(
         object=stage.object.view(shape),
@@ -118,6 +124,8 @@ WIDE = ("bounce", "swing", "orbit", "jump")
 """Actions that a glimpse does not tell from others."""
 SUDDEN = ("appear", "disappear", "collide")
 """Actions of a few frames."""
+BETWEEN_TWO = ("throw", "catch", "pick up", "put down", "hold", "carry", "kick", "held", "carried", "collide")
+"""Actions that nobody sees who sees only one of the two."""
 DIRECTED = (*BACKWARDS, *BACKWARDS.values())
 """Actions that are others when played backwards."""
 ONE_WAY = ("walk", "run", "jump", "kick", "topple", "carry", "carried")

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,9 @@ from legs4d.language.encoders.tiny.sizes import DIM, MEAN, STD
 from legs4d.language.encoders.tiny.words import known_words
 from synthetic.abilities import PAIRS
 from synthetic.captions import Captions, Habits, draw, drop_words, labels, make_bank
+from synthetic.group import ALONE, Group
 from synthetic.holdout import HELD_OUT_ACTIONS, HELD_OUT_COLORS
+from synthetic.muon import Muon
 from synthetic.pool import Pool, Source
 from synthetic.schema import ACTIONS, ALL_ACTIONS, ALL_OBJECTS, COLORS, FALSE, OBJECTS, TRUE, UNSURE, Claims
 from synthetic.schema import truth as truth_of
@@ -33,10 +35,15 @@ STATE, LOG, WEIGHTS = "state.pt", "log.jsonl", "tiny.safetensors"
 AHEAD = 8
 """Batches of clips that are there when training begins."""
 
+LOOKED_UP = ("embedding", "position", "inventory", "text_projection", "project.")
+"""Parts of the names of matrices that are looked up, added or at an end, not between two layers."""
+
 
 @dataclass(frozen=True)
 class Settings:
     """Of a training; what is made from equal settings on one machine is equal, unless it is timed.
+
+    Where several processes train together, `batch`, `pool` and what is made meanwhile are each one's.
 
     Attributes:
         seed: of weights, clips and captions.
@@ -55,6 +62,7 @@ class Settings:
         ema: what the averaged weights keep at each step.
         unknown: share of words that are hidden.
         rows: phrases on each page of the bank.
+        muon: whether matrices between layers are trained by Muon.
         compiled: whether the nets are compiled.
         start: weights to begin with instead of random ones.
         progress: share of the schedule that `start` has behind it.
@@ -76,6 +84,7 @@ class Settings:
     ema: float = 0.999
     unknown: float = 0.03
     rows: int = 96
+    muon: bool = True
     compiled: bool = False
     start: Path | None = None
     progress: float = 0.0
@@ -188,13 +197,16 @@ class Training:
         source: of clips, on `device`.
         device: to train on.
         folder: for its state, log and weights; one that holds a state is gone on with.
+        group: the processes that train it.
     """
 
     LOG_EVERY, SAVE_EVERY = 50, 2000
     """Steps."""
 
-    def __init__(self, settings: Settings, source: Source, device: torch.device, folder: Path) -> None:
-        self.settings, self.device, self.folder = settings, device, folder
+    def __init__(
+        self, settings: Settings, source: Source, device: torch.device, folder: Path, group: Group = ALONE
+    ) -> None:
+        self.settings, self.device, self.folder, self.group = settings, device, folder, group
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(settings.seed)
         self.words = known_words()
@@ -204,10 +216,10 @@ class Training:
         self.model.to(device)
         self.nets = Nets(self.model, settings.true).to(device)
         self.bank = make_bank(self.words, settings.seed, settings.rows).to(device)
-        self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
-        self.optimiser = torch.optim.AdamW(self._groups(), fused=device.type == "cuda", betas=(0.9, 0.98))
-        self.random = torch.Generator(device).manual_seed(settings.seed)
-        self.pool = Pool(source, settings.pool, settings.chunk)
+        self.average = {name: value.detach().clone() for name, value in self.model.named_parameters()}
+        self.optimisers = self._optimisers()
+        self.random = torch.Generator(device).manual_seed(settings.seed * group.size + group.rank)
+        self.pool = Pool(source, settings.pool, settings.chunk, group.rank, group.size)
         self.step, self.seconds = 0, 0.0
         self._losses = torch.zeros(2, device=device)
         self._loss: Callable[..., Any] = torch.compile(self.nets, dynamic=False) if settings.compiled else self.nets
@@ -227,28 +239,36 @@ class Training:
     def run(self, minutes: float | None = None, stop: Callable[[], bool] = lambda: False) -> None:
         """Train until the schedule's end, or for so many minutes, or until `stop`; then save.
 
-        Progress is printed and logged.
+        Progress is printed and logged. A group, whose processes have to do the same, asks `stop` when it logs.
         """
         first, before = self.step, self.seconds
         begun = logged_at = time.perf_counter()
-        logged_step = self.step
-        while self.progress < 1 and not stop():
+        logged_step, told = self.step, False
+        while self.progress < 1 and not told:
             self._take_step()
             if self.step % self.LOG_EVERY == 0:
+                self.group.average([self._losses])
                 losses = (self._losses / self.LOG_EVERY).tolist()  # waits for the device
                 self._losses.zero_()
                 now = time.perf_counter()
                 if logged_step == first and self.settings.compiled:
                     begun = now  # until here it compiled
-                self.seconds = before + now - begun
+                elapsed = self._together(now - begun)
+                self.seconds = before + elapsed
                 self._log(losses, (self.step - logged_step) / (now - logged_at))
                 if self.step % self.SAVE_EVERY == 0:
                     self.save()
                 logged_step, logged_at = self.step, now
-                if minutes is not None and now - begun > 60 * minutes:
-                    break
-        self.seconds = before + time.perf_counter() - begun
+                told = any(flag.item() for flag in self.group.gather(torch.tensor(stop(), device=self.device)))
+                told |= minutes is not None and elapsed > 60 * minutes
+            elif self.group.size == 1:
+                told = stop()
+        self.seconds = before + self._together(time.perf_counter() - begun)
         self.save()
+
+    def _together(self, number: float) -> float:
+        """As the first process has it."""
+        return self.group.same(torch.tensor(number, device=self.device, dtype=torch.float64)).item()
 
     def _take_step(self) -> None:
         settings = self.settings
@@ -262,14 +282,17 @@ class Training:
         tokens = drop_words(captions.tokens, settings.unknown, self.words, self.random)
         truth = self._labels(clips.facts, captions)
         there = self._truth(clips.facts, self._inventory)
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["rate"] * self._rate()
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = group["rate"] * self._rate()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             loss, choice = self._loss(clips.frames, tokens, truth, there)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.nets.zero_grad(set_to_none=True)
         loss.backward()
+        self.group.average([value.grad for value in self.nets.parameters() if value.grad is not None])
         nn.utils.clip_grad_norm_(self.nets.parameters(), 1.0)
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            optimiser.step()
         self._losses += torch.stack([loss.detach(), choice])
         self._average()
         self.step += 1
@@ -288,21 +311,33 @@ class Training:
     @torch.no_grad()
     def _average(self) -> None:
         keep = min(self.settings.ema, self.step / (self.step + 10))
-        torch._foreach_lerp_(list(self.average.values()), list(self.model.state_dict().values()), 1 - keep)
+        torch._foreach_lerp_(list(self.average.values()), list(self.model.parameters()), 1 - keep)
 
-    def _groups(self) -> list[dict[str, Any]]:
+    def _optimisers(self) -> list[torch.optim.Optimizer]:
+        """AdamW, and for matrices between layers Muon."""
         rate, decay = self.settings.rate, self.settings.decay
         named = dict(self.nets.named_parameters())
-        scalars = [named[name] for name in ("model.logit_scale", "model.logit_bias")]
-        biases = [
-            value for value in named.values() if value.ndim < 2 and not any(value is scalar for scalar in scalars)
+        scalars = ("model.logit_scale", "model.logit_bias")
+        hidden = [
+            name
+            for name, value in named.items()
+            if self.settings.muon and value.ndim == 2 and not any(part in name for part in LOOKED_UP)
         ]
-        products = [value for value in named.values() if value.ndim > 1]
-        return [
-            {"params": products, "rate": rate, "weight_decay": decay},
-            {"params": biases, "rate": rate, "weight_decay": 0.0},
-            {"params": scalars, "rate": 10 * rate, "weight_decay": 0.0},  # of the order of 10, where others are 0.1
-        ]
+        products = [name for name, value in named.items() if value.ndim > 1 and name not in hidden]
+        biases = [name for name, value in named.items() if value.ndim < 2 and name not in scalars]
+
+        def group(names: Iterable[str], rate: float, decay: float) -> dict[str, Any]:
+            return {"params": [named[name] for name in names], "rate": rate, "weight_decay": decay}
+
+        adam = torch.optim.AdamW(
+            # The scalars are of the order of 10, where others are 0.1.
+            [group(products, rate, decay), group(biases, rate, 0.0), group(scalars, 10 * rate, 0.0)],
+            fused=self.device.type == "cuda",
+            betas=(0.9, 0.98),
+        )
+        if not hidden:
+            return [adam]
+        return [adam, Muon([group(hidden, rate, decay)])]
 
     def _log(self, losses: list[float], rate: float) -> None:
         row = {
@@ -311,11 +346,13 @@ class Training:
             "choice": losses[1],
             "seconds": round(self.seconds, 1),
             "steps_per_second": round(rate, 2),
-            "clips_made": self.pool.made * self.pool.chunk,
+            "clips_made": self.pool.made * self.pool.chunk * self.group.size,
             "scale": self.model.logit_scale.item(),
             "bias": self.model.logit_bias.item(),
             "sharpness": self.nets.sharpness.exp().item(),
         }
+        if self.group.rank:
+            return
         with (self.folder / LOG).open("a") as log:
             log.write(json.dumps(row) + "\n")
         if self.step % (10 * self.LOG_EVERY) == 0:
@@ -323,12 +360,15 @@ class Training:
 
     def save(self) -> None:
         """State and weights; each appears complete or not at all."""
+        random = [state.cpu() for state in self.group.gather(self.random.get_state().to(self.device))]
+        if self.group.rank:
+            return
         state = {
             "settings": json.dumps(asdict(self.settings), default=str),
             "nets": self.nets.state_dict(),
             "average": self.average,
-            "optimiser": self.optimiser.state_dict(),
-            "random": self.random.get_state(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "random": random,
             "made": self.pool.made,
             "step": self.step,
             "seconds": self.seconds,
@@ -342,10 +382,15 @@ class Training:
         state = torch.load(self.folder / STATE, map_location="cpu", weights_only=True)
         if state["settings"] != json.dumps(asdict(self.settings), default=str):
             raise SystemExit(f"{self.folder} holds a training with other settings: {state['settings']}")
+        if len(state["random"]) != self.group.size:
+            raise SystemExit(
+                f"{self.folder} holds a training by {len(state['random'])} processes, not {self.group.size}"
+            )
         self.nets.load_state_dict(state["nets"])
         self.average = {name: value.to(self.device) for name, value in state["average"].items()}
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.random.set_state(state["random"])
+        for optimiser, told in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(told)
+        self.random.set_state(state["random"][self.group.rank])
         self.pool.refill(state["made"])
         self.step, self.seconds = state["step"], state["seconds"]
         self._losses = state["losses"].to(self.device)

@@ -1,5 +1,8 @@
 """The tiny encoder's captions, nets, training and questions, at sizes for a CPU."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +13,20 @@ from synthetic.abilities import PAIRS
 from synthetic.captions import Bank, Habits, draw, labels, make_bank
 from synthetic.evaluation import among_actions, forwards_or_backwards, plain_captions, score
 from synthetic.holdout import HELD_OUT_ACTIONS
+from synthetic.muon import Muon
+from synthetic.pool import Pool, windows
 from synthetic.schema import ACTIONS, COLORS, FALSE, OBJECTS, TRUE, Clips, Facts, Shown
 from synthetic.training import STATE, WEIGHTS, Settings, Training
 from synthetic.vocabulary import vocabulary_text
 from synthetic.wordings import VERBS, is_held_out
 
+from legs4d.language import pyramid
 from legs4d.language.encoders.clip_text import ClipText
 from legs4d.language.encoders.tiny.model import TinyModel
 from legs4d.language.encoders.tiny.sizes import TEXT_HEADS
 from legs4d.language.encoders.tiny.words import WORDS_FILE, known_words
 
+SCRIPT = Path(__file__).parents[2] / "scripts" / "train_tiny.py"
 COMMITTED = WORDS_FILE.with_name("tiny.safetensors")
 SQUARE_ACTIONS = ("still", "fly", "fall", "rise")
 PLAIN = {"still": "still", "fly": "flying", "fall": "falling", "rise": "rising"}
@@ -165,6 +172,79 @@ def test_training_lowers_the_loss_and_goes_on_as_if_never_stopped(tmp_path: Path
         for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()
     ]
     assert len(losses) == 6 and np.mean(losses[-3:]) < 0.7 * np.mean(losses[:2])
+
+
+def test_processes_train_one_model_on_clips_of_their_own(tmp_path: Path) -> None:
+    """Two of them: stopped at half, they go on as if they never had; one alone is told that there were two."""
+
+    def train(processes: int) -> subprocess.CompletedProcess[str]:
+        start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), str(SCRIPT)]
+        sizes = [f"--{name}=2" for name in ("batch", "chunk", "pool", "rows", "reuse", "steps")]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        return subprocess.run(
+            [*start, str(tmp_path), "--device=cpu", *sizes],
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=False,
+        )
+
+    done = train(2)
+    assert done.returncode == 0, done.stderr
+    state = torch.load(tmp_path / STATE, weights_only=True)
+    assert state["step"] == 2 and len(state["random"]) == 2
+    assert not torch.equal(state["random"][0], state["random"][1])
+    one = Pool(Squares(), 4, 2, first=1, every=2)
+    one.add()
+    one.add()
+    numbers = Squares()
+    made = [numbers.clips(2) for _ in range(4)]
+    assert torch.equal(one._frames, torch.cat([made[1].frames, made[3].frames]))
+    alone = train(1)
+    assert alone.returncode != 0 and "by 2 processes" in alone.stderr
+
+
+def test_gradients_are_means_of_all_processes(tmp_path: Path) -> None:
+    script = tmp_path / "average.py"
+    script.write_text(
+        "import torch\nfrom synthetic.group import Group\n"
+        "group, _ = Group.join(torch.device('cpu'))\n"
+        "parts = [torch.full((2, 3), float(group.rank)), torch.tensor([4.0 * group.rank])]\n"
+        "group.average(parts)\nassert (parts[0] == 0.5).all() and parts[1] == 2\n"
+        "assert group.same(torch.tensor(group.rank)) == 0\n"
+        "assert [int(n) for n in group.gather(torch.tensor(group.rank))] == [0, 1]\ngroup.leave()\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(script)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parent)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_muon_steps_as_torchs_does() -> None:
+    torch.manual_seed(0)
+    ours = [torch.nn.Parameter(torch.randn(shape)) for shape in ((8, 8), (24, 8), (8, 24), (24, 8), (6, 16))]
+    theirs = [torch.nn.Parameter(value.detach().clone()) for value in ours]
+    groups = [{"params": values, "lr": 0.02, "weight_decay": 0.1} for values in (ours, theirs)]
+    optimisers = Muon([groups[0]]), torch.optim.Muon([groups[1]], adjust_lr_fn="match_rms_adamw")
+    for _ in range(4):
+        for a, b in zip(ours, theirs, strict=True):
+            a.grad = torch.randn_like(a)
+            b.grad = a.grad.clone()
+        for optimiser in optimisers:
+            optimiser.step()
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_windows_are_as_the_pyramid_has_them_at_a_videos_ends() -> None:
+    random = torch.Generator().manual_seed(0)
+    found = {tuple(row) for row in windows(4096, random, torch.device("cpu")).tolist()}
+    # Frames 0 to 7 of a clip whose timestep is frame 4 of them, in videos that begin or end around it.
+    expected = {tuple(range(8))}
+    for first in range(1, 5):  # the video's frame 0 is the clip's frame `first`
+        expected.add(tuple(first + frame for frame in pyramid.window(4 - first, 8 - first)))
+    for frames in range(5, 8):
+        expected.add(tuple(pyramid.window(4, frames)))
+    assert found == expected
 
 
 def test_questions_have_one_right_answer_and_a_random_model_guesses() -> None:

@@ -31,7 +31,7 @@ INNER = 192
 """Width of the window's layers."""
 HEADS = 6
 """Of attention, in the halves that see."""
-WINDOW_LAYERS = 3
+WINDOW_LAYERS = 4
 
 
 def quick_gelu(x: Tensor) -> Tensor:
@@ -117,6 +117,8 @@ class TinyFrame(nn.Module):
             nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
             assert conv.bias is not None
             nn.init.zeros_(conv.bias)
+        self.detail = nn.Conv2d(CHANNELS[-2], CHANNELS[-2], 3, padding=1)
+        nn.init.zeros_(self.detail.weight)
         self.position = nn.Parameter(0.02 * torch.randn(PLACES, CHANNELS[-1]))
         self.norm = nn.LayerNorm(CHANNELS[-1])
         self.block = Block(CHANNELS[-1], HEADS)
@@ -128,6 +130,7 @@ class TinyFrame(nn.Module):
         x = frames
         for conv in self.convs[:-1]:
             x = F.relu_(conv(x))  # in place: on a CPU fresh memory costs as much as a product
+        x = F.relu(x + self.detail(x))
         places = self.convs[-1](x).flatten(2).transpose(1, 2)
         places = self.block(self.norm(places) + self.position)
         return self.code(places).flatten(1)
@@ -141,7 +144,7 @@ class TinyWindow(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.course = nn.Linear(FRAMES * CODE, INNER)
+        self.course = nn.Sequential(nn.Linear(FRAMES * CODE, 2 * INNER), nn.GELU(), nn.Linear(2 * INNER, INNER))
         self.position = nn.Parameter(0.02 * torch.randn(PLACES, INNER))
         self.blocks = nn.ModuleList(Block(INNER, HEADS) for _ in range(WINDOW_LAYERS))
         self.norm = nn.LayerNorm(INNER)

@@ -1,0 +1,74 @@
+"""Muon (Jordan et al. 2024), as `torch.optim.Muon` with `match_rms_adamw`, for many small matrices at once.
+
+torch's goes through them one by one, which took 31 ms a step of the tiny encoder's, as much as all the rest (H100).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+"""Of the quintic whose iteration drives singular values towards 1; Jordan's."""
+ITERATIONS = 5
+MOMENTUM = 0.95
+RMS = 0.2
+"""Of AdamW's steps, about, per unit of rate: what Muon's are scaled to (Liu et al. 2025, section 2.2)."""
+
+
+class Muon(torch.optim.Optimizer):
+    """Steps along the nearest orthogonal matrices to the momentum's.
+
+    Args:
+        groups: of parameters, all matrices.
+        lr: learning rate, as AdamW's.
+        weight_decay: decoupled.
+    """
+
+    def __init__(self, groups: Iterable[dict[str, Any]], lr: float = 1e-3, weight_decay: float = 0.0) -> None:
+        super().__init__(groups, {"lr": lr, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """See `torch.optim.Optimizer`; takes no closure."""
+        assert closure is None
+        for group in self.param_groups:
+            values = [value for value in group["params"] if value.grad is not None]
+            for value in values:
+                if not self.state[value]:
+                    self.state[value]["momentum"] = torch.zeros_like(value)
+            momenta = [self.state[value]["momentum"] for value in values]
+            gradients = [value.grad for value in values]
+            torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
+            ahead = torch._foreach_lerp(gradients, momenta, MOMENTUM)  # Nesterov's
+            torch._foreach_mul_(values, 1 - group["lr"] * group["weight_decay"])
+            for shape in dict.fromkeys(_flat_shape(value) for value in values):
+                which = [i for i, value in enumerate(values) if _flat_shape(value) == shape]
+                some = [values[i] for i in which]
+                wide = torch.stack([_flat(ahead[i]) for i in which])
+                steps = [
+                    step.T if value.shape != shape else step for value, step in zip(some, orthogonal(wide), strict=True)
+                ]
+                torch._foreach_add_(some, steps, alpha=-group["lr"] * RMS * max(shape) ** 0.5)
+
+
+def orthogonal(matrices: Tensor) -> Tensor:
+    """[N, m, n], m ≤ n, with singular values from 0.7 to 1.2 in place of theirs: Newton and Schulz's iteration."""
+    x = matrices.bfloat16()
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    a, b, c = COEFFICIENTS
+    for _ in range(ITERATIONS):
+        square = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
+    return x.to(matrices.dtype)
+
+
+def _flat(matrix: Tensor) -> Tensor:
+    return matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+
+
+def _flat_shape(matrix: Tensor) -> torch.Size:
+    return _flat(matrix).shape
