@@ -46,7 +46,7 @@ class TinyEncoder:
     """
 
     name = "tiny"
-    version = 1
+    version = 2
     dim = sizes.DIM + 1
     input_size = sizes.SIDE
     mean, std = sizes.MEAN, sizes.STD
