@@ -199,6 +199,7 @@ def test_processes_train_one_model_on_clips_of_their_own(tmp_path: Path) -> None
     one.add()
     numbers = Squares()
     made = [numbers.clips(2) for _ in range(4)]
+    assert one._frames is not None
     assert torch.equal(one._frames, torch.cat([made[1].frames, made[3].frames]))
     alone = train(1)
     assert alone.returncode != 0 and "by 2 processes" in alone.stderr

@@ -1,7 +1,7 @@
 """The nets of the tiny encoder. A frame's crop is seen once; a light second net sees the 8 of a window.
 
-Made for two cores of a laptop: the whole demo has 50,000 crops of frames and 40,000 windows to be seen, so that a frame
-may cost 82 MFLOP and a window 83 (a multiplication and an addition are two). Nearly all of it is in few, large products.
+Made for two cores of a laptop: the whole demo has 50,000 crops of frames and 40,000 windows to see, so that a frame
+may cost 82 MFLOP and a window 83 (a multiplication and an addition are two). Nearly all is in few, large products.
 """
 
 from __future__ import annotations
@@ -120,8 +120,9 @@ class TinyFrame(nn.Module):
             assert conv.bias is not None
             nn.init.zeros_(conv.bias)
         # What is added in between, where there is room for detail: legs and arms are a few pixels wide.
-        self.details = nn.ModuleList(nn.Conv2d(count, count, 3, padding=1) for count in CHANNELS[1:-1])
-        for detail in self.details:
+        details = [nn.Conv2d(count, count, 3, padding=1) for count in CHANNELS[1:-1]]
+        self.details = nn.ModuleList(details)
+        for detail in details:
             nn.init.zeros_(detail.weight)
         self.position = nn.Parameter(0.02 * torch.randn(PLACES, CHANNELS[-1]))
         self.norm = nn.LayerNorm(CHANNELS[-1])
