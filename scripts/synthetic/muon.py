@@ -23,7 +23,7 @@ class Muon(torch.optim.Optimizer):
     """Steps along the nearest orthogonal matrices to the momentum's.
 
     Args:
-        groups: of parameters, all matrices.
+        groups: of parameters: matrices, or weights of convolutions [out, in, k, k], taken as matrices [out, in · k²].
         lr: learning rate, as AdamW's.
         weight_decay: decoupled.
     """
@@ -49,9 +49,7 @@ class Muon(torch.optim.Optimizer):
                 which = [i for i, value in enumerate(values) if _flat_shape(value) == shape]
                 some = [values[i] for i in which]
                 wide = torch.stack([_flat(ahead[i]) for i in which])
-                steps = [
-                    step.T if value.shape != shape else step for value, step in zip(some, orthogonal(wide), strict=True)
-                ]
+                steps = [_as(value, step) for value, step in zip(some, orthogonal(wide), strict=True)]
                 torch._foreach_add_(some, steps, alpha=-group["lr"] * RMS * max(shape) ** 0.5)
 
 
@@ -66,9 +64,16 @@ def orthogonal(matrices: Tensor) -> Tensor:
     return x.to(matrices.dtype)
 
 
-def _flat(matrix: Tensor) -> Tensor:
+def _flat(weight: Tensor) -> Tensor:
+    matrix = weight.flatten(1)
     return matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
 
 
-def _flat_shape(matrix: Tensor) -> torch.Size:
-    return _flat(matrix).shape
+def _as(weight: Tensor, matrix: Tensor) -> Tensor:
+    """A `_flat` matrix in a weight's shape."""
+    turned = weight.flatten(1).shape != matrix.shape
+    return (matrix.T if turned else matrix).reshape(weight.shape)
+
+
+def _flat_shape(weight: Tensor) -> torch.Size:
+    return _flat(weight).shape

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from legs4d.language.encoders.tiny.model import TinyModel
 from legs4d.language.encoders.tiny.sizes import DIM, MEAN, STD
-from legs4d.language.encoders.tiny.words import known_words
+from legs4d.language.encoders.tiny.words import PAD, known_words
 from synthetic.abilities import PAIRS
 from synthetic.captions import Captions, Habits, draw, drop_words, labels, make_bank
 from synthetic.group import ALONE, Group
@@ -35,7 +37,7 @@ STATE, LOG, WEIGHTS = "state.pt", "log.jsonl", "tiny.safetensors"
 AHEAD = 8
 """Batches of clips that are there when training begins."""
 
-LOOKED_UP = ("embedding", "position", "inventory", "text_projection", "project.")
+OUTERMOST = ("embedding", "position", "inventory", "text_projection", "project.", "convs.0.")
 """Parts of the names of matrices that are looked up, added or at an end, not between two layers."""
 
 
@@ -144,6 +146,58 @@ def inventory() -> Claims:
     return Claims(sets[0], sets[1], sets[2], torch.zeros(len(asked)).long(), torch.zeros(len(asked)).bool())
 
 
+class Standardised(nn.Module):
+    """Weights of a convolution, [out, in, k, k], with mean 0 and a learned length for each channel (Brock et al. 2021).
+
+    Without it six convolutions in a row, with nothing between them that normalises, grow a thousandfold at the rates
+    that the rest learns well by. What is kept are the weights that come out: seeing costs no more.
+    """
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(self._centred(weight.detach()).flatten(1).norm(dim=1))
+
+    @staticmethod
+    def _centred(weight: Tensor) -> Tensor:
+        return weight - weight.mean(dim=(1, 2, 3), keepdim=True)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        centred = self._centred(weight)
+        length = centred.flatten(1).norm(dim=1).clamp(min=1e-6)
+        return centred * (self.gain / length)[:, None, None, None]
+
+
+def standardise(model: TinyModel) -> None:
+    """Train a model's convolutions as `Standardised` ones, which begin as they are."""
+    for conv in [*model.frame.convs, *model.frame.details]:
+        assert isinstance(conv, nn.Conv2d)
+        as_it_is = Standardised(conv.weight)
+        with torch.no_grad():
+            if not conv.weight.any():
+                nn.init.normal_(conv.weight)  # its length is what is 0
+        parametrize.register_parametrization(conv, "weight", as_it_is)
+
+
+SHORT, SHARE_OF_SHORT = 7, 0.85
+"""Words, with the end, of the shorter captions, and how many are taken for such: 0.9 are. Half of all reading would be
+of what follows the end."""
+
+
+def read_by_length(model: TinyModel, tokens: Tensor, end: int) -> Tensor:
+    """As `TinyModel.read`, the shorter captions [C, CONTEXT] apart from the longer ones.
+
+    Should one of the shorter ones be longer than `SHORT`, its last words are left out.
+    """
+    order = (tokens != PAD).sum(dim=1).argsort()
+    few = int(SHARE_OF_SHORT * len(tokens))
+    short, long = order[:few], order[few:]
+    cut = tokens[short, :SHORT]
+    last = torch.where(cut[:, -1] == PAD, PAD, end).to(cut.dtype)
+    cut = torch.cat([cut[:, :-1], last[:, None]], dim=1)
+    read = torch.cat([model.read(cut), model.read(tokens[long])])
+    return read[order.argsort()]
+
+
 class Nets(nn.Module):
     """Clips and captions to the loss.
 
@@ -155,6 +209,7 @@ class Nets(nn.Module):
     Attributes:
         model: what is trained.
         inventory: the layer that is thrown away.
+        end: the id of a phrase's end.
         sharpness: logarithm of the scale of cosines where captions are told from each other.
     """
 
@@ -163,9 +218,9 @@ class Nets(nn.Module):
     INVENTORY_SHARE = 0.1
     """Weight of the inventory's, which sums over some ten things that are true of a clip."""
 
-    def __init__(self, model: TinyModel, true: int) -> None:
+    def __init__(self, model: TinyModel, true: int, end: int) -> None:
         super().__init__()
-        self.model, self.true = model, true
+        self.model, self.true, self.end = model, true, end
         self.sharpness = nn.Parameter(model.logit_scale.detach().log())
         self.inventory = nn.Linear(DIM, len(inventory().objects))
         nn.init.normal_(self.inventory.weight, std=DIM**-0.5)
@@ -181,7 +236,7 @@ class Nets(nn.Module):
             there: [B, I] of the `inventory`.
         """
         seen = self.model.see(normalised(frames))
-        read = self.model.read(tokens)
+        read = read_by_length(self.model, tokens, self.end)
         cosines = (seen @ read.T).float()
         choice = choice_loss(cosines * self.sharpness.clamp(max=math.log(100.0)).exp(), truth, self.true)
         every = sigmoid_loss(cosines * self.model.logit_scale + self.model.logit_bias, truth)
@@ -213,10 +268,12 @@ class Training:
         self.model = TinyModel(self.words.count)
         if settings.start:
             self.model.load_state_dict(load_file(settings.start))
+        names = list(self.model.state_dict())
+        standardise(self.model)
         self.model.to(device)
-        self.nets = Nets(self.model, settings.true).to(device)
+        self.nets = Nets(self.model, settings.true, self.words.end).to(device)
         self.bank = make_bank(self.words, settings.seed, settings.rows).to(device)
-        self.average = {name: value.detach().clone() for name, value in self.model.named_parameters()}
+        self.average = dict(zip(names, (value.clone() for value in self._weights(names)), strict=True))
         self.optimisers = self._optimisers()
         self.random = torch.Generator(device).manual_seed(settings.seed * group.size + group.rank)
         self.pool = Pool(source, settings.pool, settings.chunk, group.rank, group.size)
@@ -311,7 +368,12 @@ class Training:
     @torch.no_grad()
     def _average(self) -> None:
         keep = min(self.settings.ema, self.step / (self.step + 10))
-        torch._foreach_lerp_(list(self.average.values()), list(self.model.parameters()), 1 - keep)
+        torch._foreach_lerp_(list(self.average.values()), self._weights(self.average), 1 - keep)
+
+    @torch.no_grad()
+    def _weights(self, names: Iterable[str]) -> list[Tensor]:
+        """As the package has them, under these names."""
+        return [attrgetter(name)(self.model).detach() for name in names]
 
     def _optimisers(self) -> list[torch.optim.Optimizer]:
         """AdamW, and for matrices between layers Muon."""
@@ -321,7 +383,7 @@ class Training:
         hidden = [
             name
             for name, value in named.items()
-            if self.settings.muon and value.ndim == 2 and not any(part in name for part in LOOKED_UP)
+            if self.settings.muon and value.ndim > 1 and not any(part in name for part in OUTERMOST)
         ]
         products = [name for name, value in named.items() if value.ndim > 1 and name not in hidden]
         biases = [name for name, value in named.items() if value.ndim < 2 and name not in scalars]

@@ -16,7 +16,7 @@ from synthetic.holdout import HELD_OUT_ACTIONS
 from synthetic.muon import Muon
 from synthetic.pool import Pool, windows
 from synthetic.schema import ACTIONS, COLORS, FALSE, OBJECTS, TRUE, Clips, Facts, Shown
-from synthetic.training import STATE, WEIGHTS, Settings, Training
+from synthetic.training import STATE, WEIGHTS, Settings, Training, read_by_length, standardise
 from synthetic.vocabulary import vocabulary_text
 from synthetic.wordings import VERBS, is_held_out
 
@@ -234,6 +234,41 @@ def test_muon_steps_as_torchs_does() -> None:
         for optimiser in optimisers:
             optimiser.step()
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(ours, theirs, strict=True))
+    flat = torch.nn.Parameter(torch.randn(6, 18))
+    convolution = torch.nn.Parameter(flat.detach().clone().view(6, 2, 3, 3))
+    flat.grad = torch.randn(6, 18)
+    convolution.grad = flat.grad.view(6, 2, 3, 3)
+    Muon([{"params": [flat, convolution]}]).step()
+    assert torch.equal(convolution.view(6, 18), flat)
+
+
+def test_captions_are_read_alike_whatever_their_length() -> None:
+    torch.manual_seed(0)
+    words, model = known_words(), TinyModel(known_words().count)
+    phrases = ["a ball", "a red ball that is flying", "a man in a blue shirt throwing a big red rubber ball again"]
+    tokens = torch.from_numpy(words.encode([phrases[0]] * 9 + [phrases[2]] + [phrases[1]] * 10)).short()
+    with torch.inference_mode():
+        assert torch.allclose(read_by_length(model, tokens, words.end), model.read(tokens), atol=1e-5)
+        crowded = torch.from_numpy(words.encode([phrases[2]] * 20)).short()
+        cut = model.read(torch.from_numpy(words.encode(["man in blue shirt throwing big"])))
+        assert (read_by_length(model, crowded, words.end) @ cut[0] > 1 - 1e-5).sum() == 17
+
+
+def test_convolutions_are_trained_with_a_length_and_kept_as_they_come_out() -> None:
+    torch.manual_seed(0)
+    model = TinyModel(known_words().count)
+    frames = torch.randn(4, 3, 64, 64)
+    convolutions = [conv for conv in model.frame.convs if isinstance(conv, torch.nn.Conv2d)]
+    with torch.no_grad():
+        for conv in convolutions:
+            conv.weight -= conv.weight.mean(dim=(1, 2, 3), keepdim=True)
+        before = model.frame(frames)
+        standardise(model)
+        assert torch.allclose(model.frame(frames), before, atol=1e-4)
+        for name, value in model.named_parameters():
+            if name.endswith("original"):
+                value.mul_(7).add_(3)
+        assert torch.allclose(model.frame(frames), before, atol=1e-3)
 
 
 def test_windows_are_as_the_pyramid_has_them_at_a_videos_ends() -> None:
