@@ -35,7 +35,8 @@ from legs4d.language.encoders.tiny.words import known_words
 
 SEED = 1_000_000
 """Of the clips, by default; trainings have small ones."""
-CHUNK = 64
+CHUNK = 1024
+"""Clips made at a time."""
 
 SETS = {
     "as in training": "train",
