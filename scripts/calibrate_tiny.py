@@ -45,9 +45,9 @@ GAUSSIANS = 40
 CONTRAST = (0.05, 0.1, 0.2, 0.3)
 ENTER = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 LEAVE_BELOW = (0.0, 0.1, 0.2, 0.3)
-TEMPERATURES = (0.15, 0.3, 0.6)
+TEMPERATURES = (0.08, 0.15, 0.3, 0.6)
 """Shares of the weights' own."""
-THRESHOLDS = (0.0, 0.15, 0.3, 1.0)
+THRESHOLDS = (0.0, 0.15, 0.3, 0.45, 0.6, 1.0)
 """Of the bias, see `calibration.TINY_THRESHOLD`."""
 NAME = (0.3, 0.5)
 BELONGS = (0.2, 0.4, 0.6, 0.8, 1.0)

@@ -1,4 +1,4 @@
-"""Three small scenes to calibrate encoders that see on, filmed by Blender; none of them has what the demo has.
+"""Four small scenes to calibrate encoders that see on, filmed by Blender; none of them has what the demo has.
 
     .venv-blender/bin/python scripts/calibration_scenes.py out/calibration
 
@@ -15,7 +15,9 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
@@ -162,6 +164,63 @@ def shaking(time: float) -> State:
     return State((0.9, -0.5, 0.2), (0, 0.18 * on * math.sin(2.4 * time), 0.2 + 0.25 * on * math.sin(2.1 * time + 1)))
 
 
+def _hands(x: float, z: float, **rest: Any) -> Pose:
+    """Both of them in front, around something."""
+    return Pose(left=(x, 0.13, z), right=(x, -0.13, z), **rest)
+
+
+THROWER, PICKER = ((-1.15, -0.2, 0.0), 0.25), ((0.75, 0.75, 0.0), -2.2)
+"""Place and turn."""
+RELEASE, LANDING, GRASP = 9.0, 16.0, 12.5
+"""Times."""
+HOLDS = _hands(0.34, 1.12)
+THROWS = (
+    *((0.0, HOLDS), (4.0, HOLDS), (6.5, _hands(0.27, 0.92, lean=0.15, hips=(0, 0, -0.05)))),
+    *((RELEASE, _hands(0.46, 1.46, lean=-0.05)), (13.0, Pose()), (23.0, Pose())),
+)
+PICKS_UP = (
+    *((0.0, Pose()), (8.5, Pose()), (GRASP, _hands(0.42, 0.28, lean=0.95, nod=-0.2, hips=(-0.12, 0, -0.36)))),
+    *((16.0, HOLDS), (23.0, HOLDS)),
+)
+
+
+def posed(keys: tuple[tuple[float, Pose], ...], time: float) -> Pose:
+    """On the way from one to the next."""
+    (start, before), (end, after) = next(pair for pair in pairwise(keys) if time <= pair[1][0])
+    return before.mixed(after, smooth((time - start) / (end - start)))
+
+
+def in_hands(who: tuple[Vector, float], pose: Pose) -> Vector:
+    """Between both hands, metres of the scene."""
+    place, turn = who
+    x, y, z = (np.add(pose.left, pose.right) / 2).tolist()
+    c, s = math.cos(turn), math.sin(turn)
+    return (place[0] + c * x - s * y, place[1] + s * x + c * y, place[2] + z)
+
+
+def thrown(time: float) -> State:
+    """In hands, through the air, on the floor."""
+    place = in_hands(THROWER, posed(THROWS, min(time, RELEASE)))
+    aloft = (min(time, LANDING) - RELEASE) / FPS
+    if aloft <= 0:
+        return State(place, (0, 0, 0.3))
+    whole, low = (LANDING - RELEASE) / FPS, 0.13
+    climb = (low - place[2]) / whole + 0.5 * 9.8 * whole
+    height = place[2] + climb * aloft - 0.5 * 9.8 * aloft**2
+    c, s = math.cos(THROWER[1]), math.sin(THROWER[1])
+    return State((place[0] + 2.2 * aloft * c, place[1] + 2.2 * aloft * s, height), (0, 0, 0.3))
+
+
+def picked_up(time: float) -> State:
+    """On the floor, then in hands."""
+    place, grasped = (np.array(in_hands(PICKER, posed(PICKS_UP, t))) for t in (max(time, GRASP), GRASP))
+    return State(tuple((place - [0, 0, grasped[2]]).tolist()))
+
+
+def at(who: tuple[Vector, float], keys: tuple[tuple[float, Pose], ...]) -> Callable[[float], State]:
+    return lambda time: State(who[0], (0, 0, who[1]), pose=posed(keys, time))
+
+
 SCENES: dict[str, tuple[tuple[Vector, Vector], list[Actor]]] = {
     "yard": (
         ((0.30, 0.32, 0.30), (0.62, 0.50, 0.36)),
@@ -227,6 +286,27 @@ SCENES: dict[str, tuple[tuple[Vector, Vector], list[Actor]]] = {
             Actor(
                 lambda w: frustum("d", (0.24, 0.02), 0.55, matte("d", (0.75, 0.05, 0.05)), w), shaking, 0, 9,
                 ("a cone shaking", "a red cone wobbling", "a cone shakes"),
+            ),
+        ],
+    ),
+    "lawn": (
+        ((0.22, 0.38, 0.16), (0.58, 0.56, 0.50)),
+        [
+            Actor(
+                lambda w: box("a", (0.26, 0.26, 0.26), STILL, matte("a", (0.02, 0.5, 0.12)), w), thrown, 10, 15,
+                ("a box flying", "a green box in mid-air", "a box flying through the air"),
+            ),
+            Actor(
+                figure("b", (0.85, 0.65, 0.05), (0.85, 0.65, 0.05)), at(THROWER, THROWS), 5, 9,
+                ("a woman throwing a box", "a person throws something", "a woman in a yellow dress throwing"),
+            ),
+            Actor(
+                lambda w: frustum("c", (0.1, 0.1), 0.32, matte("c", (0.9, 0.28, 0.45)), w), picked_up, 13, 23,
+                ("a cylinder held in hands", "a pink cylinder held by someone", "a cylinder being held"),
+            ),
+            Actor(
+                figure("d", (0.35, 0.35, 0.37), (0.05, 0.05, 0.06)), at(PICKER, PICKS_UP), 9, 15,
+                ("a man picking something up", "a person picks up a cylinder", "a man in gray picking up a can"),
             ),
         ],
     ),
