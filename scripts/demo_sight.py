@@ -35,14 +35,17 @@ class Meant:
 PROMPTS = {
     "a box spinning around": Meant("a wooden box spinning around", ("a wooden crate rotating",)),
     "a door opening": Meant("a door opening", ("a door swings open",)),
-    "a man throwing a ball": Meant("a man in a blue shirt throwing a ball with both arms", ("a guy tosses a ball",)),
-    "a red ball in mid-air": Meant(
-        "a red ball flying through the air", ("a red ball flying through the air",), has_floors=False
+    "a red ball flying through the air": Meant("a red ball flying through the air", ("a ball flying",)),
+    "a red ball in mid-air": Meant("a red ball flying through the air", has_floors=False),
+    "a man throwing a ball": Meant(
+        "a man in a blue shirt throwing a ball with both arms", ("a guy tosses a ball",), has_floors=False
     ),
-    "a ball flying through the air": Meant("a red ball flying through the air", has_floors=False),
+    "a woman catching a ball": Meant(
+        "a woman in a green dress catching a ball with both hands", ("a lady catches a ball",), has_floors=False
+    ),
 }
-"""The box stands still before and after, the door is closed at first, the man holds the ball and watches it later. What
-flies is found too, but for longer than it flies: it moves before it leaves the hands, and goes on in others."""
+"""The box stands still before and after, the door is closed at first, and hands hold the ball before and after. What
+people do is found too, but for longer than they do it: a window is eight frames wide, and they take five."""
 
 
 def expected(capture: Path) -> dict[str, dict[str, int]]:
