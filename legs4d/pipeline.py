@@ -28,6 +28,7 @@ from legs4d.scene.sequence import Sequence, cameras_move
 
 if TYPE_CHECKING:
     from legs4d.effects.run_video import Layer
+    from legs4d.grounding import Grounding
 
 
 def train(
@@ -241,7 +242,7 @@ def render(
     out: str | Path,
     *,
     cameras: str = "test",
-    prompt: str | None = None,
+    grounding: Grounding | None = None,
     layers: Several[Layer] = (),
     engine: str = "auto",
     progress: OnProgress | None = None,
@@ -253,7 +254,7 @@ def render(
     from legs4d.reconstruct.stages import choose_device
 
     device = choose_device(engine)
-    return write_run_video(run, out, cameras, prompt, device, layers=layers, progress=progress, stop=stop)
+    return write_run_video(run, out, cameras, grounding, device, layers=layers, progress=progress, stop=stop)
 
 
 def evaluate(

@@ -1,8 +1,8 @@
 """Train the tiny encoder on clips that are generated meanwhile. Runs on, when called again, where it was stopped.
 
-python scripts/train_tiny.py FOLDER --minutes 19 --stop-after 9.5     # the first of two pieces
-python scripts/train_tiny.py FOLDER --minutes 19 --stop-after 9.5     # the second
-torchrun --nproc-per-node 4 scripts/train_tiny.py FOLDER ...          # on four GPUs
+torchrun --nproc-per-node 4 scripts/train_tiny.py FOLDER --seed 3     # on four GPUs, as the package's weights were made
+python scripts/train_tiny.py FOLDER --minutes 53 --stop-after 9.5     # on one GPU, in pieces: the first …
+python scripts/train_tiny.py FOLDER --minutes 53 --stop-after 9.5     # … and the next
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -242,9 +243,15 @@ def ask(run: Run, prompts: list[str], settings: QuerySettings, *, compose: bool 
     from legs4d import grounding
 
     groundings = (grounding.compose if compose else grounding.query)(run, prompts, settings)
-    for warning in dict.fromkeys(f"{g.prompt!r}: {w}" for g in groundings for w in g.warnings):
-        say(f"warning: {warning}")
+    for answer in {g.prompt: g for g in groundings}.values():
+        warn(answer.prompt, answer.warnings)
     return groundings
+
+
+def warn(prompt: str, warnings: Iterable[str]) -> None:
+    """Say on stderr what a `Grounding` warns of."""
+    for warning in warnings:
+        say(f"warning: {prompt!r}: {warning}")
 
 
 def query_settings(canonical: list[str] | None, negative: list[str] | None, ensemble: bool) -> QuerySettings:

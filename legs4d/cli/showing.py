@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from legs4d.cli.asking import PerPixel, ground
+from legs4d.cli.asking import PerPixel, ground, warn
 from legs4d.cli.command import app
 from legs4d.cli.options import Engine, EngineName, Frames, Json, RunFolder, chosen_frames
 from legs4d.errors import Legs4dError
@@ -50,9 +50,10 @@ def render(
 
     wanted: dict[Layer, bool] = {"depth": depth, "alpha": alpha, "segmentation": segmentation}
     layers = [layer for layer, asked in wanted.items() if asked]
+    grounding = ground(run, [prompt])[0] if prompt is not None else None
     with progress_display() as show:
         written = pipeline.render(
-            run, out, cameras=cameras, prompt=prompt, layers=layers, engine=engine.value, progress=show
+            run, out, cameras=cameras, grounding=grounding, layers=layers, engine=engine.value, progress=show
         )
     say(f"wrote {', '.join(map(str, written))}")
 
@@ -107,6 +108,8 @@ def evaluate(
         )
     if lpips is None:
         say("LPIPS was not measured: its weights are not shipped; name their file by --lpips.")
+    for asked, found in result.get("grounding", {}).get("prompts", {}).items():
+        warn(asked, found["warnings"])
     if as_json:
         print_json(result)
     else:

@@ -23,7 +23,7 @@ from legs4d.effects.highlight import fade, highlight
 from legs4d.effects.video import check_video_name, grid, write_video
 from legs4d.errors import Legs4dError, RunError
 from legs4d.gaussians.store import Run
-from legs4d.grounding import query
+from legs4d.grounding import Grounding
 from legs4d.grounding.masks import OPAQUE, render_views
 from legs4d.progress import OnProgress, StageReporter, StopSignal
 from legs4d.raster import render
@@ -119,7 +119,7 @@ def write_run_video(
     run: Run,
     out: str | Path,
     cameras: str,
-    prompt: str | None,
+    grounding: Grounding | None,
     device: torch.device,
     *,
     layers: Several[Layer] = (),
@@ -131,21 +131,20 @@ def write_run_video(
     Args:
         out: an .mp4, a .mov, or a folder.
         cameras: see `choose_cameras`.
-        prompt: lit up where and while it holds, the rest fading to grey; None shows the run as it is.
+        grounding: a prompt's, lit up where and while it holds, the rest fading to grey; None shows the run as it is.
         layers: what to write besides, each in a file of its own (`layer_path`).
 
     Returns:
         What was written: `out`, then the layers.
 
     Raises:
-        Legs4dError: no such cameras, an unusable prompt, or a file cannot be written.
+        Legs4dError: no such cameras, or a file cannot be written.
         Stopped: the stop signal is set; no video is left, of PNGs those that were done.
     """
     target = Path(out)
     check_video_name(target)
     path = choose_cameras(run, cameras)
     near = near_plane(run, path)
-    grounding = query(run, [prompt])[0] if prompt is not None else None
     amount = None
     if grounding is not None:
         amount = fade(np.array([grounding.holds(frame) for frame in range(run.num_frames)]))

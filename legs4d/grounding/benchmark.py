@@ -59,7 +59,7 @@ def evaluate(
     Returns:
         JSON values: `rows`, a list of {prompt, camera, tiou, viou, accuracy}; `mean`, {tiou, viou, accuracy,
         "viou@0.3", "viou@0.5"} over the rows, and `per_prompt`, {prompt: the same over its rows}; `prompts`, what was
-        found: {prompt: {intervals, relevancy}}.
+        found: {prompt: {intervals, relevancy, warnings}}.
 
     Raises:
         DatasetError: the folder cannot be used, or is not about this run.
@@ -79,7 +79,11 @@ def evaluate(
         "mean": mean_of(rows),
         "per_prompt": {prompt: mean_of([row for row in rows if row.prompt == prompt]) for prompt in groundings},
         "prompts": {
-            prompt: {"intervals": [asdict(i) for i in g.intervals], "relevancy": g.relevancy.tolist()}
+            prompt: {
+                "intervals": [asdict(i) for i in g.intervals],
+                "relevancy": g.relevancy.tolist(),
+                "warnings": list(g.warnings),
+            }
             for prompt, g in groundings.items()
         },
     }

@@ -64,7 +64,6 @@ class Settings:
         ema: what the averaged weights keep at each step.
         unknown: share of words that are hidden.
         rows: phrases on each page of the bank.
-        muon: whether matrices between layers are trained by Muon.
         compiled: whether the nets are compiled.
         start: weights to begin with instead of random ones.
         progress: share of the schedule that `start` has behind it.
@@ -72,21 +71,20 @@ class Settings:
 
     seed: int = 0
     steps: int | None = None
-    minutes: float = 9.0
-    batch: int = 1024
-    pool: int = 1 << 17
-    chunk: int = 1024
-    reuse: float = 8.0
+    minutes: float = 13.2
+    batch: int = 2048
+    pool: int = 1 << 16
+    chunk: int = 8192
+    reuse: float = 10.0
     true: int = 2
     twisted: int = 1
-    rate: float = 1e-3
+    rate: float = 2.5e-3
     warm_up: float = 0.04
     hold: float = 0.6
     decay: float = 0.05
     ema: float = 0.999
     unknown: float = 0.03
     rows: int = 96
-    muon: bool = True
     compiled: bool = False
     start: Path | None = None
     progress: float = 0.0
@@ -381,9 +379,7 @@ class Training:
         named = dict(self.nets.named_parameters())
         scalars = ("model.logit_scale", "model.logit_bias")
         hidden = [
-            name
-            for name, value in named.items()
-            if self.settings.muon and value.ndim > 1 and not any(part in name for part in OUTERMOST)
+            name for name, value in named.items() if value.ndim > 1 and not any(part in name for part in OUTERMOST)
         ]
         products = [name for name, value in named.items() if value.ndim > 1 and name not in hidden]
         biases = [name for name, value in named.items() if value.ndim < 2 and name not in scalars]
@@ -397,8 +393,6 @@ class Training:
             fused=self.device.type == "cuda",
             betas=(0.9, 0.98),
         )
-        if not hidden:
-            return [adam]
         return [adam, Muon([group(hidden, rate, decay)])]
 
     def _log(self, losses: list[float], rate: float) -> None:

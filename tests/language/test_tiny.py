@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
@@ -154,6 +155,24 @@ def test_a_prompts_warnings_reach_the_answer_the_server_and_the_command_line(lif
     assert sent["warnings"] == [*found.warnings]
     refused = CliRunner().invoke(app, ["query", str(lifted.path), "quantum democracy"])
     assert refused.exit_code == 1 and "knows none of the words" in refused.stderr
+
+
+def test_whatever_asks_a_prompt_warns(lifted: Run, tmp_path: Path):
+    prompt, camera = "a sphere near a doorway", lifted.cameras("test").ids[0]
+    true = tmp_path / "true" / prompt.replace(" ", "_") / f"cam{camera}"
+    true.mkdir(parents=True)
+    number = lifted.info["frame_numbers"][0]
+    Image.fromarray(np.ones((SCENE.height, SCENE.width), bool)).save(true / f"{number:06d}.png")
+    for asks in (
+        ["render", "--prompt", prompt, "--out", str(tmp_path / "film")],
+        ["effect", "highlight", "--prompt", prompt, "--out", str(tmp_path / "effect")],
+        ["export", "--prompt", prompt, "--out", str(tmp_path / "files")],
+        ["eval", "--grounding", str(tmp_path / "true")],
+    ):
+        at = 2 if asks[0] == "effect" else 1
+        done = CliRunner().invoke(app, [*asks[:at], str(lifted.path), *asks[at:]])
+        assert done.exit_code == 0, done.output
+        assert f"warning: {prompt!r}: The encoder does not know the word 'doorway'" in done.stderr, asks
 
 
 def test_weights_of_another_vocabulary_bring_their_own_words(weights: Path, tmp_path: Path):
