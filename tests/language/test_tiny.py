@@ -165,12 +165,10 @@ def test_whatever_asks_a_prompt_warns(lifted: Run, tmp_path: Path):
     Image.fromarray(np.ones((SCENE.height, SCENE.width), bool)).save(true / f"{number:06d}.png")
     for asks in (
         ["render", "--prompt", prompt, "--out", str(tmp_path / "film")],
-        ["effect", "highlight", "--prompt", prompt, "--out", str(tmp_path / "effect")],
         ["export", "--prompt", prompt, "--out", str(tmp_path / "files")],
         ["eval", "--grounding", str(tmp_path / "true")],
     ):
-        at = 2 if asks[0] == "effect" else 1
-        done = CliRunner().invoke(app, [*asks[:at], str(lifted.path), *asks[at:]])
+        done = CliRunner().invoke(app, [asks[0], str(lifted.path), *asks[1:]])
         assert done.exit_code == 0, done.output
         assert f"warning: {prompt!r}: The encoder does not know the word 'doorway'" in done.stderr, asks
 
