@@ -218,6 +218,7 @@ def picked_up(time: float) -> State:
 
 
 def at(who: tuple[Vector, float], keys: tuple[tuple[float, Pose], ...]) -> Callable[[float], State]:
+    """Somebody who stays there and moves from pose to pose."""
     return lambda time: State(who[0], (0, 0, who[1]), pose=posed(keys, time))
 
 

@@ -166,7 +166,7 @@ class Standardised(nn.Module):
 
 
 def standardise(model: TinyModel) -> None:
-    """Train a model's convolutions as `Standardised` ones, which begin as they are."""
+    """Train a model's convolutions as `Standardised` ones, which begin as they are but for their means."""
     for conv in [*model.frame.convs, *model.frame.details]:
         assert isinstance(conv, nn.Conv2d)
         as_it_is = Standardised(conv.weight)
