@@ -6,6 +6,7 @@ which a killed job goes on.
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,8 @@ from legs4d.gaussians.store import Run
 from legs4d.progress import OnProgress, StageReporter, StopSignal
 
 Spec = dict[str, Any]
+
+log = logging.getLogger("legs4d.worker")
 
 
 def prepare_export(request: Export, roots: Roots) -> Spec:
@@ -137,6 +140,8 @@ def _highlight(run: Run, prompt: str | None) -> Callable[[int], Any] | None:
     from legs4d.grounding import query
 
     (grounding,) = query(run, [prompt])
+    for warning in grounding.warnings:
+        log.warning("%r: %s", prompt, warning)
     return grounding.frame
 
 

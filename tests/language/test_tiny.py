@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from backend.answers import answer_body
+from backend.exchange import export
 from legs4d import pipeline
 from legs4d.cli import app
 from legs4d.cli.making import _tell_choice
@@ -157,7 +159,7 @@ def test_a_prompts_warnings_reach_the_answer_the_server_and_the_command_line(lif
     assert refused.exit_code == 1 and "knows none of the words" in refused.stderr
 
 
-def test_whatever_asks_a_prompt_warns(lifted: Run, tmp_path: Path):
+def test_whatever_asks_a_prompt_warns(lifted: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture):
     prompt, camera = "a sphere near a doorway", lifted.cameras("test").ids[0]
     true = tmp_path / "true" / prompt.replace(" ", "_") / f"cam{camera}"
     true.mkdir(parents=True)
@@ -171,6 +173,9 @@ def test_whatever_asks_a_prompt_warns(lifted: Run, tmp_path: Path):
         done = CliRunner().invoke(app, [asks[0], str(lifted.path), *asks[1:]])
         assert done.exit_code == 0, done.output
         assert f"warning: {prompt!r}: The encoder does not know the word 'doorway'" in done.stderr, asks
+    spec = {"source": str(lifted.path), "out": str(tmp_path / "job"), "name": "job", "frames": (0, 0), "prompt": prompt}
+    export({**spec, "format": "ply", "job": 1}, lambda progress: None, Event())
+    assert "The encoder does not know the word 'doorway'" in caplog.text
 
 
 def test_weights_of_another_vocabulary_bring_their_own_words(weights: Path, tmp_path: Path):
