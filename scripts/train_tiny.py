@@ -48,9 +48,14 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: told_to_stop.append(number))
     training.run(stop_after, lambda: bool(told_to_stop))
+    if group.rank == 0:
+        report(training)
     group.leave()
-    if group.rank:
-        return
+
+
+def report(training: Training) -> None:
+    """Draw the curves, and say how far it got."""
+    folder = training.folder
     if find_spec("matplotlib"):
         draw_curves(folder)
     else:

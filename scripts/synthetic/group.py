@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -35,9 +36,17 @@ class Group:
         return cls(int(os.environ["RANK"]), size), device
 
     def leave(self) -> None:
-        """At the end."""
-        if self.size > 1:
-            dist.destroy_process_group()
+        """The last thing that a process does: in a group it ends here.
+
+        Not by way of the interpreter's end, as gloo's threads may still be giving tensors back to it then, which aborts
+        the process (torch 2.15, Python 3.11).
+        """
+        if self.size == 1:
+            return
+        dist.destroy_process_group()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
     def average(self, tensors: list[Tensor]) -> None:
         """Replace tensors, of the same shapes in all processes, by their means."""

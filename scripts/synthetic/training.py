@@ -396,6 +396,8 @@ class Training:
         return [adam, Muon([group(hidden, rate, decay)])]
 
     def _log(self, losses: list[float], rate: float) -> None:
+        if self.group.rank:
+            return
         row = {
             "step": self.step,
             "loss": losses[0],
@@ -407,8 +409,6 @@ class Training:
             "bias": self.model.logit_bias.item(),
             "sharpness": self.nets.sharpness.exp().item(),
         }
-        if self.group.rank:
-            return
         with (self.folder / LOG).open("a") as log:
             log.write(json.dumps(row) + "\n")
         if self.step % (10 * self.LOG_EVERY) == 0:

@@ -174,22 +174,18 @@ def test_training_lowers_the_loss_and_goes_on_as_if_never_stopped(tmp_path: Path
     assert len(losses) == 6 and np.mean(losses[-3:]) < 0.7 * np.mean(losses[:2])
 
 
+def _run_together(processes: int, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """A script and its arguments, as torchrun starts them."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), *map(str, arguments)]
+    paths = os.pathsep.join([str(SCRIPT.parent), str(Path(__file__).parent)])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+
 def test_processes_train_one_model_on_clips_of_their_own(tmp_path: Path) -> None:
-    """Two of them: stopped at half, they go on as if they never had; one alone is told that there were two."""
-
-    def train(processes: int) -> subprocess.CompletedProcess[str]:
-        start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), str(SCRIPT)]
-        sizes = [f"--{name}=2" for name in ("batch", "chunk", "pool", "rows", "reuse", "steps")]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        return subprocess.run(
-            [*start, str(tmp_path), "--device=cpu", *sizes],
-            capture_output=True,
-            text=True,
-            env=environment,
-            check=False,
-        )
-
-    done = train(2)
+    """Two of them, and one alone is told that there were two."""
+    sizes = [f"--{name}=2" for name in ("batch", "chunk", "pool", "rows", "reuse", "steps")]
+    done = _run_together(2, SCRIPT, tmp_path, "--device=cpu", *sizes)
     assert done.returncode == 0, done.stderr
     state = torch.load(tmp_path / STATE, weights_only=True)
     assert state["step"] == 2 and len(state["random"]) == 2
@@ -201,8 +197,37 @@ def test_processes_train_one_model_on_clips_of_their_own(tmp_path: Path) -> None
     made = [numbers.clips(2) for _ in range(4)]
     assert one._frames is not None
     assert torch.equal(one._frames, torch.cat([made[1].frames, made[3].frames]))
-    alone = train(1)
+    alone = _run_together(1, SCRIPT, tmp_path, "--device=cpu", *sizes)
     assert alone.returncode != 0 and "by 2 processes" in alone.stderr
+
+
+TOGETHER = """
+import sys, torch
+from pathlib import Path
+from synthetic.group import Group
+from synthetic.training import Training
+from test_tiny_training import Squares, _settings
+
+folder, stop_at = Path(sys.argv[1]), int(sys.argv[2])
+group, device = Group.join(torch.device("cpu"))
+training = Training(_settings(4), Squares(), device, folder, group)
+training.LOG_EVERY = 1
+training.run(stop=lambda: group.rank == 1 and training.step == stop_at)
+sums = group.gather(sum(value.detach().double().sum() for value in training.model.parameters()))
+assert sums[0] == sums[1], "the processes' weights differ"
+group.leave()
+"""
+
+
+def test_processes_that_one_of_them_stops_go_on_as_if_never_stopped(tmp_path: Path) -> None:
+    script = tmp_path / "together.py"
+    script.write_text(TOGETHER)
+    for name, stop_at, step in (("whole", 0, 4), ("parts", 2, 2), ("parts", 0, 4)):
+        done = _run_together(2, script, tmp_path / name, stop_at)
+        assert done.returncode == 0, done.stderr
+        assert torch.load(tmp_path / name / STATE, weights_only=True)["step"] == step
+    ours, theirs = (load_file(tmp_path / name / WEIGHTS) for name in ("parts", "whole"))
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
 
 
 def test_gradients_are_means_of_all_processes(tmp_path: Path) -> None:
@@ -215,9 +240,7 @@ def test_gradients_are_means_of_all_processes(tmp_path: Path) -> None:
         "assert group.same(torch.tensor(group.rank)) == 0\n"
         "assert [int(n) for n in group.gather(torch.tensor(group.rank))] == [0, 1]\ngroup.leave()\n"
     )
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(script)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parent)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = _run_together(2, script)
     assert done.returncode == 0, done.stderr
 
 
