@@ -20,7 +20,7 @@ from legs4d.config import (
     TrainSettings,
 )
 from legs4d.gaussians.store import Run
-from legs4d.progress import Progress, StageReporter, Stopped
+from legs4d.progress import Progress, Stopped
 from legs4d.reconstruct.chunks import blend, chunk_starts
 from tests.synthetic import Scene, write_dataset
 
@@ -115,10 +115,8 @@ def test_the_ball_is_followed_over_borders(cut: Run) -> None:
 
 @pytest.mark.parametrize(("stage", "done"), [("scouting", 3), ("tracking", 2)])
 def test_stopped_and_resumed_it_gives_the_same_bits(
-    dataset: Path, cut: Run, row: Run, tmp_path: Path, stage: str, done: int, monkeypatch: pytest.MonkeyPatch
+    dataset: Path, cut: Run, row: Run, tmp_path: Path, stage: str, done: int
 ) -> None:
-    monkeypatch.setattr(StageReporter, "INTERVAL", 0.0)  # a quick machine is done before the second report
-
     class Stop:
         reached = False
 
