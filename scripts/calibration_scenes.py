@@ -15,9 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import bpy
 import numpy as np
@@ -25,7 +23,7 @@ import numpy as np
 SCRIPTS = Path(__file__).resolve().parent
 sys.path.insert(0, str(SCRIPTS))
 from demo_blender import enable  # noqa: E402
-from demo_figure import Pose, build_figure, pose_rotations  # noqa: E402
+from demo_figure import Pose, build_figure, pose_along, pose_rotations, smooth  # noqa: E402
 from demo_set import add_mesh, ball, box, matte, patterned  # noqa: E402
 
 NUM_FRAMES, FPS = 24, 12
@@ -71,10 +69,6 @@ class Actor:
 def share(time: float, start: int, end: int) -> float:
     """How much of an act is done: it moves in each of its frames."""
     return float(np.clip((time - start + 1) / (end - start + 1), 0, 1))
-
-
-def smooth(x: float) -> float:
-    return x * x * (3 - 2 * x)
 
 
 def frustum(
@@ -164,43 +158,37 @@ def shaking(time: float) -> State:
     return State((0.9, -0.5, 0.2), (0, 0.18 * on * math.sin(2.4 * time), 0.2 + 0.25 * on * math.sin(2.1 * time + 1)))
 
 
-def _hands(x: float, z: float, **rest: Any) -> Pose:
-    """Both of them in front, around something."""
-    return Pose(left=(x, 0.13, z), right=(x, -0.13, z), **rest)
-
-
 THROWER, PICKER = ((-1.15, -0.2, 0.0), 0.25), ((0.75, 0.75, 0.0), -2.2)
 """Place and turn."""
 RELEASE, LANDING, GRASP = 9.0, 16.0, 12.5
 """Times."""
-HOLDS = _hands(0.34, 1.12)
-THROWS = (
-    *((0.0, HOLDS), (4.0, HOLDS), (6.5, _hands(0.27, 0.92, lean=0.15, hips=(0, 0, -0.05)))),
-    *((RELEASE, _hands(0.46, 1.46, lean=-0.05)), (13.0, Pose()), (23.0, Pose())),
-)
-PICKS_UP = (
-    *((0.0, Pose()), (8.5, Pose()), (GRASP, _hands(0.42, 0.28, lean=0.95, nod=-0.2, hips=(-0.12, 0, -0.36)))),
-    *((16.0, HOLDS), (23.0, HOLDS)),
-)
-
-
-def posed(keys: tuple[tuple[float, Pose], ...], time: float) -> Pose:
-    """On the way from one to the next."""
-    (start, before), (end, after) = next(pair for pair in pairwise(keys) if time <= pair[1][0])
-    return before.mixed(after, smooth((time - start) / (end - start)))
+APART = 0.13
+"""Hands, from the middle of what they hold."""
+HOLDS = Pose.reaching(0.34, 1.12, APART)
+THROWS = [
+    (4.0, HOLDS),
+    (6.5, Pose.reaching(0.27, 0.92, APART, lean=0.15, hips=(0, 0, -0.05))),
+    (RELEASE, Pose.reaching(0.46, 1.46, APART, lean=-0.05)),
+    (13.0, Pose()),
+]
+PICKS_UP = [
+    (8.5, Pose()),
+    (GRASP, Pose.reaching(0.42, 0.28, APART, lean=0.95, nod=-0.2, hips=(-0.12, 0, -0.36))),
+    (16.0, HOLDS),
+]
 
 
 def in_hands(who: tuple[Vector, float], pose: Pose) -> Vector:
     """Between both hands, metres of the scene."""
     place, turn = who
-    x, y, z = (np.add(pose.left, pose.right) / 2).tolist()
+    x, y, z = pose.between_hands.tolist()
     c, s = math.cos(turn), math.sin(turn)
     return (place[0] + c * x - s * y, place[1] + s * x + c * y, place[2] + z)
 
 
 def thrown(time: float) -> State:
     """In hands, through the air, on the floor."""
-    place = in_hands(THROWER, posed(THROWS, min(time, RELEASE)))
+    place = in_hands(THROWER, pose_along(THROWS, min(time, RELEASE)))
     aloft = (min(time, LANDING) - RELEASE) / FPS
     if aloft <= 0:
         return State(place, (0, 0, 0.3))
@@ -213,13 +201,13 @@ def thrown(time: float) -> State:
 
 def picked_up(time: float) -> State:
     """On the floor, then in hands."""
-    place, grasped = (np.array(in_hands(PICKER, posed(PICKS_UP, t))) for t in (max(time, GRASP), GRASP))
+    place, grasped = (np.array(in_hands(PICKER, pose_along(PICKS_UP, t))) for t in (max(time, GRASP), GRASP))
     return State(tuple((place - [0, 0, grasped[2]]).tolist()))
 
 
-def at(who: tuple[Vector, float], keys: tuple[tuple[float, Pose], ...]) -> Callable[[float], State]:
+def at(who: tuple[Vector, float], keys: list[tuple[float, Pose]]) -> Callable[[float], State]:
     """Somebody who stays there and moves from pose to pose."""
-    return lambda time: State(who[0], (0, 0, who[1]), pose=posed(keys, time))
+    return lambda time: State(who[0], (0, 0, who[1]), pose=pose_along(keys, time))
 
 
 SCENES: dict[str, tuple[tuple[Vector, Vector], list[Actor]]] = {

@@ -5,6 +5,7 @@ Figure space: x forward, y left, z up, metres, feet on z = 0. `bpy` only, nothin
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -28,6 +29,16 @@ class Pose:
     step: float = 0.0
     """How far the right foot stands behind the left one."""
 
+    @classmethod
+    def reaching(cls, x: float, z: float, side: float, **rest: float | tuple[float, float, float]) -> Pose:
+        """Both hands around something whose centre is `x` ahead and `z` up, each `side` from the middle."""
+        return cls(left=(x, side, z), right=(x, -side, z), **rest)
+
+    @property
+    def between_hands(self) -> np.ndarray:
+        """[3]."""
+        return (np.array(self.left) + np.array(self.right)) / 2
+
     def mixed(self, other: Pose, share: float) -> Pose:
         """This pose moved towards `other` by `share` (0..1)."""
         mix = {
@@ -37,6 +48,22 @@ class Pose:
             for name, mine in vars(self).items()
         }
         return Pose(**mix)
+
+
+def smooth(time: float, start: float = 0.0, end: float = 1.0) -> float:
+    """0 before `start`, 1 after `end`, and a smooth step between."""
+    x = float(np.clip((time - start) / (end - start), 0, 1))
+    return x * x * (3 - 2 * x)
+
+
+def pose_along(keys: list[tuple[float, Pose]], time: float) -> Pose:
+    """The pose at a time, smoothly between the two keys around it."""
+    if time <= keys[0][0]:
+        return keys[0][1]
+    for (before, first), (after, second) in itertools.pairwise(keys):
+        if time <= after:
+            return first.mixed(second, smooth(time, before, after))
+    return keys[-1][1]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ that the add-on's capture reads the captions, and the demo the true intervals, f
 
 from __future__ import annotations
 
-import itertools
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import bpy
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
-from demo_figure import Pose, build_figure, pose_rotations
+from demo_figure import Pose, build_figure, pose_along, pose_rotations
 from demo_set import DOOR_HEIGHT, DOOR_LEFT, DOOR_WIDTH, NORTH, ball, box, build_room, matte, patterned
 
 FIRST_FRAME, NUM_FRAMES, FPS = 1, 24, 12
@@ -119,26 +118,9 @@ def _camera(scene: bpy.types.Scene) -> None:
 # thing again a few of its own radii away at most.
 
 
-def smooth(time: float, start: float, end: float) -> float:
-    """0 before `start`, 1 after `end`, and a smooth step between."""
-    x = float(np.clip((time - start) / (end - start), 0, 1))
-    return x * x * (3 - 2 * x)
-
-
-def _along(keys: list[tuple[float, Pose]], time: float) -> Pose:
-    """The pose at a time, smoothly between the two keys around it."""
-    if time <= keys[0][0]:
-        return keys[0][1]
-    for (before, first), (after, second) in itertools.pairwise(keys):
-        if time <= after:
-            return first.mixed(second, smooth(time, before, after))
-    return keys[-1][1]
-
-
 def _reaching(x: float, z: float, **rest: float | tuple[float, float, float]) -> Pose:
     """Both hands around a ball whose centre is `x` ahead and `z` up."""
-    side = BALL_RADIUS * 0.95
-    return Pose(left=(x, side, z), right=(x, -side, z), **rest)
+    return Pose.reaching(x, z, BALL_RADIUS * 0.95, **rest)
 
 
 HANDS_DOWN = Pose()
@@ -172,8 +154,7 @@ def _ball_position(time: float) -> np.ndarray:
 
 
 def _between_hands(keys: list[tuple[float, Pose]], time: float, x: float, direction: int) -> np.ndarray:
-    pose = _along(keys, time)
-    middle = (np.array(pose.left) + np.array(pose.right)) / 2
+    middle = pose_along(keys, time).between_hands
     return np.array([x + direction * (middle[0] + 0.05), 0.0, middle[2]])
 
 
@@ -203,7 +184,7 @@ def _figures(collection: bpy.types.Collection) -> None:
         materials["shirt"].node_tree.nodes["Wave Texture"].bands_direction = "Z"
         figure = build_figure(name, materials, collection)
         figure.location.x, figure.rotation_euler.z = x, turn
-        _animate(figure, lambda time, f=figure, k=keys: _pose_channels(f, _along(k, time)))
+        _animate(figure, lambda time, f=figure, k=keys: _pose_channels(f, pose_along(k, time)))
 
 
 def _pose_channels(figure: bpy.types.Object, pose: Pose) -> dict[str, np.ndarray]:
