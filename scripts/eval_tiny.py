@@ -38,8 +38,9 @@ SEED = 1_000_000
 CHUNK = 1024
 """Clips made at a time."""
 
+USUAL = "as in training"
 SETS = {
-    "as in training": "train",
+    USUAL: "train",
     "new words": "train",
     "new actions of objects": "held out actions",
     "new colours of objects": "held out colors",
@@ -130,13 +131,14 @@ def main() -> None:
             row = f"{result.questions} | {100 * result.right:.1f} % | {100 * result.chance:.0f} % | {blind}"
             print(f"| {question} | {name} | {row} |", flush=True)
     for question in found:
-        print(f"\n{question}, {', '.join(list(SETS)[:1])}, by action:", flush=True)
+        print(f"\n{question}, {USUAL}, by action:", flush=True)
         print(
-            ", ".join(
-                f"{a} {100 * right:.0f} % of {n}"
-                for a, (right, n) in found[question]["as in training"].by_action.items()
-            )
+            ", ".join(f"{a} {100 * right:.0f} % of {n}" for a, (right, n) in found[question][USUAL].by_action.items())
         )
+    print("\nWere each action told as well as of what does it in training:", flush=True)
+    for question, by_set in found.items():
+        told = ", ".join(f"{n} {100 * by_actions(r, by_set[USUAL]):.1f} %" for n, r in by_set.items() if n != USUAL)
+        print(f"{question}: {told}")
     if options.json:
         figures = {q: {name: asdict(result) for name, result in by_set.items()} for q, by_set in found.items()}
         options.json.write_text(
@@ -162,6 +164,12 @@ def examine(model: TinyModel, examiner: Examiner, name: str) -> dict[str, Score]
         questions["1 of 20 actions"] = among_actions(clips, chosen, examiner.plain, random)
         questions["forwards or backwards"] = forwards_or_backwards(clips, chosen, examiner.plain, random)
     return {question: score(model, asked, random) for question, asked in questions.items() if len(asked)}
+
+
+def by_actions(result: Score, usual: Score) -> float:
+    """Share of a set's questions that would be right if each action were told as well as in the usual set."""
+    known = [(usual.by_action[name][0], n) for name, (_, n) in result.by_action.items() if name in usual.by_action]
+    return sum(right * count for right, count in known) / max(1, sum(count for _, count in known))
 
 
 def held_out(facts: Facts, split: str) -> Tensor:
