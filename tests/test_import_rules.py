@@ -13,8 +13,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = (
-    *("config", "scene", "gaussians", "raster", "reconstruct", "language", "grounding", "effects"),
-    *("pipeline", "cluster"),
+    *("portable", "config", "scene", "gaussians", "raster", "priors", "reconstruct", "deform", "segment", "motion"),
+    *("generate", "language", "grounding", "effects", "pipeline", "cluster"),
 )
 """Each may import those before it."""
 GROUND = ("errors", "progress", "executor")
@@ -103,6 +103,11 @@ def test_the_message_format_needs_only_msgpack_and_numpy() -> None:
     known = {*sys.stdlib_module_names, "numpy", "msgpack"}
     found = {name.split(".")[0] for name, _ in imports(ROOT / "backend/wire.py")}
     assert found <= known
+
+
+def test_what_the_extension_shares_needs_only_numpy() -> None:
+    known = {*sys.stdlib_module_names, "numpy", "legs4d"}
+    assert violations("legs4d/portable", lambda path, name: name.split(".")[0] in known) == []
 
 
 def test_bpy_is_not_needed_outside_blender() -> None:

