@@ -1,0 +1,59 @@
+"""Splats as readers hand them on: turned with their view dependence, rid of what is not finite."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from legs4d.portable.sh import sh_basis
+from legs4d.portable.splats import Splats, finite
+
+RNG = np.random.default_rng(2)
+
+
+def crowd(count: int = 30) -> Splats:
+    return Splats(
+        means=RNG.standard_normal((count, 3)).astype(np.float32),
+        quats=Rotation.random(count, rng=RNG).as_quat(scalar_first=True).astype(np.float32),
+        scales=RNG.uniform(0.01, 1, (count, 3)).astype(np.float32),
+        opacities=RNG.random(count).astype(np.float32),
+        colors=RNG.standard_normal((count, 3)).astype(np.float32),
+        sh_rest=RNG.standard_normal((count, 15, 3)).astype(np.float32),
+        extra={"weight": np.arange(count)},
+    )
+
+
+def test_turning_moves_means_axes_colours_and_up_together() -> None:
+    splats, turn = crowd(), Rotation.from_rotvec([0.3, -1.1, 0.7])
+    after = splats.turned(turn.as_quat(scalar_first=True))
+    np.testing.assert_allclose(after.means, turn.apply(splats.means), atol=1e-6)
+    axes = Rotation.from_quat(splats.quats, scalar_first=True)
+    difference = Rotation.from_quat(after.quats, scalar_first=True) * (turn * axes).inv()
+    assert difference.magnitude().max() < 1e-6
+    towards = RNG.standard_normal((30, 3))
+    towards /= np.linalg.norm(towards, axis=1, keepdims=True)
+    before_rest, after_rest = splats.sh_rest, after.sh_rest
+    assert before_rest is not None and after_rest is not None
+    seen_before = np.einsum("nk,nkc->nc", sh_basis(towards, 3), before_rest)
+    seen_after = np.einsum("nk,nkc->nc", sh_basis(turn.apply(towards), 3), after_rest)
+    np.testing.assert_allclose(seen_after, seen_before, atol=1e-5)
+    np.testing.assert_allclose(after.up, turn.apply([0, -1, 0]), atol=1e-12)
+
+
+def test_what_is_not_finite_is_left_out_and_counted() -> None:
+    splats = replace(crowd(), dropped=2)
+    splats.means[3, 1] = np.nan
+    splats.opacities[4] = np.inf
+    splats.scales[4, 0] = np.nan
+    assert splats.sh_rest is not None
+    splats.sh_rest[5, 14, 2] = np.inf
+    splats.quats[6] = 0
+    splats.quats[7] *= 3
+    splats.opacities[8] = 1.5
+    kept = finite(splats)
+    assert kept.extra["weight"].tolist() == [i for i in range(30) if i not in (3, 4, 5, 6)]
+    assert kept.dropped == 6
+    np.testing.assert_allclose(np.linalg.norm(kept.quats, axis=1), 1, atol=1e-6)
+    assert kept.opacities[kept.extra["weight"] == 8] == 1
