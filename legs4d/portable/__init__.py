@@ -1,1 +1,1 @@
-"""What library, server and Blender extension share: numpy and the standard library alone; the extension carries a copy."""
+"""What library, server and Blender extension share (it carries a copy): numpy and the standard library alone."""
