@@ -1,8 +1,8 @@
 """Which way is up in a capture, from the cameras alone.
 
 Photographers keep the horizon level: a camera that is tilted up or down, or stands anywhere, still has its x axis in
-the horizontal plane. So up is what is at right angles to all x axes, which the mean of the cameras' own upward axes is not:
-that leans with cameras that look down (15° on a rig that stands a little above its scene).
+the horizontal plane. So up is what is at right angles to all x axes, which the mean of the cameras' own upward axes is
+not: that leans with cameras that look down (15° on a rig that stands a little above its scene).
 """
 
 from __future__ import annotations
