@@ -1,4 +1,4 @@
-"""`legs4d submit`: the commands' own options, as jobs of a running server; and what settings may be asked for by text."""
+"""`legs4d submit`: the commands' own options, as jobs of a running server; and settings that are given as text."""
 
 from __future__ import annotations
 
