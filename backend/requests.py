@@ -8,13 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from backend.errors import BackendError
 from backend.wire import MAX_ID, MAX_WINDOW, Code, Kind, Precision
-from legs4d import commands
-from legs4d.commands import FrameNumber
-from legs4d.settings import problem
 
 Name = Annotated[str, Field(min_length=1, max_length=1024)]
 """Of a run, dataset or output; what else it must be is decided in paths.py."""
 JobId = Annotated[str, Field(min_length=1, max_length=64)]
+FrameNumber = Annotated[int, Field(ge=0, lt=2**31)]
 Window = Annotated[int, Field(ge=1, le=MAX_WINDOW)]
 RequestId = Annotated[int, Field(ge=1, le=MAX_ID)]
 
@@ -140,7 +138,7 @@ class Cancel(Body):
 
 
 class Submission(Body):
-    """What every request has that submits a job; the rest of it is the command's own model."""
+    """What every request has that submits a job."""
 
     priority: int = Field(default=0, ge=-100, le=100)
     ticket: str | None = Field(default=None, min_length=1, max_length=64)
@@ -150,44 +148,42 @@ class OnDevice(Submission):
     device: str = Field(default="auto", min_length=1, max_length=20)
 
 
-class Train(OnDevice, commands.Train):
-    pass
+class WithEncoder(OnDevice):
+    encoder: str | None = Field(default=None, min_length=1, max_length=100)
+    weights: Name | None = None
 
 
-class Reconstruct(OnDevice, commands.Reconstruct):
-    pass
+class Train(WithEncoder):
+    dataset: Name
+    out: Name
+    scale: float | None = Field(default=None, ge=0.05, le=1)
+    settings: dict[str, Any] = Field(default_factory=dict)
 
 
-class Extract(OnDevice, commands.Extract):
-    pass
+class Extract(WithEncoder):
+    run: Name
+    encoder: str = Field(min_length=1, max_length=100)
+    settings: dict[str, Any] = Field(default_factory=dict)
 
 
-class Lift(OnDevice, commands.Lift):
-    pass
+class Lift(WithEncoder):
+    run: Name
+    settings: dict[str, Any] = Field(default_factory=dict)
 
 
-class Export(Submission, commands.Export):
-    pass
+class Export(Submission):
+    run: Name
+    out: Name
+    format: Literal["ply", "spz", "gltf", "npz"] = "ply"
+    frames: Annotated[list[FrameNumber], Field(min_length=2, max_length=2)] | None = None
+    prompt: str | None = Field(default=None, min_length=1, max_length=1000)
 
 
-class ImportD3dgs(Submission, commands.ImportD3dgs):
-    pass
-
-
-class Import4legs(Submission, commands.Import4legs):
-    pass
-
-
-JOBS: dict[str, type[Submission]] = {
-    "train": Train,
-    "reconstruct": Reconstruct,
-    "extract": Extract,
-    "lift": Lift,
-    "export": Export,
-    "import-d3dgs": ImportD3dgs,
-    "import-4legs": Import4legs,
-}
-"""Bodies of the requests that submit a job, which are called as the command is; `work.JOB_KINDS` says what they do."""
+class ImportCapture(Submission):
+    source: Name
+    sequence: str | None = Field(default=None, min_length=1, max_length=200)
+    out: Name
+    fps: float = Field(default=30.0, gt=0, le=10_000)
 
 
 class JobName(Body):
@@ -209,8 +205,7 @@ class Subscribe(Body):
     log: bool = False
 
 
-BODIES: dict[str, type[Body]] = {
-    **JOBS,
+BODIES: dict[Kind, type[Body]] = {
     Kind.HELLO: Hello,
     Kind.RUNS: Empty,
     Kind.DATASETS: Empty,
@@ -222,6 +217,11 @@ BODIES: dict[str, type[Body]] = {
     Kind.AIM: Aim,
     Kind.CREDIT: Credit,
     Kind.CANCEL: Cancel,
+    Kind.TRAIN: Train,
+    Kind.EXTRACT: Extract,
+    Kind.LIFT: Lift,
+    Kind.EXPORT: Export,
+    Kind.IMPORT_CAPTURE: ImportCapture,
     Kind.JOBS: Empty,
     Kind.JOB: JobName,
     Kind.JOB_LOG: JobLog,
@@ -235,10 +235,18 @@ BODIES: dict[str, type[Body]] = {
 }
 
 
-def read_body(kind: str, body: dict[str, Any]) -> Body:
+def read_body(kind: Kind, body: dict[str, Any]) -> Body:
     """The checked body of a request. Raises BackendError, which names the first field that is wrong."""
     try:
         return BODIES[kind].model_validate(body)
     except ValidationError as error:
-        what, fix = problem(error, BODIES[kind])
-        raise BackendError(what, where=f"the body of '{kind}'", fix=fix, code=Code.BODY) from None
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])[:80]
+        problem = first["msg"][0].lower() + first["msg"][1:]
+        known = ", ".join(BODIES[kind].model_fields) or "none"
+        raise BackendError(
+            f"'{field}' is wrong: {problem}" if field else problem,
+            where=f"the body of '{kind}'",
+            fix=f"its fields are: {known}",
+            code=Code.BODY,
+        ) from None

@@ -3,6 +3,5 @@
 
 from legs4d.cli.command import app
 from legs4d.cli import making, asking, showing, serving
-from legs4d.cli import submitting  # after all whose commands can be submitted
 
-__all__ = ["app", "asking", "making", "serving", "showing", "submitting"]
+__all__ = ["app", "asking", "making", "serving", "showing"]

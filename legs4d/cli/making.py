@@ -7,117 +7,103 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from legs4d.cli.command import writer
+from legs4d.cli.command import app
 from legs4d.cli.options import (
     Background,
+    BackgroundCrops,
     Change,
     Chunks,
     Cluster,
     CodecChoice,
+    CodecName,
     CodecWeights,
     CodeDim,
-    Config,
     Dataset,
     Download,
     EncoderName,
     Engine,
     EngineName,
     Every,
-    Fps,
     Json,
+    LiftMethod,
     LiftMethodName,
     Out,
+    PresetChoice,
     PresetName,
     Refine,
     RunFolder,
     Scale,
-    Set,
     Store,
     Weights,
-    asked,
 )
+from legs4d.errors import Legs4dError
 from legs4d.terminal import print_json, progress_display, say
 
 if TYPE_CHECKING:
+    from legs4d.config import ReconstructSettings
     from legs4d.gaussians.store import Run
 
 
-@writer("train", "Train")
+@app.command()
 def train(
     dataset: Dataset,
     out: Out,
-    scale: Scale = None,
-    encoder: EncoderName = None,
+    scale: Scale = 1.0,
+    encoder: EncoderName = "auto",
     weights: Weights = None,
     download: Download = False,
-    every: Every = None,
-    preset: PresetName = None,
+    every: Every = 1,
+    preset: PresetName = PresetChoice.auto,
     engine: EngineName = Engine.auto,
     cluster: Cluster = None,
     store: Store = None,
-    chunks: Chunks = None,
-    assignments: Set = None,
-    config: Config = None,
+    chunks: Chunks = 0,
     as_json: Json = False,
 ) -> None:
     """Reconstruct footage as dynamic Gaussians and lift language onto them: `reconstruct`, then `lift`.
 
     Everything finished is kept: the same command goes on where a killed one stopped, and does nothing when all is done.
     """
-    from legs4d import commands, pipeline
+    from legs4d import pipeline
     from legs4d.cluster import executor_on
+    from legs4d.config import DatasetSettings, ExtractSettings, LiftSettings, TrainSettings
     from legs4d.language.encoders.weights import EncoderFiles
 
-    settings = asked(
-        commands.Train,
-        dataset=dataset,
-        out=out,
-        scale=scale,
-        encoder=encoder,
-        every=every,
-        preset=preset,
-        chunks=chunks,
-        assignments=assignments,
-        config=config,
-    ).geometry()
+    settings = TrainSettings(
+        dataset=DatasetSettings(scale=scale),
+        preset=preset.value,
+        reconstruct=cut(chunks),
+        extract=ExtractSettings(every=every),
+        lift=LiftSettings(encoder=encoder),
+    )
     files = EncoderFiles(weights, download)
     with (
         progress_display() as show,
         executor_on(cluster, engine.value, store=store, folders={"run": out, "dataset": dataset}) as executor,
     ):
         run = pipeline.train(dataset, out, settings, files=files, engine=engine.value, executor=executor, progress=show)
-    _tell_choice(run, settings.lift.encoder)
+    _tell_choice(run, encoder)
     _report(run, as_json)
 
 
-@writer("reconstruct", "Reconstruct")
+@app.command()
 def reconstruct(
     dataset: Dataset,
     out: Out,
-    scale: Scale = None,
-    preset: PresetName = None,
+    scale: Scale = 1.0,
+    preset: PresetName = PresetChoice.auto,
     engine: EngineName = Engine.auto,
     cluster: Cluster = None,
     store: Store = None,
-    chunks: Chunks = None,
-    assignments: Set = None,
-    config: Config = None,
+    chunks: Chunks = 0,
     as_json: Json = False,
 ) -> None:
     """Reconstruct footage as dynamic Gaussians, without language; goes on where a killed one stopped."""
-    from legs4d import commands, pipeline
+    from legs4d import pipeline
     from legs4d.cluster import executor_on
+    from legs4d.config import DatasetSettings, TrainSettings
 
-    settings = asked(
-        commands.Reconstruct,
-        dataset=dataset,
-        out=out,
-        scale=scale,
-        preset=preset,
-        chunks=chunks,
-        assignments=assignments,
-        config=config,
-    ).geometry()
+    settings = TrainSettings(dataset=DatasetSettings(scale=scale), preset=preset.value, reconstruct=cut(chunks))
     with (
         progress_display() as show,
         executor_on(cluster, engine.value, store=store, folders={"run": out, "dataset": dataset}) as executor,
@@ -126,36 +112,27 @@ def reconstruct(
     _report(run, as_json)
 
 
-@writer("extract", "Extract")
+@app.command()
 def extract(
     run: RunFolder,
     encoder: Annotated[str, typer.Option("--encoder", help="One that sees: tiny, viclip, openclip:MODEL.")] = "tiny",
     weights: Weights = None,
     download: Download = False,
-    every: Every = None,
-    background: Background = None,
-    change: Change = None,
+    every: Every = 1,
+    background: Background = BackgroundCrops.once,
+    change: Change = 0.01,
     engine: EngineName = Engine.auto,
     cluster: Cluster = None,
     store: Store = None,
-    assignments: Set = None,
-    config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Embed the crops of a run's pictures, which `lift` then puts onto its Gaussians; goes on where it stopped."""
-    from legs4d import commands, pipeline
+    from legs4d import pipeline
     from legs4d.cluster import executor_on
+    from legs4d.config import ExtractSettings
     from legs4d.language.encoders.weights import EncoderFiles
 
-    settings = asked(
-        commands.Extract,
-        run=run,
-        every=every,
-        background=background,
-        change=change,
-        assignments=assignments,
-        config=config,
-    ).extraction()
+    settings = ExtractSettings(every=every, background=background.value, change=change)
     files = EncoderFiles(weights, download)
     with (
         progress_display() as show,
@@ -167,72 +144,74 @@ def extract(
     _report(done, as_json)
 
 
-@writer("lift", "Lift")
+@app.command()
 def lift(
     run: RunFolder,
-    encoder: EncoderName = None,
+    encoder: EncoderName = "auto",
     weights: Weights = None,
     download: Download = False,
-    method: LiftMethodName = None,
-    refine: Refine = None,
-    codec: CodecChoice = None,
+    method: LiftMethodName = LiftMethod.closed,
+    refine: Refine = 0,
+    codec: CodecChoice = CodecName.linear,
     dim: CodeDim = None,
     codec_weights: CodecWeights = None,
     engine: EngineName = Engine.auto,
     cluster: Cluster = None,
     store: Store = None,
-    assignments: Set = None,
-    config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Lift language onto a reconstructed run, from the dataset it was made from.
 
     With an encoder that sees, what `extract` made is lifted; what is not there yet is extracted first.
     """
-    from legs4d import commands, pipeline
+    from legs4d import pipeline
     from legs4d.cluster import executor_on
+    from legs4d.config import CodecSettings, LiftSettings
     from legs4d.language.encoders.weights import EncoderFiles
 
-    settings = asked(
-        commands.Lift,
-        run=run,
+    checkpoint = None if codec_weights is None else str(codec_weights)
+    settings = LiftSettings(
         encoder=encoder,
-        method=method,
+        codec=CodecSettings(name=codec.value, dim=dim, weights=checkpoint),
+        method=method.value,
         refine=refine,
-        codec=codec,
-        dim=dim,
-        codec_weights=codec_weights,
-        assignments=assignments,
-        config=config,
-    ).lifting()
+    )
     files = EncoderFiles(weights, download) if weights or download else None
     with (
         progress_display() as show,
         executor_on(cluster, engine.value, store=store, folders=_travelling(run, store)) as executor,
     ):
         lifted = pipeline.lift(run, settings, files=files, engine=engine.value, executor=executor, progress=show)
-    _tell_choice(lifted, settings.encoder)
+    _tell_choice(lifted, encoder)
     _report(lifted, as_json)
 
 
-@writer("import-d3dgs", "ImportD3dgs")
+@app.command(name="import-d3dgs")
 def import_d3dgs(
     params: Annotated[Path, typer.Argument(metavar="PARAMS.NPZ", help="What Dynamic 3D Gaussians wrote.")],
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder to make.")],
     dataset: Annotated[
         Path | None, typer.Option(help="Its footage: gives the run cameras, so that it can be rendered and lifted.")
     ] = None,
-    scale: Scale = None,
-    fps: Fps = 30.0,
+    scale: Scale = 1.0,
     as_json: Json = False,
 ) -> None:
     """Turn a result of Dynamic 3D Gaussians into a run; goes on where a killed one stopped."""
-    from legs4d import commands, pipeline
+    from legs4d import pipeline
 
-    how = asked(commands.ImportD3dgs, params=params, out=out, dataset=dataset, scale=scale, fps=fps)
     with progress_display() as show:
-        run = pipeline.import_params(params, out, dataset=dataset, scale=how.scale, fps=fps, progress=show)
+        run = pipeline.import_params(params, out, dataset=dataset, scale=scale, progress=show)
     _report(run, as_json)
+
+
+def cut(chunks: int) -> ReconstructSettings:
+    """The settings that `--chunks` means. Raises Legs4dError when the chunks are too short."""
+    from legs4d.config import ChunkSettings, ReconstructSettings
+
+    least = ChunkSettings().overlap + 2
+    if 0 < chunks < least:
+        raise Legs4dError(f"{chunks} frames are too few", where="--chunks", fix=f"give {least} or more, or 0")
+    return ReconstructSettings(chunks=ChunkSettings(length=chunks))
 
 
 def _tell_choice(run: Run, asked: str) -> None:

@@ -2,57 +2,68 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.errors import DatasetError
-
-if TYPE_CHECKING:
-    import av
+from legs4d.scene.readers.movie_colors import BT2020_PRIMARIES, check_colors, to_rgb, turn_of
+from legs4d.scene.readers.movie_index import Key, Opened, PictureIndex, Unreadable, index_pictures, pictures
 
 
 class Movie:
-    """A video file. Opening it reads its packets' times, but decodes nothing.
+    """A video file. Opening it reads its packets' times, and decodes its first picture.
+
+    Whatever the order of access, a picture is the one that decoding from the beginning shows there: packets that the
+    file marks as discarded are not shown.
 
     Args:
         path: a file that FFmpeg reads.
 
     Attributes:
-        width, height: pixels.
-        num_frames: how many pictures it holds.
-        fps: frames per second, on average.
+        width, height: pixels, as it is shown: turned by the file's display matrix.
+        shown_width, shown_height: where pixels are not square, what players make of them; else the same.
+        num_frames: how many pictures it shows.
+        rate, fps: pictures per second, exact and as a float; on average where they do not come at a steady rate.
+        is_steady: whether they do, but for those missing.
+        missing: how many pictures of a steady rate are not there: dropped, or cut off with what they lean on.
+        seconds: when each is shown, from the first.
+        notes: what of the file a person should know, sentences without its name.
 
     Raises:
-        DatasetError: PyAV is not installed, or this is no readable video.
+        DatasetError: PyAV is not installed, this is no readable video, or its colours are not read (HDR).
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = Lock()
-        self._decoder: Iterator[Any] | None = None
+        self._index = self._read_index()
+        self._opened = self._open()
+        self._coming: Iterator[Any] | None = None
         self._next = 0
-        self._container = self._open()
-        stream = self._container.streams.video[0]
-        # Frame threads would hold a picture each, per camera.
-        stream.thread_type = "SLICE"
-        self._stream = stream
-        self.width, self.height = stream.codec_context.width, stream.codec_context.height
-        self.fps = float(stream.average_rate or 0)
-        packets = [(p.pts, p.is_keyframe) for p in self._container.demux(stream) if p.pts is not None]
-        self._times = sorted(pts for pts, _ in packets)
-        self._keys = sorted(pts for pts, is_key in packets if is_key)
-        self.num_frames = len(self._times)
-        if not self.num_frames or not self._keys or not self.fps:
-            raise self._damaged("it has no pictures")
+        first = self._first_frame()
+        self._turn = turn_of(first, str(path))
+        self._stored = first.width, first.height
+        self.width, self.height = self._turned(first.width, first.height)
+        aspect = float(self._opened.stream.sample_aspect_ratio or 1)
+        wide = round(first.width * aspect) if aspect > 1 else first.width
+        tall = round(first.height / aspect) if aspect < 1 else first.height
+        self.shown_width, self.shown_height = self._turned(wide, tall)
+        self.num_frames, self.seconds = len(self._index.times), np.array(self._index.seconds)
+        self.rate, self.fps, self.is_steady = self._index.rate, float(self._index.rate), self._index.is_steady
+        self.missing = self._index.missing
+        self.notes = self._describe(first)
 
-    def read(self, frame: int) -> NDArray[np.uint8]:
+    def read(self, frame: int, *, square: bool = False) -> NDArray[np.uint8]:
         """[H, W, 3] RGB. May be called by several threads.
+
+        Args:
+            square: at the shown size, where pixels are square.
 
         Raises:
             DatasetError: the video is damaged there.
@@ -62,41 +73,111 @@ class Movie:
         with self._lock:
             try:
                 picture = self._decode(frame)
-            except av.FFmpegError as error:
-                self._decoder = None
+            except (av.FFmpegError, DatasetError) as error:
+                self._coming = None
+                if isinstance(error, DatasetError):
+                    raise
                 raise self._damaged(f"frame {frame}: {error.strerror}") from error
-            return np.asarray(picture.to_ndarray(format="rgb24"))
+            if (picture.width, picture.height) != self._stored:
+                raise self._damaged(f"frame {frame} has another size than the first")
+            size = (self.shown_width, self.shown_height) if square else (self.width, self.height)
+            return self._turn(to_rgb(picture, *self._turned(*size)))
+
+    @property
+    def duration(self) -> float:
+        """Seconds, the last picture's included."""
+        return float(self.seconds[-1]) + 1 / self.fps
 
     def _decode(self, frame: int) -> Any:
-        wanted = self._times[frame]
-        near = self._decoder is not None and self._next <= frame
-        key = self._keys[max(0, bisect_right(self._keys, wanted) - 1)]
-        # Forward to the next keyframe at most: beyond it, a seek is shorter.
-        if not near or key > self._times[min(self._next, self.num_frames - 1)]:
-            self._container.seek(key, stream=self._stream, backward=True)
-            self._decoder = self._container.decode(self._stream)
-        assert self._decoder is not None
-        for picture in self._decoder:
-            if picture.pts is not None and picture.pts >= wanted:
-                self._next = frame + 1
-                return picture
-        self._decoder = None
-        raise self._damaged(f"it ends before frame {frame}")
+        """The picture of this number, from where decoding stands or from a key before it."""
+        if self._coming is not None and self._next <= frame and not self._index.key_between(self._next, frame):
+            found = self._find(self._coming, frame)
+            if found is not None:
+                return found
+        for start in self._index.starts(frame):
+            self._coming = self._decoding_from(start)
+            self._next = 0
+            found = self._find(self._coming, frame)
+            if found is not None:
+                return found
+        self._coming = None
+        raise self._damaged(f"frame {frame} cannot be decoded")
 
-    def _open(self) -> av.container.InputContainer:
+    def _find(self, coming: Iterator[Any], frame: int) -> Any | None:
+        """The picture, if it is among those that are coming."""
+        wanted = self._index.times[frame]
+        for number, picture in enumerate(coming, self._next):
+            time = number if self._index.is_counted else picture.pts
+            if time is not None and time >= wanted:
+                self._next = frame + 1
+                return picture if time == wanted else None
+        return None
+
+    def _decoding_from(self, start: Key | None) -> Iterator[Any]:
+        """Pictures from this key on, or from the file's first packet."""
+        if start is not None:
+            # Demuxers seek by the time of decoding, and not always to the packet asked for.
+            self._opened.container.seek(start.dts, stream=self._opened.stream, backward=True)
+            packets = self._opened.packets()
+            for packet in packets:
+                if start.is_packet(packet):
+                    return pictures(chain([packet], packets))
+                if start.is_before(packet):
+                    break
+        self._opened.container.close()
+        self._opened = self._open()
+        return pictures(self._opened.packets())
+
+    def _turned(self, width: int, height: int) -> tuple[int, int]:
+        return (height, width) if self._turn.transpose else (width, height)
+
+    # -- opening ---------------------------------------------------------------------------------------------------
+
+    def _read_index(self) -> PictureIndex:
+        import_av(self.path)
+        import av
+
         try:
-            import av
-        except ImportError as error:
-            raise DatasetError(
-                "videos need PyAV, which is not installed", where=str(self.path), fix="pip install av"
-            ) from error
+            index = index_pictures(self._open)
+        except Unreadable as error:
+            raise self._damaged(str(error)) from error
+        except av.FFmpegError as error:
+            raise self._damaged(error.strerror or str(error)) from error
+        if index is None:
+            raise self._damaged("it has no pictures")
+        return index
+
+    def _first_frame(self) -> Any:
+        import av
+
         try:
-            container = av.open(str(self.path))
+            frame = self._decode(0)
+        except av.FFmpegError as error:
+            raise self._damaged(f"frame 0: {error.strerror}") from error
+        check_colors(frame, str(self.path))
+        return frame
+
+    def _open(self) -> Opened:
+        import av
+
+        try:
+            return Opened(self.path)
+        except Unreadable as error:
+            raise self._damaged(str(error)) from error
         except (av.FFmpegError, OSError) as error:
             raise self._damaged(getattr(error, "strerror", None) or str(error)) from error
-        if not container.streams.video:
-            raise self._damaged("it has no pictures")
-        return container
+
+    def _describe(self, first: Any) -> tuple[str, ...]:
+        found = []
+        if first.interlaced_frame:
+            found.append("is interlaced: what moves has combs, unless it is deinterlaced first (ffmpeg -vf bwdif)")
+        if int(first.color_primaries) == BT2020_PRIMARIES:
+            found.append(
+                "has BT.2020's primaries: its colours are taken as they are, and look paler than on a television"
+            )
+        if any(component.is_alpha for component in first.format.components):
+            found.append("has an alpha channel, which is not used")
+        return tuple(found)
 
     def _damaged(self, reason: str) -> DatasetError:
         return DatasetError(
@@ -104,29 +185,9 @@ class Movie:
         )
 
 
-class MovieSet:
-    """Synchronised videos: frame t of each was filmed at the same moment.
-
-    Raises:
-        DatasetError: one cannot be read, or they differ in size or frame rate.
-    """
-
-    def __init__(self, paths: list[Path]) -> None:
-        self.movies = [Movie(path) for path in paths]
-        first = self.movies[0]
-        for movie in self.movies[1:]:
-            if (movie.width, movie.height) != (first.width, first.height):
-                raise DatasetError(
-                    f"is {movie.width}×{movie.height} pixels, {first.path.name} is {first.width}×{first.height}",
-                    where=str(movie.path),
-                    fix="all videos must be of one size",
-                )
-            if abs(movie.fps - first.fps) > 0.01 * first.fps:
-                raise DatasetError(
-                    f"has {movie.fps:g} frames per second, {first.path.name} {first.fps:g}",
-                    where=str(movie.path),
-                    fix="all videos must be synchronised, at one rate",
-                )
-        self.width, self.height, self.fps = first.width, first.height, first.fps
-        self.num_frames = min(movie.num_frames for movie in self.movies)
-        """Of the shortest: cameras are seldom stopped at the same frame."""
+def import_av(path: Path) -> None:
+    """Raise DatasetError when PyAV is not installed; `path` is what needs it."""
+    try:
+        import av  # noqa: F401
+    except ImportError as error:
+        raise DatasetError("videos need PyAV, which is not installed", where=str(path), fix="pip install av") from error

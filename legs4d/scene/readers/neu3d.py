@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from legs4d.errors import DatasetError
 from legs4d.scene.camera import Cameras
 from legs4d.scene.readers.footage import Footage, hash_files, split_cameras
-from legs4d.scene.readers.movie import MovieSet
+from legs4d.scene.readers.movie_set import SAME_SHAPE, MovieSet
 from legs4d.scene.sequence import Split
 
 TEST_CAMERA = 0
@@ -41,14 +41,16 @@ class Neu3dSequence(Footage):
             )
         self._videos = MovieSet(paths)
         ids = tuple(_number(path, i) for i, path in enumerate(paths))
+        self._videos.fit_shape(poses[0, 1, 4], poses[0, 0, 4])
         cameras = _cameras(poses, self._videos.width, self._videos.height, ids, str(root / "poses_bounds.npy"))
         tracks = split_cameras([cameras] * self._videos.num_frames, [TEST_CAMERA])
         self._position = {camera: i for i, camera in enumerate(ids)}
         super().__init__(root, scale, tracks, self._videos.fps, hash_files(root / "poses_bounds.npy", *paths))
+        self.notes = self._videos.notes
 
     def _picture(self, split: Split, frame: int, camera: int) -> NDArray[np.uint8]:
         number = self._tracks[split][frame].ids[camera]
-        return self._videos.movies[self._position[number]].read(frame)
+        return self._videos.read(self._position[number], frame)
 
 
 def _read_poses(path: Path) -> NDArray[np.float64]:
@@ -69,7 +71,7 @@ def _cameras(poses: NDArray[np.float64], width: int, height: int, ids: tuple[int
     world_to_camera[:, :3, :3] = rotation
     world_to_camera[:, :3, 3] = -np.einsum("cij,cj->ci", rotation, center)
     full_height, full_width, focal = (poses[:, i, 4] for i in range(3))
-    bad = ~(np.abs(full_width * height - full_height * width) <= 0.02 * full_height * width)
+    bad = ~(np.abs(full_width * height - full_height * width) <= SAME_SHAPE * full_height * width)
     if bad.any():
         first = int(bad.argmax())
         raise DatasetError(

@@ -3,9 +3,10 @@
     {"w": 1920, "h": 1080,
      "cameras": [{"id": 0, "video": "left.mp4", "k": 3×3, "w2c": 4×4, "test": true}, …]}
 
-`w` and `h` are the pixels for which `k` holds (the videos may be smaller, of the same shape). `k` and `w2c` (world to
-camera, OpenCV) are as in the native camera files, but one matrix per camera; a camera that moves has a list of `w2c`,
-one per frame. Cameras with `"test": true` are held out; where none is marked, every eighth. Lenses must be undistorted.
+`w` and `h` are the pixels for which `k` holds, as players show them: turned as the file asks for; where pixels are not
+square, as stored or made square. The videos may be smaller, of the same shape. `k` and `w2c` (world to camera, OpenCV)
+are as in the native camera files, but one matrix per camera; a camera that moves has a list of `w2c`, one per frame.
+Cameras with `"test": true` are held out; where none is marked, every eighth. Lenses must be undistorted.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from legs4d.errors import DatasetError
 from legs4d.scene.camera import Cameras
 from legs4d.scene.readers.footage import Footage, hash_files, held_out, inside, read_model, split_cameras
-from legs4d.scene.readers.movie import MovieSet
+from legs4d.scene.readers.movie_set import MovieSet
 from legs4d.scene.sequence import Split
 
 CAMERA_FILE = "cameras.json"
@@ -69,10 +70,11 @@ class VideoSequence(Footage):
         tracks = split_cameras(_cameras(content, self._videos, ids, where), _test(content))
         self._position = {camera: i for i, camera in enumerate(ids)}
         super().__init__(root, scale, tracks, self._videos.fps, hash_files(path, *paths))
+        self.notes = self._videos.notes
 
     def _picture(self, split: Split, frame: int, camera: int) -> NDArray[np.uint8]:
         number = self._tracks[split][frame].ids[camera]
-        return self._videos.movies[self._position[number]].read(frame)
+        return self._videos.read(self._position[number], frame)
 
 
 def _read(path: Path) -> _File:
@@ -87,13 +89,13 @@ def _test(content: _File) -> list[int]:
 
 def _cameras(content: _File, videos: MovieSet, ids: tuple[int, ...], where: str) -> list[Cameras]:
     """All cameras of each frame, at the videos' size."""
-    width, height = videos.width, videos.height
-    if abs(content.w * height - content.h * width) > 0.02 * content.h * width:
+    if not videos.fit_shape(content.w, content.h):
         raise DatasetError(
-            f"says {content.w}×{content.h}, the videos are {width}×{height}",
+            f"says {content.w}×{content.h}, the videos are {videos.describe_size()}",
             where=where,
-            fix="w and h must have the videos' shape",
+            fix="w and h must have the videos' shape, as players show them",
         )
+    width, height = videos.width, videos.height
     intrinsics = np.array([camera.k for camera in content.cameras], np.float32)
     intrinsics[:, 0] *= width / content.w
     intrinsics[:, 1] *= height / content.h

@@ -1,0 +1,110 @@
+"""Videos of several cameras: which pictures belong together, and what is said when they do not begin or end at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from legs4d.errors import DatasetError
+from legs4d.scene.readers.movie_set import MovieSet, nearest, resolve_offsets
+from tests.scene.movies import film, film_at, number_of
+
+H264 = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "8", "-crf", "10"]
+
+
+def numbers(videos: MovieSet, position: int) -> list[int]:
+    return [number_of(videos.read(position, frame)) for frame in range(videos.num_frames)]
+
+
+def videos(folder: Path, *filmed: dict) -> list[Path]:
+    return [film(folder / f"cam{i}.mp4", H264, **how) for i, how in enumerate(filmed)]
+
+
+def test_videos_alike_are_read_picture_by_picture(tmp_path: Path) -> None:
+    found = MovieSet(videos(tmp_path, {"count": 9}, {"count": 9}))
+    assert found.num_frames == 9 and found.fps == 30 and not found.notes
+    assert numbers(found, 0) == numbers(found, 1) == list(range(9))
+
+
+def test_a_few_frames_more_are_left_out_and_said(tmp_path: Path) -> None:
+    found = MovieSet(videos(tmp_path, {"count": 33}, {"count": 30}))
+    assert found.num_frames == 30
+    assert [note for note in found.notes if "the 30 frames that all of them show are used, up to 0.1 s" in note]
+
+
+@pytest.mark.parametrize("counts", [(8, 5), (60, 50), (30, 24)])
+def test_a_greater_difference_is_refused(tmp_path: Path, counts: tuple[int, int]) -> None:
+    paths = videos(tmp_path, *({"count": count} for count in counts))
+    with pytest.raises(
+        DatasetError, match=rf"cam1\.mp4: lasts {counts[1]} frames .* cam0\.mp4 .*--offset cam1=SECONDS"
+    ):
+        MovieSet(paths)
+    assert MovieSet(paths, [0, 0]).num_frames == counts[1], "told that they begin at once"
+
+
+def test_offsets_put_videos_on_one_clock(tmp_path: Path) -> None:
+    # All film the same: the second was begun 4 pictures later and stopped first, the third 2.4 pictures later.
+    paths = videos(tmp_path, {"count": 20}, {"count": 12, "first": 4}, {"count": 20, "first": 2})
+    found = MovieSet(paths, [0, 4 / 30, 2.4 / 30])
+    assert numbers(found, 0) == numbers(found, 1) == list(range(4, 16))
+    assert numbers(found, 2) == [number + 0 for number in range(4, 16)]
+    assert any("do not begin and end together" in note for note in found.notes)
+    with pytest.raises(DatasetError, match=r"cam0\.mp4: ends .* before cam1\.mp4 begins; check the offsets"):
+        MovieSet(paths[:2], [0, 5])
+
+
+def test_other_rates_take_the_picture_nearest_in_time(tmp_path: Path) -> None:
+    paths = videos(tmp_path, {"count": 25, "fps": 25}, {"count": 30, "fps": 30}, {"count": 60, "fps": 60})
+    found = MovieSet(paths)
+    assert found.fps == 25 and found.num_frames == 25
+    for position, fps in ((1, 30), (2, 60)):
+        moments = np.arange(25) / 25
+        assert np.abs(np.array(numbers(found, position)) / fps - moments).max() <= 0.5 / fps + 1e-6
+    (note,) = found.notes
+    assert "have 25 and 30 and 60 frames a second" in note and "16.0 ms off" not in note and "ms off" in note
+
+
+def test_rates_that_drift_apart_stay_together(tmp_path: Path) -> None:
+    # 30 and 29.97 are half a picture apart after 500; four times that difference shows within a short video.
+    paths = videos(tmp_path, {"count": 60, "fps": 30}, {"count": 60, "fps": 29.5})
+    found = MovieSet(paths)
+    apart = np.array(numbers(found, 0)) / 30 - np.array(numbers(found, 1)) / 29.5
+    assert found.fps == 29.5 and np.abs(apart).max() <= 0.5 / 30 + 1e-6
+    assert numbers(found, 0)[-1] > numbers(found, 1)[-1]
+
+
+def test_a_varying_rate_is_put_in_step_with_a_steady_one(tmp_path: Path) -> None:
+    seconds = [0, 0.03, 0.06, 0.09, 0.12, 0.15, 0.31, 0.35, 0.4, 0.47]
+    paths = [film(tmp_path / "cam0.mp4", H264, count=15), film_at(tmp_path / "cam1.mkv", seconds)]
+    found = MovieSet(paths, [0, 0])
+    shown = np.array(seconds)[numbers(found, 1)]
+    clock = np.arange(found.num_frames) / found.fps
+    best = np.abs(np.array(seconds)[None] - clock[:, None]).min(axis=1)
+    np.testing.assert_allclose(np.abs(shown - clock), best, atol=1.1e-3)
+    assert any("which vary" in note for note in found.notes)
+
+
+def test_a_varying_rate_alike_in_all_gives_each_picture_once(tmp_path: Path) -> None:
+    seconds = [0, 0.03, 0.06, 0.09, 0.12, 0.21, 0.3]
+    found = MovieSet([film_at(tmp_path / f"cam{i}.mkv", seconds) for i in range(2)])
+    assert numbers(found, 0) == numbers(found, 1) == list(range(7)) and found.fps == pytest.approx(20)
+    assert any("do not come at a steady rate, but alike in all" in note for note in found.notes)
+
+
+def test_the_nearest_moment() -> None:
+    times = np.array([0.0, 1.0, 3.0])
+    assert nearest(times, np.array([-1, 0.4, 0.5, 0.6, 2.1, 9])).tolist() == [0, 0, 0, 1, 2, 2]
+    assert nearest(times[:1], np.array([-1, 5.0])).tolist() == [0, 0]
+
+
+def test_offsets_name_cameras() -> None:
+    names = [("0", "left.mp4", "left"), ("1", "right.mp4", "right")]
+    assert resolve_offsets({}, names, "x") is None
+    assert resolve_offsets({"right": 0.5}, names, "x") == [0, 0.5]
+    assert resolve_offsets({"0": -1, "right.mp4": 2}, names, "x") == [-1, 2]
+    with pytest.raises(DatasetError, match=r"the offset of 'top' names no camera; name each once, of left, right"):
+        resolve_offsets({"top": 1}, names, "x")
+    with pytest.raises(DatasetError, match="named already"):
+        resolve_offsets({"0": 1, "left": 1}, names, "x")
