@@ -24,6 +24,10 @@ class DatasetSettings(Settings):
 
     scale: float = Field(default=1.0, gt=0, le=1)
     """Images are resized to round(scale·W) × round(scale·H) by area (CONTRACTS, "Rasteriser")."""
+    cameras: tuple[str, ...] = ()
+    """Names or numbers of the cameras to read; none: all."""
+    leave_out: tuple[str, ...] = ()
+    """Names or numbers of cameras not to read."""
 
 
 class LearningRates(Settings):

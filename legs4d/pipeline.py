@@ -9,7 +9,7 @@ from collections.abc import Sequence as Several
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from legs4d.config import DatasetSettings, ExtractSettings, LiftSettings, Preset, TrainSettings
+from legs4d.config import ExtractSettings, LiftSettings, Preset, TrainSettings
 from legs4d.errors import EncoderError, RunError
 from legs4d.executor import IN_ORDER, Executor
 from legs4d.gaussians.store import Run
@@ -23,7 +23,7 @@ from legs4d.language.sources import open_source
 from legs4d.progress import OnProgress, StopSignal
 from legs4d.scene.checks import check_camera_count
 from legs4d.scene.foreground import MotionMasks
-from legs4d.scene.readers import open_sequence
+from legs4d.scene.readers import open_sequence, reading_of
 from legs4d.scene.sequence import Sequence, cameras_move
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def train(
         RunError: the run folder cannot be used, or another process writes it.
         Stopped: `stop` was set; what is finished is kept.
     """
-    sequence = open_sequence(dataset, settings.dataset.scale)
+    sequence = open_sequence(dataset, settings.dataset)
     encoder = get_encoder(choose_encoder(settings.lift.encoder, sequence), files)
     # Fail on a dataset or weights that cannot be read now, not after minutes of reconstruction.
     _ = encoder.weights_id if sees(encoder) else encoder.sample_rows(sequence)
@@ -87,7 +87,7 @@ def reconstruct(
     stop: StopSignal | None = None,
 ) -> Run:
     """The reconstruction half of `train`."""
-    sequence = open_sequence(dataset, settings.dataset.scale)
+    sequence = open_sequence(dataset, settings.dataset)
     from legs4d.reconstruct.chunks import ChunkedReconstruction
     from legs4d.reconstruct.stages import Reconstruction, choose_device
 
@@ -100,6 +100,9 @@ def reconstruct(
         run.set_info(
             dataset=str(Path(dataset).resolve()),
             scale=settings.dataset.scale,
+            reading=settings.dataset.model_dump(mode="json", exclude={"scale"}),
+            notes=list(sequence.notes),
+            origin=list(sequence.origin),
             fps=sequence.fps,
             frame_numbers=list(sequence.frame_numbers),
             masks="motion" if isinstance(sequence, MotionMasks) else "footage",
@@ -234,7 +237,7 @@ def footage(run: Run) -> Sequence:
     """
     if "dataset" not in run.info:
         raise RunError("was not made from footage, so there is none to read", where=str(run.path))
-    return open_sequence(run.info["dataset"], DatasetSettings(scale=run.info["scale"]).scale)
+    return open_sequence(run.info["dataset"], reading_of(run.info))
 
 
 def render(

@@ -11,6 +11,7 @@ from legs4d.cli.command import app
 from legs4d.cli.options import (
     Background,
     BackgroundCrops,
+    CameraNames,
     Change,
     Chunks,
     Cluster,
@@ -25,6 +26,7 @@ from legs4d.cli.options import (
     EngineName,
     Every,
     Json,
+    LeftOut,
     LiftMethod,
     LiftMethodName,
     Out,
@@ -35,6 +37,7 @@ from legs4d.cli.options import (
     Scale,
     Store,
     Weights,
+    reading,
 )
 from legs4d.errors import Legs4dError
 from legs4d.terminal import print_json, progress_display, say
@@ -49,6 +52,8 @@ def train(
     dataset: Dataset,
     out: Out,
     scale: Scale = 1.0,
+    cameras: CameraNames = None,
+    leave_out: LeftOut = None,
     encoder: EncoderName = "auto",
     weights: Weights = None,
     download: Download = False,
@@ -66,11 +71,11 @@ def train(
     """
     from legs4d import pipeline
     from legs4d.cluster import executor_on
-    from legs4d.config import DatasetSettings, ExtractSettings, LiftSettings, TrainSettings
+    from legs4d.config import ExtractSettings, LiftSettings, TrainSettings
     from legs4d.language.encoders.weights import EncoderFiles
 
     settings = TrainSettings(
-        dataset=DatasetSettings(scale=scale),
+        dataset=reading(scale, cameras, leave_out),
         preset=preset.value,
         reconstruct=cut(chunks),
         extract=ExtractSettings(every=every),
@@ -91,6 +96,8 @@ def reconstruct(
     dataset: Dataset,
     out: Out,
     scale: Scale = 1.0,
+    cameras: CameraNames = None,
+    leave_out: LeftOut = None,
     preset: PresetName = PresetChoice.auto,
     engine: EngineName = Engine.auto,
     cluster: Cluster = None,
@@ -101,9 +108,9 @@ def reconstruct(
     """Reconstruct footage as dynamic Gaussians, without language; goes on where a killed one stopped."""
     from legs4d import pipeline
     from legs4d.cluster import executor_on
-    from legs4d.config import DatasetSettings, TrainSettings
+    from legs4d.config import TrainSettings
 
-    settings = TrainSettings(dataset=DatasetSettings(scale=scale), preset=preset.value, reconstruct=cut(chunks))
+    settings = TrainSettings(dataset=reading(scale, cameras, leave_out), preset=preset.value, reconstruct=cut(chunks))
     with (
         progress_display() as show,
         executor_on(cluster, engine.value, store=store, folders={"run": out, "dataset": dataset}) as executor,
@@ -221,9 +228,13 @@ def _tell_choice(run: Run, asked: str) -> None:
 
 def _report(run: Run, as_json: bool) -> None:
     seconds = {name: round(stage.seconds, 1) for name, stage in run.stages.items()}
+    notes = run.info.get("notes", [])
     if as_json:
-        print_json({"run": str(run.path), "frames": run.num_frames, "gaussians": run.num_gaussians, "seconds": seconds})
+        told = {"run": str(run.path), "frames": run.num_frames, "gaussians": run.num_gaussians, "seconds": seconds}
+        print_json({**told, "warnings": notes})
         return
+    for note in notes:
+        say(note)
     if run.info.get("masks") == "motion":
         say("The footage has no foreground masks: what moves against the background was taken for it.")
     say(f"{run.path}: {run.num_frames} frames, {run.num_gaussians} Gaussians, {run.num_dynamic} of which move")

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from legs4d.errors import Legs4dError
+
+if TYPE_CHECKING:
+    from legs4d.config import DatasetSettings
 
 
 class PresetChoice(StrEnum):
@@ -44,6 +47,14 @@ Dataset = Annotated[Path, typer.Argument(help="Dataset folder: train_meta.json, 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, as `legs4d train` makes it.")]
 Out = Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder to make, or to go on with.")]
 Scale = Annotated[float, typer.Option(min=0.01, max=1.0, help="Work on images of this share of their size.")]
+CameraNames = Annotated[
+    str | None,
+    typer.Option("--cameras", metavar="NAME,…", help="Read these cameras alone, by name or number."),
+]
+LeftOut = Annotated[
+    str | None,
+    typer.Option("--leave-out", metavar="NAME,…", help="Read all cameras but these, by name or number."),
+]
 EncoderName = Annotated[
     str,
     typer.Option(
@@ -108,6 +119,18 @@ PresetName = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print only JSON on stdout; progress goes to stderr.")]
 Frames = Annotated[str | None, typer.Option(metavar="FIRST:LAST", help="Frames, both ends included; all by default.")]
+
+
+def reading(scale: float, cameras: str | None = None, leave_out: str | None = None) -> DatasetSettings:
+    """How footage is read, as `--scale`, `--cameras` and `--leave-out` say."""
+    from legs4d.config import DatasetSettings
+
+    return DatasetSettings(scale=scale, cameras=_names(cameras), leave_out=_names(leave_out))
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    """What stands between commas."""
+    return () if text is None else tuple(name for name in (part.strip() for part in text.split(",")) if name)
 
 
 def chosen_frames(text: str | None, numchosen_frames: int) -> range:

@@ -30,7 +30,7 @@ from legs4d.raster import render
 from legs4d.scene.camera import Cameras
 from legs4d.scene.camera_path import CameraPath, Shot, read_camera_path
 from legs4d.scene.paths import level_down, orbit
-from legs4d.scene.readers import open_sequence
+from legs4d.scene.readers import open_sequence, reading_of
 from legs4d.scene.sequence import Split
 
 ORBIT_RADIUS = 0.8
@@ -68,7 +68,7 @@ def choose_cameras(run: Run, wanted: str) -> CameraPath:
 def _filming_cameras(run: Run) -> list[dict[str, Cameras]]:
     """The training and the test cameras of each frame. A run keeps those of its first; if they move, footage tells."""
     if run.info.get("cameras_move"):
-        sequence = open_sequence(run.info["dataset"], run.info["scale"])
+        sequence = open_sequence(run.info["dataset"], reading_of(run.info))
         splits: tuple[Split, Split] = ("train", "test")
         return [{split: sequence.cameras(split, frame) for split in splits} for frame in range(run.num_frames)]
     train = run.cameras("train")

@@ -32,7 +32,7 @@ from legs4d.progress import Progress, StageReporter
 from legs4d.reconstruct.observation import CameraColors
 from legs4d.reconstruct.stages import Reconstruction, find_scene_stage, observe, torch_threads
 from legs4d.reconstruct.tracking import Motion, Structure, find_structure, track_frame
-from legs4d.scene.readers import open_sequence
+from legs4d.scene.readers import open_sequence, reading_of
 from legs4d.scene.sequence import Sequence
 from legs4d.scene.stage import Stage
 
@@ -221,7 +221,7 @@ def _reopen(path: str, fingerprint: str, settings: str, device: str) -> ChunkTra
 @functools.lru_cache(maxsize=1)
 def _open(path: str, fingerprint: str, settings: str, device: str) -> ChunkTracker:
     run = Run.open(path)
-    sequence = open_sequence(here(run.info["dataset"]), run.info["scale"])
+    sequence = open_sequence(here(run.info["dataset"]), reading_of(run.info))
     return ChunkTracker.of(
         run,
         Run.open(run.path / SCOUT),

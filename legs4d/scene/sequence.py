@@ -47,6 +47,10 @@ class Sequence(Protocol):
     captions: dict[int, list[Caption]] | None
     """Object id → what it does over time; None when the dataset has no captions."""
     initial_points: InitialPoints | None
+    notes: tuple[str, ...]
+    """What was read in another way than one might think, or not at all: a sentence each."""
+    origin: tuple[float, float, float]
+    """What was taken off all positions: footage in map coordinates would lose its digits in float32."""
 
     def cameras(self, split: Split, frame: int) -> Cameras: ...
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+from legs4d.config import DatasetSettings
 from legs4d.errors import DatasetError
 from legs4d.scene.foreground import with_masks
 from legs4d.scene.readers.colmap import ColmapSequence, find_model
@@ -15,7 +17,7 @@ from legs4d.scene.readers.videos import CAMERA_FILE, VideoSequence
 from legs4d.scene.sequence import Sequence
 
 
-def open_sequence(path: str | Path, scale: float = 1.0) -> Sequence:
+def open_sequence(path: str | Path, settings: DatasetSettings | float = 1.0) -> Sequence:
     """The footage in a folder, by the reader that knows its layout; each layout is told in its reader's file.
 
     Footage without foreground masks gets those of what moves (`scene.foreground`), found when they are asked for.
@@ -23,16 +25,22 @@ def open_sequence(path: str | Path, scale: float = 1.0) -> Sequence:
     Args:
         path: a dataset folder: PanopticSports (train_meta.json), NeRF (transforms.json or transforms_train.json),
             Neural 3D Video (poses_bounds.npy), videos (cameras.json), or COLMAP (sparse/).
-        scale: images are resized to round(scale·W) × round(scale·H), intrinsics with them; 0 < scale ≤ 1.
+        settings: scale and choice of cameras; a number is a scale.
 
     Raises:
         DatasetError: there is no such folder, no reader knows its layout, or its content cannot be used.
     """
     root = Path(path)
+    scale = settings.scale if isinstance(settings, DatasetSettings) else settings
     if not root.is_dir() or not any(root.iterdir()):
         what = "is empty" if root.is_dir() else "is not a folder"
         raise DatasetError(what, where=str(root), fix="give a dataset folder, see README")
     return with_masks(_choose_reader(root)(root, scale))
+
+
+def reading_of(info: Mapping[str, Any]) -> DatasetSettings:
+    """How a run's footage was read, from the run's `info`."""
+    return DatasetSettings.model_validate({**info.get("reading", {}), "scale": info["scale"]})
 
 
 def _choose_reader(root: Path) -> Callable[[Path, float], Sequence]:

@@ -42,6 +42,8 @@ class Footage(ABC):
     """
 
     captions: dict[int, list[Caption]] | None = None
+    notes: tuple[str, ...] = ()
+    origin = (0.0, 0.0, 0.0)
 
     def __init__(
         self,

@@ -51,6 +51,9 @@ class PanopticSequence:
             size; no mask of frame 0 has any foreground; captions or points cannot be read.
     """
 
+    notes: tuple[str, ...] = ()
+    origin = (0.0, 0.0, 0.0)
+
     def __init__(self, root: Path, scale: float = 1.0) -> None:
         if not root.is_dir() or not any(root.iterdir()):
             what = "is empty" if root.is_dir() else "is not a folder"
