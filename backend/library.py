@@ -59,12 +59,7 @@ class OpenRun:
 
     def available_frames(self) -> list[int]:
         """Frames whose geometry is complete."""
-        if not self.run.has_geometry:
-            return []
-        tracking = self.run.stages.get("tracking")
-        if tracking is not None and not tracking.finished:
-            return sorted({0, *tracking.done_frames})
-        return [frame for frame in range(self.run.num_frames) if self.run.has_frame(frame)]
+        return self.run.available_frames()
 
     def geometry(self, frame: int, precision: Precision) -> tuple[dict[str, Any], Arrays]:
         """means [M,3], quats [M,4], colors [M,3] of the moving Gaussians in this frame, and, for "uint16", the body's
@@ -150,7 +145,8 @@ def describe(opened: OpenRun) -> tuple[dict[str, Any], Arrays]:
     """Body and arrays of the reply to `open`. Raises RunError when the first frame is not done."""
     run = opened.run
     static, first = run.static(), run.dynamic(0)
-    arrays = {f"static_{field.name}": getattr(static, field.name) for field in fields(static)}
+    values = {field.name: getattr(static, field.name) for field in fields(static)}
+    arrays = {f"static_{name}": value for name, value in values.items() if value is not None}
     arrays |= {"dynamic_scales": first.scales, "dynamic_is_foreground": first.is_foreground}
     arrays |= {"dynamic_opacities": run.dynamic_opacities, "born": run.born, "died": run.died}
     splits: tuple[Split, ...] = ("train", "test")

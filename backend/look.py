@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from legs4d.gaussians.gaussians import SH_C0, Gaussians
+from legs4d.gaussians.gaussians import SH_C0, Gaussians, concatenate
 
 LUMINANCE = (0.2126, 0.7152, 0.0722)
 """Of linear RGB (Rec. 709)."""
@@ -104,9 +104,7 @@ def show(
     if not bool(named.any()):
         return Shown(shown, strongest, torch.arange(len(gaussians), device=rgb.device))
     around = _outlines(gaussians.take(named), strongest[named] * amounts.outline, tint[named], eye)
-    everything = Gaussians(
-        **{f: torch.cat([getattr(shown, f), getattr(around, f)]) for f in Gaussians.__dataclass_fields__}
-    )
+    everything = concatenate(shown, around.replace(sh_rest=None))
     source = torch.cat([torch.arange(len(gaussians), device=rgb.device), named.nonzero()[:, 0]])
     return Shown(everything, strongest, source)
 

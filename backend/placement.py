@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from legs4d.gaussians.gaussians import Gaussians
+from legs4d.gaussians.gaussians import Gaussians, concatenate
 
 _SAME = 1e-6
 """Relative difference of matrix entries that counts as none."""
@@ -61,9 +61,9 @@ def place(parts: Sequence[Part]) -> Placed:
     if _keeps_shape(first) and all(_equal(part.to_camera, first) for part in parts):
         rigid = first.clone()
         rigid[:3] /= size
-        return Placed(_joined(gaussians), relevancy, rigid.float(), size, 1.0)
+        return Placed(concatenate(*gaussians), relevancy, rigid.float(), size, 1.0)
     moved = [moved_by(part.gaussians, part.to_camera) for part in parts]
-    return Placed(_joined(moved), relevancy, torch.eye(4), 1.0, size)
+    return Placed(concatenate(*moved), relevancy, torch.eye(4), 1.0, size)
 
 
 def moved_by(gaussians: Gaussians, matrix: torch.Tensor) -> Gaussians:
@@ -123,11 +123,6 @@ def quaternions(matrices: torch.Tensor) -> torch.Tensor:
     )
     best = ways[torch.arange(len(m), device=m.device), squares.argmax(-1)]
     return best / best.norm(dim=-1, keepdim=True)
-
-
-def _joined(gaussians: Sequence[Gaussians]) -> Gaussians:
-    names = Gaussians.__dataclass_fields__
-    return Gaussians(**{name: torch.cat([getattr(part, name) for part in gaussians]) for name in names})
 
 
 def _size(matrix: torch.Tensor) -> float:

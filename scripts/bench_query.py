@@ -95,7 +95,7 @@ def read_seconds(run: Run) -> float:
     """Seconds to read all codes, as a query does, and do nothing with them."""
     start = time.perf_counter()
     for frame in range(run.num_frames):
-        run.dynamic_codes(frame)
+        run.moving_codes(frame)
     return time.perf_counter() - start
 
 

@@ -87,7 +87,7 @@ def energy_of(run: Run) -> str:
 
 
 def bytes_of(run: Run) -> int:
-    width = run.dynamic_codes(0)[0].shape[1]
+    width = run.moving_codes(0)[0].shape[1]
     return 2 * width * (run.num_static + run.num_frames * run.num_dynamic)
 
 
@@ -99,7 +99,7 @@ def compare(run: Run, folder: Path, name: str, settings: LiftSettings, options: 
     taken = time.perf_counter() - start
     result = evaluate(lifted, options.grounding, device="cuda" if options.engine == "cuda" else "cpu")
     mean = {metric: float(np.mean([row[metric] for row in result["rows"]])) for metric in ("tiou", "viou")}
-    width = lifted.dynamic_codes(0)[0].shape[1]
+    width = lifted.moving_codes(0)[0].shape[1]
     seconds = lifted.stages["lift"].seconds / lifted.num_frames
     print(
         f"{name:<44}{width:>5}{energy_of(lifted):>10}{mean['tiou']:>7.2f}{mean['viou']:>7.2f}"

@@ -310,5 +310,5 @@ def test_a_gpu_cannot_be_asked_of_a_cluster_without() -> None:
 
 
 def test_codes_are_there(alone: Path) -> None:
-    codes, confidence = Run.open(alone).dynamic_codes(5)
+    codes, confidence = Run.open(alone).moving_codes(5)
     assert np.abs(codes).max() > 0 and confidence.max() > 0

@@ -46,7 +46,7 @@ class StoredArray:
             ValueError: `values` is not of the shape of a chunk.
             RunError: it cannot be written, or a value is not finite.
         """
-        chunk = np.ascontiguousarray(values, dtype=self.dtype.newbyteorder("<"))
+        chunk = np.asarray(values, dtype=self.dtype.newbyteorder("<"), order="C")
         if chunk.shape != self._chunk_shape:
             raise ValueError(f"{self.path.name}: shape {chunk.shape}, expected {self._chunk_shape}")
         where = self.path.name if frame is None else f"{self.path.name}, frame {frame}"
@@ -83,6 +83,27 @@ class StoredArray:
         if not count or not path.exists() or path.stat().st_size != count * self.dtype.itemsize:
             return self.read(frame)  # nothing to map, or the error that says why
         return np.memmap(path, self.dtype.newbyteorder("<"), "r", shape=shape).view(np.ndarray)
+
+    def write_rows(self, values: NDArray[Any], frame: int) -> None:
+        """Store the first rows of a frame, which may be fewer than it has room for; the others become 0."""
+        room = self._chunk_shape[0]
+        if len(values) < room:
+            values = np.concatenate([values, np.zeros((room - len(values), *values.shape[1:]), values.dtype)])
+        self.write(values, frame)
+
+    def read_rows(self, count: int, frame: int, *, mapped: bool = False) -> NDArray[Any]:
+        """The first `count` rows of a frame, without reading the others; `mapped` as in `map`. Raises as `read`."""
+        path, whole = self._chunk_path(frame), int(np.prod(self._chunk_shape))
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError as error:
+            raise RunError("is not there yet", where=str(path), fix="run the same command again to resume") from error
+        if size != whole * self.dtype.itemsize:
+            raise RunError("is damaged (its size is wrong)", where=str(path), fix=_DAMAGED)
+        shape, stored = (count, *self._chunk_shape[1:]), self.dtype.newbyteorder("<")
+        if mapped and count:
+            return np.memmap(path, stored, "r", shape=shape).view(np.ndarray)
+        return np.fromfile(path, stored, int(np.prod(shape))).reshape(shape).astype(self.dtype, copy=False)
 
     def has(self, frame: int) -> bool:
         """Whether this frame was written (always, where a frame holds nothing)."""

@@ -166,6 +166,9 @@ def export_dynamic3dgs(run: Run, path: Path, frames: range | None = None) -> Non
             cannot be written.
     """
     frames = range(run.num_frames) if frames is None else frames
+    if run.has_loose or run.changing:
+        which = "Gaussians without identity" if run.has_loose else f"{' and '.join(run.changing)} that change in time"
+        raise RunError(f"has {which}, which params.npz cannot say", where=str(run.path), fix="export ply")
     if (run.born > frames[0]).any() or (run.died < frames[-1]).any():
         raise RunError(
             "has Gaussians that appear or vanish, which params.npz cannot say", where=str(run.path), fix="export ply"

@@ -16,7 +16,7 @@ from legs4d.gaussians.gltf import write_glb
 from legs4d.gaussians.ply import write_ply
 from legs4d.gaussians.spz import write_spz
 from legs4d.gaussians.store import Run
-from legs4d.gaussians.upright import run_up, upright_turn
+from legs4d.gaussians.upright import upright_turn
 from legs4d.progress import OnProgress, StageReporter, StopSignal
 
 FrameFormat = Literal["ply", "spz", "gltf"]
@@ -52,7 +52,7 @@ def export_frames(
     reporter = StageReporter("export", progress, stop)
     with clear_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    turn = upright_turn(-run_up(run))
+    turn = upright_turn(-run.up)
     paths = []
     for frame in frames:
         path = folder / f"frame_{frame:06d}{SUFFIXES[file_format]}"

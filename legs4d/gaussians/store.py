@@ -1,8 +1,11 @@
-"""The run folder: everything that training makes, durable frame by frame (CONTRACTS, "Run folder, format 1").
+"""The run folder: everything that training or an import makes, durable frame by frame (docs/run-format.md).
 
-    run.json      format, geometry {num_frames, num_static, num_dynamic}, info, stages; replaced whole, by rename
-    run.zarr/     static/  dynamic/ (chunk = one frame)  cameras/  codec/  unrefined/ (what `amend` replaced)
+    run.json      format, geometry {num_frames, num_static, num_dynamic, max_loose}, info, stages; replaced by rename
+    run.zarr/     static/  dynamic/  loose/ (chunk = one frame)  cameras/  codec/  unrefined/ (what `amend` replaced)
     .lock         held by the one process that writes
+
+A frame's Gaussians are, in this order: the static ones (N), the dynamic ones (M), which are the same things in every
+frame, and the loose ones, which are other ones in every frame, as in sequences of splat files without identity.
 
 A frame counts as done only when run.json says so, which happens after its chunks are on the disk. A process may be
 killed at any instant: what run.json does not vouch for is deleted and made again by the next `begin_stage`.
@@ -16,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -32,15 +35,20 @@ from legs4d.gaussians.arrays import (
     replace_group,
 )
 from legs4d.gaussians.files import TEMPORARY_PREFIX, clear_write_errors, write_file
-from legs4d.gaussians.gaussians import Gaussians, concatenate
+from legs4d.gaussians.gaussians import Gaussians, concatenate, with_sh_rest
 from legs4d.gaussians.lock import lock_file
+from legs4d.portable.up import CAMERA_UP, find_up
 from legs4d.scene.camera import Cameras
 from legs4d.scene.sequence import Split
 
-FORMAT = 1
-"""Version of the run folder; a run of another one is refused."""
+FORMAT = 2
+"""Version of the run folders that are made; a run goes on in the one that it was begun in."""
+
+READABLE = (1, 2)
+"""Versions that are read. Format 2 adds loose Gaussians, what may change in time, and view dependence to format 1."""
 
 FOLLOWING = {
+    "import": ("lift",),
     "first_frame": ("tracking", "refinement", "lift"),
     "tracking": ("refinement", "lift"),
     "refinement": ("lift",),
@@ -49,8 +57,26 @@ FOLLOWING = {
 }
 """Stage → those that depend on it."""
 
+GEOMETRY_STAGES = ("import", "first_frame", "tracking", "refinement")
+"""Those that make Gaussians, in their order; a run has those of one road."""
+_LAYOUT_STAGES = ("import", "first_frame")
+"""Those that decide how many Gaussians there are."""
+
+CHANGEABLE = ("scales", "opacities", "sh_rest")
+"""What of the dynamic Gaussians is constant in most runs, and may change from frame to frame."""
 _MOVING = ("means", "quats", "colors")
 _CONSTANT = ("scales", "opacities", "is_foreground")
+_FIELDS = (*_MOVING, *_CONSTANT)
+_WIDTHS: dict[str, tuple[int, ...]] = {
+    "means": (3,),
+    "quats": (4,),
+    "colors": (3,),
+    "scales": (3,),
+    "opacities": (),
+    "is_foreground": (),
+}
+ATTACHED = ("nodes", "light", "objects", "segments", "selections")
+"""Groups that speak of these very Gaussians, and go with them."""
 _AMENDED = ("scales", "opacities")
 _UNREFINED = "unrefined"
 _RESUME = "run the same `legs4d train` command again to resume"
@@ -73,6 +99,8 @@ class Run:
     one small file) to see what another process has finished since.
     """
 
+    format: int
+    """Version of the run folder."""
     info: dict[str, Any]
     """What the run was made from: dataset (path), scale, fps, encoder, frame_numbers; change it by `set_info`."""
     stages: dict[str, StageRecord]
@@ -135,7 +163,34 @@ class Run:
 
     @property
     def num_gaussians(self) -> int:
+        """Those with an id: static and dynamic ones."""
         return self.num_static + self.num_dynamic
+
+    @property
+    def max_loose(self) -> int:
+        """R, the most loose Gaussians that a frame holds; 0 where a run has none."""
+        return self._geometry.get("max_loose", 0)
+
+    @property
+    def has_loose(self) -> bool:
+        """Whether frames hold Gaussians without identity."""
+        return self.max_loose > 0
+
+    @property
+    def loose_counts(self) -> NDArray[np.int32]:
+        """[T] loose Gaussians of each frame; 0 in those that are not there yet."""
+        return np.array([self._loose_count(frame) for frame in range(self.num_frames)], np.int32)
+
+    def count(self, frame: int) -> int:
+        """Gaussians of this frame: N + M + its loose ones."""
+        return self.num_gaussians + self._loose_count(frame)
+
+    @property
+    def changing(self) -> tuple[str, ...]:
+        """Which of CHANGEABLE the dynamic Gaussians have anew in every frame."""
+        return tuple(
+            name for name in CHANGEABLE if self._has("dynamic", name) and self._array(f"dynamic/{name}").per_frame
+        )
 
     @property
     def has_geometry(self) -> bool:
@@ -146,12 +201,41 @@ class Run:
         """Whether the geometry of this frame is there."""
         if not (self.has_geometry and 0 <= frame < self.num_frames):
             return False
-        return all(self._array(f"dynamic/{name}").has(frame) for name in _MOVING)
+        moving = all(self._array(f"dynamic/{name}").has(frame) for name in (*_MOVING, *self.changing))
+        return moving and (not self.has_loose or self._array("loose/count").has(frame))
+
+    def available_frames(self) -> list[int]:
+        """Frames whose geometry is complete."""
+        if not self.has_geometry:
+            return []
+        for name in ("import", "tracking"):
+            stage = self.stages.get(name)
+            if stage is not None and not stage.finished:
+                return sorted({*stage.done_frames, *((0,) if name == "tracking" else ())})
+        return [frame for frame in range(self.num_frames) if self.has_frame(frame)]
+
+    @property
+    def geometry_stages(self) -> tuple[str, ...]:
+        """Those of GEOMETRY_STAGES that this run has begun, in their order."""
+        return tuple(name for name in GEOMETRY_STAGES if name in self.stages)
+
+    def require_geometry(self) -> StageRecord:
+        """The stage after which all frames are there; raises RunError when it is not finished."""
+        for name in ("import", "tracking"):
+            stage = self.stages.get(name)
+            if stage is not None and stage.finished:
+                return stage
+        raise RunError(
+            "is not reconstructed yet: its frames are not all there",
+            where=str(self.path),
+            fix="run the same command that made it again to resume",
+        )
 
     def has_codes(self, frame: int) -> bool:
         """Whether the language codes of this frame, and the static ones, are there."""
-        written = all((self._group(g) / "codes").is_dir() for g in ("static", "dynamic"))
-        return written and self._array("dynamic/confidence").has(frame)
+        groups = ("dynamic", *(("loose",) if self.has_loose else ()))
+        written = all((self._group(g) / "codes").is_dir() for g in ("static", *groups))
+        return written and all(self._array(f"{group}/confidence").has(frame) for group in groups)
 
     @property
     def has_cameras(self) -> bool:
@@ -168,32 +252,74 @@ class Run:
         self.info.update(values)
         self._save()
 
+    @property
+    def up(self) -> NDArray[np.float64]:
+        """[3] unit vector: the direction of the run's world that is up.
+
+        What the run says (`info["up"]`); else what its cameras tell, as runs of before say only the mean of their
+        downward axes, which leans; else that mean; else as 3DGS captures have it, -Y.
+        """
+        if "up" not in self.info and self.has_cameras:
+            return find_up(self.cameras("train").world_to_camera)
+        down = self.info.get("down", np.negative(CAMERA_UP))
+        up = np.asarray(self.info.get("up", np.negative(down)), np.float64)
+        return up / np.linalg.norm(up)
+
     # -- geometry --------------------------------------------------------------------------------------------------
 
     def static(self) -> Gaussians:
         """The N Gaussians that do not move; N may be 0."""
-        return Gaussians(**{name: self._constant(f"static/{name}").copy() for name in (*_MOVING, *_CONSTANT)})
+        return Gaussians(
+            **{name: self._constant(f"static/{name}").copy() for name in _FIELDS}, sh_rest=self._sh_rest("static")
+        )
 
     def dynamic(self, frame: int) -> Gaussians:
         """The M Gaussians that move, in this frame; opacity 0 in those not alive in it."""
         moving = self.moving(frame)
-        constant = {name: self._constant(f"dynamic/{name}").copy() for name in _CONSTANT}
+        constant = {name: self._constant(f"dynamic/{name}").copy() for name in _CONSTANT if name not in moving}
+        values: dict[str, Any] = {**constant, **moving}
         alive = (self._constant("dynamic/born") <= frame) & (frame <= self._constant("dynamic/died"))
-        constant["opacities"] *= alive
-        return Gaussians(**moving, **constant)
+        values["opacities"] = values["opacities"] * alive
+        if "sh_rest" not in moving:
+            values["sh_rest"] = self._sh_rest("dynamic")
+        return Gaussians(**values)
 
     def moving(self, frame: int) -> dict[str, NDArray[np.float32]]:
-        """Only what changes: means [M,3], quats [M,4], colors [M,3] of the moving Gaussians in this frame."""
+        """Only what changes: means [M,3], quats [M,4], colors [M,3] of the moving Gaussians in this frame, and what
+        `changing` names: scales [M,3], opacities [M], sh_rest [M,K,3]."""
         self._require_frame(frame)
-        return {name: self._array(f"dynamic/{name}").read(frame) for name in _MOVING}
+        return {name: self._array(f"dynamic/{name}").read(frame) for name in (*_MOVING, *self.changing)}
+
+    def loose(self, frame: int) -> Gaussians:
+        """The Gaussians of this frame that no other frame knows; none in a run without such."""
+        self._require_frame(frame)
+        if not self.has_loose:
+            return Gaussians(**{name: np.zeros((0, *_WIDTHS[name]), _kind(name)) for name in _FIELDS})
+        return Gaussians(
+            **{name: self._loose(name, frame) for name in _FIELDS},
+            sh_rest=self._loose("sh_rest", frame) if self._has("loose", "sh_rest") else None,
+        )
 
     def frame(self, frame: int) -> Gaussians:
-        """All N + M Gaussians in this frame, static first: an id means the same Gaussian in every frame."""
-        return concatenate(self.static(), self.dynamic(frame))
+        """All Gaussians in this frame, static first, then dynamic ones: up to there an id means the same Gaussian in
+        every frame. Then the loose ones."""
+        parts = [self.static(), self.dynamic(frame)]
+        return concatenate(*parts, self.loose(frame)) if self.has_loose else concatenate(*parts)
+
+    def seen(self, frame: int) -> NDArray[np.float32] | None:
+        """[count] 0..1 how much of each Gaussian of a frame training pixels showed, 0 where it is invented; None where
+        the run does not tell."""
+        return self._marks("seen", frame, 1)
+
+    def object_ids(self, frame: int) -> NDArray[np.int16] | None:
+        """[count] the object that each Gaussian of a frame belongs to, -1 for none; None where nothing tells."""
+        return self._marks("object", frame, -1)
 
     @property
     def dynamic_opacities(self) -> NDArray[np.float32]:
-        """[M] opacity of each moving Gaussian while it is alive."""
+        """[M] opacity of each moving Gaussian while it is alive; where opacities change, in the first frame."""
+        if "opacities" in self.changing:
+            return self._array("dynamic/opacities").read(0)
         return self._constant("dynamic/opacities").copy()
 
     @property
@@ -214,6 +340,9 @@ class Run:
         *,
         born: NDArray[np.int32] | None = None,
         died: NDArray[np.int32] | None = None,
+        changing: tuple[str, ...] = (),
+        max_loose: int = 0,
+        loose_sh: int = 0,
     ) -> None:
         """Store the static Gaussians, the constants of the moving ones, and frame 0, in place of what was there.
 
@@ -221,31 +350,98 @@ class Run:
             static, dynamic: N and M numpy Gaussians; either may be empty.
             num_frames: T.
             born, died: [M] first and last frame alive; by default all of them.
+            changing: which of CHANGEABLE `write_frame` will be given for every frame.
+            max_loose: R, the most Gaussians that `write_loose` will be given for a frame.
+            loose_sh: K of their `sh_rest`, 0 for none.
 
         Raises:
             RunError: it cannot be written, or a value is not finite.
         """
+        if self.format == 1 and (changing or max_loose or static.sh_rest is not None or dynamic.sh_rest is not None):
+            raise RunError(
+                "was begun in run format 1, which cannot hold this", where=str(self.path), fix="choose another folder"
+            )
         self._geometry_or_none = None
         self._save()
         count = len(dynamic)
         born = np.zeros(count, np.int32) if born is None else born
         died = np.full(count, num_frames - 1, np.int32) if died is None else died
         create_group(self._zarr)
-        if self._group(_UNREFINED).is_dir():
-            shutil.rmtree(self._group(_UNREFINED))
-        replace_group(self._group("static"), _fields(static, (*_MOVING, *_CONSTANT)))
-        replace_group(self._group("dynamic"), {**_fields(dynamic, _CONSTANT), "born": born, "died": died})
-        for name, width in zip(_MOVING, (3, 4, 3), strict=True):
-            create_array(self._group("dynamic") / name, (num_frames, count, width), np.float32, per_frame=True)
+        for stale in (_UNREFINED, "loose", *ATTACHED):
+            if self._group(stale).is_dir():
+                shutil.rmtree(self._group(stale))
+        replace_group(self._group("static"), _fields(static, _FIELDS))
+        constant = _fields(dynamic, tuple(name for name in _CONSTANT if name not in changing))
+        if "sh_rest" in changing:
+            constant.pop("sh_rest", None)
+        replace_group(self._group("dynamic"), {**constant, "born": born, "died": died})
+        for name in (*_MOVING, *changing):
+            width = getattr(dynamic, name).shape[1:]
+            create_array(self._group("dynamic") / name, (num_frames, count, *width), np.float32, per_frame=True)
+        if max_loose:
+            self._lay_out_loose(num_frames, max_loose, loose_sh)
         self._forget()
         self._geometry_or_none = {"num_frames": num_frames, "num_static": len(static), "num_dynamic": count}
-        self.write_frame(0, dynamic.means, dynamic.quats, dynamic.colors)
+        if max_loose:
+            self._geometry_or_none["max_loose"] = max_loose
+        self.write_frame(
+            0, dynamic.means, dynamic.quats, dynamic.colors, **{name: getattr(dynamic, name) for name in changing}
+        )
         self._save()
 
-    def write_frame(self, frame: int, means: ArrayLike, quats: ArrayLike, colors: ArrayLike) -> None:
-        """Store the moving Gaussians ([M,3], [M,4] wxyz, [M,3]) of one frame; durable on return."""
-        for name, values in zip(_MOVING, (means, quats, colors), strict=True):
+    def _lay_out_loose(self, num_frames: int, rows: int, sh: int) -> None:
+        group = self._group("loose")
+        create_group(group)
+        create_array(group / "count", (num_frames,), np.int32, per_frame=True)
+        for name in (*_FIELDS, *(("sh_rest",) if sh else ())):
+            width = (sh, 3) if name == "sh_rest" else _WIDTHS[name]
+            create_array(group / name, (num_frames, rows, *width), _kind(name), per_frame=True)
+
+    def write_frame(
+        self, frame: int, means: ArrayLike, quats: ArrayLike, colors: ArrayLike, **changing: ArrayLike
+    ) -> None:
+        """Store the moving Gaussians ([M,3], [M,4] wxyz, [M,3]) of one frame, and what `changing` names ([M,3] scales,
+        [M] opacities, [M,K,3] sh_rest); durable on return."""
+        if set(changing) != set(self.changing):
+            raise ValueError(f"given {sorted(changing)}, but {sorted(self.changing)} change from frame to frame")
+        for name, values in {"means": means, "quats": quats, "colors": colors, **changing}.items():
             self._array(f"dynamic/{name}").write(np.asarray(values), frame)
+
+    def write_loose(
+        self,
+        frame: int,
+        gaussians: Gaussians,
+        *,
+        seen: ArrayLike | None = None,
+        objects: ArrayLike | None = None,
+    ) -> None:
+        """Store one frame's Gaussians without identity, up to `max_loose`; durable on return.
+
+        Args:
+            seen: [n] float 0..1; objects: [n] int, -1 for none. See the methods `seen` and `object_ids`.
+        """
+        if len(gaussians) > self.max_loose:
+            raise ValueError(f"{len(gaussians)} loose Gaussians in frame {frame}, there is room for {self.max_loose}")
+        values = _fields(gaussians, _FIELDS)
+        if self._has("loose", "sh_rest"):
+            values["sh_rest"] = with_sh_rest(gaussians, self._array("loose/sh_rest").shape[2])
+        for name, marks, kind in (("seen", seen, np.float16), ("object", objects, np.int16)):
+            if marks is not None:
+                if not self._has("loose", name):
+                    shape = (self.num_frames, self.max_loose)
+                    create_array(self._group("loose") / name, shape, kind, per_frame=True)
+                values[name] = np.asarray(marks, kind)
+        for name, rows in values.items():
+            self._array(f"loose/{name}").write_rows(rows, frame)
+        # Last: a frame is there when its count is.
+        self._array("loose/count").write(np.array(len(gaussians), np.int32), frame)
+
+    def write_marks(self, name: Literal["seen", "object"], static: ArrayLike, dynamic: ArrayLike) -> None:
+        """Store what `seen` (0..1) or `object_ids` (-1 for none) say of the Gaussians with ids: [N] and [M]."""
+        kind = np.float16 if name == "seen" else np.int16
+        for group, values in (("static", np.asarray(static, kind)), ("dynamic", np.asarray(dynamic, kind))):
+            create_array(self._group(group) / name, values.shape, kind).write(values)
+        self._forget()
 
     def amend(self, static: Gaussians, scales: ArrayLike, opacities: ArrayLike) -> None:
         """Replace the static Gaussians, and scales [M,3] and opacities [M] of the moving ones, by as many others.
@@ -256,7 +452,7 @@ class Run:
             was = {name: self._constant(f"dynamic/{name}") for name in _AMENDED}
             replace_group(
                 self._group(_UNREFINED),
-                {**_fields(self.static(), (*_MOVING, *_CONSTANT)), **{f"dynamic/{name}": was[name] for name in was}},
+                {**_fields(self.static(), _FIELDS), **{f"dynamic/{name}": was[name] for name in was}},
             )
         self._write_amended(static, {"scales": scales, "opacities": opacities})
 
@@ -268,14 +464,15 @@ class Run:
         for stale in ("refinement", *FOLLOWING["refinement"]):
             self.stages.pop(stale, None)
         self._save()
-        names = (*_MOVING, *_CONSTANT)
-        static = Gaussians(**{name: open_array(group / name).read() for name in names})
+        static = Gaussians(
+            **{name: open_array(group / name).read() for name in array_names(group) if name != "dynamic"}
+        )
         self._write_amended(static, {name: open_array(group / "dynamic" / name).read() for name in _AMENDED})
         with clear_write_errors(group):
             shutil.rmtree(group)
 
     def _write_amended(self, static: Gaussians, constants: dict[str, ArrayLike]) -> None:
-        replace_group(self._group("static"), _fields(static, (*_MOVING, *_CONSTANT)))
+        replace_group(self._group("static"), _fields(static, _FIELDS))
         for name, values in constants.items():
             array = np.asarray(values, np.float32)
             create_array(self._group("dynamic") / name, array.shape, array.dtype).write(array)
@@ -348,26 +545,41 @@ class Run:
         self._forget()
 
     def write_codes(self, frame: int, codes: ArrayLike, confidence: ArrayLike) -> None:
-        """Store codes [M,D] (as float16) and confidence [M] (as float32) of the moving ones in a frame; durable."""
-        values = np.asarray(codes, np.float16)
-        if values.shape[0] != self.num_dynamic:
-            raise ValueError(f"codes: {values.shape[0]} rows, expected {self.num_dynamic}")
-        self._codes_array("codes", values.shape, np.float16).write(values, frame)
-        self._codes_array("confidence", values.shape[:1], np.float32).write(np.asarray(confidence), frame)
+        """Store codes [n,D] (as float16) and confidence [n] (as float32) of what is not static in a frame: the M
+        dynamic Gaussians, then the loose ones; durable on return."""
+        values, weights = np.asarray(codes, np.float16), np.asarray(confidence, np.float32)
+        moving, loose = self.num_dynamic, self._loose_count(frame)
+        if values.shape[0] != moving + loose:
+            raise ValueError(f"codes: {values.shape[0]} rows, expected {moving + loose}")
+        width = values.shape[1]
+        self._codes_array("dynamic/codes", (moving, width), np.float16).write(values[:moving], frame)
+        if self.has_loose:
+            rows = self.max_loose
+            self._codes_array("loose/codes", (rows, width), np.float16).write_rows(values[moving:], frame)
+            self._codes_array("loose/confidence", (rows,), np.float32).write_rows(weights[moving:], frame)
+        self._codes_array("dynamic/confidence", (moving,), np.float32).write(weights[:moving], frame)
 
     def static_codes(self) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
         """(codes [N,D], confidence [N]) of the static Gaussians."""
         return self._read_codes("static", None)
 
-    def dynamic_codes(self, frame: int) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
-        """(codes [M,D], confidence [M]) of the moving Gaussians in this frame."""
-        self._require_frame(frame)
-        return self._read_codes("dynamic", frame)
+    def moving_codes(self, frame: int) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
+        """(codes [n,D], confidence [n]) of what is not static in this frame, as `write_codes` was given them."""
+        return self._moving_codes(frame, mapped=False)
 
-    def map_dynamic_codes(self, frame: int) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
-        """As `dynamic_codes`, but the codes are a view of their file, to be read once: for sweeps over frames."""
+    def map_moving_codes(self, frame: int) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
+        """As `moving_codes`, but the codes are a view of their file, to be read once: for sweeps over frames."""
+        return self._moving_codes(frame, mapped=True)
+
+    def _moving_codes(self, frame: int, *, mapped: bool) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
         self._require_frame(frame)
-        return self._read_codes("dynamic", frame, mapped=True)
+        if not self.has_loose:
+            return self._read_codes("dynamic", frame, mapped=mapped)
+        loose = self._read_codes("loose", frame, mapped=mapped, rows=self._loose_count(frame))
+        if not self.num_dynamic:
+            return loose
+        both = self._read_codes("dynamic", frame), loose
+        return np.concatenate([part[0] for part in both]), np.concatenate([part[1] for part in both])
 
     # -- stages ----------------------------------------------------------------------------------------------------
 
@@ -384,7 +596,7 @@ class Run:
         if record is None or record.fingerprint != fingerprint:
             for stale in (name, *FOLLOWING[name]):
                 self.stages.pop(stale, None)
-            if name == "first_frame":
+            if name in _LAYOUT_STAGES:
                 self._geometry_or_none = None
             record = self.stages[name] = StageRecord(fingerprint)
             self._save()
@@ -462,55 +674,99 @@ class Run:
         if not self.has_frame(frame):
             raise RunError(f"has not reached frame {frame} yet", where=str(self.path), fix=_RESUME)
 
+    def _has(self, group: str, name: str) -> bool:
+        """Whether a group has this array."""
+        return f"{group}/{name}" in self._arrays or (self._group(group) / name / "zarr.json").exists()
+
+    def _sh_rest(self, group: str) -> NDArray[np.float32] | None:
+        return self._constant(f"{group}/sh_rest").copy() if self._has(group, "sh_rest") else None
+
+    def _loose_count(self, frame: int) -> int:
+        if not self.has_loose or not self._array("loose/count").has(frame):
+            return 0
+        return int(self._array("loose/count").read(frame))
+
+    def _loose(self, name: str, frame: int) -> NDArray[Any]:
+        return self._array(f"loose/{name}").read_rows(self._loose_count(frame), frame)
+
+    def _marks(self, name: str, frame: int, otherwise: int) -> NDArray[Any] | None:
+        """[count] of an array that groups may have; `otherwise` in those that do not."""
+        self._require_frame(frame)
+        counts = {"static": self.num_static, "dynamic": self.num_dynamic, "loose": self._loose_count(frame)}
+        if not any(self._has(group, name) for group in counts):
+            return None
+        kind = np.float32 if name == "seen" else np.int16
+        parts = []
+        for group, count in counts.items():
+            if not self._has(group, name):
+                parts.append(np.full(count, otherwise, kind))
+            elif group == "loose":
+                parts.append(self._loose(name, frame).astype(kind))
+            else:
+                parts.append(self._constant(f"{group}/{name}").astype(kind))
+        return np.concatenate(parts)
+
     def _codes_array(self, name: str, shape: tuple[int, ...], dtype: type) -> StoredArray:
-        path = self._group("dynamic") / name
+        path = self._zarr / name
         if not (path / "zarr.json").exists():
-            self._arrays[f"dynamic/{name}"] = create_array(path, (self.num_frames, *shape), dtype, per_frame=True)
-        return self._array(f"dynamic/{name}")
+            self._arrays[name] = create_array(path, (self.num_frames, *shape), dtype, per_frame=True)
+        return self._array(name)
 
     def _read_codes(
-        self, group: str, frame: int | None, *, mapped: bool = False
+        self, group: str, frame: int | None, *, mapped: bool = False, rows: int | None = None
     ) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
         _ = self._geometry
         written = (self._group(group) / "confidence").is_dir()
-        if not written or (frame is not None and not self._array("dynamic/confidence").has(frame)):
+        if not written or (frame is not None and not self._array(f"{group}/confidence").has(frame)):
             where = "its static part" if frame is None else f"frame {frame}"
             raise RunError(f"has no language in {where} yet", where=str(self.path), fix=_RESUME)
-        codes = self._array(f"{group}/codes")
-        return (codes.map if mapped else codes.read)(frame), self._array(f"{group}/confidence").read(frame)
+        codes, confidence = self._array(f"{group}/codes"), self._array(f"{group}/confidence")
+        if rows is not None:
+            assert frame is not None
+            return codes.read_rows(rows, frame, mapped=mapped), confidence.read_rows(rows, frame)
+        return (codes.map if mapped else codes.read)(frame), confidence.read(frame)
 
     def _discard_unreported(self) -> None:
         """Delete the frames of unfinished stages that are not in `done_frames`, and a lift that has not begun."""
         if not self.has_geometry:
             return
-        tracking, lift = self.stages.get("tracking"), self.stages.get("lift", StageRecord(""))
-        if tracking and not tracking.finished:
-            kept = {0, *tracking.done_frames}
-            self._discard_frames(_MOVING, kept)
+        lift = self.stages.get("lift", StageRecord(""))
+        for name in ("import", "tracking"):
+            stage = self.stages.get(name)
+            if stage and not stage.finished:
+                # Frame 0 of what has ids came with the layout.
+                self._discard_frames("dynamic", (*_MOVING, *self.changing), {0, *stage.done_frames})
+                if self.has_loose:
+                    self._discard_frames("loose", ("count",), set(stage.done_frames))
         if not lift.finished and not lift.done_frames:
-            for path in ("codec", "static/codes", "static/confidence", "dynamic/codes", "dynamic/confidence"):
+            coded = (f"{group}/{name}" for group in ("static", "dynamic", "loose") for name in ("codes", "confidence"))
+            for path in ("codec", *coded):
                 if (self._zarr / path).exists():
                     shutil.rmtree(self._zarr / path)
             self._forget()
         elif not lift.finished:
-            self._discard_frames(("codes", "confidence"), set(lift.done_frames))
+            for group in ("dynamic", *(("loose",) if self.has_loose else ())):
+                self._discard_frames(group, ("codes", "confidence"), set(lift.done_frames))
 
-    def _discard_frames(self, names: tuple[str, ...], kept: set[int]) -> None:
+    def _discard_frames(self, group: str, names: tuple[str, ...], kept: set[int]) -> None:
         for name in names:
-            array = self._array(f"dynamic/{name}")
+            if not self._has(group, name):
+                continue
+            array = self._array(f"{group}/{name}")
             for frame in range(self.num_frames):
                 if frame not in kept:
                     array.discard(frame)
 
     def _adopt(self, state: dict[str, Any]) -> None:
         self._forget()
+        self.format = int(state["format"])
         self._geometry_or_none = state.get("geometry")
         self.info = state.get("info", {})
         self.stages = {name: StageRecord(**record) for name, record in state.get("stages", {}).items()}
 
     def _save(self) -> None:
         state = {
-            "format": FORMAT,
+            "format": self.format,
             "geometry": self._geometry_or_none,
             "info": self.info,
             "stages": {name: vars(record) for name, record in self.stages.items()},
@@ -532,9 +788,9 @@ def _read_state(folder: Path) -> dict[str, Any]:
         raise RunError(f"cannot be read ({error})", where=str(file), fix=again) from error
     if not isinstance(state, dict) or "format" not in state:
         raise RunError("is not a legs4d run", where=str(file), fix=again)
-    if state["format"] != FORMAT:
+    if state["format"] not in READABLE:
         raise RunError(
-            f"is of run format {state['format']!r}, this legs4d reads format {FORMAT}",
+            f"is of run format {state['format']!r}, this legs4d reads formats {' and '.join(map(str, READABLE))}",
             where=str(folder),
             fix="use the legs4d that made it, or train again into a new folder",
         )
@@ -546,9 +802,14 @@ def _read_state(folder: Path) -> dict[str, Any]:
     return state
 
 
+def _kind(name: str) -> type:
+    return np.bool_ if name == "is_foreground" else np.float32
+
+
 def _fields(gaussians: Gaussians, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    kinds: dict[str, type] = {"is_foreground": np.bool_}
-    return {name: np.asarray(getattr(gaussians, name), kinds.get(name, np.float32)) for name in names}
+    """These fields as they are stored, and `sh_rest` where there is one."""
+    arrays: dict[str, NDArray[Any]] = {name: np.asarray(getattr(gaussians, name), _kind(name)) for name in names}
+    return arrays if gaussians.sh_rest is None else {**arrays, "sh_rest": np.asarray(gaussians.sh_rest, np.float32)}
 
 
 def _delete_run(folder: Path) -> None:

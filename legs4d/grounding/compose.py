@@ -45,14 +45,14 @@ class Composition(Grounding):
 
     members: tuple[Member, ...]
 
-    def dynamic(self, frame: int) -> NDArray[np.float32]:
-        """[M] in 0..1, relevancy of the Gaussians that move to the members shown in this frame."""
-        return self._most(frame, lambda grounding: grounding.dynamic(frame), self._dynamic.shape[1])
+    def moving(self, frame: int) -> NDArray[np.float32]:
+        """In 0..1, relevancy of the Gaussians that are not static to the members shown in this frame."""
+        return self._most(frame, lambda grounding: grounding.moving(frame), len(self._moving[frame]))
 
     def frame(self, frame: int) -> NDArray[np.float32]:
-        """[N + M] in 0..1, all Gaussians in this frame, static first."""
+        """In 0..1, all Gaussians in this frame, in the order of `Run.frame`."""
         static = self._most(frame, lambda grounding: grounding.static, len(self.static))
-        return np.concatenate([static, self.dynamic(frame)])
+        return np.concatenate([static, self.moving(frame)])
 
     def leaves(self, frame: int) -> list[tuple[Grounding, float]]:
         """The prompts shown in this frame, and by what factor their relevancy is shown brighter."""
@@ -120,7 +120,8 @@ def _composed(text: str, expression: Expression, answers: dict[str, Grounding]) 
         seconds=some.seconds,
         scale=1.0,
         warnings=tuple(dict.fromkeys(w for leaf in prompts_of(expression) for w in answers[leaf].warnings)),
-        _dynamic=some._dynamic,
+        num_dynamic=some.num_dynamic,
+        _moving=some._moving,
         members=equal,
     )
 

@@ -76,8 +76,8 @@ class PixelDecoder:
         return most.reshape(shown.shape)
 
     def codes(self, frame: int) -> NDArray[np.float32]:
-        """[N + M, K] of all Gaussians in this frame."""
-        both = self._run.static_codes()[0], self._run.dynamic_codes(frame)[0]
+        """[count, K] of all Gaussians in this frame."""
+        both = self._run.static_codes()[0], self._run.moving_codes(frame)[0]
         return np.concatenate(both).astype(np.float32)
 
     def _embed(self, prompt: str) -> NDArray[np.float32]:
@@ -114,7 +114,7 @@ def render_views(
     """
     gaussians = run.frame(frame)
     if pixels is None:
-        part = grounding.part(frame if lit_as is None else lit_as)
+        part = grounding.part(frame, lit_as)
         shares = np.stack([grounding.frame(frame), part.astype(np.float32)], axis=1)
         color, shown, _ = _render(gaussians, cameras, shares, near, device)
         return Views(color, shown[..., 0], shown[..., 1])

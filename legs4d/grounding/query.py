@@ -43,6 +43,7 @@ class Grounding:
         seconds: that the query took, all its prompts together.
         scale: strength (`relevancy.strength`) that is shown as relevancy 1.
         warnings: about words that the encoder reads otherwise than they are written, or not at all; a sentence each.
+        num_dynamic: M, Gaussians that move and have an id.
     """
 
     prompt: str
@@ -53,16 +54,25 @@ class Grounding:
     seconds: float
     scale: float
     warnings: tuple[str, ...]
-    _dynamic: FrameStrengths
-    """[T, M] strengths; scaled when asked for, as most frames are not."""
+    num_dynamic: int
+    _moving: FrameStrengths
+    """Strengths of what is not static; scaled when asked for, as most frames are not."""
+
+    def moving(self, frame: int) -> NDArray[np.float32]:
+        """[M + loose ones] in 0..1, relevancy of the Gaussians that are not static, in this frame."""
+        return np.minimum(self._moving[frame].astype(np.float32) / self.scale, 1)
 
     def dynamic(self, frame: int) -> NDArray[np.float32]:
-        """[M] in 0..1, relevancy of the Gaussians that move, in this frame."""
-        return np.minimum(self._dynamic[frame].astype(np.float32) / self.scale, 1)
+        """[M] in 0..1, relevancy of the Gaussians that have an id and move, in this frame."""
+        return self.moving(frame)[: self.num_dynamic]
+
+    def loose(self, frame: int) -> NDArray[np.float32]:
+        """In 0..1, relevancy of this frame's Gaussians without identity."""
+        return self.moving(frame)[self.num_dynamic :]
 
     def frame(self, frame: int) -> NDArray[np.float32]:
-        """[N + M] in 0..1, all Gaussians in this frame, static first."""
-        return np.concatenate([self.static, self.dynamic(frame)])
+        """In 0..1, all Gaussians in this frame, in the order of `Run.frame`."""
+        return np.concatenate([self.static, self.moving(frame)])
 
     def holds(self, frame: int) -> bool:
         """Whether an interval has this frame."""
@@ -73,11 +83,21 @@ class Grounding:
         held = [min(max(frame, interval.start), interval.end) for interval in self.intervals]
         return min(held, key=lambda other: abs(other - frame), default=frame)
 
-    def part(self, frame: int) -> NDArray[np.bool_]:
-        """[N + M] which Gaussians take part in this frame; none outside the intervals."""
-        if not self.holds(frame):
-            return np.zeros(len(self.static) + self._dynamic.shape[1], bool)
-        return self.frame(frame) >= self.threshold
+    def part(self, frame: int, held: int | None = None) -> NDArray[np.bool_]:
+        """Which Gaussians of a frame, in the order of `Run.frame`, take part; none outside the intervals.
+
+        Args:
+            held: those that take part in this frame instead, wherever they are in `frame`; of what has no identity,
+                what is relevant in `frame` itself.
+        """
+        held = frame if held is None else held
+        relevancy = self.frame(frame)
+        if not self.holds(held):
+            return np.zeros(len(relevancy), bool)
+        if held != frame:
+            ids = len(self.static) + self.num_dynamic
+            relevancy = np.concatenate([self.frame(held)[:ids], relevancy[ids:]])
+        return relevancy >= self.threshold
 
     def leaves(self, frame: int) -> list[tuple[Grounding, float]]:
         """The prompts shown in this frame, and by what factor their relevancy is shown brighter: this one, by 1."""
@@ -151,24 +171,34 @@ class _Swept:
     """One pass over the codes of T frames, for Q prompts; strengths before normalisation.
 
     Attributes:
-        static: [Q, N] float16; dynamic: of each prompt [T, M] float16.
+        static: [Q, N] float16; moving: of each prompt and frame what is not static.
+        num_dynamic: M.
         foreground: [Q, T] the curve of what is in the foreground, background: [Q, T] of the rest.
     """
 
     calibration: Calibration
     static: NDArray[np.float16]
-    dynamic: Sequence[FrameStrengths]
+    moving: Sequence[FrameStrengths]
+    num_dynamic: int
     foreground: NDArray[np.float32]
     background: NDArray[np.float32]
 
 
 def _sweep(field: LanguageField, run: Run, phrases: NDArray[np.float32], check: Callable[[], None]) -> _Swept:
-    fronts = run.static().is_foreground, run.dynamic(0).is_foreground
-    if not any(front.any() for front in fronts):
-        fronts = np.ones_like(fronts[0]), np.ones_like(fronts[1])
-    swept = field.sweep(phrases, *fronts, (BACKGROUND_SHARE, SHARE), check)
+    still, moving = _foreground(run)
+    swept = field.sweep(phrases, still, moving, (BACKGROUND_SHARE, SHARE), check)
     background, foreground = np.moveaxis(swept.curves, -1, 0)
-    return _Swept(field.calibration, swept.static, swept.dynamic, foreground, background)
+    return _Swept(field.calibration, swept.static, swept.moving, run.num_dynamic, foreground, background)
+
+
+def _foreground(run: Run) -> tuple[NDArray[np.bool_], Callable[[int], NDArray[np.bool_]]]:
+    """Which static Gaussians are in the foreground, and which of the others in a frame; all where none is marked."""
+    still, dynamic = run.static().is_foreground, run.dynamic(0).is_foreground
+    if not (still.any() or dynamic.any() or run.loose(0).is_foreground.any()):
+        return np.ones_like(still), lambda frame: np.ones(run.count(frame) - len(still), bool)
+    if not run.has_loose:
+        return still, lambda frame: dynamic
+    return still, lambda frame: np.concatenate([dynamic, run.loose(frame).is_foreground])
 
 
 def _ground(prompt: str, swept: _Swept, which: int) -> dict[str, Any]:
@@ -185,7 +215,8 @@ def _ground(prompt: str, swept: _Swept, which: int) -> dict[str, Any]:
         "threshold": (limits.leave if limits else swept.calibration.floor) * swept.calibration.belongs / scale,
         "scale": scale,
         "static": np.minimum(swept.static[which].astype(np.float32) / scale, 1),
-        "_dynamic": swept.dynamic[which],
+        "num_dynamic": swept.num_dynamic,
+        "_moving": swept.moving[which],
     }
 
 

@@ -72,15 +72,15 @@ class LanguageField:
         """Of the N Gaussians that do not move, which have one relevancy for all frames."""
         return self.relevancy(*self._run.static_codes(), prompts)
 
-    def dynamic(self, frame: int, prompts: NDArray[np.float32]) -> Relevancy:
-        """Of the M Gaussians that move, in this frame."""
-        return self.relevancy(*self._run.map_dynamic_codes(frame), prompts)
+    def moving(self, frame: int, prompts: NDArray[np.float32]) -> Relevancy:
+        """Of the Gaussians that are not static, in this frame: the M with ids, then the loose ones."""
+        return self.relevancy(*self._run.map_moving_codes(frame), prompts)
 
     def sweep(
         self,
         prompts: NDArray[np.float32],
         front_static: NDArray[np.bool_],
-        front_dynamic: NDArray[np.bool_],
+        front_moving: Callable[[int], NDArray[np.bool_]],
         shares: tuple[float, float],
         check: Callable[[], None] = go_on,
     ) -> Sweep:
@@ -88,13 +88,13 @@ class LanguageField:
 
         Args:
             prompts: [Q, D] unit vectors, at least one.
-            front_static, front_dynamic: [N] and [M], which Gaussians are in group 1.
+            front_static, front_moving: [N], and of a frame [M + its loose ones], which Gaussians are in group 1.
             shares: of the weight of group 0 and 1 that make their curves; see `scoring.mean_of_most_relevant`.
             check: called before each frame; what it raises ends the work.
         """
         run, linear = self._run, self._linear(prompts)
         if linear is None:
-            return self._decoding_sweep(prompts, front_static, front_dynamic, shares, check)
+            return self._decoding_sweep(prompts, front_static, front_moving, shares, check)
         codes, confidence = run.static_codes()
         still, still_spread = strength_of(linear.relevancy(codes, confidence)), np.zeros((len(prompts), 2, BINS, 2))
         linear.spread(codes, confidence, front_static, still_spread)
@@ -102,7 +102,7 @@ class LanguageField:
         for frame in range(run.num_frames):
             check()
             spread = still_spread.copy()
-            linear.spread(*run.map_dynamic_codes(frame), front_dynamic, spread)
+            linear.spread(*run.map_moving_codes(frame), front_moving(frame), spread)
             curves[:, frame] = mean_of_most_relevant(spread, shares)
         return Sweep(still, [_ScoredFrames(self, run, prompt) for prompt in prompts], curves)
 
@@ -110,7 +110,7 @@ class LanguageField:
         self,
         prompts: NDArray[np.float32],
         front_static: NDArray[np.bool_],
-        front_dynamic: NDArray[np.bool_],
+        front_moving: Callable[[int], NDArray[np.bool_]],
         shares: tuple[float, float],
         check: Callable[[], None],
     ) -> Sweep:
@@ -122,13 +122,14 @@ class LanguageField:
             return strength, spread_of(strength, relevancy.confidence, front)
 
         still, still_spread = scored(self.static(prompts), front_static)
-        moving = np.empty((count, run.num_frames, run.num_dynamic), np.float16)
+        moving: list[NDArray[np.float16]] = []
         curves = np.empty((count, run.num_frames, 2), np.float32)
         for frame in range(run.num_frames):
             check()
-            moving[:, frame], spread = scored(self.dynamic(frame, prompts), front_dynamic)
+            strength, spread = scored(self.moving(frame, prompts), front_moving(frame))
+            moving.append(strength)
             curves[:, frame] = mean_of_most_relevant(spread + still_spread, shares)
-        return Sweep(still, list(moving), curves)
+        return Sweep(still, [[strength[which] for strength in moving] for which in range(count)], curves)
 
     def relevancy(
         self, codes: NDArray[np.floating], confidence: NDArray[np.float32], prompts: NDArray[np.float32]
@@ -149,12 +150,11 @@ class LanguageField:
 
 
 class _ScoredFrames:
-    """[T, M] float16, strengths of one prompt; a frame is scored when it is first asked for, as most never are."""
+    """Strengths of one prompt; a frame is scored when it is first asked for, as most never are."""
 
     def __init__(self, field: LanguageField, run: Run, prompt: NDArray[np.float32]) -> None:
         self._field, self._run, self._prompt = field, run, prompt[None]
         self._lifted, self._known = run.language_mark(), dict[int, NDArray[np.float16]]()
-        self.shape = run.num_frames, run.num_dynamic
 
     def __getitem__(self, frame: int) -> NDArray[np.float16]:
         found = self._known.get(frame)
@@ -163,7 +163,7 @@ class _ScoredFrames:
                 raise RunError(
                     "has been lifted anew since it was asked", where=str(self._run.path), fix="ask the prompt again"
                 )
-            found = self._known[frame] = strength_of(self._field.dynamic(frame, self._prompt).values)[0]
+            found = self._known[frame] = strength_of(self._field.moving(frame, self._prompt).values)[0]
         return found
 
 

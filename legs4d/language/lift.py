@@ -68,7 +68,7 @@ def lift(
     too, where no pixel that says anything sees it.
 
     Args:
-        run: with tracking finished; the caller holds its lock.
+        run: with its geometry finished; the caller holds its lock.
         sequence: the footage that the run was made from, at the same size.
         encoder: the one that `settings` names.
         near: near plane, scene units, as in the reconstruction.
@@ -84,14 +84,8 @@ def lift(
         DatasetError: the footage lacks what the encoder needs.
         Stopped: `stop` was set; the frames that are done are kept.
     """
-    tracking = run.stages.get("tracking")
-    if tracking is None or not tracking.finished:
-        raise RunError(
-            "is not reconstructed yet: its frames are not all there",
-            where=str(run.path),
-            fix="run the same `legs4d train` or `legs4d reconstruct` command again to resume",
-        )
-    inputs = sequence.fingerprint(language=True), tracking.fingerprint, f"{encoder.name} {encoder.version}"
+    geometry = run.require_geometry()
+    inputs = sequence.fingerprint(language=True), geometry.fingerprint, f"{encoder.name} {encoder.version}"
     device = lift_device(engine, settings)
     record = run.begin_stage("lift", fingerprint(settings, VERSION, *inputs, *_digests(settings)))
     if record.finished:

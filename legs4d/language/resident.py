@@ -25,7 +25,7 @@ class ResidentField(LanguageField):
 
     Args:
         run: with a finished lift, by a linear codec.
-        device: a CUDA device with room for the codes (N + T·M of 2·K bytes) and, a prompt, 2 bytes a code.
+        device: a CUDA device with room for the codes (N + T·(M + R) of 2·K bytes) and, a prompt, 2 bytes a code.
         encoder, canonical: as of LanguageField.
 
     Raises:
@@ -50,26 +50,40 @@ class ResidentField(LanguageField):
             )
         self._kernels = load_kernels()
         self._static = _Codes.of([run.static_codes()], device)
-        self._dynamic = _Codes.of([run.map_dynamic_codes(frame) for frame in range(run.num_frames)], device)
+        self._moving = _Codes.of([run.map_moving_codes(frame) for frame in range(run.num_frames)], device)
+        self._counts = [run.count(frame) - run.num_static for frame in range(run.num_frames)]
 
     def sweep(
         self,
         prompts: NDArray[np.float32],
         front_static: NDArray[np.bool_],
-        front_dynamic: NDArray[np.bool_],
+        front_moving: Callable[[int], NDArray[np.bool_]],
         shares: tuple[float, float],
         check: Callable[[], None] = go_on,
     ) -> Sweep:
         check()
-        still, still_spread = self._score(self._static, prompts, front_static)
-        moving, spread = self._score(self._dynamic, prompts, front_dynamic)
+        still, still_spread = self._score(self._static, prompts, [front_static])
+        moving, spread = self._score(self._moving, prompts, self._fronts(front_moving))
         curves = _mean_of_most_relevant(spread + still_spread, shares).cpu().numpy()
-        return Sweep(still[:, 0].cpu().numpy(), [_FramesOnDevice(of_prompt) for of_prompt in moving], curves)
+        return Sweep(still[:, 0].cpu().numpy(), [_FramesOnDevice(m, self._counts) for m in moving], curves)
+
+    def _fronts(self, front_moving: Callable[[int], NDArray[np.bool_]]) -> list[NDArray[np.bool_]]:
+        """One group for all frames, or one each where Gaussians have no identity; rows beyond a frame's are in none."""
+        if not self._run.has_loose:
+            return [front_moving(0)]
+        fronts = np.zeros(tuple(self._moving.confidence.shape), bool)
+        for frame, count in enumerate(self._counts):
+            fronts[frame, :count] = front_moving(frame)
+        return list(fronts)
 
     def _score(
-        self, codes: _Codes, prompts: NDArray[np.float32], front: NDArray[np.bool_]
+        self, codes: _Codes, prompts: NDArray[np.float32], fronts: list[NDArray[np.bool_]]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """([Q, T, n] strengths float16, [Q, T, 2, 2, BINS] histograms) on the device."""
+        """([Q, T, n] strengths float16, [Q, T, 2, 2, BINS] histograms) on the device.
+
+        Args:
+            fronts: [n] who is in group 1: one for all frames, or one a frame.
+        """
         codec, device = self._codec, codes.values.device
         assert isinstance(codec, LinearCodec)
         frames, count = codes.confidence.shape
@@ -90,8 +104,12 @@ class ResidentField(LanguageField):
             stream,
         )
         by_frame = strength.view(len(prompts), frames, count)
-        group = torch.as_tensor(front, device=device).view(torch.uint8)
-        self._kernels.histogram_strengths(by_frame.view(torch.int16), codes.confidence, group, histograms, stream)
+        for frame, front in enumerate(fronts):
+            group = torch.as_tensor(front, device=device).view(torch.uint8)
+            some = slice(None) if len(fronts) == 1 else slice(frame, frame + 1)
+            part, counted = by_frame[:, some].contiguous(), torch.zeros_like(histograms[:, some])
+            self._kernels.histogram_strengths(part.view(torch.int16), codes.confidence[some], group, counted, stream)
+            histograms[:, some] = counted
         return by_frame, histograms
 
 
@@ -113,23 +131,22 @@ class _Codes:
 
     @classmethod
     def of(cls, frames: list[tuple[NDArray[np.float16], NDArray[np.float32]]], device: str | torch.device) -> _Codes:
-        count, width = frames[0][0].shape
-        values = torch.empty((len(frames), count, width), dtype=torch.float16, device=device)
-        confidence = torch.empty((len(frames), count), device=device)
-        for frame, (codes, weight) in enumerate(frames):
-            values[frame], confidence[frame] = torch.from_numpy(codes.copy()), torch.from_numpy(weight)
+        count, width = max(len(codes) for codes, _ in frames), frames[0][0].shape[1]
+        values = torch.zeros((len(frames), count, width), dtype=torch.float16, device=device)
+        confidence = torch.zeros((len(frames), count), device=device)
+        for frame, (codes, weight) in enumerate(frames):  # a frame of fewer has rows without weight, which say nothing
+            values[frame, : len(codes)], confidence[frame, : len(codes)] = (
+                torch.from_numpy(codes.copy()),
+                torch.from_numpy(weight),
+            )
         return cls(values.view(-1, width), confidence)
 
 
 class _FramesOnDevice:
-    """[T, M] float16 that stays where it is; of most frames nobody wants to see it."""
+    """[T, n] float16 that stays where it is, and how many of n each frame has; of most nobody wants to see it."""
 
-    def __init__(self, values: torch.Tensor) -> None:
-        self._values = values
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self._values.shape)
+    def __init__(self, values: torch.Tensor, counts: list[int]) -> None:
+        self._values, self._counts = values, counts
 
     def __getitem__(self, frame: int) -> NDArray[np.float16]:
-        return self._values[frame].cpu().numpy()
+        return self._values[frame, : self._counts[frame]].cpu().numpy()

@@ -79,10 +79,7 @@ class LinearQuery:
 
 
 class FrameStrengths(Protocol):
-    """[T, M] float16, an array or what hands one out frame by frame."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
+    """Of T frames float16 strengths of what is not static, [M + the frame's loose ones], handed out frame by frame."""
 
     def __getitem__(self, frame: int, /) -> NDArray[np.float16]: ...
 
@@ -93,12 +90,12 @@ class Sweep:
 
     Attributes:
         static: [Q, N] float16, strength of the Gaussians that do not move.
-        dynamic: of each prompt [T, M] float16, strength of those that move.
+        moving: of each prompt and frame the strengths of those that are not static.
         curves: [Q, T, 2] float32, of each frame and group what `mean_of_most_relevant` says.
     """
 
     static: NDArray[np.float16]
-    dynamic: Sequence[FrameStrengths]
+    moving: Sequence[FrameStrengths]
     curves: NDArray[np.float32]
 
 

@@ -29,7 +29,7 @@ def render_channels(
     region: torch.Tensor | None,
     screen: ScreenGradient,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`channels` [N, D] composited: ([C, H, W, D (+1 with depth)], alpha [C, H, W]). See `legs4d.raster.render`."""
+    """`channels` [N, D] or [C, N, D] composited: ([C, H, W, D (+1 with depth)], alpha [C, H, W]). See `render`."""
     try:
         from gsplat import fully_fused_projection, isect_offset_encode, isect_tiles, rasterize_to_pixels
     except ImportError as error:
@@ -55,7 +55,7 @@ def render_channels(
     opacities = gaussians.opacities.expand(count, total)
     if antialiased:
         opacities = opacities * compensation
-    values = channels.expand(count, *channels.shape)
+    values = channels if channels.ndim == 3 else channels.expand(count, *channels.shape)
     if depth:
         values = torch.cat([values, depths[..., None]], dim=-1)
         if background is not None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 
 from legs4d.errors import Legs4dError
 from legs4d.gaussians.gaussians import Gaussians
+from legs4d.gaussians.sh import evaluate
 from legs4d.scene.camera import Cameras
 
 Engine = Literal["auto", "cpu", "cuda"]
@@ -61,7 +63,7 @@ def render(
 ) -> Render:
     """Render Gaussians into all cameras at once (3D Gaussian Splatting: Kerbl et al. 2023, equations 1 to 5).
 
-    Differentiable in means, quats, scales, opacities, colors and features.
+    Differentiable in means, quats, scales, opacities, colors, sh_rest and features.
 
     Args:
         gaussians: torch tensors of one device; quats need not be unit here.
@@ -91,21 +93,32 @@ def render(
             where="render",
             fix="move them with gaussians.torch(device), or leave engine at 'auto'",
         )
-    channels = gaussians.rgb if features is None else torch.cat([gaussians.rgb, features], dim=1)
+    count = 3 + (0 if features is None else features.shape[1])
     if background is not None:
-        background = background.to(device=device, dtype=torch.float32).expand(len(cameras), channels.shape[1])
+        background = background.to(device=device, dtype=torch.float32).expand(len(cameras), count)
     screen = ScreenGradient()
     if engine == "cuda":
         from legs4d.raster.cuda import render_channels as render_cuda
 
+        channels = _channels(gaussians, cameras, features)
         out, alpha = render_cuda(gaussians, cameras, channels, background, near, depth, antialiased, region, screen)
     else:
         from legs4d.raster.cpu import render_channels as render_cpu
 
-        out, alpha = render_cpu(
-            gaussians, cameras, channels, background, near, depth, antialiased, frozen, region, threads, screen
-        )
-    count = channels.shape[1]
+        def on_cpu(which: slice, seen: ScreenGradient) -> tuple[torch.Tensor, torch.Tensor]:
+            some = cameras.take(np.arange(len(cameras))[which])
+            behind, needed = (None if part is None else part[which] for part in (background, region))
+            channels = _channels(gaussians, some, features)
+            shared = channels if channels.ndim == 2 else channels[0]
+            return render_cpu(gaussians, some, shared, behind, near, depth, antialiased, frozen, needed, threads, seen)
+
+        if gaussians.sh_rest is None:
+            out, alpha = on_cpu(slice(None), screen)
+        else:  # the kernels share channels between cameras
+            each = [ScreenGradient() for _ in range(len(cameras))]
+            parts = [on_cpu(slice(c, c + 1), seen) for c, seen in enumerate(each)]
+            out, alpha = (torch.cat([part[i] for part in parts]) for i in range(2))
+            screen = _SummedGradient(each)
     return Render(
         color=out[..., :3],
         alpha=alpha,
@@ -113,3 +126,29 @@ def render(
         features=None if features is None else out[..., 3:count],
         screen=screen,
     )
+
+
+class _SummedGradient(ScreenGradient):
+    """Of cameras that were rendered one by one; those that no gradient reached have none."""
+
+    def __init__(self, each: list[ScreenGradient]) -> None:
+        self._each = each
+
+    @property
+    def norm(self) -> torch.Tensor:  # type: ignore[override]
+        return torch.stack([part.norm for part in self._each if hasattr(part, "norm")]).sum(dim=0)
+
+    @property
+    def seen(self) -> torch.Tensor:  # type: ignore[override]
+        return torch.stack([part.seen for part in self._each if hasattr(part, "seen")]).sum(dim=0).to(torch.int32)
+
+
+def _channels(gaussians: Gaussians, cameras: Cameras, features: torch.Tensor | None) -> torch.Tensor:
+    """Colours and features of the Gaussians: [N, D], or where colours depend on the view [C, N, D]."""
+    if gaussians.sh_rest is None:
+        return gaussians.rgb if features is None else torch.cat([gaussians.rgb, features], dim=1)
+    away = gaussians.means - torch.as_tensor(cameras.centers, device=gaussians.means.device)[:, None]
+    directions = torch.nn.functional.normalize(away, dim=-1)
+    # Light is not negative: 3DGS cuts here too, and what is trained by it counts on that.
+    rgb = evaluate(gaussians.colors, gaussians.sh_rest, directions).clamp(min=0)
+    return rgb if features is None else torch.cat([rgb, features.expand(len(cameras), *features.shape)], dim=2)

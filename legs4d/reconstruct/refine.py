@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from legs4d.config import RefinementSettings
-from legs4d.gaussians.gaussians import Gaussians
+from legs4d.gaussians.gaussians import Gaussians, concatenate
 from legs4d.progress import StageReporter
 from legs4d.raster import render
 from legs4d.raster.upload import upload
@@ -88,7 +88,7 @@ def refine(
         shape.set_rate(share)
         frame = frames[int(chance.integers(len(frames)))]
         still = parameters.gaussians()
-        shown = leave_out(_together(still, shape.apply(frame.moving)), settings.dropout, generator)
+        shown = leave_out(concatenate(still, shape.apply(frame.moving)), settings.dropout, generator)
         part = frame.take(batch)
         rendered = render(shown, part.cameras, shown.is_foreground[:, None].to(torch.float32), near=stage.near)
         seen = colors.apply(rendered.color, part.cameras, batch)
@@ -126,8 +126,3 @@ class _Shape:
         """The moving Gaussians of a frame in this shape."""
         of = values or self.values
         return moving.replace(scales=torch.exp(of["moving_scales"]), opacities=torch.sigmoid(of["moving_opacities"]))
-
-
-def _together(still: Gaussians, moving: Gaussians) -> Gaussians:
-    names = ("means", "quats", "scales", "opacities", "colors", "is_foreground")
-    return Gaussians(**{name: torch.cat([getattr(still, name), getattr(moving, name)]) for name in names})

@@ -266,5 +266,5 @@ def assert_same_run(one: Path, other: Path) -> None:
         a, b = first.frame(frame), second.frame(frame)
         for name in ("means", "quats", "colors", "scales", "opacities", "is_foreground"):
             np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
-        for x, y in zip(first.dynamic_codes(frame), second.dynamic_codes(frame), strict=True):
+        for x, y in zip(first.moving_codes(frame), second.moving_codes(frame), strict=True):
             np.testing.assert_array_equal(x, y)

@@ -26,7 +26,9 @@ FIELDS = ("means", "quats", "scales", "opacities", "colors", "is_foreground")
 
 
 def equal(a: Gaussians, b: Gaussians) -> bool:
-    return all(np.array_equal(getattr(a, f), getattr(b, f)) for f in FIELDS)
+    same = all(np.array_equal(getattr(a, f), getattr(b, f)) for f in FIELDS)
+    rest = [np.empty(0) if values is None else values for values in (a.sh_rest, b.sh_rest)]
+    return same and np.array_equal(rest[0], rest[1])
 
 
 @pytest.fixture
@@ -89,8 +91,8 @@ def test_codes_and_codec_come_back(finished: Run) -> None:
         finished.write_codes(frame, moving[frame], np.full(finished.num_dynamic, frame))
     run = Run.open(finished.path)
     assert np.array_equal(run.static_codes()[0], static.astype(np.float16))
-    assert np.array_equal(run.dynamic_codes(2)[0], moving[2].astype(np.float16))
-    assert run.dynamic_codes(2)[1].tolist() == [2.0] * run.num_dynamic
+    assert np.array_equal(run.moving_codes(2)[0], moving[2].astype(np.float16))
+    assert run.moving_codes(2)[1].tolist() == [2.0] * run.num_dynamic
     arrays, attributes = run.codec()
     assert arrays["mean"].tolist() == [1.0] * 7
     assert attributes == {"name": "linear", "energy": 0.5}
@@ -130,7 +132,7 @@ def test_folders_that_are_no_runs_are_named(tmp_path: Path) -> None:
     [
         ('{"format": 1, "stages', "cannot be read"),
         ("[]", "not a legs4d run"),
-        ('{"format": 2}', "run format 2, this legs4d reads format 1"),
+        ('{"format": 3}', "run format 3, this legs4d reads formats 1 and 2"),
         ('{"format": 1, "stages": {"lift": {"speed": 3}}}', "stages that cannot be read"),
     ],
 )
@@ -159,7 +161,7 @@ def test_a_half_trained_run_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no frame 3: it has 3"):
         run.dynamic(3)
     with pytest.raises(RunError, match="no language in frame 0"):
-        run.dynamic_codes(0)
+        run.moving_codes(0)
     with pytest.raises(RunError, match="no language yet"):
         run.codec()
     with pytest.raises(RunError, match="no test cameras"):
@@ -303,7 +305,7 @@ def check(folder: Path, *, finished: bool) -> None:
     for frame in stages["tracking"].done_frames:
         assert equal(run.dynamic(frame), SCENE.dynamic(frame))
     for frame in stages["lift"].done_frames:
-        assert (run.dynamic_codes(frame)[0] == frame).all()
+        assert (run.moving_codes(frame)[0] == frame).all()
         assert (run.static_codes()[0] == 1).all() and run.codec()[1]["name"] == "linear"
     if finished:
         assert [stage.finished for stage in stages.values()] == [True] * 3

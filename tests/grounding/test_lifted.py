@@ -48,7 +48,7 @@ def test_every_gaussian_says_what_its_object_does(lifted: Run):
     is_box = lifted.static().is_foreground
     in_flight = flying.dynamic(FIRST) >= flying.threshold
     # Not all: this ball of Gaussians is wider than the true one, so those at its outline say what lies behind it too.
-    assert np.average(in_flight, weights=lifted.dynamic_codes(FIRST)[1]) > 0.7
+    assert np.average(in_flight, weights=lifted.moving_codes(FIRST)[1]) > 0.7
     assert (flying.static >= flying.threshold).mean() < 0.02
     assert (box.static[is_box] >= box.threshold).mean() > 0.8
     assert np.median(room.static[~is_box]) > room.threshold > np.median(room.static[is_box])

@@ -45,18 +45,18 @@ def test_what_is_said_is_relevant_and_the_opposite_less(run: Run):
     prompts = field.embed([CAPTION_LYING, CAPTION_FLYING])
     first, last = SCENE.flight or (0, 0)
     for frame in range(SCENE.num_frames):
-        lying, flying = field.dynamic(frame, prompts).values.T
+        lying, flying = field.moving(frame, prompts).values.T
         assert ((flying > lying) == (first <= frame <= last)).all()
 
 
 def test_what_no_camera_saw_is_relevant_to_nothing(run: Run, tmp_path: Path):
     blind = write_run(tmp_path / "blind", SCENE)
-    codes, confidence = blind.dynamic_codes(0)
+    codes, confidence = blind.moving_codes(0)
     confidence = confidence.copy()
     confidence[:7] = 0
     blind.write_codes(0, codes, confidence)
     field = LanguageField(blind)
-    values = field.dynamic(0, field.embed([CAPTION_LYING])).values[:, 0]
+    values = field.moving(0, field.embed([CAPTION_LYING])).values[:, 0]
     assert not values[:7].any() and (values[7:] > 0.5).all()
 
 
@@ -64,11 +64,11 @@ def test_a_frame_is_scored_when_it_is_asked_for_and_only_while_its_codes_are_tho
     run = write_run(tmp_path / "lifted", SCENE)
     field = LanguageField(run)
     prompt = field.embed([CAPTION_FLYING])
-    everyone = np.ones(run.num_static, bool), np.ones(run.num_dynamic, bool)
-    frames = field.sweep(prompt, *everyone, (0.5, 0.01)).dynamic[0]
-    expected = np.clip(2 * field.dynamic(3, prompt).values[:, 0] - 1, 0, 1)
+    still, moving = np.ones(run.num_static, bool), np.ones(run.num_dynamic, bool)
+    frames = field.sweep(prompt, still, lambda frame: moving, (0.5, 0.01)).moving[0]
+    expected = np.clip(2 * field.moving(3, prompt).values[:, 0] - 1, 0, 1)
     np.testing.assert_array_equal(frames[3], expected.astype(np.float16))
-    assert frames.shape == (run.num_frames, run.num_dynamic)
+    assert frames[0].shape == (run.num_dynamic,)
     arrays, attributes = run.codec()
     Run.open(run.path).write_codec(attributes.pop("name"), arrays, attributes)  # as another process begins to lift
     np.testing.assert_array_equal(frames[3], expected.astype(np.float16))  # known already

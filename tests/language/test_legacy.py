@@ -64,7 +64,7 @@ def test_features_decode_to_those_of_the_original(run: Run):
     codec = codec_from_arrays(*run.codec())
     with np.load(REFERENCE / "expected.npz", allow_pickle=False) as expected:
         for frame in range(FRAMES):
-            codes, confidence = run.dynamic_codes(frame)
+            codes, confidence = run.moving_codes(frame)
             decoded = codec.decode(codes)
             # Stored in half precision here and there; the features' numbers are about 0.036.
             np.testing.assert_allclose(decoded, expected[f"decoded_{frame}"], atol=1e-4)
@@ -76,7 +76,7 @@ def test_relevancy_is_that_of_the_original(run: Run):
     field = LanguageField(run, encoder=encoder)
     with np.load(REFERENCE / "expected.npz", allow_pickle=False) as expected:
         for frame in range(FRAMES):
-            found = field.dynamic(frame, encoder.encode_text(["a prompt"])).values[:, 0]
+            found = field.moving(frame, encoder.encode_text(["a prompt"])).values[:, 0]
             np.testing.assert_allclose(found, expected[f"relevancy_{frame}"], atol=5e-5)
 
 
@@ -108,7 +108,7 @@ def test_a_linear_codec_can_take_the_autoencoders_place(run: Run, tmp_path: Path
     encoder = Phrases()
     with np.load(REFERENCE / "expected.npz", allow_pickle=False) as expected:
         for frame in range(FRAMES):
-            found = LanguageField(linear, encoder=encoder).dynamic(frame, encoder.encode_text(["a prompt"])).values
+            found = LanguageField(linear, encoder=encoder).moving(frame, encoder.encode_text(["a prompt"])).values
             np.testing.assert_allclose(found[:, 0], expected[f"relevancy_{frame}"], atol=0.02)
 
 
@@ -128,7 +128,7 @@ def test_an_import_that_was_stopped_goes_on(run: Run, tmp_path: Path):
     assert 0 < len(done) < FRAMES
     again = import_4legs(REFERENCE, "toy", tmp_path / "run")
     for frame in range(FRAMES):
-        np.testing.assert_array_equal(again.dynamic_codes(frame)[0], run.dynamic_codes(frame)[0])
+        np.testing.assert_array_equal(again.moving_codes(frame)[0], run.moving_codes(frame)[0])
     before = (tmp_path / "run/run.zarr/dynamic/codes").stat().st_mtime_ns
     import_4legs(REFERENCE, "toy", tmp_path / "run")
     assert (tmp_path / "run/run.zarr/dynamic/codes").stat().st_mtime_ns == before

@@ -110,7 +110,7 @@ def lift_all(run: Run, encoder: Any = None, footage: Any = None, **more: Any) ->
 
 
 def codes_of(run: Run) -> list[np.ndarray]:
-    return [*run.static_codes(), *[a for frame in range(FRAMES) for a in run.dynamic_codes(frame)]]
+    return [*run.static_codes(), *[a for frame in range(FRAMES) for a in run.moving_codes(frame)]]
 
 
 # -- an independent rasteriser: one Gaussian and pixel at a time, in float64 --------------------------------------
@@ -173,7 +173,7 @@ def test_moving_gaussians_get_the_mean_of_the_pixels_they_fill(run: Run):
     codec = LinearCodec.from_arrays(*run.codec())
     for frame in (0, 5):
         sums, weight = dense_sums(frame)
-        codes, confidence = run.dynamic_codes(frame)
+        codes, confidence = run.moving_codes(frame)
         np.testing.assert_allclose(confidence, weight[STILL_COUNT:], rtol=1e-3)
         expected = sums[STILL_COUNT:] / weight[STILL_COUNT:, None]
         np.testing.assert_allclose(codec.decode(codes), expected, atol=3e-3)
@@ -201,9 +201,9 @@ def test_what_no_camera_sees_has_no_confidence_and_no_code(run: Run):
 def test_frames_in_which_nothing_is_said_have_no_confidence(run: Run):
     lift_all(run, RandomEncoder(silent_frames=(1, 2)))
     for frame in (1, 2):
-        codes, confidence = run.dynamic_codes(frame)
+        codes, confidence = run.moving_codes(frame)
         assert not codes.any() and not confidence.any()
-    assert run.dynamic_codes(3)[1].all()
+    assert run.moving_codes(3)[1].all()
 
 
 def test_all_frames_are_lifted_once_and_reported(run: Run):
@@ -278,7 +278,7 @@ def test_a_run_without_static_gaussians_is_lifted(tmp_path: Path):
     made.finish_stage("tracking")
     lift_all(made)
     assert made.static_codes()[0].shape[0] == 0
-    assert made.dynamic_codes(0)[1].all()
+    assert made.moving_codes(0)[1].all()
 
 
 def test_a_half_tracked_run_is_refused(run: Run):
@@ -314,8 +314,8 @@ def test_every_route_and_codec_lifts_all_frames_and_resumes_to_the_same_bits(run
         lift(run, sequence, StoppingEncoder(), settings, near=NEAR, stop=stop)
     resumed = Run.open(run.path)
     lift(resumed, sequence, RandomEncoder(), settings, near=NEAR)
-    assert codes_of(resumed)[1][BEHIND] == 0 and all(resumed.dynamic_codes(f)[1].all() for f in range(FRAMES))
-    assert resumed.dynamic_codes(0)[0].shape[1] == (settings.codec.dim or DIM)
+    assert codes_of(resumed)[1][BEHIND] == 0 and all(resumed.moving_codes(f)[1].all() for f in range(FRAMES))
+    assert resumed.moving_codes(0)[0].shape[1] == (settings.codec.dim or DIM)
     stopped = codes_of(resumed)
     resumed.begin_stage("lift", "anew")
     lift(resumed, sequence, RandomEncoder(), settings, near=NEAR)

@@ -30,18 +30,19 @@ def test_sweeps_agree(tmp_path: Path, dim: int, prompts: int) -> None:
     phrases = encoder.encode_text([str(i) for i in range(prompts)])
     codec = fit_linear_codec([phrases], max_dim=dim)  # phrases that the codes can tell apart
     assert codec.feature_dim == encoder.dim
-    codes, confidence = run.dynamic_codes(1)
+    codes, confidence = run.moving_codes(1)
     confidence[:100] = 0
     run.write_codes(1, 20 * codes.astype(np.float32), confidence)
     front = random.random(5000) > 0.4
     nobody = np.zeros(0, bool)
     found, expected = (
-        field(run, encoder=encoder, canonical=("object", "stuff")).sweep(phrases, nobody, front, (0.5, 0.01))
+        field(run, encoder=encoder, canonical=("object", "stuff")).sweep(
+            phrases, nobody, lambda frame: front, (0.5, 0.01)
+        )
         for field in (ResidentField, LanguageField)
     )
-    assert all((of_prompt[1] > 0).any() for of_prompt in expected.dynamic)
-    for ours, theirs in zip(found.dynamic, expected.dynamic, strict=True):
-        assert ours.shape == theirs.shape
+    assert all((of_prompt[1] > 0).any() for of_prompt in expected.moving)
+    for ours, theirs in zip(found.moving, expected.moving, strict=True):
         for frame in range(3):
             np.testing.assert_allclose(ours[frame].astype(float), theirs[frame].astype(float), atol=2e-3)
     assert (expected.curves > 0).any()

@@ -84,7 +84,7 @@ def test_gaussians_say_what_the_crops_around_them_show(run: Run, dataset: Path):
     pixels = np.einsum("chwk,chwkd->chwd", said.weight, said.rows[said.index])
     _, ids = SCENE.photograph(SCENE.cameras("train"), 1)
     shown = pixels[ids == BALL].mean(axis=0)
-    codes, confidence = lifted.dynamic_codes(1)
+    codes, confidence = lifted.moving_codes(1)
     lifted_mean = np.average(LinearCodec.from_arrays(*lifted.codec()).decode(codes), axis=0, weights=confidence)
     np.testing.assert_allclose(lifted_mean, shown, atol=0.01)
     assert np.abs(pixels[ids == 0].mean(axis=0) - shown).max() > 0.02

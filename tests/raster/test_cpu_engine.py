@@ -272,3 +272,32 @@ def test_lift_refuses_a_row_past_the_last() -> None:
         lift_weights(
             single((0, 0, 2.0), 0.5, (1, 1, 1), 0.1).numpy(), frontal_camera(), index, index.astype(np.float32), 3, NEAR
         )
+
+
+def test_colours_that_depend_on_the_view_are_those_of_each_camera() -> None:
+    """Against the twin, one camera at a time, with colours from scipy's spherical harmonics."""
+    from scipy.special import sph_harm_y
+
+    cameras, gaussians = ring_of_cameras(3, 40, 30), random_gaussians(60, seed=4)
+    generator = torch.Generator().manual_seed(5)
+    sh_rest = 0.3 * torch.randn(60, 15, 3, generator=generator)
+    rest = sh_rest.clone().requires_grad_()
+    rendered = render(gaussians.replace(sh_rest=rest), cameras, near=NEAR)
+    expected = []
+    for index in range(3):
+        away = gaussians.means.double().numpy() - cameras.centers[index]
+        x, y, z = (away / np.linalg.norm(away, axis=1, keepdims=True)).T
+        polar, around = np.arccos(z), np.arctan2(y, x)
+        rgb = 0.5 + SH_C0 * gaussians.colors.double().numpy()
+        for which, (degree, order) in enumerate((d, m) for d in (1, 2, 3) for m in range(-d, d + 1)):
+            wave = sph_harm_y(degree, abs(order), polar, around)  # with Condon and Shortley's sign, as 3DGS has it
+            real = math.sqrt(2) * (wave.imag if order < 0 else wave.real) if order else wave.real
+            rgb = rgb + real[:, None] * sh_rest[:, which].double().numpy()
+        expected.append(torch.as_tensor(np.maximum(rgb, 0)))
+    twin = Gaussians(**{n: getattr(gaussians, n).double() for n in PARAMETERS}, is_foreground=gaussians.is_foreground)
+    for index, channels in enumerate(expected):
+        out, _ = render_reference(twin, cameras.take([index]), channels, None, NEAR)
+        torch.testing.assert_close(rendered.color[index].double(), out[0, ..., :3], atol=1e-3, rtol=1e-3)
+    rendered.color.sum().backward()
+    assert rest.grad is not None and (rest.grad.abs().sum(dim=(1, 2)) > 0).any()
+    assert rendered.screen.seen.max() == 3
