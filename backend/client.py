@@ -8,13 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
 from backend import wire
 from backend.errors import BackendError
 from backend.wire import Code, Kind, Message, ServerFile
+from legs4d import __version__
 
+CONNECT_SECONDS = 0.6
+"""For the network's own handshake, one journey there and back: nobody is there after that."""
+GREET_SECONDS = {"local": 0.6, "elsewhere": 4.0}
+"""For ZeroMQ's handshake, of several journeys with CURVE, which a server that lives does in threads of its own."""
 ANSWER_SECONDS = 10.0
 """A server that lives answers small requests much sooner."""
+
+_REFUSED = zmq.EVENT_CLOSED | zmq.EVENT_CONNECT_RETRIED | zmq.EVENT_DISCONNECTED
+_FAILED = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 
 
 class Client:
@@ -33,17 +42,50 @@ class Client:
             self._socket.curve_serverkey = found.server_key.encode()
             self._socket.curve_publickey = found.keys.public.encode()
             self._socket.curve_secretkey = found.keys.secret.encode()
-        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH)
+        events = zmq.EVENT_CONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+        self._monitor = self._socket.get_monitor_socket(events | _REFUSED | _FAILED)
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._monitor, zmq.POLLIN)
-        self._socket.connect(found.endpoint)
         self._last_id = 0
         try:
-            self.server = self.ask(Kind.HELLO, client="legs4d", version="1")
+            self._connect(found.endpoint)
+            self.server = self.ask(Kind.HELLO, client="legs4d", version=__version__)
         except BaseException:
             self.close()
             raise
+
+    def _connect(self, endpoint: str) -> None:
+        """Until the server's ZeroMQ has greeted. Raises BackendError."""
+        try:
+            self._socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            raise BackendError(
+                f"is no address ({error.strerror})", where=endpoint, fix="write HOST:PORT, as `legs4d serve` prints it"
+            ) from error
+        deadline = time.monotonic() + CONNECT_SECONDS
+        while True:
+            if not self._monitor.poll(max(0, int((deadline - time.monotonic()) * 1000))):
+                raise _nobody(endpoint)
+            event = self._event()
+            if event == zmq.EVENT_CONNECTED:
+                local = endpoint.startswith(("tcp://127.", "tcp://[::1]", "tcp://localhost"))
+                deadline = time.monotonic() + GREET_SECONDS["local" if local else "elsewhere"]
+            elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                return
+
+    def _event(self) -> int:
+        """What happened to the connection. Raises BackendError when that is its end."""
+        event = int(recv_monitor_message(self._monitor)["event"])
+        if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+            fix = "its keeper lets you in with `legs4d keys authorize KEY NAME`"
+            raise BackendError("the server does not know your key", where=self._found.endpoint, fix=fix)
+        if event & _FAILED:
+            fix = "a server that asks for keys needs --server-key; look at the address and the key too"
+            raise BackendError("what answers is no such server", where=self._found.endpoint, fix=fix)
+        if event & _REFUSED:
+            raise _nobody(self._found.endpoint)
+        return event
 
     def __enter__(self) -> Client:
         return self
@@ -85,12 +127,15 @@ class Client:
 
     def _receive(self, seconds: float | None) -> Message:
         due = dict(self._poller.poll(None if seconds is None else max(0, int(seconds * 1000))))
-        if self._monitor in due:
-            fix = "its keeper lets you in with `legs4d keys authorize KEY NAME`"
-            raise BackendError("the server does not know your key", where=self._found.endpoint, fix=fix)
         if not due:
             raise _nobody(self._found.endpoint)
-        return wire.unpack(self._socket.recv_multipart(copy=False))
+        if self._socket not in due:
+            self._event()
+            return self._receive(seconds)
+        try:
+            return wire.unpack(self._socket.recv_multipart(copy=False))
+        except wire.WireError as error:
+            raise BackendError(error.message, where=self._found.endpoint, fix=error.hint, code=error.code) from error
 
 
 def find_server(state_dir: Path | None) -> ServerFile:
@@ -106,8 +151,12 @@ def find_server(state_dir: Path | None) -> ServerFile:
 
 
 def remote_server(endpoint: str, server_key: str, state_dir: Path | None) -> ServerFile:
-    """A server elsewhere, spoken to with this user's own keys. Raises BackendError when there are none."""
+    """A server elsewhere, spoken to with this user's own keys; `endpoint` as `wire.endpoint_of` reads it.
+
+    Raises BackendError when there are no keys, or that is no address.
+    """
     try:
+        endpoint = wire.endpoint_of(endpoint)
         keys = wire.read_client_keys(state_dir)
     except wire.WireError as error:
         raise BackendError(error.message, fix=error.hint) from error

@@ -48,7 +48,7 @@ class ComputeRequests:
     def __init__(self, library: Library, compute: Compute, loop: Loop) -> None:
         self._library, self._compute = library, compute
         self._preparing = Pool("tasks", 1, loop)
-        self.handlers: dict[Kind, Handler] = {kind: partial(self._handle, entry) for kind, entry in ENTRIES.items()}
+        self.handlers: dict[str, Handler] = {kind: partial(self._handle, entry) for kind, entry in ENTRIES.items()}
 
     def close(self) -> None:
         self._preparing.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from backend.wire import Code, ErrorBody, WireError
 from legs4d.errors import DatasetError, Legs4dError, PromptError, RunError
+from legs4d.settings import SettingsError
 
 
 class BackendError(Legs4dError):
@@ -18,6 +19,7 @@ _CODES: tuple[tuple[type[Legs4dError], Code], ...] = (
     (RunError, Code.RUN),
     (DatasetError, Code.DATASET),
     (PromptError, Code.PROMPT),
+    (SettingsError, Code.BODY),
 )
 
 

@@ -14,10 +14,9 @@ from typing import Any
 
 from backend.errors import BackendError
 from backend.paths import Roots
-from backend.requests import Export, ImportCapture
+from backend.requests import Export, Import4legs, ImportD3dgs
 from backend.wire import Code
 from legs4d.errors import RunError
-from legs4d.gaussians.dynamic3dgs import import_dynamic3dgs
 from legs4d.gaussians.export import SUFFIXES, export_frames, export_npz
 from legs4d.gaussians.files import TEMPORARY_PREFIX
 from legs4d.gaussians.store import Run
@@ -52,20 +51,35 @@ def prepare_export(request: Export, roots: Roots) -> Spec:
     }
 
 
-def prepare_import(request: ImportCapture, roots: Roots) -> Spec:
-    """Raises BackendError `path` or `body`, RunError when the source is not there or something is at `out`."""
-    source = roots.find(request.source)
-    if not source.exists():
-        raise RunError("there is no such file or folder", where=request.source, fix="name one under the roots")
-    if source.is_dir() and request.sequence is None:
-        fix = "say which of the folder's sequences is meant, such as 'basketball'"
-        raise BackendError("a 4-LEGS folder needs one", where="'sequence'", fix=fix, code=Code.BODY)
-    out = _new_output(request.out, roots)
+def prepare_d3dgs(request: ImportD3dgs, roots: Roots) -> Spec:
+    """Raises BackendError `path`, RunError when the source is not there or something is at `out`."""
+    return {"source": _source(request.params, roots), **_import(request, roots)}
+
+
+def prepare_4legs(request: Import4legs, roots: Roots) -> Spec:
+    """As `prepare_d3dgs`."""
     return {
-        "source": str(source),
-        "sequence": request.sequence if source.is_dir() else None,
-        "out": str(out),
+        "source": _source(request.folder, roots),
+        "sequence": request.sequence,
+        "autoencoder": None if request.autoencoder is None else str(roots.find(request.autoencoder)),
+        "linear": request.linear,
+        **_import(request, roots),
+    }
+
+
+def _source(name: str, roots: Roots) -> str:
+    source = roots.find(name)
+    if not source.exists():
+        raise RunError("there is no such file or folder", where=name, fix="name one under the roots")
+    return str(source)
+
+
+def _import(request: ImportD3dgs | Import4legs, roots: Roots) -> Spec:
+    return {
+        "out": str(_new_output(request.out, roots)),
         "name": request.out,
+        "dataset": None if request.dataset is None else str(roots.find(request.dataset)),
+        "scale": request.scale,
         "fps": request.fps,
     }
 
@@ -119,16 +133,25 @@ def export(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any]
     return {"out": spec["name"]}
 
 
-def import_capture(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any]:
+def import_d3dgs(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any]:
     """As `export`."""
+    from legs4d import pipeline
 
     def write(folder: Path) -> None:
-        if spec["sequence"] is None:
-            import_dynamic3dgs(Path(spec["source"]), folder, fps=spec["fps"], progress=progress, stop=stop)
-            return
-        from legs4d.language.legacy import import_4legs
+        how = {name: spec[name] for name in ("dataset", "scale", "fps")}
+        pipeline.import_params(spec["source"], folder, **how, progress=progress, stop=stop)
 
-        import_4legs(spec["source"], spec["sequence"], folder, fps=spec["fps"], progress=progress, stop=stop)
+    _make_whole(spec, write)
+    return {"run": spec["name"]}
+
+
+def import_4legs(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any]:
+    """As `export`."""
+    from legs4d import pipeline
+
+    def write(folder: Path) -> None:
+        how = {name: spec[name] for name in ("autoencoder", "dataset", "scale", "fps", "linear")}
+        pipeline.import_4legs(spec["source"], spec["sequence"], folder, **how, progress=progress, stop=stop)
 
     _make_whole(spec, write)
     return {"run": spec["name"]}

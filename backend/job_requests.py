@@ -21,7 +21,7 @@ class JobRequests:
 
     def __init__(self, jobs: Jobs, subscriptions: Subscriptions, loop: Loop) -> None:
         self._jobs, self._subscriptions, self._loop = jobs, subscriptions, loop
-        self.handlers: dict[Kind, Handler] = {
+        self.handlers: dict[str, Handler] = {
             **{kind: partial(self._submit, kind) for kind in JOB_KINDS},
             Kind.JOBS: self._list,
             Kind.JOB: self._one,
@@ -34,7 +34,7 @@ class JobRequests:
             Kind.PRIORITISE_JOB: self._prioritise,
         }
 
-    def _submit(self, kind: Kind, call: Call, body: requests.Submission) -> None:
+    def _submit(self, kind: str, call: Call, body: requests.Submission) -> None:
         self._ask(call, partial(self._jobs.submit, kind, body), lambda job: call.ok({"job": job["job"]}))
 
     def _change(self, change: Callable[[str], JobBody]) -> Handler:

@@ -32,7 +32,7 @@ from backend.process import (
     read_outcome,
 )
 from backend.requests import OnDevice, Submission
-from backend.wire import Code, JobBody, Kind, ProgressBody, State
+from backend.wire import Code, JobBody, ProgressBody, State
 from backend.work import JOB_KINDS
 
 log = logging.getLogger("legs4d.backend")
@@ -46,8 +46,8 @@ MAX_REQUEST = 4096
 """Characters of a request as JSON: every listing of the jobs repeats it."""
 MAX_FRUITLESS = 3
 """Processes that may die in a row without getting anywhere before the job counts as failed."""
-BESIDE = "beside"
-"""Stands for the device of jobs that need none: they run one at a time."""
+HOST = "host"
+"""Stands for the device of jobs that need none, and run on the host one at a time."""
 
 # Time for a process to end by itself before it is killed, which loses no more than the step that it is at:
 CANCEL_SECONDS = 0.6
@@ -134,7 +134,7 @@ class Jobs:
 
     # -- what may be asked (in the jobs' thread) ---------------------------------------------------------------------
 
-    def submit(self, kind: Kind, request: Submission) -> JobBody:
+    def submit(self, kind: str, request: Submission) -> JobBody:
         """Queue a job. Raises Legs4dError when it could not work.
 
         A ticket that was used before gives the job that was submitted with it then, so that a client that did not
@@ -154,7 +154,7 @@ class Jobs:
             raise BackendError(f"job {other.id} writes this already", where=name, fix="cancel it first", code=Code.JOB)
         job = Job(
             id=secrets.token_hex(6),
-            kind=str(kind),
+            kind=kind,
             request=request.model_dump(exclude_unset=True),
             spec=spec,
             writes=spec["out"],
@@ -211,6 +211,8 @@ class Jobs:
         job = self._find(job_id)
         if job.state not in ("failed", "cancelled"):
             raise BackendError(f"has not failed, it is {job.state}", where=f"job {job_id}", code=Code.JOB)
+        if job.kind not in JOB_KINDS:
+            raise BackendError(f"this legs4d has no jobs of kind '{job.kind}'", where=f"job {job_id}", code=Code.JOB)
         if any(other.writes == job.writes for other in self._active.values()):
             raise BackendError("another job writes to the same place", where=f"job {job_id}", code=Code.JOB)
         job.fruitless, job.error, job.ended = 0, None, None
@@ -240,10 +242,10 @@ class Jobs:
         """Where a job's log is. Raises BackendError `job`."""
         return self._job_folder(self._find(job_id)) / joblog.NAME
 
-    def _known(self, kind: Kind, request: Submission) -> Job | None:
+    def _known(self, kind: str, request: Submission) -> Job | None:
         """The job of this ticket."""
         known = self._store.by_ticket(request.ticket) if request.ticket is not None else None
-        if known and (known.kind, known.request) != (str(kind), request.model_dump(exclude_unset=True)):
+        if known and (known.kind, known.request) != (kind, request.model_dump(exclude_unset=True)):
             raise BackendError(
                 f"this ticket is job {known.id}'s, which asked for something else", fix="take a new one", code=Code.JOB
             )
@@ -293,6 +295,9 @@ class Jobs:
         """
         for job in self._store.unfinished():
             self._active[job.id] = job
+            if job.kind not in JOB_KINDS:
+                self._fail(job, f"this legs4d has no jobs of kind '{job.kind}'", "submit it again as another kind")
+                continue
             if lock_holder(self._job_folder(job) / LOCK_FILE) is not None:
                 log.info("job %s: a process of the last server still works on it", job.id)
                 self._orphans[job.id] = time.monotonic() + ORPHAN_SECONDS
@@ -332,7 +337,7 @@ class Jobs:
             return
         busy = (*self._workers, *self._orphans)
         taken = {self._active[job_id].device for job_id in busy}
-        free = [device for device in (*self._devices, BESIDE) if device not in taken]
+        free = [device for device in (*self._devices, HOST) if device not in taken]
         for job in sorted(self._active.values(), key=lambda job: (-job.priority, job.created)):
             if job.state != "queued" or job.id in busy:
                 continue
@@ -344,7 +349,7 @@ class Jobs:
     def _device_for(self, job: Job, free: list[str]) -> str | None:
         """For "auto": a CUDA device; the CPU only where there is no other, since training on it takes hours."""
         if job.wanted == "":
-            candidates = [BESIDE]
+            candidates = [HOST]
         elif job.wanted != "auto":
             candidates = [job.wanted]
         else:
@@ -354,12 +359,12 @@ class Jobs:
     def _start(self, job: Job, device: str) -> None:
         job.device, job.attempts = device, job.attempts + 1
         job.started = job.started or time.time()
-        job.achieved = JOB_KINDS[Kind(job.kind)].achieved(job.spec)
+        job.achieved = JOB_KINDS[job.kind].achieved(job.spec)
         # In this order: should this server die in between, the next one finds no old outcome, and looks for a process.
         forget_outcome(self._job_folder(job))
         self._save(job, "running", "starts")
         where = {"cluster": self._cluster, "store": self._store_url}
-        spec = {**job.spec, "work": JOB_KINDS[Kind(job.kind)].work, **where}
+        spec = {**job.spec, "work": JOB_KINDS[job.kind].work, **where}
         try:
             process = WorkerProcess(
                 self._job_folder(job),
@@ -427,7 +432,7 @@ class Jobs:
     def _mourn(self, job: Job, reason: str, code: int) -> None:
         """A process died without a word: try again, unless several have died without getting anywhere."""
         log.warning("job %s: its process %s", job.id, how_it_ended(code))
-        further = JOB_KINDS[Kind(job.kind)].achieved(job.spec) > job.achieved
+        further = JOB_KINDS[job.kind].achieved(job.spec) > job.achieved
         job.fruitless = 1 if further else job.fruitless + 1
         if job.fruitless >= MAX_FRUITLESS:
             self._fail(
@@ -448,7 +453,7 @@ class Jobs:
         job.ended = time.time()
         self._active.pop(job.id, None)
         if state == "cancelled":
-            JOB_KINDS[Kind(job.kind)].discard(job.spec)
+            JOB_KINDS[job.kind].discard(job.spec)
         self._save(job, state, message)
         log.info("job %s: %s", job.id, message if state != "done" else "done")
         for forgotten in self._store.forget_oldest(MAX_KEPT):

@@ -110,12 +110,13 @@ class Listener:
     def _bind(self, config: ServerConfig) -> str:
         address = "127.0.0.1" if config.bind == "localhost" else config.bind
         host = f"[{address}]" if ":" in address else address
+        port = config.port or (wire.DEFAULT_PORT if config.beyond_loopback else "*")
         try:
-            self.socket.bind(f"tcp://{host}:{config.port or '*'}")
+            self.socket.bind(f"tcp://{host}:{port}")
         except zmq.ZMQError as error:
             raise BackendError(
-                f"cannot listen on {config.bind}, port {config.port or 'any'} ({error.strerror})",
-                fix="choose another --port, or none for any free one; --bind takes an address of this machine",
+                f"cannot listen on {config.bind}, port {'any' if port == '*' else port} ({error.strerror})",
+                fix="choose another --port; --bind takes an address of this machine",
             ) from error
         return str(self.socket.getsockopt_string(zmq.LAST_ENDPOINT)).rstrip("\0")
 

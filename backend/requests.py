@@ -8,11 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from backend.errors import BackendError
 from backend.wire import MAX_ID, MAX_WINDOW, Code, Kind, Precision
+from legs4d import commands
+from legs4d.commands import FrameNumber
+from legs4d.settings import problem
 
 Name = Annotated[str, Field(min_length=1, max_length=1024)]
 """Of a run, dataset or output; what else it must be is decided in paths.py."""
 JobId = Annotated[str, Field(min_length=1, max_length=64)]
-FrameNumber = Annotated[int, Field(ge=0, lt=2**31)]
 Window = Annotated[int, Field(ge=1, le=MAX_WINDOW)]
 RequestId = Annotated[int, Field(ge=1, le=MAX_ID)]
 
@@ -138,7 +140,7 @@ class Cancel(Body):
 
 
 class Submission(Body):
-    """What every request has that submits a job."""
+    """What every request has that submits a job; the rest of it is the command's own model."""
 
     priority: int = Field(default=0, ge=-100, le=100)
     ticket: str | None = Field(default=None, min_length=1, max_length=64)
@@ -148,42 +150,44 @@ class OnDevice(Submission):
     device: str = Field(default="auto", min_length=1, max_length=20)
 
 
-class WithEncoder(OnDevice):
-    encoder: str | None = Field(default=None, min_length=1, max_length=100)
-    weights: Name | None = None
+class Train(OnDevice, commands.Train):
+    pass
 
 
-class Train(WithEncoder):
-    dataset: Name
-    out: Name
-    scale: float | None = Field(default=None, ge=0.05, le=1)
-    settings: dict[str, Any] = Field(default_factory=dict)
+class Reconstruct(OnDevice, commands.Reconstruct):
+    pass
 
 
-class Extract(WithEncoder):
-    run: Name
-    encoder: str = Field(min_length=1, max_length=100)
-    settings: dict[str, Any] = Field(default_factory=dict)
+class Extract(OnDevice, commands.Extract):
+    pass
 
 
-class Lift(WithEncoder):
-    run: Name
-    settings: dict[str, Any] = Field(default_factory=dict)
+class Lift(OnDevice, commands.Lift):
+    pass
 
 
-class Export(Submission):
-    run: Name
-    out: Name
-    format: Literal["ply", "spz", "gltf", "npz"] = "ply"
-    frames: Annotated[list[FrameNumber], Field(min_length=2, max_length=2)] | None = None
-    prompt: str | None = Field(default=None, min_length=1, max_length=1000)
+class Export(Submission, commands.Export):
+    pass
 
 
-class ImportCapture(Submission):
-    source: Name
-    sequence: str | None = Field(default=None, min_length=1, max_length=200)
-    out: Name
-    fps: float = Field(default=30.0, gt=0, le=10_000)
+class ImportD3dgs(Submission, commands.ImportD3dgs):
+    pass
+
+
+class Import4legs(Submission, commands.Import4legs):
+    pass
+
+
+JOBS: dict[str, type[Submission]] = {
+    "train": Train,
+    "reconstruct": Reconstruct,
+    "extract": Extract,
+    "lift": Lift,
+    "export": Export,
+    "import-d3dgs": ImportD3dgs,
+    "import-4legs": Import4legs,
+}
+"""Bodies of the requests that submit a job, which are called as the command is; `work.JOB_KINDS` says what they do."""
 
 
 class JobName(Body):
@@ -205,7 +209,8 @@ class Subscribe(Body):
     log: bool = False
 
 
-BODIES: dict[Kind, type[Body]] = {
+BODIES: dict[str, type[Body]] = {
+    **JOBS,
     Kind.HELLO: Hello,
     Kind.RUNS: Empty,
     Kind.DATASETS: Empty,
@@ -217,11 +222,6 @@ BODIES: dict[Kind, type[Body]] = {
     Kind.AIM: Aim,
     Kind.CREDIT: Credit,
     Kind.CANCEL: Cancel,
-    Kind.TRAIN: Train,
-    Kind.EXTRACT: Extract,
-    Kind.LIFT: Lift,
-    Kind.EXPORT: Export,
-    Kind.IMPORT_CAPTURE: ImportCapture,
     Kind.JOBS: Empty,
     Kind.JOB: JobName,
     Kind.JOB_LOG: JobLog,
@@ -235,18 +235,10 @@ BODIES: dict[Kind, type[Body]] = {
 }
 
 
-def read_body(kind: Kind, body: dict[str, Any]) -> Body:
+def read_body(kind: str, body: dict[str, Any]) -> Body:
     """The checked body of a request. Raises BackendError, which names the first field that is wrong."""
     try:
         return BODIES[kind].model_validate(body)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"])[:80]
-        problem = first["msg"][0].lower() + first["msg"][1:]
-        known = ", ".join(BODIES[kind].model_fields) or "none"
-        raise BackendError(
-            f"'{field}' is wrong: {problem}" if field else problem,
-            where=f"the body of '{kind}'",
-            fix=f"its fields are: {known}",
-            code=Code.BODY,
-        ) from None
+        what, fix = problem(error, BODIES[kind])
+        raise BackendError(what, where=f"the body of '{kind}'", fix=fix, code=Code.BODY) from None

@@ -42,7 +42,7 @@ class RunRequests:
         """The unanswered query of each client and layer."""
         self._prepared = False
         self._prompter = answers.Prompter()
-        self.handlers: dict[Kind, Handler] = {
+        self.handlers: dict[str, Handler] = {
             Kind.RUNS: self._runs,
             Kind.DATASETS: self._datasets,
             Kind.OPEN: self._open,

@@ -38,6 +38,7 @@ from backend.run_requests import Handler, RunRequests
 from backend.state import announce, hold_state
 from backend.subscriptions import Subscriptions
 from backend.wire import Code, Kind, Message, WireError
+from backend.work import JOB_KINDS
 from legs4d import __version__
 from legs4d.errors import Legs4dError
 
@@ -90,7 +91,7 @@ class Server:
         self._runs = RunRequests(library, self._loop, config.limits.stream_mib * 2**20)
         self._compute = Compute(state_dir, devices[0].name, self._loop)
         self._computed = ComputeRequests(library, self._compute, self._loop)
-        self._handlers: dict[Kind, Handler] = {
+        self._handlers: dict[str, Handler] = {
             Kind.HELLO: self._hello,
             Kind.STATUS: self._status,
             **self._runs.handlers,
@@ -182,7 +183,7 @@ class Server:
             message = wire.unpack(parts, wire.REQUEST_LIMITS)
             message_id = message.id
             self._check(message)
-            kind = Kind(message.kind)
+            kind = message.kind
             body = requests.read_body(kind, dict(message.body))
             if isinstance(body, requests.Hello):
                 client = self._clients.admit(identity, f"{body.client} {body.version}")
@@ -229,6 +230,7 @@ class Server:
                 "protocol": wire.PROTOCOL_VERSION,
                 "devices": [{"name": d.name, "description": d.description} for d in self._devices],
                 "roots": [str(folder) for folder in self._roots.folders],
+                "kinds": list(JOB_KINDS),
             }
         )
 

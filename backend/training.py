@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from backend.errors import BackendError
 from backend.paths import Roots
-from backend.requests import Extract, Lift, Train, WithEncoder
-from backend.wire import Code
+from backend.requests import Extract, Lift, Reconstruct, Train
 from legs4d.config import ExtractSettings, LiftSettings, TrainSettings
 from legs4d.errors import DatasetError, RunError
 from legs4d.gaussians.store import Run
@@ -23,68 +20,61 @@ FILE_SETTINGS = frozenset({"weights"})
 """Settings that name a file, at any depth; clients name it relative to a root. A test finds new ones."""
 
 Spec = dict[str, Any]
-Model = TypeVar("Model", bound=BaseModel)
 
 
 def prepare_train(request: Train, roots: Roots) -> Spec:
-    """Absolute paths under the roots, and settings.
+    """Absolute paths under the roots, and the settings that were asked for.
 
-    Raises BackendError `path` or `body`, DatasetError when the dataset is not there, RunError when the output is
+    Raises BackendError `path`, SettingsError, DatasetError when the dataset is not there, RunError when the output is
     something else.
     """
+    return {**prepare_reconstruct(request, roots), "weights": _weights(request, roots)}
+
+
+def prepare_reconstruct(request: Train | Reconstruct, roots: Roots) -> Spec:
+    """As `prepare_train`."""
     dataset, out = roots.find(request.dataset), roots.output(request.out)
     if not dataset.is_dir():
         raise DatasetError("there is no such folder", where=request.dataset, fix="'datasets' lists what can be trained")
     if out.exists() and not out.is_dir():
         raise RunError("is a file, not a folder", where=request.out, fix="choose another name")
-    asked = copy.deepcopy(request.settings)
-    for stage, field, value in (("dataset", "scale", request.scale), ("lift", "encoder", request.encoder)):
-        if value is not None:
-            asked[stage] = _with(asked.get(stage, {}), field, value)
-    if "reconstruct" not in asked:
-        asked.setdefault("preset", "auto")
-    settings = _checked(TrainSettings, _confined(asked, roots), "train")
     return {
         "dataset": str(dataset),
         "out": str(out),
         "run": request.out,
-        "weights": _weights(request, roots),
-        "settings": settings.model_dump(mode="json"),
+        "weights": None,
+        "settings": _settings(request.geometry(), roots),
     }
 
 
 def prepare_lift(request: Lift, roots: Roots) -> Spec:
-    """Raises BackendError `path` or `body`, RunError when there is no such run."""
-    run = Run.open(roots.find(request.run))
-    asked = request.settings if request.encoder is None else _with(request.settings, "encoder", request.encoder)
-    settings = _checked(LiftSettings, _confined(asked, roots), "lift")
-    return _on_run(run, request, roots, settings)
+    """Raises BackendError `path`, SettingsError, RunError when there is no such run."""
+    return _on_run(request, roots, request.lifting())
 
 
 def prepare_extract(request: Extract, roots: Roots) -> Spec:
-    """Raises BackendError `path` or `body`, RunError when there is no such run."""
+    """As `prepare_lift`."""
+    return {**_on_run(request, roots, request.extraction()), "encoder": request.encoder}
+
+
+def _on_run(request: Extract | Lift, roots: Roots, settings: BaseModel) -> Spec:
     run = Run.open(roots.find(request.run))
-    settings = _checked(ExtractSettings, _confined(request.settings, roots), "extract")
-    return {**_on_run(run, request, roots, settings), "encoder": request.encoder}
-
-
-def _on_run(run: Run, request: Extract | Lift, roots: Roots, settings: BaseModel) -> Spec:
     return {
         "out": str(run.path),
         "run": request.run,
         "weights": _weights(request, roots),
-        "settings": settings.model_dump(mode="json"),
+        "settings": _settings(settings, roots),
     }
 
 
-def _weights(request: WithEncoder, roots: Roots) -> str | None:
+def _settings(settings: BaseModel, roots: Roots) -> dict[str, Any]:
+    """Those that were asked for, as JSON: what is left out is decided where the work is done, by its device."""
+    confined: dict[str, Any] = _confined(settings.model_dump(mode="json", exclude_unset=True), roots)
+    return confined
+
+
+def _weights(request: Train | Extract | Lift, roots: Roots) -> str | None:
     return None if request.weights is None else str(roots.find(request.weights))
-
-
-def _with(settings: Any, field: str, value: Any) -> dict[str, Any]:
-    if not isinstance(settings, dict):
-        raise BackendError("a stage's settings are not a map", where="'settings'", code=Code.BODY)
-    return {**settings, field: value}
 
 
 def _confined(settings: Any, roots: Roots) -> Any:
@@ -95,20 +85,6 @@ def _confined(settings: Any, roots: Roots) -> Any:
         key: str(roots.find(value)) if key in FILE_SETTINGS and isinstance(value, str) else _confined(value, roots)
         for key, value in settings.items()
     }
-
-
-def _checked(model: type[Model], asked: dict[str, Any], kind: str) -> Model:
-    try:
-        return model.model_validate(asked)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])[:80]
-        raise BackendError(
-            f"'{field}' is wrong: {first['msg'].lower()}",
-            where=f"'settings' of '{kind}'",
-            fix=f"legs4d/config.py lists them under {model.__name__}",
-            code=Code.BODY,
-        ) from error
 
 
 def finished_frames(out: Path) -> int:
@@ -130,6 +106,17 @@ def train(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any]:
     settings = TrainSettings.model_validate(spec["settings"])
     with _means(spec) as means:
         pipeline.train(spec["dataset"], spec["out"], settings, **means, progress=progress, stop=stop)
+    return {"run": spec["run"]}
+
+
+def reconstruct(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any]:
+    """As `train`."""
+    from legs4d import pipeline
+
+    settings = TrainSettings.model_validate(spec["settings"])
+    with _means(spec) as means:
+        del means["files"]
+        pipeline.reconstruct(spec["dataset"], spec["out"], settings, **means, progress=progress, stop=stop)
     return {"run": spec["run"]}
 
 

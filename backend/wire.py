@@ -1,4 +1,4 @@
-"""The message format of protocol 1: the one definition for the backend and the Blender add-on.
+"""The message format of protocol 2: the one definition for the backend and the Blender add-on.
 
 Only the standard library, msgpack and numpy are used, and nothing of legs4d is imported, because the extension
 build copies this file. What each kind of message means is written in README.md beside it.
@@ -12,6 +12,7 @@ import hmac
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 DTYPES = ("bool", "uint8", "uint16", "int32", "int64", "float16", "float32", "float64")
 """The only array types that travel, little-endian; everything else (objects, strings, records) is refused."""
@@ -36,6 +37,9 @@ MAX_ID = 2**63 - 1
 MAX_WINDOW = 64
 """The most `frame` events of one stream that may wait for credit."""
 
+DEFAULT_PORT = 47404
+"""Of servers that other machines reach, and of addresses that name none."""
+
 STATE_DIR_VARIABLE = "LEGS4D_STATE_DIR"
 SERVER_FILE = "server.json"
 CLIENT_KEYS_FILE = "keys/client.json"
@@ -43,7 +47,8 @@ CLIENT_KEYS_FILE = "keys/client.json"
 
 
 class Kind(StrEnum):
-    """Every kind of message."""
+    """Every kind of message, but for requests of a job: these are called as the command that does the same, and `hello`
+    tells which there are (`kinds`)."""
 
     HELLO = "hello"
     RUNS = "runs"
@@ -56,11 +61,6 @@ class Kind(StrEnum):
     AIM = "aim"
     CREDIT = "credit"
     CANCEL = "cancel"
-    TRAIN = "train"
-    EXTRACT = "extract"
-    LIFT = "lift"
-    EXPORT = "export"
-    IMPORT_CAPTURE = "import_capture"
     JOBS = "jobs"
     JOB = "job"
     JOB_LOG = "job_log"
@@ -478,6 +478,21 @@ class ServerFile:
     pid: int
     server_key: str = ""
     keys: CurveKeys | None = None
+
+
+def endpoint_of(address: str) -> str:
+    """ZeroMQ's endpoint of an address as people write it: HOST, HOST:PORT, [IPv6]:PORT, with or without tcp://.
+
+    Raises WireError when it is none of these.
+    """
+    text = address.strip().removeprefix("tcp://").rstrip("/")
+    if text.count(":") > 1 and not text.startswith("["):  # IPv6 by itself
+        text = f"[{text}]"
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+(?:%\w+)?\]|[\w.-]+)(?::(\d{1,5}))?", text)
+    port = int(match.group(2) or DEFAULT_PORT) if match else 0
+    if match is None or not 0 < port < 65_536:
+        raise WireError(f"{address[:80]!r} is no address", hint=f"write HOST or HOST:PORT, such as gpu7:{DEFAULT_PORT}")
+    return f"tcp://{match.group(1)}:{port}"
 
 
 def state_dir() -> Path:

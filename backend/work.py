@@ -12,7 +12,6 @@ from typing import Any
 
 from backend import exchange, training
 from backend.paths import Roots
-from backend.wire import Kind
 
 Spec = dict[str, Any]
 """What a worker process is told, JSON; `out` is the absolute path that the job alone may write."""
@@ -28,29 +27,30 @@ class JobKind:
             result, raises Legs4dError, or Stopped when told to stop.
         achieved: a number, from the spec, that grows whenever a process got anywhere.
         discard: deletes what a cancelled job leaves that is of no use.
-        on_device: needs a device of its own; other jobs run one at a time beside them.
     """
 
     prepare: Callable[[Any, Roots], Spec]
     work: str
     achieved: Callable[[Spec], int]
     discard: Callable[[Spec], None] = lambda spec: None
-    on_device: bool = True
 
 
 def _run_frames(spec: Spec) -> int:
     return training.finished_frames(Path(spec["out"]))
 
 
-JOB_KINDS: dict[Kind, JobKind] = {
-    Kind.TRAIN: JobKind(training.prepare_train, "backend.training:train", _run_frames),
-    Kind.EXTRACT: JobKind(training.prepare_extract, "backend.training:extract", _run_frames),
-    Kind.LIFT: JobKind(training.prepare_lift, "backend.training:lift", _run_frames),
-    Kind.EXPORT: JobKind(
-        exchange.prepare_export, "backend.exchange:export", exchange.files_in, exchange.discard, on_device=False
+JOB_KINDS: dict[str, JobKind] = {
+    "train": JobKind(training.prepare_train, "backend.training:train", _run_frames),
+    "reconstruct": JobKind(training.prepare_reconstruct, "backend.training:reconstruct", _run_frames),
+    "extract": JobKind(training.prepare_extract, "backend.training:extract", _run_frames),
+    "lift": JobKind(training.prepare_lift, "backend.training:lift", _run_frames),
+    "export": JobKind(exchange.prepare_export, "backend.exchange:export", exchange.files_in, exchange.discard),
+    "import-d3dgs": JobKind(
+        exchange.prepare_d3dgs, "backend.exchange:import_d3dgs", exchange.files_in, exchange.discard
     ),
-    Kind.IMPORT_CAPTURE: JobKind(
-        exchange.prepare_import, "backend.exchange:import_capture", exchange.files_in, exchange.discard, on_device=False
+    "import-4legs": JobKind(
+        exchange.prepare_4legs, "backend.exchange:import_4legs", exchange.files_in, exchange.discard
     ),
 }
-"""Every kind of job; its name is that of the request that submits it."""
+"""Every kind of job by its command's name, which is the kind of the request that submits it (its body in
+`requests.JOBS`); `hello` tells clients this list."""

@@ -28,8 +28,7 @@ class Jobs:
         Args:
             preset: "quick", "full", or "auto" for full where there is a GPU.
         """
-        body: dict[str, Any] = {"dataset": dataset, "out": out, "scale": round(scale, 4)}
-        body["settings"] = {"preset": preset}
+        body: dict[str, Any] = {"dataset": dataset, "out": out, "scale": round(scale, 4), "preset": preset}
         if encoder:
             body["encoder"] = encoder
 
@@ -37,7 +36,7 @@ class Jobs:
             self._link.message = ""
             self._show(reply.body["job"])
 
-        self._link.request(wire.Kind.TRAIN, body, on_reply=submitted)
+        self._link.request("train", body, on_reply=submitted)
 
     def cancel(self, job: str) -> None:
         """Cancel a job; the frames it finished stay in its run."""

@@ -6,7 +6,7 @@ A stage's settings are part of its fingerprint: changing one makes the stage, an
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -202,16 +202,20 @@ class ReconstructSettings(Settings):
     chunks: ChunkSettings = ChunkSettings()
 
     def with_preset(self, name: Preset) -> ReconstructSettings:
-        """With the stages' settings that suit a laptop's processor in minutes (`quick`, the defaults), or a GPU."""
-        if name == "quick":
-            stages = {
-                "first_frame": FirstFrameSettings(),
-                "tracking": TrackingSettings(),
-                "refinement": RefinementSettings(),
-            }
-        else:
+        """The stages' settings that suit a laptop's processor in minutes (`quick`, the defaults), or a GPU, and on top
+        of them those that were set here."""
+        preset = ReconstructSettings()
+        if name == "full":
             stages = {"first_frame": FULL_FIRST_FRAME, "tracking": FULL_TRACKING, "refinement": FULL_REFINEMENT}
-        return self.model_copy(update=stages)
+            preset = preset.model_copy(update=stages)
+        return ReconstructSettings.model_validate(_merged(preset.model_dump(), self.model_dump(exclude_unset=True)))
+
+
+def _merged(settings: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    nested = {
+        name: _merged(settings[name], value) if isinstance(value, dict) else value for name, value in more.items()
+    }
+    return {**settings, **nested}
 
 
 FULL_FIRST_FRAME = FirstFrameSettings(
@@ -320,13 +324,19 @@ ENSEMBLE = ("{}", "a photo of {}", "a video of {}", "a scene in which {}")
 """Templates of `--ensemble`, after those of CLIP (Radford et al. 2021, section 3.1.4)."""
 
 
-class TrainSettings(Settings):
-    """All stages of `legs4d train`."""
+class GeometrySettings(Settings):
+    """All stages of `legs4d reconstruct`."""
 
     dataset: DatasetSettings = DatasetSettings()
-    preset: Preset | Literal["auto"] | None = None
-    """In place of the stages in `reconstruct`: `quick`, `full`, or by the engine (`auto`): `full` on CUDA."""
+    preset: Literal["quick", "full", "auto"] | None = None
+    """Settings of the stages in `reconstruct` that are not set there: those of `quick`, of `full`, or by the engine
+    (`auto`): `full` on CUDA."""
     reconstruct: ReconstructSettings = ReconstructSettings()
+
+
+class TrainSettings(GeometrySettings):
+    """All stages of `legs4d train`."""
+
     extract: ExtractSettings = ExtractSettings()
     """Only for encoders that see."""
     lift: LiftSettings = LiftSettings()

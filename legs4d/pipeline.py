@@ -9,7 +9,7 @@ from collections.abc import Sequence as Several
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from legs4d.config import ExtractSettings, LiftSettings, Preset, TrainSettings
+from legs4d.config import ExtractSettings, GeometrySettings, LiftSettings, Preset, TrainSettings
 from legs4d.errors import EncoderError, RunError
 from legs4d.executor import IN_ORDER, Executor
 from legs4d.gaussians.store import Run
@@ -79,7 +79,7 @@ def train(
 def reconstruct(
     dataset: str | Path,
     out: str | Path,
-    settings: TrainSettings,
+    settings: GeometrySettings,
     *,
     engine: str = "auto",
     executor: Executor = IN_ORDER,
@@ -209,10 +209,14 @@ def import_params(
     *,
     dataset: str | Path | None = None,
     scale: float = 1.0,
+    fps: float = 30.0,
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,
 ) -> Run:
     """A result of Dynamic3DGS (`params.npz`) as a run; with its footage, one that can be rendered, judged and lifted.
+
+    Args:
+        fps: of the capture; the footage's own, if that is given.
 
     Raises:
         RunError: see `gaussians.dynamic3dgs.import_dynamic3dgs`.
@@ -221,7 +225,43 @@ def import_params(
     from legs4d.gaussians.dynamic3dgs import import_dynamic3dgs
 
     sequence = None if dataset is None else open_sequence(dataset, scale)
-    run = import_dynamic3dgs(Path(source), Path(out), sequence=sequence, progress=progress, stop=stop)
+    run = import_dynamic3dgs(Path(source), Path(out), fps=fps, sequence=sequence, progress=progress, stop=stop)
+    return _with_footage(run, dataset, scale)
+
+
+def import_4legs(
+    folder: str | Path,
+    sequence: str,
+    out: str | Path,
+    *,
+    autoencoder: str | Path | None = None,
+    dataset: str | Path | None = None,
+    scale: float = 1.0,
+    fps: float = 30.0,
+    linear: int | None = None,
+    progress: OnProgress | None = None,
+    stop: StopSignal | None = None,
+) -> Run:
+    """A finished output folder of 4-LEGS as a run; see `language.legacy.import_4legs` for what is read and raised."""
+    from legs4d.language.legacy import import_4legs as import_folder
+
+    seen = None if dataset is None else open_sequence(dataset, scale)
+    run = import_folder(
+        folder,
+        sequence,
+        out,
+        autoencoder=autoencoder,
+        fps=fps,
+        footage=seen,
+        linear=linear,
+        progress=progress,
+        stop=stop,
+    )
+    return _with_footage(run, dataset, scale)
+
+
+def _with_footage(run: Run, dataset: str | Path | None, scale: float) -> Run:
+    """An imported run that says where its footage is."""
     if dataset is not None:
         with run.lock():
             run.set_info(dataset=str(Path(dataset).resolve()), scale=scale)

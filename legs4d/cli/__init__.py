@@ -3,5 +3,6 @@
 
 from legs4d.cli.command import app
 from legs4d.cli import making, asking, showing, serving
+from legs4d.cli import submitting  # after all whose commands can be submitted
 
-__all__ = ["app", "asking", "making", "serving", "showing"]
+__all__ = ["app", "asking", "making", "serving", "showing", "submitting"]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from legs4d.cli.command import app
-from legs4d.cli.options import Engine, EngineName, Json, RunFolder, Scale
+from legs4d.cli.command import app, writer
+from legs4d.cli.options import Engine, EngineName, Fps, Json, RunFolder, Scale, asked
 from legs4d.errors import Legs4dError
 from legs4d.terminal import print_json, progress_display, say
 
@@ -95,7 +95,7 @@ def query(
         _print_answer(answer)
 
 
-@app.command(name="import-4legs")
+@writer("import-4legs", "Import4legs")
 def import_4legs(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What 4-LEGS wrote: output/ and ae/.")],
     sequence: Annotated[str, typer.Option(help="Name of the sequence: that of its folders in output/.")],
@@ -106,7 +106,8 @@ def import_4legs(
     dataset: Annotated[
         Path | None, typer.Option(help="Its footage: gives the run cameras, so that it can be rendered and judged.")
     ] = None,
-    scale: Scale = 1.0,
+    scale: Scale = None,
+    fps: Fps = 30.0,
     linear: Annotated[
         int | None,
         typer.Option(
@@ -119,17 +120,31 @@ def import_4legs(
 
     Prompts then need the weights of `viclip`, the encoder that 4-LEGS was trained with.
     """
-    from legs4d.language.legacy import import_4legs as import_folder
-    from legs4d.scene.readers import open_sequence
+    from legs4d import commands, pipeline
 
-    footage = None if dataset is None else open_sequence(dataset, scale)
+    how = asked(
+        commands.Import4legs,
+        folder=folder,
+        sequence=sequence,
+        out=out,
+        autoencoder=autoencoder,
+        dataset=dataset,
+        scale=scale,
+        fps=fps,
+        linear=linear,
+    )
     with progress_display() as show:
-        run = import_folder(
-            folder, sequence, out, autoencoder=autoencoder, footage=footage, linear=linear, progress=show
+        run = pipeline.import_4legs(
+            folder,
+            sequence,
+            out,
+            autoencoder=autoencoder,
+            dataset=dataset,
+            scale=how.scale,
+            fps=fps,
+            linear=linear,
+            progress=show,
         )
-    if dataset is not None:
-        with run.lock():
-            run.set_info(dataset=str(dataset.resolve()), scale=scale)
     if as_json:
         print_json({"run": str(run.path), "frames": run.num_frames, "gaussians": run.num_gaussians})
     else:

@@ -5,9 +5,18 @@ Commands import what they need inside, so that `--help` and `query` do not wait 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
 import typer
 
 from legs4d.terminal import SentenceGroup
+
+if TYPE_CHECKING:
+    from legs4d.commands import Command
+
+Function = TypeVar("Function", bound=Callable[..., None])
 
 app = typer.Typer(
     cls=SentenceGroup,
@@ -16,3 +25,38 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A command that writes, so that a server can do its work as a job.
+
+    Attributes:
+        name: the command's, and its job kind's.
+        function: the command; `submit` has its options but those in `submitting.HERE`.
+        model: loads the class of `legs4d.commands` whose fields they are.
+    """
+
+    name: str
+    function: Callable[..., None]
+    model: Callable[[], type[Command]]
+
+
+WRITERS: list[Writer] = []
+"""All of them, in the order of --help."""
+
+
+def writer(name: str, model: str) -> Callable[[Function], Function]:
+    """Make a function a command, and one that can be submitted; `model` names its class in `legs4d.commands`."""
+
+    def load() -> Any:
+        from legs4d import commands
+
+        return getattr(commands, model)
+
+    def register(function: Function) -> Function:
+        WRITERS.append(Writer(name, function, load))
+        app.command(name=name)(function)
+        return function
+
+    return register

@@ -7,110 +7,128 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from legs4d.cli.command import app
+from legs4d.cli.command import writer
 from legs4d.cli.options import (
     Background,
-    BackgroundCrops,
     CameraNames,
     Change,
     Chunks,
     Cluster,
     CodecChoice,
-    CodecName,
     CodecWeights,
     CodeDim,
+    Config,
     Dataset,
     Download,
     EncoderName,
     Engine,
     EngineName,
     Every,
+    Fps,
     Json,
     LeftOut,
-    LiftMethod,
     LiftMethodName,
     Out,
-    PresetChoice,
     PresetName,
     Refine,
     RunFolder,
     Scale,
+    Set,
     Store,
     Weights,
-    reading,
+    asked,
+    names,
 )
-from legs4d.errors import Legs4dError
 from legs4d.terminal import print_json, progress_display, say
 
 if TYPE_CHECKING:
-    from legs4d.config import ReconstructSettings
     from legs4d.gaussians.store import Run
 
 
-@app.command()
+@writer("train", "Train")
 def train(
     dataset: Dataset,
     out: Out,
-    scale: Scale = 1.0,
+    scale: Scale = None,
     cameras: CameraNames = None,
     leave_out: LeftOut = None,
-    encoder: EncoderName = "auto",
+    encoder: EncoderName = None,
     weights: Weights = None,
     download: Download = False,
-    every: Every = 1,
-    preset: PresetName = PresetChoice.auto,
+    every: Every = None,
+    preset: PresetName = None,
     engine: EngineName = Engine.auto,
     cluster: Cluster = None,
     store: Store = None,
-    chunks: Chunks = 0,
+    chunks: Chunks = None,
+    assignments: Set = None,
+    config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Reconstruct footage as dynamic Gaussians and lift language onto them: `reconstruct`, then `lift`.
 
     Everything finished is kept: the same command goes on where a killed one stopped, and does nothing when all is done.
     """
-    from legs4d import pipeline
+    from legs4d import commands, pipeline
     from legs4d.cluster import executor_on
-    from legs4d.config import ExtractSettings, LiftSettings, TrainSettings
     from legs4d.language.encoders.weights import EncoderFiles
 
-    settings = TrainSettings(
-        dataset=reading(scale, cameras, leave_out),
-        preset=preset.value,
-        reconstruct=cut(chunks),
-        extract=ExtractSettings(every=every),
-        lift=LiftSettings(encoder=encoder),
-    )
+    settings = asked(
+        commands.Train,
+        dataset=dataset,
+        out=out,
+        scale=scale,
+        cameras=names(cameras),
+        leave_out=names(leave_out),
+        encoder=encoder,
+        every=every,
+        preset=preset,
+        chunks=chunks,
+        assignments=assignments,
+        config=config,
+    ).geometry()
     files = EncoderFiles(weights, download)
     with (
         progress_display() as show,
         executor_on(cluster, engine.value, store=store, folders={"run": out, "dataset": dataset}) as executor,
     ):
         run = pipeline.train(dataset, out, settings, files=files, engine=engine.value, executor=executor, progress=show)
-    _tell_choice(run, encoder)
+    _tell_choice(run, settings.lift.encoder)
     _report(run, as_json)
 
 
-@app.command()
+@writer("reconstruct", "Reconstruct")
 def reconstruct(
     dataset: Dataset,
     out: Out,
-    scale: Scale = 1.0,
+    scale: Scale = None,
     cameras: CameraNames = None,
     leave_out: LeftOut = None,
-    preset: PresetName = PresetChoice.auto,
+    preset: PresetName = None,
     engine: EngineName = Engine.auto,
     cluster: Cluster = None,
     store: Store = None,
-    chunks: Chunks = 0,
+    chunks: Chunks = None,
+    assignments: Set = None,
+    config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Reconstruct footage as dynamic Gaussians, without language; goes on where a killed one stopped."""
-    from legs4d import pipeline
+    from legs4d import commands, pipeline
     from legs4d.cluster import executor_on
-    from legs4d.config import TrainSettings
 
-    settings = TrainSettings(dataset=reading(scale, cameras, leave_out), preset=preset.value, reconstruct=cut(chunks))
+    settings = asked(
+        commands.Reconstruct,
+        dataset=dataset,
+        out=out,
+        scale=scale,
+        cameras=names(cameras),
+        leave_out=names(leave_out),
+        preset=preset,
+        chunks=chunks,
+        assignments=assignments,
+        config=config,
+    ).geometry()
     with (
         progress_display() as show,
         executor_on(cluster, engine.value, store=store, folders={"run": out, "dataset": dataset}) as executor,
@@ -119,27 +137,36 @@ def reconstruct(
     _report(run, as_json)
 
 
-@app.command()
+@writer("extract", "Extract")
 def extract(
     run: RunFolder,
     encoder: Annotated[str, typer.Option("--encoder", help="One that sees: tiny, viclip, openclip:MODEL.")] = "tiny",
     weights: Weights = None,
     download: Download = False,
-    every: Every = 1,
-    background: Background = BackgroundCrops.once,
-    change: Change = 0.01,
+    every: Every = None,
+    background: Background = None,
+    change: Change = None,
     engine: EngineName = Engine.auto,
     cluster: Cluster = None,
     store: Store = None,
+    assignments: Set = None,
+    config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Embed the crops of a run's pictures, which `lift` then puts onto its Gaussians; goes on where it stopped."""
-    from legs4d import pipeline
+    from legs4d import commands, pipeline
     from legs4d.cluster import executor_on
-    from legs4d.config import ExtractSettings
     from legs4d.language.encoders.weights import EncoderFiles
 
-    settings = ExtractSettings(every=every, background=background.value, change=change)
+    settings = asked(
+        commands.Extract,
+        run=run,
+        every=every,
+        background=background,
+        change=change,
+        assignments=assignments,
+        config=config,
+    ).extraction()
     files = EncoderFiles(weights, download)
     with (
         progress_display() as show,
@@ -151,74 +178,72 @@ def extract(
     _report(done, as_json)
 
 
-@app.command()
+@writer("lift", "Lift")
 def lift(
     run: RunFolder,
-    encoder: EncoderName = "auto",
+    encoder: EncoderName = None,
     weights: Weights = None,
     download: Download = False,
-    method: LiftMethodName = LiftMethod.closed,
-    refine: Refine = 0,
-    codec: CodecChoice = CodecName.linear,
+    method: LiftMethodName = None,
+    refine: Refine = None,
+    codec: CodecChoice = None,
     dim: CodeDim = None,
     codec_weights: CodecWeights = None,
     engine: EngineName = Engine.auto,
     cluster: Cluster = None,
     store: Store = None,
+    assignments: Set = None,
+    config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Lift language onto a reconstructed run, from the dataset it was made from.
 
     With an encoder that sees, what `extract` made is lifted; what is not there yet is extracted first.
     """
-    from legs4d import pipeline
+    from legs4d import commands, pipeline
     from legs4d.cluster import executor_on
-    from legs4d.config import CodecSettings, LiftSettings
     from legs4d.language.encoders.weights import EncoderFiles
 
-    checkpoint = None if codec_weights is None else str(codec_weights)
-    settings = LiftSettings(
+    settings = asked(
+        commands.Lift,
+        run=run,
         encoder=encoder,
-        codec=CodecSettings(name=codec.value, dim=dim, weights=checkpoint),
-        method=method.value,
+        method=method,
         refine=refine,
-    )
+        codec=codec,
+        dim=dim,
+        codec_weights=codec_weights,
+        assignments=assignments,
+        config=config,
+    ).lifting()
     files = EncoderFiles(weights, download) if weights or download else None
     with (
         progress_display() as show,
         executor_on(cluster, engine.value, store=store, folders=_travelling(run, store)) as executor,
     ):
         lifted = pipeline.lift(run, settings, files=files, engine=engine.value, executor=executor, progress=show)
-    _tell_choice(lifted, encoder)
+    _tell_choice(lifted, settings.encoder)
     _report(lifted, as_json)
 
 
-@app.command(name="import-d3dgs")
+@writer("import-d3dgs", "ImportD3dgs")
 def import_d3dgs(
     params: Annotated[Path, typer.Argument(metavar="PARAMS.NPZ", help="What Dynamic 3D Gaussians wrote.")],
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder to make.")],
     dataset: Annotated[
         Path | None, typer.Option(help="Its footage: gives the run cameras, so that it can be rendered and lifted.")
     ] = None,
-    scale: Scale = 1.0,
+    scale: Scale = None,
+    fps: Fps = 30.0,
     as_json: Json = False,
 ) -> None:
     """Turn a result of Dynamic 3D Gaussians into a run; goes on where a killed one stopped."""
-    from legs4d import pipeline
+    from legs4d import commands, pipeline
 
+    how = asked(commands.ImportD3dgs, params=params, out=out, dataset=dataset, scale=scale, fps=fps)
     with progress_display() as show:
-        run = pipeline.import_params(params, out, dataset=dataset, scale=scale, progress=show)
+        run = pipeline.import_params(params, out, dataset=dataset, scale=how.scale, fps=fps, progress=show)
     _report(run, as_json)
-
-
-def cut(chunks: int) -> ReconstructSettings:
-    """The settings that `--chunks` means. Raises Legs4dError when the chunks are too short."""
-    from legs4d.config import ChunkSettings, ReconstructSettings
-
-    least = ChunkSettings().overlap + 2
-    if 0 < chunks < least:
-        raise Legs4dError(f"{chunks} frames are too few", where="--chunks", fix=f"give {least} or more, or 0")
-    return ReconstructSettings(chunks=ChunkSettings(length=chunks))
 
 
 def _tell_choice(run: Run, asked: str) -> None:

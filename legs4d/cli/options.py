@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from legs4d.errors import Legs4dError
 
 if TYPE_CHECKING:
-    from legs4d.config import DatasetSettings
+    from legs4d.commands import Command
+
+AnyCommand = TypeVar("AnyCommand", bound="Command")
 
 
 class PresetChoice(StrEnum):
@@ -46,7 +48,10 @@ class BackgroundCrops(StrEnum):
 Dataset = Annotated[Path, typer.Argument(help="Dataset folder: train_meta.json, ims/, seg/, …")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, as `legs4d train` makes it.")]
 Out = Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder to make, or to go on with.")]
-Scale = Annotated[float, typer.Option(min=0.01, max=1.0, help="Work on images of this share of their size.")]
+Scale = Annotated[
+    float | None,
+    typer.Option(min=0.01, max=1.0, show_default="1", help="Work on images of this share of their size."),
+]
 CameraNames = Annotated[
     str | None,
     typer.Option("--cameras", metavar="NAME,…", help="Read these cameras alone, by name or number."),
@@ -56,9 +61,10 @@ LeftOut = Annotated[
     typer.Option("--leave-out", metavar="NAME,…", help="Read all cameras but these, by name or number."),
 ]
 EncoderName = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--encoder",
+        show_default="auto",
         help="Where language comes from: captions, tiny, viclip, openclip:MODEL; auto takes captions where there are "
         "some, and else tiny, which looks at the pictures.",
     ),
@@ -66,19 +72,35 @@ EncoderName = Annotated[
 Weights = Annotated[Path | None, typer.Option("--weights", metavar="FILE", help="The encoder's weights.")]
 Download = Annotated[bool, typer.Option("--download", help="Fetch the encoder's weights from the hub if need be.")]
 Every = Annotated[
-    int, typer.Option("--every", min=1, metavar="FRAMES", help="Embed pictures of every so many frames only.")
+    int | None,
+    typer.Option(
+        "--every", min=1, metavar="FRAMES", show_default="1", help="Embed pictures of every so many frames only."
+    ),
 ]
 Background = Annotated[
-    BackgroundCrops, typer.Option(help="Crops without foreground: embedded once in a while, always, or never.")
+    BackgroundCrops | None,
+    typer.Option(show_default="once", help="Crops without foreground: embedded once in a while, always, or never."),
 ]
 Change = Annotated[
-    float, typer.Option(min=0.0, max=1.0, help="A crop that changes by less than this is not embedded anew.")
+    float | None,
+    typer.Option(
+        min=0.0, max=1.0, show_default="0.01", help="A crop that changes by less than this is not embedded anew."
+    ),
 ]
 LiftMethodName = Annotated[
-    LiftMethod, typer.Option("--method", help="In one pass, or as the paper trains it (slow; its yardstick).")
+    LiftMethod | None,
+    typer.Option(
+        "--method", show_default="closed", help="In one pass, or as the paper trains it (slow; its yardstick)."
+    ),
 ]
-Refine = Annotated[int, typer.Option(min=0, max=100, help="Conjugate-gradient steps after the pass; a few help.")]
-CodecChoice = Annotated[CodecName, typer.Option("--codec", help="What features become: linear, or the paper's.")]
+Refine = Annotated[
+    int | None,
+    typer.Option(min=0, max=100, show_default="0", help="Conjugate-gradient steps after the pass; a few help."),
+]
+CodecChoice = Annotated[
+    CodecName | None,
+    typer.Option("--codec", show_default="linear", help="What features become: linear, or the paper's."),
+]
 CodeDim = Annotated[
     int | None,
     typer.Option(
@@ -105,32 +127,68 @@ Store = Annotated[
     ),
 ]
 Chunks = Annotated[
-    int,
+    int | None,
     typer.Option(
         "--chunks",
         min=0,
         metavar="FRAMES",
+        show_default="0",
         help="Track this many frames in a row, and the chunks side by side on a cluster; 0: all in a row, the best.",
     ),
 ]
 PresetName = Annotated[
-    PresetChoice,
-    typer.Option("--preset", help="Effort: quick (minutes on a laptop), full (for a GPU), or full where there is one."),
+    PresetChoice | None,
+    typer.Option(
+        "--preset",
+        show_default="auto",
+        help="Effort: quick (minutes on a laptop), full (for a GPU), or full where there is one.",
+    ),
 ]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Any other setting, as reconstruct.tracking.steps=20; legs4d/config.py has them all. Repeatable.",
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="Settings in a TOML file, by the same keys; --set and options win."),
+]
+Fps = Annotated[float, typer.Option(min=0.01, help="Frames per second of the capture; its footage's own, if given.")]
 Json = Annotated[bool, typer.Option("--json", help="Print only JSON on stdout; progress goes to stderr.")]
 Frames = Annotated[str | None, typer.Option(metavar="FIRST:LAST", help="Frames, both ends included; all by default.")]
 
 
-def reading(scale: float, cameras: str | None = None, leave_out: str | None = None) -> DatasetSettings:
-    """How footage is read, as `--scale`, `--cameras` and `--leave-out` say."""
-    from legs4d.config import DatasetSettings
-
-    return DatasetSettings(scale=scale, cameras=_names(cameras), leave_out=_names(leave_out))
+def names(text: str | None) -> list[str] | None:
+    """What stands between commas; None where nothing was said."""
+    return None if text is None else [name for name in (part.strip() for part in text.split(",")) if name]
 
 
-def _names(text: str | None) -> tuple[str, ...]:
-    """What stands between commas."""
-    return () if text is None else tuple(name for name in (part.strip() for part in text.split(",")) if name)
+def asked(
+    model: type[AnyCommand], *, assignments: list[str] | None = None, config: Path | None = None, **given: Any
+) -> AnyCommand:
+    """A command as its options say it; what was not given (None) is left to the command's defaults.
+
+    Args:
+        assignments, config: --set and --config, of commands that have settings.
+        given: the other options, by the names of the model's fields.
+
+    Raises SettingsError, which names what is wrong.
+    """
+    values = {name: _plain(value) for name, value in given.items() if value is not None}
+    if assignments or config:
+        from legs4d.settings import read_settings
+
+        values["settings"] = read_settings(model.model_fields["settings"].annotation, assignments or (), config)  # type: ignore[arg-type]
+    from legs4d.settings import checked
+
+    return checked(model, values, "the options")
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, StrEnum) else str(value) if isinstance(value, Path) else value
 
 
 def chosen_frames(text: str | None, numchosen_frames: int) -> range:

@@ -1,4 +1,4 @@
-"""Commands of the server. The only file of `legs4d` that may reach into `backend`."""
+"""Commands of the server: serve, status, jobs, keys, view."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ StateDir = Annotated[
     ),
 ]
 Server = Annotated[
-    str | None, typer.Option("--server", metavar="tcp://HOST:PORT", help="A server elsewhere; needs --server-key.")
+    str | None, typer.Option("--server", metavar="HOST:PORT", help="A server elsewhere; needs --server-key.")
 ]
 ServerKey = Annotated[str | None, typer.Option(metavar="KEY", help="Its public key, as `legs4d serve` prints it.")]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job, or how it begins.")]
@@ -82,7 +82,8 @@ def serve(
     serve_runs(make_config(values, str(config or "the options")), stop_with_stdin=stop_with_stdin)
 
 
-def _connect(state_dir: Path | None, server: str | None = None, server_key: str | None = None) -> Client:
+def connect(state_dir: Path | None, server: str | None = None, server_key: str | None = None) -> Client:
+    """A connection to this machine's server, or to one elsewhere. Raises BackendError when none answers."""
     from backend.client import Client, find_server, remote_server
 
     if (server is None) != (server_key is None):
@@ -97,7 +98,7 @@ def status(
     """Say whether a server runs, what its devices do and how many jobs wait."""
     from legs4d.terminal import print_json
 
-    with _connect(state_dir, server, server_key) as client:
+    with connect(state_dir, server, server_key) as client:
         found = client.ask("status")
     if as_json:
         print_json(found)
@@ -123,7 +124,7 @@ def jobs(
     as_json: Json = False,
 ) -> None:
     """List a server's jobs; follow, cancel, pause, retry one."""
-    client = context.with_resource(_connect(state_dir, server, server_key))
+    client = context.with_resource(connect(state_dir, server, server_key))
     context.obj = client
     if context.invoked_subcommand is not None:
         return
@@ -143,8 +144,16 @@ def jobs(
 def follow(context: typer.Context, job: JobId) -> None:
     """Show a job's progress and log until it is over; exit with 1 if it failed."""
     client: Client = context.obj
+    show_job(client, _full_id(client, job))
+
+
+def show_job(client: Client, job: str, *, log: bool = True) -> dict[str, Any]:
+    """Show a job's progress (on stderr) and log (on stdout) until it is over; the job then.
+
+    Raises Legs4dError when it failed or was cancelled.
+    """
     last = ""
-    for event in client.events("subscribe", job=_full_id(client, job), log=True):
+    for event in client.events("subscribe", job=job, log=log):
         if event.kind == "log":
             print(event.body["text"], end="", flush=True)
         elif event.kind == "progress":
@@ -152,9 +161,13 @@ def follow(context: typer.Context, job: JobId) -> None:
             if line != last:
                 say(line)
             last = line
-        elif event.body["state"] == "failed":
-            error = event.body["error"]
-            raise Legs4dError(error["message"], fix=error["hint"])
+        else:
+            over = dict(event.body)
+    if over["state"] == "failed":
+        raise Legs4dError(over["error"]["message"], fix=over["error"]["hint"])
+    if over["state"] == "cancelled":
+        raise Legs4dError(f"job {job} was cancelled", fix=f"`legs4d jobs retry {job}` goes on with it")
+    return over
 
 
 @jobs_app.command(name="log")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from legs4d.cli.asking import PerPixel, ground, warn
-from legs4d.cli.command import app
+from legs4d.cli.command import app, writer
 from legs4d.cli.options import Engine, EngineName, Frames, Json, RunFolder, chosen_frames
 from legs4d.errors import Legs4dError
 from legs4d.terminal import print_json, print_scores, progress_display, say
@@ -116,11 +116,11 @@ def evaluate(
         print_scores(result)
 
 
-@app.command()
+@writer("export", "Export")
 def export(
     run: RunFolder,
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder for the files.")],
-    file_format: Annotated[
+    format: Annotated[
         ExportFormat,
         typer.Option(
             "--format",
@@ -139,15 +139,13 @@ def export(
 
     opened = Run.open(run)
     wanted = chosen_frames(frames, opened.num_frames)
-    if prompt is not None and file_format in (ExportFormat.npz, ExportFormat.spz):
-        name = "params.npz" if file_format is ExportFormat.npz else ".spz"
+    if prompt is not None and format in (ExportFormat.npz, ExportFormat.spz):
+        name = "params.npz" if format is ExportFormat.npz else ".spz"
         raise Legs4dError(f"{name} has no place for a highlight", where="--prompt", fix="use --format ply or gltf")
-    if file_format is ExportFormat.npz:
+    if format is ExportFormat.npz:
         say(f"wrote {export_npz(opened, out, wanted)}")
         return
     highlight = ground(run, [prompt])[0].frame if prompt is not None else None
     with progress_display() as show:
-        paths = export_frames(
-            opened, out, wanted, cast(FrameFormat, file_format.value), highlight=highlight, progress=show
-        )
+        paths = export_frames(opened, out, wanted, cast(FrameFormat, format.value), highlight=highlight, progress=show)
     say(f"wrote {len(paths)} files, {paths[0]} to {paths[-1].name}")

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from legs4d.errors import RunError
 from legs4d.gaussians.dynamic3dgs import export_dynamic3dgs
 from legs4d.gaussians.files import clear_write_errors
-from legs4d.gaussians.gltf import write_glb
+from legs4d.gaussians.gaussians import Gaussians
+from legs4d.gaussians.gltf_writer import write_glb
 from legs4d.gaussians.ply import write_ply
 from legs4d.gaussians.spz import write_spz
 from legs4d.gaussians.store import Run
 from legs4d.gaussians.upright import upright_turn
+from legs4d.portable.splats import Splats
 from legs4d.progress import OnProgress, StageReporter, StopSignal
 
 FrameFormat = Literal["ply", "spz", "gltf"]
@@ -62,10 +64,22 @@ def export_frames(
         elif file_format == "spz":
             write_spz(path, gaussians, turn)
         else:
-            write_glb(path, gaussians, turn, amount)
+            write_glb(path, as_splats(gaussians), turn, amount)
         paths.append(path)
         reporter.step(len(paths), len(frames))
     return paths
+
+
+def as_splats(gaussians: Gaussians) -> Splats:
+    """Numpy Gaussians as what files hold."""
+    return Splats(
+        gaussians.means,
+        gaussians.quats,
+        gaussians.scales,
+        gaussians.opacities,
+        gaussians.colors,
+        gaussians.sh_rest,
+    )
 
 
 def export_npz(run: Run, folder: Path, frames: range) -> Path:

@@ -119,7 +119,7 @@ class Faults:
             elif self._random.random() < 0.8:
                 job = Submitted("export", {"run": "shot", "out": f"export{number}"})
             else:
-                job = Submitted("import_capture", {"source": "params.npz", "out": f"import{number}"})
+                job = Submitted("import-d3dgs", {"params": "params.npz", "out": f"import{number}"})
             job.body["ticket"] = f"ticket {number}"
             self._jobs.append(job)
             self._submit(job)
@@ -184,7 +184,7 @@ class Faults:
         for job in self._jobs:
             log = (self._server.state_dir / "jobs" / job.job / "log.txt").read_text(errors="replace")
             assert log.count("ends: done") <= 1, f"{job} was done twice"
-            getattr(self, f"_check_{job.kind}")(self._root / job.body["out"])
+            getattr(self, f"_check_{job.kind}".replace("-", "_"))(self._root / job.body["out"])
         assert not list(self._root.glob(".*.partial")), "something half done is left"
 
     def _note_chunks(self) -> None:
@@ -206,7 +206,7 @@ class Faults:
         _, wrong, missing = filecmp.cmpfiles(self._truth / "export", out, names, shallow=False)
         assert not (wrong or missing), f"{out}: {wrong + missing}"
 
-    def _check_import_capture(self, out: Path) -> None:
+    def _check_import_d3dgs(self, out: Path) -> None:
         run, truth = Run.open(out), Run.open(self._truth / "every")
         np.testing.assert_allclose(run.frame(0).means, truth.frame(1).means, atol=1e-6)
 

@@ -72,10 +72,12 @@ def valid_bodies(run: str) -> list[tuple[str, dict[str, Any]]]:
         ("credit", {"request": 1, "frames": 2}),
         ("cancel", {"request": 1}),
         ("train", {"dataset": "none", "out": "new", "scale": 0.5, "encoder": "captions", "device": "cpu"}),
+        ("reconstruct", {"dataset": "none", "out": "new", "chunks": 5, "settings": {"preset": "quick"}}),
         ("extract", {"run": "none", "encoder": "viclip", "weights": "none", "settings": {}}),
         ("lift", {"run": "none", "encoder": "captions", "settings": {}, "device": "cpu", "priority": 3, "ticket": "t"}),
         ("export", {"run": "none", "out": "new", "format": "ply", "frames": [0, 1], "prompt": "a ball"}),
-        ("import_capture", {"source": "none", "sequence": "x", "out": "new", "fps": 25.0}),
+        ("import-d3dgs", {"params": "none", "dataset": "none", "scale": 0.5, "out": "new", "fps": 25.0}),
+        ("import-4legs", {"folder": "none", "sequence": "x", "out": "new", "linear": 16}),
         ("pause_job", {"job": "none"}),
         ("resume_job", {"job": "none"}),
         ("retry_job", {"job": "none"}),
@@ -102,7 +104,7 @@ class Fuzzer:
 
     def message(self) -> list[bytes]:
         kind, body = self._random.choice(self._bodies)
-        header = {"v": 1, "id": self._random.randrange(1, 2**40), "kind": kind, "token": self._token, "body": body}
+        header = {"v": 2, "id": self._random.randrange(1, 2**40), "kind": kind, "token": self._token, "body": body}
         return self._random.choice(self._ways)(header)
 
     def _change_header(self, header: dict[str, Any]) -> list[bytes]:

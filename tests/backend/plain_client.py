@@ -80,7 +80,7 @@ class PlainClient:
     def send(self, kind: str, **body: Any) -> int:
         """Send a request; returns its id."""
         self._last_id += 1
-        self.send_header({"v": 1, "id": self._last_id, "kind": kind, "token": self.token, "body": body})
+        self.send_header({"v": 2, "id": self._last_id, "kind": kind, "token": self.token, "body": body})
         return self._last_id
 
     def send_header(self, header: Any, *buffers: bytes) -> None:
@@ -92,7 +92,7 @@ class PlainClient:
         assert self.socket.poll(int(seconds * 1000)), f"no message within {seconds} s"
         header_part, *buffers = self.socket.recv_multipart()
         header = msgpack.unpackb(header_part)
-        assert header["v"] == 1
+        assert header["v"] == 2
         assert len(header["arrays"]) == len(buffers)
         codecs = [entry.get("codec") for entry in header["arrays"]]
         self.compressed += codecs.count("zstd")

@@ -131,14 +131,14 @@ def test_a_capture_of_dynamic3dgs_becomes_a_run(server: ServerProcess) -> None:
     client = server.connect()
     root = server.roots[0]
     export_dynamic3dgs(Run.open(root / "shot"), root / "params.npz", range(1, 2))
-    job = client.ask("import_capture", source="params.npz", out="again", fps=25.0)["job"]
-    assert wait_for(client, job, "done")["device"] == "beside"
+    job = client.ask("import-d3dgs", params="params.npz", out="again", fps=25.0)["job"]
+    assert wait_for(client, job, "done")["device"] == "host"
     opened = client.ask("open", run="again")
     assert (opened["frames"], opened["static"], opened["dynamic"], opened["fps"]) == (1, 0, 27, 25.0)
     with pytest.raises(RefusedError, match="'sequence'"):
-        client.ask("import_capture", source="shot", out="other")
+        client.ask("import-4legs", folder="shot", out="other")
     (root / "bad.npz").write_bytes(b"no")
-    failed = client.ask("import_capture", source="bad.npz", out="bad")["job"]
+    failed = client.ask("import-d3dgs", params="bad.npz", out="bad")["job"]
     assert wait_for(client, failed, "failed")["error"]["code"] == "run"
     assert client.ask("retry_job", job=failed)["state"] in ("queued", "running")
     assert wait_for(client, failed, "failed")["attempts"] == 2
@@ -175,7 +175,7 @@ def test_language_is_extracted_and_lifted_onto_a_run(server: ServerProcess) -> N
         ({"run": "none", "encoder": "viclip"}, "run"),
         ({"run": "new", "encoder": "viclip", "weights": "/etc/passwd"}, "path"),
         ({"run": "new", "encoder": "viclip", "settings": {"every": 0}}, "body"),
-        ({"run": "new"}, "body"),
+        ({"run": "new", "every": 0}, "body"),
     ):
         with pytest.raises(RefusedError) as refused:
             client.ask("extract", **body)

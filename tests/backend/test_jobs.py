@@ -227,7 +227,7 @@ def test_jobs_that_cannot_work_are_refused_or_fail_with_the_reason(server: Serve
         ({"dataset": "ball", "out": "x", "device": "cuda:77"}, "body", "no device 'cuda:77'"),
         ({"dataset": "ball", "out": "x", "settings": {"nonsense": 1}}, "body", "nonsense"),
         ({"dataset": "ball", "out": "x", "settings": {"lift": {"encoder": "x" * 5000}}}, "body", "4096 characters"),
-        ({"dataset": "ball", "out": "x", "settings": {"dataset": 3}, "scale": 0.5}, "body", "not a map"),
+        ({"dataset": "ball", "out": "x", "settings": {"dataset": 3}, "scale": 0.5}, "body", "settings.dataset"),
         ({"dataset": "ball", "out": "x", "settings": {"reconstruct": {"tracking": {"steps": 0}}}}, "body", "steps"),
     ]
     for body, code, says in bad:

@@ -13,8 +13,9 @@ from typing import Any
 import msgpack
 import pytest
 
-from backend.requests import BODIES
+from backend.requests import BODIES, JOBS
 from backend.wire import REQUESTS
+from backend.work import JOB_KINDS
 from legs4d import __version__
 from tests.backend.conftest import ServerProcess
 from tests.backend.plain_client import PlainClient, RefusedError
@@ -22,7 +23,7 @@ from tests.backend.plain_client import PlainClient, RefusedError
 
 def test_hello_tells_what_the_server_is(client: PlainClient, shared_server: ServerProcess) -> None:
     assert client.hello["server"] == "legs4d"
-    assert (client.hello["version"], client.hello["protocol"]) == (__version__, 1)
+    assert (client.hello["version"], client.hello["protocol"]) == (__version__, 2)
     assert client.hello["roots"] == [str(root) for root in shared_server.roots]
     assert "cpu" in [device["name"] for device in client.hello["devices"]]
 
@@ -52,18 +53,19 @@ def test_a_wrong_token_learns_nothing_else(shared_server: ServerProcess) -> None
     with shared_server.connect(say_hello=False) as stranger:
         for token in ("", "wrong", stranger.token[:-1], stranger.token + "0"):
             for kind in ("hello", "runs", "nonsense"):
-                stranger.send_header({"v": 1, "id": 3, "kind": kind, "token": token, "body": {"x": 1}})
+                stranger.send_header({"v": 2, "id": 3, "kind": kind, "token": token, "body": {"x": 1}})
                 answer = stranger.receive_any()
                 assert (answer.id, answer.kind, answer.body["code"]) == (3, "error", "token")
-        stranger.send_header({"v": 1, "id": 3, "kind": "hello"})
+        stranger.send_header({"v": 2, "id": 3, "kind": "hello"})
         assert stranger.receive_any().body["code"] == "token"
 
 
 def test_another_version_gets_both_named(client: PlainClient) -> None:
-    client.send_header({"v": 2, "id": 8, "kind": "hello", "token": client.token, "body": {}})
-    answer = client.receive_any()
-    assert (answer.id, answer.body["code"]) == (8, "version")
-    assert "version 2" in answer.body["message"] and "version 1" in answer.body["message"]
+    for version in (1, 3):
+        client.send_header({"v": version, "id": 8, "kind": "hello", "token": client.token, "body": {}})
+        answer = client.receive_any()
+        assert (answer.id, answer.body["code"]) == (8, "version")
+        assert f"version {version}" in answer.body["message"] and "version 2" in answer.body["message"]
 
 
 def test_the_first_request_must_be_hello(shared_server: ServerProcess) -> None:
@@ -85,7 +87,7 @@ def test_unknown_kinds_are_named(client: PlainClient) -> None:
 
 
 def test_every_request_has_a_schema() -> None:
-    assert set(BODIES) == set(REQUESTS)
+    assert set(BODIES) == {*REQUESTS, *JOB_KINDS} and set(JOBS) == set(JOB_KINDS)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,7 @@ def test_bodies_are_checked_and_the_field_is_named(
 
 
 def test_malformed_messages_get_an_error_and_the_server_goes_on(client: PlainClient) -> None:
-    good = {"v": 1, "id": 77, "kind": "runs", "token": client.token, "body": {}}
+    good = {"v": 2, "id": 77, "kind": "runs", "token": client.token, "body": {}}
     lying = {**good, "arrays": [{"name": "a", "dtype": "float32", "shape": [10]}]}
     objects = {**good, "arrays": [{"name": "a", "dtype": "object", "shape": [1]}]}
     honest = {**good, "arrays": [{"name": "a", "dtype": "float32", "shape": [1]}]}
@@ -165,7 +167,7 @@ def test_a_part_over_the_limit_closes_only_its_connection(client: PlainClient, s
 def test_an_id_in_use_is_refused(client: PlainClient) -> None:
     stream = client.send("frames", run="shot/run", window=1)
     assert client.receive(stream).kind == "frame"
-    client.send_header({"v": 1, "id": stream, "kind": "runs", "token": client.token})
+    client.send_header({"v": 2, "id": stream, "kind": "runs", "token": client.token})
     with pytest.raises(RefusedError, match="take a new id"):
         client.reply(stream)
     client.ask("cancel", request=stream)

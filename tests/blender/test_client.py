@@ -30,7 +30,7 @@ class FakeServer:
                 self.heard.append(msgpack.unpackb(header))
                 reply = self.answer(self.heard[-1])
                 if reply is not None:
-                    self.socket.send_multipart([peer, msgpack.packb({"v": 1, "id": self.heard[-1]["id"]} | reply)])
+                    self.socket.send_multipart([peer, msgpack.packb({"v": 2, "id": self.heard[-1]["id"]} | reply)])
         self.socket.close()
 
     def close(self):
@@ -134,8 +134,8 @@ def test_another_protocol_version_names_both(serve, connect, as_error):
     if as_error:  # the server noticed
         text = "the message has protocol version 1, this side speaks version 2"
         server = serve(lambda header: {"kind": "error", "body": {"code": "version", "message": text, "hint": "update"}})
-    else:  # its reply is of version 2
-        server = serve(lambda header: _polite(header) | {"v": 2})
+    else:  # its reply is of version 1
+        server = serve(lambda header: _polite(header) | {"v": 1})
     client = connect(server.endpoint)
     _until(client, lambda: _state(client) == "refused")
     assert "version 1" in client.status.sentence and "version 2" in client.status.sentence

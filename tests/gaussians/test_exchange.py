@@ -127,7 +127,9 @@ def test_gltf_is_read_by_pygltflib(run: Run, tmp_path: Path) -> None:
     assert np.array_equal(attribute(glb, "KHR_gaussian_splatting:OPACITY")[:, 0], truth.opacities)
     assert np.array_equal(attribute(glb, "KHR_gaussian_splatting:SH_DEGREE_0_COEF_0"), truth.colors)
     np.testing.assert_allclose(attribute(glb, "_HIGHLIGHT")[:, 0], amount, atol=1e-6)
-    np.testing.assert_allclose(attribute(glb, "COLOR_0")[:, :3] / 255, np.clip(truth.rgb, 0, 1), atol=0.5 / 255 + 1e-6)
+    encoded = np.clip(truth.rgb, 0, 1)  # glTF's vertex colours are linear
+    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+    np.testing.assert_allclose(attribute(glb, "COLOR_0")[:, :3] / 255, linear, atol=0.5 / 255 + 1e-6)
     position = glb.accessors[primitive.attributes.POSITION]
     extent = truth.means.min(axis=0), truth.means.max(axis=0)
     np.testing.assert_allclose(np.array([position.min, position.max], float), np.array(extent))

@@ -1,0 +1,206 @@
+"""What the commands that write can be told: one model a command, for the command line, `submit`, jobs and the panel.
+
+A command's name is its job kind's. Paths are text here: on the command line a path of this machine, in a job a name
+under the server's roots. What a command is done with (engine, cluster, device) is no part of it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from legs4d.config import ExtractSettings, GeometrySettings, LiftSettings, Settings, TrainSettings
+from legs4d.settings import checked, put
+
+PLACE = "a path"
+"""Marks the fields that name a file or folder."""
+Place = Annotated[str, Field(min_length=1, max_length=1024), PLACE]
+Text = Annotated[str, Field(min_length=1, max_length=1000)]
+Scale = Annotated[float, Field(ge=0.01, le=1)]
+FrameNumber = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+def _frames(value: Any) -> Any:
+    """FIRST:LAST of the command line as a pair."""
+    match = re.fullmatch(r"(\d+):(\d+)", value) if isinstance(value, str) else None
+    return [int(match.group(1)), int(match.group(2))] if match else value
+
+
+FrameRange = Annotated[list[FrameNumber], Field(min_length=2, max_length=2), BeforeValidator(_frames)]
+"""First and last frame, both included."""
+
+
+class Command(BaseModel):
+    """Fields exactly as named: no other ones, and no conversions (a number is not text)."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    @classmethod
+    def places(cls) -> list[str]:
+        """Names of the fields that hold a path."""
+        return [name for name, field in cls.model_fields.items() if PLACE in (*field.metadata, *_marks(field))]
+
+
+def _marks(field: Any) -> list[Any]:
+    return [mark for kind in get_args(field.annotation) for mark in getattr(kind, "__metadata__", ())]
+
+
+class WithSettings(Command):
+    """A command with settings, some of which have an option of their own."""
+
+    SHORT: ClassVar[dict[str, str]] = {}
+    """Option → the dotted key of `settings` that it stands for; the option wins."""
+
+    settings: Settings = Settings()
+
+    def asked(self) -> dict[str, Any]:
+        """The settings that were asked for, and no others, nested, with what the options say."""
+        found: dict[str, Any] = self.settings.model_dump(exclude_unset=True)
+        for option, key in self.SHORT.items():
+            if (value := getattr(self, option)) is not None:
+                put(found, key, value)
+        return found
+
+
+class Reconstruct(WithSettings):
+    """Footage → dynamic Gaussians.
+
+    Attributes:
+        dataset: a folder in a layout that `scene.readers` knows.
+        out: the run to make, or to go on with.
+        scale: work on images of this share of their size.
+        cameras, leave_out: names or numbers of the cameras to read, and of those not to.
+        preset: effort; by default "auto": full where there is a GPU.
+        chunks: frames that are tracked in a row; 0 for all.
+        settings: any others; they win over the preset's.
+    """
+
+    SHORT: ClassVar[dict[str, str]] = {
+        "scale": "dataset.scale",
+        "cameras": "dataset.cameras",
+        "leave_out": "dataset.leave_out",
+        "preset": "preset",
+        "chunks": "reconstruct.chunks.length",
+    }
+
+    dataset: Place
+    out: Place
+    scale: Scale | None = None
+    cameras: list[Text] | None = None
+    leave_out: list[Text] | None = None
+    preset: Literal["auto", "quick", "full"] | None = None
+    chunks: int | None = Field(default=None, ge=0)
+    settings: GeometrySettings = GeometrySettings()
+
+    def geometry(self) -> TrainSettings:
+        """All settings of the reconstruction, those of other stages left as they are. Raises SettingsError."""
+        return checked(TrainSettings, {"preset": "auto", **self.asked()}, "the settings")
+
+
+class Train(Reconstruct):
+    """Footage → a run that answers prompts: `reconstruct`, `extract` where the encoder sees, `lift`.
+
+    Attributes:
+        encoder: where language comes from; "auto" takes captions where there are some, else `tiny`.
+        weights: the encoder's file.
+        every: timesteps between two that are embedded.
+    """
+
+    SHORT: ClassVar[dict[str, str]] = {**Reconstruct.SHORT, "encoder": "lift.encoder", "every": "extract.every"}
+
+    encoder: str | None = Field(default=None, min_length=1, max_length=100)
+    weights: Place | None = None
+    every: int | None = Field(default=None, ge=1)
+    settings: TrainSettings = TrainSettings()
+
+
+class Extract(WithSettings):
+    """A run's pictures → embeddings. `background` and `change` as in `ExtractSettings`."""
+
+    SHORT: ClassVar[dict[str, str]] = {"every": "every", "background": "background", "change": "change"}
+
+    run: Place
+    encoder: str = Field(default="tiny", min_length=1, max_length=100)
+    weights: Place | None = None
+    every: int | None = Field(default=None, ge=1)
+    background: Literal["once", "always", "never"] | None = None
+    change: float | None = Field(default=None, ge=0, le=1)
+    settings: ExtractSettings = ExtractSettings()
+
+    def extraction(self) -> ExtractSettings:
+        """All settings. Raises SettingsError."""
+        return checked(ExtractSettings, self.asked(), "the settings")
+
+
+class Lift(WithSettings):
+    """Language onto a reconstructed run. Options as in `LiftSettings` and its codec."""
+
+    SHORT: ClassVar[dict[str, str]] = {
+        "encoder": "encoder",
+        "method": "method",
+        "refine": "refine",
+        "codec": "codec.name",
+        "dim": "codec.dim",
+        "codec_weights": "codec.weights",
+    }
+
+    run: Place
+    encoder: str | None = Field(default=None, min_length=1, max_length=100)
+    weights: Place | None = None
+    method: Literal["closed", "trained"] | None = None
+    refine: int | None = Field(default=None, ge=0, le=100)
+    codec: Literal["linear", "autoencoder"] | None = None
+    dim: int | None = Field(default=None, ge=1, le=1024)
+    codec_weights: Place | None = None
+    settings: LiftSettings = LiftSettings()
+
+    def lifting(self) -> LiftSettings:
+        """All settings. Raises SettingsError."""
+        return checked(LiftSettings, self.asked(), "the settings")
+
+
+class Export(Command):
+    """A run → files that other programs read.
+
+    Attributes:
+        out: folder for them.
+        frames: first and last, both included; all by default.
+        prompt: ply, gltf: each Gaussian's relevancy goes into the files.
+    """
+
+    run: Place
+    out: Place
+    format: Literal["ply", "spz", "gltf", "npz"] = "ply"
+    frames: FrameRange | None = None
+    prompt: Text | None = None
+
+
+class ImportD3dgs(Command):
+    """A result of Dynamic 3D Gaussians (`params.npz`) → a run; `dataset`, its footage, gives it cameras."""
+
+    params: Place
+    out: Place
+    dataset: Place | None = None
+    scale: Scale = 1.0
+    fps: float = Field(default=30.0, gt=0, le=10_000)
+
+
+class Import4legs(Command):
+    """A finished output folder of 4-LEGS → a run.
+
+    Attributes:
+        sequence: which of its sequences.
+        autoencoder: its checkpoint, where it is not where 4-LEGS puts it.
+        linear: keep features by a linear codec of so many numbers.
+    """
+
+    folder: Place
+    sequence: str = Field(min_length=1, max_length=200)
+    out: Place
+    autoencoder: Place | None = None
+    dataset: Place | None = None
+    scale: Scale = 1.0
+    fps: float = Field(default=30.0, gt=0, le=10_000)
+    linear: int | None = Field(default=None, ge=1, le=768)
