@@ -55,6 +55,14 @@ def sh_basis(directions: NDArray[Any], degree: int) -> NDArray[Any]:
     return np.stack(columns, axis=-1) if columns else np.empty((*directions.shape[:-1], 0), directions.dtype)
 
 
+def basis_parity(count: int, axis: int) -> NDArray[np.float32]:
+    """[K] -1 where a basis function changes its sign when this axis (0, 1, 2) is turned round, else 1."""
+    probe = np.array([[0.36, 0.48, 0.8]])
+    mirrored = probe * np.where(np.arange(3) == axis, -1, 1)
+    degree = degree_of(count)
+    return np.sign(sh_basis(probe, degree) * sh_basis(mirrored, degree))[0].astype(np.float32)
+
+
 def rotate(sh_rest: NDArray[np.floating], rotation: NDArray[np.floating]) -> NDArray[np.float32]:
     """The coefficients [N, K, 3] of Gaussians turned by `rotation` R [3, 3]: what was seen along d, now along R d."""
     turned = np.empty(sh_rest.shape, np.float32)

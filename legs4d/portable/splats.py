@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .sh import degree_of
 from .sh import rotate as rotate_sh
 from .turns import multiply, rotation_matrix
 
@@ -45,6 +46,9 @@ class Splats:
         dropped: how many Gaussians the file has beyond these, whose values were not finite.
         up: [3] the direction that is up by the format's own rule.
         origin: [3] float64 that was taken off the means, where they were too far out for float32.
+        axes: the rule by which `up` was found, in words for a person.
+        antialiased: trained with opacity compensation (Mip-Splatting), where the file tells.
+        notes: sentences on what the file lacks and was made up, or has and was left out.
     """
 
     means: FloatArray
@@ -57,9 +61,17 @@ class Splats:
     dropped: int = 0
     up: tuple[float, float, float] = (0.0, -1.0, 0.0)
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    axes: str = ""
+    antialiased: bool = False
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.means)
+
+    @property
+    def sh_degree(self) -> int:
+        """0 to 3."""
+        return 0 if self.sh_rest is None else degree_of(self.sh_rest.shape[1])
 
     def take(self, index: NDArray[Any]) -> Splats:
         """The Gaussians at these indices, or under this boolean mask."""
