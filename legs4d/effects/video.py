@@ -11,13 +11,19 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from legs4d.effects.rates import exact_rate
 from legs4d.errors import Legs4dError
 
 QUALITY = 8
 """imageio-ffmpeg's scale, 0..10."""
 
-_BT709 = ("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709")
-"""Of HD video; said in the file, so that players do not guess another one and shift the colours."""
+_TO_BT709 = (
+    "scale=in_range=pc:out_range=tv:out_color_matrix=bt709:flags=bilinear+accurate_rnd+full_chroma_int,"
+    "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
+)
+"""Colours of HD video, and that they are: unless pictures say it, newer FFmpegs leave it out of the file."""
+_BT709 = ("-color_range", "tv", "-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709")
+"""The same, for those that heed options; players would guess another matrix and shift the colours."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +102,18 @@ class _Movie:
     def __init__(self, partial: Path, fps: float, codec: _Codec) -> None:
         self._partial, self._fps, self._codec = partial, fps, codec
         self._encoder: Generator[None, Any, None] | None = None
+        self._shape: tuple[int, ...] | None = None
 
     def __call__(self, frame: NDArray[np.floating]) -> None:
         steps = np.float32(2**self._codec.bits - 1)
         colored = frame if frame.ndim == 3 else np.repeat(frame[..., None], 3, axis=-1)
+        if self._shape not in (None, colored.shape):
+            raise Legs4dError(
+                f"pictures of {_size(self._shape)} pixels go on with one of {_size(colored.shape)}",
+                where=str(self._partial.parent),
+                fix="write them into files of their own",
+            )
+        self._shape = colored.shape
         picture = _even(np.rint(np.clip(colored, 0, 1) * steps).astype("<u2" if self._codec.bits > 8 else np.uint8))
         try:
             if self._encoder is None:
@@ -122,7 +136,8 @@ class _Movie:
             quality=self._codec.quality,
             macro_block_size=2,
             ffmpeg_log_level="error",
-            output_params=["-vf", "scale=out_color_matrix=bt709", *_BT709, *self._codec.options],
+            input_params=["-r", str(exact_rate(self._fps))],  # the last counts; its own has two digits
+            output_params=["-vf", _TO_BT709, *_BT709, "-movflags", "+write_colr", *self._codec.options],
         )
         encoder.send(None)
         return encoder
@@ -195,6 +210,10 @@ def to_bytes(picture: NDArray[np.floating]) -> NDArray[np.uint8]:
 def _even(picture: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
     height, width, _ = picture.shape
     return np.ascontiguousarray(np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge"))
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]}×{shape[0]}"
 
 
 def cannot_write(where: Path, error: OSError) -> Legs4dError:

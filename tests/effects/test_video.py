@@ -1,12 +1,13 @@
 """Videos hold the frames that were written, and appear when they are complete."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import imageio_ffmpeg
 import numpy as np
 import pytest
-from av.video.reformatter import Colorspace
+from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from PIL import Image
 
 from legs4d.effects.video import grid, write_video
@@ -49,17 +50,47 @@ def test_a_mov_is_prores_with_ten_bits(tmp_path: Path):
     np.testing.assert_allclose(frames[0][16, :, 1] / 65535, ramp[16, :, 1], atol=0.01)
 
 
-def test_colours_survive_h264(tmp_path: Path):
-    colors = np.array([[0.9, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.2, 0.9], [0.9, 0.8, 0.1]], np.float32)
-    picture = np.repeat(np.repeat(colors[None], 32, axis=0), 32, axis=1)
-    with write_video(tmp_path / "x.mp4", fps=10) as write:
+COLORS = np.array(
+    [[r, g, b] for r in (0.0, 0.5, 1.0) for g in (0.1, 0.6, 1.0) for b in (0.0, 0.3, 0.9)], np.float32
+).reshape(3, 9, 3)
+
+
+@pytest.mark.parametrize(("name", "off"), [("x.mp4", 2), ("x.mov", 1), ("X.MOV", 1)])
+def test_colours_and_what_they_mean_are_in_the_file(tmp_path: Path, name: str, off: int):
+    picture = COLORS.repeat(16, axis=0).repeat(16, axis=1)
+    with write_video(tmp_path / name, fps=10) as write:
         write(picture)
-    with av.open(tmp_path / "x.mp4") as movie:  # which heeds the colour space that the file names
-        frame = next(movie.decode(video=0))
-        assert frame.colorspace == Colorspace.ITU709
-        (shown,) = frame.to_ndarray(format="rgb24")[None] / 255
-    for i, color in enumerate(colors):
-        np.testing.assert_allclose(shown[16, 32 * i + 16], color, atol=0.03)
+        write(picture)
+    with av.open(tmp_path / name) as movie:
+        first = next(movie.decode(video=0))
+        assert (first.colorspace, first.color_primaries, first.color_trc) == (Colorspace.ITU709, 1, 1)  # BT.709
+        assert first.color_range == ColorRange.MPEG
+        assert b"colrncl" in (tmp_path / name).read_bytes(), "containers tell it too"
+        exact = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+        shown = first.to_ndarray(format="rgb24", interpolation=exact, dst_color_range=ColorRange.JPEG)
+    found = shown[8::16, 8::16].astype(np.float32)
+    assert np.abs(found - COLORS * 255).max() <= off + 0.5
+
+
+@pytest.mark.parametrize(
+    ("fps", "rate"),
+    [(23.976, "24000/1001"), (29.97, "30000/1001"), (60 / 1.001, "60000/1001"), (12.5, "25/2"), (8, "8")],
+)
+def test_rates_are_exact(tmp_path: Path, fps: float, rate: str):
+    for name in ("x.mp4", "x.mov"):
+        with write_video(tmp_path / name, fps) as write:
+            for _ in range(5):
+                write(plain(0.5))
+        with av.open(tmp_path / name) as movie:
+            assert movie.streams.video[0].average_rate == Fraction(rate)
+
+
+def test_pictures_of_several_sizes_are_refused(tmp_path: Path):
+    said = "pictures of 64×48 pixels go on with one of 32×48"
+    with pytest.raises(Legs4dError, match=said), write_video(tmp_path / "x.mp4", 10) as write:
+        write(plain(0.5))
+        write(plain(0.5, 48, 32))
+    assert not list(tmp_path.iterdir())
 
 
 def test_grey_frames(tmp_path: Path):
@@ -78,6 +109,14 @@ def test_odd_sizes_are_made_even(tmp_path: Path):
     with write_video(tmp_path / "odd.mp4", 10) as write:
         write(plain(0.5, 45, 67))
     assert read_mp4(tmp_path / "odd.mp4")[0]["size"] == (68, 46)
+    for height, width in ((1, 1), (3, 2), (45, 67)):
+        for name in ("x.mp4", "x.mov"):
+            with write_video(tmp_path / name, 10) as write:
+                write(plain(0.5, height, width))
+            with av.open(tmp_path / name) as movie:
+                (frame,) = movie.decode(video=0)
+                assert (frame.width, frame.height) == (width + width % 2, height + height % 2)
+                np.testing.assert_allclose(frame.to_ndarray(format="rgb24") / 255, 0.5, atol=0.02)
 
 
 def test_a_folder_gets_numbered_pictures_exactly(tmp_path: Path):
