@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import bpy
+import imbuf
+import numpy as np
 
 from ..rendering import Job, RenderProblem
+from . import prores_tags
 
 CODECS = {"H264": ("MPEG4", "H264", ".mp4"), "PRORES": ("QUICKTIME", "PRORES", ".mov")}
 """Name → Blender's container, codec, and the file's ending."""
@@ -20,7 +23,7 @@ def write(job: Job, pictures: list[Path], codec: str) -> Path:
     container, name, suffix = CODECS[codec]
     scene = bpy.data.scenes.new("4-LEGS movie")
     try:
-        _show(scene, job.scene, pictures)
+        _show(scene, job.scene, [_even(picture) for picture in pictures])
         render = scene.render
         render.image_settings.media_type = "VIDEO"
         render.ffmpeg.format, render.ffmpeg.codec = container, name
@@ -36,7 +39,27 @@ def write(job: Job, pictures: list[Path], codec: str) -> Path:
         bpy.data.scenes.remove(scene)
     if not target.exists():
         raise RenderProblem("Blender's FFmpeg wrote no movie; see its log, or export PNG.")
+    if codec == "PRORES":
+        try:
+            prores_tags.tag_bt709(target)
+        except prores_tags.NotProRes as error:
+            raise RenderProblem(f"Blender's movie cannot be told its colours ({error}); export PNG.") from error
     return target
+
+
+def _even(path: Path) -> Path:
+    """A picture with even sides, as codecs ask for that halve their colours: an odd last row or column twice."""
+    picture = imbuf.load(str(path))
+    width, height = picture.size
+    if not (width % 2 or height % 2):
+        return path
+    wider = imbuf.new((width + width % 2, height + height % 2), planes=picture.planes, buffer_type=picture.buffer_type)
+    with picture.with_buffer() as from_, wider.with_buffer(write=True) as to:
+        # Rows come from the bottom.
+        np.asarray(to)[:] = np.pad(np.asarray(from_), ((height % 2, 0), (0, width % 2), (0, 0)), mode="edge")
+    wider.file_type = picture.file_type
+    imbuf.write(wider, filepath=str(path))
+    return path
 
 
 def _show(scene: bpy.types.Scene, like: bpy.types.Scene, pictures: list[Path]) -> None:
@@ -48,10 +71,7 @@ def _show(scene: bpy.types.Scene, like: bpy.types.Scene, pictures: list[Path]) -
         strip.elements.append(picture.name)
     scene.frame_start, scene.frame_end = 1, len(pictures)
     render, its = scene.render, like.render
-    size = its.resolution_percentage
-    render.resolution_x, render.resolution_y = (
-        max(2, edge * size // 100 // 2 * 2) for edge in (its.resolution_x, its.resolution_y)
-    )  # H.264 halves its colours: even numbers only
+    render.resolution_x, render.resolution_y = imbuf.load(str(pictures[0])).size
     render.fps, render.fps_base, render.resolution_percentage = its.fps, its.fps_base, 100
     render.use_sequencer, render.use_compositing = True, False
     scene.view_settings.view_transform = "Standard"
