@@ -17,10 +17,10 @@ from backend.paths import Roots
 from backend.requests import Export, Import4legs, ImportD3dgs
 from backend.wire import Code
 from legs4d.errors import RunError
-from legs4d.gaussians.export import SUFFIXES, export_frames, export_npz
+from legs4d.gaussians.export import check_export, export_files
 from legs4d.gaussians.files import TEMPORARY_PREFIX
 from legs4d.gaussians.store import Run
-from legs4d.progress import OnProgress, StageReporter, StopSignal
+from legs4d.progress import OnProgress, StopSignal
 
 Spec = dict[str, Any]
 
@@ -34,13 +34,16 @@ def prepare_export(request: Export, roots: Roots) -> Spec:
     first, last = request.frames or (0, run.num_frames - 1)
     if not first <= last < run.num_frames:
         raise RunError(f"has no frames {first} to {last}: it has {run.num_frames}, counted from 0", where=request.run)
-    if request.prompt is not None and request.format not in ("ply", "gltf"):
-        raise BackendError(
-            f"{request.format} has no place for a highlight",
-            where="'prompt'",
-            fix="ask for ply or gltf",
-            code=Code.BODY,
-        )
+    how: dict[str, Any] = {
+        "sh_degree": request.sh_degree,
+        "spz_version": request.spz_version,
+        "per_frame": request.per_frame,
+    }
+    try:
+        check_export(request.format, prompt=request.prompt is not None, **how)
+    except RunError as error:
+        field = error.where.removeprefix("--").replace("-", "_")
+        raise BackendError(error.what, where=f"'{field}'", fix=error.fix, code=Code.BODY) from error
     return {
         "source": str(run.path),
         "out": str(out),
@@ -48,6 +51,7 @@ def prepare_export(request: Export, roots: Roots) -> Spec:
         "format": request.format,
         "frames": [first, last],
         "prompt": request.prompt,
+        "how": how,
     }
 
 
@@ -117,17 +121,17 @@ def export(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any]
     def write(folder: Path) -> None:
         run = Run.open(spec["source"])
         first, last = spec["frames"]
-        reporter = StageReporter("export", progress, stop)
-        if spec["format"] == "npz":
-            reporter.check()
-            export_npz(run, folder, range(first, last + 1))
-            return
-        highlight = _highlight(run, spec["prompt"])
-        for frame in range(first, last + 1):
-            reporter.step(frame - first, last - first + 1)
-            if not (folder / f"frame_{frame:06d}{SUFFIXES[spec['format']]}").exists():
-                export_frames(run, folder, range(frame, frame + 1), spec["format"], highlight=highlight)
-        reporter.step(last - first + 1, last - first + 1)
+        export_files(
+            run,
+            folder,
+            range(first, last + 1),
+            spec["format"],
+            **spec["how"],
+            highlight=_highlight(run, spec["prompt"]),
+            keep=True,
+            progress=progress,
+            stop=stop,
+        )
 
     _make_whole(spec, write)
     return {"out": spec["name"]}
@@ -175,6 +179,6 @@ def _make_whole(spec: Spec, write: Callable[[Path], None]) -> None:
         return
     partial.parent.mkdir(parents=True, exist_ok=True)
     for leftover in partial.glob(f"{TEMPORARY_PREFIX}*"):  # of a process that was killed while it wrote
-        leftover.unlink()
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     write(partial)
     partial.rename(out)

@@ -166,15 +166,22 @@ class Export(Command):
 
     Attributes:
         out: folder for them.
+        format: ply, spz, sog, gltf: a file a frame; usd, usdz: all frames in one file; npz: Dynamic3DGS's params.npz.
         frames: first and last, both included; all by default.
-        prompt: ply, gltf: each Gaussian's relevancy goes into the files.
+        prompt: ply, gltf, usd, usdz: each Gaussian's relevancy goes into the files.
+        sh_degree: of view dependence; ply is padded with zeros to it (3: 62 properties), the others have at most it.
+        spz_version: of .spz files.
+        per_frame: usd: a file a frame.
     """
 
     run: Place
     out: Place
-    format: Literal["ply", "spz", "gltf", "npz"] = "ply"
+    format: Literal["ply", "spz", "sog", "gltf", "usd", "usdz", "npz"] = "ply"
     frames: FrameRange | None = None
     prompt: Text | None = None
+    sh_degree: Annotated[int, Field(ge=0, le=3)] | None = None
+    spz_version: Literal[2, 3, 4] | None = None
+    per_frame: bool = False
 
 
 class ImportD3dgs(Command):

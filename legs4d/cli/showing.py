@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 class ExportFormat(StrEnum):
     ply = "ply"
     spz = "spz"
+    sog = "sog"
     gltf = "gltf"
+    usd = "usd"
+    usdz = "usdz"
     npz = "npz"
 
 
@@ -124,28 +127,54 @@ def export(
         ExportFormat,
         typer.Option(
             "--format",
-            help="One file a frame: ply (3DGS names), spz (small, rounded), gltf (.glb, KHR_gaussian_splatting); "
-            "or npz: Dynamic3DGS params.npz.",
+            help="A file a frame: ply (3DGS names), spz and sog (small, rounded), gltf (.glb, KHR_gaussian_splatting). "
+            "All frames in one file: usd (.usdc with time samples), usdz. npz: Dynamic3DGS params.npz.",
         ),
     ] = ExportFormat.ply,
     frames: Frames = None,
     prompt: Annotated[
-        str | None, typer.Option(help="ply, gltf: each Gaussian's relevancy (0..1) as `highlight`, `_HIGHLIGHT`.")
+        str | None,
+        typer.Option(help="ply, gltf, usd: each Gaussian's relevancy (0..1) as `highlight` (gltf: `_HIGHLIGHT`)."),
     ] = None,
+    sh_degree: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=3,
+            help="Degrees of view dependence. ply is padded with zeros to them: 3 makes the 62 properties (248 bytes) "
+            "that some programs insist on.",
+        ),
+    ] = None,
+    spz_version: Annotated[
+        int | None, typer.Option(min=2, max=4, help="spz: 3 (what most programs read), 2 (older ones) or 4 (zstd).")
+    ] = None,
+    per_frame: Annotated[bool, typer.Option("--per-frame", help="usd: a file a frame.")] = False,
 ) -> None:
-    """Write a run as files that other programs read. spz and gltf are turned so that up is +Y."""
-    from legs4d.gaussians.export import FrameFormat, export_frames, export_npz
-    from legs4d.gaussians.store import Run
+    """Write a run as files that other programs read, turned so that up is where their format has it (ply is not).
 
-    opened = Run.open(run)
+    docs/formats.md says which program takes which.
+    """
+    from legs4d.gaussians.export import FileFormat, check_export, export_files, what_is_left_out
+    from legs4d.gaussians.store import Run
+    from legs4d.portable.spz_writer import Version
+
+    opened, kind = Run.open(run), cast(FileFormat, str(format.value))
     wanted = chosen_frames(frames, opened.num_frames)
-    if prompt is not None and format in (ExportFormat.npz, ExportFormat.spz):
-        name = "params.npz" if format is ExportFormat.npz else ".spz"
-        raise Legs4dError(f"{name} has no place for a highlight", where="--prompt", fix="use --format ply or gltf")
-    if format is ExportFormat.npz:
-        say(f"wrote {export_npz(opened, out, wanted)}")
-        return
+    check_export(kind, prompt=prompt is not None, sh_degree=sh_degree, spz_version=spz_version, per_frame=per_frame)
     highlight = ground(run, [prompt])[0].frame if prompt is not None else None
     with progress_display() as show:
-        paths = export_frames(opened, out, wanted, cast(FrameFormat, format.value), highlight=highlight, progress=show)
-    say(f"wrote {len(paths)} files, {paths[0]} to {paths[-1].name}")
+        paths = export_files(
+            opened,
+            out,
+            wanted,
+            kind,
+            sh_degree=sh_degree,
+            spz_version=cast(Version | None, spz_version),
+            per_frame=per_frame,
+            highlight=highlight,
+            progress=show,
+        )
+    for sentence in what_is_left_out(opened, wanted, kind):
+        say(sentence)
+    more = f" to {paths[-1].name}" if len(paths) > 1 else ""
+    say(f"wrote {len(paths)} files, {paths[0]}{more}" if paths else "wrote no file")

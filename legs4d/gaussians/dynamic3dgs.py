@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from legs4d.errors import DatasetError, RunError
 from legs4d.gaussians.files import new_file
 from legs4d.gaussians.gaussians import Gaussians, dc_from_rgb
-from legs4d.gaussians.ply import SMALLEST_OPACITY, SMALLEST_SCALE
 from legs4d.gaussians.store import Run
+from legs4d.portable.values import SMALLEST_OPACITY, SMALLEST_SCALE
 from legs4d.progress import OnProgress, StageReporter, StopSignal
 from legs4d.scene.sequence import Sequence
 from legs4d.scene.stage import Stage, find_stage

@@ -19,22 +19,18 @@ from legs4d.gaussians.files import write_file
 from legs4d.gaussians.gaussians import SH_C0
 from legs4d.gaussians.gltf import EXTENSION, SRGB, linear_from_srgb
 from legs4d.portable.splats import Splats
-from legs4d.portable.turns import rotation_matrix
+from legs4d.portable.turns import rotation_matrix, upright_turn
 
 _FLOAT, _BYTE, _POINTS, _ARRAY_BUFFER = 5126, 5121, 0, 34962
 _TYPES = {1: "SCALAR", 3: "VEC3", 4: "VEC4"}
 
 
-def write_glb(
-    path: Path, splats: Splats, turn: NDArray[np.float64], highlight: NDArray[np.floating] | None = None
-) -> None:
+def write_glb(path: Path, splats: Splats) -> None:
     """Write one frame.
 
     Args:
         path: the file, replaced if it exists.
-        splats: N Gaussians, at least one.
-        turn: [4] wxyz, the rotation that stands them upright (`turns.upright_turn`).
-        highlight: [N] 0..1, written as the attribute `_HIGHLIGHT`.
+        splats: N Gaussians, at least one; their `up` is stood upright, `extra` is written as `_NAME`, in capitals.
 
     Raises:
         RunError: the file cannot be written.
@@ -52,10 +48,11 @@ def write_glb(
     if splats.sh_rest is not None:
         names = [f"{EXTENSION}:SH_DEGREE_{d}_COEF_{n}" for d in (1, 2, 3) for n in range(2 * d + 1)]
         attributes |= dict(zip(names, np.moveaxis(splats.sh_rest, 1, 0), strict=False))
-    if highlight is not None:
-        attributes["_HIGHLIGHT"] = np.asarray(highlight)[:, None]
+    for name, values in splats.extra.items():
+        attributes[f"_{name.upper()}"] = values.reshape(len(splats), -1)
     blobs = [np.ascontiguousarray(v if v.dtype == np.uint8 else v.astype("<f4")) for v in attributes.values()]
     body = b"".join(blob.tobytes() for blob in blobs)
+    turn = upright_turn(np.negative(splats.up))
     node: dict[str, Any] = {"mesh": 0, "rotation": [float(turn[i]) for i in (1, 2, 3, 0)]}
     if any(splats.origin):
         node["translation"] = (rotation_matrix(turn) @ np.asarray(splats.origin, np.float64)).tolist()

@@ -105,16 +105,13 @@ class UsdWriter:
         double = pxr.UsdGeom.XformOp.PrecisionDouble
         root.AddOrientOp(double).Set(pxr.Gf.Quatd(w, pxr.Gf.Vec3d(x, y, z)))
 
-    def add(
-        self, name: str, splats: Splats, frame: int | None = None, highlight: NDArray[np.floating] | None = None
-    ) -> None:
+    def add(self, name: str, splats: Splats, frame: int | None = None) -> None:
         """Write Gaussians of one prim.
 
         Args:
             name: the prim's, below /Run.
             splats: N of them; N may differ from frame to frame.
             frame: their time code; None for what is so at all times.
-            highlight: [N] 0..1, written as `primvars:highlight`.
         """
         vt, names = self._pxr.Vt, self._pxr.Sdf.ValueTypeNames
         prim = self._stage.DefinePrim(f"/Run/{name}", SPLAT_TYPE)
@@ -132,11 +129,17 @@ class UsdWriter:
             RADIANCE: (names.Float3Array, vt.Vec3fArray, blocks.reshape(count * blocks.shape[1], 3)),
             "extent": (names.Float3Array, vt.Vec3fArray, _extent(splats)),
         }
-        if highlight is not None:
-            values["primvars:highlight"] = (names.FloatArray, vt.FloatArray, np.asarray(highlight))
         for attribute, (kind, array, numbers) in values.items():
             self._set(prim, attribute, kind, _array(array, numbers), frame)
             self._unsaved += numbers.nbytes
+        self._grow(frame)
+
+    def add_highlight(self, name: str, values: NDArray[np.floating], frame: int | None = None) -> None:
+        """Write [N] numbers 0..1 of a prim's Gaussians as `primvars:highlight`; see `add`."""
+        kinds = self._pxr.Sdf.ValueTypeNames
+        prim = self._stage.GetPrimAtPath(f"/Run/{name}")
+        self._set(prim, "primvars:highlight", kinds.FloatArray, _array(self._pxr.Vt.FloatArray, values), frame)
+        self._unsaved += values.nbytes
         self._grow(frame)
 
     def add_object(

@@ -11,11 +11,19 @@ def upright_turn(down: ArrayLike) -> NDArray[np.float64]:
 
     For a capture whose +Y points down that is half a turn about x: what other exporters make of the same capture.
     """
-    vector = np.asarray(down, np.float64)
-    x, y, z = vector / np.linalg.norm(vector)
-    # Shortest turn from `down` to +Y, about down × Y = (-z, 0, x); then half a turn about x.
-    to_y = np.array([1 + y, -z, 0.0, x]) if y > -1 + 1e-9 else np.array([0.0, 1.0, 0.0, 0.0])
-    return multiply(np.array([0.0, 1.0, 0.0, 0.0]), to_y / np.linalg.norm(to_y))
+    return multiply(np.array([0.0, 1.0, 0.0, 0.0]), turn_between(down, (0.0, 1.0, 0.0)))
+
+
+def turn_between(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
+    """[4] wxyz unit quaternion of the shortest rotation that takes the direction `first` [3] to `second` [3]."""
+    a, b = (np.asarray(vector, np.float64) / np.linalg.norm(vector) for vector in (first, second))
+    cosine = float(a @ b)
+    if cosine > -1 + 1e-9:
+        turn = np.array([1 + cosine, *np.cross(a, b)])
+    else:  # any axis across will do: x, or y for what points along x
+        across = np.cross(a, np.eye(3)[int(abs(a[0]) > 0.9)])
+        turn = np.array([0.0, *np.cross(across, a)])
+    return turn / np.linalg.norm(turn)
 
 
 def rotation_matrix(quat: ArrayLike) -> NDArray[np.float64]:

@@ -59,7 +59,7 @@ def test_submit_prints_an_id_and_follows(server: ServerProcess) -> None:
     assert len(list((root / "files/b").iterdir())) == 9
     with server.connect() as client:
         asked = client.ask("job", job=job)["request"]
-    assert asked == {"run": "shot", "out": "files/a", "format": "ply", "frames": [2, 3]}
+    assert asked == {"run": "shot", "out": "files/a", "format": "ply", "frames": [2, 3], "per_frame": False}
 
 
 def test_a_training_that_was_submitted_has_the_settings_that_were_asked_for(server: ServerProcess) -> None:

@@ -15,11 +15,12 @@ from scipy.spatial.transform import Rotation
 
 from legs4d.errors import DatasetError, RunError
 from legs4d.gaussians.dynamic3dgs import import_dynamic3dgs
-from legs4d.gaussians.export import export_frames, export_npz
+from legs4d.gaussians.export import as_splats, export_frames, export_npz, frame_splats
 from legs4d.gaussians.gaussians import SH_C0, Gaussians
-from legs4d.gaussians.spz import write_spz
 from legs4d.gaussians.store import Run
-from legs4d.gaussians.upright import upright_turn
+from legs4d.portable.ply_writer import ply_parts
+from legs4d.portable.spz_writer import spz_bytes
+from legs4d.portable.turns import upright_turn
 from legs4d.scene.readers import open_sequence
 from tests.synthetic import Scene, write_dataset, write_run
 
@@ -50,12 +51,10 @@ def test_ply_has_the_standard_names_and_raw_values(run: Run, tmp_path: Path) -> 
 
 
 def test_ply_writes_finite_numbers_for_what_is_invisible(run: Run, tmp_path: Path) -> None:
-    from legs4d.gaussians.ply import write_ply
-
-    gaussians = run.frame(0)
-    gaussians.opacities[:2] = 0, 1
-    gaussians.scales[0] = 0
-    write_ply(tmp_path / "x.ply", gaussians)
+    splats = frame_splats(run, 0)
+    splats.opacities[:2] = 0, 1
+    splats.scales[0] = 0
+    (tmp_path / "x.ply").write_bytes(b"".join(ply_parts(splats)))
     vertex = plyfile.PlyData.read(tmp_path / "x.ply")["vertex"]
     assert all(np.isfinite(vertex[p.name]).all() for p in vertex.properties)
     assert "highlight" not in vertex.data.dtype.names
@@ -81,7 +80,7 @@ HALF_ABOUT_X = np.diag([1.0, -1.0, -1.0])
 
 def test_spz_is_read_by_gsply(tmp_path: Path) -> None:
     truth = crowd()
-    write_spz(tmp_path / "x.spz", truth, upright_turn(np.array([0, 1, 0])))
+    (tmp_path / "x.spz").write_bytes(spz_bytes(as_splats(truth)))
     read = gsply.read_spz(tmp_path / "x.spz")
     np.testing.assert_allclose(read.means, truth.means @ HALF_ABOUT_X, atol=1e-5)
     np.testing.assert_allclose(1 / (1 + np.exp(-np.ravel(read.opacities))), truth.opacities, atol=0.5 / 255 + 1e-3)
@@ -90,16 +89,6 @@ def test_spz_is_read_by_gsply(tmp_path: Path) -> None:
     turns = Rotation.from_quat(truth.quats, scalar_first=True).as_matrix()
     found = Rotation.from_quat(read.quats, scalar_first=True).as_matrix()
     np.testing.assert_allclose(found, HALF_ABOUT_X @ turns, atol=0.01)
-
-
-def test_spz_keeps_what_is_far_away_and_says_when_it_cannot(tmp_path: Path) -> None:
-    far = crowd(4)
-    far.means[0] = 100_000, 0, 0
-    write_spz(tmp_path / "far.spz", far, upright_turn(np.array([0, 1, 0])))
-    np.testing.assert_allclose(gsply.read_spz(tmp_path / "far.spz").means, far.means @ HALF_ABOUT_X, atol=0.01)
-    far.means[0, 0] = 1e8
-    with pytest.raises(RunError, match="1e\\+08 scene units away"):
-        write_spz(tmp_path / "too_far.spz", far, upright_turn(np.array([0, 1, 0])))
 
 
 def attribute(glb: pygltflib.GLTF2, name: str) -> NDArray:

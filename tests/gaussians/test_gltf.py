@@ -185,8 +185,8 @@ def test_linear_colours_become_srgb(tmp_path: Path) -> None:
 def test_what_is_written_is_read_upright_and_where_it_was(tmp_path: Path) -> None:
     down = np.array([0.3, 0.9, -0.2]) / np.linalg.norm([0.3, 0.9, -0.2])
     truth = crowd(50)
-    far = replace(truth, origin=(300_000.5, -2.0, 5_000_000.25))
-    write_glb(tmp_path / "x.glb", far, upright_turn(down))
+    far = replace(truth, origin=(300_000.5, -2.0, 5_000_000.25), up=tuple(-down))
+    write_glb(tmp_path / "x.glb", far)
     found = read_gltf(tmp_path / "x.glb")
     turn = Rotation.from_quat(upright_turn(down), scalar_first=True)
     there = found.means.astype(np.float64) + found.origin

@@ -23,7 +23,8 @@ DOWN = np.array([0.1, 0.2, 0.97])
 def test_a_frame_is_read_by_the_schemas_own_classes(suffix: str, tmp_path: Path) -> None:
     truth = crowd(40, degree=2)
     with usd_writer(tmp_path / f"x{suffix}", fps=30, turn=upright_turn(DOWN)) as writer:
-        writer.add("Static", truth, highlight=np.linspace(0, 1, 40))
+        writer.add("Static", truth)
+        writer.add_highlight("Static", np.linspace(0, 1, 40))
     assert [path.name for path in tmp_path.iterdir()] == [f"x{suffix}"]
     stage = Usd.Stage.Open(str(tmp_path / f"x{suffix}"))
     assert UsdGeom.GetStageUpAxis(stage) == "Y" and stage.GetDefaultPrim().GetName() == "Run"
@@ -39,6 +40,7 @@ def test_a_frame_is_read_by_the_schemas_own_classes(suffix: str, tmp_path: Path)
     assert np.array_equal(values[:, 0], truth.colors) and np.array_equal(values[:, 1:], truth.sh_rest)
     low, high = np.array(splat.GetExtentAttr().Get())
     assert (low < truth.means - truth.scales).all() and (high > truth.means + truth.scales).all()
+    np.testing.assert_allclose(read_usd(tmp_path / f"x{suffix}").extra["highlight"], np.linspace(0, 1, 40), atol=1e-6)
     # What was down is down.
     place = np.array(UsdGeom.XformCache().GetLocalToWorldTransform(splat.GetPrim())).T
     np.testing.assert_allclose(place[:3, :3] @ DOWN, [0, -float(np.linalg.norm(DOWN)), 0], atol=1e-6)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from scipy.spatial.transform import Rotation
 
 from legs4d.portable.sh import sh_basis
 from legs4d.portable.splats import Splats, finite
+from legs4d.portable.turns import turn_between, upright_turn
 
 RNG = np.random.default_rng(2)
 
@@ -57,3 +59,16 @@ def test_what_is_not_finite_is_left_out_and_counted() -> None:
     assert kept.dropped == 6
     np.testing.assert_allclose(np.linalg.norm(kept.quats, axis=1), 1, atol=1e-6)
     assert kept.opacities[kept.extra["weight"] == 8] == 1
+
+
+@pytest.mark.parametrize("first", [(0, 1, 0), (0, -1, 0), (1, 0, 0), (-1, 0, 0), (0.3, 0.9, -0.2)])
+@pytest.mark.parametrize("second", [(0, 1, 0), (0, -1, 0), (1, 0, 0), (0.1, 0.2, 0.9)])
+def test_the_turn_between_two_directions_is_the_shortest(first: tuple[float, ...], second: tuple[float, ...]) -> None:
+    turn = Rotation.from_quat(turn_between(first, second), scalar_first=True)
+    start, end = (np.array(v) / np.linalg.norm(v) for v in (first, second))
+    np.testing.assert_allclose(turn.apply(start), end, atol=1e-12)
+    assert turn.magnitude() == pytest.approx(np.arccos(np.clip(start @ end, -1, 1)), abs=1e-6)
+
+
+def test_a_capture_whose_y_points_down_is_turned_about_x() -> None:
+    np.testing.assert_allclose(np.abs(upright_turn((0, 1, 0))), [0, 1, 0, 0], atol=1e-12)
