@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import zmq
+from numpy.typing import NDArray
 from zmq.utils.monitor import recv_monitor_message
 
 from backend import wire
@@ -21,6 +25,8 @@ GREET_SECONDS = {"local": 0.6, "elsewhere": 4.0}
 """For ZeroMQ's handshake, of several journeys with CURVE, which a server that lives does in threads of its own."""
 ANSWER_SECONDS = 10.0
 """A server that lives answers small requests much sooner."""
+HASH_SECONDS = 600.0
+"""… but may have to read again what it has of a large file."""
 
 _REFUSED = zmq.EVENT_CLOSED | zmq.EVENT_CONNECT_RETRIED | zmq.EVENT_DISCONNECTED
 _FAILED = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
@@ -37,7 +43,7 @@ class Client:
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, wire.REPLY_LIMITS.part)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, wire.REPLY_LIMITS.part + wire.CURVE_BYTES)
         if found.server_key and found.keys:
             self._socket.curve_serverkey = found.server_key.encode()
             self._socket.curve_publickey = found.keys.public.encode()
@@ -99,12 +105,54 @@ class Client:
 
     def ask(self, kind: str, **body: Any) -> dict[str, Any]:
         """Body of the reply. Raises BackendError."""
-        request = self._send(kind, body)
-        deadline = time.monotonic() + ANSWER_SECONDS
+        return self._reply(self._send(kind, body))
+
+    def _reply(self, request: int, seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
+        deadline = time.monotonic() + seconds
         while True:
             message = self._receive(deadline - time.monotonic())
             if message.id in (request, 0) and message.kind in wire.REPLIES:
                 return _body(message)
+
+    def upload(
+        self, path: Path, *, folder: str | None = None, progress: Callable[[int, int], None] | None = None
+    ) -> str:
+        """Send a file into this user's inbox on the server; what it is called there, for a job to name.
+
+        What arrived of it before is not sent again.
+
+        Args:
+            folder: files of one folder lie together there; by default each lies in one of its own.
+            progress: told of the bytes that have arrived, and of how many there are.
+
+        Raises:
+            BackendError: it is too large, there is no room, or it changed while it was sent.
+        """
+        size = path.stat().st_size
+        with open(path, "rb") as file:
+            asked: dict[str, Any] = {
+                "name": path.name,
+                "bytes": size,
+                "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
+                "folder": folder,
+            }
+            there = self._reply(self._send(Kind.UPLOAD, asked), HASH_SECONDS)
+            waiting: deque[int] = deque()
+            offset = there["offset"]
+            while there["name"] is None:
+                file.seek(offset)
+                while len(waiting) < wire.UPLOAD_PIECES and (piece := file.read(wire.UPLOAD_BYTES)):
+                    waiting.append(self._send(Kind.UPLOAD, asked | {"offset": offset}, {"data": _bytes(piece)}))
+                    offset += len(piece)
+                if not waiting and offset == there["offset"]:
+                    raise BackendError("became shorter while it was sent", where=str(path), fix="send it again")
+                if not waiting:  # another program sends the same file
+                    offset = there["offset"]
+                    continue
+                there = self._reply(waiting.popleft(), HASH_SECONDS)
+                if progress:
+                    progress(there["offset"], size)
+        return str(there["name"])
 
     def events(self, kind: str, **body: Any) -> Iterator[Message]:
         """Events of a request, then its reply; waits for them as long as it takes."""
@@ -119,9 +167,9 @@ class Client:
             if message.kind == Kind.OK:
                 return
 
-    def _send(self, kind: str, body: dict[str, Any]) -> int:
+    def _send(self, kind: str, body: dict[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None) -> int:
         self._last_id += 1
-        message = Message(kind, self._last_id, body, token=self._found.token)
+        message = Message(kind, self._last_id, body, arrays or {}, token=self._found.token)
         self._socket.send_multipart(wire.pack(message, wire.REQUEST_LIMITS))
         return self._last_id
 
@@ -163,6 +211,10 @@ def remote_server(endpoint: str, server_key: str, state_dir: Path | None) -> Ser
     if keys is None:
         raise BackendError("there are no keys of yours", fix="make some with `legs4d keys new`")
     return ServerFile(endpoint, "", 0, server_key, keys)
+
+
+def _bytes(piece: bytes) -> NDArray[Any]:
+    return np.frombuffer(piece, np.uint8)
 
 
 def _body(message: Message) -> dict[str, Any]:

@@ -24,14 +24,23 @@ MAX_CALLS = 64
 MAX_OUTBOX = 256
 """Messages kept for a client whose ZeroMQ queue is full; past that the client is forgotten."""
 
+SETTLED_SECONDS = 2.0
+"""After which libzmq has told of a connection that it accepted; it may hand over the first message before."""
+
 Arrays = Mapping[str, NDArray[Any]]
 
 
 class Client:
-    """A connection that said hello."""
+    """A connection that said hello.
 
-    def __init__(self, identity: bytes) -> None:
-        self.identity = identity
+    Args:
+        identity: ZeroMQ's name for it.
+        who: the name of its key, or what stands for those that have none; it is the same after a new connection.
+        descriptor: of its TCP connection, by which its end is noticed.
+    """
+
+    def __init__(self, identity: bytes, who: str = "", descriptor: int = -1) -> None:
+        self.identity, self.who, self.descriptor = identity, who, descriptor
         self.name = ""
         self.calls: dict[int, Call] = {}
         self.outbox: deque[tuple[str | None, list[Buffer]]] = deque()
@@ -52,6 +61,8 @@ class Call:
         self.finished = False
         self.at_end: list[Callable[[], None]] = []
         """Called once, when the call is answered or its client is gone."""
+        self.arrays: Arrays = {}
+        """That came with the request."""
         self.compress: Callable[[Buffer], bytes] | None = None
         """To zstd, if the client asked for that."""
         client.calls[request_id] = self
@@ -184,16 +195,28 @@ class Clients:
             client.last_heard = time.monotonic()
         return client
 
-    def admit(self, identity: bytes, name: str) -> Client:
+    def admit(self, identity: bytes, name: str, who: str = "", descriptor: int = -1) -> Client:
         """The client of this connection. Raises BackendError `busy` when there are too many that have work waiting."""
         client = self.get(identity)
         if client is None:
             if len(self._known) >= self._max_clients:
                 self._make_room()
-            client = self._known[identity] = Client(identity)
+            client = self._known[identity] = Client(identity, who, descriptor)
             log.info("client %s (%s) connected", _printable(name), identity.hex()[-8:])
         client.name = _printable(name)
         return client
+
+    def sign_off(self, descriptor: int) -> None:
+        """Forget whoever was on this TCP connection, which has ended."""
+        for client in [client for client in self._known.values() if client.descriptor == descriptor]:
+            self._forget(client, "it left")
+
+    def sign_off_absent(self, is_open: Callable[[int], bool]) -> None:
+        """Forget whoever's connection had ended before the client was admitted, so that no end of it was to be told."""
+        before = time.monotonic() - SETTLED_SECONDS
+        for client in list(self._known.values()):
+            if client.last_heard < before and client.descriptor >= 0 and not is_open(client.descriptor):
+                self._forget(client, "it left")
 
     def end_all(self, error: BackendError) -> None:
         """Answer every call with this error."""
@@ -212,7 +235,7 @@ class Clients:
         return Call(self.outlet, client, request_id, kind)
 
     def _make_room(self) -> None:
-        # A subscription is no work: every Blender has one open, those that crashed too, and nothing tells of a crash.
+        # A subscription is no work: every Blender has one open.
         idle = [
             client
             for client in self._known.values()

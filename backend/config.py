@@ -25,6 +25,12 @@ class Limits(BaseModel):
     """Jobs that wait, run or pause."""
     stream_mib: int = Field(default=64, ge=1, le=16_384)
     """Frames under way to one client that it has not taken in, in MiB."""
+    upload_mib: int = Field(default=8192, ge=0, le=2**30)
+    """The largest file that a client may send, in MiB; 0 takes none."""
+    inbox_mib: int = Field(default=16_384, ge=0, le=2**30)
+    """What one client's files may weigh together, in MiB."""
+    inbox_hours: float = Field(default=24.0, gt=0, le=24 * 365)
+    """After which a file that a client sent is deleted, unless it was touched or a job works on it."""
 
 
 class ServerConfig(BaseModel):

@@ -1,4 +1,5 @@
-"""Ends connections that pile up what libzmq does not bound: too many of them, or a message that never ends.
+"""Ends connections that pile up what libzmq does not bound: too many of them, or a message that never ends; and knows
+which have ended.
 
 libzmq bounds one part of a message and the number of whole messages that wait, but keeps an unfinished multipart
 message of any length for whoever is connected, with or without a token. So this watches, per connection, how many
@@ -15,7 +16,8 @@ import socket
 import struct
 import sys
 import threading
-from collections import defaultdict
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
@@ -25,7 +27,7 @@ log = logging.getLogger("legs4d.backend")
 CHECK_MS = 100
 MAX_UNREAD = 48 * 2**20
 """Bytes that one connection may have sent beyond its whole messages: those that wait (listener.WAITING_MESSAGES times
-the longest part) are 16 MiB, the rest is an unfinished message."""
+the longest message) are 32 MiB, the rest is an unfinished message."""
 CONNECTIONS_PER_CLIENT = 2
 SPARE_CONNECTIONS = 16
 PART_OVERHEAD = 96
@@ -40,14 +42,18 @@ class Guard:
     Args:
         watched: not bound yet, so that no connection escapes.
         clients: how many clients the server serves; some connections more are let in.
+        left: called in the guard's thread after connections have ended; `departed` says which.
     """
 
-    def __init__(self, watched: zmq.Socket[bytes], clients: int) -> None:
-        self._watched = watched
+    def __init__(self, watched: zmq.Socket[bytes], clients: int, left: Callable[[], None] = lambda: None) -> None:
+        self._watched, self._left = watched, left
         self._max_connections = CONNECTIONS_PER_CLIENT * clients + SPARE_CONNECTIONS
         self._open: set[int] = set()
+        self._departed: deque[int] = deque()
         self._taken: defaultdict[int, int] = defaultdict(int)
         self._monitor = watched.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_CLOSED | zmq.EVENT_DISCONNECTED)
+        self._lock = threading.Lock()
+        """Of the monitor, which two threads read."""
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="guard", daemon=True)
         self._thread.start()
@@ -55,6 +61,20 @@ class Guard:
     def took(self, part: zmq.Frame) -> None:
         """A part of a whole message reached us. Called by the socket's thread."""
         self._taken[part.get(zmq.SRCFD)] += len(part) + PART_OVERHEAD
+
+    def departed(self) -> Iterator[int]:
+        """Descriptors of connections that have ended since the last call. Called by the socket's thread.
+
+        libzmq tells of an end before it closes the descriptor, so before a new connection can have the same one: who
+        calls this before it admits a new client cannot take that client for the one that left.
+        """
+        self._read_monitor()
+        while self._departed:
+            yield self._departed.popleft()
+
+    def is_open(self, descriptor: int) -> bool:
+        """Whether a connection with this descriptor stands, as far as libzmq has told: it may tell a little late."""
+        return descriptor in self._open
 
     def close(self) -> None:
         """Stop watching."""
@@ -64,20 +84,24 @@ class Guard:
         self._monitor.close(0)
 
     def _watch(self) -> None:
-        while not self._closing.is_set():
-            while self._monitor.poll(0 if self._open else CHECK_MS):
-                message = recv_monitor_message(self._monitor)
-                self._note(message["event"], message["value"])
-            if not self._open:
-                continue
+        while not self._closing.wait(CHECK_MS / 1000):
+            self._read_monitor()
+            if self._departed:
+                self._left()
             if sys.platform == "linux":
                 for descriptor in list(self._open):
                     self._check(descriptor)
-            self._closing.wait(CHECK_MS / 1000)
+
+    def _read_monitor(self) -> None:
+        with self._lock:
+            while self._monitor.poll(0):
+                message = recv_monitor_message(self._monitor)
+                self._note(message["event"], message["value"])
 
     def _note(self, event: int, descriptor: int) -> None:
         if event != zmq.EVENT_ACCEPTED:
             self._open.discard(descriptor)
+            self._departed.append(descriptor)
         elif len(self._open) >= self._max_connections:
             log.warning("a connection was refused: there are %d", len(self._open))
             _shut(descriptor)
@@ -87,13 +111,11 @@ class Guard:
 
     def _check(self, descriptor: int) -> None:
         received = _received(descriptor)
-        if received is None:
-            self._open.discard(descriptor)
+        if received is None:  # it has ended; the monitor is about to say so
             return
         taken = self._taken[descriptor] = min(self._taken[descriptor], received)
         if received - taken > MAX_UNREAD:
             log.warning("a connection was ended: %d MiB of an unfinished message", (received - taken) >> 20)
-            self._open.discard(descriptor)
             _shut(descriptor)
 
 

@@ -11,7 +11,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -237,6 +237,10 @@ class Jobs:
             "queued": states.count("queued"),
             "paused": states.count("paused"),
         }
+
+    def paths_in_use(self) -> set[str]:
+        """Every text in what the jobs that are not over are told, paths among it."""
+        return {text for job in self._active.values() for text in _texts(job.spec)}
 
     def log_file(self, job_id: str) -> Path:
         """Where a job's log is. Raises BackendError `job`."""
@@ -519,6 +523,15 @@ class _Running:
     def __init__(self, job: Job, process: WorkerProcess, log_tail: joblog.Tail) -> None:
         self.job, self.process, self.log = job, process, log_tail
         self.saved = 0.0
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)
 
 
 def _output_name(request: Submission) -> str:

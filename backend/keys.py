@@ -18,6 +18,7 @@ from pathlib import Path
 import zmq
 
 from backend.errors import BackendError
+from backend.inbox import LOCAL
 from backend.wire import CLIENT_KEYS_FILE, CurveKeys, read_client_keys
 from legs4d.gaussians.files import clear_write_errors
 
@@ -124,7 +125,7 @@ class Gate:
     def name_of(self, public: str) -> str | None:
         """The name of the client with this key, None if it is not let in."""
         if public == self._own:
-            return "this machine"
+            return LOCAL
         try:
             changed = self._folder.stat().st_mtime_ns
         except FileNotFoundError:

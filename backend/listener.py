@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from backend import wire
 from backend.config import ServerConfig
 from backend.errors import BackendError
 from backend.guard import Guard
+from backend.inbox import LOCAL
 from backend.keys import Gate, new_pair, server_keys
 from backend.wire import CurveKeys
 
@@ -52,20 +54,27 @@ class Access:
 
 
 class Listener:
-    """The bound ROUTER socket.
+    """The bound ROUTER socket; `left` is called, in another thread, when connections have ended.
 
     Raises BackendError when the port is taken, the address is not this machine's, or the keys cannot be read.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], config: ServerConfig, state_dir: Path) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        config: ServerConfig,
+        state_dir: Path,
+        left: Callable[[], None] = lambda: None,
+    ) -> None:
         self._refuse_root(config)
         self.gate: Gate | None = None
         """Who is let in by key; None without CURVE."""
         self._authenticator = ThreadAuthenticator(context, log=logging.getLogger("legs4d.zap"))
         self.socket = context.socket(zmq.ROUTER)
+        longest = wire.REQUEST_LIMITS.part + (wire.CURVE_BYTES if config.encrypted else 0)
         for option, value in (
             (zmq.ROUTER_MANDATORY, 1),
-            (zmq.MAXMSGSIZE, wire.REQUEST_LIMITS.part),  # a longer part closes its connection before it fills memory
+            (zmq.MAXMSGSIZE, longest),  # a longer part closes its connection before it fills memory
             (zmq.RCVHWM, WAITING_MESSAGES),
             (zmq.HANDSHAKE_IVL, HANDSHAKE_MS),
             (zmq.HEARTBEAT_IVL, HEARTBEAT_MS),
@@ -76,7 +85,7 @@ class Listener:
             self.socket.setsockopt(option, value)
         self.socket.setsockopt_string(zmq.ZAP_DOMAIN, ZAP_DOMAIN)
         server_key, keys = self._authenticate(config, state_dir)
-        self.guard = Guard(self.socket, config.limits.clients)
+        self.guard = Guard(self.socket, config.limits.clients, left)
         try:
             self.address = self._bind(config)
         except BackendError:
@@ -87,6 +96,10 @@ class Listener:
     def knows(self, frame: zmq.Frame) -> bool:
         """Whether the sender of this part is still let in: keys can be revoked while a connection stands."""
         return self.gate is None or self.gate.name_of(str(frame.get("User-Id"))) is not None
+
+    def who(self, frame: zmq.Frame) -> str:
+        """The name of the sender's key; LOCAL for this machine's own pair, and where there are no keys."""
+        return LOCAL if self.gate is None else self.gate.name_of(str(frame.get("User-Id"))) or LOCAL
 
     def close(self) -> None:
         """Unbind, and send what still waits for half a second."""

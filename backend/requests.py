@@ -125,6 +125,14 @@ class CutList(Body):
     cuts: list[ClientCut] = Field(max_length=10_000)
 
 
+class Upload(Body):
+    name: str = Field(min_length=1, max_length=1024)
+    bytes: int = Field(ge=1, lt=2**53)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    offset: int = Field(default=0, ge=0, lt=2**53)
+    folder: str | None = Field(default=None, min_length=1, max_length=100)
+
+
 class Aim(Body):
     request: RequestId
     around: FrameNumber
@@ -219,6 +227,7 @@ BODIES: dict[str, type[Body]] = {
     Kind.QUERY: Query,
     Kind.RENDER: Render,
     Kind.CUT_LIST: CutList,
+    Kind.UPLOAD: Upload,
     Kind.AIM: Aim,
     Kind.CREDIT: Credit,
     Kind.CANCEL: Cancel,

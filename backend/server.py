@@ -25,6 +25,7 @@ from backend.compute_requests import ComputeRequests
 from backend.config import ServerConfig
 from backend.devices import Device, choose_devices, find_devices
 from backend.errors import BackendError, error_body
+from backend.inbox import Inbox
 from backend.job_requests import JobRequests
 from backend.jobs import Jobs
 from backend.keys import authorized
@@ -37,6 +38,7 @@ from backend.paths import Roots
 from backend.run_requests import Handler, RunRequests
 from backend.state import announce, hold_state
 from backend.subscriptions import Subscriptions
+from backend.upload_requests import UploadRequests
 from backend.wire import Code, Kind, Message, WireError
 from backend.work import JOB_KINDS
 from legs4d import __version__
@@ -70,12 +72,12 @@ class Server:
     """
 
     def __init__(self, config: ServerConfig, roots: Roots, state_dir: Path, devices: list[Device]) -> None:
-        self._roots, self._devices = roots, devices
+        self._roots, self._devices, self._limits = roots, devices, config.limits
         self.token = secrets.token_hex(16)
         self._loop = Loop()
         self._subscriptions = Subscriptions()
         self._context = zmq.Context(IO_THREADS)
-        self.listener = Listener(self._context, config, state_dir)
+        self.listener = Listener(self._context, config, state_dir, partial(self._loop.post, self._sign_off))
         self._socket = self.listener.socket
         self._jobs = Jobs(
             state_dir,
@@ -91,11 +93,13 @@ class Server:
         self._runs = RunRequests(library, self._loop, config.limits.stream_mib * 2**20)
         self._compute = Compute(state_dir, devices[0].name, self._loop)
         self._computed = ComputeRequests(library, self._compute, self._loop)
+        self._uploads = UploadRequests(Inbox(roots.folders[0], config.limits), self._jobs, self._loop)
         self._handlers: dict[str, Handler] = {
             Kind.HELLO: self._hello,
             Kind.STATUS: self._status,
             **self._runs.handlers,
             **self._computed.handlers,
+            **self._uploads.handlers,
             **JobRequests(self._jobs, self._subscriptions, self._loop).handlers,
         }
         self._stopping = False
@@ -138,6 +142,8 @@ class Server:
                 if time.monotonic() >= next_check:
                     self._runs.check_stalls()
                     self._compute.check_idle()
+                    self._uploads.check_sweep()
+                    self._clients.sign_off_absent(self.listener.guard.is_open)
                     next_check = time.monotonic() + STALL_CHECK_SECONDS
         finally:
             self._close()
@@ -146,6 +152,7 @@ class Server:
         self._clients.end_all(BackendError("the server stops", fix="connect again later", code=Code.SHUTDOWN))
         self._runs.close()
         self._computed.close()
+        self._uploads.close()
         self._compute.close()
         self._jobs.stop()
         self.listener.close()
@@ -185,11 +192,14 @@ class Server:
             self._check(message)
             kind = message.kind
             body = requests.read_body(kind, dict(message.body))
+            if message.arrays and kind != Kind.UPLOAD:
+                raise BackendError(f"'{kind}' carries no arrays", fix="leave them out", code=Code.MALFORMED)
             if isinstance(body, requests.Hello):
-                client = self._clients.admit(identity, f"{body.client} {body.version}")
+                client = self._admit(identity, body, parts[0])
             if client is None:
                 raise BackendError("this connection has not said hello", fix="send 'hello'", code=Code.HELLO_FIRST)
             call = self._clients.begin(client, message_id, kind)
+            call.arrays = message.arrays
         except (WireError, Legs4dError) as error:
             self._refuse(identity, client, getattr(error, "request_id", message_id), error)
             return
@@ -197,6 +207,15 @@ class Server:
             self._handlers[kind](call, body)
         except Exception as error:
             call.fail(error)
+
+    def _admit(self, identity: bytes, body: requests.Hello, frame: zmq.Frame) -> Client:
+        self._sign_off()  # first who had this descriptor before, lest the new client be taken for it
+        name = f"{body.client} {body.version}"
+        return self._clients.admit(identity, name, self.listener.who(frame), frame.get(zmq.SRCFD))
+
+    def _sign_off(self) -> None:
+        for descriptor in self.listener.guard.departed():
+            self._clients.sign_off(descriptor)
 
     def _check(self, message: Message) -> None:
         """The token before all else: strangers learn nothing but that it is wrong."""
@@ -231,6 +250,7 @@ class Server:
                 "devices": [{"name": d.name, "description": d.description} for d in self._devices],
                 "roots": [str(folder) for folder in self._roots.folders],
                 "kinds": list(JOB_KINDS),
+                "upload": {"piece": wire.UPLOAD_BYTES, "largest": self._limits.upload_mib << 20},
             }
         )
 

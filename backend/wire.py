@@ -58,6 +58,7 @@ class Kind(StrEnum):
     QUERY = "query"
     RENDER = "render"
     CUT_LIST = "cut_list"
+    UPLOAD = "upload"
     AIM = "aim"
     CREDIT = "credit"
     CANCEL = "cancel"
@@ -113,6 +114,8 @@ class Code(StrEnum):
     """This request was cancelled by its client."""
     SUPERSEDED = "superseded"
     """A newer query of the same layer took this one's place."""
+    UPLOAD = "upload"
+    """A file that a client sends is too large, finds no room, or is not what was announced."""
     BUSY = "busy"
     """A limit of the server is reached: clients, requests of one client, jobs."""
     STALLED = "stalled"
@@ -150,8 +153,14 @@ class Limits:
     message: int
 
 
-REQUEST_LIMITS = Limits(header=256 * 1024, arrays=0, part=256 * 1024, message=256 * 1024)
-"""Client to server. No request of protocol 1 carries an array."""
+REQUEST_LIMITS = Limits(header=256 * 1024, arrays=1, part=256 * 1024, message=512 * 1024)
+"""Client to server. Only `upload` carries an array, a piece of a file."""
+CURVE_BYTES = 64
+"""That encryption adds to a part at most (33); ZeroMQ's MAXMSGSIZE is compared with what is encrypted."""
+UPLOAD_BYTES = REQUEST_LIMITS.part
+"""The most that one piece has."""
+UPLOAD_PIECES = 4
+"""That a client has under way: enough to keep the network busy, few enough for the server to take."""
 REPLY_LIMITS = Limits(header=4 * 1024**2, arrays=32, part=256 * 1024**2, message=1024**3)
 """Server to client."""
 

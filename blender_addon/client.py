@@ -286,7 +286,7 @@ class _Conversation:
             (zmq.LINGER, 0),
             (zmq.HEARTBEAT_IVL, HEARTBEAT_MS),
             (zmq.HEARTBEAT_TIMEOUT, 3 * HEARTBEAT_MS),
-            (zmq.MAXMSGSIZE, wire.REPLY_LIMITS.part),
+            (zmq.MAXMSGSIZE, wire.REPLY_LIMITS.part + wire.CURVE_BYTES),
         ):
             self._socket.setsockopt(option, value)
         self._monitor = self._socket.get_monitor_socket(

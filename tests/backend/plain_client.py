@@ -42,6 +42,9 @@ class RefusedError(Exception):
 class PlainClient:
     """One connection."""
 
+    found: tuple[str, str, dict[str, str]]
+    """Of one to another machine: what it was made with."""
+
     def __init__(self, state_dir: Path, *, say_hello: bool = True) -> None:
         self._connect(json.loads((state_dir / "server.json").read_text()), say_hello)
 
@@ -49,6 +52,7 @@ class PlainClient:
     def elsewhere(cls, endpoint: str, server_key: str, keys: dict[str, str]) -> PlainClient:
         """A connection to a server on another machine."""
         client = cls.__new__(cls)
+        client.found = (endpoint, server_key, keys)
         client._connect({"endpoint": endpoint, "token": "", "curve": {"server": server_key, **keys}}, True)
         return client
 
@@ -66,7 +70,11 @@ class PlainClient:
         self.compressed = 0
         self._waiting: defaultdict[int, deque[Received]] = defaultdict(deque)
         if say_hello:
-            self.hello = self.ask("hello", client="plain", version="1")
+            try:
+                self.hello = self.ask("hello", client="plain", version="1")
+            except BaseException:
+                self.close()
+                raise
 
     def __enter__(self) -> PlainClient:
         return self
@@ -81,6 +89,14 @@ class PlainClient:
         """Send a request; returns its id."""
         self._last_id += 1
         self.send_header({"v": 2, "id": self._last_id, "kind": kind, "token": self.token, "body": body})
+        return self._last_id
+
+    def send_piece(self, data: bytes, **body: Any) -> int:
+        """Send a request that carries a piece of a file."""
+        self._last_id += 1
+        described = [{"name": "data", "dtype": "uint8", "shape": [len(data)]}]
+        header = {"v": 2, "id": self._last_id, "kind": "upload", "token": self.token, "body": body}
+        self.send_header({**header, "arrays": described}, data)
         return self._last_id
 
     def send_header(self, header: Any, *buffers: bytes) -> None:
