@@ -16,9 +16,6 @@ from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store import Run
 from legs4d.grounding.query import Grounding
 
-SNAP_DEGREES = 20.0
-"""A measured down this near to an axis means the axis: cameras that look down on one side tilt what is measured."""
-
 VARIANCES = (2.5e-7, 6.0e4)
 """Least and greatest, squared scene units: browsers get them in half precision, which ends soon beyond."""
 
@@ -64,8 +61,9 @@ class ShownRun:
 
     @property
     def up(self) -> tuple[float, float, float]:
-        """Unit vector against gravity in the capture's axes; where nobody measured it, the y axis points down."""
-        return up_direction(np.asarray(self.run.info.get("down", (0.0, 1.0, 0.0)), np.float64))
+        """Unit vector against gravity in the capture's axes."""
+        x, y, z = (float(value) for value in self.run.up)
+        return x, y, z
 
     def light_up(self, grounding: Grounding) -> None:
         """Highlight what an answer of this run names, where and while it holds."""
@@ -108,16 +106,6 @@ class ShownRun:
         # As in `grounding.masks.render_views`: above the prompt's threshold, and only while it holds.
         part = (relevancy >= self._grounding.threshold) & self._grounding.holds(frame)
         return highlight(rgb, part.astype(np.float32), self.amount(frame))
-
-
-def up_direction(down: NDArray[np.float64]) -> tuple[float, float, float]:
-    """The unit vector against `down` [3], or the axis that is within SNAP_DEGREES of it."""
-    up = -down / np.linalg.norm(down)
-    axis = np.zeros(3)
-    largest = int(np.abs(up).argmax())
-    axis[largest] = np.sign(up[largest])
-    chosen = axis if up @ axis >= np.cos(np.radians(SNAP_DEGREES)) else up
-    return float(chosen[0]), float(chosen[1]), float(chosen[2])
 
 
 def covariances(quats: NDArray[np.float32], scales: NDArray[np.float32]) -> NDArray[np.float32]:
