@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from scipy.sparse import csr_array
 
 from legs4d.errors import DatasetError
@@ -21,58 +22,168 @@ CACHE_BYTES = 256 << 20
 """Room for pictures kept in memory: three frames of 27 cameras at 640×360, dozens at quarter size."""
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """[H, W, 3] RGB as stored. Raises DatasetError when it is missing or damaged."""
+def read_picture(path: Path, *, as_stored: bool = False) -> NDArray[Any]:
+    """A picture in its own depth, turned as its metadata say.
+
+    Args:
+        as_stored: do not turn it.
+
+    Returns:
+        [H, W, 3] RGB, or [H, W, 4] with alpha (colours not multiplied by it): uint8, uint16 (white is 65535), or
+        float32 in 0..1.
+
+    Raises:
+        DatasetError: it is missing or damaged, or stores what is no colour from black to white.
+    """
     with _open(path) as image:
-        return np.asarray(image.convert("RGB"))
+        if _is_deep_color(image) and (as_stored or _orientation(image) == 1):
+            deep = _read_deep(path)
+            if deep is not None:
+                return deep
+        shown = image if as_stored else ImageOps.exif_transpose(image)
+        return _channels(shown, str(path), image.format)
 
 
-def read_rgba(path: Path) -> NDArray[np.uint8]:
-    """[H, W, 4] RGB, not multiplied by alpha, and alpha. Raises DatasetError when it is missing or damaged."""
+def as_unit(picture: NDArray[Any]) -> NDArray[np.float32]:
+    """A picture of `read_picture` in 0..1, float32."""
+    if picture.dtype == np.float32:
+        return picture
+    return picture.astype(np.float32) / np.float32(np.iinfo(picture.dtype).max)
+
+
+@dataclass(frozen=True)
+class PictureInfo:
+    """What a picture's header tells.
+
+    Attributes:
+        shown, stored: (width, height) as its metadata turn it, and as it is stored.
+        has_alpha: whether a channel tells what is opaque.
+    """
+
+    shown: tuple[int, int]
+    stored: tuple[int, int]
+    has_alpha: bool
+
+
+def inspect_picture(path: Path) -> PictureInfo:
+    """Read a picture's header (of floats, all of it).
+
+    Raises:
+        DatasetError: it is missing or damaged, or `read_picture` could not tell what is white in it.
+    """
     with _open(path) as image:
-        return np.asarray(image.convert("RGBA"))
+        info = _info(image)
+        if image.mode == "F":
+            _channels(image, str(path), image.format)
+        elif image.mode not in _COLORS and not _is_deep_grey(image.mode, image.format):
+            raise _no_white(image.mode, str(path))
+        return info
 
 
-def image_layout(path: Path) -> str:
-    """PIL's name of the picture's channels, such as RGB or RGBA. Raises DatasetError when it is missing or damaged."""
+def mask_size(path: Path) -> tuple[int, int]:
+    """(width, height) of a mask or of labels, as shown. Raises DatasetError when it is missing or damaged."""
     with _open(path) as image:
-        return image.mode
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """(width, height), from the picture's header. Raises DatasetError when it is missing or damaged."""
-    with _open(path) as image:
-        return image.size
+        return _info(image).shown
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:
-    """[H, W] True where any channel is not zero. Raises DatasetError when it is missing or damaged."""
-    with _open(path) as image:
-        values = np.asarray(image.convert("RGB") if image.mode == "P" else image) != 0
-    return values.any(axis=-1) if values.ndim == 3 else values
+    """[H, W] True where a mask is not black, or where it is opaque if its alpha channel tells more than its colours.
+
+    In JPEG, whose black is seldom 0, what is brighter than half. Raises DatasetError when it is missing or damaged.
+    """
+    with _open(path) as file:
+        image = ImageOps.exif_transpose(file)
+        lossy = file.format in ("JPEG", "MPO")
+        opaque: NDArray[np.bool_] | None = None
+        if _has_alpha(image):
+            rgba = np.asarray(image.convert("RGBA"))
+            values, opaque = rgba[..., :3], rgba[..., 3] > 0
+        else:
+            values = np.asarray(image.convert("RGB") if image.mode in ("P", "CMYK", "YCbCr") else image)
+    levels: NDArray[np.bool_] = np.asarray(values > 127 if lossy else values != 0)
+    marked: NDArray[np.bool_] = np.asarray(levels.any(axis=-1) if levels.ndim == 3 else levels)
+    if opaque is None or opaque.all():
+        return marked
+    return opaque & marked if marked[opaque].any() and not marked[opaque].all() else opaque
 
 
 def read_labels(path: Path) -> NDArray[np.uint8]:
     """[H, W] object ids: grey values, or palette indices. Raises DatasetError when there are several channels."""
-    with _open(path) as image:
-        if image.mode not in ("1", "L", "P"):
+    with _open(path) as file:
+        image = ImageOps.exif_transpose(file)
+        if image.mode not in ("1", "L", "P", "I", "I;16", "I;16B", "I;16L"):
             raise DatasetError(
                 f"is of mode {image.mode}", where=str(path), fix="write object ids as one channel of 8 bits (0..255)"
             )
-        return np.asarray(image).astype(np.uint8)
+        labels = np.asarray(image)
+    if labels.dtype != bool and labels.max(initial=0) > 255:
+        raise DatasetError(f"has object {labels.max()}", where=str(path), fix="number objects from 0 to 255")
+    return labels.astype(np.uint8)
 
 
-def check_image_size(path: Path, width: int, height: int) -> None:
-    """Raise DatasetError when the picture is missing, unreadable, or not width × height; reads only its header."""
-    if not path.is_file():
-        raise DatasetError("is missing", where=str(path), fix="add it, or leave its frame out of the camera file")
-    with _open(path) as image:
-        if image.size != (width, height):
-            raise DatasetError(
-                f"is {image.width}×{image.height} pixels, the camera file says {width}×{height}",
-                where=str(path),
-                fix="all pictures and masks must have the size in the camera file",
-            )
+_COLORS = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "HSV", "LAB"}
+_SIXTEEN_BITS_IN_I = ("PNG", "PPM")
+"""Formats whose mode I holds 16 bits; elsewhere it holds 32, and nobody says what is white."""
+
+
+def _channels(image: Image.Image, where: str, file_format: str | None) -> NDArray[Any]:
+    """[H, W, 3 or 4] of an opened picture, as `read_picture` tells."""
+    mode = image.mode
+    if _is_deep_grey(mode, file_format):
+        grey = np.clip(np.asarray(image), 0, 65535).astype(np.uint16)
+        return np.repeat(grey[..., None], 3, axis=-1)
+    if mode == "F":
+        values = np.asarray(image, np.float32)
+        low, high = float(values.min()), float(values.max())
+        if not (low >= 0 and high <= 1):
+            raise DatasetError(f"holds floats from {low:g} to {high:g}", where=where, fix="write them in 0..1")
+        return np.repeat(values[..., None], 3, axis=-1)
+    if mode not in _COLORS:
+        raise _no_white(mode, where)
+    return np.asarray(image.convert("RGBA" if _has_alpha(image) else "RGB"))
+
+
+def _is_deep_grey(mode: str, file_format: str | None) -> bool:
+    return mode.startswith("I;16") or (mode == "I" and file_format in _SIXTEEN_BITS_IN_I)
+
+
+def _no_white(mode: str, where: str) -> DatasetError:
+    return DatasetError(
+        f"is of mode {mode}, whose white is not known", where=where, fix="write it with 8 or 16 bits a channel"
+    )
+
+
+def _info(image: Image.Image) -> PictureInfo:
+    width, height = image.size
+    # Pillow tells the turned size of TIFF's pictures itself.
+    turned = _orientation(image) > 4 and image.format != "TIFF"
+    return PictureInfo((height, width) if turned else (width, height), (width, height), _has_alpha(image))
+
+
+def _has_alpha(image: Image.Image) -> bool:
+    return image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info
+
+
+def _orientation(image: Image.Image) -> int:
+    value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return value if value in range(1, 9) else 1
+
+
+def _is_deep_color(image: Image.Image) -> bool:
+    """Whether a picture has 16 bits in each of several channels, of which Pillow would keep 8."""
+    return image.mode in ("RGB", "RGBA") and any(";16" in str(tile.args) for tile in getattr(image, "tile", []))
+
+
+def _read_deep(path: Path) -> NDArray[np.uint16] | None:
+    """By OpenCV, if it is there and can; Pillow's 8 bits do else."""
+    try:
+        import cv2
+    except ImportError:
+        return None
+    values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype != np.uint16 or values.ndim != 3:
+        return None
+    return np.ascontiguousarray(values[..., [2, 1, 0, 3][: values.shape[2]]])
 
 
 def area_resize(values: NDArray[Any], width: int, height: int) -> NDArray[np.float32]:
@@ -112,7 +223,7 @@ def _open(path: Path) -> Iterator[Image.Image]:
             yield image
     except FileNotFoundError as error:
         raise DatasetError("is missing", where=str(path), fix="add it") from error
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise DatasetError(f"cannot be read as a picture ({error})", where=str(path), fix="write it again") from error
 
 

@@ -75,7 +75,7 @@ META: dict[str, tuple[Callable[[dict], object], str]] = {
     "a camera twice": (lambda m: [ids.__setitem__(1, ids[0]) for ids in m["cam_id"]], "names a camera twice"),
     "no time": (lambda m: m.update(fps=0), "says 0 frames per second"),
     "no size": (lambda m: m.update(w=0), "says images of 0×24"),
-    "files elsewhere": (lambda m: m["fn"][0].__setitem__(0, "../../secret.jpg"), "names the image '../../secret.jpg'"),
+    "files elsewhere": (lambda m: m["fn"][0].__setitem__(0, "../../secret.jpg"), "names the file '../../secret.jpg'"),
 }
 
 

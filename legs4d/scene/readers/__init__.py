@@ -10,6 +10,7 @@ from legs4d.config import DatasetSettings
 from legs4d.errors import DatasetError
 from legs4d.scene.foreground import with_masks
 from legs4d.scene.readers.colmap import ColmapSequence, find_model
+from legs4d.scene.readers.multipleview import MultipleViewSequence, is_multipleview
 from legs4d.scene.readers.nerf import NerfSequence
 from legs4d.scene.readers.neu3d import Neu3dSequence
 from legs4d.scene.readers.panoptic import PanopticSequence
@@ -24,18 +25,21 @@ def open_sequence(path: str | Path, settings: DatasetSettings | float = 1.0) -> 
 
     Args:
         path: a dataset folder: PanopticSports (train_meta.json), NeRF (transforms.json or transforms_train.json),
-            Neural 3D Video (poses_bounds.npy), videos (cameras.json), or COLMAP (sparse/).
+            Neural 3D Video and LLFF (poses_bounds.npy), videos (cameras.json), 4DGaussians' multipleview (sparse_/), or
+            COLMAP (sparse/).
         settings: scale and choice of cameras; a number is a scale.
 
     Raises:
         DatasetError: there is no such folder, no reader knows its layout, or its content cannot be used.
     """
     root = Path(path)
-    scale = settings.scale if isinstance(settings, DatasetSettings) else settings
+    if not isinstance(settings, DatasetSettings):
+        # A scale that is no scale is told of when the size of the pictures is known.
+        settings = DatasetSettings().model_copy(update={"scale": settings})
     if not root.is_dir() or not any(root.iterdir()):
         what = "is empty" if root.is_dir() else "is not a folder"
         raise DatasetError(what, where=str(root), fix="give a dataset folder, see README")
-    return with_masks(_choose_reader(root)(root, scale))
+    return with_masks(_choose_reader(root)(root, settings))
 
 
 def reading_of(info: Mapping[str, Any]) -> DatasetSettings:
@@ -43,7 +47,7 @@ def reading_of(info: Mapping[str, Any]) -> DatasetSettings:
     return DatasetSettings.model_validate({**info.get("reading", {}), "scale": info["scale"]})
 
 
-def _choose_reader(root: Path) -> Callable[[Path, float], Sequence]:
+def _choose_reader(root: Path) -> Callable[[Path, DatasetSettings], Sequence]:
     if (root / "train_meta.json").exists():
         return PanopticSequence
     if (root / "transforms_train.json").exists() or (root / "transforms.json").exists():
@@ -52,6 +56,8 @@ def _choose_reader(root: Path) -> Callable[[Path, float], Sequence]:
         return Neu3dSequence
     if (root / CAMERA_FILE).exists():
         return VideoSequence
+    if is_multipleview(root):
+        return MultipleViewSequence
     if find_model(root) is not None:
         return ColmapSequence
     raise DatasetError(

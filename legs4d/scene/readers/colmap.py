@@ -1,17 +1,19 @@
 """A COLMAP model with pictures over time, read by pycolmap.
 
-    sparse/0/ (or sparse/)         cameras, images and points3D, .bin or .txt; cameras without distortion
+    sparse/0/ (or sparse/)         cameras, images and points3D, .bin or .txt
     images/<camera>/<frame>.jpg    one folder per camera, or
     images/<frame>/<camera>.jpg    one folder per frame, or
     images/<camera>.jpg            a scene at one moment
+    masks/ (or seg/)               foreground where not black, named as the pictures (optional)
 
 The model names pictures relative to images/. It may hold one moment (each camera once: cameras stand still) or all
-(each picture has its own pose: cameras move). The first of every eight cameras, by name, is held out. Training starts
-from the model's points.
+(each picture has its own pose: cameras move). Frames are in the order of their numbers, whatever zeros lead them. The
+first of every eight cameras, by name, is held out. Training starts from the model's points. Lenses are undistorted.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -19,11 +21,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from legs4d.config import DatasetSettings
 from legs4d.errors import DatasetError
-from legs4d.scene.camera import Cameras
-from legs4d.scene.images import check_image_size, read_image
-from legs4d.scene.readers.footage import Footage, hash_files, held_out, split_cameras
-from legs4d.scene.sequence import InitialPoints, Split
+from legs4d.scene.lens import COEFFICIENTS, ONE_FOCAL, Lens, lens_of
+from legs4d.scene.readers.choice import chosen_cameras, whole_frames
+from legs4d.scene.readers.footage import Footage, Shot, file_shot, hash_files, held_out, split_shots, test_among
+from legs4d.scene.readers.frames import common_frames
+from legs4d.scene.readers.names import PICTURES, as_posix, find_inside, folded, list_files, natural_key, numbers_of
 
 if TYPE_CHECKING:
     import pycolmap
@@ -31,24 +35,28 @@ if TYPE_CHECKING:
 FPS = 30.0
 """Frames per second: COLMAP knows no time."""
 
-_PICTURES = {".jpg", ".jpeg", ".png"}
+Points = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
-class _Pose:
-    """One registered picture: camera and frame by name, world to camera [4, 4], intrinsics [3, 3], size."""
+class Pose:
+    """One registered picture: camera and frame by name, world to camera [4, 4], lens."""
 
     camera: str
     frame: str
     world_to_camera: NDArray[np.float64]
-    intrinsics: NDArray[np.float64]
-    size: tuple[int, int]
+    lens: Lens
+
+
+def has_model(folder: Path) -> bool:
+    """Whether a folder holds a COLMAP model."""
+    return any((folder / f"cameras.{suffix}").is_file() for suffix in ("bin", "txt"))
 
 
 def find_model(root: Path) -> Path | None:
     """The folder of the COLMAP model in a dataset folder."""
     for name in ("sparse/0", "sparse"):
-        if any((root / name / f"cameras.{suffix}").is_file() for suffix in ("bin", "txt")):
+        if has_model(root / name):
             return root / name
     return None
 
@@ -57,41 +65,58 @@ class ColmapSequence(Footage):
     """A `Sequence` with a COLMAP model.
 
     Raises:
-        DatasetError: pycolmap is not installed, the model cannot be read or is empty, a camera has distortion, cameras
-            differ in size, a picture is missing, or pictures and model do not fit together.
+        DatasetError: pycolmap is not installed, the model cannot be read or is empty, a lens cannot be undone, pictures
+            are missing, or pictures and model do not fit together.
     """
 
-    def __init__(self, root: Path, scale: float = 1.0) -> None:
+    def __init__(self, root: Path, settings: DatasetSettings) -> None:
         folder = find_model(root)
         if folder is None:
             raise DatasetError("has no sparse/0 with a COLMAP model", where=str(root), fix="run COLMAP's mapper first")
-        model = _read_model(folder)
-        files = _list_pictures(root / "images")
+        model, images = read_colmap(folder), root / "images"
+        files = _list_pictures(images)
         per_frame = _is_per_frame(model, files, str(folder))
-        poses = [_pose(image, per_frame, str(folder)) for image in model.images.values()]
-        table = _by_camera_and_frame(files, root / "images", per_frame)
-        names, moments = _complete(table, {p.camera for p in poses}, str(root / "images"))
-        width, height = _one_size(poses, str(folder))
-        for name in names:
-            for moment in moments:
-                check_image_size(table[name][moment], width, height)
-        all_cameras = _cameras(poses, names, moments, width, height, str(folder))
-        self._files = [[table[name][moment] for name in names] for moment in moments]
+        poses = [read_pose(image, per_frame, str(folder)) for image in model.images.values()]
+        table = _by_camera_and_frame(files, images, per_frame)
+        every = sorted({pose.camera for pose in poses}, key=natural_key)
+        numbers = numbers_of(every)
+        chosen = chosen_cameras([(name, str(n)) for name, n in zip(every, numbers, strict=True)], settings, str(root))
+        names = [every[i] for i in chosen]
+        lost = [name for name in names if name not in table]
+        if lost:
+            raise DatasetError(
+                f"has no pictures of camera {lost[0]!r}", where=str(images), fix="add them, or leave this camera out"
+            )
+        moments, by_name, missing = common_frames({name: table[name] for name in names}, str(images))
+        kept, notes = whole_frames(len(moments), missing, str(images))
+        masks = next((root / name for name in ("masks", "seg", "mask") if (root / name).is_dir()), None)
+        at = _poses_at(poses, str(folder))
+        frames = []
+        for moment in (moments[f] for f in kept):
+            row = []
+            for i, name in zip(chosen, names, strict=True):
+                path = by_name[name][moment]
+                pose = at(name, path.parent.name if per_frame else path.stem)
+                mask = None if masks is None else _find_mask(masks, path.relative_to(images))
+                row.append(file_shot(Shot(numbers[i], pose.world_to_camera, pose.lens, path, mask)))
+            frames.append(row)
+        if masks is not None:
+            notes = (*notes, f"{masks.name}/ is taken for the foreground: white is what moves.")
         model_files = sorted(p for p in folder.iterdir() if p.is_file())
+        given = [path for row in frames for shot in row for path in (shot.picture, shot.mask) if path is not None]
         super().__init__(
             root,
-            scale,
-            split_cameras(all_cameras, held_out(len(names))),
+            settings,
+            split_shots(frames, test_among(chosen, held_out(len(every)))),
             FPS,
-            hash_files(*model_files, *(path for paths in self._files for path in paths)),
-            points=_points(model),
+            hash_files(*model_files, *given),
+            points=read_points(model),
+            notes=notes,
         )
 
-    def _picture(self, split: Split, frame: int, camera: int) -> NDArray[np.uint8]:
-        return read_image(self._files[frame][self._tracks[split][frame].ids[camera]])
 
-
-def _read_model(folder: Path) -> pycolmap.Reconstruction:
+def read_colmap(folder: Path) -> pycolmap.Reconstruction:
+    """A model from its folder. Raises DatasetError when it cannot be read, or nothing is registered in it."""
     try:
         import pycolmap
     except ImportError as error:
@@ -109,8 +134,8 @@ def _read_model(folder: Path) -> pycolmap.Reconstruction:
 
 
 def _list_pictures(folder: Path) -> list[PurePosixPath]:
-    """Pictures in images/ and its folders, relative to it, sorted."""
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _PICTURES) if folder.is_dir() else []
+    """Pictures in images/ and its folders, relative to it, in natural order."""
+    found = list_files(folder, PICTURES, deep=True)
     if not found:
         raise DatasetError("has no pictures", where=str(folder), fix="put them there as <camera>/<frame>.jpg")
     return [PurePosixPath(p.relative_to(folder).as_posix()) for p in found]
@@ -118,13 +143,13 @@ def _list_pictures(folder: Path) -> list[PurePosixPath]:
 
 def _is_per_frame(model: pycolmap.Reconstruction, files: list[PurePosixPath], where: str) -> bool:
     """Whether folders are frames and pictures cameras: else it is the other way round."""
-    parents, stems = {p.parent.name for p in files}, {p.stem for p in files}
+    parents, stems = {folded(p.parent.name) for p in files}, {folded(p.stem) for p in files}
     if parents == {""}:
         return True
-    registered = [PurePosixPath(image.name) for image in model.images.values()]
+    registered = [as_posix(image.name) for image in model.images.values()]
     if all(p.parent.name == "" for p in registered):
         # The model was made from one picture per camera, named after it.
-        names = {p.stem for p in registered}
+        names = {folded(p.stem) for p in registered}
         if not names <= parents and not names <= stems:
             lost = sorted(names - parents)[0]
             raise DatasetError(
@@ -137,92 +162,63 @@ def _is_per_frame(model: pycolmap.Reconstruction, files: list[PurePosixPath], wh
     return len({p.parent.name for p in registered}) == 1 < len(registered)
 
 
-def _pose(image: Any, per_frame: bool, where: str) -> _Pose:
-    name, camera = PurePosixPath(image.name), image.camera
-    if camera.model_name not in ("PINHOLE", "SIMPLE_PINHOLE"):
-        raise DatasetError(
-            f"{image.name} was taken by a camera of model {camera.model_name}, whose lens is distorted",
-            where=where,
-            fix="run `colmap image_undistorter` and give its output",
-        )
+def read_pose(image: Any, per_frame: bool, where: str) -> Pose:
+    """A registered picture of a model; `per_frame`: whether folders are frames."""
+    name, camera = as_posix(image.name), image.camera
     key, frame = (name.stem, name.parent.name) if per_frame else (name.parent.name or name.stem, name.stem)
+    key = folded(key)
     matrix = np.eye(4)
     matrix[:3] = image.cam_from_world().matrix()
-    return _Pose(key, frame, matrix, camera.calibration_matrix(), (camera.width, camera.height))
+    model, values = str(camera.model_name), [float(value) for value in camera.params]
+    focals = 1 if model in ONE_FOCAL else 2
+    coefficients = dict(zip(COEFFICIENTS.get(model, ()), values[focals + 2 :], strict=False))
+    focal, center = (values[0], values[focals - 1]), (values[focals], values[focals + 1]) if len(values) > 3 else (0, 0)
+    lens = lens_of(model, camera.width, camera.height, focal, center, coefficients, f"{where}, {image.name}")
+    return Pose(key, frame, matrix, lens)
 
 
 def _by_camera_and_frame(files: list[PurePosixPath], folder: Path, per_frame: bool) -> dict[str, dict[str, Path]]:
     table: dict[str, dict[str, Path]] = {}
     for file in files:
         camera, frame = (file.stem, file.parent.name) if per_frame else (file.parent.name, file.stem)
-        table.setdefault(camera, {})[frame] = folder / file
+        table.setdefault(folded(camera), {})[frame] = folder / file
     return table
 
 
-def _complete(table: dict[str, dict[str, Path]], posed: set[str], where: str) -> tuple[list[str], list[str]]:
-    """Cameras that have poses, and frames, both by name; every camera has every frame."""
-    lost = sorted(posed - set(table))
-    if lost:
-        raise DatasetError(f"has no pictures of camera {lost[0]!r}", where=where, fix="add them, or map again")
-    names = sorted(posed)
-    moments = sorted(set().union(*(table[name] for name in names)))
-    for name in names:
-        missing = sorted(set(moments) - set(table[name]))
-        if missing:
-            raise DatasetError(
-                f"camera {name!r} has no picture of frame {missing[0]!r}",
-                where=where,
-                fix="every camera needs every frame",
-            )
-    return names, moments
-
-
-def _one_size(poses: list[_Pose], where: str) -> tuple[int, int]:
-    sizes = {pose.size for pose in poses}
-    if len(sizes) != 1:
-        (w1, h1), (w2, h2) = sorted(sizes)[:2]
-        raise DatasetError(
-            f"has cameras of {w1}×{h1} and of {w2}×{h2} pixels", where=where, fix="crop all pictures to one size"
-        )
-    return sizes.pop()
-
-
-def _cameras(
-    poses: list[_Pose], names: list[str], moments: list[str], width: int, height: int, where: str
-) -> list[Cameras]:
-    """All cameras of each frame, numbered by name; one pose per camera holds for all frames."""
-    of_camera: dict[str, dict[str, _Pose]] = {}
+def _poses_at(poses: list[Pose], where: str) -> Callable[[str, str], Pose]:
+    """A camera's pose in a frame, both by name; one pose per camera holds for all frames."""
+    of_camera: dict[str, dict[Any, Pose]] = {}
     for pose in poses:
-        of_camera.setdefault(pose.camera, {})[pose.frame] = pose
+        of_camera.setdefault(pose.camera, {})[natural_key(pose.frame)] = pose
 
-    def at(name: str, moment: str) -> _Pose:
-        known = of_camera[name]
-        if moment in known:
-            return known[moment]
+    def at(camera: str, frame: str) -> Pose:
+        known = of_camera[camera]
         if len(known) == 1:
             return next(iter(known.values()))
-        raise DatasetError(
-            f"camera {name!r} moves, but has no pose in frame {moment!r}",
-            where=where,
-            fix="register all of its pictures, or only one if it stands still",
-        )
+        if natural_key(frame) not in known:
+            raise DatasetError(
+                f"camera {camera!r} moves, but has no pose in frame {frame!r}",
+                where=where,
+                fix="register all of its pictures, or only one if it stands still",
+            )
+        return known[natural_key(frame)]
 
-    frames = []
-    for moment in moments:
-        row = [at(name, moment) for name in names]
-        world_to_camera = np.array([p.world_to_camera for p in row], np.float32)
-        intrinsics = np.array([p.intrinsics for p in row], np.float32)
-        frames.append(Cameras(world_to_camera, intrinsics, width, height, tuple(range(len(names)))))
-    return frames
+    return at
 
 
-def _points(model: pycolmap.Reconstruction) -> InitialPoints | None:
-    """The model's points; COLMAP does not know which of them are foreground."""
+def _find_mask(folder: Path, picture: Path) -> Path | None:
+    """The mask of a picture named relative to images/: by the same name, with another suffix, or one more."""
+    for name in (picture.with_suffix(""), picture):
+        found = find_inside(folder, name.as_posix(), str(folder), suffixes=PICTURES)
+        if found is not None:
+            return found
+    return None
+
+
+def read_points(model: pycolmap.Reconstruction) -> Points | None:
+    """The model's points, colours in 0..1; COLMAP does not know which of them are foreground."""
     points = list(model.points3D.values())
     if not points:
         return None
-    return InitialPoints(
-        np.array([p.xyz for p in points], np.float32),
-        (np.array([p.color for p in points]) / 255).astype(np.float32),
-        np.zeros(len(points), bool),
-    )
+    colors = np.array([p.color for p in points]) / 255
+    return np.array([p.xyz for p in points]), colors, np.zeros(len(points), bool)

@@ -1,22 +1,36 @@
-"""What readers of other layouts than the native one share: cameras as tables, pictures on demand, no more memory than
-a few frames."""
+"""What readers share: shots (who took a picture, from where, through which lens) become a `Sequence` of pinhole cameras
+of one size, with pictures on demand and no more memory than a few frames."""
 
 from __future__ import annotations
 
 import hashlib
-from abc import ABC, abstractmethod
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
+from legs4d.config import DatasetSettings
 from legs4d.errors import DatasetError
 from legs4d.scene.camera import Cameras
 from legs4d.scene.checks import check_camera_count, check_poses, check_scale
-from legs4d.scene.images import ImageCache, area_resize
+from legs4d.scene.images import (
+    ImageCache,
+    PictureInfo,
+    inspect_picture,
+    mask_size,
+    read_labels,
+    read_mask,
+    read_picture,
+)
+from legs4d.scene.lens import Lens, check_lens
+from legs4d.scene.readers.canvas import Canvas
+from legs4d.scene.readers.names import some
 from legs4d.scene.sequence import Caption, InitialPoints, Split
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -24,61 +38,99 @@ Model = TypeVar("Model", bound=BaseModel)
 HOLD_OUT_EVERY = 8
 """Where a layout names no test cameras, the first of every eight is held out (Mip-NeRF 360's custom)."""
 
+FAR_FROM_ORIGIN = 30.0
+"""Cameras further from the origin than this many times their own spread are recentred: in float32 the pixels of 4K
+pictures would otherwise be off by a hundredth and more."""
 
-class Footage(ABC):
-    """A `Sequence` without object masks; with masks where pictures have an alpha channel.
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """One picture: who took it, from where, through which lens.
+
+    Attributes:
+        number: the camera's, the same in every frame.
+        world_to_camera: [4, 4] float64.
+        lens: for pictures of the size that it has.
+        picture: its file; None where the reader gives pictures by itself.
+        mask, objects: files of its foreground and of its object ids.
+        as_stored: whether the picture is not to be turned as its metadata say, as its camera was calibrated so.
+    """
+
+    number: int
+    world_to_camera: NDArray[np.float64]
+    lens: Lens
+    picture: Path | None = None
+    mask: Path | None = None
+    objects: Path | None = None
+    as_stored: bool = False
+
+
+Shots = dict[Split, list[list[Shot]]]
+"""Per split, the shots of each frame; as many frames in each split."""
+
+
+class Footage:
+    """A `Sequence` of shots.
+
+    Pictures of distorted lenses are undistorted when they are read, and pictures of several sizes are brought to one
+    (`Canvas`); cameras far from the origin are recentred in float64 (`origin`).
 
     Args:
         root: the dataset folder.
-        scale: images are resized to round(scale·W) × round(scale·H); 0 < scale ≤ 1.
-        tracks: per split, the cameras of each frame at full size, all of one size; as many frames in each split.
+        settings: how it is read.
+        shots: all of them.
         fps: frames per second.
         fingerprint: hash of all that was read so far, from which the run's first fingerprint is made.
-        has_alpha: whether pictures have a fourth channel that tells the foreground.
-        points: to start from, if the dataset knows any.
+        points: to start from, if any: positions [N, 3] float64, colours [N, 3] in 0..1, foreground [N].
+        notes: see `Sequence`.
 
     Raises:
-        DatasetError: a camera is impossible, or there are too few.
+        DatasetError: a camera, lens or picture is impossible, masks are incomplete, or there are too few cameras.
     """
 
     captions: dict[int, list[Caption]] | None = None
-    notes: tuple[str, ...] = ()
-    origin = (0.0, 0.0, 0.0)
 
     def __init__(
         self,
         root: Path,
-        scale: float,
-        tracks: dict[Split, list[Cameras]],
+        settings: DatasetSettings,
+        shots: Shots,
         fps: float,
         fingerprint: str,
         *,
-        has_alpha: bool = False,
-        points: InitialPoints | None = None,
+        points: tuple[NDArray[np.float64], NDArray[Any], NDArray[np.bool_]] | None = None,
+        notes: tuple[str, ...] = (),
     ) -> None:
-        self.root, self.scale, self.fps = root, scale, fps
-        self._tracks, self._has_alpha, self._fingerprint = tracks, has_alpha, fingerprint
-        self.num_frames = len(tracks["train"])
+        self.root, self.scale, self.fps = root, settings.scale, fps
+        self._shots, self._settings, self._fingerprint = shots, settings, fingerprint
+        self.num_frames = len(shots["train"])
         self.frame_numbers = tuple(range(self.num_frames))
-        self.initial_points = points
-        first = tracks["train"][0]
-        check_scale(scale, first.width, first.height)
-        for split, track in tracks.items():
-            for frame, cameras in enumerate(track):
-                names = [f"{root}, {split} camera {camera}, frame {frame}" for camera in cameras.ids]
-                check_poses(cameras.world_to_camera, cameras.intrinsics, names)
-        if len({pose.tobytes() for cameras in tracks["train"] for pose in cameras.world_to_camera}) == 1:
-            check_camera_count(1, str(root))
+        every = list(_every(shots))
+        _check_cameras(shots, root)
+        self.origin = _origin(np.array([shot.world_to_camera for shot in every]))
+        self._canvas = Canvas.of([shot.lens.size for shot in {shot.number: shot for shot in every}.values()], str(root))
+        check_scale(self.scale, self._canvas.width, self._canvas.height)
+        self._tracks: dict[Split, list[Cameras]] = {split: [self._cameras(f) for f in s] for split, s in shots.items()}
+        first = shots["train"][0]
+        self._masked = _all_or_none([shot.mask for frame in shots["train"] for shot in frame], "mask", root)
+        self._has_objects = _all_or_none([s.objects for frame in shots["train"] for s in frame], "object mask", root)
+        if self._masked:
+            _check_foreground(first)
+        self._has_alpha = not self._masked and _tells_by_alpha(first)
+        self.initial_points = None if points is None else _shifted(points, self.origin)
+        self.notes = (*notes, *self._notes(every))
         self._cache = ImageCache()
 
-    @abstractmethod
-    def _picture(self, split: Split, frame: int, camera: int) -> NDArray[np.uint8]:
-        """[H, W, 3] RGB, or [H, W, 4] with alpha, at full size; `camera` is a position. May be called by threads."""
+    def _picture(self, split: Split, frame: int, camera: int) -> NDArray[Any]:
+        """A picture as `read_picture` gives it, at full size; `camera` is a position. May be called by threads."""
+        shot = self._shots[split][frame][camera]
+        assert shot.picture is not None
+        return read_picture(shot.picture, as_stored=shot.as_stored)
 
     def cameras(self, split: Split, frame: int) -> Cameras:
         """The cameras at the working size; none of them where the dataset has no test pictures of this frame."""
         if split not in self._tracks:
-            return _none_like(self._tracks["train"][0]).scaled(self.scale)
+            return self._tracks["train"][0].take([]).scaled(self.scale)
         return self._tracks[split][frame].scaled(self.scale)
 
     def images(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32]:
@@ -89,45 +141,124 @@ class Footage(ABC):
         return pictures[..., :3] * pictures[..., 3:] + (1 - pictures[..., 3:])
 
     def masks(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32] | None:
-        """[C, H, W] share of each pixel that is foreground; None without an alpha channel."""
-        return self._pictures(split, frame, cameras)[..., 3] if self._has_alpha else None
+        """[C, H, W] share of each pixel that is foreground; None without masks, and for test cameras without alpha."""
+        if self._has_alpha:
+            return self._pictures(split, frame, cameras)[..., 3]
+        if split != "train" or not self._masked:
+            return None
+        return self._stack("mask", split, frame, cameras, (), np.float32)
 
     def objects(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.uint8] | None:
-        """None: these layouts have no object masks."""
-        return None
+        """[C, H, W] id of the object that covers most of each pixel; None for test cameras, or without object ids."""
+        if split != "train" or not self._has_objects:
+            return None
+        return self._stack("objects", split, frame, cameras, (), np.uint8)
 
     def fingerprint(self, *, language: bool = False) -> str:
-        """Hash of cameras, scale, and the name, size and time of each file."""
-        return hashlib.sha256(f"{self._fingerprint} scale {self.scale!r}".encode()).hexdigest()
+        """Hash of cameras, scale, choice of cameras, and the name, size and time of each file."""
+        read = self._settings.model_dump_json()
+        return hashlib.sha256(f"{self._fingerprint} {read}".encode()).hexdigest()
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _cameras(self, shots: list[Shot]) -> Cameras:
+        """The pinholes on the canvas, about the origin."""
+        poses = np.array([shot.world_to_camera for shot in shots]).reshape(-1, 4, 4)
+        poses[:, :3, 3] += poses[:, :3, :3] @ np.array(self.origin)
+        intrinsics = np.array([self._canvas.intrinsics(shot.lens) for shot in shots]).reshape(-1, 3, 3)
+        numbers = tuple(shot.number for shot in shots)
+        size = self._canvas.width, self._canvas.height
+        return Cameras(poses.astype(np.float32), intrinsics.astype(np.float32), *size, numbers)
+
+    def _notes(self, every: list[Shot]) -> Iterator[str]:
+        if len(self._canvas.boxes) > 1:
+            sizes = some([f"{w}×{h}" for w, h in sorted(self._canvas.boxes)])
+            width, height = self._canvas.width, self._canvas.height
+            yield f"The pictures are of {sizes} pixels: their middle is read, at {width}×{height}."
+        bent = sorted({shot.lens.model for shot in every if not shot.lens.is_pinhole})
+        if bent:
+            yield f"Lenses are distorted ({', '.join(bent)}): they are undone, and borders without picture cut off."
+        if any(self.origin):
+            x, y, z = self.origin
+            yield f"The cameras are far from the origin: ({x:g}, {y:g}, {z:g}) is taken off, and put back on export."
+        if any(shot.as_stored for shot in every):
+            yield "Metadata turn the pictures, but cameras are calibrated for them as stored: so they are read."
 
     def _pictures(self, split: Split, frame: int, cameras: list[int] | None) -> NDArray[np.float32]:
         """[C, H, W, 3 or 4] in 0..1, at the working size."""
+        return self._stack("picture", split, frame, cameras, (4 if self._has_alpha else 3,), np.float32)
+
+    def _stack(
+        self, kind: str, split: Split, frame: int, cameras: list[int] | None, channels: tuple[int, ...], dtype: type
+    ) -> NDArray[Any]:
         size = self.cameras(split, frame)
         wanted = range(len(size)) if cameras is None else cameras
-        stack = np.empty((len(wanted), size.height, size.width, 4 if self._has_alpha else 3), np.float32)
+        stack: NDArray[Any] = np.empty((len(wanted), size.height, size.width, *channels), dtype)
         for i, camera in enumerate(wanted):
-            load = partial(self._load, split, frame, int(camera))
-            stack[i] = self._cache.get((split, frame, int(camera)), load)
+            load = partial(self._load, kind, split, frame, int(camera), (size.width, size.height))
+            stack[i] = self._cache.get((kind, split, frame, int(camera)), load)
         return stack
 
-    def _load(self, split: Split, frame: int, camera: int) -> NDArray[np.float32]:
-        full, size = self._tracks[split][frame], self.cameras(split, frame)
+    def _load(self, kind: str, split: Split, frame: int, camera: int, size: tuple[int, int]) -> NDArray[Any]:
+        shot = self._shots[split][frame][camera]
+        if kind == "mask":
+            assert shot.mask is not None
+            return self._canvas.mask(read_mask(shot.mask), shot.lens, size)
+        if kind == "objects":
+            assert shot.objects is not None
+            return self._canvas.labels(read_labels(shot.objects), shot.lens, size)
         picture = self._picture(split, frame, camera)
-        if picture.shape[:2] != (full.height, full.width):
+        if picture.shape[1::-1] != shot.lens.size:
             raise DatasetError(
-                f"camera {full.ids[camera]}, frame {frame} is {picture.shape[1]}×{picture.shape[0]} pixels, its camera "
-                f"{full.width}×{full.height}",
+                f"camera {shot.number}, frame {frame} is {picture.shape[1]}×{picture.shape[0]} pixels, its camera "
+                f"{shot.lens.width}×{shot.lens.height}",
                 where=str(self.root),
                 fix="all pictures must have the size that their cameras were calibrated for",
             )
-        values = picture.astype(np.float32) / np.float32(255)
         if not self._has_alpha:
-            return area_resize(values, size.width, size.height)
-        # Colours count by how opaque they are, or what is transparent would bleed into the edges.
-        values[..., :3] *= values[..., 3:]
-        resized = area_resize(values, size.width, size.height)
-        resized[..., :3] /= np.maximum(resized[..., 3:], 1e-6)
-        return resized
+            return self._canvas.picture(picture[..., :3], shot.lens, size)
+        if picture.shape[2] == 3:
+            opaque = np.full((*picture.shape[:2], 1), np.iinfo(picture.dtype).max, picture.dtype)
+            picture = np.concatenate([picture, opaque], axis=-1)
+        return self._canvas.picture(picture, shot.lens, size)
+
+
+def file_shot(shot: Shot, where: str = "") -> Shot:
+    """A shot whose lens fits its picture's file, with masks that fit it too; reads headers.
+
+    Raises:
+        DatasetError: the picture is missing, damaged, or of another shape than its camera was calibrated for.
+    """
+    assert shot.picture is not None
+    info = inspect_picture(shot.picture)
+    lens, as_stored = fit_lens(shot.lens, info, where or str(shot.picture))
+    for path in (shot.mask, shot.objects):
+        if path is not None and (size := mask_size(path)) != lens.size:
+            raise DatasetError(
+                f"is {size[0]}×{size[1]} pixels, the camera file says {lens.width}×{lens.height}",
+                where=str(path),
+                fix="masks must have the size of their pictures",
+            )
+    return replace(shot, lens=lens, as_stored=as_stored)
+
+
+def fit_lens(lens: Lens, info: PictureInfo, where: str) -> tuple[Lens, bool]:
+    """A lens for pictures of this size, and whether they are to be read as stored, not as shown.
+
+    Pictures may have been made smaller or larger since the calibration, if not cut.
+    """
+    for size, as_stored in ((info.shown, False), (info.stored, True)):
+        if size == lens.size:
+            return lens, as_stored
+    for size, as_stored in ((info.shown, False), (info.stored, True)):
+        factor = size[0] / lens.width
+        if abs(size[1] - factor * lens.height) < 1 and not 0.9 < factor < 1.1:
+            return lens.resized(*size), as_stored
+    raise DatasetError(
+        f"is {info.shown[0]}×{info.shown[1]} pixels, the camera file says {lens.width}×{lens.height}",
+        where=where,
+        fix="pictures may be scaled after the calibration, but not cut",
+    )
 
 
 def held_out(count: int) -> list[int]:
@@ -135,13 +266,18 @@ def held_out(count: int) -> list[int]:
     return list(range(0, count, HOLD_OUT_EVERY)) if count > HOLD_OUT_EVERY else []
 
 
-def split_cameras(cameras: list[Cameras], test: list[int]) -> dict[Split, list[Cameras]]:
-    """Tracks of the training and of the test cameras, from all cameras of each frame."""
-    train = [i for i in range(len(cameras[0])) if i not in set(test)]
-    tracks: dict[Split, list[Cameras]] = {"train": [c.take(train) for c in cameras]}
+def test_among(chosen: list[int], held: list[int]) -> list[int]:
+    """Positions in `chosen` of the test cameras: of those held out of all, or if none of them was chosen, anew."""
+    return [i for i, camera in enumerate(chosen) if camera in set(held)] or held_out(len(chosen))
+
+
+def split_shots(frames: list[list[Shot]], test: list[int]) -> Shots:
+    """Training and test shots, from all cameras' of each frame in one order, by the positions of those held out."""
+    train = [i for i in range(len(frames[0])) if i not in set(test)]
+    shots: Shots = {"train": [[frame[i] for i in train] for frame in frames]}
     if test:
-        tracks["test"] = [c.take(test) for c in cameras]
-    return tracks
+        shots["test"] = [[frame[i] for i in test] for frame in frames]
+    return shots
 
 
 def hash_files(*paths: Path) -> str:
@@ -153,23 +289,10 @@ def hash_files(*paths: Path) -> str:
     return digest.hexdigest()
 
 
-def inside(root: Path, name: str, where: str) -> Path:
-    """`root/name`, which must stay inside: a dataset from elsewhere must not make us read other files."""
-    parts = Path(name).parts
-    if Path(name).is_absolute() or ".." in parts:
-        raise DatasetError(f"names the file {name!r}", where=where, fix="name files inside the dataset folder")
-    return root / name
-
-
-def _none_like(cameras: Cameras) -> Cameras:
-    none = np.zeros((0, 4, 4), np.float32), np.zeros((0, 3, 3), np.float32)
-    return Cameras(*none, cameras.width, cameras.height, ())
-
-
 def read_model(path: Path, model: type[Model], what: str, fix: str) -> Model:
     """A JSON file as a pydantic model. Raises DatasetError that it is no `what`, and which field is wrong."""
     try:
-        return model.model_validate_json(path.read_bytes())
+        return model.model_validate_json(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
     except OSError as error:
         raise DatasetError(f"cannot be read ({error.strerror})", where=str(path), fix="check the file") from error
     except ValidationError as error:
@@ -177,3 +300,69 @@ def read_model(path: Path, model: type[Model], what: str, fix: str) -> Model:
         place = ".".join(str(part) for part in first["loc"])
         wrong = f"{place}: {first['msg']}" if place else first["msg"]
         raise DatasetError(f"is no {what} ({wrong})", where=str(path), fix=fix) from error
+
+
+def _every(shots: Shots) -> Iterator[Shot]:
+    return (shot for frames in shots.values() for frame in frames for shot in frame)
+
+
+def _check_cameras(shots: Shots, root: Path) -> None:
+    for lens, number in {shot.lens: shot.number for shot in _every(shots)}.items():
+        check_lens(lens, f"{root}, camera {number}")
+    for split, frames in shots.items():
+        for frame, taken in enumerate(frames):
+            names = [f"{root}, {split} camera {shot.number}, frame {frame}" for shot in taken]
+            poses = np.array([shot.world_to_camera for shot in taken]).reshape(-1, 4, 4)
+            check_poses(poses, np.array([shot.lens.intrinsics for shot in taken]).reshape(-1, 3, 3), names)
+    if len({shot.world_to_camera.tobytes() for frame in shots["train"] for shot in frame}) < 2:
+        check_camera_count(min(1, sum(len(frame) for frame in shots["train"])), str(root))
+
+
+def _origin(world_to_camera: NDArray[np.float64]) -> tuple[float, float, float]:
+    """What to take off the positions of these cameras [N, 4, 4]: 0, unless they are far from the origin."""
+    centers = -np.einsum("nji,nj->ni", world_to_camera[:, :3, :3], world_to_camera[:, :3, 3])
+    middle = centers.mean(axis=0)
+    spread = float(np.linalg.norm(centers - middle, axis=1).max())
+    if float(np.linalg.norm(middle)) <= FAR_FROM_ORIGIN * spread:
+        return (0.0, 0.0, 0.0)
+    # Whole units are exact in every format, if the scene is not smaller than they are.
+    x, y, z = (np.round(middle) if spread > 1 else middle).tolist()
+    return (x, y, z)
+
+
+def _shifted(
+    points: tuple[NDArray[np.float64], NDArray[Any], NDArray[np.bool_]], origin: tuple[float, float, float]
+) -> InitialPoints:
+    positions, colors, is_foreground = points
+    moved = (positions - np.array(origin)).astype(np.float32)
+    return InitialPoints(moved, colors.astype(np.float32), is_foreground)
+
+
+def _all_or_none(files: list[Path | None], what: str, root: Path) -> bool:
+    """Whether all training shots have such a file. Raises DatasetError when only some do."""
+    given = sum(file is not None for file in files)
+    if 0 < given < len(files):
+        raise DatasetError(
+            f"{given} of {len(files)} training pictures have {'an' if what[0] in 'aeiou' else 'a'} {what}",
+            where=str(root),
+            fix="give one for every training picture, or none",
+        )
+    return given > 0
+
+
+def _check_foreground(shots: list[Shot]) -> None:
+    masks = [shot.mask for shot in shots if shot.mask is not None]
+    if not any(read_mask(mask).any() for mask in masks):
+        raise DatasetError(
+            "no mask of the first frame has any foreground",
+            where=os.path.commonpath([mask.parent for mask in masks]),
+            fix="what moves must be non-zero in the masks, from the first frame on",
+        )
+
+
+def _tells_by_alpha(shots: list[Shot]) -> bool:
+    """Whether the first frame's pictures have alpha channels that are not opaque everywhere."""
+    if any(shot.picture is None or not inspect_picture(shot.picture).has_alpha for shot in shots):
+        return False
+    read = (read_picture(shot.picture) for shot in shots if shot.picture is not None)
+    return any(p.shape[2] == 4 and bool((p[..., 3] < np.iinfo(p.dtype).max).any()) for p in read)

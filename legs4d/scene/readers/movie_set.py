@@ -38,21 +38,19 @@ class MovieSet:
             they must be of about the same length.
 
     Attributes:
-        width, height: pixels of every picture.
+        sizes: (width, height) of each video's pictures, pixels.
         num_frames: how many frames all of them show.
         fps: frames per second.
         notes: what a person should know of them, a sentence each.
 
     Raises:
-        DatasetError: one cannot be read, they differ in size, or in length without offsets, or share no moment.
+        DatasetError: one cannot be read, they differ in length without offsets, or share no moment.
     """
 
     def __init__(self, paths: Sequence[Path], offsets: Sequence[float] | None = None) -> None:
         self.movies = [Movie(path) for path in paths]
-        first = self.movies[0]
-        self._check_sizes()
-        self._is_square = False
-        self.width, self.height = first.width, first.height
+        self._is_square = [False] * len(self.movies)
+        self.sizes = [(movie.width, movie.height) for movie in self.movies]
         rate = self._common_rate()
         self.fps = float(rate)
         if offsets is None:
@@ -69,38 +67,24 @@ class MovieSet:
 
     def read(self, position: int, frame: int) -> NDArray[np.uint8]:
         """[H, W, 3] RGB of the video at this position; DatasetError when it is damaged there. For several threads."""
-        return self.movies[position].read(int(self._chosen[position][frame]), square=self._is_square)
+        return self.movies[position].read(int(self._chosen[position][frame]), square=self._is_square[position])
 
-    def fit_shape(self, width: float, height: float) -> bool:
-        """Whether pictures have the shape of a calibration: as stored or, if need be, with pixels made square."""
-        first = self.movies[0]
-        stored, shown = (first.width, first.height), (first.shown_width, first.shown_height)
-        for self._is_square, (self.width, self.height) in ((False, stored), (True, shown)):
-            if abs(width * self.height - height * self.width) <= SAME_SHAPE * height * self.width:
+    def fit_shape(self, position: int, width: float, height: float) -> bool:
+        """Whether a video's pictures have the shape of a calibration: as stored or, if need be, with square pixels."""
+        movie = self.movies[position]
+        stored, shown = (movie.width, movie.height), (movie.shown_width, movie.shown_height)
+        for is_square, (w, h) in ((False, stored), (True, shown)):
+            if abs(width * h - height * w) <= SAME_SHAPE * height * w:
+                self._is_square[position], self.sizes[position] = is_square, (w, h)
                 return True
-        self._is_square, (self.width, self.height) = False, stored
+        self._is_square[position], self.sizes[position] = False, stored
         return False
 
-    def describe_size(self) -> str:
+    def describe_size(self, position: int) -> str:
         """W×H, and how players show it where that differs."""
-        first = self.movies[0]
-        stored, shown = f"{first.width}×{first.height}", f"{first.shown_width}×{first.shown_height}"
+        movie = self.movies[position]
+        stored, shown = f"{movie.width}×{movie.height}", f"{movie.shown_width}×{movie.shown_height}"
         return stored if shown == stored else f"{stored}, shown as {shown}"
-
-    def _check_sizes(self) -> None:
-        first = self.movies[0]
-        for movie in self.movies[1:]:
-            if (movie.width, movie.height, movie.shown_width, movie.shown_height) != (
-                first.width,
-                first.height,
-                first.shown_width,
-                first.shown_height,
-            ):
-                raise DatasetError(
-                    f"is {movie.width}×{movie.height} pixels, {first.path.name} is {first.width}×{first.height}",
-                    where=str(movie.path),
-                    fix="all videos must be of one size",
-                )
 
     def _common_rate(self) -> Fraction:
         """The lowest; of rates that are about it, a steady one."""

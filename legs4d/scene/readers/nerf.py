@@ -1,12 +1,15 @@
-"""NeRF's layout: `transforms_train.json` and `transforms_test.json`, or one `transforms.json` (instant-ngp's way).
+"""NeRF's layout: `transforms_train.json` and `transforms_test.json`, or `transforms.json` (instant-ngp, nerfstudio).
 
     {"camera_angle_x": 0.69,                                  or fl_x, fl_y, cx, cy, w, h; in a frame or for all
-     "frames": [{"file_path": "./train/r_000", "time": 0.5, "transform_matrix": 4×4}, …]}
+     "camera_model": "OPENCV", "k1": 0.1, …                   likewise; nerfstudio's and COLMAP's names
+     "frames": [{"file_path": "./train/r_000", "mask_path": …, "time": 0.5, "transform_matrix": 4×4}, …]}
 
-`transform_matrix` is camera to world, OpenGL (y up, z towards the viewer). Pictures of one `time` (D-NeRF; 0 where none
-is given) are one frame, so that a moving camera has one picture per frame, and a capture by many cameras has many. An
-alpha channel is the foreground. Test pictures are those of `transforms_test.json`, shown in the frame nearest to their
-time; with a single file, the first of every eight pictures of each frame.
+`transform_matrix` is camera to world, OpenGL (y up, z towards the viewer). Pictures of one `time` (D-NeRF) are one
+frame, also where clocks differ by less than half a frame: a moving camera has one picture per frame, and a capture by
+many cameras has many. Pictures from one pose are one camera's; where none has a time, their order is that of their
+names. Masks (`mask_path`) or an alpha channel are the foreground. Test pictures are those of `transforms_test.json`,
+shown in the frame nearest to their time; with a single file those in `test_filenames` or `val_filenames`, else those of
+the first of every eight cameras.
 """
 
 from __future__ import annotations
@@ -16,127 +19,284 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from legs4d.config import DatasetSettings
 from legs4d.errors import DatasetError
-from legs4d.scene.camera import Cameras
-from legs4d.scene.images import check_image_size, image_layout, image_size, read_image, read_rgba
-from legs4d.scene.readers.footage import Footage, hash_files, held_out, inside, read_model
+from legs4d.scene.images import inspect_picture
+from legs4d.scene.lens import COEFFICIENTS, Lens, lens_of
+from legs4d.scene.readers.camera_file import whole
+from legs4d.scene.readers.choice import chosen_cameras, whole_frames
+from legs4d.scene.readers.footage import Footage, Shot, Shots, file_shot, hash_files, held_out, read_model
+from legs4d.scene.readers.names import PICTURES, as_posix, find_inside
+from legs4d.scene.readers.rig import camera_names, frame_times, nearest_time, number_cameras, times_by_name
 from legs4d.scene.sequence import Split
 
 FPS = 30.0
 """Frames per second where the file tells none: times are shares of the clip."""
 
-_SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".PNG", ".JPG")
-_DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")
 _FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
 """OpenGL's camera axes to OpenCV's."""
+
+_MODELS = {"PERSPECTIVE": "OPENCV", "PINHOLE": "PINHOLE", "FISHEYE": "OPENCV_FISHEYE"}
+"""Names of nerfstudio's that COLMAP has not, or uses for another model."""
+
+_USUAL = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
+"""Coefficients that any file may name; those of other models count where their model is named."""
+
+_SILENT = {
+    *(
+        "aabb_scale",
+        "applied_scale",
+        "applied_transform",
+        "center",
+        "colmap_im_id",
+        "far",
+        "frame_id",
+        "near",
+        "offset",
+    ),
+    *("orientation_override", "render_aabb", "rotation", "scale", "sharpness", "up"),
+}
+"""Fields that mean nothing here: what is wanted of poses is in the poses."""
 
 
 class _Lens(BaseModel):
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
+    camera_model: str | None = None
+    is_fisheye: bool = False
     camera_angle_x: float | None = Field(default=None, gt=0, lt=np.pi)
+    camera_angle_y: float | None = Field(default=None, gt=0, lt=np.pi)
     fl_x: float | None = None
     fl_y: float | None = None
     cx: float | None = None
     cy: float | None = None
     w: int | None = Field(default=None, gt=0)
     h: int | None = Field(default=None, gt=0)
-    k1: float = 0
-    k2: float = 0
-    k3: float = 0
-    k4: float = 0
-    p1: float = 0
-    p2: float = 0
+
+    @field_validator("w", "h", mode="before")
+    @classmethod
+    def _whole(cls, value: Any) -> Any:
+        """Scripts write 96.0, and "96"."""
+        number = whole(value)
+        return value if number is None else number
 
 
 class _Frame(_Lens):
     file_path: str
     transform_matrix: list[list[float]]
-    time: float = 0.0
+    mask_path: str | None = None
+    time: float | None = None
 
 
 class _File(_Lens):
     frames: list[_Frame] = Field(min_length=1)
     fps: float | None = Field(default=None, gt=0)
+    train_filenames: list[str] | None = None
+    val_filenames: list[str] | None = None
+    test_filenames: list[str] | None = None
 
 
 class NerfSequence(Footage):
     """A `Sequence` in NeRF's layout.
 
     Raises:
-        DatasetError: a file is missing or says something else, a picture is missing or of another size than the first,
-            a lens is distorted, no time has two pictures, or a camera is impossible.
+        DatasetError: a file is missing or says something else, a picture is missing or does not fit its lens, no time
+            has two pictures, or a camera is impossible.
     """
 
-    def __init__(self, root: Path, scale: float = 1.0) -> None:
+    def __init__(self, root: Path, settings: DatasetSettings) -> None:
         names = ["transforms_train.json", "transforms_test.json"]
         if not (root / names[0]).exists():
             names = ["transforms.json"]
         files = {name: _read(root / name) for name in names if (root / name).exists()}
-        shots = {name: [_Shot(root, name, file, frame) for frame in file.frames] for name, file in files.items()}
-        first = shots[names[0]][0]
-        for shot in (s for several in shots.values() for s in several):
-            check_image_size(shot.path, first.width, first.height)
-        times = sorted({shot.time for shot in shots[names[0]]})
-        frames = _by_time(shots[names[0]], times)
-        if len(names) == 2:
-            self._shots: dict[Split, list[list[_Shot]]] = {"train": frames}
-            if names[1] in shots:
-                self._shots["test"] = _by_time(shots[names[1]], times)
-        else:
-            self._shots = {
-                "train": [[s for i, s in enumerate(f) if i not in held_out(len(f))] for f in frames],
-                "test": [[f[i] for i in held_out(len(f))] for f in frames],
-            }
-        numbers = {id(s): i for i, s in enumerate(s for several in shots.values() for s in several)}
-        tracks = {split: [_cameras(f, first, numbers) for f in frames] for split, frames in self._shots.items()}
-        paths = [root / name for name in files] + [s.path for several in shots.values() for s in several]
+        pictures = [_Picture(root, name, file, frame) for name, file in files.items() for frame in file.frames]
+        taken = [p for p in pictures if p.is_there]
+        if not taken:
+            raise DatasetError("is missing", where=pictures[0].where, fix="copy the dataset again")
+        shots, notes = _sorted(pictures, root, settings)
+        given = [path for p in taken for path in (p.path, p.mask) if path is not None]
         super().__init__(
             root,
-            scale,
-            tracks,
+            settings,
+            shots,
             files[names[0]].fps or FPS,
-            hash_files(*paths),
-            has_alpha=image_layout(first.path) == "RGBA",
+            hash_files(*(root / name for name in files), *given),
+            notes=(*notes, *_unused(files)),
         )
 
-    def _picture(self, split: Split, frame: int, camera: int) -> NDArray[np.uint8]:
-        path = self._shots[split][frame][camera].path
-        return read_rgba(path) if self._has_alpha else read_image(path)
 
-
-class _Shot:
-    """One picture: its file, time, pose (world to camera, OpenCV) and intrinsics."""
+class _Picture:
+    """One picture: its file and mask, time, pose (world to camera, OpenCV) and lens; its split, if the files tell."""
 
     def __init__(self, root: Path, name: str, file: _File, frame: _Frame) -> None:
-        where = f"{root / name}, {frame.file_path}"
-        self.path, self.time = _find(root, frame.file_path, where), frame.time
-
-        def of(field: str) -> Any:
-            own = getattr(frame, field)
-            return own if field in frame.model_fields_set else getattr(file, field)
-
-        if any(abs(of(k)) > 1e-9 for k in _DISTORTION):
-            raise DatasetError("has a distorted lens", where=where, fix="undistort the pictures first")
-        self.width, self.height = image_size(self.path)
-        if (of("w") or self.width, of("h") or self.height) != (self.width, self.height):
+        self.where = f"{root / name}, {frame.file_path}"
+        self.name, self.time, self.split = frame.file_path, frame.time, _split(name, file, frame)
+        self.path = find_inside(root, frame.file_path, self.where, suffixes=PICTURES)
+        self.mask = None
+        if frame.mask_path is not None:
+            self.mask = find_inside(root, frame.mask_path, self.where, suffixes=PICTURES)
+            if self.mask is None:
+                raise DatasetError(f"its mask {frame.mask_path} is missing", where=self.where, fix="add it")
+        matrix = _matrix(frame.transform_matrix, self.where)
+        if not abs(np.linalg.det(matrix)) >= 1e-12:
             raise DatasetError(
-                f"is {self.width}×{self.height} pixels, the file says {of('w')}×{of('h')}",
-                where=where,
-                fix="scale fl_x, fl_y, cx, cy, w and h to the pictures, or the pictures to them",
+                "transform_matrix cannot be inverted", where=self.where, fix="write camera to world, 4×4"
             )
-        if of("fl_x") is None and of("camera_angle_x") is None:
-            raise DatasetError("has no focal length", where=where, fix="add camera_angle_x, or fl_x and fl_y")
-        fx = of("fl_x") if of("fl_x") is not None else self.width / 2 / np.tan(of("camera_angle_x") / 2)
-        fy = of("fl_y") if of("fl_y") is not None else fx
-        cx, cy = (of(n) if of(n) is not None else side / 2 for n, side in (("cx", self.width), ("cy", self.height)))
-        self.intrinsics = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
-        matrix = _matrix(frame.transform_matrix, where)
-        if abs(np.linalg.det(matrix)) < 1e-12:
-            raise DatasetError("transform_matrix cannot be inverted", where=where, fix="write camera to world, 4×4")
-        self.world_to_camera = np.linalg.inv(matrix @ _FLIP)
+        self.world_to_camera: NDArray[np.float64] = np.linalg.inv(matrix @ _FLIP).astype(np.float64)
+        self.lens = None if self.path is None else _lens(file, frame, inspect_picture(self.path).shown, self.where)
+
+    @property
+    def is_there(self) -> bool:
+        return self.path is not None
+
+    def shot(self, number: int, world_to_camera: NDArray[np.float64]) -> Shot:
+        assert self.lens is not None
+        shot = Shot(number, world_to_camera, self.lens, self.path, self.mask if self.split != "test" else None)
+        return file_shot(shot, self.where)
+
+
+def _sorted(pictures: list[_Picture], root: Path, settings: DatasetSettings) -> tuple[Shots, tuple[str, ...]]:
+    """The chosen cameras' shots, by split and frame, and what to note."""
+    notes: tuple[str, ...] = ()
+    numbers = number_cameras(pictures)
+    if all(picture.time is None for picture in pictures):
+        times = times_by_name(pictures, numbers, str(root))
+        if any(times):
+            notes = ("No picture has a time: those from one pose are taken in the order of their names.",)
+    else:
+        times = [picture.time or 0.0 for picture in pictures]
+    training = [i for i, picture in enumerate(pictures) if picture.split != "test"]
+    if not training:
+        raise DatasetError("has no training pictures", where=str(root), fix="list some that are not in test_filenames")
+    moments = frame_times([times[i] for i in training], [numbers[i] for i in training])
+    frames = [nearest_time(moments, time) for time in times]
+    table: list[dict[int, int]] = [{} for _ in moments]
+    rank: dict[tuple[int, int], int] = {}
+    # A camera with two pictures in a frame is no camera that stands still: each pose of a walk is a camera.
+    for i, (frame, number) in enumerate(zip(frames, numbers, strict=True)):
+        place = number + rank.get((frame, number), 0) * len(pictures)
+        rank[frame, number] = rank.get((frame, number), 0) + 1
+        table[frame][place] = i
+    still = _stands_still(table, pictures)
+    owners = sorted({number for row in table for number in row}) if still else []
+    called = camera_names([[pictures[row[n]].name for row in table if n in row] for n in owners])
+    if still:
+        kept_cameras = {owners[i] for i in chosen_cameras(called, settings, str(root))}
+    elif settings.cameras or settings.leave_out:
+        raise DatasetError(
+            "its cameras move, so that none can be told from another", where=str(root), fix="edit the list of frames"
+        )
+    else:
+        kept_cameras = {number for row in table for number in row}
+    missing: dict[int, list[str]] = {}
+    in_training = {n for row in table for n, i in row.items() if pictures[i].split != "test"}
+    needed = in_training & kept_cameras if still else set()
+    for frame, row in enumerate(table):
+        lost = [
+            f"{pictures[row[n]].where}: is missing"
+            for n in sorted(kept_cameras & set(row))
+            if not pictures[row[n]].is_there
+        ]
+        lost += [
+            f"camera {called[owners.index(n)][0]} has no picture of frame {frame}" for n in sorted(needed - set(row))
+        ]
+        if lost:
+            missing[frame] = lost
+    kept, left_out = whole_frames(len(table), missing, str(root))
+    poses = _still_poses(table, pictures) if still else {}
+    held = {owners[i] for i in held_out(len(owners))} & kept_cameras
+    found: Shots = {"train": [], "test": []}
+    for frame in kept:
+        taken = sorted(set(table[frame]) & kept_cameras)
+        if not held:
+            held_here = {taken[i] for i in held_out(len(taken))}
+        split_here: dict[Split, list[Shot]] = {"train": [], "test": []}
+        for number in taken:
+            picture = pictures[table[frame][number]]
+            split = picture.split or ("test" if number in (held or held_here) else "train")
+            split_here[split].append(picture.shot(number, poses.get(number, picture.world_to_camera)))
+        for split, several in split_here.items():
+            found[split].append(several)
+    if not any(found["test"]):
+        del found["test"]
+    return found, (*notes, *left_out)
+
+
+def _stands_still(table: list[dict[int, int]], pictures: list[_Picture]) -> bool:
+    """Whether the same cameras take the pictures of every frame, but for a few that are missing."""
+    if len(table) == 1:
+        return True
+    counts: dict[int, int] = {}
+    for row in table:
+        for number, i in row.items():
+            if pictures[i].split != "test":
+                counts[number] = counts.get(number, 0) + 1
+    return bool(counts) and min(counts.values()) > len(table) / 2
+
+
+def _still_poses(table: list[dict[int, int]], pictures: list[_Picture]) -> dict[int, NDArray[np.float64]]:
+    """Each camera's pose, as its first picture has it: written frame by frame, poses differ in the last digits."""
+    poses: dict[int, NDArray[np.float64]] = {}
+    for row in table:
+        for number, i in row.items():
+            poses.setdefault(number, pictures[i].world_to_camera)
+    return poses
+
+
+def _split(name: str, file: _File, frame: _Frame) -> Split | None:
+    """ "train" or "test", where the files say so."""
+    if name == "transforms_train.json":
+        return "train"
+    if name == "transforms_test.json":
+        return "test"
+    tests = file.test_filenames or file.val_filenames
+    if not tests:
+        return None
+    return "test" if as_posix(frame.file_path) in {as_posix(test) for test in tests} else "train"
+
+
+def _lens(file: _File, frame: _Frame, size: tuple[int, int], where: str) -> Lens:
+    def of(field: str) -> Any:
+        own = getattr(frame, field)
+        return own if field in frame.model_fields_set else getattr(file, field)
+
+    def coefficient(name: str) -> float:
+        value = (frame.model_extra or {}).get(name, (file.model_extra or {}).get(name, 0.0))
+        if value is None:
+            return 0.0
+        if not isinstance(value, int | float):
+            raise DatasetError(f"says {name} = {value!r}", where=where, fix="write a number")
+        return float(value)
+
+    width, height = of("w") or size[0], of("h") or size[1]
+    if (of("w") is None) != (of("h") is None):
+        raise DatasetError("has one of w and h alone", where=where, fix="write both, or none")
+    if of("fl_x") is None and of("camera_angle_x") is None:
+        raise DatasetError("has no focal length", where=where, fix="add camera_angle_x, or fl_x and fl_y")
+    fx = of("fl_x") if of("fl_x") is not None else width / 2 / np.tan(of("camera_angle_x") / 2)
+    fy = of("fl_y")
+    if fy is None:
+        tall = of("camera_angle_y") if of("fl_x") is None else None
+        fy = fx if tall is None else height / 2 / np.tan(tall / 2)
+    center = tuple(of(n) if of(n) is not None else side / 2 for n, side in (("cx", width), ("cy", height)))
+    given = of("camera_model") or ("OPENCV_FISHEYE" if of("is_fisheye") else "OPENCV")
+    model = _MODELS.get(given.upper(), given.upper())
+    values = {name: coefficient(name) for name in {*_USUAL, *COEFFICIENTS.get(model, ())}}
+    return lens_of(model, width, height, (float(fx), float(fy)), (float(center[0]), float(center[1])), values, where)
+
+
+def _unused(files: dict[str, _File]) -> tuple[str, ...]:
+    """A note of each field that says something about the footage and is not used."""
+    found: dict[str, str] = {}
+    known = {*_SILENT, *_USUAL, *(name for names in COEFFICIENTS.values() for name in names)}
+    for name, file in files.items():
+        for part in (file, *file.frames):
+            for field in part.model_extra or {}:
+                if field not in known:
+                    found.setdefault(field, name)
+    return tuple(f"{field} in {name} is read and not used." for field, name in found.items())
 
 
 def _read(path: Path) -> _File:
@@ -149,31 +309,3 @@ def _matrix(rows: list[list[float]], where: str) -> NDArray[np.float64]:
     if len(rows) not in (3, 4) or any(len(row) != 4 for row in rows):
         raise DatasetError("transform_matrix is not 4×4", where=where, fix="write camera to world, OpenGL")
     return np.array([*rows, [0, 0, 0, 1]][:4], np.float64)
-
-
-def _find(root: Path, name: str, where: str) -> Path:
-    """The picture, whose suffix NeRF's own files leave out."""
-    path = inside(root, name, where)
-    for suffix in _SUFFIXES:
-        candidate = path.with_name(path.name + suffix)
-        if candidate.is_file():
-            return candidate
-    raise DatasetError("is missing", where=where, fix="copy the dataset again, or take it out of the file")
-
-
-def _by_time(shots: list[_Shot], times: list[float]) -> list[list[_Shot]]:
-    """The pictures of each frame: those nearest to its time."""
-    frames: list[list[_Shot]] = [[] for _ in times]
-    for shot in shots:
-        frames[int(np.abs(np.array(times) - shot.time).argmin())].append(shot)
-    return frames
-
-
-def _cameras(shots: list[_Shot], like: _Shot, numbers: dict[int, int]) -> Cameras:
-    return Cameras(
-        np.array([s.world_to_camera for s in shots], np.float32).reshape(-1, 4, 4),
-        np.array([s.intrinsics for s in shots], np.float32).reshape(-1, 3, 3),
-        like.width,
-        like.height,
-        tuple(numbers[id(s)] for s in shots),
-    )

@@ -1,8 +1,12 @@
-"""The layout of Neural 3D Video (Li et al. 2022): `poses_bounds.npy`, and one video per camera, `cam00.mp4`, ….
+"""The layout of Neural 3D Video (Li et al. 2022), and others with LLFF's poses:
 
-`poses_bounds.npy` is LLFF's: a row of 17 numbers per camera, in the order of the videos' names; a 3×5 matrix (camera to
-world with axes down, right, backwards; then height, width and focal length of the full pictures) and two depth bounds.
-The first camera is the test camera, as in the paper. Frames are decoded when they are asked for.
+    poses_bounds.npy               LLFF's poses, in the order of the names below
+    cam00.mp4, cam01.mp4, …        a video per camera, or
+    cam00/images/0000.png, …       a folder of pictures per camera (or cam00/0000.png), or
+    images/*.jpg                   LLFF's own: a scene at one moment
+
+The first camera is the test camera, as in the paper. Cameras whose footage was taken out are told by the numbers of the
+others. Frames are decoded when they are asked for.
 """
 
 from __future__ import annotations
@@ -12,80 +16,94 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from legs4d.config import DatasetSettings
 from legs4d.errors import DatasetError
-from legs4d.scene.camera import Cameras
-from legs4d.scene.readers.footage import Footage, hash_files, split_cameras
-from legs4d.scene.readers.movie_set import SAME_SHAPE, MovieSet
+from legs4d.scene.images import inspect_picture
+from legs4d.scene.readers.choice import chosen_cameras, whole_frames
+from legs4d.scene.readers.footage import Footage, Shot, file_shot, hash_files, split_shots, test_among
+from legs4d.scene.readers.frames import common_frames
+from legs4d.scene.readers.llff import LlffCamera, match_rows, read_poses
+from legs4d.scene.readers.movie_set import MovieSet
+from legs4d.scene.readers.names import PICTURES, VIDEOS, list_files, list_folder, numbers_of
 from legs4d.scene.sequence import Split
 
 TEST_CAMERA = 0
 """Position of the camera that is held out."""
 
+PICTURE_FPS = 30.0
+"""Frames per second of pictures, which tell no time."""
+
 
 class Neu3dSequence(Footage):
-    """A `Sequence` in the layout of Neural 3D Video.
+    """A `Sequence` with LLFF's poses.
 
     Raises:
-        DatasetError: there are no videos, another number than poses, poses that cannot be read, or videos that do not
-            go together.
+        DatasetError: there is no footage, more of it than poses, poses that cannot be read, or footage that does not go
+            together.
     """
 
-    def __init__(self, root: Path, scale: float = 1.0) -> None:
-        paths = sorted(root.glob("cam*.mp4"))
-        poses = _read_poses(root / "poses_bounds.npy")
-        if len(paths) != len(poses):
-            raise DatasetError(
-                f"has {len(poses)} poses, but there are {len(paths)} videos cam*.mp4",
-                where=str(root / "poses_bounds.npy"),
-                fix="copy the dataset again: each camera needs its row and its video",
-            )
-        self._videos = MovieSet(paths)
-        ids = tuple(_number(path, i) for i, path in enumerate(paths))
-        self._videos.fit_shape(poses[0, 1, 4], poses[0, 0, 4])
-        cameras = _cameras(poses, self._videos.width, self._videos.height, ids, str(root / "poses_bounds.npy"))
-        tracks = split_cameras([cameras] * self._videos.num_frames, [TEST_CAMERA])
-        self._position = {camera: i for i, camera in enumerate(ids)}
-        super().__init__(root, scale, tracks, self._videos.fps, hash_files(root / "poses_bounds.npy", *paths))
-        self.notes = self._videos.notes
+    def __init__(self, root: Path, settings: DatasetSettings) -> None:
+        file = root / "poses_bounds.npy"
+        rows = read_poses(file)
+        sources = _sources(root)
+        order, note = match_rows([source.stem for source in sources], len(rows), str(file))
+        numbers = numbers_of([source.stem for source in sources])
+        called = [(s.stem, s.name, str(n)) for s, n in zip(sources, numbers, strict=True)]
+        chosen = chosen_cameras(called, settings, str(root))
+        cameras = [rows[order[i]] for i in chosen]
+        paths, numbers = [sources[i] for i in chosen], [numbers[i] for i in chosen]
+        self._videos: MovieSet | None = None
+        self._position = {number: k for k, number in enumerate(numbers)}
+        if paths[0].is_dir() or paths[0].suffix.casefold() in PICTURES:
+            frames, notes = _of_pictures(paths, cameras, numbers, str(root))
+            fps, given = PICTURE_FPS, [shot.picture for row in frames for shot in row if shot.picture is not None]
+        else:
+            self._videos = MovieSet(paths)
+            frames, notes = _of_videos(self._videos, cameras, numbers, str(file)), self._videos.notes
+            fps, given = self._videos.fps, paths
+        shots = split_shots(frames, test_among(chosen, [TEST_CAMERA]) or [0])
+        notes = (*(() if note is None else (note,)), *notes)
+        super().__init__(root, settings, shots, fps, hash_files(file, *given), notes=notes)
 
     def _picture(self, split: Split, frame: int, camera: int) -> NDArray[np.uint8]:
-        number = self._tracks[split][frame].ids[camera]
-        return self._videos.read(self._position[number], frame)
+        if self._videos is None:
+            return super()._picture(split, frame, camera)
+        return self._videos.read(self._position[self._shots[split][frame][camera].number], frame)
 
 
-def _read_poses(path: Path) -> NDArray[np.float64]:
-    """[C, 3, 5]."""
-    try:
-        rows = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DatasetError(f"cannot be read ({error})", where=str(path), fix="copy the dataset again") from error
-    if rows.ndim != 2 or rows.shape[1] != 17 or rows.dtype.kind not in "fiu":
-        raise DatasetError(f"is {rows.dtype} {rows.shape}", where=str(path), fix="it must be [cameras, 17] numbers")
-    return rows[:, :15].reshape(-1, 3, 5).astype(np.float64)
+def _sources(root: Path) -> list[Path]:
+    """A video, a folder or a picture per camera, in natural order."""
+    videos = [path for path in list_files(root, VIDEOS) if path.stem.casefold().startswith("cam")]
+    folders = [path for path in list_folder(root) if path.is_dir() and path.name.casefold().startswith("cam")]
+    return videos or folders or list_files(root / "images", PICTURES)
 
 
-def _cameras(poses: NDArray[np.float64], width: int, height: int, ids: tuple[int, ...], where: str) -> Cameras:
-    down, right, back, center = (poses[:, :, i] for i in range(4))
-    rotation = np.stack([right, down, -back], axis=1)  # rows: OpenCV's axes in the world
-    world_to_camera = np.tile(np.eye(4), (len(poses), 1, 1))
-    world_to_camera[:, :3, :3] = rotation
-    world_to_camera[:, :3, 3] = -np.einsum("cij,cj->ci", rotation, center)
-    full_height, full_width, focal = (poses[:, i, 4] for i in range(3))
-    bad = ~(np.abs(full_width * height - full_height * width) <= SAME_SHAPE * full_height * width)
-    if bad.any():
-        first = int(bad.argmax())
-        raise DatasetError(
-            f"camera {ids[first]} is calibrated for {full_width[first]:g}×{full_height[first]:g} pixels, its video is "
-            f"{width}×{height}",
-            where=where,
-            fix="the videos may be scaled, but not cropped",
-        )
-    intrinsics = np.zeros((len(poses), 3, 3))
-    intrinsics[:, 0, 0], intrinsics[:, 1, 1] = focal * width / full_width, focal * height / full_height
-    intrinsics[:, 0, 2], intrinsics[:, 1, 2], intrinsics[:, 2, 2] = width / 2, height / 2, 1
-    return Cameras(world_to_camera.astype(np.float32), intrinsics.astype(np.float32), width, height, ids)
+def _of_videos(videos: MovieSet, cameras: list[LlffCamera], numbers: list[int], where: str) -> list[list[Shot]]:
+    row = []
+    for position, (camera, number) in enumerate(zip(cameras, numbers, strict=True)):
+        videos.fit_shape(position, camera.width, camera.height)
+        lens = camera.lens(videos.sizes[position], f"{where}, camera {number}")
+        row.append(Shot(number, camera.world_to_camera, lens))
+    return [row] * videos.num_frames
 
 
-def _number(path: Path, position: int) -> int:
-    digits = path.stem.removeprefix("cam")
-    return int(digits) if digits.isdigit() else 1000 + position
+def _of_pictures(
+    paths: list[Path], cameras: list[LlffCamera], numbers: list[int], where: str
+) -> tuple[list[list[Shot]], tuple[str, ...]]:
+    files: dict[str, dict[str, Path]] = {}
+    for path in paths:
+        inside = path / "images" if (path / "images").is_dir() else path
+        files[path.name] = {p.stem: p for p in list_files(inside, PICTURES)} if path.is_dir() else {"": path}
+        if not files[path.name]:
+            raise DatasetError("has no pictures", where=str(inside), fix="add them, or leave this camera out")
+    moments, by_camera, missing = common_frames(files, where)
+    kept, notes = whole_frames(len(moments), missing, where)
+    frames = []
+    for moment in (moments[frame] for frame in kept):
+        row = []
+        for path, camera, number in zip(paths, cameras, numbers, strict=True):
+            picture = by_camera[path.name][moment]
+            lens = camera.lens(inspect_picture(picture).shown, f"{where}, camera {number}")
+            row.append(file_shot(Shot(number, camera.world_to_camera, lens, picture)))
+        frames.append(row)
+    return frames, notes

@@ -2,10 +2,14 @@
 
 train_meta.json, test_meta.json   cameras (the second is optional)
 ims/<cam>/<frame>.jpg             images, as named in the camera files
-seg/<cam>/<frame>.png             foreground where not zero (optional, training cameras)
+seg/<cam>/<frame>.png             foreground where not zero (optional, training cameras); without it, alpha channels
 objects/<cam>/<frame>.png         object ids (optional, training cameras)
 captions.json                     what each object does, and when (optional)
 init_pt_cld.npz                   points to start from (optional)
+
+Beside Dynamic3DGS's fields, camera files may have `fps`, and for distorted lenses `distortion`: OpenCV's coefficients
+(k1, k2, p1, p2, k3 to k6) per frame and camera, or those of `camera_model`, a name of COLMAP's. `cam_id`, `k`, `w2c`
+and `distortion` may be given once instead of per frame.
 """
 
 from __future__ import annotations
@@ -13,86 +17,61 @@ from __future__ import annotations
 import hashlib
 import re
 import zipfile
-from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from legs4d.config import DatasetSettings
 from legs4d.errors import DatasetError
-from legs4d.scene.camera import Cameras
 from legs4d.scene.checks import check_camera_count, check_scale
-from legs4d.scene.images import (
-    ImageCache,
-    area_resize,
-    check_image_size,
-    majority_resize,
-    read_image,
-    read_labels,
-    read_mask,
-)
 from legs4d.scene.readers.camera_file import CameraFile, read_camera_file, read_json
-from legs4d.scene.sequence import Caption, InitialPoints, Split
+from legs4d.scene.readers.choice import chosen_cameras, whole_frames
+from legs4d.scene.readers.footage import Footage, Shot, Shots, file_shot
+from legs4d.scene.readers.names import PICTURES, as_posix, find_inside
+from legs4d.scene.sequence import Caption, Split
 
 PANOPTIC_FPS = 30.0
 """Frames per second of PanopticSports, whose camera files do not tell."""
 
+MASKS = frozenset((".png", *PICTURES))
 
-class PanopticSequence:
+
+class PanopticSequence(Footage):
     """A `Sequence` in the native layout. Everything but pixel values is read and checked when it is made.
 
     Args:
         root: the dataset folder.
-        scale: images are resized to round(scale·W) × round(scale·H); 0 < scale ≤ 1.
+        settings: how it is read.
 
     Raises:
         DatasetError: see `scene.checks` and `scene.readers.camera_file`; a picture or mask is missing or of another
             size; no mask of frame 0 has any foreground; captions or points cannot be read.
     """
 
-    notes: tuple[str, ...] = ()
-    origin = (0.0, 0.0, 0.0)
-
-    def __init__(self, root: Path, scale: float = 1.0) -> None:
-        if not root.is_dir() or not any(root.iterdir()):
-            what = "is empty" if root.is_dir() else "is not a folder"
-            raise DatasetError(what, where=str(root), fix="give a dataset folder (with train_meta.json)")
-        self.root, self.scale = root, scale
-        self._files: dict[Split, CameraFile] = {"train": read_camera_file(root / "train_meta.json")}
-        train = self._files["train"]
+    def __init__(self, root: Path, settings: DatasetSettings) -> None:
+        files: dict[Split, CameraFile] = {"train": read_camera_file(root / "train_meta.json")}
+        train = files["train"]
         check_camera_count(len(train.ids), str(root / "train_meta.json"))
-        check_scale(scale, train.width, train.height)
-        self.num_frames = train.num_frames
-        self.fps = train.fps or PANOPTIC_FPS
+        check_scale(settings.scale, train.width, train.height)
         if (root / "test_meta.json").exists():
-            self._files["test"] = self._read_test()
-        self.frame_numbers = _frame_numbers(train)
-        self._cache = ImageCache()
-        self._folders = {kind for kind in ("seg", "objects") if (root / kind).is_dir()}
-        self._check_pictures()
-        self._check_foreground()
-        self.captions = _read_captions(root / "captions.json", self.num_frames)
-        self.initial_points = _read_points(root / "init_pt_cld.npz")
-
-    def cameras(self, split: Split, frame: int) -> Cameras:
-        """The cameras at the working size; none of them for a "test" that the dataset lacks."""
-        if split not in self._files:
-            none = np.zeros((0, 4, 4), np.float32), np.zeros((0, 3, 3), np.float32)
-            return Cameras(*none, self._files["train"].width, self._files["train"].height, ()).scaled(self.scale)
-        return self._files[split].cameras(frame).scaled(self.scale)
-
-    def images(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32]:
-        """[C, H, W, 3] RGB in 0..1, sRGB-encoded as captured."""
-        return self._stack("ims", split, frame, cameras, (3,), np.float32)
-
-    def masks(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32] | None:
-        """[C, H, W] share of each pixel that is foreground; None for the test cameras or without seg/."""
-        return self._stack("seg", split, frame, cameras, (), np.float32) if self._has("seg", split) else None
-
-    def objects(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.uint8] | None:
-        """[C, H, W] id of the object that covers most of each pixel; None for the test cameras or without objects/."""
-        return self._stack("objects", split, frame, cameras, (), np.uint8) if self._has("objects", split) else None
+            files["test"] = _read_test(root / "test_meta.json", train)
+        shots, kept, notes = _shots(root, files, settings)
+        self.captions = _read_captions(root / "captions.json", train.num_frames)
+        super().__init__(
+            root,
+            settings,
+            shots,
+            train.fps or PANOPTIC_FPS,
+            "",
+            points=_read_points(root / "init_pt_cld.npz"),
+            notes=(*notes, *_unused(files)),
+        )
+        numbers = _frame_numbers(train)
+        self.frame_numbers = tuple(numbers[frame] for frame in kept)
+        if self.captions is not None:
+            self.captions = _captions_of(self.captions, kept)
 
     def fingerprint(self, *, language: bool = False) -> str:
         """Hash of cameras, scale, points, and the name, size and time of each image and mask.
@@ -100,10 +79,11 @@ class PanopticSequence:
         Args:
             language: of captions and object masks too, which matter to the lift alone.
         """
-        kinds = ["ims", "seg", *(["objects"] if language else [])]
-        paths = [self._path(kind, s, t, c) for kind, s, t, c in self._pictures(kinds)]
+        shots = [shot for frames in self._shots.values() for frame in frames for shot in frame]
+        kinds = ["picture", "mask", *(["objects"] if language else [])]
+        paths = [path for kind in kinds for shot in shots if (path := getattr(shot, kind)) is not None]
         content = ["train_meta.json", "test_meta.json", *(["captions.json"] if language else [])]
-        digest = hashlib.sha256(f"scale {self.scale!r}".encode())
+        digest = hashlib.sha256(self._settings.model_dump_json().encode())
         for path in [self.root / name for name in content]:
             digest.update(path.read_bytes() if path.exists() else b"none")
         for path in [*paths, self.root / "init_pt_cld.npz"]:
@@ -112,78 +92,99 @@ class PanopticSequence:
                 digest.update(f"{path.relative_to(self.root)} {status.st_size} {status.st_mtime_ns}".encode())
         return digest.hexdigest()
 
-    # -- inside ----------------------------------------------------------------------------------------------------
 
-    def _read_test(self) -> CameraFile:
-        path = self.root / "test_meta.json"
-        test, train = read_camera_file(path), self._files["train"]
-        for name in ("num_frames", "width", "height"):
-            if getattr(test, name) != getattr(train, name):
-                raise DatasetError(
-                    f"its {name.replace('num_', 'number of ')} is {getattr(test, name)}, "
-                    f"but {getattr(train, name)} in train_meta.json",
-                    where=str(path),
-                    fix="both files must describe the same footage",
-                )
-        return test
-
-    def _has(self, kind: str, split: Split) -> bool:
-        return kind == "ims" or (split == "train" and kind in self._folders)
-
-    def _pictures(self, kinds: list[str]) -> list[tuple[str, Split, int, int]]:
-        """(kind, split, frame, camera position) of every picture of these kinds."""
-        return [
-            (kind, split, frame, camera)
-            for kind in kinds
-            for split, file in self._files.items()
-            if self._has(kind, split)
-            for frame in range(self.num_frames)
-            for camera in range(len(file.ids))
-        ]
-
-    def _path(self, kind: str, split: Split, frame: int, camera: int) -> Path:
-        name = self._files[split].files[frame][camera]
-        return self.root / kind / (name if kind == "ims" else PurePosixPath(name).with_suffix(".png"))
-
-    def _check_pictures(self) -> None:
-        train = self._files["train"]
-        for picture in self._pictures(["ims", "seg", "objects"]):
-            check_image_size(self._path(*picture), train.width, train.height)
-
-    def _check_foreground(self) -> None:
-        if "seg" not in self._folders:
-            return
-        cameras = range(len(self._files["train"].ids))
-        if not any(read_mask(self._path("seg", "train", 0, camera)).any() for camera in cameras):
+def _read_test(path: Path, train: CameraFile) -> CameraFile:
+    test = read_camera_file(path)
+    for name in ("num_frames", "width", "height"):
+        if getattr(test, name) != getattr(train, name):
             raise DatasetError(
-                "no mask of the first frame has any foreground",
-                where=str(self.root / "seg"),
-                fix="what moves must be non-zero in the masks, from the first frame on",
+                f"its {name.replace('num_', 'number of ')} is {getattr(test, name)}, "
+                f"but {getattr(train, name)} in train_meta.json",
+                where=str(path),
+                fix="both files must describe the same footage",
             )
+    return test
 
-    def _stack(
-        self, kind: str, split: Split, frame: int, cameras: list[int] | None, channels: tuple[int, ...], dtype: type
-    ) -> NDArray[Any]:
-        size = self.cameras(split, frame)
-        wanted = range(len(size)) if cameras is None else cameras
-        stack: NDArray[Any] = np.empty((len(wanted), size.height, size.width, *channels), dtype)
-        for i, camera in enumerate(wanted):
-            load = partial(self._load, kind, split, frame, camera, size.width, size.height)
-            stack[i] = self._cache.get((kind, split, frame, int(camera)), load)
-        return stack
 
-    def _load(self, kind: str, split: Split, frame: int, camera: int, width: int, height: int) -> NDArray[Any]:
-        path = self._path(kind, split, frame, camera)
-        if kind == "ims":
-            return area_resize(read_image(path), width, height) / np.float32(255)
-        if kind == "seg":
-            return area_resize(read_mask(path), width, height)
-        return majority_resize(read_labels(path), width, height)
+def _shots(
+    root: Path, files: dict[Split, CameraFile], settings: DatasetSettings
+) -> tuple[Shots, list[int], tuple[str, ...]]:
+    """The chosen cameras' shots of all frames that lack no picture, which frames these are, and what to note."""
+    owners = [(split, camera) for split, file in files.items() for camera in range(len(file.ids))]
+    called = [(files[split].names[camera], *_folders(files[split], camera)) for split, camera in owners]
+    chosen = [owners[i] for i in chosen_cameras(called, settings, str(root))]
+    numbers = _numbers(files)
+    has = {kind: (root / kind).is_dir() for kind in ("seg", "objects")}
+    missing: dict[int, list[str]] = {}
+    table: dict[tuple[Split, int, int], Shot] = {}
+    for frame in range(files["train"].num_frames):
+        for split, camera in chosen:
+            file = files[split]
+            where, name = str(root / f"{split}_meta.json"), file.files[frame][camera]
+            kinds = ["ims", *(k for k in ("seg", "objects") if has[k] and split == "train")]
+            paths = {kind: _find(root, kind, name, where) for kind in kinds}
+            lost = [kind for kind, path in paths.items() if path is None]
+            if lost:
+                shown = as_posix(name) if lost[0] == "ims" else as_posix(name).with_suffix(".png")
+                missing.setdefault(frame, []).append(f"{root / lost[0] / shown}: is missing")
+                continue
+            table[split, frame, camera] = Shot(
+                numbers[split, camera],
+                file.world_to_camera[frame, camera],
+                file.lenses[frame][camera],
+                paths["ims"],
+                paths.get("seg"),
+                paths.get("objects"),
+            )
+    kept, notes = whole_frames(files["train"].num_frames, missing, str(root))
+    shots: Shots = {
+        split: [[file_shot(table[split, f, camera]) for s, camera in chosen if s == split] for f in kept]
+        for split in files
+    }
+    check_camera_count(len(shots["train"][0]), str(root / "train_meta.json"))
+    return {split: frames for split, frames in shots.items() if frames[0]}, kept, notes
+
+
+def _find(root: Path, kind: str, name: str, where: str) -> Path | None:
+    """A picture of a kind: masks and labels are PNGs, if not of the picture's own suffix."""
+    if kind == "ims":
+        return find_inside(root / kind, name, where)
+    return find_inside(root / kind, str(as_posix(name).with_suffix("")), where, suffixes=MASKS)
+
+
+def _folders(file: CameraFile, camera: int) -> tuple[str, ...]:
+    """The folder of a camera's pictures, by which it may be called too, if it has one of its own."""
+    own = {as_posix(names[camera]).parent.name for names in file.files}
+    others = {as_posix(names[i]).parent.name for names in file.files[:1] for i in range(len(names)) if i != camera}
+    return tuple(own - {""}) if len(own) == 1 and not own & others else ()
+
+
+def _numbers(files: dict[Split, CameraFile]) -> dict[tuple[Split, int], int]:
+    """A number for each camera of each split: its own, or where names are no numbers, its place among all."""
+    named = any(file.names != tuple(map(str, file.ids)) for file in files.values())
+    owners = [(split, camera) for split, file in files.items() for camera in range(len(file.ids))]
+    return {owner: i if named else files[owner[0]].ids[owner[1]] for i, owner in enumerate(owners)}
+
+
+def _unused(files: dict[Split, CameraFile]) -> tuple[str, ...]:
+    names = sorted({name for file in files.values() for name in file.unused})
+    return tuple(f"{name} in the camera files is read and not used." for name in names)
+
+
+def _captions_of(captions: dict[int, list[Caption]], kept: list[int]) -> dict[int, list[Caption]]:
+    """The captions of the frames that are kept, counted anew."""
+    place = {frame: i for i, frame in enumerate(kept)}
+
+    def counted(caption: Caption) -> Caption | None:
+        inside = [place[frame] for frame in range(caption.start, caption.end + 1) if frame in place]
+        return Caption(inside[0], inside[-1], caption.text) if inside else None
+
+    return {identity: [c for c in map(counted, said) if c is not None] for identity, said in captions.items()}
 
 
 def _frame_numbers(file: CameraFile) -> tuple[int, ...]:
     """The digits at the end of each frame's first file name; where they do not tell frames apart, 0, 1, 2, …"""
-    digits = [re.search(r"(\d+)$", PurePosixPath(names[0]).stem) for names in file.files]
+    digits = [re.search(r"(\d+)$", as_posix(names[0]).stem) for names in file.files]
     numbers = tuple(int(found.group(1)) for found in digits if found)
     return numbers if len(set(numbers)) == file.num_frames else tuple(range(file.num_frames))
 
@@ -211,14 +212,14 @@ def _read_captions(path: Path, num_frames: int) -> dict[int, list[Caption]] | No
     return captions
 
 
-def _read_points(path: Path) -> InitialPoints | None:
+def _read_points(path: Path) -> tuple[NDArray[np.float64], NDArray[Any], NDArray[np.bool_]] | None:
     """Dynamic3DGS's initial cloud: `data` [N, 7], xyz, rgb in 0..1, foreground."""
     if not path.exists():
         return None
     fix = "it must hold `data` [N, 7]: x, y, z, red, green, blue (0..1), foreground (0 or 1); or delete it"
     try:
         with np.load(path, allow_pickle=False) as archive:
-            data = np.asarray(archive["data"], np.float32)
+            data = np.asarray(archive["data"], np.float64)
     except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise DatasetError(f"cannot be read ({error})", where=str(path), fix=fix) from error
     if data.ndim != 2 or data.shape[1] != 7 or not len(data) or not np.isfinite(data).all():
@@ -226,4 +227,4 @@ def _read_points(path: Path) -> InitialPoints | None:
     colors = data[:, 3:6]
     if colors.min() < 0 or colors.max() > 1:
         raise DatasetError(f"colours go from {colors.min():g} to {colors.max():g}", where=str(path), fix=fix)
-    return InitialPoints(data[:, :3].copy(), colors.copy(), data[:, 6] > 0.5)
+    return data[:, :3], colors, data[:, 6] > 0.5

@@ -6,7 +6,9 @@
 `w` and `h` are the pixels for which `k` holds, as players show them: turned as the file asks for; where pixels are not
 square, as stored or made square. The videos may be smaller, of the same shape. `k` and `w2c` (world to camera, OpenCV)
 are as in the native camera files, but one matrix per camera; a camera that moves has a list of `w2c`, one per frame.
-Cameras with `"test": true` are held out; where none is marked, every eighth. Lenses must be undistorted.
+Cameras with `"test": true` are held out; where none is marked, every eighth. A camera may have `w` and `h` of its own,
+and for a distorted lens `distortion`: OpenCV's coefficients (k1, k2, p1, p2, k3 to k6), or those of its `camera_model`,
+a name of COLMAP's, in COLMAP's order.
 """
 
 from __future__ import annotations
@@ -17,10 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from legs4d.config import DatasetSettings
 from legs4d.errors import DatasetError
-from legs4d.scene.camera import Cameras
-from legs4d.scene.readers.footage import Footage, hash_files, held_out, inside, read_model, split_cameras
+from legs4d.scene.lens import lens_of_matrix
+from legs4d.scene.readers.choice import chosen_cameras
+from legs4d.scene.readers.footage import Footage, Shot, hash_files, held_out, read_model, split_shots, test_among
 from legs4d.scene.readers.movie_set import MovieSet
+from legs4d.scene.readers.names import as_posix, find_inside
 from legs4d.scene.sequence import Split
 
 CAMERA_FILE = "cameras.json"
@@ -33,10 +38,14 @@ Pose = tuple[Row, Row, Row, Row]
 class _Camera(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    id: int = Field(ge=0)
+    id: int | str
     video: str = Field(min_length=1)
     k: tuple[Vector, Vector, Vector]
     w2c: Pose | list[Pose]
+    w: int | None = Field(default=None, gt=0)
+    h: int | None = Field(default=None, gt=0)
+    camera_model: str | None = None
+    distortion: list[float] = []
     test: bool = False
 
 
@@ -53,60 +62,65 @@ class VideoSequence(Footage):
 
     Raises:
         DatasetError: `cameras.json` is missing or says something else, a video is missing, unreadable, or of another
-            shape or rate, or a moving camera has too few poses.
+            shape than its calibration, or a moving camera has too few poses.
     """
 
-    def __init__(self, root: Path, scale: float = 1.0) -> None:
+    def __init__(self, root: Path, settings: DatasetSettings) -> None:
         path = root / CAMERA_FILE
         content, where = _read(path), str(path)
-        paths = [inside(root, camera.video, where) for camera in content.cameras]
-        for video in paths:
-            if not video.is_file():
-                raise DatasetError("is missing", where=str(video), fix=f"add it, or take it out of {CAMERA_FILE}")
-        ids = tuple(camera.id for camera in content.cameras)
-        if len(set(ids)) != len(ids):
+        every = content.cameras
+        names = [str(camera.id).strip() for camera in every]
+        if len(set(names)) != len(names):
             raise DatasetError("names a camera twice", where=where, fix="give each camera its own id")
+        called = [(name, as_posix(c.video).name, as_posix(c.video).stem) for name, c in zip(names, every, strict=True)]
+        chosen = chosen_cameras(called, settings, str(root))
+        paths = [_find(root, every[i].video, where) for i in chosen]
         self._videos = MovieSet(paths)
-        tracks = split_cameras(_cameras(content, self._videos, ids, where), _test(content))
-        self._position = {camera: i for i, camera in enumerate(ids)}
-        super().__init__(root, scale, tracks, self._videos.fps, hash_files(path, *paths))
-        self.notes = self._videos.notes
+        numbers = [int(name) if all(n.isdecimal() for n in names) else i for i, name in enumerate(names)]
+        marked = [i for i, camera in enumerate(every) if camera.test]
+        tests = [k for k, i in enumerate(chosen) if i in marked] if marked else test_among(chosen, held_out(len(every)))
+        rows = [_shots(content, every[i], numbers[i], self._videos, k, where) for k, i in enumerate(chosen)]
+        self._position = {numbers[i]: k for k, i in enumerate(chosen)}
+        frames = [list(row) for row in zip(*rows, strict=True)]
+        files = hash_files(path, *paths)
+        notes = self._videos.notes
+        super().__init__(root, settings, split_shots(frames, tests), self._videos.fps, files, notes=notes)
 
     def _picture(self, split: Split, frame: int, camera: int) -> NDArray[np.uint8]:
-        number = self._tracks[split][frame].ids[camera]
-        return self._videos.read(self._position[number], frame)
+        return self._videos.read(self._position[self._shots[split][frame][camera].number], frame)
 
 
 def _read(path: Path) -> _File:
     return read_model(path, _File, "camera file", 'write {"w", "h", "cameras": [{"id", "video", "k", "w2c"}]}')
 
 
-def _test(content: _File) -> list[int]:
-    """Positions of the cameras that are held out."""
-    marked = [i for i, camera in enumerate(content.cameras) if camera.test]
-    return marked or held_out(len(content.cameras))
-
-
-def _cameras(content: _File, videos: MovieSet, ids: tuple[int, ...], where: str) -> list[Cameras]:
-    """All cameras of each frame, at the videos' size."""
-    if not videos.fit_shape(content.w, content.h):
+def _find(root: Path, name: str, where: str) -> Path:
+    found = find_inside(root, name, where)
+    if found is None:
         raise DatasetError(
-            f"says {content.w}×{content.h}, the videos are {videos.describe_size()}",
+            "is missing", where=str(root / as_posix(name)), fix=f"add it, or take it out of {CAMERA_FILE}"
+        )
+    return found
+
+
+def _shots(content: _File, camera: _Camera, number: int, videos: MovieSet, position: int, where: str) -> list[Shot]:
+    """A camera's shot of every frame, at its video's size."""
+    width, height = camera.w or content.w, camera.h or content.h
+    if not videos.fit_shape(position, width, height):
+        raise DatasetError(
+            f"says {width}×{height}, the videos are {videos.describe_size(position)}",
             where=where,
             fix="w and h must have the videos' shape, as players show them",
         )
-    width, height = videos.width, videos.height
-    intrinsics = np.array([camera.k for camera in content.cameras], np.float32)
-    intrinsics[:, 0] *= width / content.w
-    intrinsics[:, 1] *= height / content.h
-    poses = np.empty((videos.num_frames, len(ids), 4, 4), np.float32)
-    for i, camera in enumerate(content.cameras):
-        given = np.array(camera.w2c, np.float32)
-        if given.ndim == 3 and len(given) < videos.num_frames:
-            raise DatasetError(
-                f"camera {camera.id} has {len(given)} poses for {videos.num_frames} frames",
-                where=where,
-                fix="give one w2c, or one per frame",
-            )
-        poses[:, i] = given if given.ndim == 2 else given[: videos.num_frames]
-    return [Cameras(poses[frame], intrinsics, width, height, ids) for frame in range(videos.num_frames)]
+    called = f"{where}, camera {camera.id}"
+    lens = lens_of_matrix(camera.camera_model, width, height, np.array(camera.k), camera.distortion, called)
+    lens = lens.resized(*videos.sizes[position])
+    poses = np.array(camera.w2c, np.float64)
+    if poses.ndim == 3 and len(poses) < videos.num_frames:
+        raise DatasetError(
+            f"camera {camera.id} has {len(poses)} poses for {videos.num_frames} frames",
+            where=where,
+            fix="give one w2c, or one per frame",
+        )
+    of_frame = np.broadcast_to(poses, (videos.num_frames, 4, 4)) if poses.ndim == 2 else poses
+    return [Shot(number, of_frame[frame], lens) for frame in range(videos.num_frames)]
