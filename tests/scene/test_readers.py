@@ -228,7 +228,7 @@ BAD: list[tuple[str, Callable[[Path], object], str]] = [
     (
         "d_nerf",
         lambda f: save(f / "train/r_002.png", np.zeros((8, 8, 4), np.uint8)),
-        "has pictures of 8×8 and of 48×32 pixels",
+        "of 8×8 and of 48×32 pixels",
     ),
     (
         "d_nerf",

@@ -15,6 +15,12 @@ from legs4d.scene.readers.names import as_posix, in_order
 SAME_POSE = 1e-4
 """Of the cameras' spread, and of a rotation's entries: poses closer than this are one camera's."""
 
+HALF = 0.49
+"""Of a frame: cameras whose clocks differ by more cannot be told from one that comes back to a place."""
+
+FILLED = 0.8
+"""Of all frames of all cameras of a rig, those that have a picture at least."""
+
 CLOCKS = 8.0
 """Times of moving cameras are one frame's where gaps between frames are at least so much longer than those within."""
 
@@ -70,7 +76,9 @@ def frame_times(times: Sequence[float], numbers: Sequence[int]) -> list[float]:
         of_camera.setdefault(number, []).append(time)
     steps = [np.diff(sorted(set(own))) for own in of_camera.values() if len(set(own)) > 1]
     if steps:
-        return _grouped(ordered, float(np.median(np.concatenate(steps))) / 2)
+        grouped = _grouped(ordered, HALF * float(np.median(np.concatenate(steps))))
+        if _is_rig([nearest_time(grouped, time) for time in times], numbers):
+            return grouped
     gaps = np.sort(np.diff(ordered))
     if len(gaps) > 1 and gaps[0] > 0:
         jump = int(np.argmax(gaps[1:] / gaps[:-1]))
@@ -102,6 +110,12 @@ def camera_names(files: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
             for names, values in zip(own_names, here, strict=True):
                 names.extend(values)
     return [(*names, str(i)) for i, names in enumerate(own_names)]
+
+
+def _is_rig(frames: Sequence[int], numbers: Sequence[int]) -> bool:
+    """Whether nearly every camera has one picture in nearly every frame: not one camera that comes back to a place."""
+    taken = set(zip(frames, numbers, strict=True))
+    return len(taken) == len(frames) and len(taken) >= FILLED * len(set(frames)) * len(set(numbers))
 
 
 def _grouped(ordered: Sequence[float], reach: float) -> list[float]:
