@@ -180,7 +180,8 @@ class Footage:
             yield f"Lenses are distorted ({', '.join(bent)}): they are undone, and borders without picture cut off."
         if any(self.origin):
             x, y, z = self.origin
-            yield f"The cameras are far from the origin: ({x:.10g}, {y:.10g}, {z:.10g}) is taken off, and put back on export."
+            place = f"({x:.10g}, {y:.10g}, {z:.10g})"
+            yield f"The cameras are far from the origin: {place} is taken off, and put back on export."
         if any(shot.as_stored for shot in every):
             yield "Metadata turn the pictures, but cameras are calibrated for them as stored: so they are read."
 
