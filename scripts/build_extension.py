@@ -1,4 +1,4 @@
-"""Builds the Blender extension: add-on, protocol file and the wheels it needs, in zips that Blender installs."""
+"""Builds the Blender extension: add-on, what it shares with the library, and wheels, in zips that Blender installs."""
 
 from __future__ import annotations
 
@@ -31,15 +31,19 @@ class BuildError(Exception):
 
 
 def assemble(folder: Path) -> Path:
-    """Copies the add-on and the protocol file into `folder/blender_addon` (replacing it) and returns that path.
+    """Copies the add-on and what it shares into `folder/blender_addon` (replacing it) and returns that path.
+
+    Shared are the protocol file and the folder `portable`, which know themselves by relative imports only.
 
     This is the tree that Blender runs, without wheels: the zip is made from it, and the tests import it.
     """
     package = folder / "blender_addon"
     if package.exists():
         shutil.rmtree(package)
-    shutil.copytree(ROOT / "blender_addon", package, ignore=shutil.ignore_patterns("__pycache__", "wheels", "wire.py"))
+    left_out = shutil.ignore_patterns("__pycache__", "wheels", "wire.py", "portable")
+    shutil.copytree(ROOT / "blender_addon", package, ignore=left_out)
     shutil.copy2(ROOT / "backend" / "wire.py", package / "wire.py")
+    shutil.copytree(ROOT / "legs4d" / "portable", package / "portable", ignore=shutil.ignore_patterns("__pycache__"))
     return package
 
 

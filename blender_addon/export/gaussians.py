@@ -2,39 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from mathutils import Vector
 
 from .. import attributes, layers, names, player, presets
 from ..look.color import DIMMED, GLOW, LUMINANCE, SH_C0, TINT_SHARE
+from ..portable.splats import Splats
 from ..sequence import Sequence
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
 
-@dataclass(frozen=True)
-class Gaussians:
-    """N Gaussians in the capture's axes.
-
-    Attributes:
-        positions, scales: [N, 3] scene units.
-        rotations: [N, 4] wxyz.
-        dc: [N, 3] SH DC coefficients.
-        opacities, highlight: [N] 0..1.
-    """
-
-    positions: Array
-    scales: Array
-    rotations: Array
-    dc: Array
-    opacities: Array
-    highlight: Array
-
-
-def read(shown: Sequence, scene_frame: float, *, baked: bool) -> Gaussians:
-    """Both clouds as they stand.
+def read(shown: Sequence, scene_frame: float, *, baked: bool) -> Splats:
+    """Both clouds as they stand, in the capture's axes, with what is up in Blender as `up`.
 
     Args:
         baked: whether colours and opacities are those that the layers give, for viewers that know no highlight.
@@ -45,7 +27,21 @@ def read(shown: Sequence, scene_frame: float, *, baked: bool) -> Gaussians:
     dc, opacities = radiance[:, :3], radiance[:, 3]
     if baked:
         dc, opacities = _as_shown(shown, scene_frame, dc, opacities)
-    return Gaussians(positions, scales, rotations, dc, opacities, highlight)
+    return Splats(
+        means=positions,
+        quats=rotations,
+        scales=scales,
+        opacities=opacities,
+        colors=dc,
+        extra={names.HIGHLIGHT: highlight},
+        up=_up(shown),
+    )
+
+
+def _up(shown: Sequence) -> tuple[float, float, float]:
+    """Blender's Z axis, in the axes of a sequence."""
+    x, y, z = (shown.empty.matrix_world.to_3x3().inverted_safe() @ Vector((0, 0, 1))).normalized()
+    return x, y, z
 
 
 def _as_shown(shown: Sequence, scene_frame: float, dc: Array, opacities: Array) -> tuple[Array, Array]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,20 @@ from typing import Any
 import bpy
 
 from .. import curves, engine, layers, names, playback
+from ..portable.ply_writer import ply_parts
+from ..portable.splats import SplatFileError, Splats
+from ..portable.spz_writer import spz_bytes
 from ..rendering import COMPOSITOR_ENGINES, Job, RenderProblem
 from ..sequence import Sequence
 from . import cut_list, gaussians, mattes, movie, passes
-from .ply import write_ply
-from .spz import write_spz
 
 PICTURES = (".png", ".exr", "masks", "movie")
 """Kinds for which something is rendered."""
-GAUSSIANS = {".ply": write_ply, ".spz": write_spz}
+GAUSSIANS: dict[str, Callable[[Splats], bytes]] = {
+    ".ply": lambda splats: b"".join(ply_parts(splats)),
+    ".spz": lambda splats: spz_bytes(splats),
+}
+"""Kinds that hold a frame's Gaussians; .spz has no place for a highlight, which has to be baked into the colours."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,10 @@ class Export(Job):
         for kind, write in GAUSSIANS.items():
             if kind in self.wanted.kinds:
                 part = self.scratch / f"points{kind}"
-                write(part, gaussians.read(self.shown, item, baked=self.wanted.baked))
+                try:
+                    part.write_bytes(write(gaussians.read(self.shown, item, baked=self.wanted.baked)))
+                except SplatFileError as error:
+                    raise RenderProblem(f"{self._target(item, kind).name}: {error}") from error
                 os.replace(part, self._target(item, kind))
         if not self.renders:
             return

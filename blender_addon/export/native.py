@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import bpy
-import numpy as np
 
 from .. import attributes, engine, look, names
 from ..look.builder import arrange, math, node, output
+from ..portable.ply_writer import table_parts
 from ..rendering import Job, RenderProblem
 from ..sequence import Sequence
 
@@ -139,10 +139,7 @@ def _write_ply(path: Path, cloud: bpy.types.PointCloud, layers: list[str]) -> No
     columns = {part: values for name, parts in COLUMNS.items() for part, values in _split(cloud, name, parts)}
     for name in layers:
         columns[name] = attributes.read(cloud, name)
-    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(cloud.points)}"]
-    header += [f"property float {name}" for name in columns]
-    table = np.column_stack(list(columns.values())).astype("<f4")
-    path.write_bytes("\n".join([*header, "end_header\n"]).encode() + table.tobytes())
+    path.write_bytes(b"".join(table_parts(columns)))
 
 
 def _split(cloud: bpy.types.PointCloud, name: str, parts: tuple[str, ...]) -> Iterator[tuple[str, Any]]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from .sh import COEFFICIENTS
 from .splats import Splats
 from .up import CAMERA_UP
 from .values import SMALLEST_SCALE, logit
-
-LARGEST_DEGREE = len(COEFFICIENTS) - 1
 
 
 def ply_parts(splats: Splats, *, sh_degree: int | None = None, comments: tuple[str, ...] = ()) -> tuple[bytes, bytes]:
@@ -23,25 +25,31 @@ def ply_parts(splats: Splats, *, sh_degree: int | None = None, comments: tuple[s
         comments: further lines of the header.
     """
     count = COEFFICIENTS[splats.sh_degree if sh_degree is None else sh_degree]
-    names = ["x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2"]
-    names += [f"f_rest_{index}" for index in range(3 * count)]
-    names += ["opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3", *splats.extra]
-    at = {name: column for column, name in enumerate(names)}
-    table = np.zeros((len(splats), len(names)), "<f4")
-    table[:, 0:3] = splats.means
-    table[:, 6:9] = splats.colors
-    if splats.sh_rest is not None and count:
+    zeros = np.zeros(len(splats), np.float32)
+    rest = np.zeros((len(splats), count, 3), np.float32)
+    if splats.sh_rest is not None:
         known = min(count, splats.sh_rest.shape[1])
-        for channel in range(3):  # channel by channel, as 3DGS has it
-            first = at["f_rest_0"] + channel * count
-            table[:, first : first + known] = splats.sh_rest[:, :known, channel]
-    table[:, at["opacity"]] = logit(splats.opacities)
-    table[:, at["scale_0"] : at["scale_0"] + 3] = np.log(np.maximum(splats.scales, SMALLEST_SCALE))
-    table[:, at["rot_0"] : at["rot_0"] + 4] = splats.quats
-    for name, values in splats.extra.items():
-        table[:, at[name]] = values
-    lines = ["ply", "format binary_little_endian 1.0", *(f"comment {text}" for text in (*_where(splats), *comments))]
-    lines += [f"element vertex {len(splats)}", *(f"property float {name}" for name in names), "end_header\n"]
+        rest[:, :known] = splats.sh_rest[:, :known]
+    columns: dict[str, NDArray[Any]] = {name: splats.means[:, axis] for axis, name in enumerate("xyz")}
+    columns |= {"nx": zeros, "ny": zeros, "nz": zeros}
+    columns |= {f"f_dc_{channel}": splats.colors[:, channel] for channel in range(3)}
+    # Channel by channel, as 3DGS has it.
+    columns |= {f"f_rest_{index}": rest[:, index % count, index // count] for index in range(3 * count)}
+    columns["opacity"] = logit(splats.opacities)
+    log_scales = np.log(np.maximum(splats.scales, SMALLEST_SCALE))
+    columns |= {f"scale_{axis}": log_scales[:, axis] for axis in range(3)}
+    columns |= {f"rot_{part}": splats.quats[:, part] for part in range(4)}
+    return table_parts({**columns, **splats.extra}, (*_where(splats), *comments))
+
+
+def table_parts(columns: Mapping[str, NDArray[Any]], comments: tuple[str, ...] = ()) -> tuple[bytes, bytes]:
+    """Header and rows of a binary file of vertices with any properties: name → [N] numbers, all written as float."""
+    count = len(next(iter(columns.values())))
+    table = np.empty((count, len(columns)), "<f4")
+    for place, values in enumerate(columns.values()):
+        table[:, place] = values
+    lines = ["ply", "format binary_little_endian 1.0", *(f"comment {text}" for text in comments)]
+    lines += [f"element vertex {count}", *(f"property float {name}" for name in columns), "end_header\n"]
     return "\n".join(lines).encode(), table.tobytes()
 
 

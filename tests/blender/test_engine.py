@@ -397,7 +397,7 @@ import sys, json, numpy as np, torch
 from backend.look import Amounts, Layer, show
 from legs4d.gaussians.gaussians import Gaussians
 a = {name: torch.as_tensor(values) for name, values in np.load(sys.argv[1]).items()}
-cloud = Gaussians(a["positions"], a["rotations"], a["scales"], a["opacities"], a["dc"], a["opacities"] > 0)
+cloud = Gaussians(a["means"], a["quats"], a["scales"], a["opacities"], a["colors"], a["opacities"] > 0)
 told = json.loads(sys.argv[2])
 layers = [Layer(**layer) for layer in told["layers"]]
 made = show(cloud, a["relevancy"], layers, Amounts(**told["amounts"]), torch.zeros(3))
@@ -423,7 +423,8 @@ def test_backend_and_add_on_show_layers_alike(scene, imported, tmp_path, mode) -
     (weight,) = layers.weights(imported, frame)
     parts = [attributes.read(cloud, names.layer_attribute(layer.layer_id)) for cloud in imported.clouds]
     file = tmp_path / "look.npz"
-    np.savez(file, **asdict(plain), relevancy=np.concatenate(parts)[:, None])
+    fields = ("means", "quats", "scales", "opacities", "colors")
+    np.savez(file, **{name: getattr(plain, name) for name in fields}, relevancy=np.concatenate(parts)[:, None])
     shown = {"weight": weight.weight, "threshold": weight.threshold, "softness": weight.softness}
     told = {
         "layers": [{**shown, "color": list(layer.color)}],
@@ -433,5 +434,5 @@ def test_backend_and_add_on_show_layers_alike(scene, imported, tmp_path, mode) -
         [LIBRARY / "python", "-c", _LOOK, file, json.dumps(told)], check=True, env=library_environment(), cwd=ROOT
     )
     with np.load(file) as theirs:
-        np.testing.assert_allclose(0.5 + 0.28209479 * baked.dc, theirs["rgb"], atol=2e-3)
+        np.testing.assert_allclose(0.5 + 0.28209479 * baked.colors, theirs["rgb"], atol=2e-3)
         np.testing.assert_allclose(baked.opacities, theirs["opacities"], atol=2e-3)

@@ -281,8 +281,9 @@ def test_spz_is_what_the_library_writes(scene, imported, runs, tmp_path) -> None
     settings.use_spz, settings.frame_end = True, 3
     bpy.ops.legs4d.export()
     code = (
-        "import sys, numpy as np; from legs4d.gaussians.store import Run; from legs4d.gaussians.spz import write_spz;"
-        "write_spz(__import__('pathlib').Path(sys.argv[2]), Run.open(sys.argv[1]).frame(2), np.array([0.0, 1, 0, 0]))"
+        "import sys, pathlib; from legs4d.gaussians.store import Run; from legs4d.gaussians.export import frame_splats;"
+        "from legs4d.portable.spz_writer import spz_bytes;"
+        "pathlib.Path(sys.argv[2]).write_bytes(spz_bytes(frame_splats(Run.open(sys.argv[1]), 2)))"
     )
     target = tmp_path / "expected.spz"
     subprocess.run(
@@ -320,17 +321,18 @@ def test_gaussians_can_carry_what_the_layers_show(scene, imported, tmp_path) -> 
         bpy.ops.legs4d.export()
         data = (tmp_path / "export" / f"ball_{inside:04d}.ply").read_bytes()
         header, _, body = data.partition(b"end_header\n")
-        count = header.count(b"property float")
-        tables[choice] = np.frombuffer(body, "<f4").reshape(-1, count)
+        columns = [line.split()[-1].decode() for line in header.splitlines() if line.startswith(b"property")]
+        tables[choice] = np.frombuffer(body, "<f4").reshape(-1, len(columns))
     plain, baked = tables["ATTRIBUTE"], tables["COLOR"]
     highlight = plain[:, -1]
     named = highlight > 0.9
     assert named.any() and not named.all()
     rest = highlight == 0
     np.testing.assert_array_equal(plain[rest], baked[rest])
-    blue = 0.5 + 0.28209479 * baked[named][:, 5]
+    blue = 0.5 + 0.28209479 * baked[named][:, columns.index("f_dc_2")]
     assert blue.mean() > 0.6
-    assert (baked[named][:, 3] < plain[named][:, 3]).mean() > 0.9
+    red = columns.index("f_dc_0")
+    assert (baked[named][:, red] < plain[named][:, red]).mean() > 0.9
 
 
 def test_cut_list_names_the_exported_pictures(scene, imported, tmp_path) -> None:
@@ -356,3 +358,13 @@ def test_an_unsaved_file_has_no_folder_beside_it(scene) -> None:
     scene.legs4d_export.folder = ""
     with pytest.raises(RuntimeError, match="Save the file first"):
         bpy.ops.legs4d.export()
+
+
+def test_spz_says_what_is_too_far_away(scene, imported, tmp_path) -> None:
+    settings = scene.legs4d_export
+    settings.use_png = settings.use_exr = False
+    settings.use_spz, settings.frame_end = True, 3
+    imported.static_object.data.attributes["position"].data[0].vector = (5000, 0, 0)
+    with pytest.raises(RuntimeError, match=r"ball_0003\.spz: a Gaussian is 5000 scene units .* \.spz ends at 2048"):
+        bpy.ops.legs4d.export()
+    assert not list((tmp_path / "export").glob("*.spz"))

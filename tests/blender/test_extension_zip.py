@@ -21,10 +21,16 @@ import bpy, json, sys
 assert not {"zmq", "msgpack"} & set(sys.modules)
 bpy.ops.extensions.package_install_files(filepath=sys.argv[1], repo="user_default", enable_on_install=True)
 import zmq, msgpack
+import pathlib, tempfile
+from bl_ext.user_default.legs4d.portable.files import read_splats
+file = pathlib.Path(tempfile.mkdtemp(), "x.ply")
+head = b"ply\\nformat ascii 1.0\\nelement vertex 1\\n"
+file.write_bytes(head + b"property float x\\nproperty float y\\nproperty float z\\nend_header\\n1 2 3\\n")
 print(json.dumps({
     "enabled": "bl_ext.user_default.legs4d" in bpy.context.preferences.addons,
     "zmq": zmq.__file__, "msgpack": msgpack.__file__, "curve": zmq.has("curve"),
     "operators": hasattr(bpy.types, "LEGS4D_OT_ask") and hasattr(bpy.types, "LEGS4D_OT_capture"),
+    "splats": read_splats(file).means.tolist(),
     "panel": hasattr(bpy.types, "LEGS4D_PT_backend"),
 }))
 bpy.ops.preferences.addon_disable(module="bl_ext.user_default.legs4d")
@@ -89,7 +95,7 @@ def test_a_zip_per_platform_has_that_platforms_wheels_only(tmp_path: Path) -> No
 def test_no_source_of_the_library_travels_along(archive: Path) -> None:
     with zipfile.ZipFile(archive) as content:
         names = content.namelist()
-    assert "wire.py" in names
+    assert "wire.py" in names and "portable/ply.py" in names
     assert not [name for name in names if "__pycache__" in name or name.startswith(("legs4d/", "tests/"))]
 
 
@@ -107,7 +113,7 @@ def test_blender_installs_and_enables_it(archive: Path, nothing_but_bpy: Path, t
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
-    assert found["enabled"]
+    assert found["enabled"] and found["splats"] == [[1, 2, 3]]
     assert found["operators"]
     assert found["panel"]
     for module in ("zmq", "msgpack"):
