@@ -171,7 +171,7 @@ def _filler(names: set[str], vertex: Element, coefficients: int) -> Fill:
         if "opacity" in names:
             splats.opacities[part] = sigmoid(np.asarray(block["opacity"], np.float32))
         else:
-            splats.opacities[part] = _unit(block["alpha"], types["alpha"]) if "alpha" in names else 1
+            splats.opacities[part] = np.clip(_unit(block["alpha"], types["alpha"]), 0, 1) if "alpha" in names else 1
         if names.issuperset(dc):
             copy_columns(block, dc, splats.colors[part])
         elif names.issuperset(rgb):
@@ -250,8 +250,9 @@ def half_spacing(points: NDArray[np.float32]) -> float:
     nearest = np.full(len(chosen), np.inf, np.float32)
     step = 1 << 15
     for first in range(0, len(points), step):
-        apart = points[None, first : first + step] - chosen[:, None]
-        squares = np.einsum("cpi,cpi->cp", apart, apart)
+        with np.errstate(over="ignore"):
+            apart = points[None, first : first + step] - chosen[:, None]
+            squares = np.einsum("cpi,cpi->cp", apart, apart)
         squares[squares == 0] = np.inf  # the point itself, and others in the same place
         np.minimum(nearest, squares.min(axis=1), out=nearest)
     found = nearest[np.isfinite(nearest)]

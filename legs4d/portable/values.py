@@ -49,7 +49,7 @@ def make_valid(splats: Splats, rows: slice) -> NDArray[np.bool_]:
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         # In float64, where the squares of very long and very short quaternions are numbers too.
         lengths = np.sqrt(np.einsum("ij,ij->i", quats, quats, dtype=np.float64))
-        quats /= lengths.astype(np.float32)[:, None]
+        np.divide(quats, lengths[:, None], out=quats, casting="same_kind")
         np.maximum(scales, np.float32(SMALLEST_SCALE), out=scales)  # keeps what is no number
         # A sum is finite only if all of its terms are, and terms that are come nowhere near the end of float32.
         total = np.einsum("ij->i", quats) + splats.opacities[rows]
@@ -76,8 +76,9 @@ def finish(splats: Splats, usable: NDArray[np.bool_], where: str, **said: Any) -
         )
     splats = replace(splats, **said)
     rest = splats.sh_rest
-    if rest is not None and not (rest[:1024].any() or rest.any()):
-        splats = replace(splats, sh_rest=None)  # padded for readers that want all 62 properties
+    with np.errstate(invalid="ignore"):
+        if rest is not None and not (rest[:1024].any() or rest.any()):
+            splats = replace(splats, sh_rest=None)  # padded for readers that want all 62 properties
     if kept == len(usable):
         return splats
     return replace(splats.take(usable), dropped=len(usable) - kept)
@@ -85,7 +86,8 @@ def finish(splats: Splats, usable: NDArray[np.bool_], where: str, **said: Any) -
 
 def find_origin(means: NDArray[np.floating]) -> Triple:
     """Where positions [N, 3] should be counted from: zero, or for a cloud far from it whole units near its middle."""
-    sample = np.asarray(means[:: max(1, len(means) // 10_000)], np.float64)
+    with np.errstate(invalid="ignore"):  # what is no number warns when it is converted
+        sample = np.asarray(means[:: max(1, len(means) // 10_000)], np.float64)
     sample = sample[np.isfinite(sample).all(axis=1)]
     if not len(sample):
         return (0.0, 0.0, 0.0)
@@ -108,9 +110,10 @@ def from_origin(splats: Splats, means: NDArray[np.floating], origin: Triple | No
     base = np.array(splats.origin)
     wanted = np.array(find_origin(means) if origin is None else origin, np.float64)
     if (wanted != base).any():
-        for first in range(0, len(means), 1 << 16):
-            part = slice(first, first + (1 << 16))
-            splats.means[part] = means[part].astype(np.float64) + base - wanted
+        with np.errstate(over="ignore", invalid="ignore"):
+            for first in range(0, len(means), 1 << 16):
+                part = slice(first, first + (1 << 16))
+                splats.means[part] = means[part].astype(np.float64) + base - wanted
     x, y, z = wanted.tolist()
     return replace(splats, origin=(x, y, z))
 

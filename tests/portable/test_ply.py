@@ -322,3 +322,14 @@ def test_nothing_there_and_a_folder(tmp_path: Path) -> None:
         read_ply(tmp_path / "x.ply")
     with pytest.raises(SplatFileError, match="is a folder"):
         read_ply(tmp_path)
+
+
+def test_rotations_of_any_length_and_alphas_out_of_range(tmp_path: Path) -> None:
+    raw = numbers(names_of(0), 4)
+    for part in range(4):
+        raw[f"rot_{part}"][:] = 3e38, 1e-44, 1, 0
+    raw["rot_1"][3] = 1e-30
+    found = read_ply(write(tmp_path / "x.ply", raw))
+    np.testing.assert_allclose(found.quats, [[0.5] * 4] * 3 + [[0, 1, 0, 0]], atol=1e-6)
+    cloud = {axis: np.arange(3, dtype="f4") for axis in "xyz"} | {"alpha": np.array([-1, 0.25, 2], "f4")}
+    assert read_ply(write(tmp_path / "y.ply", cloud)).opacities.tolist() == [0, 0.25, 1]

@@ -1,0 +1,1 @@
+"""Makers and spoilers of files, for scripts/fuzz_splats.py: one module a format."""
