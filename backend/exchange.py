@@ -14,7 +14,7 @@ from typing import Any
 
 from backend.errors import BackendError
 from backend.paths import Roots
-from backend.requests import Export, Import4legs, ImportD3dgs
+from backend.requests import Export, Import4legs, ImportD3dgs, ImportSplats
 from backend.wire import Code
 from legs4d.errors import RunError
 from legs4d.gaussians.export import check_export, export_files
@@ -52,6 +52,19 @@ def prepare_export(request: Export, roots: Roots) -> Spec:
         "frames": [first, last],
         "prompt": request.prompt,
         "how": how,
+    }
+
+
+def prepare_splats(request: ImportSplats, roots: Roots) -> Spec:
+    """Raises BackendError `path`, RunError when something is at `out`. Patterns are expanded by the worker."""
+    return {
+        "sources": [str(roots.find(name)) for name in request.paths],
+        "roots": [str(folder) for folder in roots.folders],
+        "out": str(_new_output(request.out, roots)),
+        "name": request.out,
+        "fps": request.fps,
+        "up": request.up,
+        "identity": request.identity,
     }
 
 
@@ -135,6 +148,25 @@ def export(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any]
 
     _make_whole(spec, write)
     return {"out": spec["name"]}
+
+
+def import_splats(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any]:
+    """As `export`. A folder may hold links: a file that lies under no root is not read."""
+    from legs4d import pipeline
+    from legs4d.gaussians.import_splats import describe_import
+    from legs4d.gaussians.splat_files import find_splats
+
+    for file in find_splats(spec["sources"]).files():
+        if not any(file.resolve().is_relative_to(root) for root in spec["roots"]):
+            raise BackendError("leads outside the roots of the server", where=file.name, fix="copy it", code=Code.PATH)
+
+    def write(folder: Path) -> None:
+        up = None if spec["up"] is None else tuple(spec["up"])
+        how = {"fps": spec["fps"], "up": up, "identity": spec["identity"]}
+        pipeline.import_splats(spec["sources"], folder, **how, progress=progress, stop=stop)
+
+    _make_whole(spec, write)
+    return {**describe_import(Run.open(spec["out"])), "run": spec["name"]}
 
 
 def import_d3dgs(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any]:

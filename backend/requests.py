@@ -178,6 +178,10 @@ class Export(Submission, commands.Export):
     pass
 
 
+class ImportSplats(Submission, commands.ImportSplats):
+    pass
+
+
 class ImportD3dgs(Submission, commands.ImportD3dgs):
     pass
 
@@ -192,6 +196,7 @@ JOBS: dict[str, type[Submission]] = {
     "extract": Extract,
     "lift": Lift,
     "export": Export,
+    "import-splats": ImportSplats,
     "import-d3dgs": ImportD3dgs,
     "import-4legs": Import4legs,
 }

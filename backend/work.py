@@ -45,6 +45,9 @@ JOB_KINDS: dict[str, JobKind] = {
     "extract": JobKind(training.prepare_extract, "backend.training:extract", _run_frames),
     "lift": JobKind(training.prepare_lift, "backend.training:lift", _run_frames),
     "export": JobKind(exchange.prepare_export, "backend.exchange:export", exchange.files_in, exchange.discard),
+    "import-splats": JobKind(
+        exchange.prepare_splats, "backend.exchange:import_splats", exchange.files_in, exchange.discard
+    ),
     "import-d3dgs": JobKind(
         exchange.prepare_d3dgs, "backend.exchange:import_d3dgs", exchange.files_in, exchange.discard
     ),

@@ -39,7 +39,7 @@ class Command(BaseModel):
 
     @classmethod
     def places(cls) -> list[str]:
-        """Names of the fields that hold a path."""
+        """Names of the fields that hold a path, or several."""
         return [name for name, field in cls.model_fields.items() if PLACE in (*field.metadata, *_marks(field))]
 
 
@@ -182,6 +182,27 @@ class Export(Command):
     sh_degree: Annotated[int, Field(ge=0, le=3)] | None = None
     spz_version: Literal[2, 3, 4] | None = None
     per_frame: bool = False
+
+
+class ImportSplats(Command):
+    """Splat files of any program → a run.
+
+    Attributes:
+        paths: files, a folder, or a pattern; several are one frame each.
+        fps: frames a second; by default what the files say, or 30.
+        up: [3] what is up in the files' axes; by default the format's rule.
+        identity: whether a row is the same Gaussian in all frames.
+    """
+
+    paths: Annotated[list[Place], Field(min_length=1, max_length=100_000)]
+    out: Place
+    fps: float | None = Field(default=None, gt=0, le=10_000)
+    up: Annotated[list[float], Field(min_length=3, max_length=3)] | None = None
+    identity: Literal["auto", "keep", "none"] = "auto"
+
+    def direction(self) -> tuple[float, float, float] | None:
+        """`up`, if it was given."""
+        return None if self.up is None else (self.up[0], self.up[1], self.up[2])
 
 
 class ImportD3dgs(Command):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence as Several
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from legs4d.config import ExtractSettings, GeometrySettings, LiftSettings, Preset, TrainSettings
 from legs4d.errors import EncoderError, RunError
@@ -201,6 +201,22 @@ def extract(
     with run.lock():
         extract_run(run, sequence, seeing, settings, device, progress=progress, stop=stop, executor=executor)
     return run
+
+
+def import_splats(
+    named: Several[str | Path],
+    out: str | Path,
+    *,
+    fps: float | None = None,
+    up: tuple[float, float, float] | None = None,
+    identity: Literal["auto", "keep", "none"] = "auto",
+    progress: OnProgress | None = None,
+    stop: StopSignal | None = None,
+) -> Run:
+    """Splat files of other programs as a run; see `gaussians.import_splats`."""
+    from legs4d.gaussians.import_splats import import_splats as import_files
+
+    return import_files(named, Path(out), fps=fps, up=up, identity=identity, progress=progress, stop=stop)
 
 
 def import_params(

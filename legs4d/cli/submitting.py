@@ -87,8 +87,10 @@ def named(command: Command, client: Client, *, local: bool) -> dict[str, Any]:
     body = command.model_dump(mode="json", exclude_unset=True)
     roots = [Path(root) for root in client.server["roots"]]
     for field in command.places():
-        if body.get(field) is not None:
-            body[field] = _name(body[field], roots, field) if local else body[field]
+        given = body.get(field)
+        if local and given is not None:
+            several = isinstance(given, list)
+            body[field] = [_name(text, roots, field) for text in given] if several else _name(given, roots, field)
     return body
 
 

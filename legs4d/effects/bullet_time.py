@@ -11,9 +11,9 @@ from legs4d.errors import Legs4dError, PromptError
 from legs4d.gaussians.store import Run
 from legs4d.grounding import Grounding
 from legs4d.grounding.boxes import box_around_all, boxes_around
+from legs4d.portable.up import find_up
 from legs4d.scene.camera import Cameras
 from legs4d.scene.camera_path import Shot
-from legs4d.scene.paths import level_down
 
 SECONDS = 4.0
 """That a full circle takes, with no haste at its ends."""
@@ -81,10 +81,7 @@ def moment_center(run: Run, grounding: Grounding, frame: int) -> NDArray[np.floa
 
 def _down(run: Run, cameras: Cameras) -> NDArray[np.float64]:
     """[3] unit; by the film's own cameras where the run, imported without its footage, has none."""
-    if run.has_cameras:
-        return level_down(run.cameras("train"), np.asarray(run.info["down"]))
-    mean = cameras.world_to_camera[:, 1, :3].astype(np.float64).sum(axis=0)
-    return level_down(cameras, mean / np.linalg.norm(mean))
+    return -run.up if run.has_cameras or "up" in run.info else -find_up(cameras.world_to_camera)
 
 
 def turned(cameras: Cameras, center: NDArray[np.float64], axis: NDArray[np.float64], angle: float) -> Cameras:

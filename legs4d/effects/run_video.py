@@ -29,19 +29,23 @@ from legs4d.progress import OnProgress, StageReporter, StopSignal
 from legs4d.raster import render
 from legs4d.scene.camera import Cameras
 from legs4d.scene.camera_path import CameraPath, Shot, read_camera_path
-from legs4d.scene.paths import level_down, orbit
+from legs4d.scene.paths import orbit
 from legs4d.scene.readers import open_sequence, reading_of
 from legs4d.scene.sequence import Split
 
 ORBIT_RADIUS = 0.8
 """Of the filming cameras' median distance: inside their circle, where there are no walls."""
 
+STILL_PICTURES = 120
+"""Of the circle around a run of one frame."""
+
 Layer = Literal["depth", "alpha", "segmentation"]
 
 
 def choose_cameras(run: Run, wanted: str) -> CameraPath:
     """The film's pictures: "test", "train", "orbit" (one circle over the whole run), ids such as "0,10", or the name
-    of a camera path's file (`scene.camera_path`), which ends in .json.
+    of a camera path's file (`scene.camera_path`), which ends in .json. A run that nobody filmed has no test cameras:
+    there "test" is the orbit.
 
     Raises:
         Legs4dError: there are no such cameras.
@@ -49,12 +53,12 @@ def choose_cameras(run: Run, wanted: str) -> CameraPath:
     if wanted.endswith(".json"):
         like = run.cameras("train") if run.has_cameras else None
         return read_camera_path(Path(wanted), run.num_frames, like)
-    if wanted == "orbit":
+    if wanted == "orbit" or (wanted == "test" and run.info.get("cameras") == "virtual"):
         like = run.cameras("train")
         center = np.array(run.info["center"], np.float32)
-        down = level_down(like, np.array(run.info["down"], np.float32))
-        circle = orbit(center, ORBIT_RADIUS * run.info["radius"], down, run.num_frames, like)
-        return CameraPath([Shot(circle.take([frame]), frame) for frame in range(run.num_frames)], None)
+        count = run.num_frames if run.num_frames > 1 else STILL_PICTURES
+        circle = orbit(center, ORBIT_RADIUS * run.info["radius"], -run.up, count, like)
+        return CameraPath([Shot(circle.take([at]), min(at, run.num_frames - 1)) for at in range(count)], None)
     filmed = _filming_cameras(run)
     if wanted not in ("train", "test"):
         chosen = _by_number(filmed, wanted)

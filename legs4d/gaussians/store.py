@@ -478,6 +478,43 @@ class Run:
             create_array(self._group("dynamic") / name, array.shape, array.dtype).write(array)
         self._forget()
 
+    # -- what speaks of these Gaussians --------------------------------------------------------------------------------
+
+    def write_attached(self, name: str, arrays: dict[str, NDArray[Any]], attributes: dict[str, Any]) -> None:
+        """Store a group that goes with these Gaussians, in place of what was there: `gaussians.objects` and others.
+
+        Args:
+            name: one of ATTACHED, or a group in it ("selections/ball").
+            arrays: each is one chunk; attributes: JSON values.
+        """
+        _ = self._geometry
+        parent = name.partition("/")[0]
+        if parent not in ATTACHED:
+            raise ValueError(f"{name!r} is none of {ATTACHED}")
+        if "/" in name and not self._group(parent).is_dir():
+            create_group(self._group(parent))
+        replace_group(self._group(name), arrays, attributes)
+        self._forget()
+
+    def read_attached(self, name: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
+        """(arrays, attributes) as given to `write_attached`; None where nothing was."""
+        group = self._group(name)
+        if not group.is_dir():
+            return None
+        return {array: open_array(group / array).read() for array in array_names(group)}, read_attributes(group)
+
+    def attached_names(self, name: str) -> list[str]:
+        """The groups in one of ATTACHED, sorted."""
+        group = self._group(name)
+        inside = group.iterdir() if group.is_dir() else ()
+        return sorted(path.name for path in inside if path.is_dir() and not path.name.startswith(TEMPORARY_PREFIX))
+
+    def delete_attached(self, name: str) -> None:
+        """Delete what `write_attached` stored; nothing where nothing was."""
+        if self._group(name).is_dir():
+            with clear_write_errors(self._group(name)):
+                shutil.rmtree(self._group(name))
+
     # -- cameras ---------------------------------------------------------------------------------------------------
 
     def write_cameras(self, train: Cameras, test: Cameras | None, gain: ArrayLike, offset: ArrayLike) -> None:

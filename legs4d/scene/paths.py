@@ -50,22 +50,3 @@ def orbit(
         like.height,
         tuple(range(count)),
     )
-
-
-def level_down(cameras: Cameras, down: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Down [3], unit, as the cameras' horizons have it: square to their x axes, which are level.
-
-    The mean of their y axes is tilted by as much as cameras on one side of a scene look down on it.
-
-    Args:
-        down: [3] about downwards; returned as it is where the x axes are all alike and so tell nothing.
-    """
-    right = cameras.world_to_camera[:, 0, :3].astype(np.float64)
-    spread, directions = np.linalg.eigh(right.T @ right / len(right))
-    if spread[1] < _ALIKE:
-        return np.asarray(down, np.float64)
-    return directions[:, 0] * (1.0 if directions[:, 0] @ down > 0 else -1.0)
-
-
-_ALIKE = 0.01
-"""Of x axes: the mean square of their parts in the second direction; cameras spread over 12 degrees have more."""

@@ -145,6 +145,27 @@ def test_a_capture_of_dynamic3dgs_becomes_a_run(server: ServerProcess) -> None:
     assert not (root / "bad").exists()
 
 
+def test_splats_become_a_run_and_links_out_of_the_roots_are_not_followed(server: ServerProcess, tmp_path: Path) -> None:
+    client = server.connect()
+    root = server.roots[0]
+    job = client.ask("export", run="shot", out="files/shot", frames=[2, 5])["job"]
+    wait_for(client, job, "done")
+    job = client.ask("import-splats", paths=["files/shot"], out="again", fps=25.0, up=[0.0, 0.0, 1.0])["job"]
+    result = wait_for(client, job, "done")["result"]
+    stored = Run.open(root / "shot")
+    assert result["run"] == "again" and result["gaussians"] == [stored.num_gaussians] * 4
+    assert (result["identity"], result["up"]) == ("kept", [0.0, 0.0, 1.0])
+    opened = client.ask("open", run="again")
+    assert (opened["frames"], opened["dynamic"], opened["fps"]) == (4, stored.num_gaussians, 25.0)
+    outside = tmp_path / "outside.ply"
+    outside.write_bytes((root / "files/shot/frame_000002.ply").read_bytes())
+    (root / "linked").mkdir()
+    (root / "linked/0.ply").symlink_to(outside)
+    job = client.ask("import-splats", paths=["linked"], out="stolen")["job"]
+    assert "outside the roots" in wait_for(client, job, "failed")["error"]["message"]
+    assert not (root / "stolen").exists()
+
+
 def test_what_a_dead_server_left_is_told_by_the_disk(server: ServerProcess) -> None:
     """The worker finished while no server was there to hear it: the job is done, not done again."""
     client = server.connect()

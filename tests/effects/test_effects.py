@@ -20,7 +20,6 @@ from legs4d.gaussians.store import Run
 from legs4d.grounding import Grounding, query
 from legs4d.progress import Stopped
 from legs4d.scene.camera import Cameras
-from legs4d.scene.paths import level_down
 from tests.effects.test_video import read_mp4
 from tests.synthetic import BALL, BALL_RADIUS, NEAR, Scene, write_dataset, write_run
 
@@ -97,15 +96,6 @@ def test_less_than_a_circle_is_swung_through_and_back():
     assert (angles.max(), angles.min()) == (pytest.approx(45, abs=0.1), pytest.approx(-45, abs=0.1))
     assert angles[-1] == pytest.approx(0, abs=1e-9) and np.abs(np.diff(angles)).max() < 1
     assert np.degrees(angles_of(7, 360))[-1] == pytest.approx(360)
-
-
-def test_down_is_square_to_the_horizons_of_cameras_on_one_side():
-    ring = Scene(num_train=40, num_test=0).cameras("train")
-    one_side = ring.take([0, 1, 2, 3, 4])
-    tilted = one_side.world_to_camera[:, 1, :3].mean(axis=0)
-    assert abs(tilted[1]) / np.linalg.norm(tilted) < 0.98
-    np.testing.assert_allclose(level_down(one_side, tilted), [0, 1, 0], atol=1e-4)
-    np.testing.assert_allclose(level_down(ring.take([3]), tilted), tilted)
 
 
 # -- zoom --------------------------------------------------------------------------------------------------------------

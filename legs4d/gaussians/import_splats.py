@@ -1,0 +1,407 @@
+"""Splats that another program made, one file or a sequence, as a run.
+
+A sequence whose Gaussians are the same things in every frame keeps their ids (`dynamic/`); one whose frames were made
+apart has other Gaussians in each (`loose/`). Files do not say which they are: equal counts, and places that change
+little from one frame to the next where the same two rows of unrelated frames would be far apart, tell.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from legs4d import __version__
+from legs4d.errors import DatasetError, RunError
+from legs4d.gaussians.gaussians import Gaussians, with_sh_rest
+from legs4d.gaussians.splat_files import SplatFrames, find_splats
+from legs4d.gaussians.store import CHANGEABLE, Run
+from legs4d.portable.splats import Splats
+from legs4d.progress import OnProgress, StageReporter, StopSignal
+from legs4d.scene.camera import Cameras
+from legs4d.scene.content import digest_of, hash_files
+from legs4d.scene.paths import orbit
+
+Identity = Literal["auto", "keep", "none"]
+
+VERSION = 1
+"""Of the import's code: raise it when the same files give another run."""
+FPS = 30.0
+"""Where neither files nor user say."""
+SAMPLED_PAIRS = 4
+"""Neighbouring frames that are compared to tell whether rows are the same things, evenly spread."""
+SAMPLED_ROWS = 20_000
+MOVED_LITTLE = 0.25
+"""Median way of a row from frame to frame, as a share of the median distance of two rows that have nothing to do with
+each other: frames that were made apart have 1, a dancer at 10 frames a second has less than 0.1."""
+VIEWS = 12
+"""Cameras of a run that was not filmed: a circle around it."""
+VIEW_SIZE = (640, 480)
+VIEW_ANGLE = 45.0
+"""Their vertical field of view, degrees."""
+ROOM = 1.4
+"""Their distance, as a share of that from which the whole just fits: an orbit comes somewhat nearer."""
+NEAR_SHARE = 0.02
+"""Their near plane, as a share of their distance."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How frames lie in the run.
+
+    Attributes:
+        identity: "static" (one frame), "kept" or "none".
+        changing: what differs from frame to frame where ids are kept, of CHANGEABLE.
+        sh: K, the most SH coefficients beyond DC that a frame has.
+        why: a sentence on how the identity was found.
+    """
+
+    identity: Literal["static", "kept", "none"]
+    changing: tuple[str, ...] = ()
+    sh: int = 0
+    why: str = ""
+
+
+class _Surprised(Exception):
+    """A frame does not fit the layout; `layout` is one that it fits."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+
+
+def import_splats(
+    named: Sequence[str | Path],
+    out: Path,
+    *,
+    fps: float | None = None,
+    up: tuple[float, float, float] | None = None,
+    identity: Identity = "auto",
+    progress: OnProgress | None = None,
+    stop: StopSignal | None = None,
+) -> Run:
+    """Read splat files into a run; goes on where a stopped or killed call ended.
+
+    Args:
+        named: files, folders or patterns; see `splat_files.find_splats`.
+        out: run folder: new, empty, or one that was begun from the same files.
+        fps: frames a second; by default what the files say, else FPS.
+        up: [3] the direction that is up in the files' axes; by default the format's own rule.
+        identity: "keep": row i is the same Gaussian in all frames; "none": it is not; "auto": as the frames tell.
+
+    Returns:
+        A run of kind "imported". `info["report"]` says what was assumed, and what was dropped.
+
+    Raises:
+        DatasetError: a file cannot be read; frames of unlike counts were to keep their identity; `up` is no direction.
+        RunError: the folder holds another run, or cannot be written.
+        Stopped: `stop` was set; the frames that are done are kept.
+    """
+    frames = find_splats(named)
+    if up is not None and not np.linalg.norm(up) > 0:
+        raise DatasetError(f"{up} is no direction", where="--up", fix="write for example 0,0,1")
+    work = _Import(frames, identity, progress, stop)
+    begun = (out / "run.json").exists()
+    if not begun:
+        work.choose()  # what cannot be read is told before there is a folder
+    run = Run.open(out) if begun else Run.create(out)
+    with run.lock():
+        work.finish(run, fps or frames.fps or FPS, up)
+    return run
+
+
+def describe_import(run: Run) -> dict[str, Any]:
+    """What `import-splats` tells of a run that it made, as JSON; its job results in the same."""
+    report = run.info["report"]
+    dropped = {int(frame): count for frame, count in report["dropped"].items()}
+    warnings = list(report["notes"])
+    if dropped:
+        some = ", ".join(f"{count} in frame {frame}" for frame, count in list(dropped.items())[:4])
+        warnings.append(f"Gaussians with numbers that are not finite were left out: {some}.")
+    if report["unused"]:
+        warnings.append(f"Read and not used: {', '.join(report['unused'])}.")
+    return {
+        "run": str(run.path),
+        "kind": run.info["kind"],
+        "frames": run.num_frames,
+        "gaussians": [run.count(frame) for frame in range(run.num_frames)],
+        "identity": report["identity"],
+        "why": report["why"],
+        "up": run.info["up"],
+        "axes": report["axes"],
+        "dropped": sum(dropped.values()),
+        "seconds": {name: round(stage.seconds, 1) for name, stage in run.stages.items()},
+        "warnings": warnings,
+    }
+
+
+class _Import:
+    def __init__(
+        self, frames: SplatFrames, identity: Identity, progress: OnProgress | None, stop: StopSignal | None
+    ) -> None:
+        self.frames, self.identity, self.progress, self.stop = frames, identity, progress, stop
+        self._layout: Layout | None = None
+        self._first: Splats | None = None
+        self._most = 0
+
+    def finish(self, run: Run, fps: float, up: tuple[float, float, float] | None) -> None:
+        """Write what is not there yet, then what the run says of itself."""
+        fingerprint = self._fingerprint()
+        others = [name for name in run.stages if name != "import"]
+        begun = run.stages.get("import")
+        if (others and begun is None) or (begun is not None and begun.fingerprint != fingerprint):
+            raise RunError(
+                f"already holds a run of {'footage' if begun is None else 'other files, or of another --identity'}",
+                where=str(run.path),
+                fix="choose another folder",
+            )
+        if not run.begin_stage("import", fingerprint).finished:
+            self._write(run)
+        report = run.info["report"]
+        told = np.asarray(up if up is not None else report["up"], np.float64)
+        direction = told / np.linalg.norm(told)
+        run.set_info(
+            fps=fps,
+            times=[frame / fps for frame in range(len(self.frames))],
+            frame_numbers=list(self.frames.numbers),
+            up=direction.tolist(),
+            down=(-direction).tolist(),
+            report={**report, "axes": "as --up says" if up is not None else report["rule"]},
+        )
+        if not run.has_cameras or up is not None:
+            _look_around(run, direction)
+
+    def _fingerprint(self) -> str:
+        """Of the files' content, in their order, and of what decides on the layout."""
+        files = self.frames.files()
+        root = Path(os.path.commonpath([path.parent.resolve() for path in files]))
+        hashes = hash_files(root, [path.resolve() for path in files], self.progress, self.stop)
+        ordered = [hashes[path.resolve().relative_to(root).as_posix()] for path in files]
+        return digest_of(["import", VERSION, self.frames.kind, ordered, self.identity])
+
+    def _write(self, run: Run) -> None:
+        """Lay the run out, and write all frames that are not there; anew where a frame does not fit the layout."""
+        record = run.stages["import"]
+        if record.done_frames:
+            known = run.info["layout"]
+            self._layout = Layout(**{**known, "changing": tuple(known["changing"])})
+        while True:
+            try:
+                layout = self._layout or self.choose()
+                if not record.done_frames:
+                    self._lay_out(run, layout)
+                self._write_frames(run, layout)
+                return
+            except _Surprised as surprise:
+                self._layout, record.done_frames, record.seconds = surprise.layout, [], 0.0
+
+    def choose(self) -> Layout:
+        """How the frames will lie, from what a few of them look like."""
+        self._first = self.frames.read(0)
+        self._layout = self._choose(self._first)
+        return self._layout
+
+    def _choose(self, start: Splats) -> Layout:
+        total = len(self.frames)
+        if total == 1:
+            return Layout("static", sh=_width(start), why="one frame")
+        counts = self._count()
+        unlike = next((frame for frame, count in enumerate(counts) if count != counts[0]), None)
+        if unlike is not None:
+            why = f"frame 0 has {counts[0]} Gaussians and frame {unlike} has {counts[unlike]}"
+            self._refuse_to_keep(why, unlike)
+            return Layout("none", sh=_width(start), why=why)
+        first = np.unique(np.linspace(0, total - 2, SAMPLED_PAIRS).round().astype(int))
+        pairs = [(self.frames.read(int(frame)), self.frames.read(int(frame) + 1)) for frame in first]
+        sh = max(_width(splats) for pair in pairs for splats in pair)
+        share = max(moved(before, after) for before, after in pairs)
+        why = f"rows move {share:.3f} of the way between unrelated ones from frame to frame"
+        why = why if self.identity == "auto" else "as --identity says"
+        if self.identity == "none" or (self.identity == "auto" and share >= MOVED_LITTLE):
+            return Layout("none", sh=sh, why=why)
+        seen = [start, *(splats for pair in pairs for splats in pair)]
+        changing = tuple(name for name in CHANGEABLE if any(_differs(a, b, name) for a, b in pairwise(seen)))
+        return Layout("kept", changing, sh, why)
+
+    def _count(self) -> list[int]:
+        """The most Gaussians that each frame can have."""
+        reporter, total = StageReporter("look", self.progress, self.stop), len(self.frames)
+        counts = []
+        for frame in range(total):
+            counts.append(self.frames.count(frame))
+            reporter.step(frame + 1, total)
+        self._most = max(counts)
+        return counts
+
+    def _refuse_to_keep(self, why: str, frame: int) -> None:
+        if self.identity == "keep":
+            raise DatasetError(
+                f"{why}, so that they cannot be the same ones",
+                where=str(self.frames.path(frame)),
+                fix="import them with --identity none",
+            )
+
+    def _lay_out(self, run: Run, layout: Layout) -> None:
+        total = len(self.frames)
+        first = self._first or self.frames.read(0)
+        gaussians = _gaussians(first, layout.sh)
+        nothing = gaussians.take(slice(0)).replace(sh_rest=None)
+        run.set_info(
+            kind="imported",
+            made_from={
+                "command": "import-splats",
+                "version": __version__,
+                "format": self.frames.kind,
+                "path": str(self.frames.path(0).resolve()),
+            },
+            layout=vars(layout),
+            origin=list(first.origin),
+            report={
+                "identity": layout.identity,
+                "why": layout.why,
+                "rule": first.axes or f"up is {_axis(first.up)} by the format's rule",
+                "up": list(first.up),
+                "notes": list(first.notes),
+                "unused": sorted(first.extra),
+                "dropped": {},
+            },
+        )
+        if layout.identity == "static":
+            run.write_geometry(gaussians, nothing, 1)
+        elif layout.identity == "kept":
+            run.write_geometry(nothing, gaussians, total, changing=layout.changing)
+        else:
+            rows = self._most or max(self._count())
+            run.write_geometry(nothing, nothing, total, max_loose=rows, loose_sh=layout.sh)
+
+    def _write_frames(self, run: Run, layout: Layout) -> None:
+        total = len(self.frames)
+        record = run.stages["import"]
+        left = [frame for frame in range(total) if frame not in set(record.done_frames)]
+        reporter = StageReporter("import", self.progress, self.stop)
+        reporter.step(total - len(left), total)
+        constant = run.dynamic(0) if layout.identity == "kept" else None
+        origin = np.asarray(run.info["origin"], np.float64)
+        dropped: dict[str, int] = dict(run.info["report"]["dropped"])
+        started = time.perf_counter()
+        for frame, splats in self._ahead(left):
+            splats = _counted_from(splats, origin)
+            if splats.dropped:
+                dropped[str(frame)] = splats.dropped
+                run.info["report"]["dropped"] = dropped  # written with the frame below
+            if _width(splats) > layout.sh:
+                raise _Surprised(replace(layout, sh=_width(splats)))
+            gaussians = _gaussians(splats, layout.sh)
+            if constant is not None:
+                self._check(layout, constant, gaussians, frame)
+                extra = {name: getattr(gaussians, name) for name in layout.changing}
+                run.write_frame(frame, gaussians.means, gaussians.quats, gaussians.colors, **extra)
+            elif layout.identity == "none":
+                run.write_loose(frame, gaussians)
+            now = time.perf_counter()
+            run.frame_done("import", frame, now - started)
+            started = now
+            reporter.step(len(record.done_frames), total)
+        run.finish_stage("import")
+
+    def _ahead(self, frames: list[int]) -> Iterator[tuple[int, Splats]]:
+        """Frames and what their files hold; the next is read while the caller writes one."""
+        with ThreadPoolExecutor(1, thread_name_prefix="legs4d-read") as reader:
+            coming = [reader.submit(self.frames.read, frame) for frame in frames[:1]]
+            for position, frame in enumerate(frames):
+                splats = coming.pop().result()
+                if position + 1 < len(frames):
+                    coming.append(reader.submit(self.frames.read, frames[position + 1]))
+                yield frame, splats
+
+    def _check(self, layout: Layout, first: Gaussians, now: Gaussians, frame: int) -> None:
+        """Raises _Surprised, or DatasetError where the user wants an identity that is not there."""
+        if len(now) != len(first):
+            why = f"frame {frame} has {len(now)} Gaussians that can be used, and frame 0 has {len(first)}"
+            self._refuse_to_keep(why, frame)
+            raise _Surprised(Layout("none", sh=layout.sh, why=why))
+        new = tuple(n for n in CHANGEABLE if n in layout.changing or not _equal(getattr(first, n), getattr(now, n)))
+        if new != layout.changing:
+            raise _Surprised(replace(layout, changing=new))
+
+
+def moved(before: Splats, after: Splats) -> float:
+    """Median way of the rows from one frame to the next, as a share of the median distance of unrelated rows.
+
+    Args:
+        before, after: of as many Gaussians; 1 where any were dropped, as rows are then others.
+    """
+    if len(before) != len(after):
+        return 1.0
+    chance = np.random.default_rng(0)
+    count = len(before)
+    rows = np.arange(count) if count <= SAMPLED_ROWS else chance.choice(count, SAMPLED_ROWS, replace=False)
+    here, there = before.means[rows].astype(np.float64), after.means[rows].astype(np.float64)
+    apart = float(np.median(np.linalg.norm(here - there[chance.permutation(len(rows))], axis=1)))
+    way = float(np.median(np.linalg.norm(here - there, axis=1)))
+    return way / apart if apart > 0 else float(way > 0)
+
+
+def _look_around(run: Run, up: NDArray[np.float64]) -> None:
+    """Give a run cameras that nobody filmed with, a circle around its first frame, and what belongs to them."""
+    gaussians = run.frame(0)
+    solid = gaussians.opacities > 0.1
+    means = gaussians.means[solid] if solid.any() else gaussians.means
+    center = np.median(means, axis=0).astype(np.float32)
+    size = float(np.quantile(np.linalg.norm(means - center, axis=1), 0.95)) or float(gaussians.scales.max())
+    width, height = VIEW_SIZE
+    focal = height / 2 / np.tan(np.radians(VIEW_ANGLE / 2))
+    lens = np.array([[[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]]], np.float32)
+    like = Cameras(np.eye(4, dtype=np.float32)[None], lens, width, height, (0,))
+    distance = ROOM * size / np.sin(np.radians(VIEW_ANGLE / 2))
+    nothing = np.zeros((VIEWS, 3), np.float32)
+    run.write_cameras(orbit(center, distance, -up, VIEWS, like), None, nothing, nothing)
+    run.set_info(center=center.tolist(), radius=distance, near=NEAR_SHARE * distance, cameras="virtual")
+
+
+def _gaussians(splats: Splats, sh: int) -> Gaussians:
+    """As the run stores them, with `sh` coefficients of view dependence; all are what one wants to see."""
+    gaussians = Gaussians(
+        means=splats.means,
+        quats=splats.quats,
+        scales=splats.scales,
+        opacities=splats.opacities,
+        colors=splats.colors,
+        is_foreground=np.ones(len(splats), bool),
+        sh_rest=splats.sh_rest,
+    )
+    return gaussians.replace(sh_rest=with_sh_rest(gaussians, sh)) if sh else gaussians
+
+
+def _counted_from(splats: Splats, origin: NDArray[np.float64]) -> Splats:
+    """With positions counted from the run's origin; each file may have one of its own."""
+    shift = np.asarray(splats.origin, np.float64) - origin
+    if not shift.any():
+        return splats
+    return replace(splats, means=(splats.means.astype(np.float64) + shift).astype(np.float32))
+
+
+def _width(splats: Splats) -> int:
+    return 0 if splats.sh_rest is None else int(splats.sh_rest.shape[1])
+
+
+def _differs(one: Splats, other: Splats, name: str) -> bool:
+    return len(one) == len(other) and not _equal(getattr(one, name), getattr(other, name))
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if one is None or other is None:
+        return one is None and other is None
+    return bool(one.shape == other.shape and np.array_equal(one, other))
+
+
+def _axis(up: Sequence[float]) -> str:
+    place = int(np.abs(up).argmax())
+    return f"{'-' if up[place] < 0 else '+'}{'xyz'[place]}"

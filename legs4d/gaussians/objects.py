@@ -1,0 +1,81 @@
+"""The things in a run: their names, and where they are in every frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from legs4d.errors import RunError
+from legs4d.gaussians.store import Run
+
+GROUP = "objects"
+LONGEST_NAME = 200
+"""Characters."""
+
+
+@dataclass(frozen=True)
+class Objects:
+    """O objects over T frames; object i is what `Run.object_ids` calls i.
+
+    Attributes:
+        names: O, "" for one that has none.
+        pose: [T, O, 7] float32, world from object: translation in scene units, then a unit quaternion wxyz.
+        scale: [T, O] float32, > 0, of the object about its origin.
+        visible: [T, O] bool, whether it is there.
+    """
+
+    names: tuple[str, ...]
+    pose: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    visible: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def write_objects(run: Run, objects: Objects) -> None:
+    """Store the objects of a run, in place of those that it has; the caller holds its lock.
+
+    Raises:
+        ValueError: arrays do not fit each other or the run's frames.
+        RunError: they cannot be written, or are not finite.
+    """
+    frames, count = run.num_frames, len(objects)
+    shapes = {"pose": (frames, count, 7), "scale": (frames, count), "visible": (frames, count)}
+    for name, shape in shapes.items():
+        if getattr(objects, name).shape != shape:
+            raise ValueError(f"{name}: shape {getattr(objects, name).shape}, expected {shape}")
+    arrays = {
+        "pose": np.asarray(objects.pose, np.float32),
+        "scale": np.asarray(objects.scale, np.float32),
+        "visible": np.asarray(objects.visible, np.bool_),
+    }
+    run.write_attached(GROUP, arrays, {"names": list(objects.names)})
+
+
+def read_objects(run: Run) -> Objects | None:
+    """The objects of a run, None where it has none told."""
+    found = run.read_attached(GROUP)
+    if found is None:
+        return None
+    arrays, attributes = found
+    return Objects(tuple(attributes["names"]), arrays["pose"], arrays["scale"], arrays["visible"])
+
+
+def name_object(run: Run, number: int, name: str) -> Objects:
+    """Give an object a name; the caller holds the run's lock.
+
+    Raises:
+        RunError: the run has no such object, or the name is too long.
+    """
+    objects = read_objects(run)
+    if objects is None or not 0 <= number < len(objects):
+        have = "no objects" if objects is None else f"objects 0 to {len(objects) - 1}"
+        raise RunError(f"has no object {number}: it has {have}", where=str(run.path), fix="see `legs4d info RUN`")
+    if len(name) > LONGEST_NAME:
+        raise RunError(f"a name of {len(name)} characters is too long", where=f"object {number}", fix="shorten it")
+    named = replace(objects, names=(*objects.names[:number], name.strip(), *objects.names[number + 1 :]))
+    write_objects(run, named)
+    return named

@@ -1,0 +1,323 @@
+"""Splat files of other programs as runs; plyfile writes the files, from columns that the right answers come from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from plyfile import PlyData, PlyElement
+from typer.testing import CliRunner
+
+from legs4d.cli import app
+from legs4d.errors import DatasetError, RunError
+from legs4d.gaussians.import_splats import import_splats, moved
+from legs4d.gaussians.splat_files import find_splats
+from legs4d.gaussians.store import Run
+from legs4d.portable.ply import read_ply
+from legs4d.progress import Progress, Stopped
+
+COUNT = 40
+Values = dict[str, NDArray[Any]]
+
+
+def values(count: int = COUNT, seed: int = 0, rest: int = 0) -> Values:
+    """Columns as 3DGS writes them."""
+    chance = np.random.default_rng(seed)
+    names = ["x", "y", "z", "f_dc_0", "f_dc_1", "f_dc_2", *(f"f_rest_{i}" for i in range(rest)), "opacity"]
+    names += ["scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"]
+    return {name: chance.normal(size=count).astype("<f4") for name in names}
+
+
+def write(path: Path, columns: Values) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = np.empty(len(columns["x"]), [(name, "<f4") for name in columns])
+    for name, column in columns.items():
+        rows[name] = column
+    PlyData([PlyElement.describe(rows, "vertex")]).write(str(path))
+    return path
+
+
+def walk(folder: Path, frames: int = 4, step: float = 0.05, **changing: Any) -> Path:
+    """A sequence whose Gaussians are the same ones, moving along x."""
+    for frame in range(frames):
+        columns = values()
+        columns["x"] = columns["x"] + np.float32(step * frame)
+        for name, by in changing.items():
+            columns[name] = columns[name] + np.float32(by * frame)
+        write(folder / f"frame_{frame}.ply", columns)
+    return folder
+
+
+def apart(folder: Path, counts: tuple[int, ...]) -> Path:
+    """Frames that were made apart, of these counts."""
+    for frame, count in enumerate(counts):
+        write(folder / f"{frame:02}.ply", values(count, seed=frame))
+    return folder
+
+
+# -- what it becomes ---------------------------------------------------------------------------------------------------
+
+
+def test_one_file_is_a_static_run_with_view_dependence(tmp_path: Path) -> None:
+    columns = values(rest=45)
+    run = import_splats([write(tmp_path / "scene.ply", columns)], tmp_path / "run")
+    run = Run.open(run.path)
+    assert (run.num_frames, run.num_static, run.num_dynamic, run.max_loose) == (1, COUNT, 0, 0)
+    found = run.frame(0)
+    np.testing.assert_array_equal(found.means, np.stack([columns[n] for n in "xyz"], axis=1))
+    scales = np.stack([columns[f"scale_{i}"] for i in range(3)], axis=1)
+    np.testing.assert_allclose(found.scales, np.exp(scales), rtol=1e-5)
+    np.testing.assert_allclose(found.opacities, 1 / (1 + np.exp(-columns["opacity"])), rtol=1e-5)
+    quats = np.stack([columns[f"rot_{i}"] for i in range(4)], axis=1)
+    np.testing.assert_allclose(found.quats, quats / np.linalg.norm(quats, axis=1, keepdims=True), atol=1e-6)
+    rest = np.stack([columns[f"f_rest_{i}"] for i in range(45)], axis=1).reshape(-1, 3, 15)  # channel by channel
+    np.testing.assert_array_equal(found.sh_rest, rest.transpose(0, 2, 1))
+    assert run.info["kind"] == "imported" and run.up.tolist() == [0, -1, 0]
+    assert run.info["report"]["identity"] == "static"
+
+
+def test_rows_that_move_little_keep_their_ids(tmp_path: Path) -> None:
+    run = import_splats([walk(tmp_path / "walk")], tmp_path / "run")
+    assert (run.num_dynamic, run.num_static, run.has_loose, run.changing) == (COUNT, 0, False, ())
+    start = run.dynamic(0).means
+    for frame in range(4):
+        np.testing.assert_allclose(run.dynamic(frame).means - start, [[0.05 * frame, 0, 0]] * COUNT, atol=1e-5)
+    assert "rows move 0.0" in run.info["report"]["why"]
+
+
+def test_what_changes_beside_the_place_is_kept_too(tmp_path: Path) -> None:
+    run = import_splats([walk(tmp_path / "walk", opacity=0.1, scale_1=-0.2)], tmp_path / "run")
+    assert run.changing == ("scales", "opacities")
+    first, last = run.dynamic(0), run.dynamic(3)
+    np.testing.assert_allclose(last.scales / first.scales, [[1, np.exp(-0.6), 1]] * COUNT, rtol=1e-5)
+    raised = np.log(last.opacities / (1 - last.opacities)) - np.log(first.opacities / (1 - first.opacities))
+    np.testing.assert_allclose(raised, 0.3, atol=1e-4)
+
+
+def test_a_change_in_a_frame_that_was_not_looked_at_before_is_not_lost(tmp_path: Path) -> None:
+    folder = walk(tmp_path / "walk", frames=24)
+    columns = values()
+    columns["opacity"] = columns["opacity"] - 2
+    write(folder / "frame_11.ply", columns)
+    run = import_splats([folder], tmp_path / "run")
+    assert run.changing == ("opacities",)
+    np.testing.assert_allclose(run.dynamic(11).opacities, read_ply(folder / "frame_11.ply").opacities, rtol=1e-6)
+    np.testing.assert_allclose(run.dynamic(12).opacities, run.dynamic(0).opacities, rtol=1e-6)
+
+
+def test_frames_of_other_counts_have_no_identity(tmp_path: Path) -> None:
+    run = import_splats([apart(tmp_path / "apart", (5, 9, 3))], tmp_path / "run")
+    assert run.has_loose and run.loose_counts.tolist() == [5, 9, 3] and run.num_gaussians == 0
+    for frame, count in enumerate((5, 9, 3)):
+        columns = values(count, seed=frame)
+        np.testing.assert_array_equal(run.frame(frame).means, np.stack([columns[n] for n in "xyz"], axis=1))
+    assert run.info["report"]["why"] == "frame 0 has 5 Gaussians and frame 1 has 9"
+
+
+def test_equal_counts_alone_are_no_identity(tmp_path: Path) -> None:
+    run = import_splats([apart(tmp_path / "apart", (COUNT,) * 3)], tmp_path / "run")
+    assert run.has_loose and run.info["report"]["identity"] == "none"
+    kept = import_splats([tmp_path / "apart"], tmp_path / "kept", identity="keep")
+    assert kept.num_dynamic == COUNT and kept.info["report"]["why"] == "as --identity says"
+    loose = import_splats([walk(tmp_path / "walk")], tmp_path / "loose", identity="none")
+    assert loose.has_loose
+
+
+def test_a_frame_that_loses_gaussians_has_no_identity(tmp_path: Path) -> None:
+    folder = walk(tmp_path / "walk", frames=12)
+    columns = values()
+    columns["opacity"][3] = np.nan
+    write(folder / "frame_5.ply", columns)
+    run = import_splats([folder], tmp_path / "run")
+    assert run.loose_counts.tolist() == [COUNT] * 5 + [COUNT - 1] + [COUNT] * 6
+    assert run.info["report"]["dropped"] == {"5": 1}
+    with pytest.raises(DatasetError, match=r"frame 5 has 39 Gaussians.*--identity none"):
+        import_splats([folder], tmp_path / "other", identity="keep")
+
+
+def test_frames_of_more_view_dependence_than_the_first(tmp_path: Path) -> None:
+    for frame, rest in enumerate((0, 9, 24)):
+        write(tmp_path / f"apart/{frame}.ply", values(5 + frame, seed=frame, rest=rest))
+    run = import_splats([tmp_path / "apart"], tmp_path / "run")
+    found = [run.loose(frame).sh_rest for frame in range(3)]
+    assert all(rest is not None and rest.shape[1] == 8 for rest in found)
+    assert found[0] is not None and not found[0].any()
+    assert found[1] is not None and found[1][:, :3].any() and not found[1][:, 3:].any()
+
+
+def test_unrelated_rows_are_told_from_moving_ones() -> None:
+    def splats(columns: Values, folder: Path) -> Any:
+        return read_ply(write(folder / "x.ply", columns))
+
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        one, other = splats(values(2000), folder), splats(values(2000, seed=1), folder)
+        assert moved(one, one) == 0 and 0.9 < moved(one, other) < 1.1
+        shuffled = one.take(np.random.default_rng(2).permutation(2000))
+        assert 0.9 < moved(one, shuffled) < 1.1
+
+
+# -- what can be said --------------------------------------------------------------------------------------------------
+
+
+def test_up_and_rate(tmp_path: Path) -> None:
+    run = import_splats([walk(tmp_path / "walk")], tmp_path / "run", fps=24, up=(0, 0, 2))
+    assert run.info["fps"] == 24 and run.up.tolist() == [0, 0, 1]
+    np.testing.assert_allclose(run.info["times"], np.arange(4) / 24)
+    assert run.info["report"]["axes"] == "as --up says"
+    with pytest.raises(DatasetError, match="is no direction"):
+        import_splats([tmp_path / "walk"], tmp_path / "other", up=(0, 0, 0))
+
+
+def test_it_is_seen_from_a_circle_of_cameras_that_hold_it_in_view(tmp_path: Path) -> None:
+    run = import_splats([walk(tmp_path / "walk")], tmp_path / "run", up=(0, 0, 1))
+    cameras, means = run.cameras("train"), run.frame(0).means
+    for pose, lens in zip(cameras.world_to_camera, cameras.intrinsics, strict=True):
+        local = means @ pose[:3, :3].T + pose[:3, 3]
+        pixels = (local @ lens.T)[:, :2] / local[:, 2:]
+        inside = (local[:, 2] > run.info["near"]) & (pixels >= 0).all(axis=1) & (pixels < [640, 480]).all(axis=1)
+        assert inside.mean() > 0.9
+        assert pose[1, 2] < 0  # its downward axis points against up
+
+
+def test_a_georeferenced_scene_keeps_its_precision(tmp_path: Path) -> None:
+    chance = np.random.default_rng(0)
+    local, utm = chance.normal(size=(COUNT, 3)), np.array([500_000.0, 5_400_000.0, 300.0])
+    rows = np.empty(
+        COUNT, [(name, "<f8") for name in "xyz"] + [(name, "<f4") for name in values() if name not in "xyz"]
+    )
+    for name, column in values().items():
+        rows[name] = column
+    for axis, name in enumerate("xyz"):
+        rows[name] = local[:, axis] + utm[axis]
+    PlyData([PlyElement.describe(rows, "vertex")]).write(str(tmp_path / "utm.ply"))
+    run = import_splats([tmp_path / "utm.ply"], tmp_path / "run")
+    world = run.frame(0).means.astype(np.float64) + np.asarray(run.info["origin"])
+    np.testing.assert_allclose(world, local + utm, atol=1e-5)
+
+
+# -- which files -------------------------------------------------------------------------------------------------------
+
+
+def test_numbers_are_in_natural_order_and_told(tmp_path: Path) -> None:
+    for number in (8, 9, 10, 11):
+        write(tmp_path / f"f/splat_{number}.ply", values(3 + number))
+    (tmp_path / "f/._splat_8.ply").write_bytes(b"resource fork")
+    (tmp_path / "f/readme.txt").write_text("not a splat")
+    frames = find_splats([tmp_path / "f"])
+    assert frames.numbers == (8, 9, 10, 11)
+    assert [frames.count(frame) for frame in range(4)] == [11, 12, 13, 14]
+    assert find_splats([str(tmp_path / "f/splat_*.ply")]).numbers == (8, 9, 10, 11)
+    named = find_splats([tmp_path / "f/splat_11.ply", tmp_path / "f/splat_8.ply"])
+    assert [path.name for path in named.paths] == ["splat_11.ply", "splat_8.ply"] and named.numbers == (0, 1)
+
+
+def test_every_tenth_frame_is_a_sequence_and_a_gap_is_said(tmp_path: Path) -> None:
+    for number in (0, 10, 20, 40):
+        write(tmp_path / f"f/{number}.ply", values())
+    with pytest.raises(DatasetError, match=r"number 30 is missing between 20\.ply and 40\.ply"):
+        find_splats([tmp_path / "f"])
+    (tmp_path / "f/40.ply").unlink()
+    assert find_splats([tmp_path / "f"]).numbers == (0, 10, 20)
+
+
+def test_a_folder_that_3dgs_trained_is_its_last_iteration(tmp_path: Path) -> None:
+    write(tmp_path / "out/point_cloud/iteration_7000/point_cloud.ply", values(3))
+    last = write(tmp_path / "out/point_cloud/iteration_30000/point_cloud.ply", values(4))
+    assert find_splats([tmp_path / "out"]).paths == (last,)
+    for number in (1, 2):
+        write(tmp_path / f"frames/{number:03}/point_cloud/iteration_2000/point_cloud.ply", values(number))
+    frames = find_splats([tmp_path / "frames"])
+    assert frames.numbers == (1, 2) and [frames.count(frame) for frame in range(2)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("files", "named", "says"),
+    [
+        ({}, ["nothing.ply"], r"nothing\.ply: there is no such file"),
+        ({}, ["*.ply"], r"\*\.ply: there is no such file"),
+        ({"f/notes.txt": b""}, ["f"], "holds no splats"),
+        ({"a.obj": b"v 0 0 0"}, ["a.obj"], r"is no kind of splat file that is read \(\.obj\)"),
+        ({"a.ply": b"GIF89a"}, ["a.ply"], "is no .ply file"),
+        ({"a.ply": b""}, ["a.ply"], "is empty"),
+        ({"f/1.ply": b"x", "f/1.spz": b"x"}, ["f"], r"mixes formats \(ply, spz\)"),
+        ({"a.spz": b"ply\nformat ascii 1.0\n"}, ["a.spz"], "is no .spz file but a .ply file"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_leaves_nothing(
+    tmp_path: Path, files: dict[str, bytes], named: list[str], says: str
+) -> None:
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(DatasetError, match=says):
+        import_splats([str(tmp_path / name) for name in named], tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_file_that_breaks_off_in_the_middle_of_a_sequence_is_named(tmp_path: Path) -> None:
+    folder = walk(tmp_path / "walk")
+    half = (folder / "frame_2.ply").read_bytes()
+    (folder / "frame_2.ply").write_bytes(half[: len(half) // 2])
+    with pytest.raises(DatasetError, match=r"frame_2\.ply: is cut short"):
+        import_splats([folder], tmp_path / "run")
+    write(folder / "frame_2.ply", values())
+    assert import_splats([folder], tmp_path / "run").available_frames() == [0, 1, 2, 3]  # the same command goes on
+
+
+# -- stopping, and again -----------------------------------------------------------------------------------------------
+
+
+class StopAt:
+    def __init__(self, frames: int) -> None:
+        self.frames, self.reached = frames, False
+
+    def progress(self, progress: Progress) -> None:
+        self.reached |= progress.stage == "import" and progress.done >= self.frames
+
+    def is_set(self) -> bool:
+        return self.reached
+
+
+@pytest.mark.parametrize("loose", [False, True])
+def test_a_stopped_import_goes_on_to_the_same_run(tmp_path: Path, loose: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("legs4d.progress.StageReporter.INTERVAL", 0.0)
+    folder = apart(tmp_path / "f", (5, 6, 7, 8)) if loose else walk(tmp_path / "f", opacity=0.1)
+    at_once = import_splats([folder], tmp_path / "once")
+    stop = StopAt(2)
+    with pytest.raises(Stopped):
+        import_splats([folder], tmp_path / "run", progress=stop.progress, stop=stop)
+    assert Run.open(tmp_path / "run").available_frames() in ([0, 1], [0, 1, 2])  # it may be about to write one
+    resumed = import_splats([folder], tmp_path / "run")
+    for frame in range(4):
+        for name in ("means", "quats", "scales", "opacities", "colors"):
+            assert np.array_equal(getattr(resumed.frame(frame), name), getattr(at_once.frame(frame), name))
+
+
+def test_another_import_into_the_same_folder_is_refused(tmp_path: Path) -> None:
+    run = import_splats([walk(tmp_path / "walk")], tmp_path / "run")
+    before = run.frame(2)
+    with pytest.raises(RunError):
+        import_splats([apart(tmp_path / "apart", (4, 5))], tmp_path / "run")
+    assert np.array_equal(Run.open(run.path).frame(2).means, before.means)
+    again = import_splats([tmp_path / "walk"], tmp_path / "run", fps=12)  # the same files: nothing is done anew
+    assert again.info["fps"] == 12
+
+
+def test_the_command_tells_what_it_assumed(tmp_path: Path) -> None:
+    folder = walk(tmp_path / "walk")
+    done = CliRunner().invoke(app, ["import-splats", str(folder), "--out", str(tmp_path / "run"), "--json"])
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert (told["frames"], told["gaussians"], told["identity"]) == (4, [COUNT] * 4, "kept")
+    assert told["up"] == [0, -1, 0] and told["dropped"] == 0 and told["kind"] == "imported"
+    plain = CliRunner().invoke(app, ["import-splats", str(folder), "--out", str(tmp_path / "other"), "--up", "0,0,1"])
+    assert "4 frames of 40 Gaussians" in plain.output and "as --up says" in plain.output
+    wrong = CliRunner().invoke(app, ["import-splats", str(folder), "--out", str(tmp_path / "x"), "--up", "z"])
+    assert wrong.exit_code == 1 and "'z' is no direction" in wrong.output
