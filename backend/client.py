@@ -114,6 +114,16 @@ class Client:
             if message.id in (request, 0) and message.kind in wire.REPLIES:
                 return _body(message)
 
+    def listed(self, kind: str) -> Iterator[dict[str, Any]]:
+        """Everything in a list that comes in pages: "runs", "datasets" or "jobs"."""
+        after: dict[str, Any] = {}
+        while True:
+            page = self.ask(kind, **after)
+            yield from page[kind]
+            if page["next"] is None:
+                return
+            after = {"after": page["next"]}
+
     def upload(
         self, path: Path, *, folder: str | None = None, progress: Callable[[int, int], None] | None = None
     ) -> str:

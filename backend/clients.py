@@ -59,6 +59,7 @@ class Call:
         self._outlet = outlet
         self.client, self.id, self.kind = client, request_id, kind
         self.finished = False
+        self.began = time.monotonic()
         self.at_end: list[Callable[[], None]] = []
         """Called once, when the call is answered or its client is gone."""
         self.arrays: Arrays = {}
@@ -92,7 +93,7 @@ class Call:
         except WireError as error:
             self.fail(error)
             return
-        self.end()
+        self.end("ok")
         self._outlet.send(self.client, parts)
 
     def fail(self, error: BaseException) -> None:
@@ -101,14 +102,16 @@ class Call:
             return
         if not isinstance(error, Legs4dError | WireError):
             log.error("request '%s' of %s failed", self.kind, self.client, exc_info=error)
-        self.end()
-        self._outlet.send(self.client, pack(Message(Kind.ERROR, self.id, error_body(error))))
+        body = error_body(error)
+        self.end(body["code"])
+        self._outlet.send(self.client, pack(Message(Kind.ERROR, self.id, body)))
 
-    def end(self) -> None:
-        """Stop everything that works for this call, without an answer."""
+    def end(self, outcome: str = "gone") -> None:
+        """Stop everything that works for this call, without an answer; `outcome` is for the metrics."""
         if self.finished:
             return
         self.finished = True
+        self._outlet.answered(self.kind, outcome, time.monotonic() - self.began)
         self.client.calls.pop(self.id, None)
         for callback in self.at_end:
             callback()
@@ -122,6 +125,10 @@ class Outlet:
         self._socket = socket
         self._gone = gone
         self._waiting: dict[bytes, Client] = {}
+        self.sent = 0
+        """Bytes."""
+        self.answered: Callable[[str, str, float], None] = lambda kind, outcome, seconds: None
+        """Told of every request that ends: its kind, "ok" or an error's code, and how long it took."""
 
     @property
     def waiting(self) -> bool:
@@ -174,6 +181,7 @@ class Outlet:
             if error.errno not in (zmq.EAGAIN, zmq.EHOSTUNREACH, errno.ECONNRESET, errno.EPIPE):
                 raise
             return int(error.errno)
+        self.sent += sum(memoryview(part).nbytes for part in parts)
         return 0
 
 
@@ -187,6 +195,17 @@ class Clients:
 
     def __len__(self) -> int:
         return len(self._known)
+
+    @property
+    def waiting(self) -> int:
+        """Messages that are kept for clients that are slow."""
+        return sum(len(client.outbox) for client in self._known.values())
+
+    @property
+    def unanswered(self) -> int:
+        """Requests that are worked on; subscriptions are not."""
+        calls = (call for client in self._known.values() for call in client.calls.values())
+        return sum(call.kind != Kind.SUBSCRIBE for call in calls)
 
     def get(self, identity: bytes) -> Client | None:
         """The client of this connection, if it has said hello; this counts as hearing from it."""

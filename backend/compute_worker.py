@@ -18,8 +18,9 @@ from typing import IO, Any
 from backend import wire
 from backend.errors import BackendError, error_body
 from backend.library import Arrays
+from backend.logs import LOG_FORMAT, LOG_TIME
 from backend.pipes import read_parts, write_parts
-from backend.process import load
+from backend.process import leave, load
 from backend.wire import Code, Kind, Message
 from legs4d.errors import Legs4dError
 from legs4d.progress import Progress, Stopped
@@ -75,7 +76,7 @@ class Worker:
             else:
                 self._stops[message.id] = threading.Event()
                 self._tasks.put(message)
-        os._exit(0)  # nobody is left to answer, and a task may take long
+        leave(0)  # nobody is left to answer
 
     def _answer(self, message: Message, stop: threading.Event) -> list[wire.Buffer]:
         def progress(now: Progress) -> None:
@@ -99,13 +100,13 @@ class Worker:
             write_parts(self._sink, parts)
         except OSError:
             log.info("the server is gone")
-            os._exit(0)
+            leave(0)
 
 
 def main(engine: str) -> None:
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # standard output is for messages alone: what libraries print goes to the log
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
+    logging.basicConfig(format=LOG_FORMAT, datefmt=LOG_TIME, level=logging.INFO, stream=sys.stderr)
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     Worker(sys.stdin.buffer, sink, engine).run()

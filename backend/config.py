@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from backend.errors import BackendError
+from legs4d.settings import checked, read_toml
 
 
 class Limits(BaseModel):
@@ -59,6 +59,16 @@ class ServerConfig(BaseModel):
     where these see the same folders."""
     log: Literal["text", "json"] = "text"
     """Log lines for people, or one JSON object a line."""
+    log_file: Path | None = None
+    """Where they go, in place of standard error."""
+    log_mib: float = Field(default=10.0, gt=0, le=10_000)
+    """Size at which that file is begun anew; the old one gets a number."""
+    log_files: int = Field(default=5, ge=1, le=1000)
+    """Old ones that are kept."""
+    metrics: str | None = Field(default=None, min_length=1, max_length=100)
+    """HOST:PORT where /metrics (Prometheus) and /healthz are answered over HTTP; nowhere if None."""
+    metrics_beyond_loopback: bool = False
+    """Let that be an address that other machines reach: whoever does reads them, without a key."""
     limits: Limits = Limits()
 
     @property
@@ -75,33 +85,21 @@ class ServerConfig(BaseModel):
 def read_config(path: Path) -> dict[str, Any]:
     """The settings in a TOML file, relative folders in it taken from where it lies.
 
-    Raises BackendError when it cannot be read or is no TOML. `make_config` checks what the settings are.
+    Raises SettingsError when it cannot be read or is no TOML. `make_config` checks what the settings are.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BackendError(f"cannot be read ({error.strerror})", where=str(path), fix="name a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BackendError(f"is not TOML ({error})", where=str(path), fix="correct that line") from error
+    values = read_toml(path)
     here = path.resolve().parent
     if isinstance(values.get("roots"), list):
         values["roots"] = [str(here / root) if isinstance(root, str) else root for root in values["roots"]]
-    if isinstance(values.get("state_dir"), str):
-        values["state_dir"] = str(here / Path(values["state_dir"]).expanduser())
+    for name in ("state_dir", "log_file"):
+        if isinstance(values.get(name), str):
+            values[name] = str(here / Path(values[name]).expanduser())
     return values
 
 
 def make_config(values: dict[str, Any], where: str = "the options") -> ServerConfig:
-    """Checked settings. Raises BackendError, which names the first that is wrong."""
-    try:
-        config = ServerConfig.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        name = ".".join(str(part) for part in first["loc"])
-        known = Limits.model_fields if name.startswith("limits.") else ServerConfig.model_fields
-        raise BackendError(
-            f"'{name}' is wrong: {first['msg'].lower()}", where=where, fix=f"the settings are {', '.join(known)}"
-        ) from None
+    """Checked settings. Raises SettingsError, which names the first that is wrong, BackendError for a bad address."""
+    config = checked(ServerConfig, values, where)
     _address(config.bind)
     return config
 

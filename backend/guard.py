@@ -72,6 +72,11 @@ class Guard:
         while self._departed:
             yield self._departed.popleft()
 
+    @property
+    def connections(self) -> int:
+        """How many stand."""
+        return len(self._open)
+
     def is_open(self, descriptor: int) -> bool:
         """Whether a connection with this descriptor stands, as far as libzmq has told: it may tell a little late."""
         return descriptor in self._open

@@ -46,8 +46,12 @@ class JobRequests:
     def _prioritise(self, call: Call, body: requests.Prioritise) -> None:
         self._ask(call, partial(self._jobs.prioritise, body.job, body.priority), call.ok)
 
-    def _list(self, call: Call, body: requests.Empty) -> None:
-        self._ask(call, self._jobs.all, lambda jobs: call.ok({"jobs": jobs}))
+    def _list(self, call: Call, body: requests.JobPage) -> None:
+        def done(jobs: list[JobBody]) -> None:
+            more = len(jobs) > body.limit
+            call.ok({"jobs": jobs[: body.limit], "next": jobs[body.limit - 1]["job"] if more else None})
+
+        self._ask(call, lambda: self._jobs.all(body.after, body.limit + 1), done)
 
     def _one(self, call: Call, body: requests.JobName) -> None:
         self._ask(call, partial(self._jobs.one, body.job), call.ok)

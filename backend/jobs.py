@@ -172,9 +172,9 @@ class Jobs:
         self._start_what_can()
         return job.body()
 
-    def all(self) -> list[JobBody]:
-        """The newest jobs, newest first."""
-        return [self._active.get(job.id, job).body() for job in self._store.newest(MAX_LISTED)]
+    def all(self, after: str | None = None, limit: int = MAX_LISTED) -> list[JobBody]:
+        """The newest jobs, newest first; only those older than the job `after`."""
+        return [self._active.get(job.id, job).body() for job in self._store.newest(limit, after)]
 
     def one(self, job_id: str) -> JobBody:
         """A job. Raises BackendError `job`."""
@@ -227,6 +227,10 @@ class Jobs:
         job.priority = priority
         self._store_if_possible(job)
         return job.body()
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs there are in each state, those that are over too."""
+        return self._store.counts()
 
     def status(self) -> dict[str, Any]:
         """What runs where: {devices: [{name, job or None}], queued, paused}."""

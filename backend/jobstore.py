@@ -139,10 +139,18 @@ class JobStore:
         )
         return [row[0] for row in rows.fetchall()]
 
-    def newest(self, limit: int) -> list[Job]:
-        """The newest jobs, newest first."""
-        rows = self._database.execute("SELECT record FROM jobs ORDER BY created DESC, rowid DESC LIMIT ?", (limit,))
+    def newest(self, limit: int, after: str | None = None) -> list[Job]:
+        """The newest jobs, newest first; only those older than the job `after`."""
+        older = "WHERE (created, rowid) < (SELECT created, rowid FROM jobs WHERE id = ?) " if after is not None else ""
+        rows = self._database.execute(
+            f"SELECT record FROM jobs {older}ORDER BY created DESC, rowid DESC LIMIT ?",
+            (limit,) if after is None else (after, limit),
+        )
         return [_read(row[0]) for row in rows]
+
+    def counts(self) -> dict[str, int]:
+        """State → number of jobs."""
+        return dict(self._database.execute("SELECT state, COUNT(*) FROM jobs GROUP BY state").fetchall())
 
     def unfinished(self) -> Iterator[Job]:
         """Jobs that are not over, oldest first."""

@@ -6,6 +6,7 @@ import hashlib
 import json
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,13 @@ from backend.wire import Code, Precision, ProblemBody, RunBody
 from legs4d.errors import Legs4dError, RunError
 from legs4d.gaussians.store import Run
 from legs4d.scene.camera import Cameras
+from legs4d.scene.readers import layout_of
 from legs4d.scene.sequence import Split
 
 MAX_OPEN = 8
 """Runs whose static arrays are kept in memory."""
 MAX_LISTED = 1000
 RUN_MARKER = "run.json"
-DATASET_MARKER = "train_meta.json"
-"""Every dataset in the native layout has one."""
 LARGEST_HALF = 65504.0
 LARGEST_INTEGER = np.float32(65535)
 
@@ -83,27 +83,41 @@ class Library:
         self._open: OrderedDict[Path, OpenRun] = OrderedDict()
         self._lock = threading.Lock()
 
-    def runs(self) -> tuple[list[RunBody], list[ProblemBody]]:
-        """Every run, and every folder that looks like one but is not, sorted by name."""
-        found: dict[str, RunBody] = {}
+    def runs(
+        self, after: str | None = None, limit: int = MAX_LISTED
+    ) -> tuple[list[RunBody], list[ProblemBody], str | None]:
+        """Runs and folders that look like one but are not, sorted by name, and the last name if there are more.
+
+        Args:
+            after: only names that come after this one.
+            limit: the most that are looked at.
+        """
+        folders: dict[str, Path] = {}
         problems: list[ProblemBody] = []
-        for count, (name, folder) in enumerate(self._roots.search(RUN_MARKER)):
-            if count >= MAX_LISTED:
-                problems.append({"name": name, "message": f"only the first {MAX_LISTED} runs are listed"})
-                break
-            if name in found:
-                problems.append({"name": name, "message": f"{folder}: an earlier root has a run of this name"})
-                continue
+        hidden: dict[str, Path] = {}
+        for name, folder, _ in self._roots.search(_run_or_none):
+            if folders.setdefault(name, folder) != folder:
+                hidden[name] = folder
+        page, more = _page(folders, after, limit)
+        found: list[RunBody] = []
+        for name in page:
             try:
-                found[name] = summary(_read(name, folder))
+                found.append(summary(_read(name, folders[name])))
             except Legs4dError as error:
                 problems.append({"name": name, "message": error_body(error)["message"]})
-        return [found[name] for name in sorted(found)], problems
+            if name in hidden:
+                message = f"{hidden[name]}: an earlier root has a run of this name"
+                problems.append({"name": name, "message": message})
+        return found, problems, more
 
-    def datasets(self) -> list[dict[str, str]]:
-        """Every dataset folder, sorted by name."""
-        names = {name for name, _ in self._roots.search(DATASET_MARKER)}
-        return [{"name": name, "layout": "panoptic"} for name in sorted(names)[:MAX_LISTED]]
+    def datasets(self, after: str | None = None, limit: int = MAX_LISTED) -> tuple[list[dict[str, str]], str | None]:
+        """Dataset folders of every layout that can be read, as `runs`."""
+        layouts: dict[str, str] = {}
+        for name, _, kind in self._roots.search(lambda folder: _run_or_none(folder) or layout_of(folder)):
+            if kind != RUN_MARKER:
+                layouts.setdefault(name, kind)
+        page, more = _page(layouts, after, limit)
+        return [{"name": name, "layout": layouts[name]} for name in page], more
 
     def open(self, name: str) -> OpenRun:
         """The run of this name, as it is now. Raises BackendError `path` or RunError."""
@@ -121,6 +135,16 @@ class Library:
             while len(self._open) > MAX_OPEN:
                 self._open.popitem(last=False)
         return opened
+
+
+def _run_or_none(folder: Path) -> str | None:
+    return RUN_MARKER if (folder / RUN_MARKER).is_file() else None
+
+
+def _page(names: Iterable[str], after: str | None, limit: int) -> tuple[list[str], str | None]:
+    """The next `limit` names after `after`, and the last of them if there are more."""
+    later = sorted(name for name in names if after is None or name > after)
+    return later[:limit], later[limit - 1] if len(later) > limit else None
 
 
 def summary(opened: OpenRun) -> RunBody:

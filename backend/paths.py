@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from backend.errors import BackendError
@@ -50,11 +50,11 @@ class Roots:
             raise _refused(name, "is a root itself", "name a folder below it")
         return path
 
-    def search(self, marker: str) -> Iterator[tuple[str, Path]]:
-        """(name, folder) of every folder that holds a file called `marker`; such a folder is not searched further."""
+    def search(self, kind_of: Callable[[Path], str | None]) -> Iterator[tuple[str, Path, str]]:
+        """(name, folder, kind) of every folder that has a kind; such a folder is not searched further."""
         for root in self.folders:
-            for folder in _walk(root, marker):
-                yield folder.relative_to(root).as_posix(), folder
+            for folder, kind in _walk(root, kind_of):
+                yield folder.relative_to(root).as_posix(), folder, kind
 
     def _inside(self, root: Path, name: str) -> Path:
         _check_text(name)
@@ -85,7 +85,7 @@ def _refused(name: str, what: str, fix: str = "give the name of a folder under t
     return BackendError(f"the name {shown!r} {what}", fix=fix, code=Code.PATH)
 
 
-def _walk(root: Path, marker: str) -> Iterator[Path]:
+def _walk(root: Path, kind_of: Callable[[Path], str | None]) -> Iterator[tuple[Path, str]]:
     """Breadth first, so that a limit cuts off the deepest; links to folders are not followed."""
     level, visited = [root], 0
     for _ in range(MAX_DEPTH + 1):
@@ -94,8 +94,8 @@ def _walk(root: Path, marker: str) -> Iterator[Path]:
             visited += 1
             if visited > MAX_FOLDERS:
                 return
-            if (folder / marker).is_file():
-                yield folder
+            if kind := kind_of(folder):
+                yield folder, kind
             else:
                 below += _subfolders(folder)
         level = below

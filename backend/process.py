@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from backend.devices import CPU, Device
 from legs4d.errors import RunError
@@ -120,6 +120,18 @@ def load(name: str) -> Callable[..., Any]:
     module, _, function = name.partition(":")
     found: Callable[..., Any] = getattr(importlib.import_module(module), function)
     return found
+
+
+def leave(code: int) -> NoReturn:
+    """End this process at once: taking torch apart would keep its device for a second, and a task may take long.
+
+    What multiprocessing has named in the system is given back first (a library's lock, say), or Python's resource
+    tracker would report it as leaked on the terminal.
+    """
+    logging.shutdown()
+    if "multiprocessing.util" in sys.modules:
+        sys.modules["multiprocessing.util"]._run_finalizers()
+    os._exit(code)
 
 
 def read_outcome(folder: Path) -> dict[str, Any]:

@@ -29,6 +29,16 @@ class Empty(Body):
     pass
 
 
+class Page(Body):
+    after: Name | None = None
+    limit: int = Field(default=1000, ge=1, le=1000)
+
+
+class JobPage(Body):
+    after: JobId | None = None
+    limit: int = Field(default=500, ge=1, le=500)
+
+
 class Hello(Body):
     client: str = Field(max_length=100)
     version: str = Field(max_length=100)
@@ -225,8 +235,8 @@ class Subscribe(Body):
 BODIES: dict[str, type[Body]] = {
     **JOBS,
     Kind.HELLO: Hello,
-    Kind.RUNS: Empty,
-    Kind.DATASETS: Empty,
+    Kind.RUNS: Page,
+    Kind.DATASETS: Page,
     Kind.OPEN: Open,
     Kind.FRAMES: Frames,
     Kind.QUERY: Query,
@@ -236,7 +246,7 @@ BODIES: dict[str, type[Body]] = {
     Kind.AIM: Aim,
     Kind.CREDIT: Credit,
     Kind.CANCEL: Cancel,
-    Kind.JOBS: Empty,
+    Kind.JOBS: JobPage,
     Kind.JOB: JobName,
     Kind.JOB_LOG: JobLog,
     Kind.SUBSCRIBE: Subscribe,

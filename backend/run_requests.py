@@ -63,14 +63,17 @@ class RunRequests:
 
     # -- listing and opening ---------------------------------------------------------------------------------------
 
-    def _runs(self, call: Call, body: requests.Empty) -> None:
-        def done(found: tuple[list[RunBody], list[ProblemBody]]) -> None:
-            call.ok({"runs": found[0], "problems": found[1]})
+    def _runs(self, call: Call, body: requests.Page) -> None:
+        def done(found: tuple[list[RunBody], list[ProblemBody], str | None]) -> None:
+            call.ok({"runs": found[0], "problems": found[1], "next": found[2]})
 
-        in_pool(self._opening, call, self._library.runs, done)
+        in_pool(self._opening, call, lambda: self._library.runs(body.after, body.limit), done)
 
-    def _datasets(self, call: Call, body: requests.Empty) -> None:
-        in_pool(self._opening, call, self._library.datasets, lambda found: call.ok({"datasets": found}))
+    def _datasets(self, call: Call, body: requests.Page) -> None:
+        def done(found: tuple[list[dict[str, str]], str | None]) -> None:
+            call.ok({"datasets": found[0], "next": found[1]})
+
+        in_pool(self._opening, call, lambda: self._library.datasets(body.after, body.limit), done)
 
     def _open(self, call: Call, body: requests.Open) -> None:
         def work() -> tuple[OpenRun, tuple[dict[str, Any], Arrays]]:

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import secrets
+import shlex
 import signal
 import sys
 import threading
@@ -14,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import IO, TYPE_CHECKING, Any
 
 import zmq
 
@@ -43,6 +44,9 @@ from backend.wire import Code, Kind, Message, WireError
 from backend.work import JOB_KINDS
 from legs4d import __version__
 from legs4d.errors import Legs4dError
+
+if TYPE_CHECKING:
+    from backend.metrics import Metrics, Snapshot
 
 log = logging.getLogger("legs4d.backend")
 
@@ -104,7 +108,56 @@ class Server:
         }
         self._stopping = False
         self._started = time.monotonic()
+        self._received = 0
+        self.metrics = self._make_metrics(config)
         self._jobs.start()
+
+    def _make_metrics(self, config: ServerConfig) -> Metrics | None:
+        if config.metrics is None:
+            return None
+        from backend.metrics import Metrics
+
+        try:
+            metrics = Metrics(config.metrics, config.metrics_beyond_loopback, self.snapshot)
+        except BaseException:
+            self.listener.close()
+            raise
+        self._clients.outlet.answered = metrics.answered
+        return metrics
+
+    def snapshot(self, seconds: float) -> Snapshot:
+        """What this server's threads tell of themselves, asked from another one. Raises TimeoutError."""
+        from backend.metrics import Snapshot
+
+        told: dict[str, Any] = {}
+        answers = {name: threading.Event() for name in ("jobs", "socket")}
+
+        def tell(name: str, found: dict[str, Any]) -> None:
+            told.update(found)
+            answers[name].set()
+
+        def tell_of_socket() -> None:
+            outlet, guard = self._clients.outlet, self.listener.guard
+            found = {
+                "clients": len(self._clients),
+                "connections": guard.connections,
+                "waiting": self._clients.waiting,
+                "unanswered": self._clients.unanswered,
+                "sent": outlet.sent,
+                "received": self._received,
+            }
+            tell("socket", found)
+
+        def of_jobs() -> dict[str, Any]:
+            devices = self._jobs.status()["devices"]
+            return {"jobs": self._jobs.counts(), "devices": {d["name"]: d["job"] is not None for d in devices}}
+
+        self._loop.post(tell_of_socket)
+        self._jobs.ask(of_jobs, lambda found: tell("jobs", found), log.error, lambda done, found: done(found))
+        for name, event in answers.items():
+            if not event.wait(seconds):
+                raise TimeoutError(f"the {name} thread has not answered for {seconds:g} s")
+        return Snapshot(**told)
 
     def stop_on_signals(self) -> None:
         """Have SIGTERM and SIGINT end `run`. For the main thread, which must be the one that calls `run`."""
@@ -149,6 +202,8 @@ class Server:
             self._close()
 
     def _close(self) -> None:
+        if self.metrics:
+            self.metrics.close()
         self._clients.end_all(BackendError("the server stops", fix="connect again later", code=Code.SHUTDOWN))
         self._runs.close()
         self._computed.close()
@@ -181,11 +236,12 @@ class Server:
             if index <= wire.REQUEST_LIMITS.arrays + 1:
                 yield part
             self.listener.guard.took(part)
+            self._received += len(part)
             index += 1
 
     def _take(self, identity: bytes, parts: Sequence[zmq.Frame]) -> None:
         client = self._clients.get(identity)
-        message_id = 0
+        message_id, kind = 0, ""
         try:
             message = wire.unpack(parts, wire.REQUEST_LIMITS)
             message_id = message.id
@@ -201,7 +257,7 @@ class Server:
             call = self._clients.begin(client, message_id, kind)
             call.arrays = message.arrays
         except (WireError, Legs4dError) as error:
-            self._refuse(identity, client, getattr(error, "request_id", message_id), error)
+            self._refuse(identity, client, getattr(error, "request_id", message_id), kind, error)
             return
         try:
             self._handlers[kind](call, body)
@@ -234,8 +290,10 @@ class Server:
                 code=Code.UNKNOWN_KIND,
             )
 
-    def _refuse(self, identity: bytes, client: Client | None, message_id: int, error: Exception) -> None:
+    def _refuse(self, identity: bytes, client: Client | None, message_id: int, kind: str, error: Exception) -> None:
         reply = Message(Kind.ERROR, message_id, error_body(error))
+        kind = kind if kind in self._handlers else "unknown"
+        self._clients.outlet.answered(kind, reply.body["code"], 0.0)
         if client is None:
             self._clients.outlet.send_to_stranger(identity, reply)
         else:
@@ -274,7 +332,7 @@ def serve(config: ServerConfig, *, stop_with_stdin: bool = False) -> None:
     Raises:
         BackendError: a root is no folder, the port is taken, or another server uses this state folder.
     """
-    start_logging(config.log)
+    start_logging(config.log, config.log_file, mib=config.log_mib, files=config.log_files)
     sys.setswitchinterval(SWITCH_INTERVAL)
     keep_freed_memory()
     folder = config.state_dir or wire.state_dir()
@@ -298,9 +356,13 @@ def _say_hello(server: Server, config: ServerConfig, roots: Roots, devices: list
     lines = [("clients find it by", str(file))]
     if listener.gate:
         names = ", ".join(one.name for one in authorized(file.parent)) or "nobody yet: legs4d keys authorize"
-        lines += [("its public key is", listener.access.server_key), ("it lets in", names)]
+        lines += [("its public key is", shlex.quote(listener.access.server_key)), ("it lets in", names)]
     lines += [("runs and datasets in" if i == 0 else "", str(root)) for i, root in enumerate(roots.folders)]
     lines += [("jobs run on" if i == 0 else "", f"{d.name} ({d.description})") for i, d in enumerate(devices)]
+    if server.metrics:
+        lines.append(("metrics at", f"{server.metrics.address}/metrics, /healthz"))
+    if config.log_file:
+        lines.append(("its log is", str(config.log_file)))
     if config.cluster:
         lines.append(("trainings use Ray at", config.cluster))
     for label, value in lines:

@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from backend.errors import error_body
-from backend.process import BUSY_EXIT, OUTCOME_FILE, load
+from backend.logs import LOG_FORMAT, LOG_TIME
+from backend.process import BUSY_EXIT, OUTCOME_FILE, leave, load
 from legs4d.errors import Legs4dError, RunError
 from legs4d.gaussians.files import write_file
 from legs4d.gaussians.lock import lock_file
-from legs4d.progress import Progress, Stopped
+from legs4d.progress import Progress, Stopped, duration
 
 log = logging.getLogger("legs4d.worker")
 
@@ -59,7 +60,7 @@ class Reporter:
         now = time.monotonic()
         if begins_or_ends or now - self._logged > LOG_SECONDS:
             self._logged, self._stage = now, progress.stage
-            log.info("%s: %d of %d%s", progress.stage, progress.done, progress.total, _loss(progress))
+            log.info("%s", progress_line(progress))
         values = asdict(progress)
         finite = {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in values.items()}
         self.tell({"progress": finite})
@@ -68,7 +69,7 @@ class Reporter:
 def main(lock_path: str) -> int:
     """Do the job that standard input names; the exit code."""
     reporter = Reporter(_take_over_output())
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
+    logging.basicConfig(format=LOG_FORMAT, datefmt=LOG_TIME, level=logging.INFO, stream=sys.stderr)
     _be_modest()
     stop = threading.Event()
     lock = Path(lock_path)
@@ -82,7 +83,10 @@ def main(lock_path: str) -> int:
             return 0
         spec = json.loads(line)["spec"]
         threading.Thread(target=_listen, args=(stop,), name="server", daemon=True).start()
-        log.info("process %d begins: %s", os.getpid(), json.dumps(spec))
+        log.info("process %d begins: %s", os.getpid(), spec["work"].rpartition(":")[2].replace("_", "-"))
+        for name, value in spec.items():
+            if value is not None and name != "work":
+                log.info("  %s: %s", name, value if isinstance(value, str) else json.dumps(value))
         outcome = _work(spec, reporter, stop)
         write_file(lock.with_name(OUTCOME_FILE), json.dumps(outcome).encode())
         log.info("process %d ends: %s", os.getpid(), next(iter(outcome)))
@@ -130,14 +134,18 @@ def _listen(stop: threading.Event) -> None:
     stop.set()
     time.sleep(STOP_SECONDS)
     log.error("the step did not end")
-    os._exit(1)
+    leave(1)
 
 
-def _loss(progress: Progress) -> str:
-    return "" if progress.loss is None else f", loss {progress.loss:.5f}"
+def progress_line(progress: Progress) -> str:
+    """For a person: first frame 120/500, 3 min 20 s left, loss 0.0412."""
+    parts = [f"{progress.stage.replace('_', ' ')} {progress.done}/{progress.total}"]
+    if progress.seconds_left is not None and progress.done < progress.total:
+        parts.append(f"{duration(progress.seconds_left)} left")
+    if progress.loss is not None and math.isfinite(progress.loss):
+        parts.append(f"loss {progress.loss:.4f}")
+    return ", ".join(parts)
 
 
 if __name__ == "__main__":
-    code = main(sys.argv[1])
-    logging.shutdown()
-    os._exit(code)  # all is said and on the disk: taking torch apart would keep the device for a second
+    leave(main(sys.argv[1]))  # all is said and on the disk

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import bpy
@@ -29,8 +29,27 @@ class Runs:
 
     def refresh(self) -> None:
         """Ask what runs and datasets there are."""
-        self._link.request(wire.Kind.RUNS, on_reply=lambda reply: _list_runs(reply.body))
-        self._link.request(wire.Kind.DATASETS, on_reply=lambda reply: _list_datasets(reply.body))
+        self._list(wire.Kind.RUNS, _list_runs, {"runs": [], "problems": []})
+        self._list(wire.Kind.DATASETS, _list_datasets, {"datasets": []})
+
+    def _list(
+        self,
+        kind: str,
+        show: Callable[[Mapping[str, Any]], None],
+        found: dict[str, list[Any]],
+        after: str | None = None,
+    ) -> None:
+        """Ask for a list page by page, and show it when it is whole."""
+
+        def listed(reply: Received) -> None:
+            for name in found:
+                found[name] += reply.body[name]
+            if reply.body["next"] is None:
+                show(found)
+            else:
+                self._list(kind, show, found, reply.body["next"])
+
+        self._link.request(kind, {} if after is None else {"after": after}, on_reply=listed)
 
     def import_run(self, run: str, start_frame: int, set_range: bool) -> None:
         """Open a run; its objects are made when the backend has answered, its frames follow."""

@@ -29,6 +29,13 @@ class Progress:
 OnProgress = Callable[[Progress], None]
 
 
+def duration(seconds: float) -> str:
+    """For a person: 1 h 05 min, 3 min 20 s."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
 class StopSignal(Protocol):
     """Anything like a threading.Event."""
 

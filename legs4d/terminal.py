@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from legs4d.errors import Legs4dError
-from legs4d.progress import OnProgress, Progress
+from legs4d.progress import OnProgress, Progress, duration
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
@@ -159,13 +159,6 @@ def _note(progress: Progress) -> str:
     if progress.seconds_left is not None and progress.done < progress.total:
         parts.append(f"{duration(progress.seconds_left)} left")
     return ", ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """For a person: 1 h 05 min, 3 min 20 s."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
 def _without_nan(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +13,8 @@ import typer
 from legs4d.cli.command import app
 from legs4d.cli.options import Json, RunFolder
 from legs4d.errors import Legs4dError
-from legs4d.terminal import duration, say
+from legs4d.progress import duration
+from legs4d.terminal import say
 
 if TYPE_CHECKING:
     from backend.client import Client
@@ -55,6 +57,15 @@ def serve(
         str | None, typer.Option(metavar="ADDRESS", help="Ray cluster that trainings use, or auto.")
     ] = None,
     log: Annotated[LogForm | None, typer.Option(help="Log lines for people, or JSON lines.")] = None,
+    log_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Log there, begun anew at 10 MiB; five old ones are kept.")
+    ] = None,
+    metrics: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Answer /metrics (Prometheus) and /healthz over HTTP there.")
+    ] = None,
+    metrics_beyond_loopback: Annotated[
+        bool | None, typer.Option("--metrics-beyond-loopback", help="Let others read them, who need no key for it.")
+    ] = None,
     curve: Annotated[bool | None, typer.Option("--curve", help="Ask for keys on 127.0.0.1 too.")] = None,
     allow_root: Annotated[
         bool | None, typer.Option("--allow-root", help="Listen beyond 127.0.0.1 as root, in a container.")
@@ -74,6 +85,9 @@ def serve(
         "bind": bind,
         "cluster": cluster,
         "log": log.value if log else None,
+        "log_file": log_file,
+        "metrics": metrics,
+        "metrics_beyond_loopback": metrics_beyond_loopback,
         "curve": curve,
         "allow_root": allow_root,
     }
@@ -130,7 +144,7 @@ def jobs(
         return
     from legs4d.terminal import print_json
 
-    listed = client.ask("jobs")["jobs"]
+    listed = list(client.listed("jobs"))
     if as_json:
         print_json(listed)
         return
@@ -223,7 +237,7 @@ def _change(context: typer.Context, kind: str, job: str, **more: int) -> None:
 
 
 def _full_id(client: Client, beginning: str) -> str:
-    found = [job["job"] for job in client.ask("jobs")["jobs"] if job["job"].startswith(beginning)]
+    found = [job["job"] for job in client.listed("jobs") if job["job"].startswith(beginning)]
     if len(found) == 1 or beginning in found:
         return beginning if beginning in found else found[0]
     fix = "`legs4d jobs` lists them"
@@ -264,7 +278,7 @@ def new(
     from backend.keys import make_client_keys
     from backend.wire import state_dir as default_state_dir
 
-    print(make_client_keys(state_dir or default_state_dir(), force=force).public)
+    print(shlex.quote(make_client_keys(state_dir or default_state_dir(), force=force).public))
 
 
 @keys_app.command()
@@ -294,9 +308,9 @@ def list_keys(state_dir: StateDir = None, as_json: Json = False) -> None:
     if as_json:
         print_json({"server": own, "authorized": {one.name: one.public for one in clients}})
         return
-    print(f"{own}  this server")
+    print(f"{shlex.quote(own)}  this server")
     for one in clients:
-        print(f"{one.public}  {one.name}")
+        print(f"{shlex.quote(one.public)}  {one.name}")
 
 
 @keys_app.command()

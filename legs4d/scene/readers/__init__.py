@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,19 +48,39 @@ def reading_of(info: Mapping[str, Any]) -> DatasetSettings:
     return DatasetSettings.model_validate({**info.get("reading", {}), "scale": info["scale"]})
 
 
+def layout_of(root: Path) -> str | None:
+    """Which layout a folder's names say it has, by a look at a few of them; None if none."""
+    return next((layout.name for layout in LAYOUTS if layout.is_in(root)), None)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A layout of datasets: how it is called, told from a folder's names, and read."""
+
+    name: str
+    is_in: Callable[[Path], bool]
+    reader: Callable[[Path, DatasetSettings], Sequence]
+
+
+def _has(*names: str) -> Callable[[Path], bool]:
+    return lambda root: any((root / name).is_file() for name in names)
+
+
+LAYOUTS = (
+    Layout("panoptic", _has("train_meta.json"), PanopticSequence),
+    Layout("nerf", _has("transforms_train.json", "transforms.json"), NerfSequence),
+    Layout("neu3d", _has("poses_bounds.npy"), Neu3dSequence),
+    Layout("videos", _has(CAMERA_FILE), VideoSequence),
+    Layout("multipleview", is_multipleview, MultipleViewSequence),
+    Layout("colmap", lambda root: find_model(root) is not None, ColmapSequence),
+)
+"""The first that fits is taken."""
+
+
 def _choose_reader(root: Path) -> Callable[[Path, DatasetSettings], Sequence]:
-    if (root / "train_meta.json").exists():
-        return PanopticSequence
-    if (root / "transforms_train.json").exists() or (root / "transforms.json").exists():
-        return NerfSequence
-    if (root / "poses_bounds.npy").exists():
-        return Neu3dSequence
-    if (root / CAMERA_FILE).exists():
-        return VideoSequence
-    if is_multipleview(root):
-        return MultipleViewSequence
-    if find_model(root) is not None:
-        return ColmapSequence
+    for layout in LAYOUTS:
+        if layout.is_in(root):
+            return layout.reader
     raise DatasetError(
         "has no train_meta.json, transforms.json, poses_bounds.npy, cameras.json or sparse/ of a layout that is known",
         where=str(root),
