@@ -46,10 +46,11 @@ def check_poses(world_to_camera: NDArray[np.floating], intrinsics: NDArray[np.fl
             fix="leave this camera out, or calibrate it again",
         )
     rotation = world_to_camera[:, :3, :3].astype(np.float64)
-    off = np.abs(rotation.swapaxes(1, 2) @ rotation - np.eye(3)).max(axis=(1, 2))
-    determinant = np.linalg.det(rotation)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is no rotation either
+        off = np.abs(rotation.swapaxes(1, 2) @ rotation - np.eye(3)).max(axis=(1, 2))
+        determinant = np.linalg.det(rotation)
     last_row_off = np.abs(world_to_camera[:, 3] - np.array([0, 0, 0, 1])).max(axis=1)
-    bad = (off > RIGID_TOLERANCE) | (determinant < 0) | (last_row_off > RIGID_TOLERANCE)
+    bad = ~(off <= RIGID_TOLERANCE) | ~(determinant > 0) | (last_row_off > RIGID_TOLERANCE)
     if bad.any():
         first = int(bad.argmax())
         raise DatasetError(

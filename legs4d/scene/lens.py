@@ -172,6 +172,8 @@ def lens_of(
             where=where,
             fix="split it into perspective pictures with poses of their own (FFmpeg's filter v360 makes them)",
         )
+    if min(width, height) <= 0:
+        raise DatasetError(f"is of {width}×{height} pixels", where=where, fix="calibrate it again")
     given = {name: value for name, value in values.items() if value != 0}
     if model in ("OPENCV", "RADIAL", "SIMPLE_RADIAL") and set(given) - set(COEFFICIENTS[model]):
         model = "FULL_OPENCV"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -176,4 +177,20 @@ def write_colmap(
     floor = [(x, 0.0, z) for x in (-1.5, 0.0, 1.5) for z in (-1.5, 1.5)]
     text = "".join(f"{n + 1} {x} {y} {z} 120 110 90 0.5\n" for n, (x, y, z) in enumerate(floor))
     (model / "points3D.txt").write_text(text)
+    return folder
+
+
+def write_multipleview(folder: Path, scene: Scene) -> Path:
+    """4DGaussians' multipleview: a folder of pictures per camera, cam01 first; a model of image1.jpg, image2.jpg, …"""
+    cameras = all_cameras(scene)
+    for frame in range(scene.num_frames):
+        for i, picture in enumerate(photograph(scene, frame)):
+            save(folder / f"cam{i + 1:02d}/frame_{frame + 1:05d}.png", picture)
+    one = write_colmap(folder / "colmap_tmp", Scene(1, scene.width, scene.height, scene.num_train, scene.num_test))
+    (one / "sparse/0").rename(folder / "sparse_")
+    shutil.rmtree(folder / "colmap_tmp")
+    text = (folder / "sparse_/images.txt").read_text()
+    for i in range(len(cameras)):
+        text = text.replace(f"cam{i:02d}/0000.png", f"image{i + 1}.jpg")
+    (folder / "sparse_/images.txt").write_text(text)
     return folder

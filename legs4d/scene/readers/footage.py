@@ -108,7 +108,7 @@ class Footage:
         every = list(_every(shots))
         _check_cameras(shots, root)
         self.origin = _origin(np.array([shot.world_to_camera for shot in every]))
-        self._canvas = Canvas.of([shot.lens.size for shot in {shot.number: shot for shot in every}.values()], str(root))
+        self._canvas = Canvas.of(_sizes(every, root), str(root))
         check_scale(self.scale, self._canvas.width, self._canvas.height)
         self._tracks: dict[Split, list[Cameras]] = {split: [self._cameras(f) for f in s] for split, s in shots.items()}
         first = shots["train"][0]
@@ -317,6 +317,20 @@ def _check_cameras(shots: Shots, root: Path) -> None:
             check_poses(poses, np.array([shot.lens.intrinsics for shot in taken]).reshape(-1, 3, 3), names)
     if len({shot.world_to_camera.tobytes() for frame in shots["train"] for shot in frame}) < 2:
         check_camera_count(min(1, sum(len(frame) for frame in shots["train"])), str(root))
+
+
+def _sizes(every: list[Shot], root: Path) -> list[tuple[int, int]]:
+    """Of each camera's pictures."""
+    sizes: dict[int, tuple[int, int]] = {}
+    for shot in every:
+        (w, h), (width, height) = shot.lens.size, sizes.setdefault(shot.number, shot.lens.size)
+        if (w, h) != (width, height):
+            raise DatasetError(
+                f"camera {shot.number} has pictures of {width}×{height} and of {w}×{h} pixels",
+                where=str(shot.picture or root),
+                fix="cameras may have sizes of their own, but each one",
+            )
+    return list(sizes.values())
 
 
 def _origin(world_to_camera: NDArray[np.float64]) -> tuple[float, float, float]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from legs4d.errors import DatasetError
 from legs4d.scene.lens import Lens
+from legs4d.scene.readers.arrays import ARRAY_ERRORS
 
 SAME_SHAPE = 0.02
 """Relative difference of two pictures' width by height that is rounding."""
@@ -47,7 +48,7 @@ def read_poses(path: Path) -> list[LlffCamera]:
     """The rows of a file. Raises DatasetError when it cannot be read or holds something else."""
     try:
         rows = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except ARRAY_ERRORS as error:
         raise DatasetError(f"cannot be read ({error})", where=str(path), fix="copy the dataset again") from error
     if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.shape[1] != 17 or rows.dtype.kind not in "fiu":
         shape = f"{rows.dtype} {rows.shape}" if isinstance(rows, np.ndarray) else "an archive"

@@ -36,7 +36,7 @@ class Opened:
     def __init__(self, path: Path) -> None:
         import av
 
-        self.container = av.open(str(path))
+        self.container = av.open(str(path), metadata_errors="replace")
         shown = [s for s in self.container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
         if not shown:
             self.container.close()

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from legs4d.config import DatasetSettings
 from legs4d.errors import DatasetError
 from legs4d.scene.checks import check_camera_count, check_scale
+from legs4d.scene.readers.arrays import ARRAY_ERRORS
 from legs4d.scene.readers.camera_file import CameraFile, read_camera_file, read_json
 from legs4d.scene.readers.choice import chosen_cameras, whole_frames
 from legs4d.scene.readers.footage import Footage, Shot, Shots, file_shot
@@ -220,7 +220,7 @@ def _read_points(path: Path) -> tuple[NDArray[np.float64], NDArray[Any], NDArray
     try:
         with np.load(path, allow_pickle=False) as archive:
             data = np.asarray(archive["data"], np.float64)
-    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except ARRAY_ERRORS as error:
         raise DatasetError(f"cannot be read ({error})", where=str(path), fix=fix) from error
     if data.ndim != 2 or data.shape[1] != 7 or not len(data) or not np.isfinite(data).all():
         raise DatasetError(f"`data` is {data.shape}, or not finite", where=str(path), fix=fix)
