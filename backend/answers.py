@@ -87,10 +87,12 @@ def answer_arrays(grounding: Grounding, *, per_gaussian: bool) -> Arrays:
 
 
 def frame_arrays(opened: OpenRun, grounding: Grounding, frame: int) -> tuple[dict[str, Any], Arrays]:
-    """Body and arrays of a `frame` event: the moving Gaussians' relevancy [M] in this frame."""
-    relevancy = grounding.dynamic(frame)
+    """Body and arrays of a `frame` event: relevancy of the moving Gaussians [M] and of those without identity."""
+    relevancy = {"relevancy": to_bytes(grounding.dynamic(frame))}
+    if opened.run.has_loose:
+        relevancy["loose"] = to_bytes(grounding.loose(frame))
     opened.check()
-    return {}, {"relevancy": to_bytes(relevancy)}
+    return {}, relevancy
 
 
 def to_bytes(relevancy: NDArray[Any]) -> NDArray[np.uint8]:

@@ -18,6 +18,7 @@ from backend.errors import BackendError, error_body
 from backend.paths import Roots
 from backend.wire import Code, Precision, ProblemBody, RunBody
 from legs4d.errors import Legs4dError, RunError
+from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store import Run
 from legs4d.scene.camera import Cameras
 from legs4d.scene.readers import layout_of
@@ -29,6 +30,8 @@ MAX_LISTED = 1000
 RUN_MARKER = "run.json"
 LARGEST_HALF = 65504.0
 LARGEST_INTEGER = np.float32(65535)
+SMALLEST_SCALE = np.float32(1e-8)
+"""Standard deviations travel as logarithms: those below this as this."""
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -62,17 +65,31 @@ class OpenRun:
         return self.run.available_frames()
 
     def geometry(self, frame: int, precision: Precision) -> tuple[dict[str, Any], Arrays]:
-        """means [M,3], quats [M,4], colors [M,3] of the moving Gaussians in this frame, and, for "uint16", the body's
-        `low` and `step`, by which each number is low + step · integer."""
+        """What changes from frame to frame: means [M,3], quats [M,4], colors [M,3] of the moving Gaussians and what
+        else of them `changing` names; those without identity as `loose_…`. For "uint16" the body has `low`, `step` and
+        `logarithms`, by which each number is low + step · integer, or the exponential of that."""
         try:
             arrays: Arrays = dict(self.run.moving(frame))
+            if self.run.has_loose:
+                arrays |= self._loose(frame)
         except (Legs4dError, OSError):
             self.check()  # if the run is gone, that is what the client must hear
             raise
         self.check()
         if precision == "uint16":
             return _quantised(arrays)
-        return {}, arrays if precision == "float32" else {name: _half(name, a, self.name) for name, a in arrays.items()}
+        if precision == "float32":
+            return {}, arrays
+        return {}, {name: _half(name, a, self.name) if a.dtype == np.float32 else a for name, a in arrays.items()}
+
+    def _loose(self, frame: int) -> Arrays:
+        """The Gaussians without identity of one frame."""
+        loose = self.run.loose(frame)
+        found = {f"loose_{name}": values for name, values in _fields(loose).items()}
+        seen = self.run.seen(frame)
+        if seen is not None:
+            found["loose_seen"] = seen[self.run.num_gaussians :].astype(np.float16)
+        return found
 
 
 class Library:
@@ -150,13 +167,15 @@ def _page(names: Iterable[str], after: str | None, limit: int) -> tuple[list[str
 def summary(opened: OpenRun) -> RunBody:
     """What `runs` tells about a run."""
     run = opened.run
-    counts = (run.num_frames, run.num_static, run.num_dynamic) if run.has_geometry else (0, 0, 0)
+    counts = (run.num_frames, run.num_static, run.num_dynamic, run.max_loose) if run.has_geometry else (0, 0, 0, 0)
     lift = run.stages.get("lift")
     return {
         "name": opened.name,
         "frames": counts[0],
         "static": counts[1],
         "dynamic": counts[2],
+        "loose": counts[3],
+        "kind": str(run.info.get("kind", "captured")),
         "finished": run.has_geometry and len(opened.available_frames()) == counts[0],
         "language": lift is not None and lift.finished,
         "stages": {
@@ -169,10 +188,15 @@ def describe(opened: OpenRun) -> tuple[dict[str, Any], Arrays]:
     """Body and arrays of the reply to `open`. Raises RunError when the first frame is not done."""
     run = opened.run
     static, first = run.static(), run.dynamic(0)
-    values = {field.name: getattr(static, field.name) for field in fields(static)}
-    arrays = {f"static_{name}": value for name, value in values.items() if value is not None}
+    arrays = {f"static_{name}": values for name, values in _fields(static).items()}
     arrays |= {"dynamic_scales": first.scales, "dynamic_is_foreground": first.is_foreground}
     arrays |= {"dynamic_opacities": run.dynamic_opacities, "born": run.born, "died": run.died}
+    if first.sh_rest is not None and "sh_rest" not in run.changing:
+        arrays["dynamic_sh_rest"] = first.sh_rest
+    seen = run.seen(0)
+    if seen is not None:
+        arrays["static_seen"] = seen[: run.num_static].astype(np.float16)
+        arrays["dynamic_seen"] = seen[run.num_static : run.num_gaussians].astype(np.float16)
     splits: tuple[Split, ...] = ("train", "test")
     cameras = {split: _cameras(run, split) for split in splits}
     for split, found in cameras.items():
@@ -184,12 +208,24 @@ def describe(opened: OpenRun) -> tuple[dict[str, Any], Arrays]:
         "fps": float(run.info.get("fps", 0.0)),
         "frame_numbers": list(run.info.get("frame_numbers", range(run.num_frames))),
         "available": opened.available_frames(),
-        "axes": "y down",
+        "up": [float(x) for x in run.up],
+        "changing": list(run.changing),
+        "sh": max(
+            found.sh_rest.shape[1] if found.sh_rest is not None else 0 for found in (static, first, run.loose(0))
+        ),
+        "has_seen": seen is not None,
+        "counts": [int(n) for n in run.loose_counts] if run.has_loose else [],
         "revision": opened.revision,
         "cameras": {split: _camera_body(found) for split, found in cameras.items()},
         "encoder": str(run.info.get("encoder", "")) if "lift" in run.stages else "",
     }
     return body, arrays
+
+
+def _fields(gaussians: Gaussians) -> Arrays:
+    """Those that are there, by name."""
+    values = {field.name: getattr(gaussians, field.name) for field in fields(gaussians)}
+    return {name: array for name, array in values.items() if array is not None}
 
 
 def _cameras(run: Run, split: Split) -> Cameras | None:
@@ -229,7 +265,9 @@ def _revision(run: Run) -> str:
             made = (run.path / "run.zarr" / "dynamic" / "zarr.json").stat().st_mtime_ns
         except OSError as error:
             raise RunError("is damaged: run.zarr is missing", where=str(run.path), fix="copy the run again") from error
-    fingerprints = [run.stages[name].fingerprint for name in ("first_frame", "tracking") if name in run.stages]
+    fingerprints = [
+        run.stages[name].fingerprint for name in ("import", "first_frame", "tracking") if name in run.stages
+    ]
     refined = run.stages.get("refinement")
     if refined is not None and refined.finished:
         fingerprints.append(refined.fingerprint)
@@ -249,18 +287,27 @@ def _half(field: str, values: NDArray[np.float32], name: str) -> NDArray[np.floa
 
 
 def _quantised(arrays: Arrays) -> tuple[dict[str, Any], Arrays]:
-    """Every array in 65,536 steps over the range that it has in this frame.
+    """Every array of floats in 65,536 steps over the range that it has in this frame; scales, which span several orders
+    of magnitude, by their logarithms.
 
     One range for all components of an array: with one for each, numpy takes ten times as long.
     """
     low: dict[str, float] = {}
     step: dict[str, float] = {}
+    logarithms: list[str] = []
     integers: Arrays = {}
-    for name, values in arrays.items():
+    for name, given in arrays.items():
+        if given.dtype != np.float32:
+            integers[name] = given
+            continue
+        values = given
+        if name.endswith("scales"):
+            logarithms.append(name)
+            values = np.log(np.maximum(given, SMALLEST_SCALE))
         least, most = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
         scaled = values - np.float32(least)
         scaled *= np.float32(LARGEST_INTEGER / (most - least) if most > least else 0.0)
         scaled += np.float32(0.5)  # and cut off: rounded
         integers[name] = np.minimum(scaled, LARGEST_INTEGER, out=scaled).astype(np.uint16)
         low[name], step[name] = least, (most - least) / float(LARGEST_INTEGER)
-    return {"low": low, "step": step}, integers
+    return {"low": low, "step": step, "logarithms": logarithms}, integers

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from legs4d.gaussians.gaussians import Gaussians, concatenate
+from legs4d.gaussians.gaussians import SH_C0, Gaussians, concatenate
+from legs4d.gaussians.sh import evaluate
 
 _SAME = 1e-6
 """Relative difference of matrix entries that counts as none."""
@@ -66,6 +67,18 @@ def place(parts: Sequence[Part]) -> Placed:
     return Placed(concatenate(*moved), relevancy, torch.eye(4), 1.0, size)
 
 
+def as_seen(part: Part) -> Part:
+    """The part with the colours that its camera sees, which depend on the view no more: layers tint what is seen, and
+    no transform has to turn the harmonics."""
+    gaussians = part.gaussians
+    if gaussians.sh_rest is None:
+        return part
+    eye = torch.linalg.inv(part.to_camera)[:3, 3].to(gaussians.means)
+    directions = torch.nn.functional.normalize(gaussians.means - eye, dim=-1)
+    rgb = evaluate(gaussians.colors, gaussians.sh_rest, directions).clamp(min=0)
+    return replace(part, gaussians=gaussians.replace(colors=(rgb - 0.5) / SH_C0, sh_rest=None))
+
+
 def moved_by(gaussians: Gaussians, matrix: torch.Tensor) -> Gaussians:
     """Gaussians under an affine map [4, 4]; shears and mirrors change their axes, never what they cover."""
     linear, shift = matrix[:3, :3].to(gaussians.means), matrix[:3, 3].to(gaussians.means)
@@ -86,12 +99,9 @@ def between(now: Gaussians, then: Gaussians, share: float) -> Gaussians:
     Args:
         share: 0 is `now`, 1 is `then`.
     """
-    return now.replace(
-        means=torch.lerp(now.means, then.means, share),
-        quats=_slerp(now.quats, then.quats, share),
-        opacities=torch.lerp(now.opacities, then.opacities, share),
-        colors=torch.lerp(now.colors, then.colors, share),
-    )
+    linear = ("means", "scales", "opacities", "colors", *(("sh_rest",) if now.sh_rest is not None else ()))
+    mixed = {name: torch.lerp(getattr(now, name), getattr(then, name), share) for name in linear}
+    return now.replace(**mixed, quats=_slerp(now.quats, then.quats, share))
 
 
 def rotations(quats: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,7 @@ import torch
 
 from backend.compute_worker import Context
 from backend.look import Amounts, Layer, linear, show
-from backend.placement import Part, Placed, between, place
+from backend.placement import Part, Placed, as_seen, between, place
 from backend.requests import Render, RenderLayer, RenderSample
 from legs4d.errors import RunError
 from legs4d.gaussians.gaussians import Gaussians
@@ -115,7 +115,7 @@ class Renderer:
         parts = self._parts(sample, answers)
         if not parts:
             return _nothing(body, self._device)
-        placed = place(parts)
+        placed = place([as_seen(part) for part in parts])
         eye = -(placed.world_to_camera[:3, :3].T @ placed.world_to_camera[:3, 3])
         amounts = Amounts(**body.look.model_dump())
         shown = show(placed.gaussians, placed.relevancy, layers, amounts, eye.to(self._device))
@@ -146,6 +146,13 @@ class Renderer:
         if sample.dynamic is not None and self._run.num_dynamic:
             moving, relevancy = self._dynamic(sample.frame, answers)
             parts.append(Part(moving, relevancy, _matrix(sample.dynamic)))
+        if sample.loose is not None and self._run.has_loose:
+            frame = math.floor(min(sample.frame, self._run.num_frames - 1.0) + SAME_TIME)
+            self._require(frame)
+            loose = self._run.loose(frame).torch(self._device)
+            if len(loose):
+                relevancy = self._columns([answer.loose(frame) for answer in answers], len(loose))
+                parts.append(Part(loose, relevancy, _matrix(sample.loose)))
         return parts
 
     def _dynamic(self, moment: float, answers: list[Grounding]) -> tuple[Gaussians, torch.Tensor]:
@@ -160,10 +167,13 @@ class Renderer:
         return between(now, after, share), torch.lerp(relevancy, then, share)
 
     def _dynamic_frame(self, frame: int, answers: list[Grounding]) -> tuple[Gaussians, torch.Tensor]:
-        if not self._run.has_frame(frame):
-            raise RunError(f"has no frame {frame} yet", where=str(self._run.path), fix="wait until it is trained")
+        self._require(frame)
         moving = self._run.dynamic(frame).torch(self._device)
         return moving, self._columns([answer.dynamic(frame) for answer in answers], len(moving))
+
+    def _require(self, frame: int) -> None:
+        if not self._run.has_frame(frame):
+            raise RunError(f"has no frame {frame} yet", where=str(self._run.path), fix="wait until it is trained")
 
     def _columns(self, values: list[np.ndarray], count: int) -> torch.Tensor:
         """[count, L] relevancies, in the steps in which they travel."""

@@ -84,6 +84,7 @@ class RenderSample(Body):
     cy: float
     static: Rows | None = None
     dynamic: Rows | None = None
+    loose: Rows | None = None
 
 
 class RenderLayer(Body):

@@ -384,6 +384,10 @@ class RunBody(TypedDict):
     """Gaussians that never move (N)."""
     dynamic: int
     """Gaussians that move (M)."""
+    loose: int
+    """The most Gaussians without identity that a frame has (R)."""
+    kind: str
+    """"captured", "imported", "generated" or "animated"."""
     finished: bool
     """All geometry is there: every frame can be streamed."""
     language: bool

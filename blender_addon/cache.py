@@ -6,38 +6,37 @@ A run's folder, `<cache root>/<run id>/`:
     static.block              constants of the points that do not move
     dynamic.block             constants of the points that move
     static.ranks, dynamic.ranks    how important each point is; worked out anew if absent
-    frames/000012.block       what changes in frame 12
+    frames/000012.block       what changes in frame 12 of the points that move
+    frames/000012.loose       the points of frame 12 that no other frame knows; the file tells how many
     prompts/<key>/answer.json prompt, intervals, relevancy over time
-    prompts/<key>/static.block, 000012.block    relevancy per point
+    prompts/<key>/static.block, 000012.block, 000012.loose    relevancy per point
 
-A block is its arrays, raw, one after another, in the order of its layout below. It appears by rename, so it is
-complete or absent, and two Blenders may fill one cache at once: they write the same bytes.
+What a block is: `blocks`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
-from . import importance
+from . import blocks, importance
+from .blocks import STEPS, CacheError, Layout, sh_layout, with_sh
+
+__all__ = ["STEPS", "Answer", "CacheError", "Description", "RunCache", "normalised", "prompt_key", "run_id"]
 
 Array = np.ndarray[Any, Any]
 
-FORMAT = 2
+FORMAT = 3
+READABLE = (2, 3)
+"""Caches of format 2 know no loose points, no view dependence, and one way that is up."""
 MANIFEST = "manifest.json"
-
-Layout = tuple[tuple[str, int, str], ...]
-"""Arrays of a block: (name, components per point, dtype)."""
 
 STATIC: Layout = (
     ("means", 3, "float32"),
@@ -50,15 +49,12 @@ DYNAMIC: Layout = (("scales", 3, "float32"), ("opacities", 1, "float32"), ("born
 FRAME: Layout = (("means", 3, "float32"), ("quats", 4, "int16"), ("colors", 3, "int16"))
 """Positions stay float32: half precision would move a point 5 m from the origin by millimetres from frame to frame.
 The others are integers: ten times faster to convert than half precision, and finer."""
-STEPS = {"quats": np.float32(1 / 32767), "colors": np.float32(8 / 32767)}
-"""What an integer step of an array stands for. SH DC coefficients beyond ±8 are clipped: no screen shows them."""
+CHANGING: dict[str, Layout] = {"scales": (("scales", 3, "float32"),), "opacities": (("opacities", 1, "int16"),)}
+SEEN: Layout = (("seen", 1, "uint8"),)
+"""255 times how much of a point training pixels showed."""
 RANKS: Layout = (("ranks", 1, "float32"),)
 RELEVANCY: Layout = (("relevancy", 1, "uint8"),)
 """As it travels: 255 times the relevancy."""
-
-
-class CacheError(Exception):
-    """A cache is missing or damaged; the message is one sentence for the panel."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +68,11 @@ class Description:
         num_frames, num_static, num_dynamic: counts.
         fps: frames per second of the capture.
         pixel_angle: radians that a pixel of the capture's cameras saw; 0 if the run has no cameras.
+        up: unit vector of the run's axes that points up.
+        num_loose: the most points that a frame has that no other frame knows; 0 where there are none.
+        sh: SH coefficients beyond degree 0, K; 0 where colours do not depend on the view.
+        changing: which of "scales", "opacities", "sh_rest" of the points that move every frame has anew.
+        has_seen: whether it is known how much of each point training pixels showed.
     """
 
     run_id: str
@@ -82,6 +83,39 @@ class Description:
     num_dynamic: int
     fps: float
     pixel_angle: float = 0.0
+    up: tuple[float, float, float] = (0.0, -1.0, 0.0)
+    num_loose: int = 0
+    sh: int = 0
+    changing: tuple[str, ...] = ()
+    has_seen: bool = False
+
+    @property
+    def num_points(self) -> int:
+        """The most that show at once."""
+        return self.num_static + self.num_dynamic + self.num_loose
+
+    @property
+    def is_still(self) -> bool:
+        """Whether no frame differs from another."""
+        return not (self.num_dynamic or self.num_loose)
+
+    @property
+    def static_layout(self) -> Layout:
+        """Constants of the points that do not move."""
+        return (*STATIC, *sh_layout(self.sh), *(SEEN if self.has_seen else ()))
+
+    @property
+    def dynamic_layout(self) -> Layout:
+        """Constants of the points that move."""
+        sh = 0 if "sh_rest" in self.changing else self.sh
+        return (*DYNAMIC, *sh_layout(sh), *(SEEN if self.has_seen else ()))
+
+    @property
+    def frame_layout(self) -> Layout:
+        """What a frame has of the points that move."""
+        changing = [CHANGING[name] for name in CHANGING if name in self.changing]
+        sh = sh_layout(self.sh if "sh_rest" in self.changing else 0)
+        return (*FRAME, *(entry for part in changing for entry in part), *sh)
 
 
 @dataclass(frozen=True)
@@ -132,7 +166,7 @@ class RunCache:
         try:
             (path / "frames").mkdir(parents=True, exist_ok=True)
             (path / "prompts").mkdir(exist_ok=True)
-            _write_json(path / MANIFEST, {"format": FORMAT, **asdict(description)})
+            blocks.write_json(path / MANIFEST, {"format": FORMAT, **asdict(description)})
         except OSError as error:
             raise CacheError(f"The cache folder {path} cannot be written ({error.strerror})") from error
         return cls(path, description)
@@ -142,8 +176,11 @@ class RunCache:
         """The cache in this folder. CacheError if it is missing, of another format, or damaged."""
         try:
             manifest = json.loads((path / MANIFEST).read_text())
-            if manifest.pop("format") != FORMAT:
+            if manifest.pop("format") not in READABLE:
                 raise CacheError(f"The cache {path} was written by another version; remove it and import again")
+            for name in ("up", "changing"):
+                if name in manifest:
+                    manifest[name] = tuple(manifest[name])
             return cls(path, Description(**manifest))
         except FileNotFoundError as error:
             raise CacheError(f"There is no cached run in {path}") from error
@@ -153,28 +190,44 @@ class RunCache:
     # Geometry
 
     def write_static(self, arrays: dict[str, Array]) -> None:
-        """Store the constants of static points (layout STATIC)."""
-        _write_block(self.path / "static.block", STATIC, self.description.num_static, arrays)
+        """Store the constants of static points: STATIC, and [N, K, 3] `sh_rest` and `seen` where the run has them."""
+        its = self.description
+        blocks.write(self.path / "static.block", its.static_layout, its.num_static, with_sh(arrays, its.sh))
 
     def write_dynamic(self, arrays: dict[str, Array]) -> None:
-        """Store the constants of dynamic points (layout DYNAMIC)."""
-        _write_block(self.path / "dynamic.block", DYNAMIC, self.description.num_dynamic, arrays)
+        """Store the constants of dynamic points: DYNAMIC, and [M, K, 3] `sh_rest` and `seen` where the run has them."""
+        its = self.description
+        blocks.write(self.path / "dynamic.block", its.dynamic_layout, its.num_dynamic, with_sh(arrays, its.sh))
 
     def write_ranks(self) -> None:
         """Work out how important each point is and store it: on a thread that nobody waits for."""
         for role, points in self._roles().items():
-            _write_block(self._ranks_file(role), RANKS, points, {"ranks": self.ranks(role)})
+            blocks.write(self._ranks_file(role), RANKS, points, {"ranks": self.ranks(role)})
 
     def ranks(self, role: str) -> Array:
         """[N] or [M] float32, `importance.ranks` of the "STATIC" or "DYNAMIC" points."""
         if self._ranks_file(role).exists():
-            return _map_block(self._ranks_file(role), RANKS, self._roles()[role])["ranks"]
+            return blocks.read(self._ranks_file(role), RANKS, self._roles()[role])["ranks"]
         arrays = self.static() if role == "STATIC" else self.dynamic()
         return importance.ranks(arrays["scales"], arrays["opacities"])
 
     def write_frame(self, frame: int, arrays: dict[str, Array]) -> None:
-        """Store what changes in one frame (layout FRAME)."""
-        _write_block(self._frame_file(frame), FRAME, self.description.num_dynamic, arrays)
+        """Store what changes in one frame: FRAME and what else is `changing`, and `loose_…` of its loose points."""
+        its = self.description
+        if its.num_loose:
+            loose = {name.removeprefix("loose_"): a for name, a in arrays.items() if name.startswith("loose_")}
+            self.write_loose(frame, loose)
+        if its.num_dynamic or not its.num_loose:
+            sh = its.sh if "sh_rest" in its.changing else 0
+            blocks.write(self._frame_file(frame), its.frame_layout, its.num_dynamic, with_sh(arrays, sh))
+
+    def write_loose(self, frame: int, arrays: dict[str, Array]) -> None:
+        """Store a frame's own points: means, quats, scales, colors, opacities; sh_rest, seen where there are any."""
+        rest, points = arrays.get("sh_rest"), len(arrays["means"])
+        ranks = importance.ranks(arrays["scales"], arrays["opacities"])
+        seen = arrays.get("seen", np.full(points, 255, np.uint8))
+        counted = {**arrays, "ranks": ranks, "seen": seen}
+        blocks.write_counted(self._loose_file(frame), counted, 0 if rest is None else rest.shape[1])
 
     def has_constants(self) -> bool:
         """Whether both constant blocks are here."""
@@ -182,27 +235,37 @@ class RunCache:
 
     def has_frame(self, frame: int) -> bool:
         """Whether this frame is here."""
-        return self._frame_file(frame).exists()
+        its = self.description
+        if its.num_loose and not self._loose_file(frame).exists():
+            return False
+        return self._frame_file(frame).exists() if its.num_dynamic else True
 
     def missing_frames(self) -> list[int]:
         """The frames that are not here, in order."""
-        here = _numbered(self._frames)
-        return [frame for frame in range(self.description.num_frames) if frame not in here]
+        its, here = self.description, set(range(self.description.num_frames))
+        for points, ending in ((its.num_dynamic, ".block"), (its.num_loose, ".loose")):
+            here &= _numbered(self._frames, ending) if points else here
+        return [frame for frame in range(its.num_frames) if frame not in here]
 
     def static(self) -> dict[str, Array]:
         """The constants of static points, memory-mapped."""
-        return _map_block(self.path / "static.block", STATIC, self.description.num_static)
+        return blocks.read(self.path / "static.block", self.description.static_layout, self.description.num_static)
 
     def dynamic(self) -> dict[str, Array]:
         """The constants of dynamic points, memory-mapped."""
-        return _map_block(self.path / "dynamic.block", DYNAMIC, self.description.num_dynamic)
+        return blocks.read(self.path / "dynamic.block", self.description.dynamic_layout, self.description.num_dynamic)
 
     def frame(self, frame: int) -> dict[str, Array]:
-        """One frame's arrays, memory-mapped; quats and colors as integer multiples of STEPS.
+        """What a frame has of the points that move, memory-mapped; what is no float as integer multiples of STEPS.
 
         Drop them after use, so that memory does not grow while looping.
         """
-        return _map_block(self._frame_file(frame), FRAME, self.description.num_dynamic)
+        return blocks.read(self._frame_file(frame), self.description.frame_layout, self.description.num_dynamic)
+
+    def loose(self, frame: int) -> tuple[int, int, dict[str, Array]]:
+        """(points, SH coefficients, arrays) of those of a frame that no other knows; as `frame`, and float32 `ranks`,
+        uint8 `seen`."""
+        return blocks.read_counted(self._loose_file(frame))
 
     # Prompts
 
@@ -210,14 +273,16 @@ class RunCache:
         """Store a prompt's answer and its relevancy [N] uint8 on static points."""
         folder = self._prompts / key
         folder.mkdir(parents=True, exist_ok=True)
-        _write_block(folder / "static.block", RELEVANCY, self.description.num_static, {"relevancy": static_relevancy})
-        _write_json(folder / "answer.json", asdict(answer))
+        blocks.write(folder / "static.block", RELEVANCY, self.description.num_static, {"relevancy": static_relevancy})
+        blocks.write_json(folder / "answer.json", asdict(answer))
 
-    def write_relevancy(self, key: str, frame: int, relevancy: Array) -> None:
-        """Store a prompt's relevancy [M] uint8 on dynamic points in one frame."""
+    def write_relevancy(self, key: str, frame: int, relevancy: Array, loose: Array | None = None) -> None:
+        """Store a prompt's relevancy uint8 in one frame: [M] on dynamic points, and on the frame's loose ones."""
         file = self._prompts / key / f"{frame:06d}.block"
         file.parent.mkdir(parents=True, exist_ok=True)
-        _write_block(file, RELEVANCY, self.description.num_dynamic, {"relevancy": relevancy})
+        if loose is not None:  # first: a frame is here when its block is
+            blocks.write(file.with_suffix(".loose"), RELEVANCY, len(loose), {"relevancy": loose})
+        blocks.write(file, RELEVANCY, self.description.num_dynamic, {"relevancy": relevancy})
 
     def answer(self, key: str) -> Answer | None:
         """What was found for this prompt; None if it was not asked or the file is damaged."""
@@ -234,17 +299,23 @@ class RunCache:
 
     def missing_relevancy(self, key: str) -> list[int]:
         """The frames of this prompt that are not here, in order."""
-        here = _numbered(self._prompts / key)
+        if self.description.is_still:
+            return []
+        here = _numbered(self._prompts / key, ".block")
         return [frame for frame in range(self.description.num_frames) if frame not in here]
 
     def static_relevancy(self, key: str) -> Array:
         """[N] uint8, 255 times the relevancy of static points, memory-mapped."""
-        return _map_block(self._prompts / key / "static.block", RELEVANCY, self.description.num_static)["relevancy"]
+        return blocks.read(self._prompts / key / "static.block", RELEVANCY, self.description.num_static)["relevancy"]
 
     def relevancy(self, key: str, frame: int) -> Array:
         """[M] uint8, 255 times the relevancy of dynamic points in one frame, memory-mapped."""
         file = self._prompts / key / f"{frame:06d}.block"
-        return _map_block(file, RELEVANCY, self.description.num_dynamic)["relevancy"]
+        return blocks.read(file, RELEVANCY, self.description.num_dynamic)["relevancy"]
+
+    def loose_relevancy(self, key: str, frame: int, points: int) -> Array:
+        """[points] uint8, the same of a frame's loose points."""
+        return blocks.read(self._prompts / key / f"{frame:06d}.loose", RELEVANCY, points)["relevancy"]
 
     def size(self) -> int:
         """Bytes on disk."""
@@ -263,62 +334,13 @@ class RunCache:
     def _frame_file(self, frame: int) -> Path:
         return self._frames / f"{frame:06d}.block"
 
+    def _loose_file(self, frame: int) -> Path:
+        return self._frames / f"{frame:06d}.loose"
 
-def _numbered(folder: Path) -> set[int]:
-    """The frame numbers that have a block in this folder."""
+
+def _numbered(folder: Path, ending: str) -> set[int]:
+    """The frame numbers that have a file of this ending in this folder."""
     if not folder.is_dir():
         return set()
-    return {int(name[:-6]) for name in os.listdir(folder) if name.endswith(".block") and name[:-6].isdigit()}
-
-
-def _write_json(file: Path, content: dict[str, Any]) -> None:
-    with _replacing(file) as stream:
-        stream.write(json.dumps(content).encode())
-
-
-def _write_block(file: Path, layout: Layout, points: int, arrays: dict[str, Array]) -> None:
-    with _replacing(file) as stream:
-        for name, width, dtype in layout:
-            array = _encoded(name, arrays[name]) if dtype == "int16" else np.ascontiguousarray(arrays[name], dtype)
-            if array.size != points * width:
-                raise CacheError(f"{name} has {array.size} values, but {points} points need {points * width}")
-            stream.write(array.data.cast("B") if array.size else b"")
-
-
-def _encoded(name: str, values: Array) -> Array:
-    """As multiples of the array's step."""
-    scaled = np.multiply(values, 1 / STEPS[name], dtype=np.float32)
-    np.rint(scaled, out=scaled)
-    return np.clip(scaled, -32767, 32767, out=scaled).astype(np.int16)
-
-
-@contextlib.contextmanager
-def _replacing(file: Path) -> Iterator[BinaryIO]:
-    """A stream whose content becomes `file` when the block ends without error."""
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".new-")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            yield stream
-        os.replace(temporary, file)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
-def _map_block(file: Path, layout: Layout, points: int) -> dict[str, Array]:
-    expected = sum(width * points * np.dtype(dtype).itemsize for _, width, dtype in layout)
-    try:
-        size = file.stat().st_size
-        raw = np.memmap(file, np.uint8, "r") if size else np.empty(0, np.uint8)
-    except OSError as error:
-        raise CacheError(f"{file} is not in the cache; fetch the run again") from error
-    if size != expected:
-        raise CacheError(f"{file} has {size} bytes instead of {expected}; remove the cache and fetch the run again")
-    arrays, start = {}, 0
-    for name, width, dtype in layout:
-        end = start + width * points * np.dtype(dtype).itemsize
-        array = raw[start:end].view(dtype)
-        arrays[name] = array.reshape(points, width) if width > 1 else array
-        start = end
-    return arrays
+    stems = (name.removesuffix(ending) for name in os.listdir(folder) if name.endswith(ending))
+    return {int(stem) for stem in stems if stem.isdigit()}

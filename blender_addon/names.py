@@ -11,6 +11,12 @@ RADIANCE, VELOCITY, HIGHLIGHT = "radiance:base", "velocity", "highlight"
 RANK = "legs4d:rank"
 """Point attribute (FLOAT): the share, 0 to 1, of its cloud's points that are more important than this one."""
 
+SEEN = "seen"
+"""Point attribute (FLOAT), 0 to 1: how much of the point training pixels showed, 0 is invented; where a run tells."""
+
+SELECTION = "selection"
+"""`selection:<id>` (FLOAT) is what names in a run select."""
+
 CLOUD_ATTRIBUTES = {
     POSITION: "FLOAT_VECTOR",
     SCALE: "FLOAT_VECTOR",
@@ -20,7 +26,22 @@ CLOUD_ATTRIBUTES = {
     HIGHLIGHT: "FLOAT",
     RANK: "FLOAT",
 }
-"""Point attributes of both clouds and their types, as Blender 5.3 names and types its Gaussian splats."""
+"""Point attributes of all clouds and their types, as Blender 5.3 names and types its Gaussian splats."""
+
+ROLES = {"STATIC": "static", "DYNAMIC": "moving", "LOOSE": "loose"}
+"""What a cloud is in its sequence, and what its object is called."""
+
+
+def sh_attribute(index: int) -> str:
+    """The point attribute (FLOAT_VECTOR) of a coefficient of view dependence, counted from 0 beyond degree 0."""
+    return f"radiance:sh_{index}"
+
+
+def optional_attributes(num_sh: int, has_seen: bool) -> dict[str, str]:
+    """Point attributes that not every sequence has, and their types."""
+    found = {sh_attribute(index): "FLOAT_VECTOR" for index in range(num_sh)}
+    return {**found, SEEN: "FLOAT"} if has_seen else found
+
 
 CURVES = ("relevancy", "active", "strength")
 """The animated values of a prompt layer, one custom property each."""

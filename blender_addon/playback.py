@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import bpy
@@ -22,6 +23,19 @@ _messages: dict[int, str] = {}
 _versions: dict[int, int] = {}
 _epoch = 0
 _rendering = False
+_complete = 0
+"""How many `complete` blocks are open."""
+
+
+@contextlib.contextmanager
+def complete() -> Iterator[None]:
+    """In this block frames are written with all that they have: for what reads it from the clouds."""
+    global _complete
+    _complete += 1
+    try:
+        yield
+    finally:
+        _complete -= 1
 
 
 def message(empty: bpy.types.Object) -> str:
@@ -46,7 +60,7 @@ def show(scene: bpy.types.Scene, shown: Sequence, layers_only: bool = False) -> 
     try:
         cache = storage.find(shown.empty)
         if shown.fill(cache):
-            missing, touched = _player(shown.empty, cache).show(scene, shown, layers_only)
+            missing, touched = _player(shown.empty, cache).show(scene, shown, layers_only, _is_complete(shown))
             problem = missing or problem
             for child in touched:
                 _touch(child)
@@ -107,6 +121,13 @@ def unregister() -> None:
     _players.clear()
     _messages.clear()
     _versions.clear()
+
+
+def _is_complete(shown: Sequence) -> bool:
+    """Whether view dependence is written: it is most of a frame's bytes, and viewports that draw points show none."""
+    if bpy.app.background or _rendering or _complete:
+        return True
+    return shown.empty.legs4d.viewport == "SPLATS" or any(sequence.is_native(cloud) for cloud in shown.clouds)
 
 
 def _touch(child: bpy.types.Object) -> None:

@@ -9,14 +9,15 @@ import numpy as np
 
 from . import attributes, layers, names, timing
 from .cache import STEPS, RunCache
+from .changing import Changing
+from .highlighter import Highlighter
 from .layers import Weight
+from .loose import LooseFrames
 from .sequence import Sequence
 
 Array = np.ndarray[Any, Any]
 
 _WEIGHTS = "legs4d:weights"
-_LEVELS = np.linspace(0.0, 1.0, 256, dtype=np.float32)
-"""What the stored relevancies 0..255 stand for."""
 NEARLY_UNTURNED = 0.9999
 """Cosine between two quaternions above which their linear blend is shorter than 1 by less than 0.00003."""
 
@@ -36,21 +37,28 @@ class Player:
         self._color, self._next_color = np.empty((points, 3), np.float32), np.empty((points, 3), np.float32)
         self._radiance = np.empty((points, 4), np.float32)
         self._radiance[:, 3] = self._opacities
-        self._dynamic = _Highlighter(points)
-        self._static = _Highlighter(cache.description.num_static)
+        self._changing = Changing(cache) if cache.description.changing else None
+        self._dynamic = Highlighter(points)
+        self._static = Highlighter(cache.description.num_static)
+        self._loose = LooseFrames(cache)
 
-    def show(self, scene: bpy.types.Scene, shown: Sequence, layers_only: bool) -> tuple[str, list[bpy.types.Object]]:
+    def show(
+        self, scene: bpy.types.Scene, shown: Sequence, layers_only: bool, complete: bool = True
+    ) -> tuple[str, list[bpy.types.Object]]:
         """Write the scene's moment, or what its layers say only.
+
+        Args:
+            complete: with the view dependence that frames have; without it, it stays that of another frame.
 
         Returns:
             What is missing, as a sentence, and the objects that were written.
         """
         at = scene.frame_current_final
         weights, touched, problem = layers.weights(shown, at), [], ""
-        still, moving = shown.static_object, shown.dynamic_object
+        still, moving, loose = shown.static_object, shown.dynamic_object, shown.loose_object
         if still is not None and self._show_static(still.data, weights):
             touched.append(still)
-        if moving is None:
+        if moving is None and loose is None:
             return "", touched
         frame, share = timing.shown_frames(shown.empty, at)
         if not self.cache.has_frame(frame):
@@ -58,12 +66,19 @@ class Player:
                 f"Frame {frame} of '{shown.empty.name}' has not arrived yet; the points keep their last frame.",
                 touched,
             )
+        if loose is not None:
+            self._loose.show(loose.data, frame, weights, layers_only=layers_only, sh=complete)
+            touched.append(loose)
+        if moving is None:
+            return "", touched
         if share and not self.cache.has_frame(frame + 1):
             problem = f"Frame {frame + 1} of '{shown.empty.name}' has not arrived yet; frame {frame} shows until then."
             share = 0.0
         per_second = timing.rate(shown.empty, at) * scene.render.fps / scene.render.fps_base
         if not layers_only:
             self._show_frame(moving.data, frame, share, per_second)
+            if self._changing is not None:
+                self._changing.show(moving.data, frame, share, sh=complete)
         self._show_relevancy(moving.data, frame, share, weights)
         return problem, [*touched, moving]
 
@@ -74,8 +89,12 @@ class Player:
         self._find_step(frame)
         np.multiply(arrays["quats"], STEPS["quats"], out=self._rotation)
         np.multiply(arrays["colors"], STEPS["colors"] * np.float32(1.0 - share), out=self._color)
+        if self._changing is not None:
+            self._opacities = self._changing.opacities(frame, share, self._opacities)
         if not self._always:
             np.multiply(self._opacities, self._alive(frame), out=self._radiance[:, 3])
+        elif self._changing is not None:
+            self._radiance[:, 3] = self._opacities
         if share:
             self._move_on(frame, share)
         np.copyto(self._radiance[:, :3], self._color)
@@ -156,44 +175,6 @@ class Player:
         self._static.end(cloud)
         cloud[_WEIGHTS] = signature
         return True
-
-
-class _Highlighter:
-    """Writes each layer's relevancy of one cloud, and the strongest of them all as `highlight`."""
-
-    def __init__(self, points: int) -> None:
-        self._relevancy = np.empty(points, np.float32)
-        self._highlight = np.empty(points, np.float32)
-
-    def begin(self) -> None:
-        """Start a frame."""
-        self._highlight.fill(0.0)
-
-    def add(self, cloud: bpy.types.PointCloud, weight: Weight, levels: Array | None) -> None:
-        """Write one layer; `levels` [points] uint8, None where nothing is known."""
-        if levels is None:
-            self._relevancy.fill(0.0)
-        else:
-            np.take(_LEVELS, levels, out=self._relevancy, mode="clip")  # "clip": else numpy buffers the output
-        attributes.write(cloud, names.layer_attribute(weight.layer_id), "FLOAT", self._relevancy)
-        if levels is not None and weight.weight > 0.0:
-            np.take(shown_levels(weight), levels, out=self._relevancy, mode="clip")
-            np.maximum(self._highlight, self._relevancy, out=self._highlight)
-
-    def end(self, cloud: bpy.types.PointCloud) -> None:
-        """Write `highlight`."""
-        attributes.write(cloud, names.HIGHLIGHT, "FLOAT", self._highlight)
-
-
-def shown_levels(weight: Weight) -> Array:
-    """[256] float32: how strongly each stored relevancy shows under this layer's threshold, softness and weight."""
-    low, width = weight.threshold - weight.softness, 2.0 * weight.softness
-    if width < 1e-6:
-        step = np.greater_equal(_LEVELS, weight.threshold).astype(np.float32)
-    else:
-        x = np.clip((_LEVELS - low) / width, 0.0, 1.0)
-        step = x * x * (3.0 - 2.0 * x)
-    return (step * weight.weight).astype(np.float32)
 
 
 def turn_on(rotation: Array, later: Array, share: float) -> None:

@@ -17,7 +17,7 @@ from bpy.props import (
     StringProperty,
 )
 
-from . import presets
+from . import names, presets
 from .cache import normalised
 
 on_look_changed: list[Callable[[bpy.types.Object], None]] = []
@@ -155,6 +155,7 @@ class SequenceProperties(bpy.types.PropertyGroup):
             ("SEQUENCE", "Sequence", "The parent of a sequence's points"),
             ("STATIC", "Static", "The points that do not move"),
             ("DYNAMIC", "Dynamic", "The points that move"),
+            ("LOOSE", "Loose", "Points of single frames, which no other frame knows"),
         ],
     )
     run_id: StringProperty(name="Run id", description="The run's folder in the cache")
@@ -166,6 +167,20 @@ class SequenceProperties(bpy.types.PropertyGroup):
     num_frames: IntProperty(name="Frames", min=0)
     num_static: IntProperty(name="Static points", min=0)
     num_dynamic: IntProperty(name="Moving points", min=0)
+    num_loose: IntProperty(
+        name="Loose points", description="The most that a frame has of its own, which no other frame knows", min=0
+    )
+    num_sh: IntProperty(
+        name="SH coefficients", description="Of colors that depend on the view, beyond degree 0", min=0, max=15
+    )
+    changing: StringProperty(
+        name="Changing", description="What of the moving points every frame has anew, beside place, rotation and color"
+    )
+    has_seen: BoolProperty(name="Seen", description="Whether it is known how much of each point the footage showed")
+    up: FloatVectorProperty(name="Up", description="Which direction of the capture is up", default=(0.0, -1.0, 0.0))
+    files: StringProperty(name="Files", description="Names of the splat files that the sequence plays, as JSON")
+    files_folder: StringProperty(name="Folder", description="Where they were when they were imported")
+    files_beside: StringProperty(name="Relative", description="The same, relative to the saved file")
     fps: FloatProperty(name="Frame rate", description="Of the capture, frames per second", min=0.0)
     pixel_angle: FloatProperty(
         name="Blur",
@@ -188,7 +203,10 @@ class SequenceProperties(bpy.types.PropertyGroup):
     timed: StringProperty(name="Timed", description="Signature of the timing that the layers' keys and markers follow")
     interpolate: BoolProperty(
         name="Subframes",
-        description="Move points on between two captured frames; without it each frame is held until the next",
+        description=(
+            "Move points on between two captured frames; without it each frame is held until the next. "
+            "Loose points, which no other frame knows, are held always, and have no velocity"
+        ),
         default=True,
         update=_timing_changed,
     )
@@ -239,6 +257,16 @@ class SequenceProperties(bpy.types.PropertyGroup):
     def dynamic_object(self) -> bpy.types.Object | None:
         """The cloud of points that move; None if the run has none or it was deleted."""
         return self._child("DYNAMIC")
+
+    @property
+    def loose_object(self) -> bpy.types.Object | None:
+        """The cloud of points that only the current frame has; None if the run has none or it was deleted."""
+        return self._child("LOOSE")
+
+    @property
+    def cloud_objects(self) -> list[bpy.types.Object]:
+        """All of its clouds that are there."""
+        return [child for child in map(self._child, names.ROLES) if child is not None]
 
     def _child(self, role: str) -> bpy.types.Object | None:
         # Found among the children: a pointer property would keep an object alive that its user deleted.

@@ -156,7 +156,8 @@ def _sink(cache: RunCache, prompt: str) -> Callable[[wire.Message], Answer | Non
 
     def store(message: wire.Message) -> Answer | None:
         if message.kind != wire.Kind.ANSWER:
-            cache.write_relevancy(key, message.body["frame"], message.arrays["relevancy"])
+            arrays = message.arrays
+            cache.write_relevancy(key, message.body["frame"], arrays["relevancy"], arrays.get("loose"))
             return None
         found = tuple((i["start"], i["end"], i["peak"], i["score"]) for i in message.body["intervals"])
         curve, warnings = message.arrays["relevancy"], message.body.get("warnings", ())  # older backends have none

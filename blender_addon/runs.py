@@ -11,7 +11,7 @@ from . import look, playback, preferences, presets, sequence, storage, undo, vie
 from .cache import RunCache
 from .client import Failure, Received
 from .link import Link
-from .sequence import CONSTANTS, Sequence
+from .sequence import CONSTANT_ROLES, Sequence, constants
 from .tasks import Tasks
 from .transfers import Transfers
 
@@ -84,8 +84,8 @@ class Runs:
         try:
             self._transfers.fetch(cache)
             yield
-            for role, constants in CONSTANTS.items():
-                for attribute in constants:
+            for role in CONSTANT_ROLES:
+                for attribute in constants(cache.description, role):
                     if (made := sequence.with_uid(uid)) is None:
                         return  # deleted, or undone
                     made.fill_part(cache, role, attribute)

@@ -1,18 +1,19 @@
-"""A sequence: the parent empty that turns a capture upright, and its two clouds of points."""
+"""A sequence: the parent empty that turns a capture upright, and its clouds of points."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import bpy
 import numpy as np
+from mathutils import Quaternion
 
 from . import attributes, names, timing
-from .cache import Description, RunCache
+from .blocks import MOST_SH
+from .cache import STEPS, Description, RunCache
+from .portable.turns import turn_between
 
-UPRIGHT = (-math.pi / 2, 0.0, 0.0)
-"""Rotation that takes a capture's axes (x right, y down, z away) to Blender's: (x, y, z) becomes (x, z, -y)."""
+BLENDERS_UP = (0.0, 0.0, 1.0)
 
 NATIVE = "GAUSSIAN_SPLAT"
 """Type of point clouds that Blender itself renders as splats, from 5.3 on; 5.2 has no types."""
@@ -24,12 +25,10 @@ FILLED = "legs4d:filled"
 """Custom property of a cloud: the run id whose constants it has."""
 
 
-CONSTANTS = {
-    "STATIC": (names.POSITION, names.ROTATION, names.SCALE, names.RADIANCE, names.RANK),
-    "DYNAMIC": (names.SCALE, names.RANK),
-}
-"""What no frame changes, by the cloud's role."""
+CONSTANT_ROLES = ("STATIC", "DYNAMIC")
+"""Clouds that have anything that no frame changes."""
 _STORED = {names.POSITION: "means", names.ROTATION: "quats", names.SCALE: "scales"}
+_SH = {names.sh_attribute(index): f"sh_{index}" for index in range(MOST_SH)}
 
 being_filled: set[int] = set()
 """Session ids of parents whose constants are being set in pieces: they show nothing until all are there."""
@@ -56,23 +55,44 @@ class Sequence:
         """
         name = description.run.rstrip("/").rpartition("/")[2]
         empty = bpy.data.objects.new(name, None)
-        empty.rotation_euler = UPRIGHT
+        empty.rotation_euler = upright(description.up).to_euler()
         empty.empty_display_size = 0.25
         its = empty.legs4d
         its.role, its.start_frame = "SEQUENCE", start_frame
         its.run_id, its.run, its.revision = description.run_id, description.run, description.revision
         its.num_frames, its.fps = description.num_frames, description.fps
         its.pixel_angle = description.pixel_angle
-        its.detail = min(1.0, FLUENT_POINTS / max(description.num_static + description.num_dynamic, 1))
+        its.detail = min(1.0, FLUENT_POINTS / max(description.num_points, 1))
         its.num_static, its.num_dynamic = description.num_static, description.num_dynamic
+        its.num_loose, its.num_sh, its.has_seen = description.num_loose, description.sh, description.has_seen
+        its.changing, its.up = " ".join(description.changing), description.up
         collection.objects.link(empty)
-        for role, label, points in (
-            ("STATIC", "static", description.num_static),
-            ("DYNAMIC", "moving", description.num_dynamic),
-        ):
-            if points:
-                _add_cloud(empty, collection, role, f"{name} {label}", points)
+        counts = {"STATIC": description.num_static, "DYNAMIC": description.num_dynamic, "LOOSE": description.num_loose}
+        for role, points in counts.items():
+            if points:  # as many loose ones as a frame has, when it is shown
+                rows = 0 if role == "LOOSE" else points
+                _add_cloud(empty, collection, role, f"{name} {names.ROLES[role]}", rows)
         return cls(empty)
+
+    @property
+    def description(self) -> Description:
+        """What it was imported as, from the file alone."""
+        its = self.empty.legs4d
+        return Description(
+            run_id=its.run_id,
+            run=its.run,
+            revision=its.revision,
+            num_frames=its.num_frames,
+            num_static=its.num_static,
+            num_dynamic=its.num_dynamic,
+            fps=its.fps,
+            pixel_angle=its.pixel_angle,
+            up=tuple(its.up),
+            num_loose=its.num_loose,
+            sh=its.num_sh,
+            changing=tuple(its.changing.split()),
+            has_seen=its.has_seen,
+        )
 
     @property
     def static_object(self) -> bpy.types.Object | None:
@@ -85,9 +105,19 @@ class Sequence:
         return self.empty.legs4d.dynamic_object
 
     @property
+    def loose_object(self) -> bpy.types.Object | None:
+        """The points that only the current frame has; None if there are none."""
+        return self.empty.legs4d.loose_object
+
+    @property
+    def objects(self) -> list[bpy.types.Object]:
+        """Those of them that are there."""
+        return self.empty.legs4d.cloud_objects
+
+    @property
     def clouds(self) -> list[bpy.types.PointCloud]:
-        """The point data of both."""
-        return [child.data for child in (self.static_object, self.dynamic_object) if child is not None]
+        """The point data of all."""
+        return [child.data for child in self.objects]
 
     @property
     def layers(self) -> bpy.types.bpy_prop_collection:
@@ -103,6 +133,7 @@ class Sequence:
             for label, count, child in (
                 ("static", its.num_static, its.static_object),
                 ("moving", its.num_dynamic, its.dynamic_object),
+                ("loose", its.num_loose, its.loose_object),
             )
             if count and child is None
         ]
@@ -116,15 +147,15 @@ class Sequence:
         """Set what no frame changes from the cache; nothing where it was done before. Whether all is set now."""
         if not cache.has_constants() or self.empty.session_uid in being_filled:
             return False
-        for role, constants in CONSTANTS.items():
+        for role in CONSTANT_ROLES:
             if self._lacks_constants(cache, role):
-                for attribute in constants:
+                for attribute in constants(cache.description, role):
                     self.fill_part(cache, role, attribute)
                 self.mark_filled(cache, role)
         return True
 
     def fill_part(self, cache: RunCache, role: str, attribute: str) -> None:
-        """Set one of a cloud's `CONSTANTS` from the cache; nothing if the cloud was deleted."""
+        """Set one of a cloud's `constants` from the cache; nothing if the cloud was deleted."""
         child = self._cloud(role)
         if child is None:
             return
@@ -133,6 +164,10 @@ class Sequence:
             values = cache.ranks(role)
         elif attribute == names.RADIANCE:
             values = np.column_stack((arrays["colors"], arrays["opacities"]))
+        elif attribute == names.SEEN:
+            values = arrays["seen"] * np.float32(1 / 255)
+        elif attribute in _SH:
+            values = arrays[_SH[attribute]] * STEPS[_SH[attribute]]
         else:
             values = arrays[_STORED[attribute]]
         _write(child.data, attribute, values)
@@ -165,6 +200,29 @@ class Sequence:
         """Whether what a scene frame shows comes from this capture frame, alone or blended with its neighbour."""
         frame, share = timing.shown_frames(self.empty, scene_frame)
         return capture_frame == frame or bool(share and capture_frame == frame + 1)
+
+
+def upright(up: tuple[float, float, float]) -> Quaternion:
+    """The shortest turn that takes what is up in a capture to Blender's +Z."""
+    return Quaternion(turn_between(up, BLENDERS_UP))
+
+
+def is_native(cloud: bpy.types.PointCloud) -> bool:
+    """Whether Blender itself renders the cloud as splats."""
+    return getattr(cloud, "type", "") == NATIVE
+
+
+def constants(description: Description, role: str) -> tuple[str, ...]:
+    """Attributes of a cloud that no frame changes."""
+    changing = description.changing
+    found = [names.RANK, *([names.SEEN] if description.has_seen else [])]
+    if role == "STATIC":
+        found = [names.POSITION, names.ROTATION, names.SCALE, names.RADIANCE, *found]
+    elif "scales" not in changing:
+        found = [names.SCALE, *found]
+    if role == "STATIC" or "sh_rest" not in changing:
+        found += [names.sh_attribute(index) for index in range(description.sh)]
+    return tuple(found)
 
 
 def find(scene: bpy.types.Scene) -> list[Sequence]:
@@ -208,7 +266,11 @@ def _add_cloud(empty: bpy.types.Object, collection: bpy.types.Collection, role: 
     kinds = cloud.bl_rna.properties.get("type")
     if kinds is not None and NATIVE in kinds.enum_items:
         cloud.type = NATIVE
-    for attribute, data_type in names.CLOUD_ATTRIBUTES.items():
+    its = empty.legs4d
+    for attribute, data_type in {
+        **names.CLOUD_ATTRIBUTES,
+        **names.optional_attributes(its.num_sh, its.has_seen),
+    }.items():
         attributes.ensure(cloud, attribute, data_type)
     child = bpy.data.objects.new(name, cloud)
     child.parent = empty
@@ -217,4 +279,5 @@ def _add_cloud(empty: bpy.types.Object, collection: bpy.types.Collection, role: 
 
 
 def _write(cloud: bpy.types.PointCloud, name: str, values: np.ndarray) -> None:
-    attributes.write(cloud, name, names.CLOUD_ATTRIBUTES[name], np.ascontiguousarray(values, np.float32))
+    data_type = names.CLOUD_ATTRIBUTES.get(name) or names.optional_attributes(MOST_SH, True)[name]
+    attributes.write(cloud, name, data_type, np.ascontiguousarray(values, np.float32))

@@ -11,7 +11,8 @@ import bpy
 import numpy as np
 
 from . import preferences
-from .cache import DYNAMIC, MANIFEST, STATIC, CacheError, Description, RunCache, run_id
+from .cache import MANIFEST, CacheError, Description, RunCache, run_id
+from .sequence import Sequence
 
 CACHE_VARIABLE = "LEGS4D_CACHE"
 """Environment variable with a cache folder to search first: for render nodes, where nobody sets preferences."""
@@ -33,14 +34,25 @@ def store_constants(root: Path, body: Mapping[str, Any], arrays: Mapping[str, np
         num_dynamic=body["dynamic"],
         fps=body["fps"],
         pixel_angle=1 / float(arrays["train_Ks"][0, 0, 0]) if "train_Ks" in arrays else 0.0,
+        up=tuple(body["up"]),
+        num_loose=body["loose"],
+        sh=int(body["sh"]),
+        changing=tuple(body["changing"]),
+        has_seen="static_seen" in arrays or bool(body["has_seen"]),
     )
     cache = RunCache.create(root, description)
-    cache.write_static({name: arrays[f"static_{name}"] for name, _, _ in STATIC})
-    cache.write_dynamic(
-        {name: arrays[name if name in ("born", "died") else f"dynamic_{name}"] for name, _, _ in DYNAMIC}
-    )
+    bare = {name: arrays[name] for name in ("born", "died")}
+    cache.write_static(_of("static_", arrays))
+    cache.write_dynamic(bare | _of("dynamic_", arrays))
     cache.write_ranks()
     return cache
+
+
+def store_frame(cache: RunCache, frame: int, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
+    """Put a `frame` event's arrays into the cache. For any thread."""
+    if "loose_seen" in arrays:
+        arrays["loose_seen"] = seen_levels(arrays["loose_seen"])
+    cache.write_frame(frame, arrays)
 
 
 def adopt(cache: RunCache) -> None:
@@ -53,18 +65,7 @@ def recreate(empty: bpy.types.Object) -> RunCache:
     try:
         return find(empty)
     except CacheError:
-        its = empty.legs4d
-        description = Description(
-            run_id=its.run_id,
-            run=its.run,
-            revision=its.revision,
-            num_frames=its.num_frames,
-            num_static=its.num_static,
-            num_dynamic=its.num_dynamic,
-            fps=its.fps,
-            pixel_angle=its.pixel_angle,
-        )
-        cache = RunCache.create(preferences.cache_root(), description)
+        cache = RunCache.create(preferences.cache_root(), Sequence(empty).description)
         adopt(cache)
         return cache
 
@@ -89,6 +90,17 @@ def find(empty: bpy.types.Object) -> RunCache:
 def forget() -> None:
     """Look again at the next call: preferences or the file changed."""
     _open.clear()
+
+
+def seen_levels(seen: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """How much of points was seen, 0..1, as the cache keeps it."""
+    return np.rint(np.asarray(seen, np.float32) * 255).astype(np.uint8)
+
+
+def _of(prefix: str, arrays: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays whose names begin so, without it."""
+    found = {name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)}
+    return {name: seen_levels(values) if name == "seen" else values for name, values in found.items()}
 
 
 def _places(empty: bpy.types.Object) -> list[Path]:

@@ -24,7 +24,9 @@ def decoded(message: wire.Message) -> dict[str, np.ndarray[Any, Any]]:
         if values.dtype == np.uint16:
             step, low = (np.array(message.body[key][name], np.float32) for key in ("step", "low"))
             arrays[name] = values * step + low
-            if name == "quats":
+            if name in message.body["logarithms"]:
+                np.exp(arrays[name], out=arrays[name])
+            if name.endswith("quats"):
                 arrays[name] /= np.linalg.norm(arrays[name], axis=1, keepdims=True)
     return arrays
 
@@ -130,7 +132,7 @@ class Transfers:
                 "precision": "uint16" if half else "float32",
                 "window": WINDOW,
             },
-            sink=lambda message: transfer.cache.write_frame(message.body["frame"], decoded(message)),
+            sink=lambda message: storage.store_frame(transfer.cache, message.body["frame"], decoded(message)),
             on_event=lambda event: self._arrived(transfer, event),
             on_reply=lambda reply: self._ended(transfer, reply.body),
             on_failure=lambda failure: self._failed(transfer, failure),

@@ -13,7 +13,8 @@ import bpy
 import gpu
 import numpy as np
 
-from . import attributes, layers, look, names, playback, player, presets, sequence
+from . import attributes, layers, look, names, playback, presets, sequence
+from .highlighter import shown_levels
 from .look.color import DIMMED, GLOW, LUMINANCE, SH_C0, TINT_SHARE
 from .look.outline import OUTLINE_PUSH
 from .sequence import Sequence
@@ -78,9 +79,7 @@ def unregister() -> None:
 def apply(empty: bpy.types.Object) -> None:
     """Let a sequence's clouds show as its `viewport` property says: as our points, or through the node group."""
     points = empty.legs4d.viewport == "POINTS"
-    for child in (empty.legs4d.static_object, empty.legs4d.dynamic_object):
-        if child is None:
-            continue
+    for child in empty.legs4d.cloud_objects:
         child.display_type = "BOUNDS" if points else "TEXTURED"
         child.show_bounds = False
         modifier = child.modifiers.get(look.MODIFIER)
@@ -153,9 +152,11 @@ class _Chosen:
 
 
 def _chosen(child: bpy.types.Object, detail: float) -> _Chosen:
-    """Chosen anew only when the cloud is filled anew or its detail changes."""
+    """Chosen anew only when the cloud is filled anew or its detail changes; loose points with every frame."""
     cloud = child.data
-    key = (len(cloud.points), cloud.get(sequence.FILLED), detail)
+    is_loose = child.legs4d.role == "LOOSE"
+    has_own = is_loose or "scales" in child.parent.legs4d.changing.split()
+    key = (len(cloud.points), cloud.get(sequence.FILLED), detail, playback.version(child) if has_own else None)
     known = _choices.get(child.session_uid)
     if known is None or known.key != key:
         points: slice | Array = slice(None)
@@ -177,7 +178,7 @@ def _layers(
         attribute = names.layer_attribute(weight.layer_id)
         if weight.weight > 0.0 and attribute in cloud.attributes:
             relevancy = (attributes.read(cloud, attribute)[chosen] * 255.0 + 0.5).astype(np.uint8)
-            amount = player.shown_levels(weight)[relevancy]
+            amount = shown_levels(weight)[relevancy]
             np.maximum(strongest, amount, out=strongest)
             total += amount
             tints += amount[:, None] * np.array(layers.find(shown, weight.layer_id).color, np.float32)
@@ -191,8 +192,8 @@ def _draw() -> None:
     for shown in sequence.find(context.scene):
         if shown.empty.legs4d.viewport != "POINTS":
             continue
-        for child in (shown.static_object, shown.dynamic_object):
-            if child is not None and child.visible_get():
+        for child in shown.objects:
+            if child.visible_get():
                 _draw_cloud(context, shown, child)
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from mathutils import Vector
 
-from .. import player, storage
-from ..cache import RunCache
+from .. import storage
+from ..cache import STEPS, RunCache
+from ..highlighter import shown_levels
 from ..layers import Weight
 from ..sequence import Sequence
 
@@ -39,7 +40,7 @@ def place(shown: Sequence, layer: Any, capture_frame: int) -> Place | None:
     cache = storage.find(shown.empty)
     if not layer.answer_key or not cache.has_frame(capture_frame):
         return None
-    levels = player.shown_levels(Weight(layer.layer_id, layer.answer_key, 1.0, layer.threshold, layer.softness))
+    levels = shown_levels(Weight(layer.layer_id, layer.answer_key, 1.0, layer.threshold, layer.softness))
     points, weights = _named(cache, layer.answer_key, capture_frame, levels)
     if not len(points):
         return None
@@ -65,7 +66,7 @@ def along(shown: Sequence, layer: Any, start: int, end: int) -> list[tuple[int, 
 def _named(
     cache: RunCache, key: str, frame: int, levels: np.ndarray[Any, Any]
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """[K, 3] points of both clouds that a layer names, in the capture's axes, and [K] how strongly, times opacity."""
+    """[K, 3] points of all clouds that a layer names, in the capture's axes, and [K] how strongly, times opacity."""
     parts = []
     if cache.description.num_static and cache.answer(key) is not None:
         still = cache.static()
@@ -78,6 +79,12 @@ def _named(
         named = named[(constants["born"][named] <= frame) & (constants["died"][named] >= frame)]
         weights = levels[relevancy[named]] * constants["opacities"][named]
         parts.append((cache.frame(frame)["means"][named], weights))
+    if cache.description.num_loose and cache.has_relevancy(key, frame):
+        points, _, arrays = cache.loose(frame)
+        relevancy = cache.loose_relevancy(key, frame, points)
+        named = _thinned(relevancy, levels)
+        weights = levels[relevancy[named]] * (arrays["opacities"][named] * STEPS["opacities"])
+        parts.append((arrays["means"][named], weights))
     if not parts:
         return np.empty((0, 3)), np.empty(0)
     return np.concatenate([means for means, _ in parts]), np.concatenate([weights for _, weights in parts])

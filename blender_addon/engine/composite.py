@@ -53,9 +53,7 @@ def second_scene(scene: bpy.types.Scene) -> bpy.types.Scene | None:
 
 def _hide_from_cycles(shown: sequence.Sequence) -> None:
     """Cycles would show the points as balls: it gets neither rays for them nor ellipsoids to build."""
-    for child in (shown.static_object, shown.dynamic_object):
-        if child is None:
-            continue
+    for child in shown.objects:
         for name in _RAYS:
             setattr(child, name, False)
         if look.MODIFIER in child.modifiers:

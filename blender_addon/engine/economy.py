@@ -30,8 +30,7 @@ def unregister() -> None:
 
 
 def _clouds(scene: bpy.types.Scene) -> list[bpy.types.Object]:
-    found = sequence.find(scene)
-    return [child for shown in found for child in (shown.static_object, shown.dynamic_object) if child is not None]
+    return [child for shown in sequence.find(scene) for child in shown.objects]
 
 
 @persistent

@@ -53,8 +53,8 @@ def visible_clouds(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer) -> l
     return [
         child
         for shown in sequence.find(scene)
-        for child in (shown.static_object, shown.dynamic_object)
-        if child is not None and child.name in rendered and not child.hide_render
+        for child in shown.objects
+        if child.name in rendered and not child.hide_render
     ]
 
 
@@ -115,9 +115,9 @@ def _sample(shown: sequence.Sequence, one: Instant) -> Body:
         "cx": float(view.cx),
         "cy": float(view.cy),
     }
-    for name, child in (("static", shown.static_object), ("dynamic", shown.dynamic_object)):
-        if child is not None and child.name in one.matrices:
-            sample[name] = (view.world_to_camera @ one.matrices[child.name]).tolist()
+    for child in shown.objects:
+        if child.name in one.matrices:
+            sample[child.legs4d.role.lower()] = (view.world_to_camera @ one.matrices[child.name]).tolist()
     return sample
 
 

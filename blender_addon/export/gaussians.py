@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from mathutils import Vector
 
-from .. import attributes, layers, names, player, presets
+from .. import attributes, layers, names, presets
+from ..highlighter import shown_levels
 from ..look.color import DIMMED, GLOW, LUMINANCE, SH_C0, TINT_SHARE
 from ..portable.splats import Splats
 from ..sequence import Sequence
@@ -68,7 +69,7 @@ def _layers(shown: Sequence, scene_frame: float) -> tuple[Array, Array]:
         if weight.weight <= 0.0 or any(attribute not in cloud.attributes for cloud in shown.clouds):
             continue
         relevancy = np.concatenate([attributes.read(cloud, attribute) for cloud in shown.clouds])
-        amount = player.shown_levels(weight)[(relevancy * 255 + 0.5).astype(np.uint8)][:, None]
+        amount = shown_levels(weight)[(relevancy * 255 + 0.5).astype(np.uint8)][:, None]
         np.maximum(strongest, amount, out=strongest)
         total += amount
         tints += amount * np.asarray(layers.find(shown, weight.layer_id).color, np.float32)

@@ -57,8 +57,7 @@ def remove(empty: bpy.types.Object) -> None:
 
 
 def _clouds(empty: bpy.types.Object) -> list[bpy.types.Object]:
-    its = empty.legs4d
-    return [child for child in (its.static_object, its.dynamic_object) if child is not None]
+    return empty.legs4d.cloud_objects
 
 
 def _tree(empty: bpy.types.Object, clouds: list[bpy.types.Object]) -> bpy.types.NodeTree:

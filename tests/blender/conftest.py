@@ -55,7 +55,7 @@ def addon(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root with the run `ball`: FRAMES frames, answers prompts. Tests that change it copy it."""
     root = tmp_path_factory.mktemp("root")
-    _library("-m", "tests.synthetic", "run", str(root / "ball"), "--frames", str(FRAMES))
+    library("-m", "tests.synthetic", "run", str(root / "ball"), "--frames", str(FRAMES))
     return root
 
 
@@ -161,7 +161,7 @@ def library_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
 
-def _library(*arguments: str) -> None:
+def library(*arguments: str) -> None:
     done = subprocess.run(
         [LIBRARY / "python", *arguments], cwd=ROOT, env=library_environment(), capture_output=True, text=True
     )
@@ -173,7 +173,7 @@ def truth(runs: Path) -> dict[str, np.ndarray]:
     """What the library itself says about the run `ball` and PROMPT: the arrays of `_TRUTH`."""
     file = runs / "truth.npz"
     if not file.exists():
-        _library("-c", _TRUTH, str(runs / "ball"), PROMPT, str(file))
+        library("-c", _TRUTH, str(runs / "ball"), PROMPT, str(file))
     return dict(np.load(file))
 
 
