@@ -6,6 +6,7 @@ under the server's roots. What a command is done with (engine, cluster, device) 
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
@@ -28,6 +29,33 @@ def _frames(value: Any) -> Any:
     return [int(match.group(1)), int(match.group(2))] if match else value
 
 
+def _names(value: Any) -> Any:
+    """NAME,… of the command line as a list."""
+    return [name for name in (part.strip() for part in value.split(",")) if name] if isinstance(value, str) else value
+
+
+def _offsets(value: Any) -> Any:
+    """CAM=SECONDS, CAM=SECONDS, … of the command line as a map."""
+    if not isinstance(value, list):
+        return value
+    found: dict[str, float] = {}
+    for text in value:
+        name, _, seconds = str(text).rpartition("=")
+        try:
+            number = float(seconds)
+        except ValueError:
+            number = math.nan
+        if not name.strip() or not math.isfinite(number):
+            raise ValueError(f"{str(text)[:100]!r} is no CAM=SECONDS; write for example cam03=0.48")
+        if name.strip() in found:
+            raise ValueError(f"{name.strip()[:100]!r} is given twice")
+        found[name.strip()] = number
+    return found
+
+
+Names = Annotated[list[Text], BeforeValidator(_names)]
+Offsets = Annotated[dict[Text, float], BeforeValidator(_offsets)]
+"""Camera → seconds."""
 FrameRange = Annotated[list[FrameNumber], Field(min_length=2, max_length=2), BeforeValidator(_frames)]
 """First and last frame, both included."""
 
@@ -72,6 +100,8 @@ class Reconstruct(WithSettings):
         out: the run to make, or to go on with.
         scale: work on images of this share of their size.
         cameras, leave_out: names or numbers of the cameras to read, and of those not to.
+        offset: seconds by which each camera's video was begun later than the others.
+        align: have that found by "sound" or "motion".
         preset: effort; by default "auto": full where there is a GPU.
         chunks: frames that are tracked in a row; 0 for all.
         settings: any others; they win over the preset's.
@@ -81,6 +111,8 @@ class Reconstruct(WithSettings):
         "scale": "dataset.scale",
         "cameras": "dataset.cameras",
         "leave_out": "dataset.leave_out",
+        "offset": "dataset.offsets",
+        "align": "dataset.align",
         "preset": "preset",
         "chunks": "reconstruct.chunks.length",
     }
@@ -88,8 +120,10 @@ class Reconstruct(WithSettings):
     dataset: Place
     out: Place
     scale: Scale | None = None
-    cameras: list[Text] | None = None
-    leave_out: list[Text] | None = None
+    cameras: Names | None = None
+    leave_out: Names | None = None
+    offset: Offsets | None = None
+    align: Literal["sound", "motion"] | None = None
     preset: Literal["auto", "quick", "full"] | None = None
     chunks: int | None = Field(default=None, ge=0)
     settings: GeometrySettings = GeometrySettings()

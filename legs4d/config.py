@@ -6,7 +6,7 @@ A stage's settings are part of its fingerprint: changing one makes the stage, an
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -28,6 +28,10 @@ class DatasetSettings(Settings):
     """Names or numbers of the cameras to read; none: all."""
     leave_out: tuple[str, ...] = ()
     """Names or numbers of cameras not to read."""
+    offsets: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
+    """Camera → seconds by which its video was begun later than those of the others; where given, 0 of all others."""
+    align: Literal["sound", "motion"] | None = None
+    """Have the offsets that are not given found: by the videos' sound, or by how much moves in their pictures."""
 
 
 class LearningRates(Settings):

@@ -59,11 +59,11 @@ def train(
         RunError: the run folder cannot be used, or another process writes it.
         Stopped: `stop` was set; what is finished is kept.
     """
-    sequence = open_sequence(dataset, settings.dataset)
+    sequence = open_sequence(dataset, settings.dataset, progress, stop)
     encoder = get_encoder(choose_encoder(settings.lift.encoder, sequence), files)
     # Fail on a dataset or weights that cannot be read now, not after minutes of reconstruction.
     _ = encoder.weights_id if sees(encoder) else encoder.sample_rows(sequence)
-    run = reconstruct(dataset, out, settings, engine=engine, executor=executor, progress=progress, stop=stop)
+    run = _reconstruct(sequence, out, settings, engine=engine, executor=executor, progress=progress, stop=stop)
     return lift(
         run.path,
         settings.lift,
@@ -87,20 +87,34 @@ def reconstruct(
     stop: StopSignal | None = None,
 ) -> Run:
     """The reconstruction half of `train`."""
-    sequence = open_sequence(dataset, settings.dataset)
+    sequence = open_sequence(dataset, settings.dataset, progress, stop)
+    return _reconstruct(sequence, out, settings, engine=engine, executor=executor, progress=progress, stop=stop)
+
+
+def _reconstruct(
+    sequence: Sequence,
+    out: str | Path,
+    settings: GeometrySettings,
+    *,
+    engine: str,
+    executor: Executor,
+    progress: OnProgress | None,
+    stop: StopSignal | None,
+) -> Run:
+    """`reconstruct`, of footage that is open."""
     from legs4d.reconstruct.chunks import ChunkedReconstruction
     from legs4d.reconstruct.stages import Reconstruction, choose_device
 
     device = choose_device(engine)
-    check_camera_count(len(sequence.cameras("train", 0)), f"{dataset}, frame 0")
+    check_camera_count(len(sequence.cameras("train", 0)), f"{sequence.root}, frame 0")
     if isinstance(sequence, MotionMasks):
         sequence.prepare(progress, stop)
     run = Run.open(out) if (Path(out) / "run.json").exists() else Run.create(out)
     with run.lock():
         run.set_info(
-            dataset=str(Path(dataset).resolve()),
+            dataset=str(sequence.root.resolve()),
             scale=settings.dataset.scale,
-            reading=settings.dataset.model_dump(mode="json", exclude={"scale"}),
+            reading=sequence.reading.model_dump(mode="json", exclude={"scale"}),
             notes=list(sequence.notes),
             origin=list(sequence.origin),
             fps=sequence.fps,

@@ -9,6 +9,7 @@ import typer
 
 from legs4d.cli.command import writer
 from legs4d.cli.options import (
+    Align,
     Background,
     CameraNames,
     Change,
@@ -28,6 +29,7 @@ from legs4d.cli.options import (
     Json,
     LeftOut,
     LiftMethodName,
+    Offset,
     Out,
     PresetName,
     Refine,
@@ -37,7 +39,6 @@ from legs4d.cli.options import (
     Store,
     Weights,
     asked,
-    names,
 )
 from legs4d.terminal import print_json, progress_display, say
 
@@ -52,6 +53,8 @@ def train(
     scale: Scale = None,
     cameras: CameraNames = None,
     leave_out: LeftOut = None,
+    offset: Offset = None,
+    align: Align = None,
     encoder: EncoderName = None,
     weights: Weights = None,
     download: Download = False,
@@ -78,8 +81,10 @@ def train(
         dataset=dataset,
         out=out,
         scale=scale,
-        cameras=names(cameras),
-        leave_out=names(leave_out),
+        cameras=cameras,
+        leave_out=leave_out,
+        offset=offset,
+        align=align,
         encoder=encoder,
         every=every,
         preset=preset,
@@ -104,6 +109,8 @@ def reconstruct(
     scale: Scale = None,
     cameras: CameraNames = None,
     leave_out: LeftOut = None,
+    offset: Offset = None,
+    align: Align = None,
     preset: PresetName = None,
     engine: EngineName = Engine.auto,
     cluster: Cluster = None,
@@ -122,8 +129,10 @@ def reconstruct(
         dataset=dataset,
         out=out,
         scale=scale,
-        cameras=names(cameras),
-        leave_out=names(leave_out),
+        cameras=cameras,
+        leave_out=leave_out,
+        offset=offset,
+        align=align,
         preset=preset,
         chunks=chunks,
         assignments=assignments,

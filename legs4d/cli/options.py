@@ -39,6 +39,11 @@ class CodecName(StrEnum):
     autoencoder = "autoencoder"
 
 
+class Alignment(StrEnum):
+    sound = "sound"
+    motion = "motion"
+
+
 class BackgroundCrops(StrEnum):
     once = "once"
     always = "always"
@@ -59,6 +64,18 @@ CameraNames = Annotated[
 LeftOut = Annotated[
     str | None,
     typer.Option("--leave-out", metavar="NAME,…", help="Read all cameras but these, by name or number."),
+]
+Offset = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--offset",
+        metavar="CAM=SECONDS",
+        help="The video of this camera was begun so many seconds later than the others. Repeatable.",
+    ),
+]
+Align = Annotated[
+    Alignment | None,
+    typer.Option("--align", help="Find the videos' offsets by their sound, or by how much moves in their pictures."),
 ]
 EncoderName = Annotated[
     str | None,
@@ -159,11 +176,6 @@ Config = Annotated[
 Fps = Annotated[float, typer.Option(min=0.01, help="Frames per second of the capture; its footage's own, if given.")]
 Json = Annotated[bool, typer.Option("--json", help="Print only JSON on stdout; progress goes to stderr.")]
 Frames = Annotated[str | None, typer.Option(metavar="FIRST:LAST", help="Frames, both ends included; all by default.")]
-
-
-def names(text: str | None) -> list[str] | None:
-    """What stands between commas; None where nothing was said."""
-    return None if text is None else [name for name in (part.strip() for part in text.split(",")) if name]
 
 
 def asked(

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from legs4d.config import DatasetSettings
 from legs4d.scene.camera import Cameras
 
 Split = Literal["train", "test"]
@@ -49,6 +50,8 @@ class Sequence(Protocol):
     initial_points: InitialPoints | None
     notes: tuple[str, ...]
     """What was read in another way than one might think, or not at all: a sentence each."""
+    reading: DatasetSettings
+    """How it was read; what was found for it, such as when videos were begun, stands there as if it had been said."""
     origin: tuple[float, float, float]
     """What was taken off all positions: footage in map coordinates would lose its digits in float32."""
 

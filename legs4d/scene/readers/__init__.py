@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from legs4d.config import DatasetSettings
 from legs4d.errors import DatasetError
+from legs4d.progress import OnProgress, StageReporter, StopSignal
 from legs4d.scene.foreground import with_masks
+from legs4d.scene.readers.choice import check_no_offsets
 from legs4d.scene.readers.colmap import ColmapSequence, find_model
 from legs4d.scene.readers.multipleview import MultipleViewSequence, is_multipleview
 from legs4d.scene.readers.nerf import NerfSequence
@@ -19,7 +22,12 @@ from legs4d.scene.readers.videos import CAMERA_FILE, VideoSequence
 from legs4d.scene.sequence import Sequence
 
 
-def open_sequence(path: str | Path, settings: DatasetSettings | float = 1.0) -> Sequence:
+def open_sequence(
+    path: str | Path,
+    settings: DatasetSettings | float = 1.0,
+    progress: OnProgress | None = None,
+    stop: StopSignal | None = None,
+) -> Sequence:
     """The footage in a folder, by the reader that knows its layout; each layout is told in its reader's file.
 
     Footage without foreground masks gets those of what moves (`scene.foreground`), found when they are asked for.
@@ -28,10 +36,13 @@ def open_sequence(path: str | Path, settings: DatasetSettings | float = 1.0) -> 
         path: a dataset folder: PanopticSports (train_meta.json), NeRF (transforms.json or transforms_train.json),
             Neural 3D Video and LLFF (poses_bounds.npy), videos (cameras.json), 4DGaussians' multipleview (sparse_/), or
             COLMAP (sparse/).
-        settings: scale and choice of cameras; a number is a scale.
+        settings: scale, choice of cameras, and when videos were begun; a number is a scale.
+        progress: told of videos that are opened, and put on one clock.
+        stop: looked at meanwhile.
 
     Raises:
         DatasetError: there is no such folder, no reader knows its layout, or its content cannot be used.
+        Stopped: `stop` was set.
     """
     root = Path(path)
     if not isinstance(settings, DatasetSettings):
@@ -40,7 +51,12 @@ def open_sequence(path: str | Path, settings: DatasetSettings | float = 1.0) -> 
     if not root.is_dir() or not any(root.iterdir()):
         what = "is empty" if root.is_dir() else "is not a folder"
         raise DatasetError(what, where=str(root), fix="give a dataset folder, see README")
-    return with_masks(_choose_reader(root)(root, settings))
+    reader = _choose_reader(root)
+    if reader is Neu3dSequence or reader is VideoSequence:
+        reader = partial(reader, report=partial(StageReporter, on_progress=progress, stop=stop))
+    else:
+        check_no_offsets(settings, str(root))
+    return with_masks(reader(root, settings))
 
 
 def reading_of(info: Mapping[str, Any]) -> DatasetSettings:

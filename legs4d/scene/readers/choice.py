@@ -40,6 +40,16 @@ def chosen_cameras(names: Sequence[tuple[str, ...]], settings: DatasetSettings, 
     return kept
 
 
+def check_no_offsets(settings: DatasetSettings, where: str) -> None:
+    """Raise DatasetError when offsets are asked for of a dataset that has no videos."""
+    if settings.offsets or settings.align:
+        raise DatasetError(
+            "has no videos, whose offsets could be given or found",
+            where=where,
+            fix="leave out --offset and --align: pictures of one name or time are one frame",
+        )
+
+
 def whole_frames(
     num_frames: int, missing: Mapping[int, Sequence[str]], where: str
 ) -> tuple[list[int], tuple[str, ...]]:

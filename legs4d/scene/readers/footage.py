@@ -102,7 +102,7 @@ class Footage:
         notes: tuple[str, ...] = (),
     ) -> None:
         self.root, self.scale, self.fps = root, settings.scale, fps
-        self._shots, self._settings, self._fingerprint = shots, settings, fingerprint
+        self._shots, self.reading, self._fingerprint = shots, settings, fingerprint
         self.num_frames = len(shots["train"])
         self.frame_numbers = tuple(range(self.num_frames))
         every = list(_every(shots))
@@ -156,7 +156,7 @@ class Footage:
 
     def fingerprint(self, *, language: bool = False) -> str:
         """Hash of cameras, scale, choice of cameras, and the name, size and time of each file."""
-        read = self._settings.model_dump_json()
+        read = self.reading.model_dump_json(exclude_defaults=True)
         return hashlib.sha256(f"{self._fingerprint} {read}".encode()).hexdigest()
 
     # -- inside ----------------------------------------------------------------------------------------------------

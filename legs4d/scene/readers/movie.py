@@ -33,6 +33,7 @@ class Movie:
         is_steady: whether they do, but for those missing.
         missing: how many pictures of a steady rate are not there: dropped, or cut off with what they lean on.
         seconds: when each is shown, from the first.
+        begin: seconds of the first on the file's own clock, which its sound goes by.
         notes: what of the file a person should know, sentences without its name.
 
     Raises:
@@ -56,7 +57,7 @@ class Movie:
         self.shown_width, self.shown_height = self._turned(wide, tall)
         self.num_frames, self.seconds = len(self._index.times), np.array(self._index.seconds)
         self.rate, self.fps, self.is_steady = self._index.rate, float(self._index.rate), self._index.is_steady
-        self.missing = self._index.missing
+        self.missing, self.begin = self._index.missing, self._index.begin
         self.notes = self._describe(first)
 
     def read(self, frame: int, *, square: bool = False) -> NDArray[np.uint8]:
@@ -68,25 +69,36 @@ class Movie:
         Raises:
             DatasetError: the video is damaged there.
         """
-        import av
-
         with self._lock:
-            try:
-                picture = self._decode(frame)
-            except (av.FFmpegError, DatasetError) as error:
-                self._coming = None
-                if isinstance(error, DatasetError):
-                    raise
-                raise self._damaged(f"frame {frame}: {error.strerror}") from error
+            picture = self._decode_safely(frame)
             if (picture.width, picture.height) != self._stored:
                 raise self._damaged(f"frame {frame} has another size than the first")
             size = (self.shown_width, self.shown_height) if square else (self.width, self.height)
             return self._turn(to_rgb(picture, *self._turned(*size)))
 
+    def read_small(self, frame: int, width: int) -> NDArray[np.float64]:
+        """[H, W] luma in 0..255 as stored, W at most `width`: enough to see that something moves. As `read`."""
+        with self._lock:
+            picture = self._decode_safely(frame)
+            wide = min(width, picture.width)
+            small = picture.reformat(
+                width=wide, height=max(1, round(picture.height * wide / picture.width)), format="gray"
+            )
+            return small.to_ndarray().astype(np.float64)
+
     @property
     def duration(self) -> float:
         """Seconds, the last picture's included."""
         return float(self.seconds[-1]) + 1 / self.fps
+
+    def _decode_safely(self, frame: int) -> Any:
+        import av
+
+        try:
+            return self._decode(frame)
+        except av.FFmpegError as error:
+            self._coming = None
+            raise self._damaged(f"frame {frame}: {error.strerror}") from error
 
     def _decode(self, frame: int) -> Any:
         """The picture of this number, from where decoding stands or from a key before it."""
@@ -148,12 +160,7 @@ class Movie:
         return index
 
     def _first_frame(self) -> Any:
-        import av
-
-        try:
-            frame = self._decode(0)
-        except av.FFmpegError as error:
-            raise self._damaged(f"frame 0: {error.strerror}") from error
+        frame = self._decode_safely(0)
         check_colors(frame, str(self.path))
         return frame
 

@@ -92,6 +92,7 @@ class PictureIndex:
         keys: from which packets decoding may begin, ascending; empty where it must begin with the file's first.
         seconds: when each is shown, from the first.
         rate: pictures per second.
+        begin: seconds of the first on the file's own clock; 0 where it has none.
         is_steady: whether they come at that rate, but for those missing, rather than on average.
         missing: how many pictures of a steady rate are not there: cut off with what they lean on, or dropped.
     """
@@ -100,6 +101,7 @@ class PictureIndex:
     keys: list[Key]
     seconds: list[float]
     rate: Fraction
+    begin: float = 0.0
     is_steady: bool = True
     missing: int = 0
 
@@ -184,22 +186,22 @@ def _by_decoding(opened: Callable[[], Opened], keys: list[Key]) -> PictureIndex 
 def _timed(times: list[int], keys: list[Key], video: Opened) -> PictureIndex:
     """The index of pictures whose times are known."""
     tick, guessed, average = video.stream.time_base, video.stream.guessed_rate, video.stream.average_rate
-    seconds = [float((time - times[0]) * tick) for time in times]
+    seconds, begin = [float((time - times[0]) * tick) for time in times], float(times[0] * tick)
     if len(times) == 1:
-        return PictureIndex(times, keys, seconds, Fraction(average or guessed or FALLBACK_RATE))
+        return PictureIndex(times, keys, seconds, Fraction(average or guessed or FALLBACK_RATE), begin)
     measured = Fraction(len(times) - 1) / ((times[-1] - times[0]) * tick)
     usual = 1 / (Fraction(median(after - before for before, after in pairwise(times))) * tick)
     rates = [Fraction(rate) for rate in (guessed, average, measured, usual) if rate]
     for rate in rates:
         if all(abs(second * float(rate) - n) < STEADY for n, second in enumerate(seconds)):
-            return PictureIndex(times, keys, seconds, rate)
+            return PictureIndex(times, keys, seconds, rate, begin)
     for rate in rates:
         places = [round(second * float(rate)) for second in seconds]
         off = max(abs(second * float(rate) - place) for second, place in zip(seconds, places, strict=True))
         beside = sum(after == before + 1 for before, after in pairwise(places))
         if off < NEARLY and beside >= MOSTLY * (len(places) - 1) and len(set(places)) == len(places):
-            return PictureIndex(times, keys, seconds, rate, missing=places[-1] + 1 - len(places))
-    return PictureIndex(times, keys, seconds, measured, is_steady=False)
+            return PictureIndex(times, keys, seconds, rate, begin, missing=places[-1] + 1 - len(places))
+    return PictureIndex(times, keys, seconds, measured, begin, is_steady=False)
 
 
 def pictures(packets: Iterable[Any]) -> Iterator[Any]:

@@ -6,15 +6,19 @@ and each shows the picture of every video that is nearest in time. Frames that n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from legs4d.config import DatasetSettings
 from legs4d.errors import DatasetError
+from legs4d.progress import StageReporter
+from legs4d.scene.readers.alignment import Found, find_offsets
 from legs4d.scene.readers.movie import Movie
+from legs4d.scene.readers.names import natural_key, some
 
 FEW_FRAMES, FEW_SHARE = 5, 0.1
 """Videos that end so many frames apart at most, and by so much of the longest, were stopped one after another; where
@@ -33,7 +37,7 @@ class MovieSet:
     """Synchronised videos.
 
     Args:
-        paths: the videos, a camera each.
+        movies: the videos, a camera each.
         offsets: seconds by which each was begun later than some common moment; None where nothing is known, and then
             they must be of about the same length.
 
@@ -47,19 +51,19 @@ class MovieSet:
         DatasetError: one cannot be read, they differ in length without offsets, or share no moment.
     """
 
-    def __init__(self, paths: Sequence[Path], offsets: Sequence[float] | None = None) -> None:
-        self.movies = [Movie(path) for path in paths]
+    def __init__(self, movies: Sequence[Movie], offsets: Sequence[float] | None = None) -> None:
+        self.movies = movies
         self._is_square = [False] * len(self.movies)
         self.sizes = [(movie.width, movie.height) for movie in self.movies]
         rate = self._common_rate()
         self.fps = float(rate)
         if offsets is None:
             self._check_lengths()
-        begins = np.zeros(len(paths)) if offsets is None else np.array(offsets, np.float64)
+        begins = np.zeros(len(movies)) if offsets is None else np.array(offsets, np.float64)
         self._is_in_step = self._are_in_step(begins)
         if self._is_in_step:
             self.num_frames = min(movie.num_frames for movie in self.movies)
-            self._chosen = [np.arange(self.num_frames)] * len(paths)
+            self._chosen = [np.arange(self.num_frames)] * len(movies)
         else:
             self._chosen = self._choose_pictures(begins)
             self.num_frames = len(self._chosen[0])
@@ -133,7 +137,7 @@ class MovieSet:
         for movie in self.movies:
             for note in movie.notes:
                 of_each.setdefault(note, []).append(movie.path.name)
-        return notes + [f"{_several(names)} {note}" for note, names in of_each.items()]
+        return notes + [f"{_several(names)} {note}." for note, names in of_each.items()]
 
     def _describe_rates(self, begins: NDArray[np.float64]) -> Iterator[str]:
         rates = sorted({f"{movie.fps:.6g}" for movie in self.movies}, key=float)
@@ -141,8 +145,8 @@ class MovieSet:
         if self._is_in_step:
             if not steady:
                 yield (
-                    "the videos' pictures do not come at a steady rate, but alike in all: each is a frame, of "
-                    f"{self.fps:.6g} a second"
+                    "The videos' pictures do not come at a steady rate, but alike in all: each is a frame, of "
+                    f"{self.fps:.6g} a second."
                 )
             return
         if steady and float(rates[-1]) - float(rates[0]) <= SAME_RATE * float(rates[-1]):
@@ -155,8 +159,8 @@ class MovieSet:
         if not all(movie.is_steady for movie in self.movies):
             what += ", which vary"
         yield (
-            f"the videos {what}: frames are {self.fps:.6g} a second, and show the picture of each video that is "
-            f"nearest in time (at most {1000 * worst:.1f} ms off)"
+            f"The videos {what}: frames are {self.fps:.6g} a second, and show the picture of each video that is "
+            f"nearest in time (at most {1000 * worst:.1f} ms off)."
         )
 
     def _describe_ends(self) -> Iterator[str]:
@@ -166,8 +170,8 @@ class MovieSet:
         )
         if unused * self.fps > 1 - 1e-6:
             yield (
-                f"the videos do not begin and end together: the {self.num_frames} frames that all of them show are "
-                f"used, up to {unused:.3g} s of one are not"
+                f"The videos do not begin and end together: the {self.num_frames} frames that all of them show are "
+                f"used, up to {unused:.3g} s of one are not."
             )
 
 
@@ -181,29 +185,76 @@ def nearest(times: NDArray[np.float64], moments: NDArray[np.float64]) -> NDArray
     return np.where(is_before, after - 1, after)
 
 
-def resolve_offsets(offsets: Mapping[str, float], names: Sequence[tuple[str, ...]], where: str) -> list[float] | None:
-    """Offsets by camera name as a list, 0 where none is given; None when there are none.
+def open_videos(
+    paths: Sequence[Path],
+    called: Sequence[tuple[str, ...]],
+    settings: DatasetSettings,
+    where: str,
+    report: Callable[[str], StageReporter] = StageReporter,
+) -> tuple[MovieSet, DatasetSettings]:
+    """Videos on one clock, as `settings` say how they were begun, or as it is found from them.
 
     Args:
-        names: what each camera may be called: its number, its video, that without suffix.
+        called: what each camera may be called: its number, its video, that without suffix.
+        report: makes the reporter of a stage.
+
+    Returns:
+        The videos, and the settings, in which offsets that were found stand as if they had been said.
 
     Raises:
-        DatasetError: a name is no camera's, or two name the same.
+        DatasetError: see `MovieSet`; an offset names no camera, or is to be found and is not sure.
+        Stopped: the reporter's stop signal is set.
     """
-    if not offsets:
-        return None
+    movies: list[Movie] = []
+    notes: tuple[str, ...] = ()
+    reporter = report("videos")
+    for done, path in enumerate(paths):
+        reporter.step(done, len(paths))
+        movies.append(Movie(path))
+    reporter.step(len(paths), len(paths))
+    given = resolve_offsets(settings.offsets, called, where)
+    if settings.align is None:
+        if not given:
+            return MovieSet(movies), settings
+        offsets = [given.get(i, 0.0) for i in range(len(movies))]
+    else:
+        found = find_offsets(movies, settings.align, report("align"))
+        first = min(given, default=0)  # what was said of one holds, and the others are found relative to it
+        shift = given.get(first, 0.0) - found[first].offset
+        offsets = [given.get(i, each.offset + shift) for i, each in enumerate(found)]
+        notes = (describe_offsets([names[0] for names in called], offsets, found, settings.align),)
+    videos = MovieSet(movies, offsets)
+    videos.notes = (*notes, *videos.notes)
+    if settings.align is not None:
+        known = {names[0]: round(offset, 6) for names, offset in zip(called, offsets, strict=True)}
+        settings = settings.model_copy(update={"offsets": known, "align": None})
+    return videos, settings
+
+
+def resolve_offsets(offsets: Mapping[str, float], called: Sequence[tuple[str, ...]], where: str) -> dict[int, float]:
+    """Offsets by the camera's position. Raises DatasetError when a name is no camera's, or two name the same."""
     found: dict[int, float] = {}
+    known = [{natural_key(name) for name in names} for names in called]
     for name, seconds in offsets.items():
-        places = [i for i, known in enumerate(names) if name in known]
+        places = [i for i, keys in enumerate(known) if natural_key(name) in keys]
         if len(places) != 1 or places[0] in found:
             what = "names no camera" if not places else "names several cameras, or one that is named already"
             raise DatasetError(
                 f"the offset of {name!r} {what}",
                 where=where,
-                fix=f"name each once, of {', '.join(known[-1] for known in names)}",
+                fix=f"name each once, of {some([names[-1] for names in called])}",
             )
         found[places[0]] = seconds
-    return [found.get(i, 0.0) for i in range(len(names))]
+    return found
+
+
+def describe_offsets(names: Sequence[str], offsets: Sequence[float], found: Sequence[Found], how: str) -> str:
+    """What was found, in one sentence."""
+    each = ", ".join(
+        f"{name} {offset:+.3f} s ({one.confidence:.2f})"
+        for name, offset, one in zip(names, offsets, found, strict=True)
+    )
+    return f"When the videos were begun was found by their {how}, with these confidences: {each}."
 
 
 def _length(movie: Movie) -> str:

@@ -11,6 +11,7 @@ others. Frames are decoded when they are asked for.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,13 @@ from numpy.typing import NDArray
 
 from legs4d.config import DatasetSettings
 from legs4d.errors import DatasetError
+from legs4d.progress import StageReporter
 from legs4d.scene.images import inspect_picture
-from legs4d.scene.readers.choice import chosen_cameras, whole_frames
+from legs4d.scene.readers.choice import check_no_offsets, chosen_cameras, whole_frames
 from legs4d.scene.readers.footage import Footage, Shot, file_shot, hash_files, split_shots, test_among
 from legs4d.scene.readers.frames import common_frames
 from legs4d.scene.readers.llff import LlffCamera, match_rows, read_poses
-from legs4d.scene.readers.movie_set import MovieSet
+from legs4d.scene.readers.movie_set import MovieSet, open_videos
 from legs4d.scene.readers.names import PICTURES, VIDEOS, list_files, list_folder, numbers_of
 from legs4d.scene.sequence import Split
 
@@ -42,7 +44,9 @@ class Neu3dSequence(Footage):
             together.
     """
 
-    def __init__(self, root: Path, settings: DatasetSettings) -> None:
+    def __init__(
+        self, root: Path, settings: DatasetSettings, report: Callable[[str], StageReporter] = StageReporter
+    ) -> None:
         file = root / "poses_bounds.npy"
         rows = read_poses(file)
         sources = _sources(root)
@@ -55,10 +59,12 @@ class Neu3dSequence(Footage):
         self._videos: MovieSet | None = None
         self._position = {number: k for k, number in enumerate(numbers)}
         if paths[0].is_dir() or paths[0].suffix.casefold() in PICTURES:
+            check_no_offsets(settings, str(root))
             frames, notes = _of_pictures(paths, cameras, numbers, str(root))
             fps, given = PICTURE_FPS, [shot.picture for row in frames for shot in row if shot.picture is not None]
         else:
-            self._videos = MovieSet(paths)
+            names = [called[i] for i in chosen]
+            self._videos, settings = open_videos(paths, names, settings, str(root), report)
             frames, notes = _of_videos(self._videos, cameras, numbers, str(file)), self._videos.notes
             fps, given = self._videos.fps, paths
         shots = split_shots(frames, test_among(chosen, [TEST_CAMERA]) or [0])

@@ -83,7 +83,7 @@ class PanopticSequence(Footage):
         kinds = ["picture", "mask", *(["objects"] if language else [])]
         paths = [path for kind in kinds for shot in shots if (path := getattr(shot, kind)) is not None]
         content = ["train_meta.json", "test_meta.json", *(["captions.json"] if language else [])]
-        digest = hashlib.sha256(self._settings.model_dump_json().encode())
+        digest = hashlib.sha256(self.reading.model_dump_json(exclude_defaults=True).encode())
         for path in [self.root / name for name in content]:
             digest.update(path.read_bytes() if path.exists() else b"none")
         for path in [*paths, self.root / "init_pt_cld.npz"]:

@@ -13,6 +13,7 @@ a name of COLMAP's, in COLMAP's order.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from legs4d.config import DatasetSettings
 from legs4d.errors import DatasetError
+from legs4d.progress import StageReporter
 from legs4d.scene.lens import lens_of_matrix
 from legs4d.scene.readers.choice import chosen_cameras
 from legs4d.scene.readers.footage import Footage, Shot, hash_files, held_out, read_model, split_shots, test_among
-from legs4d.scene.readers.movie_set import MovieSet
+from legs4d.scene.readers.movie_set import MovieSet, open_videos
 from legs4d.scene.readers.names import as_posix, find_inside
 from legs4d.scene.sequence import Split
 
@@ -65,7 +67,9 @@ class VideoSequence(Footage):
             shape than its calibration, or a moving camera has too few poses.
     """
 
-    def __init__(self, root: Path, settings: DatasetSettings) -> None:
+    def __init__(
+        self, root: Path, settings: DatasetSettings, report: Callable[[str], StageReporter] = StageReporter
+    ) -> None:
         path = root / CAMERA_FILE
         content, where = _read(path), str(path)
         every = content.cameras
@@ -75,7 +79,7 @@ class VideoSequence(Footage):
         called = [(name, as_posix(c.video).name, as_posix(c.video).stem) for name, c in zip(names, every, strict=True)]
         chosen = chosen_cameras(called, settings, str(root))
         paths = [_find(root, every[i].video, where) for i in chosen]
-        self._videos = MovieSet(paths)
+        self._videos, settings = open_videos(paths, [called[i] for i in chosen], settings, where, report)
         numbers = [int(name) if all(n.isdecimal() for n in names) else i for i, name in enumerate(names)]
         marked = [i for i, camera in enumerate(every) if camera.test]
         tests = [k for k, i in enumerate(chosen) if i in marked] if marked else test_among(chosen, held_out(len(every)))
