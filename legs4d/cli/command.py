@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -20,11 +20,27 @@ Function = TypeVar("Function", bound=Callable[..., None])
 
 app = typer.Typer(
     cls=SentenceGroup,
-    help="Dynamic 3D Gaussians with language: train on multi-view footage, ask when and where something happens.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        from legs4d import __version__
+
+        print(f"legs4d {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Dynamic 3D Gaussians with language: train on multi-view footage, ask when and where something happens."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,154 @@
+"""Commands that look and change nothing: info, doctor."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from legs4d.cli.command import app
+from legs4d.cli.options import Json, RunFolder
+from legs4d.progress import duration
+from legs4d.terminal import EXIT_ERROR, print_json
+
+if TYPE_CHECKING:
+    from legs4d.gaussians.store import Run
+
+SHOWN = frozenset({"kind", "dataset", "fps", "frame_numbers", "encoder", "scale", "masks", "up", "made_from"})
+"""What of a run's `info` has a line of its own."""
+
+
+@app.command()
+def info(run: RunFolder, as_json: Json = False) -> None:
+    """Say what a run holds and what it was made from.
+
+    --json prints {run, format, kind, frames, fps, gaussians: {static, dynamic, loose: [fewest, most]}, finished,
+    language, stages: {name: {done, finished, seconds, …}}, footage: {place, there, scale, masks}, encoder, up, objects,
+    selections, made_from, bytes, info}, where `info` is whatever else its run.json says.
+    """
+    from legs4d.gaussians.store import Run
+
+    found = describe(Run.open(run))
+    if as_json:
+        print_json(found)
+    else:
+        _print_info(found)
+
+
+def describe(run: Run) -> dict[str, Any]:
+    """What `legs4d info --json` prints about a run."""
+    from legs4d.gaussians.objects import read_objects
+    from legs4d.gaussians.selections import selection_names
+
+    ready = run.has_geometry
+    loose = run.loose_counts if ready and run.has_loose else None
+    objects = read_objects(run) if ready else None
+    lift = run.stages.get("lift")
+    place = run.info.get("dataset")
+    return {
+        "run": str(run.path),
+        "format": run.format,
+        "kind": run.info.get("kind", "captured"),
+        "frames": run.num_frames if ready else 0,
+        "fps": run.info.get("fps"),
+        "gaussians": {
+            "static": run.num_static if ready else 0,
+            "dynamic": run.num_dynamic if ready else 0,
+            "loose": [0, 0] if loose is None else [int(loose.min()), int(loose.max())],
+        },
+        "finished": ready and len(run.available_frames()) == run.num_frames,
+        "language": lift is not None and lift.finished,
+        "stages": {name: _stage(asdict(record)) for name, record in run.stages.items()},
+        "footage": None
+        if not place
+        else {
+            "place": str(place),
+            "there": Path(place).is_dir(),
+            "scale": run.info.get("scale"),
+            "masks": run.info.get("masks"),
+        },
+        "encoder": run.info.get("encoder"),
+        "up": run.up.tolist() if ready and run.has_cameras else run.info.get("up"),
+        "objects": [] if objects is None else list(objects.names),
+        "selections": selection_names(run) if ready else [],
+        "made_from": run.info.get("made_from"),
+        "bytes": _bytes_in(run.path),
+        "info": {name: value for name, value in run.info.items() if name not in SHOWN},
+    }
+
+
+def _stage(record: dict[str, Any]) -> dict[str, Any]:
+    return {**record, "done_frames": len(record["done_frames"]), "seconds": round(record["seconds"], 3)}
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(Path(place, name).lstat().st_size for place, _, names in os.walk(folder) for name in names)
+
+
+def _print_info(found: dict[str, Any]) -> None:
+    counts, footage = found["gaussians"], found["footage"]
+    loose = f", {counts['loose'][0]} to {counts['loose'][1]} loose a frame" if counts["loose"][1] else ""
+    fps = f" at {found['fps']:g} fps" if found["fps"] else ""
+    lines = [
+        ("run", f"{found['run']}, format {found['format']}, {found['kind']}, {found['bytes'] / 2**20:.1f} MiB"),
+        ("frames", f"{found['frames']}{fps}{'' if found['finished'] else ', not finished'}"),
+        ("Gaussians", f"{counts['static']} static, {counts['dynamic']} dynamic{loose}"),
+        ("language", (found["encoder"] or "yes") if found["language"] else "none"),
+    ]
+    if footage:
+        scale = f", scale {footage['scale']:g}" if footage["scale"] else ""
+        lines.append(("footage", f"{footage['place']}{'' if footage['there'] else ' (not there now)'}{scale}"))
+    if found["objects"]:
+        lines.append(("objects", ", ".join(name or "–" for name in found["objects"])))
+    if found["selections"]:
+        lines.append(("selections", ", ".join(found["selections"])))
+    for label, text in lines:
+        print(f"{label:10} {text}")
+    for name, stage in found["stages"].items():
+        state = "finished" if stage["finished"] else "begun"
+        done = f"{stage['done_frames']} frames, " if stage["done_frames"] else ""
+        print(f"{'stage':10} {name.replace('_', ' ')}: {state}, {done}{duration(stage['seconds'])}")
+        for key, value in sorted((stage.get("settings") or {}).items()):
+            print(f"{'':10}   {key} = {value}")
+
+
+@app.command()
+def doctor(
+    root: Annotated[
+        list[Path] | None, typer.Option(help="Folder that is to be served; repeatable. Default: here.")
+    ] = None,
+    state_dir: Annotated[
+        Path | None, typer.Option(help="State folder of the server. Default: $LEGS4D_STATE_DIR or your own.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The server's settings, which say roots, state folder and port.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="TCP port that a server is to have.")] = None,
+    extension: Annotated[
+        Path | None, typer.Option(metavar="ZIP", help="Blender extension to compare. Default: those in dist/.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Look at what legs4d needs on this machine, one line each, with a cure for what is missing.
+
+    Exit code 1 if something fails that all work needs; "warn" is what only some work needs. --json prints {ok, checks:
+    [{name, state, what, cure}]}.
+    """
+    from backend.config import make_config, read_config
+    from legs4d.cli.checks import Check, check_all
+
+    settings = make_config(read_config(config) if config else {}, str(config or "the options"))
+    checks: list[Check] = []
+    roots = root or settings.roots or [Path.cwd()]
+    for check in check_all(roots, state_dir or settings.state_dir, port or settings.port or None, extension):
+        checks.append(check)
+        if not as_json:
+            print(f"{check.state:5} {check.name}: {check.what}{'; ' + check.cure if check.cure else ''}", flush=True)
+    fine = all(check.state != "fail" for check in checks)
+    if as_json:
+        print_json({"ok": fine, "checks": [asdict(check) for check in checks]})
+    if not fine:
+        raise typer.Exit(EXIT_ERROR)
