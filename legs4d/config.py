@@ -1,11 +1,10 @@
 """Every setting, with its source: one model per stage, one home per number.
 
-A stage's settings are part of its fingerprint: changing one makes the stage, and those after it, run again.
+What a run was made with is kept in it, setting by setting (`gaussians.stage_records`).
 """
 
 from __future__ import annotations
 
-import hashlib
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -212,7 +211,11 @@ class ReconstructSettings(Settings):
         if name == "full":
             stages = {"first_frame": FULL_FIRST_FRAME, "tracking": FULL_TRACKING, "refinement": FULL_REFINEMENT}
             preset = preset.model_copy(update=stages)
-        return ReconstructSettings.model_validate(_merged(preset.model_dump(), self.model_dump(exclude_unset=True)))
+        return self.on(preset)
+
+    def on(self, others: ReconstructSettings) -> ReconstructSettings:
+        """Other settings, and on top of them those that were set here."""
+        return ReconstructSettings.model_validate(_merged(others.model_dump(), self.model_dump(exclude_unset=True)))
 
 
 def _merged(settings: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
@@ -344,11 +347,3 @@ class TrainSettings(GeometrySettings):
     extract: ExtractSettings = ExtractSettings()
     """Only for encoders that see."""
     lift: LiftSettings = LiftSettings()
-
-
-def fingerprint(settings: Settings, version: int, *inputs: str) -> str:
-    """Hash of a stage's settings, its code's version number and its inputs' fingerprints (CONTRACTS, "Run folder")."""
-    digest = hashlib.sha256(f"{type(settings).__name__} {version} {settings.model_dump_json()}".encode())
-    for value in inputs:
-        digest.update(f" {value}".encode())
-    return digest.hexdigest()

@@ -1,30 +1,40 @@
 """The stages from footage to an answerable run, each skipped where its output is already there.
 
-What needs torch is imported where it is used: a mistyped path is told at once, not after the seconds that takes.
+What is there is kept: what was made otherwise than is asked for is told, and made anew only where that is asked for
+(`gaussians.again`). What needs torch is imported where it is used: a mistyped path is told at once, not after the
+seconds that takes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Sequence as Several
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from legs4d.config import ExtractSettings, GeometrySettings, LiftSettings, Preset, TrainSettings
-from legs4d.errors import EncoderError, RunError
+from legs4d.config import ExtractSettings, GeometrySettings, LiftSettings, TrainSettings
+from legs4d.errors import EncoderError
 from legs4d.executor import IN_ORDER, Executor
+from legs4d.gaussians.again import Tell, working_on
+from legs4d.gaussians.footage import find_footage, remember_footage
+from legs4d.gaussians.stage_records import MadeFrom
 from legs4d.gaussians.store import Run
 from legs4d.grounding import query
 from legs4d.grounding.truth import read_truth, true_intervals
-from legs4d.language.encoders import choose_encoder, get_encoder, sees
+from legs4d.language.encoders import get_encoder, sees
 from legs4d.language.encoders.weights import EncoderFiles
-from legs4d.language.grids import is_complete
 from legs4d.language.lift import lift as lift_run
 from legs4d.language.sources import open_source
+from legs4d.plan import Making, Plan, forget, records
 from legs4d.progress import OnProgress, StopSignal
-from legs4d.scene.checks import check_camera_count
 from legs4d.scene.foreground import MotionMasks
-from legs4d.scene.readers import open_sequence, reading_of
+from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence, cameras_move
+
+GEOMETRY = ("first_frame", "tracking", "refinement")
+"""The stages of reconstruction."""
 
 if TYPE_CHECKING:
     from legs4d.effects.run_video import Layer
@@ -39,6 +49,8 @@ def train(
     files: EncoderFiles | None = None,
     engine: str = "auto",
     executor: Executor = IN_ORDER,
+    again: bool = False,
+    tell: Tell | None = None,
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,
 ) -> Run:
@@ -50,30 +62,27 @@ def train(
         files: where the encoder's weights are.
         engine: "cpu", "cuda", or "auto" for CUDA where it can run.
         executor: who does what can be done frame by frame; see `cluster`.
+        again: make anew what was made otherwise, or everything where nothing was and all is finished. The old result
+            counts until the new one is finished.
+        tell: told, a sentence each, of what is kept though the code has changed, and the like.
         progress: told of every stage several times a second.
         stop: looked at in every step.
 
     Raises:
         DatasetError: the footage cannot be used; nothing is written then.
         EncoderError: the encoder's weights are not there.
+        RunDiffers: the run was made, or begun, otherwise, and `again` is not set; nothing is changed then.
         RunError: the run folder cannot be used, or another process writes it.
         Stopped: `stop` was set; what is finished is kept.
     """
+    work = _Work(executor, progress, stop)
     sequence = open_sequence(dataset, settings.dataset, progress, stop)
-    encoder = get_encoder(choose_encoder(settings.lift.encoder, sequence), files)
-    # Fail on a dataset or weights that cannot be read now, not after minutes of reconstruction.
-    _ = encoder.weights_id if sees(encoder) else encoder.sample_rows(sequence)
-    run = _reconstruct(sequence, out, settings, engine=engine, executor=executor, progress=progress, stop=stop)
-    return lift(
-        run.path,
-        settings.lift,
-        extraction=settings.extract,
-        files=files,
-        engine=engine,
-        executor=executor,
-        progress=progress,
-        stop=stop,
-    )
+    plan = Plan(sequence, settings, engine=engine, parts=("reconstruct", "lift"), files=files, extracts=True)
+    plan.check(out)
+    with work.on(out, plan, again, tell) as (run, making):
+        work.reconstruct(run, plan, making)
+        work.lift(run, plan, making)
+    return Run.open(out)
 
 
 def reconstruct(
@@ -83,37 +92,132 @@ def reconstruct(
     *,
     engine: str = "auto",
     executor: Executor = IN_ORDER,
+    again: bool = False,
+    tell: Tell | None = None,
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,
 ) -> Run:
     """The reconstruction half of `train`."""
-    sequence = open_sequence(dataset, settings.dataset, progress, stop)
-    return _reconstruct(sequence, out, settings, engine=engine, executor=executor, progress=progress, stop=stop)
+    work = _Work(executor, progress, stop)
+    asked = TrainSettings(dataset=settings.dataset, preset=settings.preset, reconstruct=settings.reconstruct)
+    plan = Plan(open_sequence(dataset, settings.dataset, progress, stop), asked, engine=engine, parts=("reconstruct",))
+    plan.check(out)
+    with work.on(out, plan, again, tell) as (run, making):
+        work.reconstruct(run, plan, making)
+    return Run.open(out)
 
 
-def _reconstruct(
-    sequence: Sequence,
-    out: str | Path,
-    settings: GeometrySettings,
+def lift(
+    run_folder: str | Path,
+    settings: LiftSettings,
     *,
-    engine: str,
-    executor: Executor,
-    progress: OnProgress | None,
-    stop: StopSignal | None,
+    dataset: str | Path | None = None,
+    extraction: ExtractSettings | None = None,
+    files: EncoderFiles | None = None,
+    engine: str = "auto",
+    executor: Executor = IN_ORDER,
+    again: bool = False,
+    tell: Tell | None = None,
+    progress: OnProgress | None = None,
+    stop: StopSignal | None = None,
 ) -> Run:
-    """`reconstruct`, of footage that is open."""
-    from legs4d.reconstruct.chunks import ChunkedReconstruction
-    from legs4d.reconstruct.stages import Reconstruction, choose_device
+    """The language half of `train`, on a reconstructed run.
 
-    device = choose_device(engine)
-    check_camera_count(len(sequence.cameras("train", 0)), f"{sequence.root}, frame 0")
-    if isinstance(sequence, MotionMasks):
-        sequence.prepare(progress, stop)
-    run = Run.open(out) if (Path(out) / "run.json").exists() else Run.create(out)
-    with run.lock():
+    Args:
+        dataset: where the footage is now, if not where it was last.
+        extraction, files: for encoders that see, as in `extract`; with neither, what was extracted before is lifted.
+    """
+    work = _Work(executor, progress, stop)
+    sequence = find_footage(Run.open(run_folder), dataset, progress=progress, stop=stop)
+    asked = TrainSettings(extract=extraction or ExtractSettings(), lift=settings)
+    plan = Plan(sequence, asked, engine=engine, parts=("lift",), files=files, extracts=extraction is not None)
+    with work.on(run_folder, plan, again, tell) as (run, making):
+        work.lift(run, plan, making)
+    return Run.open(run_folder)
+
+
+def extract(
+    run_folder: str | Path,
+    encoder: str,
+    settings: ExtractSettings,
+    *,
+    dataset: str | Path | None = None,
+    files: EncoderFiles | None = None,
+    engine: str = "auto",
+    executor: Executor = IN_ORDER,
+    again: bool = False,
+    tell: Tell | None = None,
+    progress: OnProgress | None = None,
+    stop: StopSignal | None = None,
+) -> Run:
+    """Embed the crops of a run's footage; `lift` then puts them onto the Gaussians.
+
+    Args:
+        encoder: one that sees; see `language.encoders`.
+        dataset: where the footage is now, if not where it was last.
+        files: where its weights are.
+        engine: "cpu", "cuda", or "auto" for CUDA where there is a device.
+
+    Raises:
+        EncoderError: the encoder does not look at pictures, or its weights are missing, damaged or another model's.
+    """
+    work = _Work(executor, progress, stop)
+    sequence = find_footage(Run.open(run_folder), dataset, progress=progress, stop=stop)
+    if not sees(get_encoder(encoder, files)):
+        raise EncoderError(
+            "reads the dataset and not its pictures, so that there is nothing to extract",
+            where=f"encoder {encoder}",
+            fix="run `legs4d lift`",
+        )
+    asked = TrainSettings(extract=settings, lift=LiftSettings(encoder=encoder))
+    plan = Plan(sequence, asked, engine=engine, parts=("extract",), files=files, extracts=True)
+    with work.on(run_folder, plan, again, tell) as (run, making):
+        work.extract(run, plan, making)
+    return Run.open(run_folder)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Who does it, and who is told. Runs that it works on are locked, and hold nothing but what is wanted."""
+
+    executor: Executor
+    progress: OnProgress | None
+    stop: StopSignal | None
+
+    @contextmanager
+    def on(self, out: str | Path, plan: Plan, again: bool, tell: Tell | None) -> Iterator[tuple[Run, Making]]:
+        """A run, and what is to be made in it; see `again.working_on`."""
+        plan.sequence.content.hashes(progress=self.progress, stop=self.stop)
+        made: list[Making] = []
+
+        def wanted(run: Run) -> dict[str, MadeFrom]:
+            made.append(plan.making(run))
+            return plan.wanted(run, made[0])
+
+        with working_on(
+            out,
+            wanted,
+            again=again,
+            records=lambda run: records(run, made[0].encoder),
+            explain=plan.explain,
+            forget=lambda run, stage: forget(run, stage, made[0].encoder),
+            tell=tell or (lambda sentence: None),
+        ) as run:
+            remember_footage(run, plan.sequence)
+            yield run, made[0]
+
+    def reconstruct(self, run: Run, plan: Plan, making: Making) -> None:
+        """Do what is left of the reconstruction."""
+        from legs4d.reconstruct.chunks import ChunkedReconstruction
+        from legs4d.reconstruct.stages import Reconstruction
+
+        sequence = plan.sequence
+        if all(run.has_finished(name) for name in plan.wanted(run, making) if name in GEOMETRY):
+            return
+        if isinstance(sequence, MotionMasks):
+            sequence.prepare(self.progress, self.stop)
         run.set_info(
-            dataset=str(sequence.root.resolve()),
-            scale=settings.dataset.scale,
+            scale=plan.settings.dataset.scale,
             reading=sequence.reading.model_dump(mode="json", exclude={"scale"}),
             notes=list(sequence.notes),
             origin=list(sequence.origin),
@@ -122,99 +226,40 @@ def _reconstruct(
             masks="motion" if isinstance(sequence, MotionMasks) else "footage",
             cameras_move=cameras_move(sequence),
         )
-        wanted = settings.reconstruct
-        if settings.preset is not None:
-            suited: Preset = "full" if device.type == "cuda" else "quick"
-            wanted = wanted.with_preset(suited if settings.preset == "auto" else settings.preset)
-        what = run, sequence, wanted, device, progress, stop
-        (ChunkedReconstruction(*what, executor=executor) if wanted.chunks.length else Reconstruction(*what)).finish()
-    return run
+        what: dict[str, Any] = {"dataset": plan.settings.dataset, "preset": making.preset}
+        kind: type[Reconstruction] = Reconstruction
+        if making.reconstruct.chunks.length:
+            kind, what = ChunkedReconstruction, {**what, "executor": self.executor}
+        kind(run, sequence, making.reconstruct, plan.device, self.progress, self.stop, **what).finish()
 
+    def extract(self, run: Run, plan: Plan, making: Making) -> None:
+        """Embed what an encoder that sees has not seen yet."""
+        from legs4d.language.extract import choose_device
+        from legs4d.language.extract import extract as extract_run
 
-def lift(
-    run_folder: str | Path,
-    settings: LiftSettings,
-    *,
-    extraction: ExtractSettings | None = None,
-    files: EncoderFiles | None = None,
-    engine: str = "auto",
-    executor: Executor = IN_ORDER,
-    progress: OnProgress | None = None,
-    stop: StopSignal | None = None,
-) -> Run:
-    """The language half of `train`, on a reconstructed run whose dataset is still where it was.
+        encoder = get_encoder(making.encoder, plan.files)
+        if making.extract is None or not sees(encoder):
+            return
+        what = run, plan.sequence, encoder, making.extract, choose_device(plan.engine)
+        extract_run(*what, progress=self.progress, stop=self.stop, executor=self.executor)
 
-    Args:
-        extraction, files: for encoders that see, as in `extract`; with neither, what was extracted before is lifted.
-    """
-    run = Run.open(run_folder)
-    sequence = footage(run)
-    name = choose_encoder(settings.encoder, sequence)
-    again = extraction is not None or files is not None or not is_complete(run.path, name, sequence)
-    if sees(get_encoder(name)) and again:
-        extract(
-            run_folder,
-            name,
-            extraction or ExtractSettings(),
-            files=files,
-            engine=engine,
-            executor=executor,
-            progress=progress,
-            stop=stop,
-        )
-    with run.lock():
+    def lift(self, run: Run, plan: Plan, making: Making) -> None:
+        """Extract what is needed, and lift it."""
+        self.extract(run, plan, making)
+        if not run.has_finished("lift"):
+            remember_footage(run, plan.sequence, language=True)
         lift_run(
             run,
-            sequence,
-            open_source(run, name),
-            settings.model_copy(update={"encoder": name}),
+            plan.sequence,
+            open_source(run, making.encoder),
+            making.lift,
             near=run.info["near"],
-            engine=engine,
-            progress=progress,
-            stop=stop,
-            threads=executor.threads,
-            executor=executor,
+            engine=plan.engine,
+            progress=self.progress,
+            stop=self.stop,
+            threads=self.executor.threads,
+            executor=self.executor,
         )
-    return run
-
-
-def extract(
-    run_folder: str | Path,
-    encoder: str,
-    settings: ExtractSettings,
-    *,
-    files: EncoderFiles | None = None,
-    engine: str = "auto",
-    executor: Executor = IN_ORDER,
-    progress: OnProgress | None = None,
-    stop: StopSignal | None = None,
-) -> Run:
-    """Embed the crops of a run's footage; `lift` then puts them onto the Gaussians.
-
-    Args:
-        encoder: one that sees; see `language.encoders`.
-        files: where its weights are.
-        engine: "cpu", "cuda", or "auto" for CUDA where there is a device.
-
-    Raises:
-        EncoderError: the encoder does not look at pictures, or its weights are missing, damaged or another model's.
-    """
-    run = Run.open(run_folder)
-    sequence = footage(run)
-    seeing = get_encoder(encoder, files)
-    if not sees(seeing):
-        raise EncoderError(
-            "reads the dataset and not its pictures, so that there is nothing to extract",
-            where=f"encoder {encoder}",
-            fix="run `legs4d lift`",
-        )
-    from legs4d.language.extract import choose_device
-    from legs4d.language.extract import extract as extract_run
-
-    device = choose_device(engine)
-    with run.lock():
-        extract_run(run, sequence, seeing, settings, device, progress=progress, stop=stop, executor=executor)
-    return run
 
 
 def import_splats(
@@ -240,6 +285,7 @@ def import_params(
     dataset: str | Path | None = None,
     scale: float = 1.0,
     fps: float = 30.0,
+    again: bool = False,
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,
 ) -> Run:
@@ -255,8 +301,10 @@ def import_params(
     from legs4d.gaussians.dynamic3dgs import import_dynamic3dgs
 
     sequence = None if dataset is None else open_sequence(dataset, scale)
-    run = import_dynamic3dgs(Path(source), Path(out), fps=fps, sequence=sequence, progress=progress, stop=stop)
-    return _with_footage(run, dataset, scale)
+    run = import_dynamic3dgs(
+        Path(source), Path(out), fps=fps, sequence=sequence, again=again, progress=progress, stop=stop
+    )
+    return _with_footage(run, sequence, scale)
 
 
 def import_4legs(
@@ -269,6 +317,7 @@ def import_4legs(
     scale: float = 1.0,
     fps: float = 30.0,
     linear: int | None = None,
+    again: bool = False,
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,
 ) -> Run:
@@ -284,30 +333,20 @@ def import_4legs(
         fps=fps,
         footage=seen,
         linear=linear,
+        again=again,
         progress=progress,
         stop=stop,
     )
-    return _with_footage(run, dataset, scale)
+    return _with_footage(run, seen, scale)
 
 
-def _with_footage(run: Run, dataset: str | Path | None, scale: float) -> Run:
-    """An imported run that says where its footage is."""
-    if dataset is not None:
+def _with_footage(run: Run, sequence: Sequence | None, scale: float) -> Run:
+    """An imported run that knows its footage."""
+    if sequence is not None:
         with run.lock():
-            run.set_info(dataset=str(Path(dataset).resolve()), scale=scale)
+            run.set_info(scale=scale)
+            remember_footage(run, sequence)
     return run
-
-
-def footage(run: Run) -> Sequence:
-    """The sequence that a run was made from, at the run's scale.
-
-    Raises:
-        RunError: the run was not made from footage.
-        DatasetError: it is no longer there.
-    """
-    if "dataset" not in run.info:
-        raise RunError("was not made from footage, so there is none to read", where=str(run.path))
-    return open_sequence(run.info["dataset"], reading_of(run.info))
 
 
 def render(
@@ -333,6 +372,7 @@ def render(
 def evaluate(
     run_folder: str | Path,
     *,
+    dataset: str | Path | None = None,
     grounding: str | Path | None = None,
     pictures: str | Path | None = None,
     plot: str | Path | None = None,
@@ -346,6 +386,7 @@ def evaluate(
     """Compare a finished run with its test cameras' pictures, and with true masks.
 
     Args:
+        dataset: where the footage is now, if not where it was last.
         grounding: folder of true masks (`grounding.truth`); adds `grounding` to the result.
         pictures: folder for `test_views.png` and, with `grounding`, a contact sheet, a timeline, a plot of its scores
             and pages of its masks against the true ones.
@@ -359,7 +400,7 @@ def evaluate(
         `reconstruct.object_tracking.evaluate_tracking`.
     """
     run = Run.open(run_folder)
-    sequence = footage(run)
+    sequence = find_footage(run, dataset, progress=progress, stop=stop)
     from legs4d.effects.mask_page import write_mask_pages
     from legs4d.effects.metrics_plot import metrics_plot
     from legs4d.effects.report import write_report

@@ -77,7 +77,7 @@ def lifted_copy(run: Run, folder: Path, settings: LiftSettings, engine: str, exe
     shutil.copy(run.path / "run.json", folder / "run.json")
     copied = Run.open(folder)
     with copied.lock():
-        copied.begin_stage("lift", "not yet")  # or the run's own route would be found done, and take no time
+        copied.forget_stage("lift")  # or the run's own route would be found done, and take no time
     return pipeline.lift(folder, settings, engine=engine, executor=executor)
 
 

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = (
     *("portable", "config", "settings", "commands", "scene", "gaussians", "raster", "priors", "reconstruct", "deform"),
-    *("segment", "motion", "generate", "language", "grounding", "effects", "pipeline", "cluster"),
+    *("segment", "motion", "generate", "language", "grounding", "effects", "plan", "pipeline", "cluster"),
 )
 """Each may import those before it."""
 GROUND = ("errors", "progress", "executor")

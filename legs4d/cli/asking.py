@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from legs4d.cli.command import app, writer
-from legs4d.cli.options import Engine, EngineName, Fps, Json, RunFolder, Scale, asked
+from legs4d.cli.options import Again, Engine, EngineName, Fps, Json, RunFolder, Scale, asked
 from legs4d.errors import Legs4dError
 from legs4d.terminal import print_json, progress_display, say
 
@@ -114,6 +114,7 @@ def import_4legs(
             min=1, max=768, help="Keep features by a linear codec of so many numbers: prompts are answered much sooner."
         ),
     ] = None,
+    again: Again = False,
     as_json: Json = False,
 ) -> None:
     """Turn a finished output folder of the original 4-LEGS into a run; goes on where a killed import stopped.
@@ -143,6 +144,7 @@ def import_4legs(
             scale=how.scale,
             fps=fps,
             linear=linear,
+            again=again,
             progress=show,
         )
     if as_json:

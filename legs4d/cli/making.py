@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from legs4d.cli.command import writer
 from legs4d.cli.options import (
+    Again,
     Align,
     Background,
     CameraNames,
@@ -20,6 +21,7 @@ from legs4d.cli.options import (
     CodeDim,
     Config,
     Dataset,
+    DatasetNow,
     Download,
     EncoderName,
     Engine,
@@ -66,11 +68,14 @@ def train(
     chunks: Chunks = None,
     assignments: Set = None,
     config: Config = None,
+    again: Again = False,
     as_json: Json = False,
 ) -> None:
     """Reconstruct footage as dynamic Gaussians and lift language onto them: `reconstruct`, then `lift`.
 
     Everything finished is kept: the same command goes on where a killed one stopped, and does nothing when all is done.
+    What was made otherwise is told, and left as it is unless --again is given. Footage is known by its content: it may
+    be moved and copied.
     """
     from legs4d import commands, pipeline
     from legs4d.cluster import executor_on
@@ -97,7 +102,8 @@ def train(
         progress_display() as show,
         executor_on(cluster, engine.value, store=store, folders={"run": out, "dataset": dataset}) as executor,
     ):
-        run = pipeline.train(dataset, out, settings, files=files, engine=engine.value, executor=executor, progress=show)
+        means: dict[str, Any] = {"engine": engine.value, "executor": executor, "progress": show}
+        run = pipeline.train(dataset, out, settings, files=files, again=again, tell=say, **means)
     _tell_choice(run, settings.lift.encoder)
     _report(run, as_json)
 
@@ -118,6 +124,7 @@ def reconstruct(
     chunks: Chunks = None,
     assignments: Set = None,
     config: Config = None,
+    again: Again = False,
     as_json: Json = False,
 ) -> None:
     """Reconstruct footage as dynamic Gaussians, without language; goes on where a killed one stopped."""
@@ -142,7 +149,8 @@ def reconstruct(
         progress_display() as show,
         executor_on(cluster, engine.value, store=store, folders={"run": out, "dataset": dataset}) as executor,
     ):
-        run = pipeline.reconstruct(dataset, out, settings, engine=engine.value, executor=executor, progress=show)
+        means: dict[str, Any] = {"engine": engine.value, "executor": executor, "progress": show}
+        run = pipeline.reconstruct(dataset, out, settings, again=again, tell=say, **means)
     _report(run, as_json)
 
 
@@ -160,6 +168,8 @@ def extract(
     store: Store = None,
     assignments: Set = None,
     config: Config = None,
+    dataset: DatasetNow = None,
+    again: Again = False,
     as_json: Json = False,
 ) -> None:
     """Embed the crops of a run's pictures, which `lift` then puts onto its Gaussians; goes on where it stopped."""
@@ -179,11 +189,10 @@ def extract(
     files = EncoderFiles(weights, download)
     with (
         progress_display() as show,
-        executor_on(cluster, engine.value, store=store, folders=_travelling(run, store)) as executor,
+        executor_on(cluster, engine.value, store=store, folders=_travelling(run, dataset, store)) as executor,
     ):
-        done = pipeline.extract(
-            run, encoder, settings, files=files, engine=engine.value, executor=executor, progress=show
-        )
+        means: dict[str, Any] = {"engine": engine.value, "executor": executor, "progress": show}
+        done = pipeline.extract(run, encoder, settings, dataset=dataset, files=files, again=again, tell=say, **means)
     _report(done, as_json)
 
 
@@ -203,6 +212,8 @@ def lift(
     store: Store = None,
     assignments: Set = None,
     config: Config = None,
+    dataset: DatasetNow = None,
+    again: Again = False,
     as_json: Json = False,
 ) -> None:
     """Lift language onto a reconstructed run, from the dataset it was made from.
@@ -228,9 +239,10 @@ def lift(
     files = EncoderFiles(weights, download) if weights or download else None
     with (
         progress_display() as show,
-        executor_on(cluster, engine.value, store=store, folders=_travelling(run, store)) as executor,
+        executor_on(cluster, engine.value, store=store, folders=_travelling(run, dataset, store)) as executor,
     ):
-        lifted = pipeline.lift(run, settings, files=files, engine=engine.value, executor=executor, progress=show)
+        means: dict[str, Any] = {"engine": engine.value, "executor": executor, "progress": show}
+        lifted = pipeline.lift(run, settings, dataset=dataset, files=files, again=again, tell=say, **means)
     _tell_choice(lifted, settings.encoder)
     _report(lifted, as_json)
 
@@ -244,6 +256,7 @@ def import_d3dgs(
     ] = None,
     scale: Scale = None,
     fps: Fps = 30.0,
+    again: Again = False,
     as_json: Json = False,
 ) -> None:
     """Turn a result of Dynamic 3D Gaussians into a run; goes on where a killed one stopped."""
@@ -251,7 +264,7 @@ def import_d3dgs(
 
     how = asked(commands.ImportD3dgs, params=params, out=out, dataset=dataset, scale=scale, fps=fps)
     with progress_display() as show:
-        run = pipeline.import_params(params, out, dataset=dataset, scale=how.scale, fps=fps, progress=show)
+        run = pipeline.import_params(params, out, dataset=dataset, scale=how.scale, fps=fps, again=again, progress=show)
     _report(run, as_json)
 
 
@@ -274,8 +287,8 @@ def _report(run: Run, as_json: bool) -> None:
     say(f"{run.path}: {run.num_frames} frames, {run.num_gaussians} Gaussians, {run.num_dynamic} of which move")
 
 
-def _travelling(run: Path, store: str | None) -> dict[str, Path]:
+def _travelling(run: Path, dataset: Path | None, store: str | None) -> dict[str, Path]:
     """What workers need of a reconstructed run that travels through a store."""
     from legs4d.gaussians.store import Run
 
-    return {} if store is None else {"run": run, "dataset": Path(Run.open(run).info["dataset"])}
+    return {} if store is None else {"run": run, "dataset": dataset or Path(Run.open(run).info["dataset"])}

@@ -77,6 +77,17 @@ Align = Annotated[
     Alignment | None,
     typer.Option("--align", help="Find the videos' offsets by their sound, or by how much moves in their pictures."),
 ]
+Again = Annotated[
+    bool,
+    typer.Option(
+        "--again",
+        help="Make anew what was made otherwise, or all of it if nothing was; the old result stays until that is done.",
+    ),
+]
+DatasetNow = Annotated[
+    Path | None,
+    typer.Option("--dataset", metavar="FOLDER", help="Where the run's footage is now, if not where it was last."),
+]
 EncoderName = Annotated[
     str | None,
     typer.Option(

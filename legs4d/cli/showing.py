@@ -10,7 +10,7 @@ import typer
 
 from legs4d.cli.asking import PerPixel, ground, warn
 from legs4d.cli.command import app, writer
-from legs4d.cli.options import Engine, EngineName, Frames, Json, RunFolder, chosen_frames
+from legs4d.cli.options import DatasetNow, Engine, EngineName, Frames, Json, RunFolder, chosen_frames
 from legs4d.errors import Legs4dError
 from legs4d.terminal import print_json, print_scores, progress_display, say
 
@@ -64,6 +64,7 @@ def render(
 @app.command(name="eval")
 def evaluate(
     run: RunFolder,
+    dataset: DatasetNow = None,
     grounding: Annotated[
         Path | None,
         typer.Option(help="Folder of true masks, <prompt>/cam<id>/: adds tIoU and vIoU per prompt and camera."),
@@ -100,6 +101,7 @@ def evaluate(
     with progress_display() as show:
         result = pipeline.evaluate(
             run,
+            dataset=dataset,
             grounding=grounding,
             pictures=pictures,
             plot=plot,

@@ -7,11 +7,10 @@ behind), `logit_opacities` [N,1], `log_scales` [N,3], and `cam_m`, `cam_c` [C,3]
 
 from __future__ import annotations
 
-import hashlib
 import time
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,11 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.errors import DatasetError, RunError
+from legs4d.gaussians.again import working_on
 from legs4d.gaussians.files import new_file
 from legs4d.gaussians.gaussians import Gaussians, dc_from_rgb
+from legs4d.gaussians.stage_records import MadeFrom
 from legs4d.gaussians.store import Run
 from legs4d.portable.values import SMALLEST_OPACITY, SMALLEST_SCALE
 from legs4d.progress import OnProgress, StageReporter, StopSignal
+from legs4d.scene.content import hash_file
 from legs4d.scene.sequence import Sequence
 from legs4d.scene.stage import Stage, find_stage
 
@@ -38,6 +40,7 @@ def import_dynamic3dgs(
     *,
     fps: float = 30.0,
     sequence: Sequence | None = None,
+    again: bool = False,
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,
 ) -> Run:
@@ -46,22 +49,24 @@ def import_dynamic3dgs(
     Args:
         source: the file; nothing in it is unpickled.
         out: folder of the run: new, empty, or one begun from the same file.
+        again: whether a run of another file is made anew, see `again.working_on`.
         fps: frames per second of the capture (PanopticSports: 30); the footage's own, if that is given.
         sequence: the footage that it was trained on: gives the run its cameras. Without it, it has none.
 
     Raises:
+        RunDiffers: the folder holds another run.
         RunError: the file cannot be read, its arrays do not fit together, or the run cannot be written.
         DatasetError: the footage has another number of frames, or its cameras see no common space.
         Stopped: `stop` was set; the frames that are done are kept.
     """
     params = read_params(source)
     stage = None if sequence is None else stage_of(sequence, len(params["means3D"]), source)
-    run = open_import(out, source)
-    with run.lock():
-        write_params(run, params, source, fps, StageReporter("geometry", progress, stop))
+    made_from = imported(source)
+    with working_on(out, lambda run: made_from, again=again) as run:
+        write_params(run, params, source, fps, made_from, StageReporter("geometry", progress, stop))
         if sequence is not None and stage is not None:
             take_cameras(run, sequence, stage, params)
-    return run
+    return Run.open(out)
 
 
 def stage_of(sequence: Sequence, num_frames: int, source: Path) -> Stage:
@@ -79,30 +84,29 @@ def stage_of(sequence: Sequence, num_frames: int, source: Path) -> Stage:
     return find_stage(sequence.cameras("train", 0))
 
 
-def open_import(out: Path, source: Path) -> Run:
-    """The run that an import of `source` has begun in this folder, or a new one.
-
-    Raises:
-        RunError: the folder holds anything else.
-    """
-    if not (out / "run.json").exists():
-        return Run.create(out)
-    run = Run.open(out)
-    begun_from = run.info.get("imported_from")
-    begun_otherwise = begun_from is None and "dataset" in run.info
-    if begun_from not in (None, str(source.resolve())) or begun_otherwise:
-        raise RunError(
-            f"already holds a run, of {begun_from or run.info['dataset']}",
-            where=str(out),
-            fix="choose another folder or delete it",
-        )
-    return run
+def imported(source: Path) -> dict[str, MadeFrom]:
+    """What the stages of an import are made from. Raises RunError when the file cannot be read."""
+    try:
+        content = hash_file(source)
+    except OSError as error:
+        raise RunError(f"cannot be read ({error.strerror})", where=str(source)) from error
+    made_from = MadeFrom({}, VERSION, {"params.npz": content}, by="import of Dynamic3DGS")
+    return {"first_frame": made_from, "tracking": made_from}
 
 
 def write_params(
-    run: Run, params: dict[str, NDArray[np.float32]], source: Path, fps: float, reporter: StageReporter
+    run: Run,
+    params: dict[str, NDArray[np.float32]],
+    source: Path,
+    fps: float,
+    made_from: Mapping[str, MadeFrom],
+    reporter: StageReporter,
 ) -> None:
-    """Write what `read_params` read from `source` as a run's geometry; the caller holds its lock."""
+    """Write what `read_params` read from `source` as a run's geometry; the caller holds its lock.
+
+    Args:
+        made_from: as `imported` has it.
+    """
     means, colors, rotations = (params[k] for k in ("means3D", "rgb_colors", "unnorm_rotations"))
     with np.errstate(over="ignore"):  # an opacity of exactly 0 is a logit of -inf
         opacities = 1 / (1 + np.exp(-params["logit_opacities"].reshape(-1)))
@@ -118,11 +122,10 @@ def write_params(
         )
 
     run.set_info(imported_from=str(source.resolve()), fps=fps, frame_numbers=list(range(len(means))))
-    fingerprint = _fingerprint(source)
-    if not run.begin_stage("first_frame", fingerprint).finished:
+    if not run.begin_stage("first_frame", made_from["first_frame"]).finished:
         run.write_geometry(at(0).take(slice(0)), at(0), len(means))
         run.finish_stage("first_frame")
-    done = run.begin_stage("tracking", fingerprint).done_frames
+    done = run.begin_stage("tracking", made_from["tracking"]).done_frames
     for frame in sorted(set(range(len(means))) - set(done)):
         reporter.step(frame, len(means))
         started = time.perf_counter()
@@ -131,12 +134,6 @@ def write_params(
         run.frame_done("tracking", frame, time.perf_counter() - started)
     reporter.step(len(means), len(means))
     run.finish_stage("tracking")
-
-
-def _fingerprint(source: Path) -> str:
-    with source.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return f"imported from Dynamic3DGS {VERSION} {digest}"  # equal to no training's
 
 
 def take_cameras(run: Run, sequence: Sequence, stage: Stage, params: dict[str, NDArray[np.float32]]) -> None:

@@ -14,10 +14,10 @@ killed at any instant: what run.json does not vouch for is deleted and made agai
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +37,8 @@ from legs4d.gaussians.arrays import (
 from legs4d.gaussians.files import TEMPORARY_PREFIX, clear_write_errors, write_file
 from legs4d.gaussians.gaussians import Gaussians, concatenate, with_sh_rest
 from legs4d.gaussians.lock import lock_file
+from legs4d.gaussians.stage_records import Difference, MadeFrom, RunDiffers, StageRecord, differences
+from legs4d.gaussians.swap import settle, settle_if_need_be
 from legs4d.portable.up import CAMERA_UP, find_up
 from legs4d.scene.camera import Cameras
 from legs4d.scene.sequence import Split
@@ -52,10 +54,10 @@ FOLLOWING = {
     "first_frame": ("tracking", "refinement", "lift"),
     "tracking": ("refinement", "lift"),
     "refinement": ("lift",),
-    "extract": ("lift",),
+    "extract": (),
     "lift": (),
 }
-"""Stage → those that depend on it."""
+"""Stage → those whose output means nothing without its own. Codes stay what they are when features are made anew."""
 
 GEOMETRY_STAGES = ("import", "first_frame", "tracking", "refinement")
 """Those that make Gaussians, in their order; a run has those of one road."""
@@ -82,16 +84,6 @@ _UNREFINED = "unrefined"
 _RESUME = "run the same `legs4d train` command again to resume"
 
 
-@dataclass
-class StageRecord:
-    """What a stage has done so far: `done_frames` in ascending order, `seconds` of work summed over all its runs."""
-
-    fingerprint: str
-    done_frames: list[int] = field(default_factory=list)
-    finished: bool = False
-    seconds: float = 0.0
-
-
 class Run:
     """A run folder. Reading needs nothing else; writing is for the process that holds `lock()`.
 
@@ -104,7 +96,9 @@ class Run:
     info: dict[str, Any]
     """What the run was made from: dataset (path), scale, fps, encoder, frame_numbers; change it by `set_info`."""
     stages: dict[str, StageRecord]
-    """What has been done, by stage name; change it by `begin_stage`, `frame_done`, `finish_stage`."""
+    """What has been done, by stage name; change it by `begin_stage`, `frame_done`, `finish_stage`, `forget_stage`."""
+    geometry_id: str
+    """Random, another one whenever Gaussians are laid out anew; "" in runs of earlier versions. Copies keep it."""
     _geometry_or_none: dict[str, int] | None
 
     def __init__(self, path: Path, state: dict[str, Any]) -> None:
@@ -133,7 +127,12 @@ class Run:
         strangers = [p.name for p in folder.iterdir() if not p.name.startswith((TEMPORARY_PREFIX, ".lock"))]
         if strangers:
             raise RunError(f"is not empty (it holds {strangers[0]!r})", where=str(folder), fix="choose a new folder")
-        run = cls(folder, {"format": FORMAT})
+        return cls.begin(folder)
+
+    @classmethod
+    def begin(cls, path: Path) -> Run:
+        """An empty run in a folder that exists, whatever else is in it. Raises RunError when it cannot be written."""
+        run = cls(path, {"format": FORMAT})
         run._save()
         return run
 
@@ -145,6 +144,7 @@ class Run:
             RunError: there is none, it is of another format, or run.json cannot be read.
         """
         folder = Path(path)
+        settle_if_need_be(folder)
         return cls(folder, _read_state(folder))
 
     # -- what it is ------------------------------------------------------------------------------------------------
@@ -246,6 +246,10 @@ class Run:
     def has_test_cameras(self) -> bool:
         """Whether test cameras are among them."""
         return self.has_cameras and (self._group("cameras") / "test").is_dir()
+
+    def has_finished(self, stage: str) -> bool:
+        """Whether nothing is left to do of a stage."""
+        return stage in self.stages and self.stages[stage].finished
 
     def set_info(self, **values: Any) -> None:
         """Add to `info` (JSON values: dataset, scale, fps, encoder, frame_numbers, …)."""
@@ -384,6 +388,7 @@ class Run:
         self._geometry_or_none = {"num_frames": num_frames, "num_static": len(static), "num_dynamic": count}
         if max_loose:
             self._geometry_or_none["max_loose"] = max_loose
+        self.geometry_id = _new_id()
         self.write_frame(
             0, dynamic.means, dynamic.quats, dynamic.colors, **{name: getattr(dynamic, name) for name in changing}
         )
@@ -477,6 +482,8 @@ class Run:
             array = np.asarray(values, np.float32)
             create_array(self._group("dynamic") / name, array.shape, array.dtype).write(array)
         self._forget()
+        self.geometry_id = _new_id()
+        self._save()
 
     # -- what speaks of these Gaussians --------------------------------------------------------------------------------
 
@@ -620,26 +627,60 @@ class Run:
 
     # -- stages ----------------------------------------------------------------------------------------------------
 
-    def begin_stage(self, name: str, fingerprint: str) -> StageRecord:
-        """What this stage has done already, if its fingerprint is the same; else forget it and all that follow.
+    def begin_stage(self, name: str, made_from: MadeFrom | str) -> StageRecord:
+        """What this stage has done already; a new record where that is nothing.
 
         Frames that the stage wrote but was not able to report are deleted, so that none is trusted by mistake.
 
         Args:
             name: one of FOLLOWING.
-            fingerprint: hash of the stage's settings, code version and inputs' fingerprints.
+            made_from: all that decides on the stage's output, or a fingerprint of that. What an earlier version of the
+                code has finished is kept, and so is what was made when records had a fingerprint alone.
+
+        Raises:
+            RunDiffers: the stage has something that was made from something else. `forget_stage` first, to lose that.
         """
         record = self.stages.get(name)
-        if record is None or record.fingerprint != fingerprint:
-            for stale in (name, *FOLLOWING[name]):
-                self.stages.pop(stale, None)
-            if name in _LAYOUT_STAGES:
-                self._geometry_or_none = None
-            record = self.stages[name] = StageRecord(fingerprint)
+        fingerprint = made_from if isinstance(made_from, str) else made_from.fingerprint
+        if record is not None and record.has_begun:
+            self._check_same(name, record, made_from)
+        elif record is None or record.fingerprint != fingerprint:
+            self._drop(name)
+            record = StageRecord(fingerprint, made_from=None if isinstance(made_from, str) else made_from)
+            self.stages[name] = record
             self._save()
         with clear_write_errors(self.path):
             self._discard_unreported()
         return record
+
+    def forget_stage(self, name: str) -> None:
+        """Lose what a stage has made, and with it the stages that mean nothing without."""
+        if name == "refinement":
+            self.restore()
+        self._drop(name)
+        self._save()
+        with clear_write_errors(self.path):
+            self._discard_unreported()
+
+    def _drop(self, name: str) -> None:
+        for stale in (name, *FOLLOWING[name]):
+            self.stages.pop(stale, None)
+        if name in _LAYOUT_STAGES:
+            self._geometry_or_none = None
+
+    def _check_same(self, name: str, record: StageRecord, made_from: MadeFrom | str) -> None:
+        if isinstance(made_from, str):
+            if record.fingerprint == made_from:
+                return
+            found = [Difference.of_values(name, "fingerprint", record.fingerprint, made_from)]
+        elif record.made_from is None:  # of an earlier version: taken for what it says it is
+            return
+        else:
+            found = differences(name, record.made_from, made_from)
+            if not record.finished and record.made_from.version != made_from.version:
+                found.append(Difference.of_version(name, record.made_from.version, made_from.version))
+        if found:
+            raise RunDiffers.of(self.path, found)
 
     def frame_done(self, name: str, frame: int, seconds: float) -> None:
         """Record a frame whose data are on the disk, and add `seconds` to the stage's time."""
@@ -667,6 +708,7 @@ class Run:
             RunError: another process is writing this run. A dead one's lock is free.
         """
         with lock_file(self.path / ".lock"):
+            settle(self.path)
             self._adopt(_read_state(self.path))
             with clear_write_errors(self.path):
                 _delete_temporary(self.path)
@@ -799,14 +841,22 @@ class Run:
         self.format = int(state["format"])
         self._geometry_or_none = state.get("geometry")
         self.info = state.get("info", {})
-        self.stages = {name: StageRecord(**record) for name, record in state.get("stages", {}).items()}
+        self.geometry_id = state.get("geometry_id", "")
+        known = state.get("made_from", {})
+        self.stages = {
+            name: StageRecord(**record, made_from=MadeFrom(**known[name]) if name in known else None)
+            for name, record in state.get("stages", {}).items()
+        }
 
     def _save(self) -> None:
         state = {
             "format": self.format,
             "geometry": self._geometry_or_none,
             "info": self.info,
-            "stages": {name: vars(record) for name, record in self.stages.items()},
+            "geometry_id": self.geometry_id,
+            "stages": {name: record.to_json() for name, record in self.stages.items()},
+            # Beside the records: earlier versions read these, and take no other fields in them.
+            "made_from": {name: r.made_from.to_json() for name, r in self.stages.items() if r.made_from is not None},
         }
         # Neither indented nor copied deeply, which took 48 ms for every frame done at 10,000 frames; this takes 5.
         write_file(self.path / "run.json", json.dumps(state).encode())
@@ -834,6 +884,8 @@ def _read_state(folder: Path) -> dict[str, Any]:
     try:
         for record in state.get("stages", {}).values():
             StageRecord(**record)
+        for known in state.get("made_from", {}).values():
+            MadeFrom(**known)
     except (TypeError, AttributeError) as error:
         raise RunError(f"has stages that cannot be read ({error})", where=str(file), fix=again) from error
     return state
@@ -841,6 +893,10 @@ def _read_state(folder: Path) -> dict[str, Any]:
 
 def _kind(name: str) -> type:
     return np.bool_ if name == "is_foreground" else np.float32
+
+
+def _new_id() -> str:
+    return secrets.token_hex(8)
 
 
 def _fields(gaussians: Gaussians, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:

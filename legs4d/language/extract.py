@@ -13,9 +13,10 @@ other, and several machines may do one each.
 from __future__ import annotations
 
 import functools
+import json
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from legs4d.config import ExtractSettings, fingerprint
+from legs4d.config import ExtractSettings
 from legs4d.errors import Legs4dError, RunError
 from legs4d.executor import IN_ORDER, Executor
 from legs4d.gaussians.mirror import here
+from legs4d.gaussians.stage_records import MadeFrom
 from legs4d.gaussians.store import Run
 from legs4d.language.changes import FRAME_SHARE, StillCrops, crop_change
 from legs4d.language.crops import FrameRing
 from legs4d.language.embed import CropEmbedder
-from legs4d.language.encoders import get_encoder, sees, text_folder
+from legs4d.language.encoders import PACKAGED, get_encoder, sees, text_folder
 from legs4d.language.encoders.weights import EncoderFiles
 from legs4d.language.features import CropEncoder
 from legs4d.language.grids import Grid, GridsDescription, GridStore, grids_folder
@@ -41,7 +43,7 @@ from legs4d.scene.readers import open_sequence, reading_of
 from legs4d.scene.sequence import Sequence
 
 VERSION = 2
-"""Of this stage's code: raise it when the same input gives other embeddings, so that old runs are extracted anew."""
+"""Of this stage's code: raise it when the same input gives other embeddings, so that old runs are told apart."""
 
 
 def extract(
@@ -69,13 +71,20 @@ def extract(
 
     Raises:
         DatasetError: the footage cannot be read.
+        RunDiffers: there are other features of this encoder.
         EncoderError: the weights are missing, damaged or another model's.
         Stopped: `stop` was set; the timesteps that are done are kept.
     """
-    description = describe(sequence, encoder, settings)
-    record = run.begin_stage("extract", description.fingerprint)
-    store = GridStore.begin(run.path, description)
-    if record.finished and all(map(store.has, description.timesteps)):
+    store = GridStore.begin(run.path, describe(sequence, encoder, settings))
+    description = store.description
+    there = store.record()
+    if "extract" not in run.stages or run.stages["extract"].fingerprint != there.fingerprint:
+        run.forget_stage("extract")  # the record; another encoder's features stay where they are
+        run.begin_stage("extract", there.made_from or there.fingerprint)
+        run.frames_done("extract", dict.fromkeys(there.done_frames, 0.0))
+    if there.finished:
+        if not run.stages["extract"].finished:
+            run.finish_stage("extract")
         return
     encoder.save_text(text_folder(run.path, encoder.name))
     reporter = StageReporter("extract", progress, stop)
@@ -97,20 +106,30 @@ def extract(
     run.finish_stage("extract")
 
 
+def extraction(sequence: Sequence, encoder: CropEncoder, settings: ExtractSettings) -> MadeFrom:
+    """All that the grids depend on."""
+    inputs, version = {"footage": sequence.fingerprint(), "weights": encoder.weights_id}, f"{VERSION}.{encoder.version}"
+    if encoder.name in PACKAGED:  # other weights come with another version of the code, and not otherwise
+        version = f"{version}.{inputs.pop('weights')}"
+    made = MadeFrom.of({"extract": settings}, version, inputs)
+    return replace(made, settings={"lift.encoder": encoder.name, **made.settings})
+
+
 def describe(sequence: Sequence, encoder: CropEncoder, settings: ExtractSettings) -> GridsDescription:
     """What the grids will be; their fingerprint is a hash of all that they depend on."""
-    said, footage = f"{encoder.name} {encoder.version} {encoder.weights_id}", sequence.fingerprint()
+    made_from = extraction(sequence, encoder, settings)
     cameras = sequence.cameras("train", 0)
     last = sequence.num_frames - 1
     return GridsDescription(
-        fingerprint=fingerprint(settings, VERSION, footage, said),
-        footage=footage,
+        fingerprint=made_from.fingerprint,
+        footage=sequence.fingerprint(),
         encoder=encoder.name,
         dim=encoder.dim,
         cameras=len(cameras),
         height=cameras.height,
         width=cameras.width,
         timesteps=tuple(sorted({*range(0, last, settings.every), last})),
+        made_from=json.dumps(made_from.to_json()),
     )
 
 

@@ -14,7 +14,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -25,11 +25,13 @@ from numpy.typing import NDArray
 
 from legs4d.errors import RunError
 from legs4d.gaussians.files import clear_write_errors, new_file, write_file
+from legs4d.gaussians.stage_records import Difference, MadeFrom, RunDiffers, StageRecord, differences
 from legs4d.language.features import FeatureMap
 from legs4d.language.pyramid import pyramid
 from legs4d.scene.sequence import Sequence
 
-FORMAT = 1
+FORMAT = 2
+"""Of the description: 1 had no `made_from`, and fingerprints by which footage cannot be known again."""
 FOLDER = "features"
 DESCRIPTION = "grids.json"
 
@@ -57,6 +59,7 @@ class GridsDescription:
         dim: numbers of an embedding.
         cameras, height, width: of the training pictures.
         timesteps: at which crops were embedded, in order; the first and the last frame are among them.
+        made_from: what they were made of, as JSON (`MadeFrom`); "" where that is not known, from earlier versions.
     """
 
     fingerprint: str
@@ -67,6 +70,13 @@ class GridsDescription:
     height: int
     width: int
     timesteps: tuple[int, ...]
+    made_from: str = ""
+
+    def holds(self, other: GridsDescription) -> bool:
+        """Whether grids of this description are what the other one asks for, as far as is known of them."""
+        return self == other or replace(other, made_from="", fingerprint="", footage="") == replace(
+            self, fingerprint="", footage=""
+        )
 
 
 @dataclass(frozen=True)
@@ -94,9 +104,10 @@ class GridStore:
 
     @classmethod
     def begin(cls, run_folder: Path, description: GridsDescription) -> GridStore:
-        """The grids that `description` tells of, with the timesteps that are there; others of this encoder are deleted.
+        """The grids that `description` tells of, with the timesteps that are there.
 
         Raises:
+            RunDiffers: there are others of this encoder.
             RunError: the folder cannot be written.
         """
         path = grids_folder(run_folder, description.encoder)
@@ -105,8 +116,11 @@ class GridStore:
                 found = cls.open(run_folder, description.encoder)
             except RunError:
                 found = None  # damaged or of another format: made anew
-            if found is not None and found.description == description:
+            if found is not None and found.description.holds(description):
                 return found
+            if found is not None and found.timesteps_there():
+                was, now = found.description, description
+                raise RunDiffers.of(run_folder, differences_of_grids(was, now))
         with clear_write_errors(path):
             if path.exists():
                 shutil.rmtree(path)
@@ -121,7 +135,7 @@ class GridStore:
         path = grids_folder(run_folder, encoder)
         try:
             content = json.loads((path / DESCRIPTION).read_text())
-            if content.pop("format") != FORMAT:
+            if content.pop("format") not in (1, FORMAT):
                 raise RunError("are of another format", where=str(path), fix=_AGAIN)
             content["timesteps"] = tuple(content["timesteps"])
             return cls(path, GridsDescription(**content))
@@ -129,6 +143,17 @@ class GridStore:
             raise RunError(f"has no features of the encoder {encoder!r}", where=str(run_folder), fix=_AGAIN) from error
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise RunError(f"cannot be read ({error})", where=str(path / DESCRIPTION), fix=_AGAIN) from error
+
+    def timesteps_there(self) -> list[int]:
+        """Those that are there, in order."""
+        return [timestep for timestep in self.description.timesteps if self.has(timestep)]
+
+    def record(self) -> StageRecord:
+        """What there is of these grids, as a stage."""
+        told = self.description
+        done = self.timesteps_there()
+        made_from = MadeFrom(**json.loads(told.made_from)) if told.made_from else None
+        return StageRecord(told.fingerprint, done, len(done) == len(told.timesteps), made_from=made_from)
 
     def has(self, timestep: int) -> bool:
         """Whether this timestep is there, whole."""
@@ -155,6 +180,14 @@ class GridStore:
         return self.path / f"{timestep:06d}.npz"
 
 
+def has_grids(run_folder: Path, encoder: str) -> bool:
+    """Whether there are any grids of this encoder that can be read."""
+    try:
+        return bool(GridStore.open(run_folder, encoder).timesteps_there())
+    except RunError:
+        return False
+
+
 def is_complete(run_folder: Path, encoder: str, sequence: Sequence) -> bool:
     """Whether there are grids of this encoder and of this footage, with all their timesteps."""
     try:
@@ -162,7 +195,27 @@ def is_complete(run_folder: Path, encoder: str, sequence: Sequence) -> bool:
     except RunError:
         return False
     told = store.description
-    return told.footage == sequence.fingerprint() and all(map(store.has, told.timesteps))
+    same = not told.made_from or told.footage == sequence.fingerprint()
+    return same and all(map(store.has, told.timesteps))
+
+
+def differences_of_grids(was: GridsDescription, now: GridsDescription) -> list[Difference]:
+    """In what grids that are there differ from those that are wanted."""
+    if was.made_from and now.made_from:
+        found = differences("extract", MadeFrom(**json.loads(was.made_from)), MadeFrom(**json.loads(now.made_from)))
+        if found:
+            return found
+    shown = {name: (getattr(was, name), getattr(now, name)) for name in ("cameras", "width", "height", "timesteps")}
+    found = [Difference.of_values("extract", name, *both) for name, both in shown.items() if both[0] != both[1]]
+    return found or [Difference.of_values("extract", "features", was.fingerprint, now.fingerprint)]
+
+
+def forget_grids(run_folder: Path, encoder: str) -> None:
+    """Delete an encoder's grids. Raises RunError when they cannot be deleted."""
+    path = grids_folder(run_folder, encoder)
+    if path.exists():
+        with clear_write_errors(path):
+            shutil.rmtree(path)
 
 
 def grids_folder(run_folder: Path, encoder: str) -> Path:

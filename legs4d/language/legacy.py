@@ -11,7 +11,6 @@ needs neither the neighbours nor the attention again. Nothing in these files is 
 
 from __future__ import annotations
 
-import hashlib
 import re
 import time
 import zipfile
@@ -24,12 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.errors import Legs4dError, RunError
-from legs4d.gaussians.dynamic3dgs import open_import, read_params, stage_of, take_cameras, write_params
+from legs4d.gaussians.again import working_on
+from legs4d.gaussians.dynamic3dgs import imported, read_params, stage_of, take_cameras, write_params
+from legs4d.gaussians.stage_records import MadeFrom
 from legs4d.gaussians.store import Run
 from legs4d.gaussians.tensors import UnreadableTensorsError, load_tensors
 from legs4d.language.autoencoder import AutoencoderCodec, read_autoencoder
 from legs4d.language.codec import Codec, LinearCodec, codec_from_arrays, fit_linear_codec
 from legs4d.progress import OnProgress, StageReporter, StopSignal
+from legs4d.scene.content import digest_of, hash_files
 from legs4d.scene.sequence import Sequence
 
 VERSION = 1
@@ -112,6 +114,7 @@ def import_4legs(
     fps: float = 30.0,
     footage: Sequence | None = None,
     linear: int | None = None,
+    again: bool = False,
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,
 ) -> Run:
@@ -128,8 +131,11 @@ def import_4legs(
         linear: numbers of a code, > 0. Features are then decoded once, here, and kept by a linear codec in place of the
             autoencoder: prompts are answered much sooner, as nothing is decoded for them, of features nearly the same.
 
+        again: whether what was imported otherwise is made anew, see `again.working_on`.
+
     Raises:
         DatasetError: the footage has another number of frames, or its cameras see no common space.
+        RunDiffers: the folder holds another run.
         RunError: a file is missing, truncated, holds more than arrays, or does not fit the others. The geometry, the
             autoencoder and the first frame are read before anything is written.
         EncoderError: the same of the autoencoder.
@@ -147,19 +153,24 @@ def import_4legs(
         )
     _read_frame(files, 0, codec, count)
     stage = None if footage is None else stage_of(footage, frames, files.geometry)
-    run = open_import(Path(out), files.geometry)
-    with run.lock():
-        write_params(run, params, files.geometry, fps, StageReporter("geometry", progress, stop))
+    made_from = imported(files.geometry) | {"lift": _imported_language(files, linear, progress, stop)}
+    with working_on(out, lambda run: made_from, again=again) as run:
+        write_params(run, params, files.geometry, fps, made_from, StageReporter("geometry", progress, stop))
         if footage is not None and stage is not None:
             take_cameras(run, footage, stage, params)
-        _write_language(run, files, codec, linear, StageReporter("language", progress, stop))
-    return run
+        _write_language(run, files, codec, linear, made_from["lift"], StageReporter("language", progress, stop))
+    return Run.open(out)
 
 
 def _write_language(
-    run: Run, files: LegacyFolder, codec: AutoencoderCodec, linear: int | None, reporter: StageReporter
+    run: Run,
+    files: LegacyFolder,
+    codec: AutoencoderCodec,
+    linear: int | None,
+    made_from: MadeFrom,
+    reporter: StageReporter,
 ) -> None:
-    record = run.begin_stage("lift", _fingerprint(files, linear, run.stages["tracking"].fingerprint))
+    record = run.begin_stage("lift", made_from)
     if record.finished:
         return
     if record.done_frames:
@@ -304,13 +315,13 @@ def _size(run: Run, frame: int) -> NDArray[np.float32]:
     return size / max(float(size.mean()), float(np.finfo(np.float32).tiny))
 
 
-def _fingerprint(files: LegacyFolder, linear: int | None, geometry: str) -> str:
-    """Of the codec by its content, of the frames, which may be many gigabytes, by their sizes and times."""
-    digest = hashlib.sha256(f"{geometry} {VERSION} {linear}".encode() + files.autoencoder.read_bytes())
-    for path in (*files.features, *files.attention):
-        status = path.stat()
-        digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode())
-    return f"imported from 4-LEGS {digest.hexdigest()}"
+def _imported_language(
+    files: LegacyFolder, linear: int | None, progress: OnProgress | None, stop: StopSignal | None
+) -> MadeFrom:
+    paths = (files.autoencoder, *files.features, *files.attention)
+    hashes = hash_files(files.features[0].parent, paths, progress, stop)
+    inputs = {"4-LEGS": digest_of({path.name: hashes[name] for path, name in zip(paths, hashes, strict=True)})}
+    return MadeFrom({"import.linear": linear}, VERSION, inputs, by="import of 4-LEGS")
 
 
 def _misfit(path: Path, why: str) -> Legs4dError:

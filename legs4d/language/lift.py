@@ -14,20 +14,22 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from legs4d.config import LiftSettings, fingerprint
+from legs4d.config import LiftSettings
 from legs4d.errors import EncoderError, RunError
 from legs4d.executor import IN_ORDER, Done, Executor, Threads
 from legs4d.gaussians.mirror import here
+from legs4d.gaussians.stage_records import MadeFrom
 from legs4d.gaussians.store import Run
 from legs4d.language.codec import Codec, codec_from_arrays
 from legs4d.language.codec_training import make_codec
-from legs4d.language.features import FeatureMap, FeatureSource
+from legs4d.language.features import CropEncoder, FeatureMap, FeatureSource
 from legs4d.language.grids import GridFeatures
 from legs4d.language.lifting import EVERYTHING, FrameLift, Lifted, lift_device
 from legs4d.language.sources import open_source
@@ -36,7 +38,7 @@ from legs4d.scene.readers import open_sequence, reading_of
 from legs4d.scene.sequence import Sequence
 
 VERSION = 1
-"""Of this stage's code: raise it when the same input gives other codes, so that old runs are lifted anew."""
+"""Of this stage's code: raise it when the same input gives other codes, so that old runs are told apart."""
 
 STATIC_FRAMES = 8
 """Frames, spread evenly in time, from which the Gaussians that do not move take their code.
@@ -79,15 +81,15 @@ def lift(
 
     Raises:
         RunError: the reconstruction is not finished.
+        RunDiffers: the run was lifted otherwise.
         EncoderError: the autoencoder's checkpoint cannot be used, or features are of another width than the codec's.
         Legs4dError: the engine cannot run here.
         DatasetError: the footage lacks what the encoder needs.
         Stopped: `stop` was set; the frames that are done are kept.
     """
-    geometry = run.require_geometry()
-    inputs = sequence.fingerprint(language=True), geometry.fingerprint, f"{encoder.name} {encoder.version}"
+    run.require_geometry()
     device = lift_device(engine, settings)
-    record = run.begin_stage("lift", fingerprint(settings, VERSION, *inputs, *_digests(settings)))
+    record = run.begin_stage("lift", lift_stage(run, sequence, encoder, settings, {"engine": device}))
     if record.finished:
         return
     reporter = StageReporter("lift", progress, stop)
@@ -104,6 +106,34 @@ def lift(
         run.frames_done("lift", {done.frame: done.seconds for done in batch})
         reporter.step(len(record.done_frames), run.num_frames)
     run.finish_stage("lift")
+
+
+def lift_stage(
+    run: Run,
+    sequence: Sequence,
+    encoder: FeatureSource | CropEncoder,
+    settings: LiftSettings,
+    means: Mapping[str, str] | None = None,
+) -> MadeFrom:
+    """All that a run's codes are made from, as far as it is there.
+
+    Args:
+        encoder: the source of features; of one that sees, the encoder itself will do where nothing is extracted yet.
+        means: as `MadeFrom` has them.
+
+    Raises:
+        EncoderError: a checkpoint that the settings name cannot be read.
+    """
+    inputs, version = {"footage": sequence.fingerprint()}, str(VERSION)
+    if isinstance(encoder, GridFeatures):
+        inputs["features"] = encoder.version
+    elif not hasattr(encoder, "vision"):
+        inputs["language"], version = sequence.fingerprint(language=True), f"{VERSION}.{encoder.version}"
+    for name in ("import", "tracking"):
+        if name in run.stages:
+            inputs["geometry"] = run.stages[name].fingerprint
+    inputs |= dict(zip(["lift.codec.weights"], _digests(settings), strict=False))
+    return MadeFrom.of({"lift": settings.model_copy(update={"encoder": encoder.name})}, version, inputs, means)
 
 
 def _new_codec(

@@ -17,6 +17,7 @@ from __future__ import annotations
 import functools
 import shutil
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,8 +70,8 @@ class ChunkedReconstruction(Reconstruction):
     def _scout(self, stage: Stage) -> Run:
         """The scout's run, with all frames it has to find."""
         path, chunks = self.run.path / SCOUT, self.settings.chunks
-        scout = Run.open(path) if (path / "run.json").exists() else Run.create(path)
         fingerprint = self.run.stages["tracking"].fingerprint
+        scout = _open_scout(path, fingerprint)
         with scout.lock():
             if not scout.begin_stage("first_frame", fingerprint).finished:
                 self._copy_first_frame(scout)
@@ -97,6 +98,16 @@ class ChunkedReconstruction(Reconstruction):
     def _progress_of_scout(self, progress: Progress) -> None:
         if self.progress is not None:
             self.progress(replace(progress, stage="scouting"))
+
+
+def _open_scout(path: Path, fingerprint: str) -> Run:
+    """The scout's run, begun anew where it was for another tracking."""
+    if (path / "run.json").exists():
+        scout = Run.open(path)
+        if all(record.fingerprint == fingerprint for record in scout.stages.values()):
+            return scout
+        shutil.rmtree(path)
+    return Run.create(path)
 
 
 def chunk_starts(num_frames: int, length: int) -> list[int]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 
-from legs4d.config import ReconstructSettings, fingerprint
+from legs4d.config import DatasetSettings, ReconstructSettings
 from legs4d.errors import DatasetError, Legs4dError
 from legs4d.gaussians.gaussians import Gaussians
+from legs4d.gaussians.stage_records import MadeFrom, StageRecord
 from legs4d.gaussians.store import Run
 from legs4d.progress import OnProgress, StageReporter, StopSignal
 from legs4d.reconstruct.first_frame import fit_first_frame
@@ -21,6 +22,7 @@ from legs4d.reconstruct.initialise import AGREEMENT, MOTION_AGREEMENT, initial_p
 from legs4d.reconstruct.observation import Backdrop, CameraColors, Observation, spread
 from legs4d.reconstruct.refine import TrackedFrame, refine
 from legs4d.reconstruct.tracking import Motion, find_structure, track_frame
+from legs4d.scene.foreground import VERSION as MASKS_VERSION
 from legs4d.scene.foreground import MotionMasks
 from legs4d.scene.sequence import Sequence, cameras_move
 from legs4d.scene.stage import Stage, bring_near, find_stage
@@ -28,7 +30,7 @@ from legs4d.scene.stage import Stage, bring_near, find_stage
 FIRST_FRAME_VERSION = 6
 TRACKING_VERSION = 4
 REFINEMENT_VERSION = 1
-"""Of the stages' code: raise one when the same input gives another result, so that old runs are made anew."""
+"""Of the stages' code: raise one when the same input gives another result, so that old runs are told apart."""
 
 FLOOR_QUANTILE = 0.995
 """The floor lies where all but this share of the moving Gaussians are above it; single ones may stray."""
@@ -121,6 +123,38 @@ def torch_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def reconstruction_stages(
+    sequence: Sequence,
+    dataset: DatasetSettings,
+    settings: ReconstructSettings,
+    means: Mapping[str, str] | None = None,
+) -> dict[str, MadeFrom]:
+    """What each stage of a reconstruction is made from; without "refinement" where that is left out.
+
+    Args:
+        means: as `MadeFrom` has them.
+    """
+    version = f"{FIRST_FRAME_VERSION} with masks {MASKS_VERSION}" if isinstance(sequence, MotionMasks) else None
+    stages = {
+        "first_frame": MadeFrom.of(
+            {"dataset": dataset, "reconstruct.first_frame": settings.first_frame},
+            version or FIRST_FRAME_VERSION,
+            {"footage": sequence.fingerprint()},
+            means,
+        )
+    }
+    chunks = settings.chunks
+    tracking = MadeFrom.of({"reconstruct.tracking": settings.tracking, "reconstruct.chunks": chunks}, TRACKING_VERSION)
+    if not chunks.length:  # how tracking would be cut says nothing of one that is not
+        whole = {key: value for key, value in tracking.settings.items() if not key.startswith("reconstruct.chunks")}
+        tracking = replace(tracking, settings={**whole, "reconstruct.chunks.length": 0})
+    stages["tracking"] = replace(tracking, means=dict(means or {}))
+    if settings.refinement.steps > 0 and sequence.num_frames > 1:
+        refinement = {"reconstruct.refinement": settings.refinement}
+        stages["refinement"] = MadeFrom.of(refinement, REFINEMENT_VERSION, means=means)
+    return stages
+
+
 @dataclass(frozen=True)
 class Reconstruction:
     """One run's reconstruction: what is to be made from what, and where."""
@@ -131,11 +165,15 @@ class Reconstruction:
     device: torch.device
     progress: OnProgress | None = None
     stop: StopSignal | None = None
+    dataset: DatasetSettings = field(default_factory=DatasetSettings)
+    preset: str | None = None
+    """Name of the preset that the settings are, if they are one."""
 
     def finish(self) -> None:
         """Do what is not done yet. The caller holds the run's lock.
 
         Raises:
+            RunDiffers: the run was begun otherwise.
             DatasetError: the footage does not determine a scene.
             Stopped: the stop signal is set; finished frames are kept.
         """
@@ -144,24 +182,27 @@ class Reconstruction:
 
     def _finish(self) -> None:
         stage = find_scene_stage(self.sequence)
-        first = fingerprint(
-            self.settings.first_frame, FIRST_FRAME_VERSION, self.sequence.fingerprint(), self.device.type
-        )
-        if not self.run.begin_stage("first_frame", first).finished:
+        wanted = reconstruction_stages(self.sequence, self.dataset, self.settings, self._means)
+        if not self.run.begin_stage("first_frame", wanted["first_frame"]).finished:
             self._first_frame(stage)
-        chunks = self.settings.chunks
-        cut = (chunks.model_dump_json(),) if chunks.length else ()
-        tracked = fingerprint(self.settings.tracking, TRACKING_VERSION, first, *cut)
-        refined = fingerprint(self.settings.refinement, REFINEMENT_VERSION, tracked)
-        wanted = self.settings.refinement.steps > 0 and self.sequence.num_frames > 1
         last = self.run.stages.get("refinement")
-        if not (wanted and last is not None and last.finished and last.fingerprint == refined):
+        if last is None or not last.finished:
             self.run.restore()  # tracking, and refining, begin from what the first frame left
-        record = self.run.begin_stage("tracking", tracked)
+        record = self._begin_after("first_frame", "tracking", wanted["tracking"])
         if not record.finished:
             self._tracking(stage, set(record.done_frames))
-        if wanted and not self.run.begin_stage("refinement", refined).finished:
+        if "refinement" not in wanted:
+            return
+        if not self._begin_after("tracking", "refinement", wanted["refinement"]).finished:
             self._refinement(stage)
+
+    def _begin_after(self, before: str, name: str, made_from: MadeFrom) -> StageRecord:
+        inputs = {before: self.run.stages[before].fingerprint}
+        return self.run.begin_stage(name, replace(made_from, inputs=inputs))
+
+    @property
+    def _means(self) -> dict[str, str]:
+        return {"engine": self.device.type} | ({"preset": self.preset} if self.preset else {})
 
     def _first_frame(self, stage: Stage) -> None:
         started = time.perf_counter()

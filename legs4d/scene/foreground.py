@@ -27,7 +27,7 @@ from legs4d.scene.images import ImageCache, area_resize
 from legs4d.scene.sequence import Sequence, Split, cameras_move
 
 VERSION = 1
-"""Of this code: raise it when the same footage gets other masks, so that runs made from them are made anew."""
+"""Of this code: raise it when the same footage gets other masks, so that runs made from them are told apart."""
 
 WORKING_WIDTH = 320
 """Pixels: wider pictures are cut at this width, as GrabCut takes time and the outline is good to a pixel or two."""
@@ -72,7 +72,7 @@ class MotionMasks:
         self._sequence = sequence
         self.root, self.num_frames, self.fps = sequence.root, sequence.num_frames, sequence.fps
         self.frame_numbers, self.captions = sequence.frame_numbers, sequence.captions
-        self.initial_points = sequence.initial_points
+        self.initial_points, self.content = sequence.initial_points, sequence.content
         self.notes, self.origin, self.reading = sequence.notes, sequence.origin, sequence.reading
         self._cache, self._lock = ImageCache(), Lock()
         self._backgrounds: list[_Background] | None = None
@@ -91,8 +91,8 @@ class MotionMasks:
     # -- what is found ---------------------------------------------------------------------------------------------
 
     def fingerprint(self, *, language: bool = False) -> str:
-        """The footage's, and this code's version."""
-        return f"{self._sequence.fingerprint(language=language)} foreground {VERSION}"
+        """The footage's."""
+        return self._sequence.fingerprint(language=language)
 
     def prepare(self, progress: OnProgress | None = None, stop: StopSignal | None = None) -> None:
         """Learn the backgrounds now, telling of it; else the first mask takes that time.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from legs4d.config import DatasetSettings
 from legs4d.scene.camera import Cameras
+from legs4d.scene.content import Content
 
 Split = Literal["train", "test"]
 
@@ -48,6 +49,8 @@ class Sequence(Protocol):
     captions: dict[int, list[Caption]] | None
     """Object id → what it does over time; None when the dataset has no captions."""
     initial_points: InitialPoints | None
+    content: Content
+    """The files that all of this is read from."""
     notes: tuple[str, ...]
     """What was read in another way than one might think, or not at all: a sentence each."""
     reading: DatasetSettings
@@ -70,7 +73,7 @@ class Sequence(Protocol):
         ...
 
     def fingerprint(self, *, language: bool = False) -> str:
-        """Hash of what was read (camera files, image list with sizes and times, scale).
+        """Hash of what is in the files that are read, wherever they lie and at whatever scale.
 
         Args:
             language: of captions and object masks too, which matter to the lift alone.

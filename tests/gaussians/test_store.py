@@ -18,7 +18,8 @@ import zarr
 
 from legs4d.errors import RunError
 from legs4d.gaussians.gaussians import Gaussians
-from legs4d.gaussians.store import Run, StageRecord
+from legs4d.gaussians.stage_records import RunDiffers, StageRecord
+from legs4d.gaussians.store import Run
 from tests.synthetic import Scene, write_run
 
 SCENE = Scene(num_frames=3, width=32, height=32, num_train=3, num_test=1)
@@ -197,17 +198,26 @@ def test_the_same_fingerprint_goes_on_where_it_stopped(finished: Run) -> None:
     assert finished.has_frame(2)
 
 
-def test_another_fingerprint_forgets_the_stage_and_what_follows(finished: Run) -> None:
+def test_what_was_made_from_something_else_is_not_touched(finished: Run) -> None:
+    with pytest.raises(RunDiffers, match="fingerprint: synthetic → other") as told:
+        finished.begin_stage("tracking", "other")
+    assert [one.stage for one in told.value.differences] == ["tracking"]
+    assert Run.open(finished.path).stages == finished.stages
+    assert all(finished.has_frame(frame) for frame in range(3))
+
+
+def test_a_stage_that_is_forgotten_takes_those_along_that_mean_nothing_without(finished: Run) -> None:
     finished.begin_stage("lift", "a")
     finished.write_static_codes(np.zeros((finished.num_static, 2)), np.ones(finished.num_static))
     finished.write_codes(0, np.zeros((finished.num_dynamic, 2)), np.ones(finished.num_dynamic))
     finished.frame_done("lift", 0, 1.5)
+    finished.forget_stage("tracking")
     assert finished.begin_stage("tracking", "other") == StageRecord("other")
     run = Run.open(finished.path)
     assert set(run.stages) == {"first_frame", "tracking"}
     assert [run.has_frame(frame) for frame in range(3)] == [True, False, False]
     assert not run.has_codes(0)
-    assert run.begin_stage("first_frame", "other") == StageRecord("other")
+    run.forget_stage("first_frame")
     assert not Run.open(finished.path).has_geometry
 
 

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from legs4d.config import ExtractSettings
 from legs4d.errors import DatasetError, RunError
+from legs4d.gaussians.stage_records import RunDiffers
 from legs4d.gaussians.store import Run
 from legs4d.language.changes import StillCrops, block_means, crop_change
 from legs4d.language.crops import Pixels, cut
 from legs4d.language.encoders.weights import EncoderFiles
 from legs4d.language.extract import describe, extract
-from legs4d.language.grids import GridFeatures, GridStore, neighbours
+from legs4d.language.grids import GridFeatures, GridStore, forget_grids, neighbours
 from legs4d.language.pyramid import pyramid, window
 from legs4d.progress import Stopped
 from legs4d.scene.camera import Cameras
@@ -371,15 +372,26 @@ def test_stopped_anywhere_and_resumed_it_gives_the_same_bits(run: Run, tmp_path:
 @pytest.mark.parametrize(
     "other", [{"settings": ExtractSettings(every=2)}, {"footage": Footage(noise=0.2)}, {"encoder": "newer"}]
 )
-def test_other_settings_footage_or_weights_extract_anew_and_lift_anew(run: Run, other: dict[str, Any]):
+def test_other_settings_footage_or_weights_leave_what_is_there(run: Run, other: dict[str, Any]):
     extract_all(run)
-    run.begin_stage("lift", "a")
-    run.finish_stage("lift")
     if other.get("encoder") == "newer":
         other = {"encoder": MeanColorEncoder()}
         other["encoder"].weights_id = "other"
+    before = grids(run).read(7).rows
+    with pytest.raises(RunDiffers):
+        extract_all(run, **other)
+    np.testing.assert_array_equal(grids(run).read(7).rows, before)
+    forget_grids(run.path, "mean_color")
     assert extract_all(run, **other).model.count > 0
-    assert "lift" not in run.stages
+
+
+def test_codes_stay_when_features_are_made_anew_and_when_another_encoder_looks(run: Run):
+    extract_all(run)
+    run.begin_stage("lift", "a")
+    run.finish_stage("lift")
+    extract_all(run, encoder=MeanColorEncoder(_SeesFrames()))
+    assert extract_all(run).model.count == 0
+    assert run.stages["lift"].finished and run.stages["extract"].finished
 
 
 def test_a_new_reconstruction_keeps_the_features(run: Run):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from legs4d.errors import Legs4dError
+from legs4d.gaussians.stage_records import RunDiffers
 from legs4d.gaussians.store import Run
 from legs4d.grounding import query
 from legs4d.language.calibration import CAPTIONS
@@ -17,6 +18,7 @@ from legs4d.language.features import Calibration
 from legs4d.language.field import LanguageField
 from legs4d.language.legacy import import_4legs
 from legs4d.progress import Stopped
+from tests.synthetic import write_run
 
 REFERENCE = Path(__file__).resolve().parents[3] / "shared/reference/legacy_4legs"
 pytestmark = pytest.mark.skipif(not REFERENCE.exists(), reason="the reference files are not beside this checkout")
@@ -206,7 +208,6 @@ def test_names_are_told_and_other_runs_left_alone(folder: Path, tmp_path: Path):
     (tmp_path / "other" / "precious").write_text("")
     with pytest.raises(Legs4dError, match="is not empty"):
         import_4legs(folder, "toy", tmp_path / "other")
-    trained = Run.create(tmp_path / "trained")
-    trained.set_info(dataset="/data/basketball")
-    with pytest.raises(Legs4dError, match="already holds a run, of /data/basketball"):
+    write_run(tmp_path / "trained", language=False)
+    with pytest.raises(RunDiffers, match="made by: synthetic → import of Dynamic3DGS"):
         import_4legs(folder, "toy", tmp_path / "trained")

@@ -11,6 +11,7 @@ from legs4d.config import AutoencoderSettings, CodecSettings, LiftSettings, Trai
 from legs4d.errors import EncoderError, RunError
 from legs4d.executor import Threads
 from legs4d.gaussians.gaussians import Gaussians, concatenate
+from legs4d.gaussians.stage_records import RunDiffers
 from legs4d.gaussians.store import Run
 from legs4d.language.codec import LinearCodec
 from legs4d.language.features import FeatureMap
@@ -234,7 +235,7 @@ def test_stopped_anywhere_and_resumed_it_gives_the_same_bits(run: Run, asked_bef
     kept = asked_before_stop if asked_before_stop >= STATIC_FRAMES else 0
     assert len(again.asked) == FRAMES - kept
     stopped = codes_of(resumed)
-    resumed.begin_stage("lift", "anew")
+    resumed.forget_stage("lift")
     lift_all(resumed)
     for a, b in zip(stopped, codes_of(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -244,29 +245,32 @@ def test_frames_lifted_side_by_side_get_the_same_codes(run: Run):
     lift_all(run)
     expected = codes_of(run)
     again = Run.open(run.path)
-    again.begin_stage("lift", "not yet")
+    again.forget_stage("lift")
     lift_all(again, executor=Threads(4))
     for one, other in zip(expected, codes_of(again), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_other_footage_or_captions_lift_anew(run: Run):
+def test_other_captions_leave_what_is_lifted(run: Run):
     lift_all(run)
 
     class Other(Footage):
         def fingerprint(self, *, language: bool = False) -> str:
             return "other captions" if language else "footage"
 
+    with pytest.raises(RunDiffers, match="language: another one than lift was made from"):
+        lift_all(run, footage=Other())
+    assert run.stages["lift"].finished
+    run.forget_stage("lift")
     assert len(lift_all(run, footage=Other()).asked) == FRAMES
 
 
-def test_another_version_of_the_encoder_lifts_anew(run: Run):
+def test_another_version_of_the_encoder_leaves_what_is_lifted(run: Run):
     lift_all(run)
 
     class Newer(RandomEncoder):
         version = 2
 
-    assert len(lift_all(run, Newer()).asked) == FRAMES
     assert lift_all(run, Newer()).asked == []
 
 
@@ -282,6 +286,7 @@ def test_a_run_without_static_gaussians_is_lifted(tmp_path: Path):
 
 
 def test_a_half_tracked_run_is_refused(run: Run):
+    run.forget_stage("tracking")
     run.begin_stage("tracking", "another")
     with pytest.raises(RunError, match="not reconstructed yet"):
         lift_all(run)
@@ -317,7 +322,7 @@ def test_every_route_and_codec_lifts_all_frames_and_resumes_to_the_same_bits(run
     assert codes_of(resumed)[1][BEHIND] == 0 and all(resumed.moving_codes(f)[1].all() for f in range(FRAMES))
     assert resumed.moving_codes(0)[0].shape[1] == (settings.codec.dim or DIM)
     stopped = codes_of(resumed)
-    resumed.begin_stage("lift", "anew")
+    resumed.forget_stage("lift")
     lift(resumed, sequence, RandomEncoder(), settings, near=NEAR)
     for a, b in zip(stopped, codes_of(resumed), strict=True):
         np.testing.assert_array_equal(a, b)

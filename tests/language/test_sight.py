@@ -24,6 +24,7 @@ from legs4d.config import (
 )
 from legs4d.errors import EncoderError, RunError
 from legs4d.executor import Done, timed
+from legs4d.gaussians.stage_records import RunDiffers
 from legs4d.gaussians.store import Run
 from legs4d.grounding import query
 from legs4d.language import encoders
@@ -97,12 +98,17 @@ def test_lift_extracts_only_what_is_not_there(run: Run):
     assert Run.open(run.path).stages["lift"].finished
 
 
-def test_other_extractions_are_lifted_anew(run: Run):
+def test_other_extractions_are_made_and_lifted_only_when_asked_for(run: Run):
     pipeline.lift(run.path, LiftSettings(encoder="mean_color"))
     before = Run.open(run.path).stages["lift"].fingerprint
-    pipeline.extract(run.path, "mean_color", ExtractSettings(every=2), engine="cpu")
-    assert "lift" not in Run.open(run.path).stages
-    pipeline.lift(run.path, LiftSettings(encoder="mean_color"))
+    with pytest.raises(RunDiffers, match=r"extract\.every: 1 → 2"):
+        pipeline.extract(run.path, "mean_color", ExtractSettings(every=2), engine="cpu")
+    pipeline.extract(run.path, "mean_color", ExtractSettings(every=2), engine="cpu", again=True)
+    assert GridStore.open(run.path, "mean_color").description.timesteps == (0, 2)
+    assert Run.open(run.path).stages["lift"].fingerprint == before
+    with pytest.raises(RunDiffers, match="features: another one than lift was made from"):
+        pipeline.lift(run.path, LiftSettings(encoder="mean_color"))
+    pipeline.lift(run.path, LiftSettings(encoder="mean_color"), again=True)
     assert Run.open(run.path).stages["lift"].fingerprint != before
 
 

@@ -61,6 +61,7 @@ def row(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(scope="module")
 def cut(dataset: Path, row: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = shutil.copytree(row.path, tmp_path_factory.mktemp("cut") / "run")
+    Run.open(folder).forget_stage("tracking")
     return pipeline.reconstruct(dataset, folder, CUT, engine="cpu")
 
 
@@ -127,6 +128,7 @@ def test_stopped_and_resumed_it_gives_the_same_bits(
             return self.reached
 
     folder, stop = Path(shutil.copytree(row.path, tmp_path / "run")), Stop()
+    Run.open(folder).forget_stage("tracking")
     with pytest.raises(Stopped):
         pipeline.reconstruct(dataset, folder, CUT, engine="cpu", progress=stop, stop=stop)
     assert (folder / "scout").is_dir()

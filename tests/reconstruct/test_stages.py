@@ -19,6 +19,7 @@ from legs4d.config import (
 )
 from legs4d.errors import DatasetError
 from legs4d.gaussians.gaussians import SH_C0, Gaussians
+from legs4d.gaussians.stage_records import RunDiffers
 from legs4d.gaussians.store import Run
 from legs4d.progress import Progress, Stopped
 from legs4d.raster import render
@@ -101,10 +102,17 @@ def test_a_stopped_run_resumes_to_the_same_bits(finished: Run, dataset: Path, tm
             np.testing.assert_array_equal(value, finished.moving(frame)[name])
 
 
-def test_other_settings_redo_what_follows(finished: Run, dataset: Path) -> None:
+def test_other_settings_are_refused_and_what_follows_is_made_anew_once_it_is_forgotten(
+    finished: Run, dataset: Path
+) -> None:
     started: list[str] = []
     other = SETTINGS.model_copy(update={"tracking": SETTINGS.tracking.model_copy(update={"steps": 3})})
     before = finished.moving(2)["means"]
+    was = SETTINGS.tracking.steps
+    with pytest.raises(RunDiffers, match=rf"reconstruct\.tracking\.steps: {was} → 3"):
+        Reconstruction(finished, open_sequence(dataset), other, CPU).finish()
+    np.testing.assert_array_equal(finished.moving(2)["means"], before)
+    finished.forget_stage("tracking")
     Reconstruction(finished, open_sequence(dataset), other, CPU, lambda p: started.append(p.stage)).finish()
     assert set(started) == {"tracking"}
     assert not np.array_equal(finished.moving(2)["means"], before)
@@ -234,11 +242,12 @@ def training_psnr(run: Run, sequence: Sequence) -> list[float]:
     return values
 
 
-def test_refinement_suits_all_frames_better_and_is_undone_where_it_is_not_wanted(
+def test_refinement_suits_all_frames_better_and_is_undone_when_it_is_forgotten(
     finished: Run, dataset: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(finished.path, tmp_path / "run")  # its first frame saves time
     run = Run.open(tmp_path / "run")
+    run.forget_stage("tracking")
     sequence = open_sequence(dataset)
     Reconstruction(run, sequence, SETTINGS, CPU).finish()
     before, means = training_psnr(run, sequence), run.moving(2)["means"]
@@ -255,7 +264,7 @@ def test_refinement_suits_all_frames_better_and_is_undone_where_it_is_not_wanted
     started: list[str] = []
     Reconstruction(run, sequence, REFINED, CPU, lambda p: started.append(p.stage)).finish()
     assert not started
-    Reconstruction(run, sequence, SETTINGS, CPU).finish()
+    run.forget_stage("refinement")
     np.testing.assert_array_equal(run.static().means, static.means)
     np.testing.assert_array_equal(run.dynamic_opacities, opacities)
     Reconstruction(run, sequence, REFINED, CPU).finish()

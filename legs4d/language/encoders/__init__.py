@@ -23,6 +23,9 @@ ENCODERS = {
 }
 """Name → where its class is; imported when asked for, as some encoders import torch."""
 
+PACKAGED = ("captions", "tiny")
+"""Encoders whose weights come with a package."""
+
 AUTO = "auto"
 """`captions` where there are captions, else `tiny`; see `choose_encoder`."""
 

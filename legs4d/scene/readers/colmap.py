@@ -25,7 +25,7 @@ from legs4d.config import DatasetSettings
 from legs4d.errors import DatasetError
 from legs4d.scene.lens import COEFFICIENTS, ONE_FOCAL, Lens, lens_of
 from legs4d.scene.readers.choice import chosen_cameras, whole_frames
-from legs4d.scene.readers.footage import Footage, Shot, file_shot, hash_files, held_out, split_shots, test_among
+from legs4d.scene.readers.footage import Footage, Shot, file_shot, held_out, split_shots, test_among
 from legs4d.scene.readers.frames import common_frames
 from legs4d.scene.readers.names import PICTURES, as_posix, find_inside, folded, list_files, natural_key, numbers_of
 
@@ -109,7 +109,7 @@ class ColmapSequence(Footage):
             settings,
             split_shots(frames, test_among(chosen, held_out(len(every)))),
             FPS,
-            hash_files(*model_files, *given),
+            (*model_files, *given),
             points=read_points(model),
             notes=notes,
         )

@@ -3,7 +3,6 @@ of one size, with pictures on demand and no more memory than a few frames."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from legs4d.config import DatasetSettings
 from legs4d.errors import DatasetError
 from legs4d.scene.camera import Cameras
 from legs4d.scene.checks import check_camera_count, check_poses, check_scale
+from legs4d.scene.content import Content
 from legs4d.scene.images import (
     ImageCache,
     PictureInfo,
@@ -80,7 +80,8 @@ class Footage:
         settings: how it is read.
         shots: all of them.
         fps: frames per second.
-        fingerprint: hash of all that was read so far, from which the run's first fingerprint is made.
+        files: what was read beside the shots' files: cameras, videos, points.
+        language: likewise of what matters to the lift alone.
         points: to start from, if any: positions [N, 3] float64, colours [N, 3] in 0..1, foreground [N].
         notes: see `Sequence`.
 
@@ -96,16 +97,18 @@ class Footage:
         settings: DatasetSettings,
         shots: Shots,
         fps: float,
-        fingerprint: str,
+        files: tuple[Path, ...],
         *,
+        language: tuple[Path, ...] = (),
         points: tuple[NDArray[np.float64], NDArray[Any], NDArray[np.bool_]] | None = None,
         notes: tuple[str, ...] = (),
     ) -> None:
         self.root, self.scale, self.fps = root, settings.scale, fps
-        self._shots, self.reading, self._fingerprint = shots, settings, fingerprint
+        self._shots, self.reading = shots, settings
         self.num_frames = len(shots["train"])
         self.frame_numbers = tuple(range(self.num_frames))
         every = list(_every(shots))
+        self.content = _content(root, every, files, language)
         _check_cameras(shots, root)
         self.origin = _origin(np.array([shot.world_to_camera for shot in every]))
         self._canvas = Canvas.of(_sizes(every, root), str(root))
@@ -155,9 +158,8 @@ class Footage:
         return self._stack("objects", split, frame, cameras, (), np.uint8)
 
     def fingerprint(self, *, language: bool = False) -> str:
-        """Hash of cameras, scale, choice of cameras, and the name, size and time of each file."""
-        read = self.reading.model_dump_json(exclude_defaults=True)
-        return hashlib.sha256(f"{self._fingerprint} {read}".encode()).hexdigest()
+        """Hash of what is in the files of cameras, points, pictures and masks; see `Sequence`."""
+        return self.content.fingerprint(language=language)
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
@@ -281,13 +283,11 @@ def split_shots(frames: list[list[Shot]], test: list[int]) -> Shots:
     return shots
 
 
-def hash_files(*paths: Path) -> str:
-    """Hash of the names, sizes and times of files."""
-    digest = hashlib.sha256()
-    for path in paths:
-        status = path.stat()
-        digest.update(f"{path.name} {path.parent.name} {status.st_size} {status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
+def _content(root: Path, shots: list[Shot], files: tuple[Path, ...], language: tuple[Path, ...]) -> Content:
+    """All files that are read, each once, in an order that does not depend on how they are listed."""
+    seen = {path for shot in shots for path in (shot.picture, shot.mask) if path is not None}
+    objects = {shot.objects for shot in shots if shot.objects is not None}
+    return Content(root, tuple(sorted(seen | {*files})), tuple(sorted(objects | {*language})))
 
 
 def read_model(path: Path, model: type[Model], what: str, fix: str) -> Model:

@@ -20,7 +20,7 @@ from legs4d.scene.images import inspect_picture
 from legs4d.scene.lens import Lens
 from legs4d.scene.readers.choice import chosen_cameras, whole_frames
 from legs4d.scene.readers.colmap import FPS, Points, has_model, read_colmap, read_points, read_pose
-from legs4d.scene.readers.footage import Footage, Shot, file_shot, hash_files, held_out, split_shots, test_among
+from legs4d.scene.readers.footage import Footage, Shot, file_shot, held_out, split_shots, test_among
 from legs4d.scene.readers.frames import common_frames
 from legs4d.scene.readers.llff import match_rows, read_poses
 from legs4d.scene.readers.names import PICTURES, list_files, list_folder, natural_key, numbers_of, some
@@ -61,7 +61,7 @@ class MultipleViewSequence(Footage):
             settings,
             split_shots(frames, test_among(chosen, held_out(len(names)))),
             FPS,
-            hash_files(*sources, *given),
+            (*sources, *given),
             points=points,
             notes=(*more, *notes),
         )

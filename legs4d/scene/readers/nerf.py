@@ -27,7 +27,7 @@ from legs4d.scene.images import inspect_picture
 from legs4d.scene.lens import COEFFICIENTS, Lens, lens_of
 from legs4d.scene.readers.camera_file import whole
 from legs4d.scene.readers.choice import chosen_cameras, whole_frames
-from legs4d.scene.readers.footage import Footage, Shot, Shots, file_shot, hash_files, held_out, read_model
+from legs4d.scene.readers.footage import Footage, Shot, Shots, file_shot, held_out, read_model
 from legs4d.scene.readers.names import PICTURES, as_posix, find_inside
 from legs4d.scene.readers.rig import camera_names, frame_times, nearest_time, number_cameras, times_by_name
 from legs4d.scene.sequence import Split
@@ -122,7 +122,7 @@ class NerfSequence(Footage):
             settings,
             shots,
             files[names[0]].fps or FPS,
-            hash_files(*(root / name for name in files), *given),
+            (*(root / name for name in files), *given),
             notes=(*notes, *_unused(files)),
         )
 

@@ -22,7 +22,7 @@ from legs4d.errors import DatasetError
 from legs4d.progress import StageReporter
 from legs4d.scene.images import inspect_picture
 from legs4d.scene.readers.choice import check_no_offsets, chosen_cameras, whole_frames
-from legs4d.scene.readers.footage import Footage, Shot, file_shot, hash_files, split_shots, test_among
+from legs4d.scene.readers.footage import Footage, Shot, file_shot, split_shots, test_among
 from legs4d.scene.readers.frames import common_frames
 from legs4d.scene.readers.llff import LlffCamera, match_rows, read_poses
 from legs4d.scene.readers.movie_set import MovieSet, open_videos
@@ -69,7 +69,7 @@ class Neu3dSequence(Footage):
             fps, given = self._videos.fps, paths
         shots = split_shots(frames, test_among(chosen, [TEST_CAMERA]) or [0])
         notes = (*(() if note is None else (note,)), *notes)
-        super().__init__(root, settings, shots, fps, hash_files(file, *given), notes=notes)
+        super().__init__(root, settings, shots, fps, (file, *given), notes=notes)
 
     def _picture(self, split: Split, frame: int, camera: int) -> NDArray[np.uint8]:
         if self._videos is None:

@@ -14,7 +14,6 @@ and `distortion` may be given once instead of per frame.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,8 @@ from legs4d.scene.sequence import Caption, Split
 
 PANOPTIC_FPS = 30.0
 """Frames per second of PanopticSports, whose camera files do not tell."""
+
+_FILES = ("train_meta.json", "test_meta.json", "init_pt_cld.npz")
 
 MASKS = frozenset((".png", *PICTURES))
 
@@ -64,7 +65,8 @@ class PanopticSequence(Footage):
             settings,
             shots,
             train.fps or PANOPTIC_FPS,
-            "",
+            tuple(root / name for name in _FILES if (root / name).exists()),
+            language=tuple(root / name for name in ("captions.json",) if (root / name).exists()),
             points=_read_points(root / "init_pt_cld.npz"),
             notes=(*notes, *_unused(files)),
         )
@@ -72,25 +74,6 @@ class PanopticSequence(Footage):
         self.frame_numbers = tuple(numbers[frame] for frame in kept)
         if self.captions is not None:
             self.captions = _captions_of(self.captions, kept)
-
-    def fingerprint(self, *, language: bool = False) -> str:
-        """Hash of cameras, scale, points, and the name, size and time of each image and mask.
-
-        Args:
-            language: of captions and object masks too, which matter to the lift alone.
-        """
-        shots = [shot for frames in self._shots.values() for frame in frames for shot in frame]
-        kinds = ["picture", "mask", *(["objects"] if language else [])]
-        paths = [path for kind in kinds for shot in shots if (path := getattr(shot, kind)) is not None]
-        content = ["train_meta.json", "test_meta.json", *(["captions.json"] if language else [])]
-        digest = hashlib.sha256(self.reading.model_dump_json(exclude_defaults=True).encode())
-        for path in [self.root / name for name in content]:
-            digest.update(path.read_bytes() if path.exists() else b"none")
-        for path in [*paths, self.root / "init_pt_cld.npz"]:
-            if path.exists():
-                status = path.stat()
-                digest.update(f"{path.relative_to(self.root)} {status.st_size} {status.st_mtime_ns}".encode())
-        return digest.hexdigest()
 
 
 def _read_test(path: Path, train: CameraFile) -> CameraFile:

@@ -25,7 +25,7 @@ from legs4d.errors import DatasetError
 from legs4d.progress import StageReporter
 from legs4d.scene.lens import lens_of_matrix
 from legs4d.scene.readers.choice import chosen_cameras
-from legs4d.scene.readers.footage import Footage, Shot, hash_files, held_out, read_model, split_shots, test_among
+from legs4d.scene.readers.footage import Footage, Shot, held_out, read_model, split_shots, test_among
 from legs4d.scene.readers.movie_set import MovieSet, open_videos
 from legs4d.scene.readers.names import as_posix, find_inside
 from legs4d.scene.sequence import Split
@@ -86,7 +86,7 @@ class VideoSequence(Footage):
         rows = [_shots(content, every[i], numbers[i], self._videos, k, where) for k, i in enumerate(chosen)]
         self._position = {numbers[i]: k for k, i in enumerate(chosen)}
         frames = [list(row) for row in zip(*rows, strict=True)]
-        files = hash_files(path, *paths)
+        files = (path, *paths)
         notes = self._videos.notes
         super().__init__(root, settings, split_shots(frames, tests), self._videos.fps, files, notes=notes)
 

@@ -1,0 +1,223 @@
+"""What a command would make of which footage, and in what that is not what a run holds.
+
+Some of what is asked for follows from the run that is there: "auto" means what the run was made with, whatever this
+machine would choose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import ValidationError
+
+from legs4d.config import ExtractSettings, LiftSettings, Preset, ReconstructSettings, Settings, TrainSettings
+from legs4d.gaussians.footage import footage_differences
+from legs4d.gaussians.stage_records import Difference, MadeFrom, StageRecord, unflatten
+from legs4d.gaussians.store import Run
+from legs4d.language.encoders import AUTO, choose_encoder, get_encoder, sees
+from legs4d.language.encoders.weights import EncoderFiles
+from legs4d.language.grids import GridFeatures, GridStore, forget_grids, has_grids, is_complete
+from legs4d.language.lift import lift_stage
+from legs4d.scene.checks import check_camera_count
+from legs4d.scene.sequence import Sequence
+
+if TYPE_CHECKING:
+    import torch
+
+Model = TypeVar("Model", bound=Settings)
+
+
+@dataclass(frozen=True)
+class Making:
+    """Settings in which nothing is left open.
+
+    Attributes:
+        preset: its name, where the reconstruction's settings are one.
+        extract: None where nothing needs to be extracted.
+        encoder: its name.
+    """
+
+    preset: str | None
+    reconstruct: ReconstructSettings
+    extract: ExtractSettings | None
+    lift: LiftSettings
+    encoder: str
+
+
+class Plan:
+    """What is to be made.
+
+    Args:
+        sequence: the footage.
+        settings: as they were asked for.
+        engine: "auto", "cpu" or "cuda".
+        files: where the encoder's weights are.
+        parts: of "reconstruct", "extract" and "lift" those that are asked for.
+        extracts: whether `settings.extract` was asked for; else what was extracted before is lifted.
+    """
+
+    def __init__(
+        self,
+        sequence: Sequence,
+        settings: TrainSettings,
+        *,
+        engine: str,
+        parts: tuple[str, ...],
+        files: EncoderFiles | None = None,
+        extracts: bool = False,
+    ) -> None:
+        self.sequence, self.settings, self.engine = sequence, settings, engine
+        self.files, self._parts, self._extracts = files, parts, extracts
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Of the reconstruction. Raises Legs4dError when the engine cannot run here."""
+        from legs4d.reconstruct.stages import choose_device
+
+        return choose_device(self.engine)
+
+    def check(self, out: str | Path) -> None:
+        """Fail now on what would fail after minutes of reconstruction.
+
+        Raises:
+            DatasetError: there are too few cameras, or captions cannot be read.
+            EncoderError: the encoder's weights are not there.
+            Legs4dError: the engine cannot run here.
+        """
+        run = Run.open(out) if (Path(out) / "run.json").exists() else None
+        if "lift" in self._parts:
+            encoder = get_encoder(self._choose_encoder(run), self.files)
+            _ = encoder.weights_id if sees(encoder) else encoder.sample_rows(self.sequence)
+        if "reconstruct" in self._parts:
+            check_camera_count(len(self.sequence.cameras("train", 0)), f"{self.sequence.root}, frame 0")
+            _ = self.device
+
+    def making(self, run: Run) -> Making:
+        """What is asked for, with what follows from a run that is there."""
+        encoder = self._choose_encoder(run)
+        preset, reconstruct = self._reconstruction(run)
+        extract = None
+        if self._parts != ("reconstruct",) and sees(get_encoder(encoder)):
+            anew = self._extracts or self.files is not None
+            if anew or not is_complete(run.path, encoder, self.sequence):
+                extract = self.settings.extract if self._extracts else self._recorded_extraction(run, encoder)
+        lift = self.settings.lift.model_copy(update={"encoder": encoder})
+        return Making(preset, reconstruct, extract, lift, encoder)
+
+    def wanted(self, run: Run, making: Making) -> dict[str, MadeFrom]:
+        """Stage → what it is to be made from, in the order in which they are made."""
+        stages: dict[str, MadeFrom] = {}
+        if "reconstruct" in self._parts:
+            from legs4d.reconstruct.stages import reconstruction_stages
+
+            means = {"engine": self.device.type} | ({"preset": making.preset} if making.preset else {})
+            stages |= reconstruction_stages(self.sequence, self.settings.dataset, making.reconstruct, means)
+            if "refinement" in run.stages and "refinement" not in stages:
+                settings = {"reconstruct.refinement.steps": making.reconstruct.refinement.steps}
+                stages["refinement"] = replace(stages["tracking"], settings=settings)
+        if making.extract is not None:
+            from legs4d.language.extract import extraction
+
+            encoder = get_encoder(making.encoder, self.files)
+            assert sees(encoder)
+            stages["extract"] = extraction(self.sequence, encoder, making.extract)
+        if "lift" in self._parts:
+            there = has_grids(run.path, making.encoder)
+            source = GridFeatures(run.path, making.encoder) if there else get_encoder(making.encoder, self.files)
+            stages["lift"] = lift_stage(run, self.sequence, source, making.lift)
+        return stages
+
+    def explain(self, run: Run, found: list[Difference]) -> list[Difference]:
+        """Differences with the names of files, and those of a run that an earlier version made."""
+        told: list[Difference] = []
+        keys = {one.key for one in found}
+        for one in found:
+            files = []
+            if one.key in ("footage", "language"):
+                listed = footage_differences(run, self.sequence, language=one.key == "language")
+                files = [replace(file, stage=one.stage) for file in listed if file.key == one.key]
+            if one.key != "language" or files or "footage" not in keys:
+                told += files or [one]
+        return [*self._of_earlier_versions(run), *told]
+
+    def _of_earlier_versions(self, run: Run) -> list[Difference]:
+        found = []
+        first, lift = run.stages.get("first_frame"), run.stages.get("lift")
+        if "reconstruct" in self._parts and first is not None and first.has_begun and first.made_from is None:
+            was, now = run.info.get("scale"), self.settings.dataset.scale
+            if was in (None, now):
+                found += footage_differences(run, self.sequence)
+            else:
+                found.append(Difference.of_values("first_frame", "dataset.scale", was, now))
+        if "lift" in self._parts and lift is not None and lift.has_begun and lift.made_from is None:
+            was, asked = run.info.get("encoder"), self.settings.lift.encoder
+            if asked != AUTO and was not in (None, asked):
+                found.append(Difference.of_values("lift", "lift.encoder", was, asked))
+        return found
+
+    def _choose_encoder(self, run: Run | None) -> str:
+        asked = self.settings.lift.encoder
+        lift = None if run is None else run.stages.get("lift")
+        if asked == AUTO and run is not None and lift is not None and lift.has_begun:
+            recorded = lift.made_from.settings.get("lift.encoder") if lift.made_from else None
+            return str(recorded or run.info.get("encoder") or choose_encoder(asked, self.sequence))
+        return choose_encoder(asked, self.sequence)
+
+    def _reconstruction(self, run: Run) -> tuple[str | None, ReconstructSettings]:
+        settings, preset = self.settings.reconstruct, self.settings.preset
+        if preset is None or "reconstruct" not in self._parts:
+            return None, settings
+        if preset != "auto":
+            return preset, settings.with_preset(preset)
+        made = {name: _made_from(run.stages.get(name)) for name in ("first_frame", "tracking", "refinement")}
+        first = made["first_frame"]
+        if first is None:
+            suited: Preset = "full" if self.device.type == "cuda" else "quick"
+            return suited, settings.with_preset(suited)
+        named = first.means.get("preset")
+        like = ReconstructSettings()
+        if named in ("quick", "full"):
+            like = like.with_preset(named)  # type: ignore[arg-type]
+        recorded = {
+            name: _recorded(there, f"reconstruct.{name}", type(getattr(like, name)), getattr(like, name))
+            for name, there in made.items()
+        }
+        return named, settings.on(like.model_copy(update=recorded))
+
+    def _recorded_extraction(self, run: Run, encoder: str) -> ExtractSettings:
+        there = _made_from(records(run, encoder).get("extract"))
+        return _recorded(there, "extract", ExtractSettings, self.settings.extract)
+
+
+def records(run: Run, encoder: str) -> Mapping[str, StageRecord]:
+    """What there is of each stage; of "extract" what this encoder has, whatever another one extracted last."""
+    found = {name: record for name, record in run.stages.items() if name != "extract"}
+    if has_grids(run.path, encoder):
+        found["extract"] = GridStore.open(run.path, encoder).record()
+    return found
+
+
+def forget(run: Run, stage: str, encoder: str) -> None:
+    """Lose what a run has of a stage; of "extract" what this encoder has."""
+    if stage == "extract":
+        forget_grids(run.path, encoder)
+    run.forget_stage(stage)
+
+
+def _made_from(record: StageRecord | None) -> MadeFrom | None:
+    return record.made_from if record is not None and record.has_begun else None
+
+
+def _recorded(made_from: MadeFrom | None, place: str, model: type[Model], otherwise: Model) -> Model:
+    """The settings that a stage was made with, if this version still knows them all."""
+    if made_from is None:
+        return otherwise
+    tree: dict[str, Any] = unflatten(made_from.settings, place)
+    try:
+        return model.model_validate(tree)
+    except ValidationError:
+        return otherwise

@@ -1,0 +1,309 @@
+"""What is finished is kept: runs whose footage moved, whose settings are others, whose maker was killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from legs4d import pipeline
+from legs4d.config import (
+    CodecSettings,
+    DensifySettings,
+    FirstFrameSettings,
+    LiftSettings,
+    NodeSettings,
+    ReconstructSettings,
+    TrackingSettings,
+    TrainSettings,
+)
+from legs4d.errors import DatasetError
+from legs4d.gaussians import swap
+from legs4d.gaussians.footage import find_footage
+from legs4d.gaussians.stage_records import RunDiffers
+from legs4d.gaussians.store import Run
+from legs4d.grounding import query
+from legs4d.progress import Progress, Stopped
+from legs4d.scene import content as scene_content
+from legs4d.scene.readers import open_sequence
+
+from .synthetic import CAPTION_FLYING, Scene, write_dataset
+
+SCENE = Scene(num_frames=3, width=24, height=16, num_train=4, num_test=1)
+SETTINGS = TrainSettings(
+    reconstruct=ReconstructSettings(
+        first_frame=FirstFrameSettings(
+            steps=20,
+            cameras_per_step=2,
+            num_foreground=60,
+            num_background=120,
+            densify=DensifySettings(max_gaussians=220),
+        ),
+        tracking=TrackingSettings(nodes=NodeSettings(steps=2, count=20), steps=2, cameras_per_step=2),
+    ),
+    lift=LiftSettings(encoder="captions", codec=CodecSettings(dim=4)),
+)
+OTHER_CODEC = SETTINGS.model_copy(update={"lift": LiftSettings(encoder="captions", codec=CodecSettings(dim=3))})
+OLD = Path(__file__).parent / "data" / "run_format_1"
+"""Made by the version before runs kept their settings, of SCENE by SETTINGS."""
+
+
+class Told:
+    """Stages that were told of, and a signal to stop in one of them."""
+
+    def __init__(self, stop_in: str = "") -> None:
+        self.stages: set[str] = set()
+        self.sentences: list[str] = []
+        self._stop_in = stop_in
+
+    def __call__(self, progress: Progress) -> None:
+        self.stages.add(progress.stage)
+
+    def is_set(self) -> bool:
+        return self._stop_in in self.stages
+
+
+def train(
+    dataset: Path, run: Path, settings: TrainSettings = SETTINGS, *, again: bool = False, stop_in: str = ""
+) -> Told:
+    told = Told(stop_in)
+    pipeline.train(
+        dataset,
+        run,
+        settings,
+        engine="cpu",
+        again=again,
+        tell=told.sentences.append,
+        progress=told,
+        stop=told if stop_in else None,
+    )
+    return told
+
+
+def content(run: Path) -> dict[str, bytes]:
+    """All that a run's arrays hold."""
+    return {str(p.relative_to(run)): p.read_bytes() for p in sorted((run / "run.zarr").rglob("*")) if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dataset(tmp_path_factory.mktemp("footage") / "ball", SCENE, image_suffix=".png")
+
+
+@pytest.fixture(scope="module")
+def trained(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("trained") / "run"
+    train(footage, run)
+    return run
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "run"))
+
+
+def touched(footage: Path, _: Path) -> Path:
+    for path in footage.rglob("*"):
+        os.utime(path)
+    return footage
+
+
+def copied(footage: Path, folder: Path) -> Path:
+    return Path(shutil.copytree(footage, folder / "copy", copy_function=shutil.copyfile))
+
+
+def zipped(footage: Path, folder: Path) -> Path:
+    shutil.unpack_archive(shutil.make_archive(str(folder / "ball"), "zip", footage), folder / "unzipped")
+    return folder / "unzipped"
+
+
+@pytest.mark.parametrize("moved", [touched, copied, zipped])
+def test_footage_is_known_by_its_content(
+    footage: Path, run: Path, tmp_path: Path, moved: Callable[[Path, Path], Path]
+) -> None:
+    before = content(run)
+    elsewhere = moved(footage, tmp_path)
+    assert not train(elsewhere, run).stages
+    assert content(run) == before
+    assert Run.open(run).info["dataset"] == str(elsewhere.resolve())
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"dataset": SETTINGS.dataset.model_copy(update={"scale": 0.99})}, [("dataset.scale", 1.0, 0.99)]),
+        ({"lift": OTHER_CODEC.lift}, [("lift.codec.dim", 4, 3)]),
+        ({"lift": LiftSettings(encoder="tiny", codec=CodecSettings(dim=4))}, [("lift.encoder", "captions", "tiny")]),
+        (
+            {"preset": "quick", "reconstruct": ReconstructSettings()},
+            [("reconstruct.first_frame.steps", 20, 500), ("reconstruct.tracking.steps", 2, 14)],
+        ),
+    ],
+)
+def test_what_differs_is_told_setting_by_setting_and_nothing_is_changed(
+    footage: Path, run: Path, asked: dict[str, object], told: list[tuple[str, object, object]]
+) -> None:
+    before, state = content(run), (run / "run.json").read_text()
+    with pytest.raises(RunDiffers, match=r"--again .* or another --out") as differs:
+        train(footage, run, SETTINGS.model_copy(update=asked))
+    found = [(one.key, one.was, one.now) for one in differs.value.differences]
+    assert set(told) <= set(found)
+    assert f"{told[0][0]}: {told[0][1]} → {told[0][2]}" in str(differs.value)
+    assert (content(run), (run / "run.json").read_text()) == (before, state)
+
+
+def test_what_the_machine_would_choose_is_what_the_run_has(footage: Path, run: Path) -> None:
+    asked = SETTINGS.model_copy(update={"preset": "auto", "lift": SETTINGS.lift.model_copy(update={"encoder": "auto"})})
+    assert not train(footage, run, asked).stages
+
+
+def test_other_footage_is_told_by_its_files(footage: Path, run: Path, tmp_path: Path) -> None:
+    other = copied(footage, tmp_path)
+    Image.new("RGB", (24, 16)).save(other / "ims/0/000001.png")
+    (other / "init_pt_cld.npz").write_bytes(b"")
+    np.savez(other / "init_pt_cld.npz", data=np.ones((4, 7), np.float32))
+    with pytest.raises(RunDiffers) as differs:
+        train(other, run)
+    assert "footage: 1 file differs: ims/0/000001.png; footage: 1 file is new: init_pt_cld.npz" in str(differs.value)
+
+
+def test_a_changed_lift_alone_is_made_anew_beside_the_old(footage: Path, run: Path) -> None:
+    before = content(run)
+    with pytest.raises(Stopped):
+        train(footage, run, OTHER_CODEC, again=True, stop_in="lift")
+    assert content(run) == before
+    assert query(Run.open(run), [CAPTION_FLYING])[0].relevancy.shape == (3,)
+    made = train(footage, run, OTHER_CODEC, again=True)
+    assert made.stages == {"lift"} and "goes on making lift anew" in made.sentences[0]
+    after = content(run)
+    assert Run.open(run).moving_codes(1)[0].shape[1] == 3
+    same = [name for name in before if "codes" not in name and "codec" not in name and "confidence" not in name]
+    assert all(after[name] == before[name] for name in same)
+    assert not (run / swap.BESIDE).exists()
+    assert not train(footage, run, OTHER_CODEC).stages
+
+
+def test_asked_for_again_without_a_difference_all_is_made_anew(footage: Path, run: Path) -> None:
+    before = content(run)
+    mark = Run.open(run).geometry_id
+    assert train(footage, run, again=True).stages == {"first_frame", "tracking", "lift"}
+    assert content(run) == before  # the same settings on the same processor
+    assert Run.open(run).geometry_id != mark
+
+
+@pytest.mark.parametrize("renames", range(7))
+def test_a_kill_while_the_new_takes_the_olds_place_loses_neither(
+    footage: Path, run: Path, renames: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = 0
+
+    class Killed(BaseException):
+        pass
+
+    def counted(rename: Callable[..., Path]) -> Callable[..., Path]:
+        def renamed(*what: Path) -> Path:
+            nonlocal done
+            if done == renames:
+                raise Killed
+            done += 1
+            return rename(*what)
+
+        return renamed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        real = swap._rename
+
+        def rename(folder: Path) -> None:
+            patched.setattr(Path, "rename", counted(Path.rename))
+            patched.setattr(Path, "replace", counted(Path.replace))
+            real(folder)
+            raise Killed
+
+        patched.setattr(swap, "_rename", rename)
+        train(footage, run, OTHER_CODEC, again=True)
+    opened = Run.open(run)
+    assert opened.moving_codes(1)[0].shape[1] == 3 and opened.stages["lift"].finished
+    assert not train(footage, run, OTHER_CODEC).stages
+
+
+# -- runs of the version before ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(OLD, tmp_path / "old"))
+
+
+def test_a_run_that_kept_no_settings_is_kept_and_that_is_said(footage: Path, old: Path) -> None:
+    before = content(old)
+    told = train(footage, old)
+    assert not told.stages and content(old) == before
+    assert "first frame, tracking, lift and kept no settings; what it made is kept" in told.sentences[0]
+    assert query(Run.open(old), [CAPTION_FLYING])[0].relevancy.shape == (3,)
+    assert pipeline.evaluate(old, dataset=footage, engine="cpu")["psnr"] > 5
+
+
+def test_of_a_run_that_kept_no_settings_the_scale_is_known(footage: Path, old: Path) -> None:
+    with pytest.raises(RunDiffers, match=r"dataset\.scale: 1\.0 → 0\.99"):
+        train(
+            footage, old, SETTINGS.model_copy(update={"dataset": SETTINGS.dataset.model_copy(update={"scale": 0.99})})
+        )
+
+
+def test_a_run_begun_before_goes_on_in_its_format(footage: Path, old: Path) -> None:
+    run = Run.open(old)
+    run.forget_stage("lift")
+    record = run.stages["tracking"]
+    record.finished, record.done_frames = False, [1]
+    run.set_info()
+    before = run.moving(1)["means"]
+    told = train(footage, old)
+    assert told.stages == {"tracking", "lift"} and "began tracking" in told.sentences[1]
+    assert '"format": 1' in (old / "run.json").read_text()
+    np.testing.assert_array_equal(Run.open(old).moving(1)["means"], before)
+    assert Run.open(old).has_codes(2)
+
+
+# -- where the footage is ----------------------------------------------------------------------------------------------
+
+
+def test_footage_that_moved_is_found_where_it_is_said_to_be(run: Path, footage: Path, tmp_path: Path) -> None:
+    elsewhere = copied(footage, tmp_path)
+    Run.open(run).set_info(dataset=str(tmp_path / "gone"))
+    with pytest.raises(DatasetError, match=r"gone: is no longer there.*--dataset"):
+        pipeline.evaluate(run, engine="cpu")
+    assert pipeline.evaluate(run, dataset=elsewhere, engine="cpu")["psnr"] > 5
+    assert Run.open(run).info["dataset"] == str(elsewhere.resolve())
+    assert pipeline.evaluate(run, engine="cpu")["psnr"] > 5
+
+
+def test_other_footage_than_a_runs_is_refused(run: Path, footage: Path, tmp_path: Path) -> None:
+    other = write_dataset(tmp_path / "other", Scene(num_frames=3, width=24, height=16, num_train=3, num_test=1))
+    for call in (pipeline.evaluate, lambda run, dataset: pipeline.lift(run, SETTINGS.lift, dataset=dataset)):
+        with pytest.raises(RunDiffers, match=r"footage: .* files are gone: ims/.*--dataset"):
+            call(run, dataset=other)
+    assert Run.open(run).info["dataset"] == str(footage.resolve())
+
+
+def test_the_cache_of_hashes_is_a_shortcut_only(
+    footage: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is changed and given its old size and time back is another one all the same."""
+    monkeypatch.setattr(scene_content, "FRESH_NS", 0)
+    other = copied(footage, tmp_path)
+    open_sequence(other).fingerprint()
+    with monkeypatch.context() as patched:
+        patched.setattr(scene_content, "_read_all", lambda *_: pytest.fail("was read again"))
+        open_sequence(other).fingerprint()
+    path = other / "ims/0/000001.png"
+    old = path.stat()
+    assert open_sequence(other).fingerprint() == open_sequence(footage).fingerprint()
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
+    with pytest.raises(RunDiffers, match=r"1 file differs: ims/0/000001\.png"):
+        find_footage(Run.open(run), other)
