@@ -62,9 +62,7 @@ def prepare_splats(request: ImportSplats, roots: Roots) -> Spec:
         "roots": [str(folder) for folder in roots.folders],
         "out": str(_new_output(request.out, roots)),
         "name": request.out,
-        "fps": request.fps,
-        "up": request.up,
-        "identity": request.identity,
+        "how": request.how(),
     }
 
 
@@ -156,13 +154,15 @@ def import_splats(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[st
     from legs4d.gaussians.import_splats import describe_import
     from legs4d.gaussians.splat_files import find_splats
 
-    for file in find_splats(spec["sources"]).files():
+    lists = {
+        name: value if value is None else tuple(value) for name, value in spec["how"].items() if name in ("up", "heads")
+    }
+    how = {**spec["how"], **lists}  # a spec is JSON
+    for file in find_splats(spec["sources"], total=how["frames"], heads=how["heads"]).files():
         if not any(file.resolve().is_relative_to(root) for root in spec["roots"]):
             raise BackendError("leads outside the roots of the server", where=file.name, fix="copy it", code=Code.PATH)
 
     def write(folder: Path) -> None:
-        up = None if spec["up"] is None else tuple(spec["up"])
-        how = {"fps": spec["fps"], "up": up, "identity": spec["identity"]}
         pipeline.import_splats(spec["sources"], folder, **how, progress=progress, stop=stop)
 
     _make_whole(spec, write)

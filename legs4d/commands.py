@@ -226,6 +226,7 @@ class ImportSplats(Command):
         fps: frames a second; by default what the files say, or 30.
         up: [3] what is up in the files' axes; by default the format's rule.
         identity: whether a row is the same Gaussian in all frames.
+        frames, heads: of a 4DGaussians folder, how many frames to make, and what its deformation changes.
     """
 
     paths: Annotated[list[Place], Field(min_length=1, max_length=100_000)]
@@ -233,6 +234,14 @@ class ImportSplats(Command):
     fps: float | None = Field(default=None, gt=0, le=10_000)
     up: Annotated[list[float], Field(min_length=3, max_length=3)] | None = None
     identity: Literal["auto", "keep", "none"] = "auto"
+    frames: int | None = Field(default=None, ge=1, le=100_000)
+    heads: Annotated[list[Text], Field(min_length=1, max_length=10)] | None = None
+
+    def how(self) -> dict[str, Any]:
+        """The options of `pipeline.import_splats`."""
+        heads = None if self.heads is None else tuple(self.heads)
+        plain = {name: getattr(self, name) for name in ("fps", "identity", "frames")}
+        return {**plain, "up": self.direction(), "heads": heads}
 
     def direction(self) -> tuple[float, float, float] | None:
         """`up`, if it was given."""

@@ -269,13 +269,16 @@ def import_splats(
     fps: float | None = None,
     up: tuple[float, float, float] | None = None,
     identity: Literal["auto", "keep", "none"] = "auto",
+    frames: int | None = None,
+    heads: tuple[str, ...] | None = None,
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,
 ) -> Run:
     """Splat files of other programs as a run; see `gaussians.import_splats`."""
     from legs4d.gaussians.import_splats import import_splats as import_files
 
-    return import_files(named, Path(out), fps=fps, up=up, identity=identity, progress=progress, stop=stop)
+    how: dict[str, Any] = {"fps": fps, "up": up, "identity": identity, "frames": frames, "heads": heads}
+    return import_files(named, Path(out), **how, progress=progress, stop=stop)
 
 
 def import_params(

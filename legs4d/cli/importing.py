@@ -40,6 +40,17 @@ def import_splats(
         IdentityChoice,
         typer.Option(help="Whether row i is one Gaussian in all frames (keep), or not (none); auto looks."),
     ] = IdentityChoice.auto,
+    frames: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of a 4DGaussians folder, which does not tell: frames to make of its time."),
+    ] = None,
+    heads: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="What its deformation changes, by default position,scales,rotations; also opacity, sh.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Turn splats that any program made, one file or a sequence, into a run; goes on where a killed import stopped.
@@ -49,11 +60,18 @@ def import_splats(
     from legs4d import commands, pipeline
     from legs4d.gaussians.import_splats import describe_import
 
-    how = asked(commands.ImportSplats, paths=paths, out=out, fps=fps, up=direction(up), identity=identity)
+    how = asked(
+        commands.ImportSplats,
+        paths=paths,
+        out=out,
+        fps=fps,
+        up=direction(up),
+        identity=identity,
+        frames=frames,
+        heads=None if heads is None else heads.split(","),
+    )
     with progress_display() as show:
-        run = pipeline.import_splats(
-            how.paths, out, fps=how.fps, up=how.direction(), identity=how.identity, progress=show
-        )
+        run = pipeline.import_splats(how.paths, out, **how.how(), progress=show)
     told = describe_import(run)
     if as_json:
         print_json(told)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from legs4d import __version__
 from legs4d.errors import DatasetError, RunError
 from legs4d.gaussians.gaussians import Gaussians, with_sh_rest
-from legs4d.gaussians.splat_files import SplatFrames, find_splats
+from legs4d.gaussians.splat_files import Frames, find_splats
 from legs4d.gaussians.store import CHANGEABLE, Run
 from legs4d.portable.splats import Splats
 from legs4d.progress import OnProgress, StageReporter, StopSignal
@@ -84,6 +84,8 @@ def import_splats(
     fps: float | None = None,
     up: tuple[float, float, float] | None = None,
     identity: Identity = "auto",
+    frames: int | None = None,
+    heads: tuple[str, ...] | None = None,
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,
 ) -> Run:
@@ -94,6 +96,8 @@ def import_splats(
         out: run folder: new, empty, or one that was begun from the same files.
         fps: frames a second; by default what the files say, else FPS.
         up: [3] the direction that is up in the files' axes; by default the format's own rule.
+        frames, heads: of a 4DGaussians folder, how many frames its time is cut into, and what its field changes; see
+            `deformed_folder.DeformedFrames`.
         identity: "keep": row i is the same Gaussian in all frames; "none": it is not; "auto": as the frames tell.
 
     Returns:
@@ -104,16 +108,16 @@ def import_splats(
         RunError: the folder holds another run, or cannot be written.
         Stopped: `stop` was set; the frames that are done are kept.
     """
-    frames = find_splats(named)
+    found = find_splats(named, total=frames, heads=heads)
     if up is not None and not np.linalg.norm(up) > 0:
         raise DatasetError(f"{up} is no direction", where="--up", fix="write for example 0,0,1")
-    work = _Import(frames, identity, progress, stop)
+    work = _Import(found, identity, progress, stop)
     begun = (out / "run.json").exists()
     if not begun:
         work.choose()  # what cannot be read is told before there is a folder
     run = Run.open(out) if begun else Run.create(out)
     with run.lock():
-        work.finish(run, fps or frames.fps or FPS, up)
+        work.finish(run, fps or found.fps or FPS, up)
     return run
 
 
@@ -144,7 +148,7 @@ def describe_import(run: Run) -> dict[str, Any]:
 
 class _Import:
     def __init__(
-        self, frames: SplatFrames, identity: Identity, progress: OnProgress | None, stop: StopSignal | None
+        self, frames: Frames, identity: Identity, progress: OnProgress | None, stop: StopSignal | None
     ) -> None:
         self.frames, self.identity, self.progress, self.stop = frames, identity, progress, stop
         self._layout: Layout | None = None
@@ -184,7 +188,7 @@ class _Import:
         root = Path(os.path.commonpath([path.parent.resolve() for path in files]))
         hashes = hash_files(root, [path.resolve() for path in files], self.progress, self.stop)
         ordered = [hashes[path.resolve().relative_to(root).as_posix()] for path in files]
-        return digest_of(["import", VERSION, self.frames.kind, ordered, self.identity])
+        return digest_of(["import", VERSION, self.frames.kind, len(self.frames), ordered, self.identity])
 
     def _write(self, run: Run) -> None:
         """Lay the run out, and write all frames that are not there; anew where a frame does not fit the layout."""
@@ -268,7 +272,7 @@ class _Import:
                 "why": layout.why,
                 "rule": first.axes or f"up is {_axis(first.up)} by the format's rule",
                 "up": list(first.up),
-                "notes": list(first.notes),
+                "notes": [*self.frames.notes, *first.notes],
                 "unused": sorted(first.extra),
                 "dropped": {},
             },

@@ -12,21 +12,21 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 from legs4d.errors import DatasetError
+from legs4d.gaussians.deformed_folder import DeformedFrames, is_deformed
+from legs4d.gaussians.splat_errors import told_of
 from legs4d.portable.kinds import size_of, unreadable
 from legs4d.portable.ply import read_ply
 from legs4d.portable.ply_header import read_header
 from legs4d.portable.splat import read_splat
-from legs4d.portable.splats import SplatFileError, Splats
+from legs4d.portable.splats import Splats
 from legs4d.portable.spz import read_spz
 from legs4d.scene.readers.names import list_folder, natural_key, some
 
 if TYPE_CHECKING:
     from legs4d.gaussians.usd import UsdSplats
-
-Result = TypeVar("Result")
 
 SUFFIXES = {
     ".ply": "ply",
@@ -47,9 +47,51 @@ _DEEPEST = "point_cloud"
 _FIX = f"name a file, a folder, or a pattern of {', '.join(SUFFIXES)} files"
 
 
+class Frames(Protocol):
+    """A sequence of splats that are not read yet."""
+
+    @property
+    def kind(self) -> str:
+        """Its format."""
+        ...
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The number that each frame has for its maker."""
+        ...
+
+    @property
+    def fps(self) -> float | None:
+        """Frames a second, where the files say."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on what was assumed."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def path(self, frame: int) -> Path:
+        """The file of a frame."""
+        ...
+
+    def files(self) -> list[Path]:
+        """Every file that is read."""
+        ...
+
+    def count(self, frame: int) -> int:
+        """The most Gaussians that a frame can have."""
+        ...
+
+    def read(self, frame: int) -> Splats:
+        """The Gaussians of a frame, in the files' own axes. Raises DatasetError."""
+        ...
+
+
 @dataclass(frozen=True)
 class SplatFrames:
-    """A sequence of splats that are not read yet.
+    """A sequence of files; see `Frames`.
 
     Attributes:
         paths: a file (or a SOG's folder) a frame, in order; a USD stage holds all frames alone.
@@ -60,6 +102,7 @@ class SplatFrames:
     paths: tuple[Path, ...]
     kind: str
     numbers: tuple[int, ...]
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -81,7 +124,7 @@ class SplatFrames:
     def count(self, frame: int) -> int:
         """The most Gaussians that a frame can have: what its header tells, where it has one."""
         told = _COUNTED.get(self.kind)
-        return len(self.read(frame)) if told is None else _said(lambda: told(self.path(frame)))
+        return len(self.read(frame)) if told is None else told_of(lambda: told(self.path(frame)))
 
     def read(self, frame: int) -> Splats:
         """The Gaussians of a frame, in the file's own axes.
@@ -90,7 +133,7 @@ class SplatFrames:
             DatasetError: the file cannot be read, or holds no Gaussian.
         """
         path = self.path(frame)
-        splats = _said(lambda: self._read(path, frame))
+        splats = told_of(lambda: self._read(path, frame))
         if not len(splats):
             raise DatasetError("holds no Gaussian that could be used", where=str(path), fix="leave it out")
         return splats
@@ -105,19 +148,31 @@ class SplatFrames:
         return _usd(self.paths[0])
 
 
-def find_splats(named: Sequence[str | Path]) -> SplatFrames:
+def find_splats(
+    named: Sequence[str | Path], *, total: int | None = None, heads: tuple[str, ...] | None = None
+) -> Frames:
     """The sequence that files, folders and patterns name.
 
     One name is taken apart: a folder or pattern gives its files in natural order, which must be numbered without gaps
     (a constant step is none). Several names are one frame each, in the order that they are given in.
 
+    Args:
+        total, heads: of a folder with a field that deforms; see `deformed_folder`.
+
     Raises:
-        DatasetError: nothing is there, formats are mixed, or a number is missing.
+        DatasetError: nothing is there, formats are mixed, a number is missing, or `total` or `heads` are given for
+            files that do not deform.
     """
     if not named:
         raise DatasetError("nothing is named", where="PATH", fix=_FIX)
     parts = [_expand(str(name)) for name in named]
     paths = [path for part in parts for path in part]
+    if len(paths) == 1 and is_deformed(paths[0]):
+        return DeformedFrames(paths[0], total, heads)
+    for option, value in (("--frames", total), ("--heads", heads)):
+        if value is not None:
+            what = "nothing here deforms in time: its frames are its files"
+            raise DatasetError(what, where=option, fix="leave it out, or name a folder that 4DGaussians trained")
     kinds = {_kind(path) for path in paths}
     if len(kinds) > 1:
         raise DatasetError(
@@ -129,7 +184,7 @@ def find_splats(named: Sequence[str | Path]) -> SplatFrames:
     numbers = _numbers(paths) if len(named) == 1 and len(paths) > 1 else None
     frames = SplatFrames(tuple(paths), kind, tuple(numbers or range(len(paths))))
     if kind == "usd" and len(paths) == 1:
-        return replace(frames, numbers=tuple(range(len(_said(lambda: _usd(paths[0]).times)))))
+        return replace(frames, numbers=tuple(range(len(told_of(lambda: _usd(paths[0]).times)))))
     return frames
 
 
@@ -263,11 +318,3 @@ def _usd(path: Path) -> UsdSplats:
     from legs4d.gaussians.usd import UsdSplats
 
     return UsdSplats(path)
-
-
-def _said(read: Callable[[], Result]) -> Result:
-    """What `read` returns; what the extension's readers raise as an error of the library."""
-    try:
-        return read()
-    except SplatFileError as error:
-        raise DatasetError(error.what, where=error.where, fix=error.fix) from error

@@ -215,7 +215,7 @@ def test_numbers_are_in_natural_order_and_told(tmp_path: Path) -> None:
     assert [frames.count(frame) for frame in range(4)] == [11, 12, 13, 14]
     assert find_splats([str(tmp_path / "f/splat_*.ply")]).numbers == (8, 9, 10, 11)
     named = find_splats([tmp_path / "f/splat_11.ply", tmp_path / "f/splat_8.ply"])
-    assert [path.name for path in named.paths] == ["splat_11.ply", "splat_8.ply"] and named.numbers == (0, 1)
+    assert [named.path(frame).name for frame in range(2)] == ["splat_11.ply", "splat_8.ply"] and named.numbers == (0, 1)
 
 
 def test_every_tenth_frame_is_a_sequence_and_a_gap_is_said(tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_every_tenth_frame_is_a_sequence_and_a_gap_is_said(tmp_path: Path) -> No
 def test_a_folder_that_3dgs_trained_is_its_last_iteration(tmp_path: Path) -> None:
     write(tmp_path / "out/point_cloud/iteration_7000/point_cloud.ply", values(3))
     last = write(tmp_path / "out/point_cloud/iteration_30000/point_cloud.ply", values(4))
-    assert find_splats([tmp_path / "out"]).paths == (last,)
+    assert find_splats([tmp_path / "out"]).files() == [last]
     for number in (1, 2):
         write(tmp_path / f"frames/{number:03}/point_cloud/iteration_2000/point_cloud.ply", values(number))
     frames = find_splats([tmp_path / "frames"])
