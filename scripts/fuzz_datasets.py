@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.scene.fuzz import Tally, fuzz_one, train_one, write_seeds
+from tests.scene.fuzz import SCENE, Tally, fuzz_one, train_one, write_seeds
 
 
 def main() -> int:
@@ -42,7 +42,8 @@ def main() -> int:
             if (number + 1) % 1000 == 0:
                 print(f"{number + 1 - options.seed} datasets, {tally.read} read", file=sys.stderr, flush=True)
         every = max(1, len(tally.trainable) // max(1, options.train))
-        outcomes = [train_one(seeds, number, Path(name)) for _, number in tally.trainable[::every][: options.train]]
+        filmed = write_seeds(Path(name) / "filmed", SCENE)
+        outcomes = [train_one(filmed, number, Path(name)) for _, number in tally.trainable[::every][: options.train]]
     print(
         f"{options.count} datasets in {time.monotonic() - began:.0f} s: {tally.read} read, "
         f"{sum(tally.refused.values())} refused in a sentence "

@@ -38,7 +38,7 @@ from legs4d.scene.foreground import MotionMasks
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence, Split
 from tests.scene import layouts
-from tests.synthetic import Scene
+from tests.synthetic import Scene, write_dataset
 
 SCENE = Scene(num_frames=3, width=32, height=24, num_train=4, num_test=1)
 DARKEST, CAMERA_STEP, FRAME_STEP = 40, 40, 60
@@ -69,11 +69,9 @@ class FlatScene(Scene):
         return (pictures / 255).astype(np.float32), ids
 
 
-def write_seeds(folder: Path) -> dict[str, Path]:
-    """One good dataset of each layout."""
-    from tests.synthetic import write_dataset
-
-    scene = FlatScene(SCENE.num_frames, SCENE.width, SCENE.height, SCENE.num_train, SCENE.num_test)
+def write_seeds(folder: Path, scene: Scene | None = None) -> dict[str, Path]:
+    """One good dataset of each layout: of flat pictures, or of a scene that can be trained on."""
+    scene = scene or FlatScene(SCENE.num_frames, SCENE.width, SCENE.height, SCENE.num_train, SCENE.num_test)
     seeds = {
         "panoptic": write_dataset(folder / "panoptic", scene, image_suffix=".png"),
         "nerf": layouts.write_instant_ngp(folder / "nerf", scene),
@@ -493,6 +491,9 @@ def _who(picture: NDArray[np.float32]) -> tuple[int, int]:
 
 def train_one(seeds: dict[str, Path], number: int, folder: Path) -> str:
     """Train on a broken dataset, in few steps. Returns "trained", or the sentence.
+
+    Args:
+        seeds: of `write_seeds` with a scene.
 
     Raises:
         AssertionError: a traceback, or a run that is not of the footage.

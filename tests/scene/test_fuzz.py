@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from tests.scene.fuzz import Tally, fuzz_one, train_one, write_seeds
+from tests.scene.fuzz import SCENE, Tally, fuzz_one, train_one, write_seeds
 
 COUNT, TRAINED = 300, 10
 """Datasets, and how many of those that are read are trained on."""
@@ -18,5 +18,6 @@ def test_what_comes_of_a_broken_dataset_is_a_sentence_or_what_was_filmed(tmp_pat
         shutil.rmtree(tmp_path / "broken")
     assert tally.read > COUNT / 5 and sum(tally.refused.values()) > COUNT / 5
     every = len(tally.trainable) // TRAINED
-    outcomes = [train_one(seeds, number, tmp_path) for _, number in tally.trainable[::every][:TRAINED]]
-    assert "trained" in outcomes
+    filmed = write_seeds(tmp_path / "filmed", SCENE)
+    outcomes = [train_one(filmed, number, tmp_path) for _, number in tally.trainable[::every][:TRAINED]]
+    assert outcomes.count("trained") > 2, outcomes  # of pictures so small, masks do not always come

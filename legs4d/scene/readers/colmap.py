@@ -128,6 +128,11 @@ def read_colmap(folder: Path) -> pycolmap.Reconstruction:
     except (ValueError, RuntimeError, OSError, IndexError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DatasetError(f"cannot be read as a COLMAP model ({reason})", where=str(folder)) from error
+    try:
+        _ = [image.name for image in model.images.values()]
+    except UnicodeDecodeError as error:
+        what = f"names a picture in letters that are not UTF-8 ({error.object!r})"
+        raise DatasetError(what, where=str(folder), fix="rename it, and map again") from error
     if not model.num_images():
         raise DatasetError("has no registered pictures", where=str(folder), fix="run COLMAP's mapper again")
     return model
