@@ -9,6 +9,7 @@ from backend.errors import BackendError
 from backend.library import Arrays, Library
 from backend.requests import CutList
 from backend.wire import Code
+from legs4d.effects.rates import exact_rate
 
 if TYPE_CHECKING:
     from backend.compute_worker import Context
@@ -37,9 +38,10 @@ def write(params: dict[str, Any], context: Context) -> tuple[dict[str, Any], Arr
     from opentimelineio import adapters, opentime, schema
 
     body = CutList.model_validate(params)
+    rate = float(exact_rate(body.fps))
 
     def span(start: int, length: int) -> Any:
-        return opentime.TimeRange(opentime.RationalTime(start, body.fps), opentime.RationalTime(length, body.fps))
+        return opentime.TimeRange(opentime.RationalTime(start, rate), opentime.RationalTime(length, rate))
 
     timeline = schema.Timeline(body.name)
     track = schema.Track("actions", kind=schema.TrackKind.Video)
@@ -67,7 +69,7 @@ def _media(body: CutList, available: Any) -> Any:
         name_prefix=name[: first.start()],
         name_suffix=name[first.end() :],
         start_frame=body.first,
-        rate=body.fps,
+        rate=float(exact_rate(body.fps)),
         frame_zero_padding=len(first[1]),
         available_range=available,
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from legs4d.effects.rates import exact_rate
 from legs4d.gaussians.files import write_file
 from legs4d.gaussians.store import Run
 from legs4d.grounding import Grounding
@@ -103,7 +104,7 @@ def write_otio(path: Path, run: Run, cuts: list[Cut], film: str, camera: int | N
     """
     from opentimelineio import adapters, opentime, schema
 
-    fps = float(run.info["fps"])
+    fps = float(exact_rate(run.info["fps"]))
 
     def span(start: int, length: int) -> opentime.TimeRange:
         return opentime.TimeRange(opentime.RationalTime(start, fps), opentime.RationalTime(length, fps))
@@ -145,7 +146,7 @@ def _footage(run: Run, camera: int | None, span: Callable[[int, int], Any]) -> A
         target_url_base=folder.as_uri() + "/",
         name_suffix=first.suffix,
         start_frame=numbers[0],
-        rate=float(run.info["fps"]),
+        rate=float(exact_rate(run.info["fps"])),
         frame_zero_padding=6,
         available_range=span(numbers[0], len(numbers)),
     )

@@ -2,7 +2,10 @@
 
 import json
 import shutil
+from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import opentimelineio as otio
@@ -168,6 +171,47 @@ def test_editors_read_the_timeline(run: Run, tmp_path: Path):
     assert [clip.media_reference.target_url for clip in track] == ["film.mp4"] * 2
     assert [int(clip.source_range.start_time.value) for clip in track] == [0, 4]
     assert track.duration().to_frames() == 6
+
+
+@pytest.fixture
+def told_run(run: Run) -> Iterator[Run]:
+    """One whose facts may be changed."""
+    before = {name: run.info[name] for name in ("dataset", "fps", "frame_numbers") if name in run.info}
+    yield run
+    run.set_info(**before)
+
+
+@pytest.mark.parametrize("footage", [False, True])
+@pytest.mark.parametrize("told", ["24000/1001", "24", "25", "30000/1001", "30", "50", "60000/1001", "60"])
+def test_timelines_become_edls_and_final_cut_xml(told_run: Run, tmp_path: Path, told: str, footage: bool):
+    rate = Fraction(told)
+    dataset = write_dataset(tmp_path / "dataset", Scene(num_frames=12, width=16, height=12, num_train=3, num_test=1))
+    start = 17_990 if footage else 0  # beyond ten minutes at 29.97, where drop-frame timecode has skipped 18 numbers
+    for fps in (float(rate), round(float(rate), 3), round(float(rate), 2)):
+        told_run.set_info(
+            dataset=str(dataset), fps=fps, frame_numbers=[start + frame for frame in range(SCENE.num_frames)]
+        )
+        (dataset / f"ims/0/{start:06d}.jpg").touch()
+        write_otio(tmp_path / "x.otio", told_run, CUTS, "film.mp4", camera=0 if footage else None)
+        timeline = otio.adapters.read_from_file(str(tmp_path / "x.otio"))
+        assert timeline.tracks[0][0].source_range.start_time.rate == float(rate)
+        edl = otio.adapters.write_to_string(timeline, "cmx_3600")
+        assert (";" in edl) == (rate.denominator == 1001 and rate > 24), "drop-frame timecode, where it is the custom"
+        assert spans(otio.adapters.read_from_string(edl, "cmx_3600", rate=float(rate))) == spans(timeline)
+        if not footage:  # the adapter cannot write numbered pictures, see docs/data.md
+            xml = otio.adapters.write_to_string(timeline, "fcp_xml")
+            assert f"<timebase>{round(rate)}</timebase>" in xml
+            assert ("<ntsc>TRUE</ntsc>" in xml) == (rate.denominator == 1001)
+            assert spans(otio.adapters.read_from_string(xml, "fcp_xml")) == spans(timeline)
+
+
+CUTS = [Cut("the ball: flies?", 2, 5, 3, 0.9), Cut("b", 8, 9, 8, 0.5)]
+
+
+def spans(timeline: Any) -> list[tuple[str, float, float, float]]:
+    """Name, start, length and rate of each clip."""
+    ranges = [(clip.name, clip.source_range) for clip in timeline.find_clips()]
+    return [(name, r.start_time.value, r.duration.value, r.start_time.rate) for name, r in ranges]
 
 
 # -- videos ------------------------------------------------------------------------------------------------------------
