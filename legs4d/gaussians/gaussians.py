@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from legs4d.portable.values import SH_C0
+
 if TYPE_CHECKING:
     import torch
 
-SH_C0 = 0.28209479177387814
-"""Value of the zeroth real spherical harmonic: colour = 0.5 + SH_C0 · dc."""
+__all__ = ["SH_C0", "Array", "Gaussians", "concatenate", "dc_from_rgb", "with_sh_rest"]
 
 Array = Any
 """A numpy array or a torch tensor: storing and querying use the first, rendering and training the second."""

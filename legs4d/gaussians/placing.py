@@ -10,10 +10,7 @@ from numpy.typing import NDArray
 from legs4d.portable.sh import COEFFICIENTS, rotate
 from legs4d.portable.splats import FloatArray, Splats
 from legs4d.portable.turns import multiply
-
-FAR = 1e4
-"""Scene units. Positions that a node puts farther out than this are counted from an origin there, as float32 has steps
-of a thousandth and more beyond."""
+from legs4d.portable.values import FAR
 
 _UNIFORM = 1e-5
 """Relative difference of a map's stretches under which it keeps shapes."""

@@ -32,6 +32,8 @@ SPACING_SAMPLES = 64
 
 _UP = re.compile(r"(?:vertical axis:|up)\s+(.+)", re.IGNORECASE)
 _ORIGIN = re.compile(r"origin\s+(.+)", re.IGNORECASE)
+_MOVING = {"trbf_center", "motion_0", "omega_0", "scale_t"}
+"""Properties of Gaussians that live and move in time (SpacetimeGaussians, 4D Gaussians); kept as `extra`."""
 _IGNORED = ("nx", "ny", "nz")
 """Normals: 3DGS writes zeros there."""
 
@@ -84,6 +86,12 @@ def _read(
     names = {p.name for p in vertex.properties if p.count_type is None}
     if not {"x", "y", "z"} <= names:
         raise SplatFileError("its vertices have no x, y, z", where=str(path), fix="export points with positions")
+    if "f_anchor_feat_0" in names:
+        raise SplatFileError(
+            "holds anchors of Scaffold-GS, whose Gaussians only its own network makes",
+            where=str(path),
+            fix="export Gaussians from the program that trained it",
+        )
     coefficients = _rest_count(names, path)
     splats = empty(vertex.count, coefficients)
     extra_names = sorted(names - _known_names(coefficients))
@@ -116,6 +124,8 @@ def _read(
     if not names & {"scale_0"}:
         splats.scales[:] = half_spacing(splats.means[usable])
         splats = replace(splats, notes=(*splats.notes, "it has no scales: each point is a ball of half the spacing"))
+    if names & _MOVING:
+        splats = replace(splats, notes=(*splats.notes, "it tells how its Gaussians move, which is left out"))
     return replace(splats, extra=extra), usable
 
 

@@ -52,7 +52,8 @@ def read_compressed(rows: Rows, header: Header, path: Path) -> tuple[Splats, NDA
             where=str(path),
             fix="export it again",
         )
-    if not set(_PACKED) <= set(vertex.names) or any(p.type[1:] not in ("u4", "i4") for p in vertex.properties):
+    types = {p.name: p.type[1:] for p in vertex.properties if p.count_type is None}
+    if any(types.get(name) not in ("u4", "i4") for name in _PACKED):
         raise SplatFileError(f"its packed vertices need {', '.join(_PACKED)} of type uint", where=str(path))
     coefficients = _coefficients(sh, vertex, path)
     splats, bounds = empty(vertex.count, coefficients), dict[str, NDArray[np.float32]]()

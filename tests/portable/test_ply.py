@@ -333,3 +333,13 @@ def test_rotations_of_any_length_and_alphas_out_of_range(tmp_path: Path) -> None
     np.testing.assert_allclose(found.quats, [[0.5] * 4] * 3 + [[0, 1, 0, 0]], atol=1e-6)
     cloud = {axis: np.arange(3, dtype="f4") for axis in "xyz"} | {"alpha": np.array([-1, 0.25, 2], "f4")}
     assert read_ply(write(tmp_path / "y.ply", cloud)).opacities.tolist() == [0, 0.25, 1]
+
+
+def test_kin_whose_gaussians_are_not_all_in_the_file(tmp_path: Path) -> None:
+    anchors = numbers([*names_of(0), "f_anchor_feat_0", "f_offset_0"], 4)
+    with pytest.raises(SplatFileError, match="anchors of Scaffold-GS"):
+        read_ply(write(tmp_path / "x.ply", anchors))
+    moving = numbers([*names_of(0), "trbf_center", "motion_0"], 4)
+    found = read_ply(write(tmp_path / "x.ply", moving))
+    assert "move, which is left out" in found.notes[0]
+    np.testing.assert_array_equal(found.extra["motion_0"], moving["motion_0"])
