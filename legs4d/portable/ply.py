@@ -83,7 +83,7 @@ def _vertex(header: Header, path: Path) -> Element:
 def _read(
     rows: Rows, header: Header, vertex: Element, origin: Triple | None, path: Path
 ) -> tuple[Splats, NDArray[np.bool_]]:
-    names = {p.name for p in vertex.properties if p.count_type is None}
+    names = set(vertex.names)
     if not {"x", "y", "z"} <= names:
         raise SplatFileError("its vertices have no x, y, z", where=str(path), fix="export points with positions")
     if "f_anchor_feat_0" in names:

@@ -54,7 +54,8 @@ class Element:
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(p.name for p in self.properties)
+        """Of its properties that are one number, as lists are left out on reading."""
+        return tuple(p.name for p in self.properties if p.count_type is None)
 
     def dtype(self) -> np.dtype:
         """Of a row without lists."""
@@ -115,7 +116,7 @@ def read_header(file: BinaryIO, size: int, path: Path) -> Header:
         )
     tables = tuple(Element(name, count, tuple(properties)) for name, count, properties in elements)
     for table in tables:
-        if len(set(table.names)) != len(table.names):
+        if len({p.name for p in table.properties}) != len(table.properties):
             raise SplatFileError(f"element {table.name} has two properties of one name", where=str(path))
     header = Header(encoding, tables, tuple(comments), start, size)
     _check_size(header, path)

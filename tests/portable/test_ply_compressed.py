@@ -97,3 +97,13 @@ def test_what_does_not_fit_together_gives_one_sentence(tmp_path: Path) -> None:
     path.write_bytes(packed_ply(**one())[:-100])
     with pytest.raises(SplatFileError, match="cut short"):
         read_ply(path)
+
+
+@pytest.mark.parametrize("name", ["min_x", "max_scale_z", "packed_color"])
+def test_lists_in_the_place_of_numbers_give_one_sentence(tmp_path: Path, name: str) -> None:
+    head, mark, body = packed_ply(**one()).partition(b"end_header\n")
+    kind = b"uint" if "packed" in name else b"float"
+    head = head.replace(kind + b" " + name.encode(), b"list uchar " + kind + b" " + name.encode())
+    (tmp_path / "x.ply").write_bytes(head + mark + bytes(len(body)) * 2)
+    with pytest.raises(SplatFileError, match="packed vertices need"):
+        read_ply(tmp_path / "x.ply")
