@@ -19,7 +19,7 @@ import zmq
 
 from backend.errors import BackendError
 from backend.inbox import LOCAL
-from backend.wire import CLIENT_KEYS_FILE, CurveKeys, read_client_keys
+from backend.wire import CLIENT_KEYS_FILE, CurveKeys, new_keys, read_client_keys
 from legs4d.gaussians.files import clear_write_errors
 
 SERVER_KEYS_FILE = "keys/server.json"
@@ -27,8 +27,6 @@ AUTHORIZED_FOLDER = "keys/authorized"
 SUFFIX = ".pub"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
-_PLAIN = re.compile(r"[0-9A-Za-z][0-9A-Za-z.\-:+=/@]{39}")
-"""What neither POSIX shells nor Windows' read as anything but text."""
 _KEY = re.compile(r"[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
 
 
@@ -41,15 +39,8 @@ class Authorized:
 
 
 def new_pair() -> CurveKeys:
-    """A fresh key pair, whose public half no shell takes for anything else.
-
-    Z85 has characters that shells read ($ & * …): pairs are made until there is none, some 4,000, in a few tenths of a
-    second. That tells no more of a secret than 12 of its 250 bits.
-    """
-    while True:
-        public, secret = zmq.curve_keypair()
-        if _PLAIN.fullmatch(public.decode()):
-            return CurveKeys(public.decode(), secret.decode())
+    """A fresh key pair, whose public half needs no quotes in a shell."""
+    return new_keys(zmq.curve_keypair)
 
 
 def make_client_keys(state_dir: Path, *, force: bool = False) -> CurveKeys:

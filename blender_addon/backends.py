@@ -40,19 +40,16 @@ def obstacle(endpoint: str, online_access: bool, server_key: str = "") -> str:
         online_access: Blender's preference. Addresses of this machine are not online.
         server_key: the backend's public CURVE key; other machines need one.
     """
-    parts = urlsplit(endpoint)
     try:
-        usable = parts.scheme == "tcp" and bool(parts.hostname) and parts.port is not None
-    except ValueError:  # the port is not a number
-        usable = False
-    if not usable:
-        return f"The address '{endpoint}' is not of the form tcp://127.0.0.1:5555; correct it in the preferences."
-    if parts.hostname in LOOPBACK:
+        host = urlsplit(wire.endpoint_of(endpoint)).hostname
+    except wire.WireError:
+        return f"The address '{endpoint}' is not of the form HOST:PORT; correct it in the preferences."
+    if host in LOOPBACK:
         return ""
     if not online_access:
-        return f"{parts.hostname} is another machine: allow online access in Blender's preferences (System) first."
+        return f"{host} is another machine: allow online access in Blender's preferences (System) first."
     if len(server_key) != KEY_LENGTH:
-        return f"{parts.hostname} is spoken to with keys only: put the server's public key into the preferences."
+        return f"{host} is spoken to with keys only: put the server's public key into the preferences."
     return ""
 
 

@@ -110,6 +110,8 @@ class Received:
 
 
 OnReceived = Callable[[Received], None]
+_Waiting = tuple[int, str, Mapping[str, Any], Mapping[str, Any], "_Pending | None"]
+"""Number, kind, body, arrays and callbacks of a request that is not sent yet."""
 OnFailure = Callable[[Failure], None]
 Sink = Callable[[wire.Message], Any]
 
@@ -121,6 +123,7 @@ class _Pending:
     on_failure: OnFailure
     on_event: OnReceived | None
     sink: Sink | None
+    direct: bool = False
 
 
 class _Disconnected(Exception):
@@ -146,7 +149,7 @@ class Client:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._wake = self._context.socket(zmq.PAIR)
         self._wake.bind("inproc://wake")
-        self._outbox: queue.SimpleQueue[tuple[int, str, Mapping[str, Any], _Pending | None]] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[_Waiting] = queue.SimpleQueue()
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._ids = itertools.count(1)
         self._stopping = threading.Event()
@@ -192,8 +195,26 @@ class Client:
         """
         number = next(self._ids)
         pending = _Pending(kind, on_reply or _ignore_reply, on_failure or _ignore_failure, on_event, sink)
-        self._send(number, kind, body or {}, pending)
+        self._send(number, kind, body or {}, {}, pending)
         return number
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Have `pump` call this. For any thread."""
+        self._inbox.put(function)
+
+    def send_piece(
+        self, body: Mapping[str, Any], arrays: Mapping[str, Any], on_reply: OnReceived, on_failure: OnFailure
+    ) -> None:
+        """Ask `upload`; `on_reply` is called on the client's own thread, so that a piece waits for no `pump`.
+
+        For the main thread, and from within such an `on_reply`.
+        """
+        pending = _Pending(wire.Kind.UPLOAD, on_reply, on_failure, None, None, direct=True)
+        waiting = (next(self._ids), wire.Kind.UPLOAD, body, arrays, pending)
+        if threading.current_thread() is self._thread:
+            self._outbox.put(waiting)  # it looks there when it is through with the message that it is at
+        else:
+            self._send(*waiting)
 
     def cancel(self, number: int) -> None:
         """End a request of ours; its `on_failure` gets code "cancelled"."""
@@ -216,8 +237,10 @@ class Client:
             if time.perf_counter() > deadline:
                 return True
 
-    def _send(self, number: int, kind: str, body: Mapping[str, Any], pending: _Pending | None) -> None:
-        self._outbox.put((number, str(kind), body, pending))
+    def _send(
+        self, number: int, kind: str, body: Mapping[str, Any], arrays: Mapping[str, Any], pending: _Pending | None
+    ) -> None:
+        self._outbox.put((number, str(kind), body, arrays, pending))
         self._nudge()
 
     def _nudge(self) -> None:
@@ -356,14 +379,14 @@ class _Conversation:
 
     def _post_waiting(self) -> None:
         while not self._client._outbox.empty():
-            number, kind, body, pending = self._client._outbox.get_nowait()
+            number, kind, body, arrays, pending = self._client._outbox.get_nowait()
             if pending:
                 self._client._pending[number] = pending
-            self._post(number, kind, body)
+            self._post(number, kind, body, arrays)
 
-    def _post(self, number: int, kind: str, body: Mapping[str, Any]) -> None:
+    def _post(self, number: int, kind: str, body: Mapping[str, Any], arrays: Mapping[str, Any] | None = None) -> None:
         try:
-            message = wire.Message(kind, number, body, token=self._address.token)
+            message = wire.Message(kind, number, body, arrays or {}, token=self._address.token)
             self._socket.send_multipart(wire.pack(message, wire.REQUEST_LIMITS), zmq.DONTWAIT)
         except wire.WireError as error:
             self._fail(number, Failure(error.code, f"{error}."))
@@ -412,7 +435,10 @@ class _Conversation:
         if stored is _NOT_STORED:
             return
         del self._client._pending[message.id]
-        self._client._inbox.put(lambda: pending.on_reply(_received(message, pending, stored)))
+        if pending.direct:
+            pending.on_reply(_received(message, pending, stored))
+        else:
+            self._client._inbox.put(lambda: pending.on_reply(_received(message, pending, stored)))
 
     def _announce(self, message: wire.Message) -> None:
         pending = self._client._pending.get(message.id)

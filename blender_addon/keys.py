@@ -8,7 +8,7 @@ from pathlib import Path
 
 import zmq
 
-from .wire import CurveKeys
+from .wire import CurveKeys, new_keys
 
 FILE = "keys.json"
 
@@ -18,12 +18,12 @@ def ensure(folder: Path) -> CurveKeys:
     found = _read(folder)
     if found is not None:
         return found
-    public, secret = (key.decode() for key in zmq.curve_keypair())
+    made = new_keys(zmq.curve_keypair)
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder / FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w") as stream:
-        json.dump({"public": public, "secret": secret}, stream)
-    return CurveKeys(public, secret)
+        json.dump({"public": made.public, "secret": made.secret}, stream)
+    return made
 
 
 def public(folder: Path) -> str:

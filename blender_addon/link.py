@@ -129,6 +129,6 @@ def locator() -> Callable[[], Address]:
     def address() -> Address:
         if problem:
             raise NoBackend(problem)
-        return Address(endpoint, token, server_key, pair)
+        return Address(wire.endpoint_of(endpoint), token, server_key, pair)
 
     return address

@@ -44,7 +44,9 @@ class Legs4dPreferences(bpy.types.AddonPreferences):
         description="Folder that a backend started here may read datasets from and write runs to",
         subtype="DIR_PATH",
     )
-    endpoint: StringProperty(name="Address", description="Where the backend listens", default="tcp://127.0.0.1:5555")
+    endpoint: StringProperty(
+        name="Address", description="Where the backend listens: HOST or HOST:PORT", default="127.0.0.1:5555"
+    )
     token: StringProperty(name="Token", description="What the backend wrote into its server.json", subtype="PASSWORD")
     server_key: StringProperty(
         name="Server Key",

@@ -93,7 +93,7 @@ def test_it_greets_with_the_token_and_is_ready(serve, connect):
     client = connect(server.endpoint)
     _until(client, lambda: _state(client) == "ready")
     hello = server.heard[0]
-    assert (hello["kind"], hello["token"], hello["v"]) == ("hello", "secret", 1)
+    assert (hello["kind"], hello["token"], hello["v"]) == ("hello", "secret", 2)
     assert set(hello["body"]) == {"client", "version"}
 
 

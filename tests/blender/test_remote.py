@@ -80,4 +80,7 @@ def test_other_machines_need_online_access_and_a_key() -> None:
 
     assert "allow online access" in obstacle("tcp://farm.example:5555", False, "k" * 40)
     assert "with keys only" in obstacle("tcp://farm.example:5555", True)
-    assert obstacle("tcp://farm.example:5555", True, "k" * 40) == ""
+    for written in ("tcp://farm.example:5555", "farm.example", "farm.example:5555"):
+        assert obstacle(written, True, "k" * 40) == ""
+    assert obstacle("127.0.0.1:5555", False) == ""
+    assert "HOST:PORT" in obstacle("http://farm.example", True, "k" * 40)
