@@ -134,7 +134,7 @@ def test_a_camera_begun_later_is_put_right_by_its_offset(tmp_path: Path, name: s
     with pytest.raises(DatasetError, match=rf"{name}2\.mp4: lasts 5 frames \(0\.5 s\), \S+ 8 frames \(0\.8 s\)"):
         open_sequence(folder)
     late = open_sequence(folder, DatasetSettings(offsets={f"{name}2": 3 / FPS}))
-    assert late.num_frames == 5 and late.fingerprint() != together.fingerprint()
+    assert late.num_frames == 5
     np.testing.assert_allclose(late.images("train", 0), true, atol=0.06)
     assert np.abs(late.images("train", 1) - true).max() > 0.2
     assert any("the 5 frames that all of them show are used" in note for note in late.notes)

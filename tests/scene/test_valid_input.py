@@ -586,7 +586,6 @@ def test_cameras_can_be_left_out_or_chosen_by_name(tmp_path: Path, name: str) ->
     chosen = open_sequence(folder, DatasetSettings(cameras=others))
     assert_is_the_scene(chosen, SCENE, CLOSE.get(name, 0.003))
     assert sum(len(chosen.cameras(split, 0)) for split in ("train", "test")) == 3
-    assert len({s.fingerprint() for s in (left, chosen, open_sequence(folder))}) == 3
     with pytest.raises(DatasetError, match="there is no camera 'nobody'"):
         open_sequence(folder, DatasetSettings(leave_out=("nobody",)))
 
