@@ -1,10 +1,10 @@
 """Fuzzes the readers of splat files: each gets files that are valid, and files that are spoiled as its format allows.
 
-.venv/bin/python scripts/fuzz_splats.py [--format ply spz splat] [--files 20000] [--seed 0] [--keep FOLDER]
+.venv/bin/python scripts/fuzz_splats.py [--format ply spz splat sog gltf usd] [--files 20000] [--seed 0] [--keep FOLDER]
 
-A valid file must be read. Of any file a reader may only return sound Gaussians or raise SplatFileError (one sentence),
-within TIME seconds, and never use more memory than twice what the file's header tells of plus MEMORY. What a file was
-is told by its seed: `--seed N --files 1` makes it again. Exit status 1 when a reader failed.
+A valid file must be read. Of any file a reader may only return sound Gaussians or raise SplatFileError or DatasetError
+(one sentence), within TIME seconds, and never use more memory than twice what the file's header tells of plus MEMORY.
+What a file was is told by its seed: `--seed N --files 1` makes it again. Exit status 1 when a reader failed.
 """
 
 from __future__ import annotations
@@ -26,9 +26,13 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
 
-from fuzzing import ply, splat, spz
+from fuzzing import gltf, ply, sog, splat, spz, usd
 from fuzzing.dice import Dice
 
+from legs4d.errors import DatasetError
+from legs4d.gaussians.gltf import read_gltf
+from legs4d.gaussians.sog import read_sog
+from legs4d.gaussians.usd import read_usd
 from legs4d.portable.files import read_splats
 from legs4d.portable.sh import COEFFICIENTS
 from legs4d.portable.splats import SplatFileError, Splats
@@ -49,7 +53,7 @@ class Format:
         make: a valid file's content.
         spoil: another content, of a valid one.
         declared: bytes that the header of any content tells a reader to hold; 0 where it has none.
-        read: the reader; may raise SplatFileError.
+        read: the reader; may raise SplatFileError or DatasetError.
         suffix: of the file's name.
     """
 
@@ -64,6 +68,9 @@ FORMATS = {
     "ply": Format(ply.make, ply.spoil, ply.declared, ".ply"),
     "spz": Format(spz.make, spz.spoil, spz.declared, ".spz"),
     "splat": Format(splat.make, splat.spoil, splat.declared, ".splat"),
+    "sog": Format(sog.make, sog.spoil, sog.declared, ".sog", read_sog),
+    "gltf": Format(gltf.make, gltf.spoil, gltf.declared, ".glb", read_gltf),
+    "usd": Format(usd.make, usd.spoil, usd.declared, ".usd", read_usd),
 }
 
 
@@ -116,7 +123,7 @@ def _try(kind: Format, path: Path, content: bytes, valid: bool, found: Findings)
             splats = kind.read(path)
         wrong = unsound(splats)
         found.outcomes["read"] += 1
-    except SplatFileError as error:
+    except (SplatFileError, DatasetError) as error:
         sentence = str(error)
         found.outcomes[_gist(error.what)] += 1
         if "\n" in sentence or str(path) not in sentence:

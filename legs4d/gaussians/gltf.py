@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from legs4d.errors import DatasetError
 from legs4d.gaussians.gaussians import SH_C0, dc_from_rgb
 from legs4d.gaussians.gltf_file import GltfFile
-from legs4d.gaussians.placing import joined, placed
-from legs4d.portable.splats import FloatArray, Splats, finite
+from legs4d.gaussians.placing import joined, placed, usable
+from legs4d.portable.splats import FloatArray, Splats
 
 EXTENSION = "KHR_gaussian_splatting"
 SRGB, LINEAR = "srgb_rec709_display", "lin_rec709_display"
@@ -48,7 +48,7 @@ def read_gltf(path: Path) -> Splats:
             where=str(path),
             fix="name a file of splats; meshes can be filmed and trained on",
         )
-    return finite(joined([part for part in parts if len(part)]))
+    return usable(joined([part for part in parts if len(part)]), str(path))
 
 
 def linear_from_srgb(values: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -76,7 +76,7 @@ def _splats(file: GltfFile, primitive: dict[str, Any]) -> Splats:
     quats = values.get("ROTATION", 4)[:, [3, 0, 1, 2]]
     scales = values.get("SCALE", 3)
     if (scales < 0).any():
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             scales = np.exp(scales)
     opacities, colors = _looks(values)
     rest = _view_dependence(values)

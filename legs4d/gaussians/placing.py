@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from legs4d.errors import DatasetError
 from legs4d.portable.sh import COEFFICIENTS, rotate
-from legs4d.portable.splats import FloatArray, Splats
+from legs4d.portable.splats import FloatArray, SplatFileError, Splats
 from legs4d.portable.turns import multiply
-from legs4d.portable.values import FAR
+from legs4d.portable.values import FAR, finish, make_valid
 
 _UNIFORM = 1e-5
 """Relative difference of a map's stretches under which it keeps shapes."""
@@ -26,6 +27,13 @@ def placed(splats: Splats, matrix: NDArray[np.floating]) -> Splats:
     if np.array_equal(linear, np.eye(3)) and not shift.any():
         return splats
     origin = np.round(shift) if np.abs(shift).max() > FAR else np.zeros(3)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite then is dropped and counted by `usable`
+        return _placed(splats, linear, shift, origin)
+
+
+def _placed(
+    splats: Splats, linear: NDArray[np.float64], shift: NDArray[np.float64], origin: NDArray[np.float64]
+) -> Splats:
     left, stretches, right = np.linalg.svd(linear)
     turn = left @ right
     mirrored = np.linalg.det(turn) < 0
@@ -67,6 +75,21 @@ def joined(parts: list[Splats]) -> Splats:
         extra={name: np.concatenate([part.extra[name] for part in parts]) for name in sorted(common)},
         dropped=sum(part.dropped for part in parts),
     )
+
+
+def usable(splats: Splats, where: str) -> Splats:
+    """Those whose numbers are all finite, with unit quaternions and values in range; the others are counted.
+
+    Raises:
+        DatasetError: none is left.
+    """
+    own = replace(
+        splats, quats=splats.quats.copy(), scales=splats.scales.copy(), opacities=np.clip(splats.opacities, 0, 1)
+    )
+    try:
+        return finish(own, make_valid(own, slice(0, len(own))), where)
+    except SplatFileError as error:
+        raise DatasetError(error.what, where=error.where, fix=error.fix) from error
 
 
 def quaternions(matrices: NDArray[np.floating]) -> NDArray[np.float64]:

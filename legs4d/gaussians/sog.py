@@ -23,8 +23,9 @@ from PIL import Image, UnidentifiedImageError
 from legs4d.errors import DatasetError
 from legs4d.gaussians.files import write_file
 from legs4d.gaussians.palette import codebook, nearest, palette
+from legs4d.gaussians.placing import usable
 from legs4d.portable.sh import COEFFICIENTS, degree_of
-from legs4d.portable.splats import Splats, finite
+from legs4d.portable.splats import Splats
 
 META = "meta.json"
 UP = (0.0, -1.0, 0.0)
@@ -140,7 +141,7 @@ def _read(source: Path, read: Read) -> Splats:
         )
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
         raise DatasetError(f"is damaged: its {META} lacks what it needs ({error!r})", where=str(source)) from error
-    return finite(splats)
+    return usable(splats, str(source))
 
 
 class _Values:

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.errors import DatasetError
-from legs4d.gaussians.placing import joined, placed
+from legs4d.gaussians.placing import joined, placed, usable
+from legs4d.gaussians.usd_check import check_crates
 from legs4d.portable.sh import COEFFICIENTS
-from legs4d.portable.splats import FloatArray, Splats, finite
+from legs4d.portable.splats import FloatArray, Splats
 
 SPLAT_TYPE = "ParticleField3DGaussianSplat"
 RADIANCE = "radiance:sphericalHarmonicsCoefficients"
@@ -55,10 +56,17 @@ class UsdSplats:
         self._pxr = pxr = require_usd()
         if not path.is_file():
             raise DatasetError("there is no such file", where=str(path), fix="name a .usd, .usda, .usdc or .usdz")
+        check_crates(path)
+        # Beside USD's own: text that is none, and values of types that Python does not know.
+        self._refusals = (pxr.Tf.ErrorException, UnicodeDecodeError, TypeError, ValueError)
         try:
-            self._stage = pxr.Usd.Stage.Open(str(path))
-        except pxr.Tf.ErrorException as error:
+            self._open()
+        except self._refusals as error:
             raise self._unreadable(error) from error
+
+    def _open(self) -> None:
+        pxr, path = self._pxr, self.path
+        self._stage = pxr.Usd.Stage.Open(str(path))
         folder = path.parent.resolve()
         for layer in self._stage.GetUsedLayers():
             real = layer.realPath.partition("[")[0]  # of a layer in a package: the package
@@ -66,7 +74,10 @@ class UsdSplats:
                 raise DatasetError(
                     f"points outside its folder ({real})", where=str(path), fix="put its layers beside it"
                 )
-        self.up = _UPS[str(pxr.UsdGeom.GetStageUpAxis(self._stage))]
+        axis = str(pxr.UsdGeom.GetStageUpAxis(self._stage))
+        if axis not in _UPS:
+            raise DatasetError(f"has the up axis {axis!r}, which is none", where=str(path), fix="set it to Y or Z")
+        self.up = _UPS[axis]
         self.fps = float(self._stage.GetTimeCodesPerSecond())
         self._prims = [prim for prim in self._stage.Traverse() if prim.GetTypeName() == SPLAT_TYPE]
         if not self._prims:
@@ -92,13 +103,13 @@ class UsdSplats:
                 # USD's matrices act on rows.
                 matrix = np.array(places.GetLocalToWorldTransform(prim), np.float64).T
                 parts.append(placed(self._splats(prim, time), matrix))
-        except pxr.Tf.ErrorException as error:
+        except self._refusals as error:
             raise self._unreadable(error) from error
         parts = [part for part in parts if len(part)]
         if not parts:
             where = str(self.path) if len(self.times) < 2 else f"{self.path}, time {self.times[frame]:g}"
             raise DatasetError("has no Gaussians", where=where, fix="choose another file or frame")
-        return finite(joined(parts))
+        return usable(joined(parts), str(self.path))
 
     def _times(self) -> tuple[float, ...]:
         found: set[float] = set()
@@ -166,8 +177,16 @@ class UsdSplats:
         return None
 
     def _unreadable(self, error: Exception) -> DatasetError:
-        reason = " ".join(str(error).split())[-200:]
+        reason = words_of(error)
         return DatasetError(f"cannot be read ({reason})", where=str(self.path), fix=_DAMAGED)
+
+
+def words_of(error: Exception) -> str:
+    """The end of what USD says, in one line."""
+    try:
+        return " ".join(str(error).split())[-200:]
+    except UnicodeDecodeError:  # it may quote what is damaged
+        return "it has bytes that are no text"
 
 
 def read_usd(path: Path, frame: int = 0) -> Splats:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from legs4d.errors import RunError
 from legs4d.gaussians.files import TEMPORARY_PREFIX, clear_write_errors, sync_folder
-from legs4d.gaussians.usd import DEGREE, RADIANCE, SPLAT_TYPE, require_usd
+from legs4d.gaussians.usd import DEGREE, RADIANCE, SPLAT_TYPE, require_usd, words_of
 from legs4d.portable.splats import Splats
 from legs4d.portable.turns import rotation_matrix
 
@@ -73,7 +73,7 @@ def usd_writer(
             os.replace(layer, path)
             sync_folder(path.parent)
     except pxr.Tf.ErrorException as error:
-        reason = " ".join(str(error).split())[-200:]
+        reason = words_of(error)
         raise RunError(
             f"cannot be written ({reason})", where=str(path), fix="free space or choose another folder"
         ) from error

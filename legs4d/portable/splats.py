@@ -98,25 +98,6 @@ class Splats:
         )
 
 
-def finite(splats: Splats) -> Splats:
-    """Those whose values are all finite, with unit quaternions; what is left out is counted in `dropped`."""
-    good = np.ones(len(splats), bool)
-    values = (splats.means, splats.quats, splats.scales, splats.opacities, splats.colors, splats.sh_rest)
-    lengths = np.linalg.norm(splats.quats.astype(np.float64), axis=1)
-    for array in values:
-        if array is not None:
-            good &= np.isfinite(array).reshape(len(array), -1).all(axis=1)
-    good &= lengths > 0
-    kept = splats if good.all() else splats.take(good)
-    lengths = lengths if good.all() else lengths[good]
-    return replace(
-        kept,
-        quats=(kept.quats / lengths[:, None]).astype(np.float32),
-        opacities=np.clip(kept.opacities, 0, 1),
-        dropped=splats.dropped + int((~good).sum()),
-    )
-
-
 def _triple(vector: NDArray[np.float64]) -> tuple[float, float, float]:
     x, y, z = (float(value) for value in vector)
     return x, y, z

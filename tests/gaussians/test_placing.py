@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from legs4d.gaussians.placing import joined, placed
+from legs4d.errors import DatasetError
+from legs4d.gaussians.placing import joined, placed, usable
 from legs4d.portable.sh import sh_basis
 from legs4d.portable.splats import Splats
 from tests.gaussians.crowd import crowd
@@ -67,3 +68,23 @@ def test_what_is_put_far_out_keeps_its_precision() -> None:
     np.testing.assert_allclose(both.means[:10] + np.array(both.origin), crowd(10).means + matrix[:3, 3], atol=0.01)
     assert both.sh_rest is not None and not both.sh_rest[10:].any() and both.sh_rest[:10].all()
     np.testing.assert_allclose(both.means[10:] + np.array(both.origin), near.means, atol=1)
+
+
+def test_what_is_not_finite_is_left_out_and_counted() -> None:
+    splats = replace(crowd(30), extra={"weight": np.arange(30)})
+    splats.means[3, 1] = np.nan
+    splats.opacities[4] = np.nan
+    assert splats.sh_rest is not None
+    splats.sh_rest[5, 14, 2] = np.inf
+    splats.quats[6] = 0
+    splats.quats[7] *= 3
+    splats.opacities[8] = 1.5
+    splats.scales[9] = 0
+    kept = usable(splats, "x.glb")
+    assert kept.extra["weight"].tolist() == [i for i in range(30) if i not in (3, 4, 5, 6)]
+    assert kept.dropped == 4
+    np.testing.assert_allclose(np.linalg.norm(kept.quats, axis=1), 1, atol=1e-6)
+    assert kept.opacities[kept.extra["weight"] == 8] == 1 and kept.scales.min() > 0
+    splats.means[:] = np.nan
+    with pytest.raises(DatasetError, match=r"x\.glb: all of its 30 Gaussians"):
+        usable(splats, "x.glb")

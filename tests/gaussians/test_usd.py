@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -134,7 +135,9 @@ def test_bad_files_are_told_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "x.usda").write_text(TEXT)
     (tmp_path / "inner").mkdir()
     for name, content, said in (
-        ("half.usdc", whole[: len(whole) // 2], "cannot be read"),
+        ("half.usdc", whole[: len(whole) // 2], "is damaged"),
+        ("text.usda", TEXT.encode().replace(b"One", b"O\xec\xffe"), "cannot be read"),
+        ("axis.usda", TEXT.encode().replace(b'"Z"', b'"W"'), "has the up axis 'W'"),
         ("other.usd", b"ply\nformat ascii 1.0\n", "cannot be read"),
         ("empty.usdz", b"", "cannot be read"),
         ("mesh.usda", b'#usda 1.0\ndef Mesh "A" {}\n', "has no prim of the type"),
@@ -146,6 +149,23 @@ def test_bad_files_are_told_in_a_sentence(tmp_path: Path) -> None:
             (tmp_path / "inner" / name).write_bytes(content)
         with pytest.raises(DatasetError, match=said):
             read_usd(tmp_path / "inner" / name)
+
+
+def test_a_binary_file_that_tells_more_than_it_can_hold_is_not_opened(tmp_path: Path) -> None:
+    with usd_writer(tmp_path / "x.usdc", fps=0, turn=upright_turn([0, 1, 0])) as writer:
+        writer.add("Static", crowd(40))
+    whole = bytearray((tmp_path / "x.usdc").read_bytes())
+    (table,) = struct.unpack_from("<q", whole, 16)
+    (count,) = struct.unpack_from("<Q", whole, table)
+    for index in range(count):
+        name, start, _ = struct.unpack_from("<16sqq", whole, table + 8 + 32 * index)
+        struct.pack_into("<Q", whole, start, 1 << 40)
+        (tmp_path / "big.usdc").write_bytes(whole)
+        with pytest.raises(
+            DatasetError, match=rf"is damaged \(it tells 1099511627776 {name.rstrip(bytes(1)).decode()}"
+        ):
+            read_usd(tmp_path / "big.usdc")
+        whole = bytearray((tmp_path / "x.usdc").read_bytes())
 
 
 def test_what_is_not_finished_leaves_nothing(tmp_path: Path) -> None:

@@ -1,15 +1,13 @@
-"""Splats as readers hand them on: turned with their view dependence, rid of what is not finite."""
+"""Splats as readers hand them on, turned with their view dependence; turns between directions."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
 from legs4d.portable.sh import sh_basis
-from legs4d.portable.splats import Splats, finite
+from legs4d.portable.splats import Splats
 from legs4d.portable.turns import turn_between, upright_turn
 
 RNG = np.random.default_rng(2)
@@ -42,23 +40,6 @@ def test_turning_moves_means_axes_colours_and_up_together() -> None:
     seen_after = np.einsum("nk,nkc->nc", sh_basis(turn.apply(towards), 3), after_rest)
     np.testing.assert_allclose(seen_after, seen_before, atol=1e-5)
     np.testing.assert_allclose(after.up, turn.apply([0, -1, 0]), atol=1e-12)
-
-
-def test_what_is_not_finite_is_left_out_and_counted() -> None:
-    splats = replace(crowd(), dropped=2)
-    splats.means[3, 1] = np.nan
-    splats.opacities[4] = np.inf
-    splats.scales[4, 0] = np.nan
-    assert splats.sh_rest is not None
-    splats.sh_rest[5, 14, 2] = np.inf
-    splats.quats[6] = 0
-    splats.quats[7] *= 3
-    splats.opacities[8] = 1.5
-    kept = finite(splats)
-    assert kept.extra["weight"].tolist() == [i for i in range(30) if i not in (3, 4, 5, 6)]
-    assert kept.dropped == 6
-    np.testing.assert_allclose(np.linalg.norm(kept.quats, axis=1), 1, atol=1e-6)
-    assert kept.opacities[kept.extra["weight"] == 8] == 1
 
 
 @pytest.mark.parametrize("first", [(0, 1, 0), (0, -1, 0), (1, 0, 0), (-1, 0, 0), (0.3, 0.9, -0.2)])
