@@ -33,6 +33,36 @@ class DatasetSettings(Settings):
     """Have the offsets that are not given found: by the videos' sound, or by how much moves in their pictures."""
 
 
+FEWEST_POINTS = 64
+"""Of the foreground and of the background each, however small the footage: fewer do not surround a scene."""
+
+FEWEST_NODES = 8
+"""That carry what moves."""
+
+SMALL_DROPOUT = 0.1
+"""Share of the Gaussians left out of each step, in the limit of no pixels: few pixels are few cameras or blurred ones,
+and either way Gaussians that only one of them sees; 4 cameras of 96×64 gain 5 dB, 8 lose nothing."""
+
+
+class PixelSettings(Settings):
+    """Of work whose size follows the pixels of the footage: its numbers are those for footage with enough of them."""
+
+    enough_pixels: int = Field(default=60_000, gt=0)
+    """In the training pictures of a frame, all cameras together. With fewer there are fewer Gaussians in proportion,
+    never more than one for four pixels, and fewer steps, by the square root: what pixels do not determine, further
+    Gaussians and further steps fill with what no other view bears out (docs/figures.md, "Small footage"). 1: always
+    the numbers as they stand."""
+
+    def share(self, pixels: int) -> float:
+        """0..1, of the pixels that are enough."""
+        return min(1.0, pixels / self.enough_pixels)
+
+
+def fewer(number: int, share: float, least: int = 1) -> int:
+    """This share of a number, but `least` if the number itself is not less."""
+    return min(number, max(least, round(number * share)))
+
+
 class LearningRates(Settings):
     """Adam's step sizes for raw parameters."""
 
@@ -63,8 +93,17 @@ class DensifySettings(Settings):
     min_opacity: float = 0.01
     """Fainter: removed."""
 
+    def suited(self, share: float) -> DensifySettings:
+        """Those for footage with this share of the pixels that are enough; as many rounds in fewer steps."""
+        return self.model_copy(
+            update={
+                "max_gaussians": fewer(self.max_gaussians, share, 2 * FEWEST_POINTS),
+                "every": fewer(self.every, share**0.5),
+            }
+        )
 
-class FirstFrameSettings(Settings):
+
+class FirstFrameSettings(PixelSettings):
     """Fitting all Gaussians to the first frame."""
 
     steps: int = Field(default=500, gt=0)
@@ -103,6 +142,20 @@ class FirstFrameSettings(Settings):
     densify: DensifySettings = DensifySettings()
     seed: int = 0
 
+    def suited(self, pixels: int) -> FirstFrameSettings:
+        """Those for footage with so many pixels in the training pictures of a frame."""
+        share = self.share(pixels)
+        return self.model_copy(
+            update={
+                "enough_pixels": 1,
+                "steps": fewer(self.steps, share**0.5),
+                "num_foreground": fewer(self.num_foreground, share, FEWEST_POINTS),
+                "num_background": fewer(self.num_background, share, FEWEST_POINTS),
+                "densify": self.densify.suited(share),
+                "dropout": max(self.dropout, SMALL_DROPOUT * (1 - share)),
+            }
+        )
+
 
 class NodeSettings(Settings):
     """The coarse half of tracking: nodes that carry the Gaussians around them."""
@@ -118,6 +171,11 @@ class NodeSettings(Settings):
     decay: float = 0.06
     """Both rates fall to this share."""
 
+    def suited(self, share: float) -> NodeSettings:
+        """Those for footage with this share of the pixels that are enough."""
+        count = fewer(self.count, share, FEWEST_NODES)
+        return self.model_copy(update={"steps": fewer(self.steps, share**0.5), "count": count})
+
 
 class MotionRates(Settings):
     """Adam's step sizes for what may change from frame to frame."""
@@ -129,7 +187,7 @@ class MotionRates(Settings):
     """Of the SH DC coefficients."""
 
 
-class TrackingSettings(Settings):
+class TrackingSettings(PixelSettings):
     """Following the moving Gaussians from frame to frame (Luiten et al. 2024)."""
 
     nodes: NodeSettings = NodeSettings()
@@ -155,8 +213,14 @@ class TrackingSettings(Settings):
     """λ of the neighbours' weights exp(-λ d²), d in metres; less where Gaussians are sparse (`SPARSE_WEIGHT`)."""
     seed: int = 0
 
+    def suited(self, pixels: int) -> TrackingSettings:
+        """Those for footage with so many pixels in the training pictures of a frame."""
+        share = self.share(pixels)
+        steps = fewer(self.steps, share**0.5)
+        return self.model_copy(update={"enough_pixels": 1, "nodes": self.nodes.suited(share), "steps": steps})
 
-class RefinementSettings(Settings):
+
+class RefinementSettings(PixelSettings):
     """Looking again at all frames, once what moves is known: what does not change must suit them all."""
 
     steps: int = Field(default=0, ge=0)
@@ -177,6 +241,10 @@ class RefinementSettings(Settings):
     averaging: float = Field(default=0.98, ge=0, lt=1)
     """As in the first frame; the running mean is of the last third of the steps."""
     seed: int = 0
+
+    def suited(self, pixels: int) -> RefinementSettings:
+        """Those for footage with so many pixels in the training pictures of a frame."""
+        return self.model_copy(update={"enough_pixels": 1, "steps": fewer(self.steps, self.share(pixels) ** 0.5)})
 
 
 class ChunkSettings(Settings):
@@ -204,6 +272,16 @@ class ReconstructSettings(Settings):
     refinement: RefinementSettings = RefinementSettings()
     chunks: ChunkSettings = ChunkSettings()
 
+    def suited(self, pixels: int) -> ReconstructSettings:
+        """Those for footage with so many pixels in the training pictures of a frame; suiting them again changes
+        nothing."""
+        stages = {
+            "first_frame": self.first_frame.suited(pixels),
+            "tracking": self.tracking.suited(pixels),
+            "refinement": self.refinement.suited(pixels),
+        }
+        return self.model_copy(update=stages)
+
     def with_preset(self, name: Preset) -> ReconstructSettings:
         """The stages' settings that suit a laptop's processor in minutes (`quick`, the defaults), or a GPU, and on top
         of them those that were set here."""
@@ -226,6 +304,7 @@ def _merged(settings: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
 
 
 FULL_FIRST_FRAME = FirstFrameSettings(
+    enough_pixels=380_000,
     steps=1000,
     cameras_per_step=9,
     rates=LearningRates(means=4e-4, quats=2e-3, scales=1e-2, colors=1e-2),
@@ -242,9 +321,10 @@ FULL_FIRST_FRAME = FirstFrameSettings(
     densify=DensifySettings(max_gaussians=100_000, every=50),
 )
 FULL_TRACKING = TrackingSettings(
+    enough_pixels=380_000,
     nodes=NodeSettings(count=600, steps=30), steps=70, cameras_per_step=9, segmentation_weight=1.0, averaging=0.8
 )
-FULL_REFINEMENT = RefinementSettings(steps=600)
+FULL_REFINEMENT = RefinementSettings(enough_pixels=380_000, steps=600)
 """Chosen on four training cameras that were left out of the training (`scripts/ablate_reconstruction.py`)."""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -169,6 +170,12 @@ class Reconstruction:
     preset: str | None = None
     """Name of the preset that the settings are, if they are one."""
 
+    @cached_property
+    def suited(self) -> ReconstructSettings:
+        """The settings for as many pixels as the footage has."""
+        cameras = self.sequence.cameras("train", 0)
+        return self.settings.suited(len(cameras) * cameras.width * cameras.height)
+
     def finish(self) -> None:
         """Do what is not done yet. The caller holds the run's lock.
 
@@ -207,7 +214,7 @@ class Reconstruction:
     def _first_frame(self, stage: Stage) -> None:
         started = time.perf_counter()
         observed = observe(self.sequence, 0, self.device)
-        settings = self.settings.first_frame
+        settings = self.suited.first_frame
         backdrop = find_backdrop(self.sequence, settings.background_frames, observed)
         points = self.sequence.initial_points
         if points is None or not points.is_foreground.any():
@@ -247,7 +254,7 @@ class Reconstruction:
         self.run.finish_stage("first_frame", time.perf_counter() - started)
 
     def _tracking(self, stage: Stage, done: set[int]) -> None:
-        run, device, settings = self.run, self.device, self.settings.tracking
+        run, device, settings = self.run, self.device, self.suited.tracking
         static = run.static().torch(device)
         structure = find_structure(self._moving(0).means, settings)
         colors = CameraColors.of(run, device)
@@ -281,7 +288,7 @@ class Reconstruction:
 
     def _refinement(self, stage: Stage) -> None:
         started = time.perf_counter()
-        run, settings = self.run, self.settings.refinement
+        run, settings = self.run, self.suited.refinement
         spread_out = np.unique(np.linspace(0, run.num_frames - 1, settings.frames).round().astype(int))
         seen = observations(self.sequence, [int(frame) for frame in spread_out], self.device)
         frames = [TrackedFrame.of(observed, self._moving(frame)) for frame, observed in seen]
