@@ -322,7 +322,11 @@ FULL_FIRST_FRAME = FirstFrameSettings(
 )
 FULL_TRACKING = TrackingSettings(
     enough_pixels=380_000,
-    nodes=NodeSettings(count=600, steps=30), steps=70, cameras_per_step=9, segmentation_weight=1.0, averaging=0.8
+    nodes=NodeSettings(count=600, steps=30),
+    steps=70,
+    cameras_per_step=9,
+    segmentation_weight=1.0,
+    averaging=0.8,
 )
 FULL_REFINEMENT = RefinementSettings(enough_pixels=380_000, steps=600)
 """Chosen on four training cameras that were left out of the training (`scripts/ablate_reconstruction.py`)."""
@@ -339,6 +343,9 @@ class ExtractSettings(Settings):
     change: float = Field(default=0.01, ge=0, le=1)
     """A crop is embedded anew when its colours differ by this much in the mean from the clip that was embedded last, as
     `language.changes` has it; 0: at every timestep. `scripts/count_crops.py` prints what it saves and costs."""
+    smallest: int = Field(default=10, gt=0)
+    """Pixels along a side: smaller crops are left out where there are larger ones, which then speak for their pixels.
+    72 pixels of height have none; in 32 pixels five of six crops are smaller. `tiny` was trained on 18 and more."""
     block: int = Field(default=32, gt=0)
     """Timesteps after which everything is embedded anew."""
 

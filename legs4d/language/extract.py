@@ -1,8 +1,9 @@
 """The extract stage: crops of the training views embedded, timestep by timestep, as few as will do.
 
-What is left out, each by a setting: crops that no pixel of the foreground reads; crops in which nothing has changed
-since they were last embedded; timesteps between others, which are interpolated when they are read. An encoder that sees
-frames one by one is not shown a crop again that looks as in an earlier frame.
+What is left out, each by a setting: crops of a few pixels, in which there is nothing to see; crops that no pixel of the
+foreground reads; crops in which nothing has changed since they were last embedded; timesteps between others, which are
+interpolated when they are read. An encoder that sees frames one by one is not shown a crop again that looks as in an
+earlier frame.
 
 Timesteps come in blocks. At the first of a block all crops are embedded, those of the background too; at the others,
 those that the foreground reads and that have changed. A crop of the background that has changed says what it said at
@@ -133,6 +134,12 @@ def describe(sequence: Sequence, encoder: CropEncoder, settings: ExtractSettings
     )
 
 
+def large_crops(pyramid: Pyramid, smallest: int) -> NDArray[np.bool_]:
+    """[R] bool: crops of at least so many pixels a side; the largest there are, where none is."""
+    sides = pyramid.boxes[:, 2]
+    return sides >= min(smallest, int(sides.max()))
+
+
 def choose_device(engine: str) -> torch.device:
     """The device of an engine: "cpu", "cuda", or "auto" for CUDA where there is one.
 
@@ -160,10 +167,12 @@ class Plan:
     Attributes:
         embed: [C, R] bool.
         keep: [C, R] bool, whose earlier embedding still holds.
+        large: [R] bool, crops that are ever embedded.
     """
 
     embed: NDArray[np.bool_]
     keep: NDArray[np.bool_]
+    large: NDArray[np.bool_]
 
     def places(self, timestep: int, first: int, previous: Grid | None, *, background: bool) -> Places:
         """Source, slot and validity of all crops, as `Grid` has them.
@@ -171,12 +180,12 @@ class Plan:
         Args:
             first: of the timestep's block.
             previous: the timestep before, unless this is the first.
-            background: whether all crops were embedded at the first.
+            background: whether all large crops were embedded at the first.
         """
-        # At the first of a block all crops are embedded, in the order in which they are counted.
-        at_first = np.arange(self.embed.size, dtype=np.int32).reshape(self.embed.shape)
-        source = np.full(self.embed.shape, first if background else -1, np.int32)
-        slot = at_first if background else np.full_like(at_first, -1)
+        # At the first of a block all large crops are embedded, in the order in which they are counted.
+        there = np.broadcast_to(self.large & background, self.embed.shape)
+        source = np.where(there, np.int32(first), np.int32(-1))
+        slot = np.where(there, there.cumsum(dtype=np.int32).reshape(there.shape) - 1, np.int32(-1))
         if previous is not None:
             source[self.keep], slot[self.keep] = previous.source[self.keep], previous.slot[self.keep]
         source[self.embed] = timestep
@@ -270,14 +279,15 @@ class Extractor:
 
     def plan(self, timestep: int, previous: Grid | None) -> Plan:
         """Which crops to embed, and of which the `previous` timestep's embedding still holds."""
-        read = self._read_by_foreground(timestep)
+        large = large_crops(self._pyramid, self.settings.smallest)
+        read = self._read_by_foreground(timestep) & large
         if previous is None:
-            everything = np.ones_like(read)
-            return Plan(read if self.settings.background == "never" else everything, ~everything)
+            everything = np.broadcast_to(large, read.shape)
+            return Plan(read if self.settings.background == "never" else everything, np.zeros_like(read), large)
         if self.settings.background == "always":
-            read[:] = True
+            read[:] = large
         changed = self._changed(timestep, previous.source)
-        return Plan(read & changed, ~changed)
+        return Plan(read & changed, ~changed, large)
 
     def _read_by_foreground(self, timestep: int) -> NDArray[np.bool_]:
         """[C, R] whether any pixel of the foreground mixes the crop; all, where there are no masks."""

@@ -20,7 +20,7 @@ from legs4d.gaussians.store import Run
 from legs4d.language.changes import StillCrops, block_means, crop_change
 from legs4d.language.crops import Pixels, cut
 from legs4d.language.encoders.weights import EncoderFiles
-from legs4d.language.extract import describe, extract
+from legs4d.language.extract import describe, extract, large_crops
 from legs4d.language.grids import GridFeatures, GridStore, forget_grids, neighbours
 from legs4d.language.pyramid import pyramid, window
 from legs4d.progress import Stopped
@@ -33,7 +33,7 @@ HEIGHT, WIDTH, CAMERAS, FRAMES = 24, 32, 2, 12
 RNG = np.random.default_rng(5)
 PICTURE = RNG.random((CAMERAS, HEIGHT, WIDTH, 3)).astype(np.float32)
 CPU = torch.device("cpu")
-ALL = ExtractSettings(background="always", change=0)
+ALL = ExtractSettings(background="always", change=0, smallest=1)
 """As the original: every crop at every timestep."""
 
 
@@ -148,6 +148,31 @@ def test_pictures_too_small_for_a_pyramid_are_refused():
         pyramid(13, 13)
 
 
+def test_crops_of_a_few_pixels_are_left_out_and_the_larger_ones_speak_for_their_pixels():
+    shape = pyramid(32, 48)
+    assert [level.size for level in shape.levels] == [4, 8, 12, 15, 19]
+    large = large_crops(shape, 10)
+    assert large.tolist() == [False] * shape.levels[2].first + [True] * (shape.num_crops - shape.levels[2].first)
+    assert large_crops(pyramid(16, 24), 10).sum() == pyramid(16, 24).levels[-1].count  # of none but small ones, these
+    assert large_crops(pyramid(72, 128), 10).all()
+
+
+def test_small_crops_are_never_embedded_and_say_nothing(run: Run):
+    extract_all(run, ExtractSettings(block=6, change=1e-6, smallest=10))
+    store = grids(run)
+    shape = pyramid(HEIGHT, WIDTH)
+    small = shape.boxes[:, 2] < 10
+    assert small.any() and not small.all()
+    for timestep in (0, 1, 7):
+        grid = store.read(timestep)
+        assert not grid.valid[:, small].any() and grid.valid[:, ~small].all()
+        rows = {source: len(store.read(source).rows) for source in np.unique(grid.source[grid.valid]).tolist()}
+        assert all(
+            slot < rows[source] for source, slot in zip(grid.source[grid.valid], grid.slot[grid.valid], strict=True)
+        )
+    assert len(store.read(0).rows) == CAMERAS * (~small).sum()
+
+
 def test_windows_drop_missing_frames_and_repeat_the_last():
     assert window(10, 30) == [6, 7, 8, 9, 10, 11, 12, 13]
     assert window(0, 30) == [0, 1, 2, 3, 3, 3, 3, 3]
@@ -233,7 +258,7 @@ def test_an_encoder_of_frames_sees_each_crop_of_a_frame_once_and_says_the_same(r
 
 def test_crops_that_look_as_in_an_earlier_frame_are_not_seen_again(run: Run, tmp_path: Path):
     everything = CAMERAS * pyramid(HEIGHT, WIDTH).num_crops
-    settings = ExtractSettings(background="always", change=0.05)
+    settings = ExtractSettings(background="always", change=0.05, smallest=1)
     still = extract_all(run, settings, Footage(moves=False), MeanColorEncoder(_SeesFrames()))
     assert still.model.count == everything
     other = Run.create(tmp_path / "other")
@@ -241,7 +266,9 @@ def test_crops_that_look_as_in_an_earlier_frame_are_not_seen_again(run: Run, tmp
     assert everything < moving.model.count < FRAMES * everything / 2
     # What is said is what would be said of the frames as they are, nearly.
     exact = Run.create(tmp_path / "exact")
-    extract_all(exact, ExtractSettings(background="always", change=0), encoder=MeanColorEncoder(_SeesFrames()))
+    extract_all(
+        exact, ExtractSettings(background="always", change=0, smallest=1), encoder=MeanColorEncoder(_SeesFrames())
+    )
     last = [GridFeatures(r.path, "mean_color:frames").feature_map(FOOTAGE, 9).rows for r in (other, exact)]
     np.testing.assert_allclose(last[0], last[1], atol=0.06)
 
@@ -268,7 +295,7 @@ def test_frames_are_decoded_once_each(run: Run):
 
 
 def test_crops_that_the_foreground_does_not_read_are_left_out(run: Run):
-    encoder = extract_all(run, ExtractSettings(background="never", change=0))
+    encoder = extract_all(run, ExtractSettings(background="never", change=0, smallest=1))
     footage: Any = Footage()
     shape = pyramid(HEIGHT, WIDTH)
     masks = [footage.masks("train", frame) for frame in range(FRAMES)]
@@ -283,7 +310,7 @@ def test_crops_that_the_foreground_does_not_read_are_left_out(run: Run):
 def test_the_foregrounds_features_are_those_of_everything(run: Run, tmp_path: Path):
     extract_all(run)
     few = Run.create(tmp_path / "few")
-    settings = ExtractSettings(change=1e-6, block=5)
+    settings = ExtractSettings(change=1e-6, block=5, smallest=1)
     assert extract_all(few, settings).model.count < 0.8 * extract_all(Run.create(tmp_path / "a")).model.count
     for frame in range(FRAMES):
         inside = Footage().masks("train", frame)
@@ -293,7 +320,7 @@ def test_the_foregrounds_features_are_those_of_everything(run: Run, tmp_path: Pa
 
 def test_a_still_picture_is_embedded_once_a_block(run: Run):
     still = Footage(moves=False, noise=0.01)
-    encoder = extract_all(run, ExtractSettings(block=6), footage=still)
+    encoder = extract_all(run, ExtractSettings(block=6, smallest=1), footage=still)
     crops = CAMERAS * pyramid(HEIGHT, WIDTH).num_crops
     assert encoder.model.count == 2 * crops
     assert (grids(run).read(11).source == 6).all()
@@ -301,7 +328,7 @@ def test_a_still_picture_is_embedded_once_a_block(run: Run):
 
 
 def test_background_that_has_changed_says_what_it_said_at_the_blocks_first(run: Run):
-    extract_all(run, ExtractSettings(block=6, change=1e-6))
+    extract_all(run, ExtractSettings(block=6, change=1e-6, smallest=1))
     first = grids(run).read(6)
     for frame in range(6, FRAMES):
         grid = grids(run).read(frame)
@@ -314,14 +341,14 @@ def test_background_that_has_changed_says_what_it_said_at_the_blocks_first(run: 
 
 
 def test_the_map_is_the_same_object_while_the_same_crops_speak(run: Run):
-    extract_all(run, ExtractSettings(block=6, change=1e-6))
+    extract_all(run, ExtractSettings(block=6, change=1e-6, smallest=1))
     said = GridFeatures(run.path, "mean_color")
     one, other = said.feature_map(FOOTAGE, 3), said.feature_map(FOOTAGE, 4)
     assert one.index is other.index and one.weight is other.weight and not np.array_equal(one.rows, other.rows)
 
 
 def test_without_masks_everything_is_read(run: Run):
-    encoder = extract_all(run, ExtractSettings(change=0), footage=Footage(masks=False))
+    encoder = extract_all(run, ExtractSettings(change=0, smallest=1), footage=Footage(masks=False))
     assert encoder.model.count == FRAMES * CAMERAS * pyramid(HEIGHT, WIDTH).num_crops
 
 
@@ -344,7 +371,7 @@ def test_stopped_anywhere_and_resumed_it_gives_the_same_bits(run: Run, tmp_path:
     def make() -> MeanColorEncoder:
         return MeanColorEncoder.open(sees, EncoderFiles())
 
-    settings = ExtractSettings(block=4)
+    settings = ExtractSettings(block=4, smallest=1)
     whole = Run.create(tmp_path / "whole")
     extract_all(whole, settings, encoder=make())
     stop, encoder = Event(), make()

@@ -79,7 +79,8 @@ def test_train_extracts_lifts_and_answers(tmp_path: Path, dataset: Path):
 
 
 def test_gaussians_say_what_the_crops_around_them_show(run: Run, dataset: Path):
-    pipeline.lift(run.path, LiftSettings(encoder="mean_color"), extraction=ExtractSettings(background="always"))
+    everything = ExtractSettings(background="always", smallest=1)
+    pipeline.lift(run.path, LiftSettings(encoder="mean_color"), extraction=everything)
     lifted = Run.open(run.path)
     said = GridFeatures(run.path, "mean_color").feature_map(open_sequence(dataset, 1.0), 1)
     pixels = np.einsum("chwk,chwkd->chwd", said.weight, said.rows[said.index])
