@@ -59,7 +59,7 @@ def import_dynamic3dgs(
         DatasetError: the footage has another number of frames, or its cameras see no common space.
         Stopped: `stop` was set; the frames that are done are kept.
     """
-    params = read_params(source)
+    params = read_params(source, origin=(0.0, 0.0, 0.0) if sequence is None else sequence.origin)
     stage = None if sequence is None else stage_of(sequence, len(params["means3D"]), source)
     made_from = imported(source)
     with working_on(out, lambda run: made_from, again=again) as run:
@@ -152,6 +152,7 @@ def take_cameras(run: Run, sequence: Sequence, stage: Stage, params: dict[str, N
         center=[float(x) for x in stage.center],
         radius=stage.radius,
         down=[float(x) for x in stage.down],
+        origin=list(sequence.origin),
     )
 
 
@@ -180,17 +181,30 @@ def export_dynamic3dgs(run: Run, path: Path, frames: range | None = None) -> Non
     }
     if run.has_cameras:
         constant["cam_m"], constant["cam_c"] = run.gain()
+    origin = np.array(run.info.get("origin") or (0.0, 0.0, 0.0))
+
+    def field_of(frame: int, field: str) -> NDArray[Any]:
+        values = getattr(run.frame(frame), field)
+        # Dynamic3DGS has no place for an origin; map coordinates need the digits of float64.
+        return values.astype(np.float64) + origin if field == "means" and origin.any() else values
+
     # Frame by frame straight into the file: 150 frames of 300k Gaussians are 1.8 GB.
     with new_file(path) as file, zipfile.ZipFile(file, "w") as archive:
         for name, field, width in (("means3D", "means", 3), ("rgb_colors", "rgb", 3), ("unnorm_rotations", "quats", 4)):
             shape = (len(frames), run.num_gaussians, width)
-            _write_array(archive, name, shape, (getattr(run.frame(frame), field) for frame in frames))
+            kind = "<f8" if field == "means" and origin.any() else "<f4"
+            _write_array(archive, name, shape, (field_of(frame, field) for frame in frames), kind)
         for name, values in constant.items():
             _write_array(archive, name, values.shape, [values])
 
 
-def read_params(source: Path) -> dict[str, NDArray[np.float32]]:
+def read_params(
+    source: Path, *, origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
+) -> dict[str, NDArray[np.float32]]:
     """The arrays of a `params.npz` that a run is made from, as float32 and of shapes that fit together.
+
+    Args:
+        origin: taken off the means, in float64.
 
     Raises:
         RunError: the file cannot be read, lacks one, or holds one that does not fit or is not finite.
@@ -198,7 +212,10 @@ def read_params(source: Path) -> dict[str, NDArray[np.float32]]:
     fix = "give the params.npz that Dynamic3DGS wrote"
     try:
         with np.load(source, allow_pickle=False) as archive:
-            params = {key: np.asarray(archive[key], np.float32) for key in _KEYS}
+            params = {key: np.asarray(archive[key]) for key in _KEYS}
+            if any(origin):
+                params["means3D"] = params["means3D"].astype(np.float64) - np.array(origin)
+            params = {key: values.astype(np.float32) for key, values in params.items()}
             params |= {key: np.asarray(archive[key], np.float32) for key in ("cam_m", "cam_c") if key in archive}
     except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise RunError(f"cannot be read ({error})", where=str(source), fix=fix) from error
@@ -221,12 +238,12 @@ def read_params(source: Path) -> dict[str, NDArray[np.float32]]:
 
 
 def _write_array(
-    archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], parts: Iterable[NDArray[np.float32]]
+    archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], parts: Iterable[NDArray[Any]], kind: str = "<f4"
 ) -> None:
     """Add an array to an .npz, given in parts along its first axis."""
-    header: dict[str, Any] = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    header: dict[str, Any] = {"descr": kind, "fortran_order": False, "shape": shape}
     with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
         target: IO[bytes] = member
         np.lib.format.write_array_header_1_0(target, header)
         for part in parts:
-            target.write(np.ascontiguousarray(part, "<f4").tobytes())
+            target.write(np.ascontiguousarray(part, kind).tobytes())

@@ -34,7 +34,7 @@ SUFFIXES: dict[FrameFormat, str] = {"ply": ".ply", "spz": ".spz", "sog": ".sog",
 SEQUENCE_FILES: dict[SequenceFormat, str] = {"usd": "sequence.usdc", "usdz": "sequence.usdz"}
 WITH_HIGHLIGHT = ("ply", "gltf", "usd", "usdz")
 """Formats that have a place for it."""
-WITH_ORIGIN = ("ply", "gltf", "usd", "usdz")
+WITH_ORIGIN = ("ply", "gltf", "usd", "usdz", "npz")
 
 FileFormat = Literal["ply", "spz", "sog", "gltf", "usd", "usdz", "npz"]
 

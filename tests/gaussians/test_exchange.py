@@ -211,6 +211,22 @@ def test_an_import_with_its_footage_has_cameras(run: Run, tmp_path: Path) -> Non
     assert not (tmp_path / "other").exists()
 
 
+def test_map_coordinates_are_put_back(tmp_path: Path) -> None:
+    run, origin = write_run(tmp_path / "run", SCENE, language=False), np.array([512345.0, 130.5, 4812345.0])
+    with run.lock():
+        run.set_info(origin=origin.tolist())
+    with np.load(export_npz(run, tmp_path / "npz", range(1)), allow_pickle=False) as written:
+        means = written["means3D"]
+    assert means.dtype == np.float64
+    np.testing.assert_allclose(means[0] - origin, run.frame(0).means, atol=1e-8)
+    (ply,) = export_frames(run, tmp_path / "ply", range(1))
+    assert "origin 512345 130.5 4812345" in plyfile.PlyData.read(ply).comments
+    (glb,) = export_frames(run, tmp_path / "glb", range(1), "gltf")
+    gltf = pygltflib.GLTF2().load(str(glb))
+    moved = [node.translation for node in gltf.nodes if node.translation is not None]
+    assert np.linalg.norm(moved[0]) == pytest.approx(np.linalg.norm(origin))
+
+
 def test_what_params_npz_cannot_say_is_refused(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run")
     ball = SCENE.dynamic(0)
