@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from backend.wire import Code, ErrorBody, WireError
 from legs4d.errors import DatasetError, Legs4dError, PromptError, RunError
+from legs4d.gaussians.stage_records import RunDiffers
 from legs4d.settings import SettingsError
+
+MAX_DIFFERENCES = 200
+"""An error tells the first of them; a run of another preset has some forty."""
 
 
 class BackendError(Legs4dError):
@@ -16,6 +20,7 @@ class BackendError(Legs4dError):
 
 
 _CODES: tuple[tuple[type[Legs4dError], Code], ...] = (
+    (RunDiffers, Code.DIFFERS),
     (RunError, Code.RUN),
     (DatasetError, Code.DATASET),
     (PromptError, Code.PROMPT),
@@ -29,7 +34,10 @@ def error_body(error: BaseException) -> ErrorBody:
         return {"code": str(error.code), "message": error.message, "hint": error.hint}
     if isinstance(error, Legs4dError):
         message = f"{error.where}: {error.what}" if error.where else error.what
-        return {"code": str(code_of(error)), "message": message, "hint": error.fix}
+        body: ErrorBody = {"code": str(code_of(error)), "message": message, "hint": error.fix}
+        if isinstance(error, RunDiffers):
+            body["differences"] = [one.to_json() for one in error.differences[:MAX_DIFFERENCES]]
+        return body
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, without torch
         return {
             "code": str(Code.FAILED),

@@ -90,8 +90,11 @@ def _source(name: str, roots: Roots) -> str:
 
 
 def _import(request: ImportD3dgs | Import4legs, roots: Roots) -> Spec:
+    out = roots.output(request.out)
+    again = request.again and (out / "run.json").exists()
     return {
-        "out": str(_new_output(request.out, roots)),
+        "out": str(out if again else _new_output(request.out, roots)),
+        "again": again,
         "name": request.out,
         "dataset": None if request.dataset is None else str(roots.find(request.dataset)),
         "scale": request.scale,
@@ -175,9 +178,9 @@ def import_d3dgs(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str
 
     def write(folder: Path) -> None:
         how = {name: spec[name] for name in ("dataset", "scale", "fps")}
-        pipeline.import_params(spec["source"], folder, **how, progress=progress, stop=stop)
+        pipeline.import_params(spec["source"], folder, **how, again=_once(spec), progress=progress, stop=stop)
 
-    _make_whole(spec, write)
+    _make_run(spec, write)
     return {"run": spec["name"]}
 
 
@@ -187,9 +190,11 @@ def import_4legs(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str
 
     def write(folder: Path) -> None:
         how = {name: spec[name] for name in ("autoencoder", "dataset", "scale", "fps", "linear")}
-        pipeline.import_4legs(spec["source"], spec["sequence"], folder, **how, progress=progress, stop=stop)
+        pipeline.import_4legs(
+            spec["source"], spec["sequence"], folder, **how, again=_once(spec), progress=progress, stop=stop
+        )
 
-    _make_whole(spec, write)
+    _make_run(spec, write)
     return {"run": spec["name"]}
 
 
@@ -202,6 +207,19 @@ def _highlight(run: Run, prompt: str | None) -> Callable[[int], Any] | None:
     for warning in grounding.warnings:
         log.warning("%r: %s", prompt, warning)
     return grounding.frame
+
+
+def _once(spec: Spec) -> str | bool:
+    """By what name a run that is there is made anew: a job that is taken up again does that once."""
+    return str(spec["job"]) if spec["again"] else False
+
+
+def _make_run(spec: Spec, write: Callable[[Path], None]) -> None:
+    """A new run as `_make_whole` makes it; in place of one that is there as `gaussians.again` does."""
+    if spec["again"]:
+        write(Path(spec["out"]))
+    else:
+        _make_whole(spec, write)
 
 
 def _make_whole(spec: Spec, write: Callable[[Path], None]) -> None:

@@ -258,21 +258,27 @@ def _state_of(path: Path) -> tuple[int, int]:
 
 
 def _revision(run: Run) -> str:
-    """From the fingerprints of what made the geometry, and when its arrays were laid out (copies keep that time)."""
-    made = 0
-    if run.has_geometry:
-        try:
-            made = (run.path / "run.zarr" / "dynamic" / "zarr.json").stat().st_mtime_ns
-        except OSError as error:
-            raise RunError("is damaged: run.zarr is missing", where=str(run.path), fix="copy the run again") from error
+    """From what made the geometry and the mark that it was laid out with: a copy of a run has its revision, whatever
+    the times of its files; what is trained anew by the same settings has another."""
+    if run.has_geometry and not (run.path / "run.zarr" / "dynamic" / "zarr.json").is_file():
+        raise RunError("is damaged: run.zarr is missing", where=str(run.path), fix="copy the run again")
+    mark = run.geometry_id or (_mark_of(run) if run.has_geometry else "")
     fingerprints = [
         run.stages[name].fingerprint for name in ("import", "first_frame", "tracking") if name in run.stages
     ]
     refined = run.stages.get("refinement")
     if refined is not None and refined.finished:
         fingerprints.append(refined.fingerprint)
-    content = json.dumps([fingerprints, made, run.has_geometry])
+    content = json.dumps([fingerprints, mark, run.has_geometry])
     return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _mark_of(run: Run) -> str:
+    """Of runs of earlier versions, which have none: their first frame's Gaussians, a few megabytes."""
+    digest = hashlib.sha256()
+    for values in (run.static().means, *run.moving(0).values()):
+        digest.update(np.ascontiguousarray(values).data)
+    return digest.hexdigest()
 
 
 def _half(field: str, values: NDArray[np.float32], name: str) -> NDArray[np.float16]:

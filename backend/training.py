@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,13 +14,18 @@ from backend.paths import Roots
 from backend.requests import Extract, Lift, Reconstruct, Train
 from legs4d.config import ExtractSettings, LiftSettings, TrainSettings
 from legs4d.errors import DatasetError, RunError
+from legs4d.gaussians.stage_records import RunDiffers
 from legs4d.gaussians.store import Run
+from legs4d.gaussians.swap import BESIDE
+from legs4d.plan import differences_of_settings
 from legs4d.progress import OnProgress, StopSignal
 
 FILE_SETTINGS = frozenset({"weights"})
 """Settings that name a file, at any depth; clients name it relative to a root. A test finds new ones."""
 
 Spec = dict[str, Any]
+
+log = logging.getLogger("legs4d.worker")
 
 
 def prepare_train(request: Train, roots: Roots) -> Spec:
@@ -28,43 +34,62 @@ def prepare_train(request: Train, roots: Roots) -> Spec:
     Raises BackendError `path`, SettingsError, DatasetError when the dataset is not there, RunError when the output is
     something else.
     """
-    return {**prepare_reconstruct(request, roots), "weights": _weights(request, roots)}
+    return {**_on_footage(request, roots, ("reconstruct", "lift")), "weights": _weights(request, roots)}
 
 
 def prepare_reconstruct(request: Train | Reconstruct, roots: Roots) -> Spec:
     """As `prepare_train`."""
+    return _on_footage(request, roots, ("reconstruct",))
+
+
+def _on_footage(request: Train | Reconstruct, roots: Roots, parts: tuple[str, ...]) -> Spec:
     dataset, out = roots.find(request.dataset), roots.output(request.out)
     if not dataset.is_dir():
         raise DatasetError("there is no such folder", where=request.dataset, fix="'datasets' lists what can be trained")
     if out.exists() and not out.is_dir():
         raise RunError("is a file, not a folder", where=request.out, fix="choose another name")
+    settings = request.geometry()
+    if (out / "run.json").exists():
+        _check_same(Run.open(out), settings, parts, request.again)
     return {
         "dataset": str(dataset),
         "out": str(out),
         "run": request.out,
         "weights": None,
-        "settings": _settings(request.geometry(), roots),
+        "settings": _settings(settings, roots),
+        "again": request.again,
     }
 
 
 def prepare_lift(request: Lift, roots: Roots) -> Spec:
     """Raises BackendError `path`, SettingsError, RunError when there is no such run."""
-    return _on_run(request, roots, request.lifting())
+    return _on_run(request, roots, request.lifting(), ("lift",))
 
 
 def prepare_extract(request: Extract, roots: Roots) -> Spec:
     """As `prepare_lift`."""
-    return {**_on_run(request, roots, request.extraction()), "encoder": request.encoder}
+    return {**_on_run(request, roots, request.extraction(), ()), "encoder": request.encoder}
 
 
-def _on_run(request: Extract | Lift, roots: Roots, settings: BaseModel) -> Spec:
+def _on_run(request: Extract | Lift, roots: Roots, settings: BaseModel, parts: tuple[str, ...]) -> Spec:
     run = Run.open(roots.find(request.run))
+    if isinstance(settings, LiftSettings):
+        _check_same(run, TrainSettings(lift=settings), parts, request.again)
     return {
+        "dataset": None if request.dataset is None else str(roots.find(request.dataset)),
+        "again": request.again,
         "out": str(run.path),
         "run": request.run,
         "weights": _weights(request, roots),
         "settings": _settings(settings, roots),
     }
+
+
+def _check_same(run: Run, settings: TrainSettings, parts: tuple[str, ...], again: bool) -> None:
+    """Say now what the job would fail on; what differs in the footage is found by the job, as that has to be read."""
+    found = [] if again else differences_of_settings(run, settings, parts)
+    if found:
+        raise RunDiffers.of(run.path, found)
 
 
 def _settings(settings: BaseModel, roots: Roots) -> dict[str, Any]:
@@ -88,9 +113,14 @@ def _confined(settings: Any, roots: Roots) -> Any:
 
 
 def finished_frames(out: Path) -> int:
-    """Frames and stages that the run records as finished: grows whenever a process got anywhere."""
+    """Frames and stages recorded as finished, in the run and where it is made anew: another number whenever a process
+    got anywhere."""
+    return sum(_finished(folder) for folder in (out, out / BESIDE))
+
+
+def _finished(folder: Path) -> int:
     try:
-        stages = Run.open(out).stages.values()
+        stages = Run.open(folder).stages.values()
     except RunError:
         return 0
     return sum(len(stage.done_frames) + stage.finished for stage in stages)
@@ -126,6 +156,7 @@ def extract(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any
 
     settings = ExtractSettings.model_validate(spec["settings"])
     with _means(spec) as means:
+        means["dataset"] = spec.get("dataset")
         pipeline.extract(spec["out"], spec["encoder"], settings, **means, progress=progress, stop=stop)
     return {"run": spec["run"]}
 
@@ -136,6 +167,7 @@ def lift(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any]:
 
     settings = LiftSettings.model_validate(spec["settings"])
     with _means(spec) as means:
+        means["dataset"] = spec.get("dataset")
         pipeline.lift(spec["out"], settings, **means, progress=progress, stop=stop)
     return {"run": spec["run"]}
 
@@ -153,4 +185,6 @@ def _means(spec: Spec) -> Iterator[dict[str, Any]]:
         store = f"{store}/{spec['run']}"  # runs of several jobs lie beside each other
         folders = {"run": run, "dataset": Path(spec.get("dataset") or Run.open(run).info["dataset"])}
     with executor_on(spec["cluster"], spec["engine"], store=store, folders=folders) as executor:
-        yield {"engine": spec["engine"], "files": files, "executor": executor}
+        # A job that is taken up after its result was swapped in has nothing to do: its id is in the run.
+        again = spec["job"] if spec.get("again") else False
+        yield {"engine": spec["engine"], "files": files, "executor": executor, "again": again, "tell": log.info}

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 import msgpack
 import numpy as np
@@ -106,6 +106,8 @@ class Code(StrEnum):
     """A name that does not lie under the server's roots."""
     RUN = "run"
     """The run is missing, unfinished, damaged, or was removed or replaced while open."""
+    DIFFERS = "differs"
+    """What is there was made otherwise than is asked for: `differences` lists in what; `again` makes it anew."""
     DATASET = "dataset"
     PROMPT = "prompt"
     JOB = "job"
@@ -366,6 +368,8 @@ class ErrorBody(TypedDict):
     """One sentence for a person: what is wrong, and where."""
     hint: str
     """What to do about it; may be empty."""
+    differences: NotRequired[list[dict[str, Any]]]
+    """With `differs`: {stage, key, was, now, text}, `text` as a person reads it: "dataset.scale: 0.25 → 0.5"."""
 
 
 class StageBody(TypedDict):

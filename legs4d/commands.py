@@ -104,6 +104,7 @@ class Reconstruct(WithSettings):
         align: have that found by "sound" or "motion".
         preset: effort; by default "auto": full where there is a GPU.
         chunks: frames that are tracked in a row; 0 for all.
+        again: make anew what was made otherwise, or all of it if nothing was; else that is an error.
         settings: any others; they win over the preset's.
     """
 
@@ -126,6 +127,7 @@ class Reconstruct(WithSettings):
     align: Literal["sound", "motion"] | None = None
     preset: Literal["auto", "quick", "full"] | None = None
     chunks: int | None = Field(default=None, ge=0)
+    again: bool = False
     settings: GeometrySettings = GeometrySettings()
 
     def geometry(self) -> TrainSettings:
@@ -151,7 +153,12 @@ class Train(Reconstruct):
 
 
 class Extract(WithSettings):
-    """A run's pictures → embeddings. `background` and `change` as in `ExtractSettings`."""
+    """A run's pictures → embeddings. `background` and `change` as in `ExtractSettings`.
+
+    Attributes:
+        dataset: where the run's footage is now, if not where it was last.
+        again: as in `Reconstruct`.
+    """
 
     SHORT: ClassVar[dict[str, str]] = {"every": "every", "background": "background", "change": "change"}
 
@@ -161,6 +168,8 @@ class Extract(WithSettings):
     every: int | None = Field(default=None, ge=1)
     background: Literal["once", "always", "never"] | None = None
     change: float | None = Field(default=None, ge=0, le=1)
+    dataset: Place | None = None
+    again: bool = False
     settings: ExtractSettings = ExtractSettings()
 
     def extraction(self) -> ExtractSettings:
@@ -169,7 +178,8 @@ class Extract(WithSettings):
 
 
 class Lift(WithSettings):
-    """Language onto a reconstructed run. Options as in `LiftSettings` and its codec."""
+    """Language onto a reconstructed run. Options as in `LiftSettings` and its codec; `dataset` and `again` as in
+    `Extract`."""
 
     SHORT: ClassVar[dict[str, str]] = {
         "encoder": "encoder",
@@ -188,6 +198,8 @@ class Lift(WithSettings):
     codec: Literal["linear", "autoencoder"] | None = None
     dim: int | None = Field(default=None, ge=1, le=1024)
     codec_weights: Place | None = None
+    dataset: Place | None = None
+    again: bool = False
     settings: LiftSettings = LiftSettings()
 
     def lifting(self) -> LiftSettings:
@@ -256,6 +268,7 @@ class ImportD3dgs(Command):
     dataset: Place | None = None
     scale: Scale = 1.0
     fps: float = Field(default=30.0, gt=0, le=10_000)
+    again: bool = False
 
 
 class Import4legs(Command):
@@ -275,3 +288,4 @@ class Import4legs(Command):
     scale: Scale = 1.0
     fps: float = Field(default=30.0, gt=0, le=10_000)
     linear: int | None = Field(default=None, ge=1, le=768)
+    again: bool = False

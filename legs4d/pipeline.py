@@ -49,7 +49,7 @@ def train(
     files: EncoderFiles | None = None,
     engine: str = "auto",
     executor: Executor = IN_ORDER,
-    again: bool = False,
+    again: bool | str = False,
     tell: Tell | None = None,
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,
@@ -63,7 +63,7 @@ def train(
         engine: "cpu", "cuda", or "auto" for CUDA where it can run.
         executor: who does what can be done frame by frame; see `cluster`.
         again: make anew what was made otherwise, or everything where nothing was and all is finished. The old result
-            counts until the new one is finished.
+            counts until the new one is finished. A name makes that happen once, see `gaussians.again.working_on`.
         tell: told, a sentence each, of what is kept though the code has changed, and the like.
         progress: told of every stage several times a second.
         stop: looked at in every step.
@@ -92,7 +92,7 @@ def reconstruct(
     *,
     engine: str = "auto",
     executor: Executor = IN_ORDER,
-    again: bool = False,
+    again: bool | str = False,
     tell: Tell | None = None,
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,
@@ -116,7 +116,7 @@ def lift(
     files: EncoderFiles | None = None,
     engine: str = "auto",
     executor: Executor = IN_ORDER,
-    again: bool = False,
+    again: bool | str = False,
     tell: Tell | None = None,
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,
@@ -145,7 +145,7 @@ def extract(
     files: EncoderFiles | None = None,
     engine: str = "auto",
     executor: Executor = IN_ORDER,
-    again: bool = False,
+    again: bool | str = False,
     tell: Tell | None = None,
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,
@@ -185,7 +185,7 @@ class _Work:
     stop: StopSignal | None
 
     @contextmanager
-    def on(self, out: str | Path, plan: Plan, again: bool, tell: Tell | None) -> Iterator[tuple[Run, Making]]:
+    def on(self, out: str | Path, plan: Plan, again: bool | str, tell: Tell | None) -> Iterator[tuple[Run, Making]]:
         """A run, and what is to be made in it; see `again.working_on`."""
         plan.sequence.content.hashes(progress=self.progress, stop=self.stop)
         made: list[Making] = []
@@ -288,7 +288,7 @@ def import_params(
     dataset: str | Path | None = None,
     scale: float = 1.0,
     fps: float = 30.0,
-    again: bool = False,
+    again: bool | str = False,
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,
 ) -> Run:
@@ -320,7 +320,7 @@ def import_4legs(
     scale: float = 1.0,
     fps: float = 30.0,
     linear: int | None = None,
-    again: bool = False,
+    again: bool | str = False,
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,
 ) -> Run:

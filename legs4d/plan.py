@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from legs4d.config import ExtractSettings, LiftSettings, Preset, ReconstructSettings, Settings, TrainSettings
 from legs4d.gaussians.footage import footage_differences
-from legs4d.gaussians.stage_records import Difference, MadeFrom, StageRecord, unflatten
+from legs4d.gaussians.stage_records import Difference, MadeFrom, StageRecord, differences, unflatten
 from legs4d.gaussians.store import Run
 from legs4d.language.encoders import AUTO, choose_encoder, get_encoder, sees
 from legs4d.language.encoders.weights import EncoderFiles
@@ -173,24 +173,66 @@ class Plan:
             return None, settings
         if preset != "auto":
             return preset, settings.with_preset(preset)
-        made = {name: _made_from(run.stages.get(name)) for name in ("first_frame", "tracking", "refinement")}
-        first = made["first_frame"]
-        if first is None:
+        recorded = _recorded_reconstruction(run)
+        if recorded is None:
             suited: Preset = "full" if self.device.type == "cuda" else "quick"
             return suited, settings.with_preset(suited)
-        named = first.means.get("preset")
-        like = ReconstructSettings()
-        if named in ("quick", "full"):
-            like = like.with_preset(named)  # type: ignore[arg-type]
-        recorded = {
-            name: _recorded(there, f"reconstruct.{name}", type(getattr(like, name)), getattr(like, name))
-            for name, there in made.items()
-        }
-        return named, settings.on(like.model_copy(update=recorded))
+        return recorded[0], settings.on(recorded[1])
 
     def _recorded_extraction(self, run: Run, encoder: str) -> ExtractSettings:
         there = _made_from(records(run, encoder).get("extract"))
         return _recorded(there, "extract", ExtractSettings, self.settings.extract)
+
+
+def differences_of_settings(run: Run, settings: TrainSettings, parts: tuple[str, ...]) -> list[Difference]:
+    """In what a run was made otherwise, as far as that can be told without its footage: settings alone.
+
+    Args:
+        parts: as in `Plan`.
+    """
+    wanted: dict[str, tuple[dict[str, Settings], dict[str, str]]] = {}
+    if "reconstruct" in parts:
+        preset, reconstruct = settings.preset, settings.reconstruct
+        recorded = _recorded_reconstruction(run)
+        if preset == "auto" and recorded is not None:
+            reconstruct = reconstruct.on(recorded[1])
+        elif preset is not None and preset != "auto":
+            reconstruct = reconstruct.with_preset(preset)
+        means: dict[str, str] = {} if preset is None or preset == "auto" else {"preset": preset}
+        first: dict[str, Settings] = {"dataset": settings.dataset, "reconstruct.first_frame": reconstruct.first_frame}
+        wanted["first_frame"] = first, means
+        wanted["tracking"] = {"reconstruct.tracking": reconstruct.tracking}, means
+        wanted["refinement"] = {"reconstruct.refinement": reconstruct.refinement}, means
+    if "lift" in parts:
+        there = _made_from(run.stages.get("lift"))
+        asked = settings.lift
+        if asked.encoder == AUTO and there is not None:
+            asked = asked.model_copy(update={"encoder": there.settings.get("lift.encoder", AUTO)})
+        wanted["lift"] = {"lift": asked}, {}
+    found: list[Difference] = []
+    for stage, (models, means) in wanted.items():
+        was = _made_from(run.stages.get(stage))
+        if was is not None:
+            now = MadeFrom.of(models, was.version, means=means)
+            found += differences(stage, was, replace(now, by=was.by))
+    return found
+
+
+def _recorded_reconstruction(run: Run) -> tuple[str | None, ReconstructSettings] | None:
+    """The name of the preset, if there was one, and the settings that a run was made with; None if it does not know."""
+    made = {name: _made_from(run.stages.get(name)) for name in ("first_frame", "tracking", "refinement")}
+    first = made["first_frame"]
+    if first is None:
+        return None
+    named = first.means.get("preset")
+    like = ReconstructSettings()
+    if named in ("quick", "full"):
+        like = like.with_preset(named)  # type: ignore[arg-type]
+    recorded = {
+        name: _recorded(there, f"reconstruct.{name}", type(getattr(like, name)), getattr(like, name))
+        for name, there in made.items()
+    }
+    return named, like.model_copy(update=recorded)
 
 
 def records(run: Run, encoder: str) -> Mapping[str, StageRecord]:

@@ -95,7 +95,7 @@ def working_on(
     out: str | Path,
     wanted: Callable[[Run], Wanted],
     *,
-    again: bool = False,
+    again: bool | str = False,
     records: Callable[[Run], Mapping[str, StageRecord]] = lambda run: run.stages,
     explain: Callable[[Run, list[Difference]], list[Difference]] = lambda run, found: found,
     forget: Callable[[Run, str], None] = Run.forget_stage,
@@ -106,7 +106,8 @@ def working_on(
     Args:
         out: run folder, made if need be.
         wanted: called with the run as it is; what the block will make.
-        again: whether what was made otherwise is to be made anew; all of it where nothing was and all is finished.
+        again: whether what was made otherwise is to be made anew; all of it where nothing was and all is finished. A
+            name makes that happen once: the run remembers it.
         records: what there is of the stages, where the run's own records do not tell.
         explain: says more of differences, or finds further ones.
         forget: loses what there is of a stage, of one that is made anew.
@@ -119,6 +120,8 @@ def working_on(
     folder = Path(out)
     run = Run.open(folder) if (folder / "run.json").exists() else Run.create(folder)
     with run.lock():
+        if isinstance(again, str) and run.info.get("again") == again:
+            again = False
         plan = wanted(run)
         verdict = compare(records(run), plan)
         found = explain(run, verdict.differences)
@@ -131,6 +134,8 @@ def working_on(
             yield run
             return
         with _beside(run, plan, stages, forget, tell) as new:
+            if isinstance(again, str):
+                new.set_info(again=again)
             yield new
 
 

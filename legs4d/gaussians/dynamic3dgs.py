@@ -40,7 +40,7 @@ def import_dynamic3dgs(
     *,
     fps: float = 30.0,
     sequence: Sequence | None = None,
-    again: bool = False,
+    again: bool | str = False,
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,
 ) -> Run:

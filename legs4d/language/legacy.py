@@ -114,7 +114,7 @@ def import_4legs(
     fps: float = 30.0,
     footage: Sequence | None = None,
     linear: int | None = None,
-    again: bool = False,
+    again: bool | str = False,
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,
 ) -> Run:

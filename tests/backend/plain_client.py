@@ -34,8 +34,9 @@ class Received:
 class RefusedError(Exception):
     """The server answered `error`."""
 
-    def __init__(self, body: dict[str, str]) -> None:
+    def __init__(self, body: dict[str, Any]) -> None:
         super().__init__(f"{body['code']}: {body['message']} ({body['hint']})")
+        self.body = body
         self.code, self.message, self.hint = body["code"], body["message"], body["hint"]
 
 

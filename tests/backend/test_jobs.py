@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -268,3 +270,35 @@ def assert_same_run(one: Path, other: Path) -> None:
             np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
         for x, y in zip(first.moving_codes(frame), second.moving_codes(frame), strict=True):
             np.testing.assert_array_equal(x, y)
+
+
+def test_what_was_made_otherwise_is_told_with_a_list_and_made_anew_when_asked(
+    server: ServerProcess, undisturbed: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(undisturbed, tmp_path / "runs" / "kept", copy_function=shutil.copyfile))
+    client = server.connect()
+    other = {**TINY, "lift": {"encoder": "captions", "codec": {"dim": 2}}}
+    before = (run / "run.json").read_bytes()
+    for submit in (
+        lambda **more: train(client, "kept", other, **more),
+        lambda **more: str(client.ask("lift", run="kept", settings=other["lift"], **more)["job"]),
+    ):
+        with pytest.raises(RefusedError) as refused:
+            submit()
+        assert refused.value.code == "differs" and "lift.codec.dim" in refused.value.message
+        assert [(one["key"], one["now"]) for one in refused.value.body["differences"]] == [("lift.codec.dim", 2)]
+    assert (run / "run.json").read_bytes() == before
+    job = train(client, "kept", other, again=True)
+    watch(client, job)
+    assert client.answer["error"] is None
+    made = Run.open(run)
+    assert made.moving_codes(0)[0].shape[1] == 2 and made.info["again"] == job
+    assert made.stages["tracking"].seconds == Run.open(undisturbed).stages["tracking"].seconds
+    # The job of another client, on other footage: only the footage itself tells.
+    changed = Path(shutil.copytree(tmp_path / "runs" / "kept", tmp_path / "runs" / "other"))
+    listing = json.loads((changed / "footage.json").read_text())
+    listing["footage"]["ims/0/000001.jpg"] = "0" * 32
+    (changed / "footage.json").write_text(json.dumps(listing))
+    watch(client, str(client.ask("lift", run="other", settings=other["lift"])["job"]))
+    error = client.answer["error"] or {}
+    assert error["code"] == "differs" and "footage: 1 file differs: ims/0/000001.jpg" in error["message"]

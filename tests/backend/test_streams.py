@@ -195,6 +195,7 @@ def test_frames_of_an_unfinished_run(start_server: StartServer, tmp_path: Path) 
     """What is done can be streamed, what is not is named; nothing is passed off as trained."""
     run = write_small_run(tmp_path / "root" / "run")
     moved = run.dynamic(1)
+    run.forget_stage("tracking")
     run.begin_stage("tracking", "again")
     run.write_frame(1, moved.means, moved.quats, moved.colors)
     run.frame_done("tracking", 1, 1.0)
@@ -306,3 +307,15 @@ def test_positions_in_65536_steps_are_finer_than_halves(client: PlainClient, sha
             assert event.arrays[name].dtype == np.uint16
             shown = low + step * event.arrays[name]
             assert np.abs(shown - getattr(stored, name)).max() <= 0.51 * step < 1e-4
+
+
+def test_a_copy_of_a_run_is_the_same_run(start_server: StartServer, tmp_path: Path) -> None:
+    """What was imported from one plays from the other: neither the times of files nor their place count."""
+    run = write_small_run(tmp_path / "root" / "run")
+    shutil.copytree(run.path, tmp_path / "root" / "copy", copy_function=shutil.copyfile)
+    old = Path(__file__).parents[1] / "data" / "run_format_1"  # of a version that gave runs no mark
+    for name in ("old", "old copy"):
+        shutil.copytree(old, tmp_path / "root" / name, copy_function=shutil.copyfile)
+    client = start_server().connect()
+    revisions = {name: client.ask("open", run=name)["revision"] for name in ("run", "copy", "old", "old copy")}
+    assert revisions["run"] == revisions["copy"] != revisions["old"] == revisions["old copy"]
