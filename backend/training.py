@@ -14,10 +14,10 @@ from backend.paths import Roots
 from backend.requests import Extract, Lift, Reconstruct, Train
 from legs4d.config import ExtractSettings, LiftSettings, TrainSettings
 from legs4d.errors import DatasetError, RunError
+from legs4d.gaussians.recorded import differences_of_settings
 from legs4d.gaussians.stage_records import RunDiffers
 from legs4d.gaussians.store import Run
 from legs4d.gaussians.swap import BESIDE
-from legs4d.plan import differences_of_settings
 from legs4d.progress import OnProgress, StopSignal
 
 FILE_SETTINGS = frozenset({"weights"})

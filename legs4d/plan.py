@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
-from legs4d.config import ExtractSettings, LiftSettings, Preset, ReconstructSettings, Settings, TrainSettings
+from legs4d.config import ExtractSettings, LiftSettings, Preset, ReconstructSettings, TrainSettings
 from legs4d.gaussians.footage import footage_differences
-from legs4d.gaussians.stage_records import Difference, MadeFrom, StageRecord, differences, unflatten
+from legs4d.gaussians.recorded import made_from_of, recorded_reconstruction, recorded_settings
+from legs4d.gaussians.stage_records import Difference, MadeFrom, StageRecord
 from legs4d.gaussians.store import Run
 from legs4d.language.encoders import AUTO, choose_encoder, get_encoder, sees
 from legs4d.language.encoders.weights import EncoderFiles
@@ -27,8 +26,6 @@ from legs4d.scene.sequence import Sequence
 
 if TYPE_CHECKING:
     import torch
-
-Model = TypeVar("Model", bound=Settings)
 
 
 @dataclass(frozen=True)
@@ -173,66 +170,15 @@ class Plan:
             return None, settings
         if preset != "auto":
             return preset, settings.with_preset(preset)
-        recorded = _recorded_reconstruction(run)
+        recorded = recorded_reconstruction(run)
         if recorded is None:
             suited: Preset = "full" if self.device.type == "cuda" else "quick"
             return suited, settings.with_preset(suited)
         return recorded[0], settings.on(recorded[1])
 
     def _recorded_extraction(self, run: Run, encoder: str) -> ExtractSettings:
-        there = _made_from(records(run, encoder).get("extract"))
-        return _recorded(there, "extract", ExtractSettings, self.settings.extract)
-
-
-def differences_of_settings(run: Run, settings: TrainSettings, parts: tuple[str, ...]) -> list[Difference]:
-    """In what a run was made otherwise, as far as that can be told without its footage: settings alone.
-
-    Args:
-        parts: as in `Plan`.
-    """
-    wanted: dict[str, tuple[dict[str, Settings], dict[str, str]]] = {}
-    if "reconstruct" in parts:
-        preset, reconstruct = settings.preset, settings.reconstruct
-        recorded = _recorded_reconstruction(run)
-        if preset == "auto" and recorded is not None:
-            reconstruct = reconstruct.on(recorded[1])
-        elif preset is not None and preset != "auto":
-            reconstruct = reconstruct.with_preset(preset)
-        means: dict[str, str] = {} if preset is None or preset == "auto" else {"preset": preset}
-        first: dict[str, Settings] = {"dataset": settings.dataset, "reconstruct.first_frame": reconstruct.first_frame}
-        wanted["first_frame"] = first, means
-        wanted["tracking"] = {"reconstruct.tracking": reconstruct.tracking}, means
-        wanted["refinement"] = {"reconstruct.refinement": reconstruct.refinement}, means
-    if "lift" in parts:
-        there = _made_from(run.stages.get("lift"))
-        asked = settings.lift
-        if asked.encoder == AUTO and there is not None:
-            asked = asked.model_copy(update={"encoder": there.settings.get("lift.encoder", AUTO)})
-        wanted["lift"] = {"lift": asked}, {}
-    found: list[Difference] = []
-    for stage, (models, means) in wanted.items():
-        was = _made_from(run.stages.get(stage))
-        if was is not None:
-            now = MadeFrom.of(models, was.version, means=means)
-            found += differences(stage, was, replace(now, by=was.by))
-    return found
-
-
-def _recorded_reconstruction(run: Run) -> tuple[str | None, ReconstructSettings] | None:
-    """The name of the preset, if there was one, and the settings that a run was made with; None if it does not know."""
-    made = {name: _made_from(run.stages.get(name)) for name in ("first_frame", "tracking", "refinement")}
-    first = made["first_frame"]
-    if first is None:
-        return None
-    named = first.means.get("preset")
-    like = ReconstructSettings()
-    if named in ("quick", "full"):
-        like = like.with_preset(named)  # type: ignore[arg-type]
-    recorded = {
-        name: _recorded(there, f"reconstruct.{name}", type(getattr(like, name)), getattr(like, name))
-        for name, there in made.items()
-    }
-    return named, like.model_copy(update=recorded)
+        there = made_from_of(records(run, encoder).get("extract"))
+        return recorded_settings(there, "extract", ExtractSettings, self.settings.extract)
 
 
 def records(run: Run, encoder: str) -> Mapping[str, StageRecord]:
@@ -248,18 +194,3 @@ def forget(run: Run, stage: str, encoder: str) -> None:
     if stage == "extract":
         forget_grids(run.path, encoder)
     run.forget_stage(stage)
-
-
-def _made_from(record: StageRecord | None) -> MadeFrom | None:
-    return record.made_from if record is not None and record.has_begun else None
-
-
-def _recorded(made_from: MadeFrom | None, place: str, model: type[Model], otherwise: Model) -> Model:
-    """The settings that a stage was made with, if this version still knows them all."""
-    if made_from is None:
-        return otherwise
-    tree: dict[str, Any] = unflatten(made_from.settings, place)
-    try:
-        return model.model_validate(tree)
-    except ValidationError:
-        return otherwise

@@ -300,5 +300,5 @@ def test_what_was_made_otherwise_is_told_with_a_list_and_made_anew_when_asked(
     listing["footage"]["ims/0/000001.jpg"] = "0" * 32
     (changed / "footage.json").write_text(json.dumps(listing))
     watch(client, str(client.ask("lift", run="other", settings=other["lift"])["job"]))
-    error = client.answer["error"] or {}
+    error: dict[str, Any] = client.answer["error"] or {}
     assert error["code"] == "differs" and "footage: 1 file differs: ims/0/000001.jpg" in error["message"]
