@@ -21,11 +21,14 @@ from . import (
     strip,
     viewport,
 )
+from .splats import handlers as splat_handlers
+from .splats import operators as splat_operators
 
 CLASSES = (
     *preferences.CLASSES,
     *properties.CLASSES,
     *operators.CLASSES,
+    *splat_operators.CLASSES,
     *look.CLASSES,
     *export.CLASSES,
     *capture.CLASSES,
@@ -59,6 +62,7 @@ def register() -> None:
     for listeners, listener in _LISTENERS:
         listeners.append(listener)
     playback.register()
+    splat_handlers.register()
     viewport.register()
     session.register()
     engine.register()
@@ -72,6 +76,7 @@ def unregister() -> None:
     session.unregister()
     viewport.unregister()
     strip.unregister()
+    splat_handlers.unregister()
     playback.unregister()
     for listeners, listener in _LISTENERS:
         listeners.remove(listener)

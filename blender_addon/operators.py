@@ -147,18 +147,25 @@ class LEGS4D_OT_import_run(_NeedsBackend, bpy.types.Operator):
 
 
 class LEGS4D_OT_fetch(_NeedsSequence, bpy.types.Operator):
-    """Fetch the frames of this sequence that are not on this machine"""
+    """Fetch the frames of this sequence that are not on this machine, or read them from its files again"""
 
     bl_idname = "legs4d.fetch"
     bl_label = "Fetch"
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return _NeedsBackend.poll.__func__(cls, context) and super().poll(context)
+        if not super().poll(context):
+            return False
+        of_files = bool(sequence.active(context).empty.legs4d.files)
+        return of_files or _NeedsBackend.poll.__func__(cls, context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
+        shown = sequence.active(context)
         try:
-            session.current.runs.fetch_missing(sequence.active(context))
+            if shown.empty.legs4d.files:
+                session.current.imports.read_again(shown)
+            else:
+                session.current.runs.fetch_missing(shown)
         except CacheError as problem:
             self.report({"WARNING"}, f"{problem}.")
             return {"CANCELLED"}
@@ -172,7 +179,9 @@ class LEGS4D_OT_cancel_fetch(_NeedsSequence, bpy.types.Operator):
     bl_label = "Cancel"
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        session.current.transfers.cancel(sequence.active(context).empty.legs4d.run_id)
+        run_id = sequence.active(context).empty.legs4d.run_id
+        session.current.transfers.cancel(run_id)
+        session.current.imports.cancel(run_id)
         return {"FINISHED"}
 
 

@@ -86,9 +86,24 @@ class LEGS4D_PT_sequence(_Panel, bpy.types.Panel):
             sentence(layout, context, problem, "ERROR")
         importing = bool(session.current.runs.opening)
         layout.operator("legs4d.import_run", text="Opening…" if importing else "Import", icon="IMPORT")
+        layout.operator("legs4d.import_splats", text="Import Splat Files…", icon="FILE")
+        self._draw_arriving(context)
         found = sequence.active(context)
         if found is not None:
             self._draw_sequence(context, found)
+
+    def _draw_arriving(self, context: bpy.types.Context) -> None:
+        """Splat files of which nothing shows yet."""
+        imports, sendings = session.current.imports, session.current.sendings
+        arriving = [(f"Reading {plan.title}…", 0.0) for plan in imports.opening]
+        if sendings.state:
+            arriving.append((sendings.state, sendings.share))
+        for label, factor in arriving:
+            row = self.layout.row(align=True)
+            row.progress(factor=factor, text=label)
+            row.operator("legs4d.cancel_splats", text="", icon="X")
+        if imports.message:
+            sentence(self.layout, context, imports.message, "ERROR")
 
     def _draw_sequence(self, context: bpy.types.Context, found: sequence.Sequence) -> None:
         layout, its = self.layout, found.empty.legs4d
@@ -101,10 +116,16 @@ class LEGS4D_PT_sequence(_Panel, bpy.types.Panel):
             waiting = "" if transfer.request else " (waiting)"
             row.progress(factor=there / max(its.num_frames, 1), text=f"Frame {there} of {its.num_frames}{waiting}")
             row.operator("legs4d.cancel_fetch", text="", icon="X")
+        reading = session.current.imports.get(its.run_id)
+        if reading is not None:
+            done, total = reading.reading.done, reading.reading.total
+            row = box.row(align=True)
+            row.progress(factor=done / total, text=f"File {done} of {total}")
+            row.operator("legs4d.cancel_fetch", text="", icon="X")
         look.draw(box, context)
         if problem := playback.message(found.empty):
             sentence(box, context, problem, "ERROR")
-            if transfer is None:
+            if transfer is None and reading is None:
                 box.operator("legs4d.fetch", icon="IMPORT")
         column = box.column()
         column.use_property_split = True

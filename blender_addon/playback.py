@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import bpy
@@ -23,6 +23,8 @@ _messages: dict[int, str] = {}
 _versions: dict[int, int] = {}
 _epoch = 0
 _rendering = False
+provide_files: Callable[[Sequence, int], RunCache] | None = None
+"""Reads a frame of a sequence of splat files now; `splats` sets it."""
 _complete = 0
 """How many `complete` blocks are open."""
 
@@ -58,7 +60,7 @@ def show(scene: bpy.types.Scene, shown: Sequence, layers_only: bool = False) -> 
         return  # its import shows it as soon as all constants are there
     problem = shown.deleted
     try:
-        cache = storage.find(shown.empty)
+        cache = _cache(scene, shown)
         if shown.fill(cache):
             missing, touched = _player(shown.empty, cache).show(scene, shown, layers_only, _is_complete(shown))
             problem = missing or problem
@@ -121,6 +123,13 @@ def unregister() -> None:
     _players.clear()
     _messages.clear()
     _versions.clear()
+
+
+def _cache(scene: bpy.types.Scene, shown: Sequence) -> RunCache:
+    """Renders without a window read splat files as they need them; elsewhere they are read beside the interface."""
+    if shown.empty.legs4d.files and bpy.app.background and provide_files is not None:
+        return provide_files(shown, shown.capture_frame(scene.frame_current_final))
+    return storage.find(shown.empty)
 
 
 def _is_complete(shown: Sequence) -> bool:

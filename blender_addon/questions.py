@@ -94,6 +94,11 @@ class Questions:
             del self._all[question.layer_id]
             return
         try:
+            if shown.empty.legs4d.files:
+                raise CacheError(
+                    f"'{shown.empty.name}' plays splat files of this machine, which no backend has given meaning; "
+                    "make a run of them with `legs4d import-splats` and `lift`, and import that"
+                )
             cache = storage.recreate(shown.empty)
         except CacheError as unwritable:
             self._failed(question, Failure("local", f"{unwritable}."))

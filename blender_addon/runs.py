@@ -55,7 +55,8 @@ class Runs:
         """Open a run; its objects are made when the backend has answered, its frames follow."""
 
         def opened(cache: RunCache) -> None:
-            self._tasks.add(self._make_sequence(cache, start_frame, set_range))
+            made = self.make_sequence(cache, start_frame, set_range, lambda _: self._transfers.fetch(cache))
+            self._tasks.add(made)
 
         self._open(run, opened)
 
@@ -77,12 +78,19 @@ class Runs:
 
         self._open(cache.description.run, opened)
 
-    def _make_sequence(self, cache: RunCache, start_frame: int, set_range: bool) -> Iterator[None]:
-        """Objects, then their constants, then their look, a piece at a time; frames arrive meanwhile."""
-        uid = _add_sequence(cache, start_frame, set_range).empty.session_uid
+    def make_sequence(
+        self, cache: RunCache, start_frame: int, set_range: bool, begin: Callable[[Sequence], None]
+    ) -> Iterator[None]:
+        """Objects, then their constants, then their look, a piece at a time; frames arrive meanwhile.
+
+        Args:
+            begin: called as soon as there are objects.
+        """
+        made = _add_sequence(cache, start_frame, set_range)
+        uid = made.empty.session_uid
         sequence.being_filled.add(uid)
         try:
-            self._transfers.fetch(cache)
+            begin(made)
             yield
             for role in CONSTANT_ROLES:
                 for attribute in constants(cache.description, role):

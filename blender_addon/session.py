@@ -15,6 +15,8 @@ from .jobs import Jobs
 from .link import Link
 from .questions import Questions
 from .runs import Runs
+from .splats.imports import Imports
+from .splats.sending import Sendings
 from .tasks import Tasks
 from .transfers import Transfers
 
@@ -32,6 +34,8 @@ class Session:
         self.transfers = Transfers(self.link)
         self.tasks = Tasks()
         self.runs = Runs(self.link, self.transfers, self.tasks)
+        self.imports = Imports(self.runs, self.tasks)
+        self.sendings = Sendings(self.link, self.runs)
         self.questions = Questions(self.link)
         self.jobs = Jobs(self.link, self.runs)
         self.expecting: list[Callable[[], bool]] = []
@@ -42,14 +46,19 @@ class Session:
     def busy(self) -> bool:
         """Whether something is expected soon."""
         connecting = self.link.status.state is State.CONNECTING
-        waiting = self.runs.opening or self.transfers.busy or self.questions.busy
+        waiting = (
+            self.imports.busy or self.sendings.busy or self.runs.opening or self.transfers.busy or self.questions.busy
+        )
         if any(waits() for waits in self.expecting):
             return True
         return bool(connecting or self.tasks.busy or waiting)
 
     def pump(self, seconds: float = PUMP_SECONDS) -> bool:
         """Do what is due; whether there was anything."""
-        changed = self.tasks.pump(seconds) or self.link.pump(seconds)  # in turn: both would be too long together
+        arrived = self.imports.pump()
+        changed = (
+            arrived or self.tasks.pump(seconds) or self.link.pump(seconds)
+        )  # in turn: both would be too long together
         if self.link.ready:
             self.transfers.aim()
         return changed
@@ -72,6 +81,7 @@ def unregister() -> None:
     global current
     if bpy.app.timers.is_registered(_tick):
         bpy.app.timers.unregister(_tick)
+    current.imports.close()
     current.link.close()
     current = Session()
 

@@ -102,6 +102,8 @@ class Transfers:
             if not transfer.failure:
                 self.fetch(transfer.cache)
         for _, shown in sequence.everywhere():
+            if shown.empty.legs4d.files:
+                continue  # of splat files that are read here
             try:
                 cache = storage.find(shown.empty)
             except CacheError:

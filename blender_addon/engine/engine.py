@@ -76,6 +76,8 @@ class LEGS4D_RenderEngine(bpy.types.RenderEngine):
         style = shot_style(scene)
         first = instants[0].view
         shown = shot.shown_in(scene, clouds)
+        if problem := shot.obstacle(shown):
+            raise PictureFailed(problem)
         if len(shown) > 1:  # laid over each other first
             style = shot.Style(None, style.antialiased)
         made: picture.Passes | None = None

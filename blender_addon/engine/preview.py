@@ -65,7 +65,7 @@ def draw(engine: bpy.types.RenderEngine, context: bpy.types.Context, depsgraph: 
     mine = _previews.setdefault(region.as_pointer(), Preview())
     full, coarse = _bodies(context, depsgraph)
     ask(mine, full, coarse)
-    engine.update_stats("4-LEGS", _state(mine, full))
+    engine.update_stats("4-LEGS", _state(mine, full) if full else _nothing(depsgraph))
     if not full or mine.passes is None:
         return
     mine.texture = mine.texture or _texture(mine.passes)
@@ -152,6 +152,8 @@ def _bodies(context: bpy.types.Context, depsgraph: bpy.types.Depsgraph) -> tuple
     scene = depsgraph.scene
     clouds = [child for child in shot.visible_clouds(scene, depsgraph.view_layer) if child.visible_get()]
     shown = shot.shown_in(scene, clouds)
+    if shot.obstacle(shown):
+        return [], []
     style, passes = shot_style(scene), FADING[:1]
     if len(shown) > 1:
         style, passes = shot.Style(None, style.antialiased), FADING
@@ -174,9 +176,13 @@ def _state(mine: Preview, full: list[shot.Body]) -> str:
         return mine.failure
     if not link.ready:
         return f"{link.status.sentence} Pictures come from the backend."
-    if not full:
-        return "Nothing of a 4-LEGS sequence is to be seen."
     return "The backend renders." if mine.asked else ""
+
+
+def _nothing(depsgraph: bpy.types.Depsgraph) -> str:
+    """Why there is no picture at all."""
+    shown = shot.shown_in(depsgraph.scene, shot.visible_clouds(depsgraph.scene, depsgraph.view_layer))
+    return shot.obstacle(shown) or "Nothing of a 4-LEGS sequence is to be seen."
 
 
 def _texture(passes: picture.Passes) -> gpu.types.GPUTexture:

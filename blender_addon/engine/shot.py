@@ -70,6 +70,17 @@ def shown_in(scene: bpy.types.Scene, clouds: Iterable[bpy.types.Object]) -> list
     return [shown for shown in sequence.find(scene) if shown.empty in parents]
 
 
+def obstacle(shown: Iterable[sequence.Sequence]) -> str:
+    """Why the backend cannot render these, a sentence; empty if it can."""
+    for one in shown:
+        if one.empty.legs4d.files:
+            return (
+                f"'{one.empty.name}' plays splat files of this machine, which the backend does not have; render with "
+                "Cycles or EEVEE, or make a run of them with `legs4d import-splats` and import that."
+            )
+    return ""
+
+
 def body(shown: sequence.Sequence, instants: Sequence[Instant], style: Style, passes: Sequence[str]) -> Body:
     """The `render` request for one sequence (backend/README.md).
 

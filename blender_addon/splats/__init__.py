@@ -1,0 +1,1 @@
+"""Splat files of any program as sequences, without a backend."""
