@@ -5,6 +5,7 @@ What is rendered is a `Job`'s business (capture, export); this file owns the cop
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+
+from . import playback
 
 COMPOSITOR_ENGINES = ("CYCLES", "BLENDER_EEVEE")
 
@@ -43,7 +46,9 @@ class Job:
         self._made: list[bpy.types.ID] = []
 
     def __enter__(self) -> Any:
+        self._whole = contextlib.ExitStack()
         try:
+            self._whole.enter_context(playback.complete())
             self.begin()
             self.folder.mkdir(parents=True, exist_ok=True)
             for left_over in self.folder.glob(".rendering-*"):  # of a Blender that was killed
@@ -105,6 +110,7 @@ class Job:
 
     def close(self) -> None:
         """Removes the copy of the scene and everything made for it. May be called twice."""
+        self._whole.close()
         if self.scene is not None:
             bpy.data.scenes.remove(self.scene)
             self.scene = None

@@ -17,7 +17,7 @@ Array = np.ndarray[Any, np.dtype[np.float32]]
 
 
 def read(shown: Sequence, scene_frame: float, *, baked: bool) -> Splats:
-    """Both clouds as they stand, in the capture's axes, with what is up in Blender as `up`.
+    """All clouds as they stand, in the capture's axes, with what is up in Blender as `up`.
 
     Args:
         baked: whether colours and opacities are those that the layers give, for viewers that know no highlight.
@@ -25,18 +25,40 @@ def read(shown: Sequence, scene_frame: float, *, baked: bool) -> Splats:
     wanted = (names.POSITION, names.SCALE, names.ROTATION, names.RADIANCE, names.HIGHLIGHT)
     parts = [[attributes.read(cloud, name) for cloud in shown.clouds] for name in wanted]
     positions, scales, rotations, radiance, highlight = (np.concatenate(part) for part in parts)
-    dc, opacities = radiance[:, :3], radiance[:, 3]
+    dc, opacities, rest = radiance[:, :3], radiance[:, 3], _rest(shown)
+    extra = {names.HIGHLIGHT: highlight}
+    if shown.empty.legs4d.has_seen:
+        extra[names.SEEN] = np.concatenate([attributes.read(cloud, names.SEEN) for cloud in shown.clouds])
     if baked:
-        dc, opacities = _as_shown(shown, scene_frame, dc, opacities)
+        dc, opacities, changed = _as_shown(shown, scene_frame, dc, opacities)
+        if rest is not None:
+            rest[changed] = 0.0  # a layer's colour is the same from everywhere
     return Splats(
         means=positions,
         quats=rotations,
         scales=scales,
         opacities=opacities,
         colors=dc,
-        extra={names.HIGHLIGHT: highlight},
+        sh_rest=rest,
+        extra=extra,
         up=_up(shown),
     )
+
+
+def _rest(shown: Sequence) -> Array | None:
+    """[N, K, 3] view dependence; None where there is none."""
+    count = shown.empty.legs4d.num_sh
+    if not count:
+        return None
+    points = sum(len(cloud.points) for cloud in shown.clouds)
+    found, start = np.zeros((points, count, 3), np.float32), 0
+    for cloud in shown.clouds:
+        rows = found[start : start + len(cloud.points)]
+        for index in range(count):
+            if (name := names.sh_attribute(index)) in cloud.attributes:
+                rows[:, index] = attributes.read(cloud, name)
+        start += len(rows)
+    return found
 
 
 def _up(shown: Sequence) -> tuple[float, float, float]:
@@ -45,8 +67,8 @@ def _up(shown: Sequence) -> tuple[float, float, float]:
     return x, y, z
 
 
-def _as_shown(shown: Sequence, scene_frame: float, dc: Array, opacities: Array) -> tuple[Array, Array]:
-    """Coefficients and opacities under the layers, by the node groups' formulas."""
+def _as_shown(shown: Sequence, scene_frame: float, dc: Array, opacities: Array) -> tuple[Array, Array, Array]:
+    """Coefficients and opacities under the layers, by the node groups' formulas, and [N] whose colour they change."""
     amounts = presets.amounts(shown.empty, scene_frame)
     strongest, tint = _layers(shown, scene_frame)
     captured = _linear(np.clip(0.5 + SH_C0 * dc, 0, 1))
@@ -56,7 +78,7 @@ def _as_shown(shown: Sequence, scene_frame: float, dc: Array, opacities: Array) 
     changed = (strongest[:, 0] * amounts.tint > 0) | ((1 - strongest[:, 0]) * amounts.desaturate > 0)
     baked = dc.copy()
     baked[changed] = (_encoded(lit[changed]) - 0.5) / SH_C0
-    return baked, opacities * (1 - amounts.isolate * (1 - strongest[:, 0]))
+    return baked, opacities * (1 - amounts.isolate * (1 - strongest[:, 0])), changed
 
 
 def _layers(shown: Sequence, scene_frame: float) -> tuple[Array, Array]:

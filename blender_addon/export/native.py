@@ -15,13 +15,15 @@ from typing import Any
 import bpy
 
 from .. import attributes, engine, look, names
+from ..blocks import MOST_SH
 from ..look.builder import arrange, math, node, output
 from ..portable.ply_writer import table_parts
 from ..rendering import Job, RenderProblem
 from ..sequence import Sequence
 
 POINTS_FOLDER = "_points"
-STATIC = "static"
+STATIC, LOOSE = "static", "loose_"
+"""A file's name, and how those of points of single frames begin."""
 TREE = "4-LEGS points from files"
 READER = "4-LEGS points"
 """The modifier that reads the files."""
@@ -73,9 +75,12 @@ class Bake(Job):
         self.scene.frame_set(item)
 
     def store(self, item: int) -> None:
-        """Writes its moving points."""
+        """Writes its moving points, and those that it alone has."""
+        number = f"{item - self.frames[0]:06d}"
         if self.shown.dynamic_object is not None:
-            self._write(f"{item - self.frames[0]:06d}", self.shown.dynamic_object.data)
+            self._write(number, self.shown.dynamic_object.data)
+        if self.shown.loose_object is not None:
+            self._write(f"{LOOSE}{number}", self.shown.loose_object.data)
 
     def finish(self) -> None:
         """Saves the file."""
@@ -95,9 +100,8 @@ class Bake(Job):
         undo: list[Any] = []
         made: list[bpy.types.ID] = []
         try:
-            for child in (self.shown.static_object, self.shown.dynamic_object):
-                if child is not None:
-                    self._make_native(child, undo, made)
+            for child in self.shown.objects:
+                self._make_native(child, undo, made)
             _set(undo, self.shown.empty.legs4d, "role", "NONE")
             for scene in bpy.data.scenes:
                 if scene.render.engine == engine.ENGINE:
@@ -111,9 +115,12 @@ class Bake(Job):
 
     def _make_native(self, child: bpy.types.Object, undo: list[Any], made: list[bpy.types.ID]) -> None:
         """Gives a cloud the reader in the place of its points; notes how to go back."""
-        is_static = child.legs4d.role == "STATIC"
-        folder = f"//{self.points.name}/"
-        tree = _reader(f"{folder}{STATIC}.ply") if is_static else _reader(folder, self.frames[0], len(self.frames))
+        role, count = child.legs4d.role, self.shown.empty.legs4d.num_sh
+        begin = f"//{self.points.name}/{LOOSE if role == 'LOOSE' else ''}"
+        if role == "STATIC":
+            tree = _reader(f"{begin}{STATIC}.ply", count)
+        else:
+            tree = _reader(begin, count, self.frames[0], len(self.frames))
         cloud = bpy.data.pointclouds.new(f"{child.name} from files")
         made += [tree, cloud]
         _set(undo, child, "data", cloud)
@@ -137,18 +144,31 @@ def _set(undo: list[Any], owner: Any, name: str, value: Any) -> None:
 
 def _write_ply(path: Path, cloud: bpy.types.PointCloud, layers: list[str]) -> None:
     columns = {part: values for name, parts in COLUMNS.items() for part, values in _split(cloud, name, parts)}
+    for name, kind in names.optional_attributes(MOST_SH, True).items():
+        if name in cloud.attributes:
+            parts = _parts(name) if kind == "FLOAT_VECTOR" else (name,)
+            columns |= dict(_split(cloud, name, parts))
     for name in layers:
         columns[name] = attributes.read(cloud, name)
     path.write_bytes(b"".join(table_parts(columns)))
 
 
 def _split(cloud: bpy.types.PointCloud, name: str, parts: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
-    values = attributes.read(cloud, name)
+    values = attributes.read(cloud, name).reshape(-1, len(parts))
     yield from ((part, values[:, place]) for place, part in enumerate(parts))
 
 
-def _reader(path: str, first: int | None = None, count: int = 1) -> bpy.types.NodeTree:
-    """A node group that reads a file, or the frame's file of a folder of `count` from scene frame `first`."""
+def _parts(name: str) -> tuple[str, ...]:
+    """What the numbers of a vector are called in the files."""
+    return tuple(f"{name.replace(':', '_')}_{axis}" for axis in "xyz")
+
+
+def _reader(path: str, num_sh: int, first: int | None = None, count: int = 1) -> bpy.types.NodeTree:
+    """A node group that reads a file, or the frame's file of `count` whose names begin so, from scene frame `first`.
+
+    Args:
+        num_sh: SH coefficients that the files have.
+    """
     tree = bpy.data.node_groups.new(TREE, "GeometryNodeTree")
     tree.interface.new_socket("Geometry", in_out="INPUT", socket_type="NodeSocketGeometry")
     tree.interface.new_socket("Geometry", in_out="OUTPUT", socket_type="NodeSocketGeometry")
@@ -159,7 +179,7 @@ def _reader(path: str, first: int | None = None, count: int = 1) -> bpy.types.No
         tree.links.new(_frame_path(tree, path, first, count), file.inputs["Path"])
     points = node(tree, "GeometryNodeMeshToPoints", {"Mesh": output(file), "Radius": 0.0})
     geometry = output(points)
-    for name, kind, value in _attributes(tree):
+    for name, kind, value in _attributes(tree, num_sh):
         stored = node(
             tree,
             "GeometryNodeStoreNamedAttribute",
@@ -185,14 +205,16 @@ def _frame_path(tree: bpy.types.NodeTree, folder: str, first: int, count: int) -
     return text.outputs[0]
 
 
-def _attributes(tree: bpy.types.NodeTree) -> Iterator[tuple[str, str, Any]]:
+def _attributes(tree: bpy.types.NodeTree, num_sh: int) -> Iterator[tuple[str, str, Any]]:
     """(attribute, node data type, value) of those that the files hold number by number."""
 
     def number(name: str) -> Any:
         return output(node(tree, "GeometryNodeInputNamedAttribute", {0: name}, data_type="FLOAT"))
 
-    for name, kind in ((names.SCALE, "FLOAT_VECTOR"), (names.VELOCITY, "FLOAT_VECTOR")):
-        yield name, kind, output(node(tree, "ShaderNodeCombineXYZ", dict(enumerate(map(number, COLUMNS[name])))))
+    vectors = {name: COLUMNS[name] for name in (names.SCALE, names.VELOCITY)}
+    vectors |= {name: _parts(name) for name in map(names.sh_attribute, range(num_sh))}
+    for name, parts in vectors.items():
+        yield name, "FLOAT_VECTOR", output(node(tree, "ShaderNodeCombineXYZ", dict(enumerate(map(number, parts)))))
     turned = node(tree, "FunctionNodeQuaternionToRotation", dict(enumerate(map(number, COLUMNS[names.ROTATION]))))
     yield names.ROTATION, "QUATERNION", output(turned)
     color = node(tree, "FunctionNodeCombineColor", dict(enumerate(map(number, COLUMNS[names.RADIANCE]))))

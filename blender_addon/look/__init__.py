@@ -27,10 +27,10 @@ def sync(empty: bpy.types.Object) -> None:
     its = empty.legs4d
     ids = [layer.layer_id for layer in its.layers]
     presets.ensure(empty)
-    signature = f"{points.VERSION}:{','.join(ids)}"
+    signature = f"{points.VERSION}:{its.num_sh}:{','.join(ids)}"
     if tree.get(_SIGNATURE) != signature:
         _remove_drivers(tree)
-        points.build(tree, ids)
+        points.build(tree, ids, its.num_sh)
         for layer_id in ids:
             for socket, curve in (("Active", "active"), ("Strength", "strength")):
                 _drive(tree.nodes[layer_id].inputs[socket], empty, names.curve_path(layer_id, curve))

@@ -11,18 +11,22 @@ from collections.abc import Callable, Sequence
 import bpy
 
 from .. import names
-from . import color, material, outline, shape
+from . import color, material, outline, rays, shape
 from .builder import Value, arrange, frame, group, math, node, output, put, shared, socket, vector_math
 
 LAYER_GROUP, SPLATS_GROUP = "4-LEGS: layer", "4-LEGS: splats"
-VERSION = 6
+VERSION = 7
 """Raised when the trees below change, so that files made before are brought up to date."""
 
 AMOUNT_NODE, DETAIL_NODE = "Amount", "Viewport detail"
 
 
-def build(tree: bpy.types.NodeTree, layer_ids: Sequence[str]) -> None:
-    """Writes the sequence's node group: one `LAYER_GROUP` node per layer, named by its id, before `SPLATS_GROUP`."""
+def build(tree: bpy.types.NodeTree, layer_ids: Sequence[str], num_sh: int = 0) -> None:
+    """Writes the sequence's node group: one `LAYER_GROUP` node per layer, named by its id, before `SPLATS_GROUP`.
+
+    Args:
+        num_sh: SH coefficients beyond degree 0 that its points have.
+    """
     tree.nodes.clear()
     if not tree.interface.items_tree:
         socket(tree, "Geometry", "Geometry")
@@ -35,6 +39,9 @@ def build(tree: bpy.types.NodeTree, layer_ids: Sequence[str]) -> None:
         detail = _value(tree, DETAIL_NODE, 1.0)
         angle = _value(tree, shape.PIXEL_ANGLE_NODE, 0.0)
     inputs = {"Geometry": source, "Strongest": strongest, "Weights": weights, "Tints": tints, **shares}
+    if num_sh:
+        with frame(tree, "View"):
+            inputs["View"] = output(group(tree, rays.ensure(num_sh), {}))
     splats = group(tree, _splats_group(), inputs | {"Detail": detail, "Pixel Angle": angle})
     node(tree, "NodeGroupOutput", {0: output(splats)})
     arrange(tree)
@@ -58,7 +65,7 @@ def _splats_group() -> bpy.types.NodeTree:
     return shared(
         SPLATS_GROUP,
         VERSION,
-        {"Geometry": "Geometry", "Tints": "Vector", **dict.fromkeys(numbers, "Float")},
+        {"Geometry": "Geometry", "Tints": "Vector", "View": "Vector", **dict.fromkeys(numbers, "Float")},
         {"Geometry": "Geometry"},
         lambda tree, given: {"Geometry": _splats(tree, given)},
     )
@@ -69,6 +76,7 @@ def _splats(tree: bpy.types.NodeTree, given: Callable[[str], Value]) -> Value:
         source = _fewer(tree, given("Geometry"), given("Detail"))
     with frame(tree, "Color and opacity"):
         dc, opacity = _radiance(tree)
+        dc = vector_math(tree, "ADD", dc, given("View"))
         tint = vector_math(tree, "SCALE", given("Tints"), Scale=1.0 / math(tree, "MAXIMUM", given("Weights"), 1e-4))
         wanted = {"DC": dc, "Color": tint, **{name: given(name) for name in ("Strongest", "Tint", "Desaturate")}}
         shown = output(group(tree, color.ensure(), wanted))
@@ -115,7 +123,7 @@ def _stripped(tree: bpy.types.NodeTree, marked: Value) -> Value:
     Renders keep it all, for people's own materials, and `velocity` for motion blur.
     """
     lean = marked
-    for name in (names.RADIANCE, names.VELOCITY, names.RANK, f"{names.HIGHLIGHT}*"):
+    for name in (f"{names.RADIANCE.partition(':')[0]}:*", names.VELOCITY, names.RANK, f"{names.HIGHLIGHT}*"):
         lean = output(
             node(tree, "GeometryNodeRemoveAttribute", {"Geometry": lean, "Pattern Mode": "Wildcard", "Name": name})
         )

@@ -82,10 +82,8 @@ def shown(addon: object) -> object:
 
     def make(gaussians: dict[str, np.ndarray]) -> Sequence:
         count = len(gaussians["means"])
-        description = Description(
-            **{name: 0 for name in Description.__dataclass_fields__}
-            | {"run": "splats", "run_id": "splats", "revision": "1", "fps": 12.0, "num_frames": 1, "num_static": count}
-        )
+        sh_rest = gaussians.get("sh_rest", np.zeros((count, 0, 3)))
+        description = Description("splats", "splats", "1", 1, count, 0, 12.0, sh=sh_rest.shape[1])
         made = Sequence.create(description, bpy.context.scene.collection)
         made.empty.rotation_euler = (0, 0, 0)
         dc = (gaussians["rgb"] - 0.5) / SH_C0
@@ -97,6 +95,9 @@ def shown(addon: object) -> object:
         ):
             cloud = made.static_object.data
             attributes.write(cloud, name, names.CLOUD_ATTRIBUTES[name], np.ascontiguousarray(values, np.float32))
+        for index in range(sh_rest.shape[1]):
+            values = np.ascontiguousarray(sh_rest[:, index], np.float32)
+            attributes.write(cloud, names.sh_attribute(index), "FLOAT_VECTOR", values)
         return made
 
     return make
@@ -147,6 +148,22 @@ def test_soft_ellipsoids_composite_like_the_rasteriser(shown, photo) -> None:
     expected, found = composited(gaussians), photo()
     assert psnr(over_black(found), encoded(expected[..., :3])) > 34
     assert np.abs(found[..., 3] - expected[..., 3]).mean() < 0.01
+
+
+def test_colours_depend_on_the_view_as_the_harmonics_say(shown, photo) -> None:
+    from blender_addon.portable.sh import sh_basis
+
+    from blender_addon import look
+
+    gaussians, rng = some_gaussians(40, seed=5), np.random.default_rng(6)
+    gaussians["sh_rest"] = rng.uniform(-0.3, 0.3, (40, 15, 3))
+    look.sync(shown(gaussians).empty)
+    rays = gaussians["means"] - np.array([0, -DISTANCE, 0])
+    basis = sh_basis(rays / np.linalg.norm(rays, axis=1, keepdims=True), 3)
+    seen = gaussians["rgb"] + np.einsum("nk,nkc->nc", basis, gaussians["sh_rest"])
+    assert np.abs(seen - gaussians["rgb"]).mean() > 0.1
+    expected, found = composited({**gaussians, "rgb": seen.clip(0, 1)}), photo()
+    assert psnr(over_black(found), encoded(expected[..., :3])) > 34
 
 
 def test_a_captured_grey_is_the_same_grey_under_standard(shown, photo) -> None:

@@ -194,3 +194,104 @@ def test_caches_of_the_version_before_open(package, tmp_path):
     cache = RunCache.open(tmp_path / "old")
     assert cache.description.up == (0.0, -1.0, 0.0) and not cache.description.num_loose
     assert cache.static()["opacities"].tolist() == [13.0] and cache.frame(0)["means"].tolist() == [[0.0, 1.0, 2.0]]
+
+
+RENDER = """
+import sys, bpy, numpy as np
+bpy.ops.wm.open_mainfile(filepath=sys.argv[1])
+found = {}
+for frame in (1, 2, 3):
+    bpy.context.scene.frame_set(frame)
+    graph = bpy.context.evaluated_depsgraph_get()
+    for item in bpy.context.scene.objects:
+        if item.type != "POINTCLOUD":
+            continue
+        item.modifiers[-1].show_viewport = False
+        graph.update()
+        points = item.evaluated_get(graph).data
+        for name, width, field in (("position", 3, "vector"), ("scale", 3, "vector"), ("radiance:sh_1", 3, "vector"),
+                                   ("seen", 1, "value")):
+            values = np.zeros(len(points.points) * width, "f4")
+            if len(values):
+                points.attributes[name].data.foreach_get(field, values)
+            found[f"{item.name.split()[-1]}{frame} {name}"] = values.reshape(-1, width)
+np.savez(sys.argv[2], **found)
+"""
+
+
+def test_a_baked_file_plays_loose_points_without_the_add_on(fetch, truth, tmp_path):
+    import subprocess
+    import sys
+
+    fetch("all")
+    assert bpy.ops.legs4d.bake(filepath=str(tmp_path / "shot.blend")) == {"FINISHED"}
+    command = [sys.executable, "-c", RENDER, str(tmp_path / "shot.blend"), str(tmp_path / "found.npz")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = dict(np.load(tmp_path / "found.npz"))
+    for frame in range(3):
+        for label, part in (("static", "still0"), ("moving", f"moving{frame}"), ("loose", f"loose{frame}")):
+            mine = {key: found[f"{label}{frame + 1} {key}"] for key in ("position", "scale", "radiance:sh_1", "seen")}
+            np.testing.assert_allclose(mine["position"], truth[f"{part}_means"], atol=1e-6)
+            np.testing.assert_allclose(mine["scale"], truth[f"{part}_scales"], atol=1e-6)
+            np.testing.assert_allclose(mine["radiance:sh_1"], truth[f"{part}_sh_rest"][:, 1], atol=STEP["sh"])
+        np.testing.assert_allclose(found[f"loose{frame + 1} seen"][:, 0], truth[f"loose{frame}_seen"], atol=0.003)
+
+
+def test_exports_have_all_points_of_the_frame_and_their_view_dependence(fetch, truth, tmp_path):
+    from blender_addon.portable.files import read_splats
+
+    fetch("all")
+    settings = bpy.context.scene.legs4d_export
+    settings.folder, settings.use_png, settings.use_exr, settings.use_json = str(tmp_path), False, False, False
+    settings.use_ply, settings.span, settings.frame_start, settings.frame_end = True, "CUSTOM", 1, 3
+    assert bpy.ops.legs4d.export() == {"FINISHED"}
+    for frame, file in enumerate(sorted(tmp_path.glob("*.ply"))):
+        found = read_splats(file)
+        parts = ("still0", f"moving{frame}", f"loose{frame}")
+        np.testing.assert_allclose(found.means, np.concatenate([truth[f"{part}_means"] for part in parts]), atol=1e-6)
+        rest = np.concatenate([truth[f"{part}_sh_rest"] for part in parts])
+        np.testing.assert_allclose(found.sh_rest, rest, atol=STEP["sh"])
+        assert found.up == pytest.approx((0, 0, 1), abs=1e-6)
+        assert len(found.extra["seen"]) == len(found)
+
+
+def test_the_engine_shows_loose_points_with_the_colours_that_its_camera_sees(fetch, truth, monkeypatch):
+    """One ball of a loose frame, hidden else: its colour follows the harmonics, its place the camera."""
+    from blender_addon import sequence
+
+    fetch("all")
+    shown, scene = sequence.find(bpy.context.scene)[0], bpy.context.scene
+    for cloud in (shown.static_object, shown.dynamic_object):
+        cloud.hide_render = True
+    camera = bpy.data.objects.new("Camera", bpy.data.cameras.new("Camera"))
+    scene.collection.objects.link(camera)
+    camera.location, camera.rotation_euler = (0.5, -3.0, 0.5), (np.pi / 2, 0, 0)
+    scene.camera, scene.render.engine = camera, "LEGS4D_SPLATS"
+    scene.render.resolution_x = scene.render.resolution_y = 32
+    scene.render.film_transparent = True
+    covered = []
+    for frame in range(3):
+        scene.frame_set(frame + 1)
+        bpy.ops.render.render()
+        covered.append(_alpha())
+    assert covered[1].max() == 0.0, "a frame without loose points"
+    means = truth["loose2_means"]
+    around = covered[2].nonzero()
+    assert len(around[0]) > 50 and covered[0].max() > 0.3
+    center = (covered[2].sum(axis=0) @ (np.arange(32) + 0.5)) / covered[2].sum() / 32 - 0.5
+    depth = 3.0 + means[:, 1]
+    expected = np.average((means[:, 0] - 0.5) / depth * 50 / 36, weights=truth["loose2_opacities"])
+    assert center == pytest.approx(expected, abs=0.06)
+
+
+def _alpha():
+    import tempfile
+
+    import imbuf
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/picture.png"
+        bpy.data.images["Render Result"].save_render(path)
+        with imbuf.load(path).with_buffer() as buffer:
+            return np.array(buffer)[::-1, :, 3] / 255.0
