@@ -51,6 +51,11 @@ class Runs:
 
         self._link.request(kind, {} if after is None else {"after": after}, on_reply=listed)
 
+    def offers(self, run: str) -> bool:
+        """Whether the backend has a run of this name, as far as is known."""
+        found = bpy.context.window_manager.legs4d.runs.get(run)
+        return found is not None and not found.problem
+
     def import_run(self, run: str, start_frame: int, set_range: bool) -> None:
         """Open a run; its objects are made when the backend has answered, its frames follow."""
 

@@ -46,9 +46,8 @@ class Session:
     def busy(self) -> bool:
         """Whether something is expected soon."""
         connecting = self.link.status.state is State.CONNECTING
-        waiting = (
-            self.imports.busy or self.sendings.busy or self.runs.opening or self.transfers.busy or self.questions.busy
-        )
+        reading = self.imports.busy or self.sendings.busy
+        waiting = reading or self.runs.opening or self.transfers.busy or self.questions.busy
         if any(waits() for waits in self.expecting):
             return True
         return bool(connecting or self.tasks.busy or waiting)
@@ -56,9 +55,8 @@ class Session:
     def pump(self, seconds: float = PUMP_SECONDS) -> bool:
         """Do what is due; whether there was anything."""
         arrived = self.imports.pump()
-        changed = (
-            arrived or self.tasks.pump(seconds) or self.link.pump(seconds)
-        )  # in turn: both would be too long together
+        # In turn: all together would be too long.
+        changed = arrived or self.tasks.pump(seconds) or self.link.pump(seconds)
         if self.link.ready:
             self.transfers.aim()
         return changed

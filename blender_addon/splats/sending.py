@@ -65,9 +65,7 @@ class Sendings:
 class _Sending:
     """See `Sendings`."""
 
-    def __init__(
-        self, owner: Sendings, link: Link, runs: Runs, plan: Plan, start_frame: int, set_range: bool
-    ) -> None:
+    def __init__(self, owner: Sendings, link: Link, runs: Runs, plan: Plan, start_frame: int, set_range: bool) -> None:
         self._owner, self._link, self._runs, self._plan = owner, link, runs, plan
         self._start_frame, self._set_range = start_frame, set_range
         self._out, self._job, self._cancelled = plan.run_id(), "", False
@@ -80,7 +78,10 @@ class _Sending:
         return (len(self._names) + part) / len(self._plan.names)
 
     def begin(self) -> None:
-        """Files that a backend of this machine sees are named, others sent."""
+        """Files that a backend of this machine sees are named, others sent; those it made a run of are that run."""
+        if self._runs.offers(self._out):
+            self._take(self._out)
+            return
         seen = [self._name_there(file) for file in self._plan.files]
         if all(seen):
             self._names = [name for name in seen if name]
@@ -131,11 +132,14 @@ class _Sending:
             if job["state"] != "done":
                 self._owner.ended(job["error"]["message"] if job["error"] else "The backend's import was cancelled.")
                 return
-            self._owner.ended("")
             self._runs.refresh()
-            self._runs.import_run(job["result"]["run"], self._start_frame, self._set_range)
+            self._take(job["result"]["run"])
 
         self._ask(KIND, body, submitted)
+
+    def _take(self, run: str) -> None:
+        self._owner.ended("")
+        self._runs.import_run(run, self._start_frame, self._set_range)
 
     def _ask(self, kind: str, body: Mapping[str, Any], then: Callable[[Received], None]) -> None:
         def answered(reply: Received) -> None:
