@@ -15,6 +15,7 @@ from legs4d.gaussians.dynamic3dgs import export_dynamic3dgs
 from legs4d.gaussians.files import clear_write_errors, write_file
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.gltf_writer import write_glb
+from legs4d.gaussians.objects import read_objects
 from legs4d.gaussians.sog import UP as SOG_UP
 from legs4d.gaussians.sog import write_sog
 from legs4d.gaussians.store import Run
@@ -176,7 +177,7 @@ def export_sequence(
         folder.mkdir(parents=True, exist_ok=True)
     path = folder / SEQUENCE_FILES[file_format]
     degree = (options or ExportOptions()).sh_degree
-    turn, origin = upright_turn(-run.up), _origin(run)
+    turn, origin, objects = upright_turn(-run.up), _origin(run), read_objects(run)
     with usd_writer(path, fps=float(run.info.get("fps", 0.0)), turn=turn, origin=origin) as writer:
         if run.num_static:
             writer.add("Static", with_degree(as_splats(run.static()), degree))
@@ -187,12 +188,13 @@ def export_sequence(
                 parts["Loose"] = run.loose(frame)
             for name, gaussians in parts.items():
                 writer.add(name, with_degree(as_splats(gaussians), degree), frame)
+            if objects is not None:
+                writer.add_objects(objects, frame)
             if highlight is not None:
                 amount, start = highlight(frame), 0
-                counts = {"Static": run.num_static, **{name: len(part) for name, part in parts.items()}}
-                for name, count in counts.items():
-                    if count:
-                        writer.add_highlight(name, amount[start : start + count], frame)
+                counts = {"Static": run.num_static} if run.num_static else {}
+                for name, count in (counts | {name: len(part) for name, part in parts.items()}).items():
+                    writer.add_highlight(name, amount[start : start + count], frame)
                     start += count
         reporter.step(len(frames), len(frames))
     return path

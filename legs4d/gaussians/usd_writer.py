@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from legs4d.errors import RunError
 from legs4d.gaussians.files import TEMPORARY_PREFIX, clear_write_errors, sync_folder
+from legs4d.gaussians.objects import Objects
 from legs4d.gaussians.usd import DEGREE, RADIANCE, SPLAT_TYPE, require_usd, words_of
 from legs4d.portable.splats import Splats
 from legs4d.portable.turns import rotation_matrix
@@ -142,19 +143,23 @@ class UsdWriter:
         self._unsaved += values.nbytes
         self._grow(frame)
 
-    def add_object(
-        self, name: str, frame: int, pose: NDArray[np.floating], scale: float, visible: bool, index: int
-    ) -> None:
-        """Write an object's place in a frame as an Xform below /Run/Objects.
+    def add_objects(self, objects: Objects, frame: int) -> None:
+        """Write objects' places in a frame, each as an Xform below /Run/Objects, with its name for people to read."""
+        pxr, code = self._pxr, self._pxr.Usd.TimeCode(frame)
+        tokens = pxr.UsdGeom.Tokens
+        for index, name in enumerate(objects.names):
+            holder = self._holder(index, name)
+            place, turn, size = holder.GetOrderedXformOps()
+            x, y, z, *quat = (float(value) for value in objects.pose[frame, index])
+            shown = tokens.inherited if objects.visible[frame, index] else tokens.invisible
+            self._sparse.SetAttribute(place.GetAttr(), pxr.Gf.Vec3d(x, y, z), code)
+            self._sparse.SetAttribute(turn.GetAttr(), pxr.Gf.Quatf(*quat), code)
+            self._sparse.SetAttribute(size.GetAttr(), pxr.Gf.Vec3f(float(objects.scale[frame, index])), code)
+            self._sparse.SetAttribute(holder.GetVisibilityAttr(), shown, code)
+        self._grow(frame)
 
-        Args:
-            name: what people call it; kept as the prim's display name.
-            frame: its time code.
-            pose: [7] translation and quaternion wxyz: world from object.
-            scale: its size.
-            visible: whether it is there.
-            index: its number, which makes names distinct.
-        """
+    def _holder(self, index: int, name: str) -> Any:
+        """The Xform of an object; its number keeps names apart that USD cannot tell."""
         pxr = self._pxr
         plain = pxr.Tf.MakeValidIdentifier(name) if name.isascii() and name else "object"
         path = f"/Run/Objects/{plain}_{index}"
@@ -166,15 +171,7 @@ class UsdWriter:
             holder.AddTranslateOp()
             holder.AddOrientOp()
             holder.AddScaleOp()
-        place, turn, size = holder.GetOrderedXformOps()
-        x, y, z, *quat = (float(value) for value in pose)
-        tokens = pxr.UsdGeom.Tokens
-        code = pxr.Usd.TimeCode(frame)
-        self._sparse.SetAttribute(place.GetAttr(), pxr.Gf.Vec3d(x, y, z), code)
-        self._sparse.SetAttribute(turn.GetAttr(), pxr.Gf.Quatf(quat[0], *quat[1:]), code)
-        self._sparse.SetAttribute(size.GetAttr(), pxr.Gf.Vec3f(scale), code)
-        self._sparse.SetAttribute(holder.GetVisibilityAttr(), tokens.inherited if visible else tokens.invisible, code)
-        self._grow(frame)
+        return holder
 
     def close(self) -> None:
         """Write what is not yet in the file."""

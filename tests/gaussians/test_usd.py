@@ -12,6 +12,7 @@ from pxr import Usd, UsdGeom, UsdVol
 from scipy.spatial.transform import Rotation
 
 from legs4d.errors import DatasetError
+from legs4d.gaussians.objects import Objects
 from legs4d.gaussians.usd import UsdSplats, read_usd
 from legs4d.gaussians.usd_writer import usd_writer
 from legs4d.portable.turns import upright_turn
@@ -51,13 +52,16 @@ def test_a_frame_is_read_by_the_schemas_own_classes(suffix: str, tmp_path: Path)
 def test_a_sequence_in_one_file(suffix: str, tmp_path: Path) -> None:
     frames = [crowd(20, degree=1, seed=seed) for seed in range(3)]
     static, origin = crowd(5, degree=0), (500_000.0, 0.5, -4_000_000.0)
+    pose = np.zeros((7, 1, 7), np.float32)
+    pose[:, 0, 0], pose[:, 0, 3] = np.arange(7) - 4, 1
+    ball = Objects(("ball ⚽",), pose, np.ones((7, 1), np.float32), np.arange(7)[:, None] != 5)
     with usd_writer(tmp_path / f"x{suffix}", fps=12.5, turn=upright_turn([0, 1, 0]), origin=origin) as writer:
         writer.add("Static", static)
         for frame, moving in enumerate(frames):
             kept = replace(moving, scales=frames[0].scales)
             writer.add("Dynamic", kept, 4 + frame)
             writer.add("Loose", crowd(2 + frame, degree=0, seed=9), 4 + frame)
-            writer.add_object("ball ⚽", 4 + frame, np.array([frame, 0, 0, 1, 0, 0, 0]), 1.0, frame != 1, 0)
+            writer.add_objects(ball, 4 + frame)
     stage = Usd.Stage.Open(str(tmp_path / f"x{suffix}"))
     assert (stage.GetStartTimeCode(), stage.GetEndTimeCode(), stage.GetTimeCodesPerSecond()) == (4, 6, 12.5)
     moving = UsdVol.ParticleField3DGaussianSplat(stage.GetPrimAtPath("/Run/Dynamic"))
