@@ -14,6 +14,7 @@ from backend.paths import Roots
 from backend.requests import Extract, Lift, Reconstruct, Train
 from legs4d.config import ExtractSettings, LiftSettings, TrainSettings
 from legs4d.errors import DatasetError, RunError
+from legs4d.gaussians.footage import travelling
 from legs4d.gaussians.recorded import differences_of_settings
 from legs4d.gaussians.stage_records import RunDiffers
 from legs4d.gaussians.store import Run
@@ -183,7 +184,7 @@ def _means(spec: Spec) -> Iterator[dict[str, Any]]:
     folders = None
     if store is not None:
         store = f"{store}/{spec['run']}"  # runs of several jobs lie beside each other
-        folders = {"run": run, "dataset": Path(spec.get("dataset") or Run.open(run).info["dataset"])}
+        folders = travelling(Run.open(run), spec.get("dataset"))
     with executor_on(spec["cluster"], spec["engine"], store=store, folders=folders) as executor:
         # A job that is taken up after its result was swapped in has nothing to do: its id is in the run.
         again = spec["job"] if spec.get("again") else False

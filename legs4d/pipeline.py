@@ -26,6 +26,7 @@ from legs4d.grounding.truth import read_truth, true_intervals
 from legs4d.language.encoders import get_encoder, sees
 from legs4d.language.encoders.weights import EncoderFiles
 from legs4d.language.lift import lift as lift_run
+from legs4d.language.rendered import RenderedFootage, is_filmed
 from legs4d.language.sources import open_source
 from legs4d.plan import Making, Plan, forget, records
 from legs4d.progress import OnProgress, StopSignal
@@ -128,7 +129,7 @@ def lift(
         extraction, files: for encoders that see, as in `extract`; with neither, what was extracted before is lifted.
     """
     work = _Work(executor, progress, stop)
-    sequence = find_footage(Run.open(run_folder), dataset, progress=progress, stop=stop)
+    sequence = _shown(Run.open(run_folder), dataset, engine, progress, stop)
     asked = TrainSettings(extract=extraction or ExtractSettings(), lift=settings)
     plan = Plan(sequence, asked, engine=engine, parts=("lift",), files=files, extracts=extraction is not None)
     with work.on(run_folder, plan, again, tell) as (run, making):
@@ -162,7 +163,7 @@ def extract(
         EncoderError: the encoder does not look at pictures, or its weights are missing, damaged or another model's.
     """
     work = _Work(executor, progress, stop)
-    sequence = find_footage(Run.open(run_folder), dataset, progress=progress, stop=stop)
+    sequence = _shown(Run.open(run_folder), dataset, engine, progress, stop)
     if not sees(get_encoder(encoder, files)):
         raise EncoderError(
             "reads the dataset and not its pictures, so that there is nothing to extract",
@@ -174,6 +175,15 @@ def extract(
     with work.on(run_folder, plan, again, tell) as (run, making):
         work.extract(run, plan, making)
     return Run.open(run_folder)
+
+
+def _shown(
+    run: Run, dataset: str | Path | None, engine: str, progress: OnProgress | None, stop: StopSignal | None
+) -> Sequence:
+    """What encoders are shown of a run: its footage, or, where there never was any, pictures of the run itself."""
+    if dataset is None and not is_filmed(run):
+        return RenderedFootage(run, engine)
+    return find_footage(run, dataset, progress=progress, stop=stop)
 
 
 @dataclass(frozen=True)
@@ -203,7 +213,8 @@ class _Work:
             forget=lambda run, stage: forget(run, stage, made[0].encoder),
             tell=tell or (lambda sentence: None),
         ) as run:
-            remember_footage(run, plan.sequence)
+            if not isinstance(plan.sequence, RenderedFootage):
+                remember_footage(run, plan.sequence)
             yield run, made[0]
 
     def reconstruct(self, run: Run, plan: Plan, making: Making) -> None:
@@ -246,7 +257,7 @@ class _Work:
     def lift(self, run: Run, plan: Plan, making: Making) -> None:
         """Extract what is needed, and lift it."""
         self.extract(run, plan, making)
-        if not run.has_finished("lift"):
+        if not (run.has_finished("lift") or isinstance(plan.sequence, RenderedFootage)):
             remember_footage(run, plan.sequence, language=True)
         lift_run(
             run,
@@ -271,6 +282,8 @@ def import_splats(
     identity: Literal["auto", "keep", "none"] = "auto",
     frames: int | None = None,
     heads: tuple[str, ...] | None = None,
+    again: bool = False,
+    tell: Tell | None = None,
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,
 ) -> Run:
@@ -278,7 +291,7 @@ def import_splats(
     from legs4d.gaussians.import_splats import import_splats as import_files
 
     how: dict[str, Any] = {"fps": fps, "up": up, "identity": identity, "frames": frames, "heads": heads}
-    return import_files(named, Path(out), **how, progress=progress, stop=stop)
+    return import_files(named, Path(out), **how, again=again, tell=tell, progress=progress, stop=stop)
 
 
 def import_params(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from legs4d.cli.command import writer
-from legs4d.cli.options import Json, Out, asked
+from legs4d.cli.options import Again, Json, Out, asked
 from legs4d.errors import Legs4dError
 from legs4d.terminal import print_json, progress_display, say
 
@@ -51,6 +51,7 @@ def import_splats(
             help="What its deformation changes, by default position,scales,rotations; also opacity, sh.",
         ),
     ] = None,
+    again: Again = False,
     as_json: Json = False,
 ) -> None:
     """Turn splats that any program made, one file or a sequence, into a run; goes on where a killed import stopped.
@@ -71,7 +72,7 @@ def import_splats(
         heads=None if heads is None else heads.split(","),
     )
     with progress_display() as show:
-        run = pipeline.import_splats(how.paths, out, **how.how(), progress=show)
+        run = pipeline.import_splats(how.paths, out, **how.how(), again=again, tell=say, progress=show)
     told = describe_import(run)
     if as_json:
         print_json(told)

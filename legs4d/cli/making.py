@@ -289,6 +289,7 @@ def _report(run: Run, as_json: bool) -> None:
 
 def _travelling(run: Path, dataset: Path | None, store: str | None) -> dict[str, Path]:
     """What workers need of a reconstructed run that travels through a store."""
+    from legs4d.gaussians.footage import travelling
     from legs4d.gaussians.store import Run
 
-    return {} if store is None else {"run": run, "dataset": dataset or Path(Run.open(run).info["dataset"])}
+    return {} if store is None else travelling(Run.open(run), dataset)

@@ -17,7 +17,7 @@ from pathlib import Path
 from legs4d.errors import RunError
 from legs4d.gaussians.files import TEMPORARY_PREFIX, clear_write_errors, write_file
 from legs4d.gaussians.stage_records import Difference, MadeFrom, RunDiffers, StageRecord, differences
-from legs4d.gaussians.store import FOLLOWING, Run
+from legs4d.gaussians.store import FOLLOWING, LAYOUT_STAGES, Run
 from legs4d.gaussians.swap import BESIDE, publish
 
 Tell = Callable[[str], None]
@@ -28,9 +28,10 @@ Wanted = Mapping[str, MadeFrom]
 
 _NOTE = "again.json"
 """In RUN/.again: what is made there, and beside what. Written last, so that what has it is whole."""
-_FIRST = "first_frame"
 _IMPORTED = "imported from "
 """How earlier versions began the fingerprints of what they imported."""
+_ROADS = {"import": "import of splats", "first_frame": "training"}
+"""What a run's Gaussians come from, by the stage that lays them out."""
 _NEEDING = {**FOLLOWING, "extract": ("lift",)}
 """Stage → those that are made anew with it, if they are wanted."""
 
@@ -62,6 +63,10 @@ class Verdict:
 def compare(stages: Mapping[str, StageRecord], wanted: Wanted) -> Verdict:
     """What records of stages say of what is wanted."""
     verdict = Verdict()
+    for layout in LAYOUT_STAGES:
+        others = [name for name in LAYOUT_STAGES if name != layout and name in stages and stages[name].has_begun]
+        if layout in wanted and others and layout not in stages:
+            verdict.add(layout, [Difference.of_values(layout, "made by", _ROADS[others[0]], _ROADS[layout])])
     for name, now in wanted.items():
         record = stages.get(name)
         if record is None or not record.has_begun:
@@ -206,9 +211,10 @@ def _begin(run: Run, folder: Path, stages: list[str], forget: Callable[[Run, str
         if folder.exists():
             shutil.rmtree(folder)
         folder.mkdir()
-        for name in ("features", *(() if _FIRST in stages else ("run.zarr", "footage.json", "run.json"))):
+        anew = any(name in LAYOUT_STAGES for name in stages)
+        for name in ("features", *(() if anew else ("run.zarr", "footage.json", "run.json"))):
             _share(run.path / name, folder / name)
-    new = Run.begin(folder) if _FIRST in stages else Run.open(folder)
+    new = Run.begin(folder) if anew else Run.open(folder)
     for stage in stages:
         forget(new, stage)
 

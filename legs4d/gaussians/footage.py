@@ -70,6 +70,12 @@ def find_footage(
     return sequence
 
 
+def travelling(run: Run, dataset: str | Path | None = None) -> dict[str, Path]:
+    """The folders that workers on other machines need of a run: its own, and its footage's, if there is any."""
+    place = dataset or run.info.get("dataset")
+    return {"run": run.path, **({} if place is None else {"dataset": Path(place)})}
+
+
 def remember_footage(run: Run, sequence: Sequence, *, language: bool = False) -> None:
     """Note what footage a run is made from, and where that is; the caller holds the run's lock.
 

@@ -20,12 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d import __version__
-from legs4d.errors import DatasetError, RunError
+from legs4d.errors import DatasetError
+from legs4d.gaussians.again import Tell, working_on
 from legs4d.gaussians.gaussians import Gaussians, with_sh_rest
 from legs4d.gaussians.splat_files import Frames, find_splats
+from legs4d.gaussians.stage_records import MadeFrom
 from legs4d.gaussians.store import CHANGEABLE, Run
 from legs4d.portable.splats import Splats
-from legs4d.progress import OnProgress, StageReporter, StopSignal
+from legs4d.progress import OnProgress, StageReporter, StopSignal, go_on
 from legs4d.scene.camera import Cameras
 from legs4d.scene.content import digest_of, hash_files
 from legs4d.scene.paths import orbit
@@ -42,7 +44,7 @@ SAMPLED_ROWS = 20_000
 MOVED_LITTLE = 0.25
 """Median way of a row from frame to frame, as a share of the median distance of two rows that have nothing to do with
 each other: frames that were made apart have 1, a dancer at 10 frames a second has less than 0.1."""
-VIEWS = 12
+VIEWS = 8
 """Cameras of a run that was not filmed: a circle around it."""
 VIEW_SIZE = (640, 480)
 VIEW_ANGLE = 45.0
@@ -86,6 +88,8 @@ def import_splats(
     identity: Identity = "auto",
     frames: int | None = None,
     heads: tuple[str, ...] | None = None,
+    again: bool = False,
+    tell: Tell | None = None,
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,
 ) -> Run:
@@ -94,6 +98,7 @@ def import_splats(
     Args:
         named: files, folders or patterns; see `splat_files.find_splats`.
         out: run folder: new, empty, or one that was begun from the same files.
+        again: whether a run that was made otherwise is made anew, see `again.working_on`; `tell` hears of it.
         fps: frames a second; by default what the files say, else FPS.
         up: [3] the direction that is up in the files' axes; by default the format's own rule.
         frames, heads: of a 4DGaussians folder, how many frames its time is cut into, and what its field changes; see
@@ -105,20 +110,20 @@ def import_splats(
 
     Raises:
         DatasetError: a file cannot be read; frames of unlike counts were to keep their identity; `up` is no direction.
-        RunError: the folder holds another run, or cannot be written.
+        RunDiffers: the folder holds another run, and `again` is not set.
+        RunError: the folder cannot be written.
         Stopped: `stop` was set; the frames that are done are kept.
     """
     found = find_splats(named, total=frames, heads=heads)
     if up is not None and not np.linalg.norm(up) > 0:
         raise DatasetError(f"{up} is no direction", where="--up", fix="write for example 0,0,1")
     work = _Import(found, identity, progress, stop)
-    begun = (out / "run.json").exists()
-    if not begun:
+    if again or not (out / "run.json").exists():
         work.choose()  # what cannot be read is told before there is a folder
-    run = Run.open(out) if begun else Run.create(out)
-    with run.lock():
-        work.finish(run, fps or found.fps or FPS, up)
-    return run
+    made_from = work.made_from(frames, heads)
+    with working_on(out, lambda run: {"import": made_from}, again=again, tell=tell or go_on) as run:
+        work.finish(run, made_from, fps or found.fps or FPS, up)
+    return Run.open(out)
 
 
 def describe_import(run: Run) -> dict[str, Any]:
@@ -155,18 +160,9 @@ class _Import:
         self._first: Splats | None = None
         self._most = 0
 
-    def finish(self, run: Run, fps: float, up: tuple[float, float, float] | None) -> None:
+    def finish(self, run: Run, made_from: MadeFrom, fps: float, up: tuple[float, float, float] | None) -> None:
         """Write what is not there yet, then what the run says of itself."""
-        fingerprint = self._fingerprint()
-        others = [name for name in run.stages if name != "import"]
-        begun = run.stages.get("import")
-        if (others and begun is None) or (begun is not None and begun.fingerprint != fingerprint):
-            raise RunError(
-                f"already holds a run of {'footage' if begun is None else 'other files, or of another --identity'}",
-                where=str(run.path),
-                fix="choose another folder",
-            )
-        if not run.begin_stage("import", fingerprint).finished:
+        if not run.begin_stage("import", made_from).finished:
             self._write(run)
         report = run.info["report"]
         told = np.asarray(up if up is not None else report["up"], np.float64)
@@ -182,13 +178,14 @@ class _Import:
         if not run.has_cameras or up is not None:
             _look_around(run, direction)
 
-    def _fingerprint(self) -> str:
-        """Of the files' content, in their order, and of what decides on the layout."""
+    def made_from(self, frames: int | None, heads: tuple[str, ...] | None) -> MadeFrom:
+        """What decides on the run: the files' content, in their order, and what was said of them."""
         files = self.frames.files()
         root = Path(os.path.commonpath([path.parent.resolve() for path in files]))
         hashes = hash_files(root, [path.resolve() for path in files], self.progress, self.stop)
         ordered = [hashes[path.resolve().relative_to(root).as_posix()] for path in files]
-        return digest_of(["import", VERSION, self.frames.kind, len(self.frames), ordered, self.identity])
+        settings = {"identity": self.identity, "frames": frames, "heads": heads and list(heads)}
+        return MadeFrom(settings, VERSION, {"files": digest_of(ordered)}, by="import of splats")
 
     def _write(self, run: Run) -> None:
         """Lay the run out, and write all frames that are not there; anew where a frame does not fit the layout."""

@@ -61,7 +61,7 @@ FOLLOWING = {
 
 GEOMETRY_STAGES = ("import", "first_frame", "tracking", "refinement")
 """Those that make Gaussians, in their order; a run has those of one road."""
-_LAYOUT_STAGES = ("import", "first_frame")
+LAYOUT_STAGES = ("import", "first_frame")
 """Those that decide how many Gaussians there are."""
 
 CHANGEABLE = ("scales", "opacities", "sh_rest")
@@ -665,7 +665,7 @@ class Run:
     def _drop(self, name: str) -> None:
         for stale in (name, *FOLLOWING[name]):
             self.stages.pop(stale, None)
-        if name in _LAYOUT_STAGES:
+        if name in LAYOUT_STAGES:
             self._geometry_or_none = None
 
     def _check_same(self, name: str, record: StageRecord, made_from: MadeFrom | str) -> None:

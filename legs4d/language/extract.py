@@ -39,8 +39,8 @@ from legs4d.language.encoders.weights import EncoderFiles
 from legs4d.language.features import CropEncoder
 from legs4d.language.grids import Grid, GridsDescription, GridStore, grids_folder
 from legs4d.language.pyramid import Pyramid, pyramid, window
+from legs4d.language.rendered import sequence_of
 from legs4d.progress import OnProgress, StageReporter, StopSignal
-from legs4d.scene.readers import open_sequence, reading_of
 from legs4d.scene.sequence import Sequence
 
 VERSION = 2
@@ -334,7 +334,7 @@ def _reopen(run_folder: str, told: GridsDescription, settings: str, weights: str
 @functools.lru_cache(maxsize=1)
 def _open(run_folder: str, told: GridsDescription, settings: str, weights: str, device: str) -> Extractor:
     run = Run.open(run_folder)
-    sequence = open_sequence(here(run.info["dataset"]), reading_of(run.info))
+    sequence = sequence_of(run, here)
     encoder = get_encoder(told.encoder, EncoderFiles(Path(weights) if weights else None))
     assert sees(encoder), told.encoder
     store = GridStore(grids_folder(run.path, told.encoder), told)

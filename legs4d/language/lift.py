@@ -32,9 +32,9 @@ from legs4d.language.codec_training import make_codec
 from legs4d.language.features import CropEncoder, FeatureMap, FeatureSource
 from legs4d.language.grids import GridFeatures
 from legs4d.language.lifting import EVERYTHING, FrameLift, Lifted, lift_device
+from legs4d.language.rendered import sequence_of
 from legs4d.language.sources import open_source
 from legs4d.progress import OnProgress, StageReporter, StopSignal
-from legs4d.scene.readers import open_sequence, reading_of
 from legs4d.scene.sequence import Sequence
 
 VERSION = 1
@@ -265,5 +265,5 @@ def _reopen(path: str, fingerprint: str, encoder: str, *options: Any) -> _Lifter
 @functools.lru_cache(maxsize=1)
 def _open(path: str, fingerprint: str, encoder: str, *options: Any) -> _Lifter:
     run = Run.open(path)
-    sequence = open_sequence(here(run.info["dataset"]), reading_of(run.info))
+    sequence = sequence_of(run, here)
     return _Lifter(run, sequence, open_source(run, encoder), codec_from_arrays(*run.codec()), FrameLift(*options))

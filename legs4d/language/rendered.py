@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from legs4d.config import DatasetSettings
 from legs4d.errors import RunError
 from legs4d.gaussians.store import Run
 from legs4d.scene.camera import Cameras
-from legs4d.scene.content import digest_of
-from legs4d.scene.sequence import Caption, InitialPoints, Split
+from legs4d.scene.content import Content, digest_of
+from legs4d.scene.readers import open_sequence, reading_of
+from legs4d.scene.sequence import Caption, InitialPoints, Sequence, Split
 
 VERSION = 1
 """Of how they are rendered: raise it when the same run gives other pictures."""
 GREY = 0.5
 """Behind the splats: neither a bright nor a dark subject stands out from it by its edge alone."""
+VIRTUAL = "virtual"
+"""`info["cameras"]` of a run whose cameras nobody filmed with."""
 SOLID = 0.5
 """Share of a pixel above which it is taken for the subject."""
 
@@ -41,6 +46,7 @@ class RenderedFootage:
         if not run.has_cameras:
             raise RunError("has no cameras to see it with", where=str(run.path), fix="import it again")
         self._run, self._engine = run, engine
+        self.content, self.reading = Content(run.path, ()), DatasetSettings()
         self.root: Path = run.path
         self.num_frames = run.num_frames
         self.frame_numbers: tuple[int, ...] = tuple(run.info["frame_numbers"])
@@ -96,3 +102,17 @@ class RenderedFootage:
                 self._run.frame(frame).torch(device), cameras, background=background, near=self._run.info["near"]
             )
         return seen.color.clamp(0, 1).cpu().numpy(), (seen.alpha > SOLID).float().cpu().numpy()
+
+
+def is_filmed(run: Run) -> bool:
+    """Whether there is, or was, footage of a run; where there is none, `RenderedFootage` stands for it."""
+    return "dataset" in run.info or run.info.get("cameras") != VIRTUAL
+
+
+def sequence_of(run: Run, here: Callable[[str], Path]) -> Sequence:
+    """What encoders are shown of a run, in a process that was handed its name.
+
+    Args:
+        here: tells where a folder of the driver's lies on this machine.
+    """
+    return open_sequence(here(run.info["dataset"]), reading_of(run.info)) if is_filmed(run) else RenderedFootage(run)

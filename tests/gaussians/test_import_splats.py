@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from plyfile import PlyData, PlyElement
 from typer.testing import CliRunner
 
 from legs4d.cli import app
-from legs4d.errors import DatasetError, RunError
+from legs4d.errors import DatasetError
 from legs4d.gaussians.import_splats import import_splats, moved
 from legs4d.gaussians.splat_files import find_splats
+from legs4d.gaussians.stage_records import RunDiffers
 from legs4d.gaussians.store import Run
 from legs4d.portable.ply import read_ply
 from legs4d.progress import Progress, Stopped
+from tests.synthetic import Scene, write_run
 
 COUNT = 40
 Values = dict[str, NDArray[Any]]
@@ -300,14 +303,35 @@ def test_a_stopped_import_goes_on_to_the_same_run(tmp_path: Path, loose: bool, m
             assert np.array_equal(getattr(resumed.frame(frame), name), getattr(at_once.frame(frame), name))
 
 
-def test_another_import_into_the_same_folder_is_refused(tmp_path: Path) -> None:
+def test_another_import_into_the_same_folder_is_told_and_refused(tmp_path: Path) -> None:
     run = import_splats([walk(tmp_path / "walk")], tmp_path / "run")
     before = run.frame(2)
-    with pytest.raises(RunError):
+    with pytest.raises(RunDiffers, match="files: another one than import was made from"):
         import_splats([apart(tmp_path / "apart", (4, 5))], tmp_path / "run")
+    with pytest.raises(RunDiffers, match="identity: auto → none"):
+        import_splats([tmp_path / "walk"], tmp_path / "run", identity="none")
     assert np.array_equal(Run.open(run.path).frame(2).means, before.means)
     again = import_splats([tmp_path / "walk"], tmp_path / "run", fps=12)  # the same files: nothing is done anew
     assert again.info["fps"] == 12
+    anew = import_splats([tmp_path / "apart"], tmp_path / "run", again=True)
+    assert anew.loose_counts.tolist() == [4, 5] and not anew.num_dynamic
+
+
+def test_touched_and_moved_files_are_the_same(tmp_path: Path) -> None:
+    run = import_splats([walk(tmp_path / "walk")], tmp_path / "run")
+    made = (run.path / "run.zarr/dynamic/means/c.1.0.0").stat().st_mtime_ns
+    (tmp_path / "walk").rename(tmp_path / "moved")
+    for file in (tmp_path / "moved").iterdir():
+        os.utime(file, (1, 1))
+    again = import_splats([tmp_path / "moved"], tmp_path / "run")
+    assert (again.path / "run.zarr/dynamic/means/c.1.0.0").stat().st_mtime_ns == made
+
+
+def test_splats_do_not_take_the_place_of_a_training(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", Scene(num_frames=2, width=16, height=16))
+    with pytest.raises(RunDiffers, match="made by: training → import of splats"):
+        import_splats([walk(tmp_path / "walk")], run.path)
+    assert Run.open(run.path).num_frames == 2 and "first_frame" in Run.open(run.path).stages
 
 
 def test_the_command_tells_what_it_assumed(tmp_path: Path) -> None:
