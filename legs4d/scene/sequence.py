@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from legs4d.config import DatasetSettings
 from legs4d.scene.camera import Cameras
 from legs4d.scene.content import Content
+
+if TYPE_CHECKING:
+    from legs4d.config import DatasetSettings
 
 Split = Literal["train", "test"]
 
