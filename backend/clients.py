@@ -36,11 +36,12 @@ class Client:
     Args:
         identity: ZeroMQ's name for it.
         who: the name of its key, or what stands for those that have none; it is the same after a new connection.
+        key: public, empty for those that have none.
         descriptor: of its TCP connection, by which its end is noticed.
     """
 
-    def __init__(self, identity: bytes, who: str = "", descriptor: int = -1) -> None:
-        self.identity, self.who, self.descriptor = identity, who, descriptor
+    def __init__(self, identity: bytes, who: str = "", key: str = "", descriptor: int = -1) -> None:
+        self.identity, self.who, self.key, self.descriptor = identity, who, key, descriptor
         self.name = ""
         self.calls: dict[int, Call] = {}
         self.outbox: deque[tuple[str | None, list[Buffer]]] = deque()
@@ -214,13 +215,13 @@ class Clients:
             client.last_heard = time.monotonic()
         return client
 
-    def admit(self, identity: bytes, name: str, who: str = "", descriptor: int = -1) -> Client:
+    def admit(self, identity: bytes, name: str, who: str = "", key: str = "", descriptor: int = -1) -> Client:
         """The client of this connection. Raises BackendError `busy` when there are too many that have work waiting."""
         client = self.get(identity)
         if client is None:
             if len(self._known) >= self._max_clients:
                 self._make_room()
-            client = self._known[identity] = Client(identity, who, descriptor)
+            client = self._known[identity] = Client(identity, who, key, descriptor)
             log.info("client %s (%s) connected", _printable(name), identity.hex()[-8:])
         client.name = _printable(name)
         return client
@@ -236,6 +237,13 @@ class Clients:
         for client in list(self._known.values()):
             if client.last_heard < before and client.descriptor >= 0 and not is_open(client.descriptor):
                 self._forget(client, "it left")
+
+    def shut_out(self, is_let_in: Callable[[str], bool]) -> list[int]:
+        """Forget whoever's key was revoked, with all that is under way to them; descriptors of their connections."""
+        revoked = [client for client in self._known.values() if client.key and not is_let_in(client.key)]
+        for client in revoked:
+            self._forget(client, "its key was revoked")
+        return [client.descriptor for client in revoked]
 
     def end_all(self, error: BackendError) -> None:
         """Answer every call with this error."""

@@ -20,7 +20,7 @@ from backend.errors import BackendError, error_body
 from backend.library import Arrays
 from backend.logs import LOG_FORMAT, LOG_TIME
 from backend.pipes import read_parts, write_parts
-from backend.process import leave, load
+from backend.process import be_modest, leave, load
 from backend.wire import Code, Kind, Message
 from legs4d.errors import Legs4dError
 from legs4d.progress import Progress, Stopped
@@ -107,8 +107,7 @@ def main(engine: str) -> None:
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # standard output is for messages alone: what libraries print goes to the log
     logging.basicConfig(format=LOG_FORMAT, datefmt=LOG_TIME, level=logging.INFO, stream=sys.stderr)
-    if hasattr(os, "nice"):
-        os.nice(NICENESS)
+    be_modest(NICENESS)
     Worker(sys.stdin.buffer, sink, engine).run()
 
 

@@ -42,8 +42,8 @@ class ServerConfig(BaseModel):
     """Folders whose runs and datasets clients may use; the current folder if empty."""
     bind: str = "127.0.0.1"
     """Address of the interface to listen on; anything but loopback is spoken to in CURVE only."""
-    port: int = Field(default=0, ge=0, le=65_535)
-    """0 takes any free one."""
+    port: int | None = Field(default=None, ge=0, le=65_535)
+    """0 takes any free one; None does on loopback, and `wire.DEFAULT_PORT` beyond it."""
     curve: bool = False
     """CURVE on loopback too."""
     allow_root: bool = False

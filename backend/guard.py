@@ -72,6 +72,11 @@ class Guard:
         while self._departed:
             yield self._departed.popleft()
 
+    def end(self, descriptor: int) -> None:
+        """End a connection that stands."""
+        if descriptor in self._open:
+            _shut(descriptor)
+
     @property
     def connections(self) -> int:
         """How many stand."""

@@ -97,9 +97,12 @@ class Listener:
         """Whether the sender of this part is still let in: keys can be revoked while a connection stands."""
         return self.gate is None or self.gate.name_of(str(frame.get("User-Id"))) is not None
 
-    def who(self, frame: zmq.Frame) -> str:
-        """The name of the sender's key; LOCAL for this machine's own pair, and where there are no keys."""
-        return LOCAL if self.gate is None else self.gate.name_of(str(frame.get("User-Id"))) or LOCAL
+    def who(self, frame: zmq.Frame) -> tuple[str, str]:
+        """(name of the sender's key, that key); the name is LOCAL for this machine's own pair, and without keys."""
+        if self.gate is None:
+            return LOCAL, ""
+        key = str(frame.get("User-Id"))
+        return self.gate.name_of(key) or LOCAL, key
 
     def close(self) -> None:
         """Unbind, and send what still waits for half a second."""
@@ -123,7 +126,8 @@ class Listener:
     def _bind(self, config: ServerConfig) -> str:
         address = "127.0.0.1" if config.bind == "localhost" else config.bind
         host = f"[{address}]" if ":" in address else address
-        port = config.port or (wire.DEFAULT_PORT if config.beyond_loopback else "*")
+        usual = wire.DEFAULT_PORT if config.beyond_loopback else 0
+        port = (usual if config.port is None else config.port) or "*"
         try:
             self.socket.bind(f"tcp://{host}:{port}")
         except zmq.ZMQError as error:

@@ -122,6 +122,14 @@ def load(name: str) -> Callable[..., Any]:
     return found
 
 
+def be_modest(niceness: int) -> None:
+    """Have this process yield the processor to the server, and be what the system ends when memory runs out."""
+    if hasattr(os, "nice"):
+        os.nice(niceness)
+    with suppress(OSError):  # not on Linux, or not allowed: then all processes are equal
+        Path("/proc/self/oom_score_adj").write_text("500")
+
+
 def leave(code: int) -> NoReturn:
     """End this process at once: taking torch apart would keep its device for a second, and a task may take long.
 

@@ -54,7 +54,8 @@ MESSAGES_PER_TURN = 100
 """Received at most before results of the other threads are looked at."""
 RETRY_SECONDS = 0.01
 """How often a full queue is tried again."""
-STALL_CHECK_SECONDS = 5.0
+CHECK_SECONDS = 1.0
+"""How often it is looked for what nobody tells: stalled streams, revoked keys, old files."""
 IO_THREADS = 2
 """Of ZeroMQ, so that small answers of half of the clients do not wait while another one's frame is copied."""
 SWITCH_INTERVAL = 0.0005
@@ -184,7 +185,7 @@ class Server:
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._loop.fileno(), zmq.POLLIN)
-        next_check = time.monotonic() + STALL_CHECK_SECONDS
+        next_check = time.monotonic() + CHECK_SECONDS
         try:
             while not self._stopping:
                 deadline = time.monotonic() + RETRY_SECONDS if self._clients.outlet.waiting else next_check
@@ -196,8 +197,9 @@ class Server:
                     self._runs.check_stalls()
                     self._compute.check_idle()
                     self._uploads.check_sweep()
+                    self._shut_out()
                     self._clients.sign_off_absent(self.listener.guard.is_open)
-                    next_check = time.monotonic() + STALL_CHECK_SECONDS
+                    next_check = time.monotonic() + CHECK_SECONDS
         finally:
             self._close()
 
@@ -267,7 +269,14 @@ class Server:
     def _admit(self, identity: bytes, body: requests.Hello, frame: zmq.Frame) -> Client:
         self._sign_off()  # first who had this descriptor before, lest the new client be taken for it
         name = f"{body.client} {body.version}"
-        return self._clients.admit(identity, name, self.listener.who(frame), frame.get(zmq.SRCFD))
+        return self._clients.admit(identity, name, *self.listener.who(frame), frame.get(zmq.SRCFD))
+
+    def _shut_out(self) -> None:
+        """End the conversation with whoever's key was revoked since."""
+        gate = self.listener.gate
+        if gate is not None:
+            for descriptor in self._clients.shut_out(lambda key: gate.name_of(key) is not None):
+                self.listener.guard.end(descriptor)
 
     def _sign_off(self) -> None:
         for descriptor in self.listener.guard.departed():

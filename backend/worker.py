@@ -15,14 +15,14 @@ import os
 import sys
 import threading
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
 from backend.errors import error_body
 from backend.logs import LOG_FORMAT, LOG_TIME
-from backend.process import BUSY_EXIT, OUTCOME_FILE, leave, load
+from backend.process import BUSY_EXIT, OUTCOME_FILE, be_modest, leave, load
 from legs4d.errors import Legs4dError, RunError
 from legs4d.gaussians.files import write_file
 from legs4d.gaussians.lock import lock_file
@@ -70,7 +70,7 @@ def main(lock_path: str) -> int:
     """Do the job that standard input names; the exit code."""
     reporter = Reporter(_take_over_output())
     logging.basicConfig(format=LOG_FORMAT, datefmt=LOG_TIME, level=logging.INFO, stream=sys.stderr)
-    _be_modest()
+    be_modest(NICENESS)
     stop = threading.Event()
     lock = Path(lock_path)
     with ExitStack() as held:
@@ -92,14 +92,6 @@ def main(lock_path: str) -> int:
         log.info("process %d ends: %s", os.getpid(), next(iter(outcome)))
         reporter.tell({"ended": True})
     return 0
-
-
-def _be_modest() -> None:
-    """Yield the processor to the server, which answers prompts; and be what the system ends when memory runs out."""
-    if hasattr(os, "nice"):
-        os.nice(NICENESS)
-    with suppress(OSError):  # not on Linux, or not allowed: then all processes are equal
-        Path("/proc/self/oom_score_adj").write_text("500")
 
 
 def _work(spec: dict[str, Any], reporter: Reporter, stop: threading.Event) -> dict[str, Any]:

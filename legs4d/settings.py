@@ -157,7 +157,8 @@ def _default(model: type[BaseModel], key: str) -> str | None:
     field = _field(model, key)
     if field is None or field.is_required() or isinstance(field.default, BaseModel):
         return None
-    return _shown(field.get_default(call_default_factory=True))
+    value = field.get_default(call_default_factory=True)
+    return None if value is None else _shown(value)
 
 
 def _admits_none(model: type[BaseModel], key: str) -> bool:

@@ -44,7 +44,12 @@ def serve(
         list[Path] | None,
         typer.Option(help="Folder whose runs and datasets clients may use; repeatable. Default: here."),
     ] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65535, help="TCP port; 0 takes a free one (default).")] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="TCP port; 0 takes a free one (the default on 127.0.0.1, elsewhere it is 47404)."
+        ),
+    ] = None,
     state_dir: StateDir = None,
     bind: Annotated[
         str | None,

@@ -82,24 +82,30 @@ def send(writer: Writer, given: dict[str, Any], sending: dict[str, Any]) -> None
 def named(command: Command, client: Client, *, local: bool) -> dict[str, Any]:
     """The body of a job: the command with names under the server's roots in place of this machine's paths.
 
-    Raises Legs4dError for a path of this machine that lies under none of them.
+    Files of this machine that the server does not see are sent to it.
+
+    Raises Legs4dError for a folder that lies under none of the roots, and for a file that is not taken.
     """
     body = command.model_dump(mode="json", exclude_unset=True)
-    roots = [Path(root) for root in client.server["roots"]]
+    roots = [Path(root) for root in client.server["roots"]] if local else []
     for field in command.places():
         given = body.get(field)
-        if local and given is not None:
-            several = isinstance(given, list)
-            body[field] = [_name(text, roots, field) for text in given] if several else _name(given, roots, field)
+        if isinstance(given, list):
+            body[field] = [_name(text, roots, field, client) for text in given]
+        elif given is not None:
+            body[field] = _name(given, roots, field, client)
     return body
 
 
-def _name(text: str, roots: list[Path], field: str) -> str:
+def _name(text: str, roots: list[Path], field: str, client: Client) -> str:
     path = Path(text).expanduser().resolve()
     for root in roots:
         if path.is_relative_to(root):
             return path.relative_to(root).as_posix()
-    if Path(text).is_absolute() or text.startswith("~") or path.exists():
+    if field != "out" and path.is_file():
+        say(f"sends {path.name} ({path.stat().st_size / 2**20:.1f} MiB)")
+        return client.upload(path)
+    if roots and (Path(text).is_absolute() or text.startswith("~") or path.exists()):
         raise Legs4dError(
             f"{text} lies outside the folders that the server serves",
             where=f"--{field}" if field == "out" else field,

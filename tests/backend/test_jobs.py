@@ -240,7 +240,7 @@ def test_jobs_that_cannot_work_are_refused_or_fail_with_the_reason(server: Serve
         with pytest.raises(RefusedError, match="no job 'none'") as refused:
             client.ask(kind, job="none")
         assert refused.value.code == "job"
-    assert client.ask("jobs") == {"jobs": []}
+    assert client.ask("jobs") == {"jobs": [], "next": None}
 
     job = client.ask("train", dataset="broken", out="x")["job"]
     watch(client, job)

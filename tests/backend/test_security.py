@@ -18,6 +18,7 @@ from backend import guard, keys
 from backend.config import make_config, read_config
 from backend.errors import BackendError
 from backend.listener import Listener
+from legs4d.errors import Legs4dError
 from tests.backend.conftest import ServerProcess
 from tests.backend.plain_client import PlainClient, RefusedError
 
@@ -41,7 +42,7 @@ def test_keys_let_a_client_in_until_they_are_revoked(start_server: StartServer, 
     mine, theirs = home / "mine", home / "state"
     public = legs4d("keys", "new", "--state-dir", str(mine)).stdout.strip()
     assert (mine / "keys" / "client.json").stat().st_mode & 0o777 == 0o600
-    server = start_server(home / "root", options=["--bind=0.0.0.0", "--allow-root", "--log=json"])
+    server = start_server(home / "root", options=["--bind=0.0.0.0", "--port=0", "--allow-root", "--log=json"])
     endpoint = json.loads((theirs / "server.json").read_text())["endpoint"]
     assert endpoint.startswith("tcp://127.0.0.1:")
     server_key = json.loads(legs4d("keys", "list", "--json", "--state-dir", str(theirs)).stdout)["server"]
@@ -54,10 +55,13 @@ def test_keys_let_a_client_in_until_they_are_revoked(start_server: StartServer, 
 
     pair = json.loads((mine / "keys" / "client.json").read_text())
     with PlainClient.elsewhere(endpoint, server_key, pair) as client:
-        assert client.ask("runs") == {"runs": [], "problems": []}
+        assert client.ask("runs") == {"runs": [], "problems": [], "next": None}
+        ends = client.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         assert legs4d("keys", "revoke", "anna", "--state-dir", str(theirs)).returncode == 0
+        assert ends.poll(3000), "its connection still stands"
         client.send("runs")
         assert client.quiet(0.5)
+        client.socket.disable_monitor()
     with server.connect() as local:  # the server file has keys of its own
         assert local.ask("runs")["runs"] == []
     log = server.log
@@ -132,9 +136,9 @@ def test_settings_come_from_a_file_and_are_checked(home: Path) -> None:
         ("port =", "is not TOML"),
     ):
         path.write_text(text)
-        with pytest.raises(BackendError, match=says):
+        with pytest.raises(Legs4dError, match=says):
             make_config(read_config(path), str(path))
-    with pytest.raises(BackendError, match="cannot be read"):
+    with pytest.raises(Legs4dError, match="cannot be read"):
         read_config(home / "none.toml")
     path.write_text('devices = ["cuda:55"]')
     refused = legs4d("serve", f"--config={path}", f"--state-dir={home / 'state'}")

@@ -82,6 +82,15 @@ def test_a_training_that_was_submitted_has_the_settings_that_were_asked_for(serv
     assert run.info["scale"] == 0.5 and run.num_frames == 2
 
 
+def test_a_file_that_the_server_does_not_see_is_sent(server: ServerProcess, tmp_path: Path) -> None:
+    (tmp_path / "params.npz").write_bytes(b"no arrays")
+    sent = legs4d("submit", "import-d3dgs", tmp_path / "params.npz", "--out", "sent", f"--state-dir={server.state_dir}")
+    assert sent.returncode == 0 and "sends params.npz" in sent.stderr
+    with server.connect() as client:
+        name = client.ask("job", job=sent.stdout.strip())["request"]["params"]
+    assert name.startswith(".legs4d-inbox/local/") and (server.roots[0] / name).read_bytes() == b"no arrays"
+
+
 def test_what_is_wrong_is_said_before_anything_is_sent(server: ServerProcess, tmp_path: Path) -> None:
     root, place = server.roots[0], f"--state-dir={server.state_dir}"
     for arguments, says in (
