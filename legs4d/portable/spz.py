@@ -23,7 +23,7 @@ from .ply_compressed import insert_largest
 from .sh import COEFFICIENTS, basis_parity
 from .splats import SplatFileError, Splats
 from .values import empty, finish, make_valid
-from .zstd import decompress
+from .zstd import unpack_into
 
 MAGIC = 0x5053474E
 COLOR_SCALE = 0.15
@@ -197,9 +197,9 @@ class _Plain:
         at = 0
         for packed, unpacked in zip(self._packed, self._unpacked, strict=True):
             data = self._file.read(packed)
-            payload[at : at + unpacked] = np.frombuffer(decompress(data, unpacked, str(self._path)), np.uint8)
+            for there in unpack_into(data, payload[at : at + unpacked], str(self._path)):
+                yield at + there
             at += unpacked
-            yield at
 
 
 def _checked(header: _Header, versions: tuple[int, ...], path: Path) -> _Header:
@@ -294,9 +294,9 @@ def _unpack_rest(splats: Splats, rows: slice, data: NDArray[np.uint8], header: _
     rest = splats.sh_rest
     if rest is None:
         return
-    kept = data.reshape(-1, SH_COUNTS[header.degree], 3)[:, : rest.shape[1]]
+    signed = (data ^ np.uint8(128)).view(np.int8)  # 0 … 255 as -128 … 127
+    kept = signed.reshape(-1, SH_COUNTS[header.degree], 3)[:, : rest.shape[1]]
     np.multiply(kept, np.float32(1 / 128), out=rest[rows], dtype=np.float32)
-    rest[rows] -= 1
 
 
 _UNPACK = {
