@@ -143,7 +143,7 @@ def export(
         typer.Option(
             min=0,
             max=3,
-            help="Degrees of view dependence. ply is padded with zeros to them: 3 makes the 62 properties (248 bytes) "
+            help="Degrees of view dependence. ply is padded with zeros to them: 3 makes f_rest_0 to 44, 62 properties, "
             "that some programs insist on.",
         ),
     ] = None,
