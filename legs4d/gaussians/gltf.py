@@ -1,12 +1,14 @@
 """3D Gaussians in glTF 2.0 (.glb, .gltf) by the extension KHR_gaussian_splatting, read; `gltf_writer` writes them.
 
 Beside the ratified extension, what its drafts had is read: attributes with an underscore for the prefix and colours in
-COLOR_0 alone, and scales as logarithms (a scale below zero can be nothing else).
+COLOR_0 alone, scales as logarithms (a scale below zero can be nothing else), and splats packed as .spz.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -16,10 +18,16 @@ from legs4d.errors import DatasetError
 from legs4d.gaussians.gaussians import SH_C0, dc_from_rgb
 from legs4d.gaussians.gltf_file import GltfFile
 from legs4d.gaussians.placing import joined, placed, usable
-from legs4d.portable.splats import FloatArray, Splats
+from legs4d.portable.splats import FloatArray, SplatFileError, Splats
+from legs4d.portable.spz import read_spz
 
 EXTENSION = "KHR_gaussian_splatting"
 SRGB, LINEAR = "srgb_rec709_display", "lin_rec709_display"
+SPZ = (
+    *("KHR_gaussian_splatting_compression_spz_2", "KHR_gaussian_splatting_compression_spz"),
+    "KHR_spz_gaussian_splats_compression",
+)
+"""Drafts (the last one stands alone) that keep splats as an .spz file in a buffer view; its numbers are the mesh's."""
 UP = (0.0, 1.0, 0.0)
 
 
@@ -38,7 +46,7 @@ def read_gltf(path: Path) -> Splats:
             placed(_splats(file, primitive), matrix)
             for mesh, matrix in file.placed_meshes()
             for primitive in mesh.get("primitives", [])
-            if EXTENSION in primitive.get("extensions", {})
+            if {EXTENSION, SPZ[-1]} & set(primitive.get("extensions", {}))
         ]
     except (AttributeError, TypeError) as error:  # a list where an object belongs, and the like
         raise file.damaged(f"it has values of other kinds than glTF's ({error})") from error
@@ -58,7 +66,11 @@ def linear_from_srgb(values: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 def _splats(file: GltfFile, primitive: dict[str, Any]) -> Splats:
-    extension = primitive["extensions"][EXTENSION]
+    extension = primitive["extensions"].get(EXTENSION, {})
+    packings = {**primitive["extensions"], **extension.get("extensions", {})}
+    for name in SPZ:
+        if name in packings:
+            return _unpacked(file, packings[name].get("bufferView"))
     kernel, space = extension.get("kernel", "ellipse"), extension.get("colorSpace", SRGB)
     packed = [name for name in extension.get("extensions", {}) if "compression" in name]
     if packed:
@@ -89,6 +101,17 @@ def _splats(file: GltfFile, primitive: dict[str, Any]) -> Splats:
     }
     flat = {name: array[:, 0] if array.shape[1] == 1 else array for name, array in extra.items()}
     return Splats(means, quats, scales, opacities, colors, rest, flat, up=UP)
+
+
+def _unpacked(file: GltfFile, view: Any) -> Splats:
+    """The splats of an .spz file in a buffer view."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "view.spz"
+        path.write_bytes(file.view(view)[0].tobytes())
+        try:
+            return replace(read_spz(path), up=UP)
+        except SplatFileError as error:
+            raise DatasetError(f"has packed splats that cannot be read: {error.what}", where=str(file.path)) from error
 
 
 class _Attributes:

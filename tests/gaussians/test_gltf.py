@@ -18,6 +18,7 @@ from legs4d.errors import DatasetError
 from legs4d.gaussians.gltf import EXTENSION, read_gltf
 from legs4d.gaussians.gltf_writer import write_glb
 from legs4d.portable.splats import Splats
+from legs4d.portable.spz_writer import spz_bytes
 from legs4d.portable.turns import upright_turn
 from tests.gaussians.crowd import crowd
 
@@ -172,6 +173,29 @@ def test_drafts_of_the_extension(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.opacities, TRUTH.opacities, atol=1e-4)
     np.testing.assert_allclose(0.5 + 0.28209479 * found.colors, rgba[:, :3], atol=1e-4)
     np.testing.assert_allclose(found.extra["highlight"], np.linspace(0, 1, 7), atol=1e-6)
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_splats_packed_as_spz(nested: bool, tmp_path: Path) -> None:
+    builder = Builder()
+    builder.body = spz_bytes(replace(TRUTH, up=(0.0, 1.0, 0.0)))
+    builder.views = [{"buffer": 0, "byteOffset": 0, "byteLength": len(builder.body)}]
+    builder.nodes = [{"mesh": 0, "scale": [2, 2, 2]}]
+    document = builder.document()
+    packed = {"bufferView": 0}
+    document["meshes"][0]["primitives"][0]["extensions"] = (
+        {EXTENSION: {"extensions": {"KHR_gaussian_splatting_compression_spz_2": packed}}}
+        if nested
+        else {"KHR_spz_gaussian_splats_compression": packed}
+    )
+    builder.document = lambda: document  # type: ignore[method-assign]
+    found = read_gltf(builder.glb(tmp_path / "x.glb"))
+    np.testing.assert_allclose(found.means, 2 * TRUTH.means, atol=1e-4)
+    np.testing.assert_allclose(found.scales, 2 * TRUTH.scales, rtol=0.04)
+    np.testing.assert_allclose(found.colors, TRUTH.colors, atol=0.02)
+    builder.body = b"\0" * len(builder.body)
+    with pytest.raises(DatasetError, match="packed splats that cannot be read: is no"):
+        read_gltf(builder.glb(tmp_path / "y.glb"))
 
 
 def test_linear_colours_become_srgb(tmp_path: Path) -> None:
