@@ -60,8 +60,7 @@ def prepare_splats(request: ImportSplats, roots: Roots) -> Spec:
     return {
         "sources": [str(roots.find(name)) for name in request.paths],
         "roots": [str(folder) for folder in roots.folders],
-        "out": str(_new_output(request.out, roots)),
-        "name": request.out,
+        **_made(request, roots),
         "how": request.how(),
     }
 
@@ -89,13 +88,16 @@ def _source(name: str, roots: Roots) -> str:
     return str(source)
 
 
-def _import(request: ImportD3dgs | Import4legs, roots: Roots) -> Spec:
+def _made(request: ImportSplats | ImportD3dgs | Import4legs, roots: Roots) -> Spec:
+    """Where the run is made, and whether in place of one that is there."""
     out = roots.output(request.out)
     again = request.again and (out / "run.json").exists()
+    return {"out": str(out if again else _new_output(request.out, roots)), "again": again, "name": request.out}
+
+
+def _import(request: ImportD3dgs | Import4legs, roots: Roots) -> Spec:
     return {
-        "out": str(out if again else _new_output(request.out, roots)),
-        "again": again,
-        "name": request.out,
+        **_made(request, roots),
         "dataset": None if request.dataset is None else str(roots.find(request.dataset)),
         "scale": request.scale,
         "fps": request.fps,
@@ -166,9 +168,9 @@ def import_splats(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[st
             raise BackendError("leads outside the roots of the server", where=file.name, fix="copy it", code=Code.PATH)
 
     def write(folder: Path) -> None:
-        pipeline.import_splats(spec["sources"], folder, **how, progress=progress, stop=stop)
+        pipeline.import_splats(spec["sources"], folder, **how, again=_once(spec), progress=progress, stop=stop)
 
-    _make_whole(spec, write)
+    _make_run(spec, write)
     return {**describe_import(Run.open(spec["out"])), "run": spec["name"]}
 
 

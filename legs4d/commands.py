@@ -239,6 +239,7 @@ class ImportSplats(Command):
         up: [3] what is up in the files' axes; by default the format's rule.
         identity: whether a row is the same Gaussian in all frames.
         frames, heads: of a 4DGaussians folder, how many frames to make, and what its deformation changes.
+        again: as in `Reconstruct`.
     """
 
     paths: Annotated[list[Place], Field(min_length=1, max_length=100_000)]
@@ -248,6 +249,7 @@ class ImportSplats(Command):
     identity: Literal["auto", "keep", "none"] = "auto"
     frames: int | None = Field(default=None, ge=1, le=100_000)
     heads: Annotated[list[Text], Field(min_length=1, max_length=10)] | None = None
+    again: bool = False
 
     def how(self) -> dict[str, Any]:
         """The options of `pipeline.import_splats`."""

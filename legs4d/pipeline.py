@@ -282,7 +282,7 @@ def import_splats(
     identity: Literal["auto", "keep", "none"] = "auto",
     frames: int | None = None,
     heads: tuple[str, ...] | None = None,
-    again: bool = False,
+    again: bool | str = False,
     tell: Tell | None = None,
     progress: OnProgress | None = None,
     stop: StopSignal | None = None,

@@ -16,6 +16,7 @@ from legs4d.cli.command import WRITERS
 from legs4d.cli.submitting import HERE
 from legs4d.commands import Export, Lift, Train
 from legs4d.config import FULL_TRACKING, ReconstructSettings, TrackingSettings, TrainSettings
+from legs4d.gaussians.export import export_frames
 from legs4d.gaussians.store import Run
 from legs4d.settings import SettingsError, read_settings
 from tests.backend.conftest import REPOSITORY, ServerProcess, write_small_run
@@ -147,3 +148,20 @@ def test_settings_win_over_the_preset() -> None:
     assert full.tracking == FULL_TRACKING.model_copy(update={"steps": 20})
     assert full.first_frame.steps == 1000 and asked.with_preset("quick").tracking == TrackingSettings(steps=20)
     assert ReconstructSettings().with_preset("full").tracking == FULL_TRACKING
+
+
+def test_splats_are_imported_anew_only_when_asked_to(server: ServerProcess, tmp_path: Path) -> None:
+    """From a file that the server does not see."""
+    run = Run.open(server.roots[0] / "shot")
+    for number, frame in enumerate((0, 1)):
+        export_frames(run, tmp_path / f"made{number}", range(frame, frame + 1), "ply")
+    first, second = (tmp_path / f"made{n}" / f"frame_{n:06d}.ply" for n in (0, 1))
+    place = (f"--state-dir={server.state_dir}", "--follow", "--json")
+    done = legs4d("submit", "import-splats", first, "--out", "splats", *place)
+    assert done.returncode == 0 and json.loads(done.stdout)["result"]["run"] == "splats", done.stderr
+    before = Run.open(server.roots[0] / "splats").frame(0).means
+    refused = legs4d("submit", "import-splats", second, "--out", "splats", *place)
+    assert refused.returncode == 1 and "is there already" in refused.stderr
+    assert legs4d("submit", "import-splats", second, "--out", "splats", "--again", *place).returncode == 0
+    after = Run.open(server.roots[0] / "splats").frame(0).means
+    assert after.shape == before.shape and not (after == before).all()
