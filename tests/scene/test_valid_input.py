@@ -680,3 +680,30 @@ def test_two_cameras_are_enough(tmp_path: Path) -> None:
     angle = float(2 * np.arctan(16 / all_cameras(scene).intrinsics[0, 0, 0]))
     write_json(tmp_path / "transforms.json", {"camera_angle_x": angle, "frames": frames})
     assert_is_the_scene(open_sequence(tmp_path), scene)
+
+
+@pytest.mark.parametrize("name", ["nerf", "multipleview", "videos", "neu3d"])
+def test_a_folder_of_masks_is_used_in_every_layout(tmp_path: Path, name: str) -> None:
+    folder = WRITERS[name](tmp_path, SCENE)
+    own = {
+        "nerf": "{c:02d}_{f:03d}",
+        "multipleview": "cam{n:02d}/frame_{m:05d}",
+        "videos": "view{c}/m{f}",
+        "neu3d": "cam{c:02d}/{f}",
+    }
+    for frame in range(SCENE.num_frames):
+        for camera, mask in enumerate(silhouettes(SCENE, frame)):
+            file = own[name].format(c=camera, n=camera + 1, f=frame, m=frame + 1)
+            save(folder / f"masks/{file}.png", mask)
+    sequence = open_sequence(folder)
+    assert not isinstance(sequence, MotionMasks)
+    masks = sequence.masks("train", 2)
+    assert masks is not None
+    numbers = [i - (name == "multipleview") for i in sequence.cameras("train", 2).ids]
+    assert np.array_equal(masks > 0.5, silhouettes(SCENE, 2)[numbers] > 0)
+    (folder / "masks").rename(folder / "seg")
+    for path in list((folder / "seg").rglob("*.png")):
+        path.rename(
+            path.with_name(f"nobody{path.stem}.png") if name in ("nerf", "multipleview") else path.with_suffix(".x")
+        )
+    assert any("seg/ is not used" in note for note in open_sequence(folder).notes)

@@ -25,9 +25,10 @@ from legs4d.config import DatasetSettings
 from legs4d.errors import DatasetError
 from legs4d.scene.lens import COEFFICIENTS, ONE_FOCAL, Lens, lens_of
 from legs4d.scene.readers.choice import chosen_cameras, whole_frames
-from legs4d.scene.readers.footage import Footage, Shot, file_shot, held_out, split_shots, test_among
+from legs4d.scene.readers.footage import Footage
 from legs4d.scene.readers.frames import common_frames
-from legs4d.scene.readers.names import PICTURES, as_posix, find_inside, folded, list_files, natural_key, numbers_of
+from legs4d.scene.readers.names import PICTURES, as_posix, folded, list_files, natural_key, numbers_of
+from legs4d.scene.readers.shots import Shot, file_shot, held_out, split_shots, test_among
 
 if TYPE_CHECKING:
     import pycolmap
@@ -89,7 +90,6 @@ class ColmapSequence(Footage):
             )
         moments, by_name, missing = common_frames({name: table[name] for name in names}, str(images))
         kept, notes = whole_frames(len(moments), missing, str(images))
-        masks = next((root / name for name in ("masks", "seg", "mask") if (root / name).is_dir()), None)
         at = _poses_at(poses, str(folder))
         frames = []
         for moment in (moments[f] for f in kept):
@@ -97,11 +97,8 @@ class ColmapSequence(Footage):
             for i, name in zip(chosen, names, strict=True):
                 path = by_name[name][moment]
                 pose = at(name, path.parent.name if per_frame else path.stem)
-                mask = None if masks is None else _find_mask(masks, path.relative_to(images))
-                row.append(file_shot(Shot(numbers[i], pose.world_to_camera, pose.lens, path, mask)))
+                row.append(file_shot(Shot(numbers[i], pose.world_to_camera, pose.lens, path)))
             frames.append(row)
-        if masks is not None:
-            notes = (*notes, f"{masks.name}/ is taken for the foreground: white is what moves.")
         model_files = sorted(p for p in folder.iterdir() if p.is_file())
         given = [path for row in frames for shot in row for path in (shot.picture, shot.mask) if path is not None]
         super().__init__(
@@ -209,15 +206,6 @@ def _poses_at(poses: list[Pose], where: str) -> Callable[[str, str], Pose]:
         return known[natural_key(frame)]
 
     return at
-
-
-def _find_mask(folder: Path, picture: Path) -> Path | None:
-    """The mask of a picture named relative to images/: by the same name, with another suffix, or one more."""
-    for name in (picture.with_suffix(""), picture):
-        found = find_inside(folder, name.as_posix(), str(folder), suffixes=PICTURES)
-        if found is not None:
-            return found
-    return None
 
 
 def read_points(model: pycolmap.Reconstruction) -> Points | None:

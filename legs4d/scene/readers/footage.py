@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,52 +20,24 @@ from legs4d.scene.checks import check_camera_count, check_poses, check_scale
 from legs4d.scene.content import Content
 from legs4d.scene.images import (
     ImageCache,
-    PictureInfo,
     inspect_picture,
     mask_size,
     read_labels,
     read_mask,
     read_picture,
 )
-from legs4d.scene.lens import Lens, check_lens
+from legs4d.scene.lens import check_lens
 from legs4d.scene.readers.canvas import Canvas
+from legs4d.scene.readers.masks import find_masks
 from legs4d.scene.readers.names import some
+from legs4d.scene.readers.shots import Shot, Shots
 from legs4d.scene.sequence import Caption, InitialPoints, Split
 
 Model = TypeVar("Model", bound=BaseModel)
 
-HOLD_OUT_EVERY = 8
-"""Where a layout names no test cameras, the first of every eight is held out (Mip-NeRF 360's custom)."""
-
 FAR_FROM_ORIGIN = 30.0
 """Cameras further from the origin than this many times their own spread are recentred: in float32 the pixels of 4K
 pictures would otherwise be off by a hundredth and more."""
-
-
-@dataclass(frozen=True, eq=False)
-class Shot:
-    """One picture: who took it, from where, through which lens.
-
-    Attributes:
-        number: the camera's, the same in every frame.
-        world_to_camera: [4, 4] float64.
-        lens: for pictures of the size that it has.
-        picture: its file; None where the reader gives pictures by itself.
-        mask, objects: files of its foreground and of its object ids.
-        as_stored: whether the picture is not to be turned as its metadata say, as its camera was calibrated so.
-    """
-
-    number: int
-    world_to_camera: NDArray[np.float64]
-    lens: Lens
-    picture: Path | None = None
-    mask: Path | None = None
-    objects: Path | None = None
-    as_stored: bool = False
-
-
-Shots = dict[Split, list[list[Shot]]]
-"""Per split, the shots of each frame; as many frames in each split."""
 
 
 class Footage:
@@ -103,11 +74,13 @@ class Footage:
         points: tuple[NDArray[np.float64], NDArray[Any], NDArray[np.bool_]] | None = None,
         notes: tuple[str, ...] = (),
     ) -> None:
+        shots, of_masks = find_masks(root, shots)
         self.root, self.scale, self.fps = root, settings.scale, fps
         self._shots, self.reading = shots, settings
         self.num_frames = len(shots["train"])
         self.frame_numbers = tuple(range(self.num_frames))
         every = list(_every(shots))
+        _check_masks(every)
         self.content = _content(root, every, files, language)
         _check_cameras(shots, root)
         self.origin = _origin(np.array([shot.world_to_camera for shot in every]))
@@ -121,7 +94,7 @@ class Footage:
             _check_foreground(first)
         self._has_alpha = not self._masked and _tells_by_alpha(first)
         self.initial_points = None if points is None else _shifted(points, self.origin)
-        self.notes = (*notes, *self._notes(every))
+        self.notes = (*notes, *of_masks, *self._notes(every))
         self._cache = ImageCache()
 
     def _picture(self, split: Split, frame: int, camera: int) -> NDArray[Any]:
@@ -226,70 +199,6 @@ class Footage:
         return self._canvas.picture(picture, shot.lens, size)
 
 
-def file_shot(shot: Shot, where: str = "") -> Shot:
-    """A shot whose lens fits its picture's file, with masks that fit it too; reads headers.
-
-    Raises:
-        DatasetError: the picture is missing, damaged, or of another shape than its camera was calibrated for.
-    """
-    assert shot.picture is not None
-    info = inspect_picture(shot.picture)
-    lens, as_stored = fit_lens(shot.lens, info, where or str(shot.picture))
-    for path in (shot.mask, shot.objects):
-        if path is not None and (size := mask_size(path)) != lens.size:
-            raise DatasetError(
-                f"is {size[0]}×{size[1]} pixels, the camera file says {lens.width}×{lens.height}",
-                where=str(path),
-                fix="masks must have the size of their pictures",
-            )
-    return replace(shot, lens=lens, as_stored=as_stored)
-
-
-def fit_lens(lens: Lens, info: PictureInfo, where: str) -> tuple[Lens, bool]:
-    """A lens for pictures of this size, and whether they are to be read as stored, not as shown.
-
-    Pictures may have been made smaller or larger since the calibration, if not cut.
-    """
-    for size, as_stored in ((info.shown, False), (info.stored, True)):
-        if size == lens.size:
-            return lens, as_stored
-    for size, as_stored in ((info.shown, False), (info.stored, True)):
-        factor = size[0] / lens.width
-        if abs(size[1] - factor * lens.height) < 1 and not 0.9 < factor < 1.1:
-            return lens.resized(*size), as_stored
-    raise DatasetError(
-        f"is {info.shown[0]}×{info.shown[1]} pixels, the camera file says {lens.width}×{lens.height}",
-        where=where,
-        fix="pictures may be scaled after the calibration, but not cut",
-    )
-
-
-def held_out(count: int) -> list[int]:
-    """Positions of the test cameras among `count`: every eighth from the first, none of eight or fewer."""
-    return list(range(0, count, HOLD_OUT_EVERY)) if count > HOLD_OUT_EVERY else []
-
-
-def test_among(chosen: list[int], held: list[int]) -> list[int]:
-    """Positions in `chosen` of the test cameras: of those held out of all, or if none of them was chosen, anew."""
-    return [i for i, camera in enumerate(chosen) if camera in set(held)] or held_out(len(chosen))
-
-
-def split_shots(frames: list[list[Shot]], test: list[int]) -> Shots:
-    """Training and test shots, from all cameras' of each frame in one order, by the positions of those held out."""
-    train = [i for i in range(len(frames[0])) if i not in set(test)]
-    shots: Shots = {"train": [[frame[i] for i in train] for frame in frames]}
-    if test:
-        shots["test"] = [[frame[i] for i in test] for frame in frames]
-    return shots
-
-
-def _content(root: Path, shots: list[Shot], files: tuple[Path, ...], language: tuple[Path, ...]) -> Content:
-    """All files that are read, each once, in an order that does not depend on how they are listed."""
-    seen = {path for shot in shots for path in (shot.picture, shot.mask) if path is not None}
-    objects = {shot.objects for shot in shots if shot.objects is not None}
-    return Content(root, tuple(sorted(seen | {*files})), tuple(sorted(objects | {*language})))
-
-
 def read_model(path: Path, model: type[Model], what: str, fix: str) -> Model:
     """A JSON file as a pydantic model. Raises DatasetError that it is no `what`, and which field is wrong."""
     try:
@@ -301,6 +210,13 @@ def read_model(path: Path, model: type[Model], what: str, fix: str) -> Model:
         place = ".".join(str(part) for part in first["loc"])
         wrong = f"{place}: {first['msg']}" if place else first["msg"]
         raise DatasetError(f"is no {what} ({wrong})", where=str(path), fix=fix) from error
+
+
+def _content(root: Path, shots: list[Shot], files: tuple[Path, ...], language: tuple[Path, ...]) -> Content:
+    """All files that are read, each once, in an order that does not depend on how they are listed."""
+    seen = {path for shot in shots for path in (shot.picture, shot.mask) if path is not None}
+    objects = {shot.objects for shot in shots if shot.objects is not None}
+    return Content(root, tuple(sorted(seen | {*files})), tuple(sorted(objects | {*language})))
 
 
 def _every(shots: Shots) -> Iterator[Shot]:
@@ -317,6 +233,18 @@ def _check_cameras(shots: Shots, root: Path) -> None:
             check_poses(poses, np.array([shot.lens.intrinsics for shot in taken]).reshape(-1, 3, 3), names)
     if len({shot.world_to_camera.tobytes() for frame in shots["train"] for shot in frame}) < 2:
         check_camera_count(min(1, sum(len(frame) for frame in shots["train"])), str(root))
+
+
+def _check_masks(every: list[Shot]) -> None:
+    """Raise DatasetError when a mask or object mask has another size than its picture; reads headers."""
+    for shot in every:
+        for path in (shot.mask, shot.objects):
+            if path is not None and (size := mask_size(path)) != shot.lens.size:
+                raise DatasetError(
+                    f"is {size[0]}×{size[1]} pixels, the camera file says {shot.lens.width}×{shot.lens.height}",
+                    where=str(path),
+                    fix="masks must have the size of their pictures",
+                )
 
 
 def _sizes(every: list[Shot], root: Path) -> list[tuple[int, int]]:

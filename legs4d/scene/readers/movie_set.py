@@ -69,9 +69,13 @@ class MovieSet:
             self.num_frames = len(self._chosen[0])
         self.notes = tuple(self._describe(begins))
 
+    def picture_number(self, position: int, frame: int) -> int:
+        """Which picture of the video at this position a frame shows, counted from 0."""
+        return int(self._chosen[position][frame])
+
     def read(self, position: int, frame: int) -> NDArray[np.uint8]:
         """[H, W, 3] RGB of the video at this position; DatasetError when it is damaged there. For several threads."""
-        return self.movies[position].read(int(self._chosen[position][frame]), square=self._is_square[position])
+        return self.movies[position].read(self.picture_number(position, frame), square=self._is_square[position])
 
     def fit_shape(self, position: int, width: float, height: float) -> bool:
         """Whether a video's pictures have the shape of a calibration: as stored or, if need be, with square pixels."""

@@ -27,9 +27,10 @@ from legs4d.scene.images import inspect_picture
 from legs4d.scene.lens import COEFFICIENTS, Lens, lens_of
 from legs4d.scene.readers.camera_file import whole
 from legs4d.scene.readers.choice import chosen_cameras, whole_frames
-from legs4d.scene.readers.footage import Footage, Shot, Shots, file_shot, held_out, read_model
+from legs4d.scene.readers.footage import Footage, read_model
 from legs4d.scene.readers.names import PICTURES, as_posix, find_inside
 from legs4d.scene.readers.rig import camera_names, frame_times, nearest_time, number_cameras, times_by_name
+from legs4d.scene.readers.shots import Shot, Shots, file_shot, held_out
 from legs4d.scene.sequence import Split
 
 FPS = 30.0
@@ -153,8 +154,8 @@ class _Picture:
 
     def shot(self, number: int, world_to_camera: NDArray[np.float64]) -> Shot:
         assert self.lens is not None
-        shot = Shot(number, world_to_camera, self.lens, self.path, self.mask if self.split != "test" else None)
-        return file_shot(shot, self.where)
+        mask = self.mask if self.split != "test" else None
+        return file_shot(Shot(number, world_to_camera, self.lens, self.path, mask), self.where)
 
 
 def _sorted(pictures: list[_Picture], root: Path, settings: DatasetSettings) -> tuple[Shots, tuple[str, ...]]:

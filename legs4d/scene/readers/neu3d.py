@@ -12,6 +12,7 @@ others. Frames are decoded when they are asked for.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,12 @@ from legs4d.errors import DatasetError
 from legs4d.progress import StageReporter
 from legs4d.scene.images import inspect_picture
 from legs4d.scene.readers.choice import check_no_offsets, chosen_cameras, whole_frames
-from legs4d.scene.readers.footage import Footage, Shot, file_shot, split_shots, test_among
+from legs4d.scene.readers.footage import Footage
 from legs4d.scene.readers.frames import common_frames
 from legs4d.scene.readers.llff import LlffCamera, match_rows, read_poses
 from legs4d.scene.readers.movie_set import MovieSet, open_videos
 from legs4d.scene.readers.names import PICTURES, VIDEOS, list_files, list_folder, numbers_of
+from legs4d.scene.readers.shots import Shot, file_shot, split_shots, test_among
 from legs4d.scene.sequence import Split
 
 TEST_CAMERA = 0
@@ -63,9 +65,9 @@ class Neu3dSequence(Footage):
             frames, notes = _of_pictures(paths, cameras, numbers, str(root))
             fps, given = PICTURE_FPS, [shot.picture for row in frames for shot in row if shot.picture is not None]
         else:
-            names = [called[i] for i in chosen]
+            names: list[tuple[str, ...]] = [called[i] for i in chosen]
             self._videos, settings = open_videos(paths, names, settings, str(root), report)
-            frames, notes = _of_videos(self._videos, cameras, numbers, str(file)), self._videos.notes
+            frames, notes = _of_videos(self._videos, cameras, numbers, names, str(file)), self._videos.notes
             fps, given = self._videos.fps, paths
         shots = split_shots(frames, test_among(chosen, [TEST_CAMERA]) or [0])
         notes = (*(() if note is None else (note,)), *notes)
@@ -84,13 +86,18 @@ def _sources(root: Path) -> list[Path]:
     return videos or folders or list_files(root / "images", PICTURES)
 
 
-def _of_videos(videos: MovieSet, cameras: list[LlffCamera], numbers: list[int], where: str) -> list[list[Shot]]:
+def _of_videos(
+    videos: MovieSet, cameras: list[LlffCamera], numbers: list[int], names: list[tuple[str, ...]], where: str
+) -> list[list[Shot]]:
     row = []
     for position, (camera, number) in enumerate(zip(cameras, numbers, strict=True)):
         videos.fit_shape(position, camera.width, camera.height)
         lens = camera.lens(videos.sizes[position], f"{where}, camera {number}")
         row.append(Shot(number, camera.world_to_camera, lens))
-    return [row] * videos.num_frames
+    return [
+        [replace(s, film=(names[k], videos.picture_number(k, frame))) for k, s in enumerate(row)]
+        for frame in range(videos.num_frames)
+    ]
 
 
 def _of_pictures(

@@ -25,9 +25,10 @@ from legs4d.errors import DatasetError
 from legs4d.progress import StageReporter
 from legs4d.scene.lens import lens_of_matrix
 from legs4d.scene.readers.choice import chosen_cameras
-from legs4d.scene.readers.footage import Footage, Shot, held_out, read_model, split_shots, test_among
+from legs4d.scene.readers.footage import Footage, read_model
 from legs4d.scene.readers.movie_set import MovieSet, open_videos
 from legs4d.scene.readers.names import as_posix, find_inside
+from legs4d.scene.readers.shots import Shot, held_out, split_shots, test_among
 from legs4d.scene.sequence import Split
 
 CAMERA_FILE = "cameras.json"
@@ -83,7 +84,7 @@ class VideoSequence(Footage):
         numbers = [int(name) if all(n.isdecimal() for n in names) else i for i, name in enumerate(names)]
         marked = [i for i, camera in enumerate(every) if camera.test]
         tests = [k for k, i in enumerate(chosen) if i in marked] if marked else test_among(chosen, held_out(len(every)))
-        rows = [_shots(content, every[i], numbers[i], self._videos, k, where) for k, i in enumerate(chosen)]
+        rows = [_shots(content, every[i], numbers[i], called[i], self._videos, k, where) for k, i in enumerate(chosen)]
         self._position = {numbers[i]: k for k, i in enumerate(chosen)}
         frames = [list(row) for row in zip(*rows, strict=True)]
         files = (path, *paths)
@@ -107,7 +108,15 @@ def _find(root: Path, name: str, where: str) -> Path:
     return found
 
 
-def _shots(content: _File, camera: _Camera, number: int, videos: MovieSet, position: int, where: str) -> list[Shot]:
+def _shots(
+    content: _File,
+    camera: _Camera,
+    number: int,
+    called: tuple[str, ...],
+    videos: MovieSet,
+    position: int,
+    where: str,
+) -> list[Shot]:
     """A camera's shot of every frame, at its video's size."""
     width, height = camera.w or content.w, camera.h or content.h
     if not videos.fit_shape(position, width, height):
@@ -116,8 +125,8 @@ def _shots(content: _File, camera: _Camera, number: int, videos: MovieSet, posit
             where=where,
             fix="w and h must have the videos' shape, as players show them",
         )
-    called = f"{where}, camera {camera.id}"
-    lens = lens_of_matrix(camera.camera_model, width, height, np.array(camera.k), camera.distortion, called)
+    told = f"{where}, camera {camera.id}"
+    lens = lens_of_matrix(camera.camera_model, width, height, np.array(camera.k), camera.distortion, told)
     lens = lens.resized(*videos.sizes[position])
     poses = np.array(camera.w2c, np.float64)
     if poses.ndim == 3 and len(poses) < videos.num_frames:
@@ -127,4 +136,7 @@ def _shots(content: _File, camera: _Camera, number: int, videos: MovieSet, posit
             fix="give one w2c, or one per frame",
         )
     of_frame = np.broadcast_to(poses, (videos.num_frames, 4, 4)) if poses.ndim == 2 else poses
-    return [Shot(number, of_frame[frame], lens) for frame in range(videos.num_frames)]
+    return [
+        Shot(number, of_frame[frame], lens, film=(called, videos.picture_number(position, frame)))
+        for frame in range(videos.num_frames)
+    ]
