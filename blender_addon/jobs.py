@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import bpy
 
 from . import wire
-from .client import Received
+from .client import Failure, Received
 from .link import Link
 from .runs import Runs
 
@@ -31,12 +32,32 @@ class Jobs:
         body: dict[str, Any] = {"dataset": dataset, "out": out, "scale": round(scale, 4), "preset": preset}
         if encoder:
             body["encoder"] = encoder
+        self._submit("train", body)
+
+    def make_anew(self, request: str) -> None:
+        """Submit a request anew, as JSON {kind, body}, that was refused as its run was made otherwise.
+
+        The run stays as it is until the new one is finished.
+        """
+        told = json.loads(request)
+        self._submit(told["kind"], {**told["body"], "again": True})
+
+    def _submit(self, kind: str, body: dict[str, Any]) -> None:
+        form = bpy.context.window_manager.legs4d
+        form.train_again = form.train_differs = ""
 
         def submitted(reply: Received) -> None:
             self._link.message = ""
             self._show(reply.body["job"])
 
-        self._link.request("train", body, on_reply=submitted)
+        def refused(failure: Failure) -> None:
+            if failure.code != wire.Code.DIFFERS:
+                self._link.say_failure(failure)
+                return
+            now = bpy.context.window_manager.legs4d
+            now.train_again, now.train_differs = _request(kind, body), failure.sentence
+
+        self._link.request(kind, body, on_reply=submitted, on_failure=refused)
 
     def cancel(self, job: str) -> None:
         """Cancel a job; the frames it finished stay in its run."""
@@ -94,8 +115,16 @@ def _show_job(job: Mapping[str, Any]) -> None:
     item.state = job["state"]
     if job["progress"]:
         _show_progress(job["progress"])
+    item.again = ""
     if job["error"]:
         item.message = job["error"]["message"]
+        if job["error"]["code"] == wire.Code.DIFFERS:
+            item.again = _request(job["kind"], job["request"])
+
+
+def _request(kind: str, body: Mapping[str, Any]) -> str:
+    """As `Jobs.make_anew` takes it. A ticket would give the job back that it stands for."""
+    return json.dumps({"kind": kind, "body": {name: value for name, value in body.items() if name != "ticket"}})
 
 
 def _show_progress(progress: Mapping[str, Any]) -> bool:

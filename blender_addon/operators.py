@@ -356,6 +356,23 @@ class LEGS4D_OT_train(_NeedsBackend, bpy.types.Operator):
         return {"FINISHED"}
 
 
+class LEGS4D_OT_make_anew(_NeedsBackend, bpy.types.Operator):
+    """Make the run anew as it is asked for now; what is there stays until that is done"""
+
+    bl_idname = "legs4d.make_anew"
+    bl_label = "Make Anew"
+
+    request: StringProperty(name="Request", options={"SKIP_SAVE", "HIDDEN"})
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        request = self.request or _window(context).train_again
+        if not request:
+            self.report({"WARNING"}, "Nothing was refused.")
+            return {"CANCELLED"}
+        session.current.jobs.make_anew(request)
+        return {"FINISHED"}
+
+
 class LEGS4D_OT_choose_dataset(_NeedsBackend, bpy.types.Operator):
     """Choose the dataset's folder on this machine; it has to be under one of the backend's folders"""
 
@@ -457,6 +474,7 @@ CLASSES = (
     LEGS4D_OT_retime,
     LEGS4D_OT_jump,
     LEGS4D_OT_train,
+    LEGS4D_OT_make_anew,
     LEGS4D_OT_choose_dataset,
     LEGS4D_OT_job_log,
     LEGS4D_OT_cancel_job,

@@ -156,6 +156,10 @@ class LEGS4D_PT_training(_Panel, bpy.types.Panel):
         column.prop(form, "train_scale")
         column.prop(form, "train_encoder", placeholder="default")
         layout.operator("legs4d.train", icon="PLAY")
+        if form.train_differs:
+            box = layout.box()
+            sentence(box, context, form.train_differs)
+            box.operator("legs4d.make_anew", icon="FILE_REFRESH").request = form.train_again
         for job in form.jobs[:JOBS_SHOWN]:
             self._draw_job(context, job)
 
@@ -171,6 +175,8 @@ class LEGS4D_PT_training(_Panel, bpy.types.Panel):
             box.progress(factor=job.done / max(job.total, 1), text=text)
         elif job.message or job.state == "failed":
             sentence(box, context, job.message or "It failed; the backend's log says why.")
+        if job.again:
+            box.operator("legs4d.make_anew", icon="FILE_REFRESH").request = job.again
         if job.show_log:
             lines = box.column(align=True)
             lines.scale_y = 0.7

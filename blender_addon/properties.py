@@ -293,6 +293,9 @@ class DatasetItem(bpy.types.PropertyGroup):
 class JobItem(bpy.types.PropertyGroup):
     """A training job of the backend; `name` is its id."""
 
+    again: StringProperty(
+        name="Again", description="The request, as JSON, of a job that failed as its run was made otherwise"
+    )
     label: StringProperty(name="Job")
     state: StringProperty(name="State")
     stage: StringProperty(name="Stage")
@@ -341,6 +344,14 @@ class WindowProperties(bpy.types.PropertyGroup):
             ("quick", "Quick", "Minutes, on a laptop too"),
             ("full", "Full", "The best picture; hours without a GPU"),
         ],
+    )
+    train_again: StringProperty(
+        name="Again",
+        description="The request, as JSON, that was refused as its run was made otherwise",
+        options={"SKIP_SAVE"},
+    )
+    train_differs: StringProperty(
+        name="Differences", description="In what that run was made otherwise", options={"SKIP_SAVE"}
     )
     train_encoder: StringProperty(
         name="Encoder",

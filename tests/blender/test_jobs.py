@@ -1,5 +1,6 @@
 """Training from the panel: a job is submitted, shows its progress, ends as a run that imports, or is cancelled."""
 
+import json
 import subprocess
 
 import bpy
@@ -85,4 +86,29 @@ def test_a_job_is_found_again_after_the_connection_was_lost(studio, until):
     until(lambda: session.current.link.ready, "the connection", 60)
     until(lambda: _job() and _job().name == name and _job().state in ("queued", "running"), "the job", 60)
     bpy.ops.legs4d.cancel_job(job=name)
+    until(lambda: _job().state == "cancelled", "the end", 60)
+
+
+def test_what_was_made_otherwise_is_made_anew_only_when_asked(studio, until):
+    run = studio.root / "kept"
+    subprocess.run(
+        [LIBRARY / "python", "-m", "tests.synthetic", "run", str(run), "--frames", "2", "--train", "4"],
+        cwd=ROOT,
+        env=library_environment(),
+        check=True,
+    )
+    file = run / "run.json"
+    state = json.loads(file.read_text())
+    made = {"settings": {"dataset.scale": 1.0}, "version": 6, "inputs": {}}
+    file.write_text(json.dumps({**state, "made_from": {"first_frame": made}}))
+    before = file.read_bytes()
+    _submit("kept")  # at half of the size
+    until(lambda: _window().train_differs, "what differs")
+    assert "dataset.scale: 1.0 → 0.5" in _window().train_differs and _job() is None
+    assert bpy.ops.legs4d.make_anew() == {"FINISHED"}
+    until(lambda: _job() and _job().state == "running" and _job().done > 0, "progress", 120)
+    assert not _window().train_differs
+    assert {**json.loads(file.read_bytes()), "info": 0} == {**json.loads(before), "info": 0}
+    assert (run / ".again" / "run.json").exists()
+    bpy.ops.legs4d.cancel_job(job=_job().name)
     until(lambda: _job().state == "cancelled", "the end", 60)
