@@ -155,6 +155,8 @@ class Page:
             return
         gaussians, up = run.frame(0), np.array(self.shown.up)
         points = gaussians.means[gaussians.is_foreground] if gaussians.is_foreground.any() else gaussians.means
+        if not len(points):
+            return
         low, high = np.quantile(points, WITHOUT_STRAYS, axis=0)
         aside = np.cross(up, np.eye(3)[np.abs(up).argmin()])
         camera.look_at = (low + high) / 2
@@ -163,7 +165,8 @@ class Page:
     def _build_timeline(self) -> None:
         gui, last = self._server.gui, self.shown.num_frames - 1
         run = self.shown.run
-        gui.add_markdown(f"**{escape(run.path.name)}** · {last + 1} frames · {run.num_gaussians} Gaussians")
+        kept = " · colours as seen from nowhere in particular" if self.shown.loses_view_dependence else ""
+        gui.add_markdown(f"**{escape(run.path.name)}** · {last + 1} frames · {run.count(0)} Gaussians{kept}")
         self._slider = gui.add_slider("Frame", min=0, max=max(last, 1), step=1, initial_value=0, disabled=last == 0)
         self._play_button = gui.add_button("Play", disabled=last == 0)
         speed = gui.add_slider("Speed", min=SPEEDS[0], max=SPEEDS[1], step=0.1, initial_value=1.0)
@@ -231,10 +234,18 @@ class Page:
         with self._server.atomic():
             if self._static is not None and amount != self._static_amount:
                 self._static.rgbs = self.shown.static_rgbs(frame)
-            if self._moving is not None:
-                self._moving.set_gaussians(moving.centers, moving.covariances, moving.rgbs, moving.opacities)
+            self._show_moving(moving)
             self._status.content = self._describe(frame)
         self._static_amount, self._frame = amount, frame
+
+    def _show_moving(self, moving: Splats) -> None:
+        """As many as there are: a frame may have others than the one before, or none."""
+        if self._moving is None:
+            self._moving = self._add_splats("/moving", moving)
+            return
+        self._moving.visible = len(moving.centers) > 0
+        if self._moving.visible:
+            self._moving.set_gaussians(moving.centers, moving.covariances, moving.rgbs, moving.opacities)
 
     def _redraw(self) -> None:
         """What is shown, after the highlight has changed."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.effects.highlight import fade, highlight
-from legs4d.gaussians.gaussians import Gaussians
+from legs4d.gaussians.gaussians import Gaussians, concatenate
 from legs4d.gaussians.store import Run
 from legs4d.grounding.query import Grounding
 
@@ -65,6 +65,12 @@ class ShownRun:
         x, y, z = (float(value) for value in self.run.up)
         return x, y, z
 
+    @property
+    def loses_view_dependence(self) -> bool:
+        """Whether the run's colours depend on the view: viser's splats have one colour each (1.1.1)."""
+        parts = (self._static, self.run.dynamic(0), self.run.loose(0))
+        return any(part.sh_rest is not None for part in parts)
+
     def light_up(self, grounding: Grounding) -> None:
         """Highlight what an answer of this run names, where and while it holds."""
         holds = np.array([grounding.holds(frame) for frame in range(self.num_frames)])
@@ -94,9 +100,14 @@ class ShownRun:
         return self._lit(self._static, relevancy, frame)
 
     def moving(self, frame: int) -> Splats:
-        """The splats that move, in this frame. Raises RunError where the run has not got it."""
+        """The splats that are not the same in all frames, in this one: those that move, and those that it alone has.
+
+        Raises RunError where the run has not got it.
+        """
         gaussians = self.run.dynamic(frame)
-        relevancy = None if self._grounding is None else self._grounding.dynamic(frame)
+        if self.run.has_loose:
+            gaussians = concatenate(gaussians, self.run.loose(frame))
+        relevancy = None if self._grounding is None else self._grounding.moving(frame)
         return _splats(gaussians, self._lit(gaussians, relevancy, frame))
 
     def _lit(self, gaussians: Gaussians, relevancy: NDArray[np.float32] | None, frame: int) -> NDArray[np.float32]:
