@@ -6,12 +6,13 @@ SETUP := bash scripts/setup.sh
 CSRC := $(shell find csrc -type f 2>/dev/null) $(wildcard CMakeLists.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test lint demo clean
+.PHONY: help setup build test test-blender53 lint demo clean
 
 help:
 	@echo "make setup   .venv (library, backend) and .venv-blender (Blender's Python), csrc built"
 	@echo "make test    set-up, then linters, types and all tests that need no GPU"
 	@echo "make demo    set-up, then the whole job on a scene made by Blender itself, into out/demo"
+	@echo "make test-blender53   the extension's tests in Blender 5.3, which it sets up first"
 	@echo "make clean   delete what was built, both environments included"
 
 setup: build .venv-blender/.installed
@@ -27,6 +28,9 @@ build: .venv/.built
 .venv-blender/.installed: constraints-blender.txt scripts/setup.sh
 	@$(SETUP) blender
 
+.venv-blender53/.installed: constraints-blender.txt scripts/setup.sh
+	@$(SETUP) blender53
+
 lint: build
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
@@ -39,5 +43,8 @@ test: setup lint
 demo: setup
 	.venv/bin/python scripts/demo.py --out out/demo
 
+test-blender53: setup .venv-blender53/.installed
+	.venv-blender53/bin/python -m pytest tests/blender
+
 clean:
-	rm -rf .venv .venv-blender build out dist .pytest_cache .ruff_cache .mypy_cache
+	rm -rf .venv .venv-blender .venv-blender53 build out dist .pytest_cache .ruff_cache .mypy_cache

@@ -6,6 +6,8 @@ Prints the median and 95th percentile of a whole frame change (handler, evaluati
 stores arriving frames as fast as it can: viewport as points, as splats, as points between captured frames. Then what of
 it is the bare `foreach_set` of the same arrays, what a viewport prepares to draw, and the process's memory over the
 empty scene, after the first and after later loops over the sequence. The targets are 40 ms, 60 ms and 1 GB.
+Last, beside that, a sequence of loose points, of another number in every frame: without and with view dependence of
+degree 3, which playback leaves out in viewports that draw points. The first has the same target.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ TARGET_MEDIAN_MS, TARGET_P95_MS, TARGET_MEMORY_GB = 40.0, 60.0, 1.0
 LOOPS = 3
 _WAYS = (("points", "POINTS", 0.0), ("splats", "SPLATS", 0.0), ("points between frames", "POINTS", 0.4))
 """Name, viewport, and how far between two captured frames the playhead stands."""
+LOOSE_FRAMES = 24
+"""They are written to the disk first: 42 bytes a point, 132 with view dependence."""
 STREAMED_FRAMES = 16
 """The streaming thread writes these over and over, so that the disk does not fill."""
 
@@ -72,8 +76,51 @@ def _measure(scratch: Path, options: argparse.Namespace) -> int:
     looped = _resident_gb() - empty_scene
     print(f"  memory over the empty scene {memory:.2f} GB, after {LOOPS} more loops {looped:.2f} GB")
     met = met and looped <= TARGET_MEMORY_GB
+    met = _measure_loose(scratch, options, bare) and met
     print(f"load {os.getloadavg()[0]:.1f}: targets {'met' if met else 'missed'}")
     return 0 if met else 1
+
+
+def _measure_loose(scratch: Path, options: argparse.Namespace, bare: float) -> bool:
+    """Prints what frame changes of loose points take, beside `bare`; whether the target is met."""
+    met, frames = True, min(options.frames, LOOSE_FRAMES)
+    for label, sh in (("loose points", 0), ("loose points, view dependence", 15)):
+        bpy.ops.wm.read_factory_settings(use_empty=True)
+        bpy.ops.preferences.addon_enable(module="blender_addon")
+        bpy.context.preferences.addons["blender_addon"].preferences.cache_folder = str(scratch / f"loose{sh}")
+        cache, values = _write_loose(scratch / f"loose{sh}", options.points, frames, sh)
+        _show(cache, options.detail)
+        _change_frames(frames, frames)
+        quiet = _change_frames(options.changes, frames)
+        with _Stream(scratch / f"streamed{sh}", options.points, values) as stream:
+            streaming = _change_frames(options.changes, frames)
+        for kind, times in (("quiet", quiet), (f"{stream.rate:.0f} frames/s stored", streaming)):
+            median, late = np.percentile(times, [50, 95])
+            print(f"  {f'{label}, {kind}':44} median {median:6.1f} ms, 95% {late:6.1f} ms, {median / bare:4.1f} x bare")
+        met = met and (sh > 0 or float(np.median(streaming)) <= TARGET_MEDIAN_MS)
+    return met
+
+
+def _write_loose(root: Path, points: int, frames: int, sh: int):
+    """A cache of frames of up to so many points, with a prompt's answer; and one frame's arrays."""
+    from blender_addon.cache import Answer, Description, RunCache, prompt_key
+
+    root.mkdir()
+    cache = RunCache.create(root, Description("loose", "loose", "1", frames, 0, 0, 30.0, num_loose=points, sh=sh))
+    none = {"scales": np.zeros((0, 3)), "opacities": np.zeros(0), "born": np.zeros(0), "died": np.zeros(0)}
+    cache.write_static(none | {"means": np.zeros((0, 3)), "quats": np.zeros((0, 4)), "colors": np.zeros((0, 3))})
+    cache.write_dynamic(none)
+    rng, key = np.random.default_rng(0), prompt_key("a prompt")
+    widths = {"means": (3,), "quats": (4,), "scales": (3,), "colors": (3,), "opacities": ()}
+    values = {name: rng.uniform(0.01, 0.9, (points, *width)).astype("f4") for name, width in widths.items()}
+    if sh:
+        values["sh_rest"] = rng.normal(size=(points, sh, 3)).astype("f4") * 0.1
+    cache.write_answer(key, Answer("a prompt", ((0, frames - 1, 0, 1.0),), (1.0,) * frames), np.zeros(0, "u1"))
+    for frame in range(frames):
+        count = points - frame * 7919 % (points // 10 + 1)
+        cache.write_loose(frame, {name: array[:count] for name, array in values.items()})
+        cache.write_relevancy(key, frame, np.zeros(0, "u1"), rng.integers(0, 256, count, "u1"))
+    return cache, values
 
 
 def _enable_addon(scratch: Path) -> None:
@@ -211,13 +258,20 @@ def _bare_ms(shown) -> float:
 class _Stream:
     """A thread that does what the client's does with arriving frames: unpack, store, as fast as it can."""
 
-    def __init__(self, root: Path, points: int) -> None:
+    def __init__(self, root: Path, points: int, loose: dict[str, np.ndarray] | None = None) -> None:
         from blender_addon import wire
         from blender_addon.cache import Description, RunCache
 
         root.mkdir()
-        self._cache = RunCache.create(root, Description("other", "other", "1", STREAMED_FRAMES, 0, points, 30.0))
-        arrays = {name: np.ones((points, width), "f4") for name, width in (("means", 3), ("quats", 4), ("colors", 3))}
+        sh = 0 if loose is None or "sh_rest" not in loose else loose["sh_rest"].shape[1]
+        moving, own = (points, 0) if loose is None else (0, points)
+        description = Description("other", "other", "1", STREAMED_FRAMES, 0, moving, 30.0, num_loose=own, sh=sh)
+        self._cache = RunCache.create(root, description)
+        if loose is None:
+            widths = (("means", 3), ("quats", 4), ("colors", 3))
+            arrays = {name: np.ones((points, width), "f4") for name, width in widths}
+        else:
+            arrays = {f"loose_{name}": values for name, values in loose.items()}
         self._parts = wire.pack(wire.Message(wire.Kind.FRAME, 1, {"frame": 0}, arrays))
         self._unpack = wire.unpack
         self._end, self._thread = threading.Event(), threading.Thread(target=self._run)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes .venv ("library"), .venv-blender ("blender") or compiles csrc into .venv ("build"); run by the Makefile.
+# Makes .venv ("library"), .venv-blender ("blender"), .venv-blender53 ("blender53") or compiles csrc into .venv ("build"); run by the Makefile.
 # Each step may be killed and run again: its stamp file is written last.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -98,19 +98,25 @@ build() {
     touch .venv/.built
 }
 
-blender() {
-    local python
+blender() { blender_environment .venv-blender; }
+
+# The next Blender, which the extension is to work in as well; the other packages are the same.
+blender53() { blender_environment .venv-blender53 bpy==5.3.0; }
+
+blender_environment() { # $1: folder, $2: another bpy than that of constraints-blender.txt
+    local python packages=build/blender-packages.txt
     find_uv
     use_pip_index
     python=$(find_python 3.13 'sys.version_info[:2] == (3, 13)') ||
         fail "Blender's packages need Python 3.13, this machine has none and uv cannot download it; install it (for instance: pyenv install 3.13)."
-    make_environment .venv-blender "$python"
-    echo "setup: installing Blender as a Python module into .venv-blender (1 GB when new)"
-    logged "$UV" pip install --compile-bytecode --python .venv-blender/bin/python -r constraints-blender.txt
-    finish_environment .venv-blender
+    make_environment "$1" "$python"
+    echo "setup: installing Blender as a Python module into $1 (1 GB when new)"
+    sed "s/^bpy==.*/${2:-&}/" constraints-blender.txt >"$packages"
+    logged "$UV" pip install --compile-bytecode --python "$1/bin/python" -r "$packages"
+    finish_environment "$1"
 }
 
 case "${1:-}" in
-library | build | blender) "$1" ;;
-*) fail "Say which: library, build or blender." ;;
+library | build | blender | blender53) "$1" ;;
+*) fail "Say which: library, build, blender or blender53." ;;
 esac
