@@ -148,7 +148,7 @@ def test_a_folder_that_is_no_run(command: str, tmp_path: Path) -> None:
 
 def test_a_run_of_another_format(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text('{"format": 9}')
-    assert "is of run format 9, this legs4d reads format 1" in sentence("query", tmp_path, "x")
+    assert "is of run format 9, this legs4d reads formats 1 and 2" in sentence("query", tmp_path, "x")
 
 
 def test_a_half_trained_run(half_trained: Path) -> None:
