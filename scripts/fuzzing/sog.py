@@ -20,6 +20,8 @@ from legs4d.gaussians.sog import write_sog
 _COEFFICIENTS = (0, 3, 8, 15)
 _AWKWARD: tuple[Any, ...] = (None, -1, 1.5, "x", [], {}, True, 1e308, float("nan"), *COUNTS)
 BASES = 60
+BOMB = 8 << 20
+"""Bytes of a member that unpacks to more than any may have."""
 
 
 def make(dice: Dice) -> bytes:
@@ -96,10 +98,10 @@ def spoil(dice: Dice, content: bytes) -> bytes:
     elif kind == 3:
         del files[name]
     elif kind == 4:
-        shape = (dice.below(300) + 1, dice.below(300) + 1, dice.one((3, 4)))
+        shape = (dice.below(100) + 1, dice.below(100) + 1, dice.one((3, 4)))
         files[name] = _webp(dice.rng.integers(0, 256, shape, np.uint8), dice.one(("WEBP", "PNG", "BMP")))
     else:
-        files[name] = bytes(dice.one((10, 1 << 16, 64 << 20)))
+        files[name] = bytes(dice.one((10, 1 << 16, BOMB)))
     return _zipped(files, kind == 5 or dice.chance(0.3))
 
 
@@ -151,7 +153,7 @@ def _zipped(files: dict[str, bytes], packed: bool) -> bytes:
         for name, content in files.items():
             archive.writestr(name, content)
     data = bytearray(body.getvalue())
-    bomb = struct.pack("<I", 64 << 20)
+    bomb = struct.pack("<I", BOMB)
     at = data.find(bomb)  # half of the bombs say that they are small
     if at >= 0 and data[-1] % 2 == 0:
         data[at : at + 4] = struct.pack("<I", 100)
