@@ -65,7 +65,7 @@ def train(
         executor: who does what can be done frame by frame; see `cluster`.
         again: make anew what was made otherwise, or everything where nothing was and all is finished. The old result
             counts until the new one is finished. A name makes that happen once, see `gaussians.again.working_on`.
-        tell: told, a sentence each, of what is kept though the code has changed, and the like.
+        tell: told, a sentence each, of what is kept though the code has changed, of pictures that are large, and so on.
         progress: told of every stage several times a second.
         stop: looked at in every step.
 
@@ -197,6 +197,8 @@ class _Work:
     @contextmanager
     def on(self, out: str | Path, plan: Plan, again: bool | str, tell: Tell | None) -> Iterator[tuple[Run, Making]]:
         """A run, and what is to be made in it; see `again.working_on`."""
+        if tell and (advice := plan.advice(out)):
+            tell(advice)
         plan.sequence.content.hashes(progress=self.progress, stop=self.stop)
         made: list[Making] = []
 
@@ -228,7 +230,7 @@ class _Work:
         if isinstance(sequence, MotionMasks):
             sequence.prepare(self.progress, self.stop)
         run.set_info(
-            scale=plan.settings.dataset.scale,
+            scale=sequence.reading.scale,
             reading=sequence.reading.model_dump(mode="json", exclude={"scale"}),
             notes=list(sequence.notes),
             origin=list(sequence.origin),
@@ -237,7 +239,7 @@ class _Work:
             masks="motion" if isinstance(sequence, MotionMasks) else "footage",
             cameras_move=cameras_move(sequence),
         )
-        what: dict[str, Any] = {"dataset": plan.settings.dataset, "preset": making.preset}
+        what: dict[str, Any] = {"dataset": sequence.reading, "preset": making.preset}
         kind: type[Reconstruction] = Reconstruction
         if making.reconstruct.chunks.length:
             kind, what = ChunkedReconstruction, {**what, "executor": self.executor}

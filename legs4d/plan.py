@@ -27,6 +27,11 @@ from legs4d.scene.sequence import Sequence
 if TYPE_CHECKING:
     import torch
 
+PIXELS = {"cpu": (1_000_000, 350_000), "cuda": (4_000_000, 2_500_000)}
+"""Of a picture, per engine: with more a smaller scale is advised, and the most that it should leave."""
+BYTES_A_PIXEL = 16
+"""Three colours and a mask, in float32."""
+
 
 @dataclass(frozen=True)
 class Making:
@@ -93,6 +98,27 @@ class Plan:
             check_camera_count(len(self.sequence.cameras("train", 0)), f"{self.sequence.root}, frame 0")
             _ = self.device
 
+    def advice(self, out: str | Path) -> str | None:
+        """What should be known before a reconstruction begins: that pictures are larger than suits this machine."""
+        begun = (Path(out) / "run.json").exists() and bool(Run.open(out).stages)
+        if "reconstruct" not in self._parts or begun:
+            return None
+        cameras = self.sequence.cameras("train", 0)
+        pixels, (most, suitable) = (
+            cameras.width * cameras.height,
+            PIXELS["cuda" if self.device.type == "cuda" else "cpu"],
+        )
+        if pixels <= most:
+            return None
+        share = next(share for n in range(1, 20) if pixels * (share := 0.5**n) * share <= suitable)
+        width, height = round(share * cameras.width), round(share * cameras.height)
+        memory = len(cameras) * pixels * BYTES_A_PIXEL / 2**30
+        return (
+            f"The pictures are of {cameras.width}×{cameras.height} pixels, {memory:.2g} GiB a frame: "
+            f"--scale {share * self.sequence.reading.scale:g} ({width}×{height}) takes about a "
+            f"{share**-2:.0f}th of the time."
+        )
+
     def making(self, run: Run) -> Making:
         """What is asked for, with what follows from a run that is there."""
         encoder = self._choose_encoder(run)
@@ -112,7 +138,7 @@ class Plan:
             from legs4d.reconstruct.stages import reconstruction_stages
 
             means = {"engine": self.device.type} | ({"preset": making.preset} if making.preset else {})
-            stages |= reconstruction_stages(self.sequence, self.settings.dataset, making.reconstruct, means)
+            stages |= reconstruction_stages(self.sequence, self.sequence.reading, making.reconstruct, means)
             if "refinement" in run.stages and "refinement" not in stages:
                 settings = {"reconstruct.refinement.steps": making.reconstruct.refinement.steps}
                 stages["refinement"] = replace(stages["tracking"], settings=settings)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from threading import Event
 
 import numpy as np
 import torch
@@ -17,7 +19,7 @@ from legs4d.errors import DatasetError, Legs4dError
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.stage_records import MadeFrom, StageRecord
 from legs4d.gaussians.store import Run
-from legs4d.progress import OnProgress, StageReporter, StopSignal
+from legs4d.progress import OnProgress, StageReporter, Stopped, StopSignal, go_on
 from legs4d.reconstruct.first_frame import fit_first_frame
 from legs4d.reconstruct.initialise import AGREEMENT, MOTION_AGREEMENT, initial_points
 from legs4d.reconstruct.observation import Backdrop, CameraColors, Observation, spread
@@ -32,6 +34,9 @@ FIRST_FRAME_VERSION = 6
 TRACKING_VERSION = 4
 REFINEMENT_VERSION = 1
 """Of the stages' code: raise one when the same input gives another result, so that old runs are told apart."""
+
+READ_AT_ONCE = max(2, os.cpu_count() or 1)
+"""Pictures that are read between two looks at whether to stop: their masks are found side by side."""
 
 FLOOR_QUANTILE = 0.995
 """The floor lies where all but this share of the moving Gaussians are above it; single ones may stray."""
@@ -56,31 +61,56 @@ def choose_device(engine: str) -> torch.device:
     return torch.device("cpu")
 
 
-def observe(sequence: Sequence, frame: int, device: torch.device) -> Observation:
+def observe(
+    sequence: Sequence, frame: int, device: torch.device, step: Callable[[int, int], object] = go_on
+) -> Observation:
     """A frame's training pictures on a device.
+
+    Args:
+        step: told after every few pictures how many are read, of how many; what it raises ends the reading.
 
     Raises:
         DatasetError: there are no masks.
     """
-    masks = sequence.masks("train", frame)
-    if masks is None:
-        raise DatasetError("has no foreground masks", where=f"{sequence.root}/seg", fix="add seg/<camera>/<frame>.png")
+    cameras = sequence.cameras("train", frame)
+    images = np.empty((len(cameras), cameras.height, cameras.width, 3), np.float32)
+    masks = np.empty(images.shape[:3], np.float32)
+    for start in range(0, len(cameras), READ_AT_ONCE):
+        step(start, len(cameras))
+        some = list(range(start, min(start + READ_AT_ONCE, len(cameras))))
+        # Pictures before their masks, which are found in them.
+        images[some] = sequence.images("train", frame, some)
+        found = sequence.masks("train", frame, some)
+        if found is None:
+            where, fix = f"{sequence.root}/seg", "add seg/<camera>/<frame>.png"
+            raise DatasetError("has no foreground masks", where=where, fix=fix)
+        masks[some] = found
+    step(len(cameras), len(cameras))
     return Observation(
-        sequence.cameras("train", frame),
-        torch.as_tensor(sequence.images("train", frame), device=device),
+        cameras,
+        torch.as_tensor(images, device=device),
         torch.as_tensor(masks, device=device),
     )
 
 
 def observations(sequence: Sequence, frames: list[int], device: torch.device) -> Iterator[tuple[int, Observation]]:
     """Frames and their training pictures; the next is read while the caller works on one."""
+    left = Event()
+
+    def step(*_: int) -> None:
+        if left.is_set():
+            raise Stopped("reading ahead")
+
     with ThreadPoolExecutor(1, thread_name_prefix="legs4d-read") as reader:
-        ahead = [reader.submit(observe, sequence, frame, device) for frame in frames[:1]]
-        for position, frame in enumerate(frames):
-            current = ahead.pop()
-            if position + 1 < len(frames):
-                ahead.append(reader.submit(observe, sequence, frames[position + 1], device))
-            yield frame, current.result()
+        try:
+            ahead = [reader.submit(observe, sequence, frame, device, step) for frame in frames[:1]]
+            for position, frame in enumerate(frames):
+                current = ahead.pop()
+                if position + 1 < len(frames):
+                    ahead.append(reader.submit(observe, sequence, frames[position + 1], device, step))
+                yield frame, current.result()
+        finally:
+            left.set()  # nobody waits for pictures that nobody wants
 
 
 def find_backdrop(sequence: Sequence, count: int, first: Observation) -> Backdrop | None:
@@ -213,7 +243,8 @@ class Reconstruction:
 
     def _first_frame(self, stage: Stage) -> None:
         started = time.perf_counter()
-        observed = observe(self.sequence, 0, self.device)
+        reading = StageReporter("reading_pictures", self.progress, self.stop)
+        observed = observe(self.sequence, 0, self.device, reading.step)
         settings = self.suited.first_frame
         backdrop = find_backdrop(self.sequence, settings.background_frames, observed)
         points = self.sequence.initial_points

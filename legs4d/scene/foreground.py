@@ -220,11 +220,14 @@ def _learn(sequence: Sequence, reporter: StageReporter) -> list[_Background]:
     count = min(sequence.num_frames, MAX_SAMPLES, max(MIN_FRAMES, fitting))
     frames = np.unique(np.linspace(0, sequence.num_frames - 1, count).round().astype(np.int64))
     samples = np.empty((len(first), len(frames), height, width, 3), np.uint8)
+    total = len(frames) * len(first)
     for done, frame in enumerate(frames.tolist()):
-        reporter.step(done, len(frames))
-        for camera, picture in enumerate(sequence.images("train", frame)):
+        for camera in range(len(first)):
+            # One at a time: a frame of many large pictures takes a minute, and a person who stops it has long gone.
+            reporter.step(done * len(first) + camera, total)
+            picture = sequence.images("train", frame, [camera])[0]
             samples[camera, done] = np.rint(area_resize(picture, width, height) * 255)
-    reporter.step(len(frames), len(frames))
+    reporter.step(total, total)
     return [_Background(frames, of_camera) for of_camera in samples]
 
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from legs4d.config import FirstFrameSettings
-from legs4d.progress import StageReporter
+from legs4d.progress import StageReporter, Stopped
 from legs4d.reconstruct.averaging import RunningMean
 from legs4d.reconstruct.dropout import leave_out
 from legs4d.reconstruct.first_frame import fit_first_frame
 from legs4d.reconstruct.initialise import initial_points
 from legs4d.reconstruct.observation import Backdrop, CameraColors, Observation
-from legs4d.reconstruct.stages import find_backdrop, observe, torch_threads
+from legs4d.reconstruct.stages import READ_AT_ONCE, find_backdrop, observe, torch_threads
 from legs4d.reconstruct.vignette import falloff
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.stage import find_stage
@@ -23,6 +23,26 @@ from tests.raster.test_cpu_engine import random_gaussians
 from tests.synthetic import Scene, write_dataset
 
 CPU = torch.device("cpu")
+
+
+def test_reading_is_told_and_can_be_ended_between_pictures(tmp_path: Path) -> None:
+    sequence = open_sequence(write_dataset(tmp_path, Scene(num_frames=2, width=32, height=24, num_train=9)))
+    steps: list[tuple[int, int]] = []
+    whole = observe(sequence, 1, CPU, lambda *now: steps.append(now))
+    assert steps[0] == (0, 9) and steps[-1] == (9, 9) and len(steps) >= 9 // READ_AT_ONCE
+    assert np.array_equal(whole.images.numpy(), sequence.images("train", 1))
+    masks = sequence.masks("train", 1)
+    assert masks is not None and np.array_equal(whole.masks.numpy(), masks)
+
+    def stop(done: int, total: int) -> None:
+        steps.append((done, total))
+        if done > 0:
+            raise Stopped("reading")
+
+    steps.clear()
+    with pytest.raises(Stopped):
+        observe(sequence, 0, CPU, stop)
+    assert steps == [(0, 9), (min(READ_AT_ONCE, 9), 9)]
 
 
 def test_a_settled_backdrop_is_the_median_of_what_is_open() -> None:

@@ -18,7 +18,7 @@ from legs4d.config import (
 )
 from legs4d.errors import DatasetError
 from legs4d.pipeline import reconstruct
-from legs4d.progress import Progress
+from legs4d.progress import Progress, Stopped
 from legs4d.scene.foreground import MotionMasks, with_masks
 from legs4d.scene.readers import open_sequence
 from tests.scene.layouts import write_d_nerf
@@ -81,6 +81,24 @@ def test_training_works_without_masks(bare: Path, tmp_path: Path) -> None:
     assert said[0].stage == "foreground_from_motion"
     assert run.info["masks"] == "motion" and run.num_dynamic > 10
     assert run.has_frame(SCENE.num_frames - 1)
+
+
+def test_learning_can_be_stopped_after_each_picture(bare: Path) -> None:
+    sequence = open_sequence(bare)
+    assert isinstance(sequence, MotionMasks)
+    cameras = len(sequence.cameras("train", 0))
+    told: list[Progress] = []
+
+    class Stop:
+        asked = 0
+
+        def is_set(self) -> bool:
+            self.asked += 1
+            return self.asked > 3
+
+    with pytest.raises(Stopped):
+        sequence.prepare(told.append, Stop())
+    assert cameras > 3 and told[0].done == 0 and told[0].total % cameras == 0 and told[-1].done < cameras
 
 
 def test_clips_that_cannot_tell_what_moves(tmp_path: Path) -> None:

@@ -90,7 +90,9 @@ def to_rgb(frame: Any, width: int, height: int) -> NDArray[np.uint8]:
     exact = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
     matrix = matrix_of(frame)
     colors = {} if matrix == 0 or is_rgb(frame) else {"src_colorspace": matrix, "dst_colorspace": matrix}
-    full = int(frame.color_range) == FULL or frame.format.name.startswith(("yuvj", "gray", "ya", "mono")) or is_rgb(frame)
+    full = (
+        int(frame.color_range) == FULL or frame.format.name.startswith(("yuvj", "gray", "ya", "mono")) or is_rgb(frame)
+    )
     shown = frame.reformat(
         width=width,
         height=height,
