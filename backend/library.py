@@ -35,6 +35,9 @@ SMALLEST_SCALE = np.float32(1e-8)
 
 Arrays = dict[str, NDArray[Any]]
 
+State = tuple[int, int, int]
+"""Inode, time and size of a run.json: another one after every write, as it is replaced whole."""
+
 
 @dataclass(frozen=True)
 class OpenRun:
@@ -50,7 +53,7 @@ class OpenRun:
     name: str
     run: Run
     revision: str
-    state: tuple[int, int]
+    state: State
 
     def check(self) -> None:
         """Raises RunError unless the geometry is still what it was."""
@@ -98,6 +101,8 @@ class Library:
     def __init__(self, roots: Roots) -> None:
         self._roots = roots
         self._open: OrderedDict[Path, OpenRun] = OrderedDict()
+        self._told: dict[Path, tuple[State, RunBody]] = {}
+        """What was told of runs, as long as their run.json is the same file."""
         self._lock = threading.Lock()
 
     def runs(
@@ -116,16 +121,29 @@ class Library:
             if folders.setdefault(name, folder) != folder:
                 hidden[name] = folder
         page, more = _page(folders, after, limit)
+        known = set(folders.values())
         found: list[RunBody] = []
         for name in page:
             try:
-                found.append(summary(_read(name, folders[name])))
+                found.append(self._summary(name, folders[name]))
             except Legs4dError as error:
                 problems.append({"name": name, "message": error_body(error)["message"]})
             if name in hidden:
                 message = f"{hidden[name]}: an earlier root has a run of this name"
                 problems.append({"name": name, "message": message})
+        with self._lock:
+            self._told = {path: told for path, told in self._told.items() if path in known}
         return found, problems, more
+
+    def _summary(self, name: str, path: Path) -> RunBody:
+        state = _state_of(path)
+        with self._lock:
+            told = self._told.get(path)
+        if told is None or told[0] != state:
+            told = state, summary(_read(name, path))
+            with self._lock:
+                self._told[path] = told
+        return {**told[1], "name": name}
 
     def datasets(self, after: str | None = None, limit: int = MAX_LISTED) -> tuple[list[dict[str, str]], str | None]:
         """Dataset folders of every layout that can be read, as `runs`."""
@@ -176,12 +194,18 @@ def summary(opened: OpenRun) -> RunBody:
         "dynamic": counts[2],
         "loose": counts[3],
         "kind": str(run.info.get("kind", "captured")),
-        "finished": run.has_geometry and len(opened.available_frames()) == counts[0],
+        "finished": run.has_geometry and _is_finished(run),
         "language": lift is not None and lift.finished,
         "stages": {
             name: {"done": len(record.done_frames), "finished": record.finished} for name, record in run.stages.items()
         },
     }
+
+
+def _is_finished(run: Run) -> bool:
+    """Whether all frames are there: by run.json where that says it, as looking for each takes long on a slow disk."""
+    made = [run.stages[name] for name in ("import", "tracking") if name in run.stages]
+    return all(stage.finished for stage in made) if made else len(run.available_frames()) == run.num_frames
 
 
 def describe(opened: OpenRun) -> tuple[dict[str, Any], Arrays]:
@@ -247,14 +271,14 @@ def _read(name: str, path: Path) -> OpenRun:
     return OpenRun(name, run, _revision(run), state)
 
 
-def _state_of(path: Path) -> tuple[int, int]:
+def _state_of(path: Path) -> State:
     try:
         status = (path / RUN_MARKER).stat()
     except OSError as error:
         raise RunError(
             "is not there (or was removed)", where=str(path), fix="list the runs to see which there are"
         ) from error
-    return status.st_ino, status.st_mtime_ns
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _revision(run: Run) -> str:
