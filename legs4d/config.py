@@ -36,9 +36,6 @@ class DatasetSettings(Settings):
 FEWEST_POINTS = 64
 """Of the foreground and of the background each, however small the footage: fewer do not surround a scene."""
 
-FEWEST_NODES = 8
-"""That carry what moves."""
-
 SMALL_AVERAGING = 0.98
 """`averaging` where there are fewer pixels than enough: with few cameras, where Gaussians end up depends on the last
 few of them that were looked through; 4 cameras of 96×64 gain 5 dB on others, 8 gain 0.2, 27 of 32×18 lose 0.2."""
@@ -171,11 +168,6 @@ class NodeSettings(Settings):
     decay: float = 0.06
     """Both rates fall to this share."""
 
-    def suited(self, share: float) -> NodeSettings:
-        """Those for footage with this share of the pixels that are enough."""
-        count = fewer(self.count, share, FEWEST_NODES)
-        return self.model_copy(update={"steps": fewer(self.steps, share**0.5), "count": count})
-
 
 class MotionRates(Settings):
     """Adam's step sizes for what may change from frame to frame."""
@@ -187,7 +179,7 @@ class MotionRates(Settings):
     """Of the SH DC coefficients."""
 
 
-class TrackingSettings(PixelSettings):
+class TrackingSettings(Settings):
     """Following the moving Gaussians from frame to frame (Luiten et al. 2024)."""
 
     nodes: NodeSettings = NodeSettings()
@@ -212,12 +204,6 @@ class TrackingSettings(PixelSettings):
     neighbour_decay: float = 2000.0
     """λ of the neighbours' weights exp(-λ d²), d in metres; less where Gaussians are sparse (`SPARSE_WEIGHT`)."""
     seed: int = 0
-
-    def suited(self, pixels: int) -> TrackingSettings:
-        """Those for footage with so many pixels in the training pictures of a frame."""
-        share = self.share(pixels)
-        steps = fewer(self.steps, share**0.5)
-        return self.model_copy(update={"enough_pixels": 1, "nodes": self.nodes.suited(share), "steps": steps})
 
 
 class RefinementSettings(PixelSettings):
@@ -274,10 +260,10 @@ class ReconstructSettings(Settings):
 
     def suited(self, pixels: int) -> ReconstructSettings:
         """Those for footage with so many pixels in the training pictures of a frame; suiting them again changes
-        nothing."""
+        nothing. Tracking keeps its steps: how far a thing goes from frame to frame is no matter of pixels, and half the
+        steps lost a ball that all of them follow."""
         stages = {
             "first_frame": self.first_frame.suited(pixels),
-            "tracking": self.tracking.suited(pixels),
             "refinement": self.refinement.suited(pixels),
         }
         return self.model_copy(update=stages)
@@ -321,7 +307,6 @@ FULL_FIRST_FRAME = FirstFrameSettings(
     densify=DensifySettings(max_gaussians=100_000, every=50),
 )
 FULL_TRACKING = TrackingSettings(
-    enough_pixels=380_000,
     nodes=NodeSettings(count=600, steps=30),
     steps=70,
     cameras_per_step=9,

@@ -5,7 +5,7 @@ axes are those of the real clip: y points down, the floor is y = 0. Surfaces hav
 material point looks the same from everywhere and at all times. Pictures are ray-traced here, in numpy, and owe nothing
 to the rasteriser that they are compared with.
 
-    python -m tests.synthetic dataset DIR [--frames 6] [--size 96x64] [--train 8] [--test 2]
+    python -m tests.synthetic dataset DIR [--frames 24] [--size 96x72] [--train 8] [--test 2]
     python -m tests.synthetic run DIR     (the same options; language by the captions encoder, unless --no-language)
 """
 
@@ -378,8 +378,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write a small known scene as a dataset or as a finished run.")
     parser.add_argument("kind", choices=["dataset", "run"])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--frames", type=int, default=6)
-    parser.add_argument("--size", default="96x64", help="WIDTHxHEIGHT in pixels")
+    parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--size", default="96x72", help="WIDTHxHEIGHT in pixels")
     parser.add_argument("--train", type=int, default=8, help="training cameras")
     parser.add_argument("--test", type=int, default=2, help="test cameras")
     parser.add_argument("--no-language", action="store_true", help="run: without codes")

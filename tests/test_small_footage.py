@@ -13,7 +13,7 @@ PRESETS: list[Preset] = ["quick", "full"]
 def test_a_quarter_of_the_real_clip_gets_all_that_a_preset_has(preset: Preset):
     settings = ReconstructSettings().with_preset(preset)
     suited = settings.suited(27 * 160 * 90)
-    for name in ("first_frame", "tracking", "refinement"):
+    for name in ("first_frame", "refinement"):
         before, after = getattr(settings, name), getattr(suited, name)
         assert after == before.model_copy(update={"enough_pixels": 1}), name
 
@@ -23,8 +23,7 @@ def test_gaussians_follow_the_pixels_and_steps_their_square_root():
     small, smaller = quick.suited(4 * 48 * 32), quick.suited(48 * 32)
     assert small.first_frame.densify.max_gaussians == 4 * smaller.first_frame.densify.max_gaussians == 48 * 32
     assert small.first_frame.steps == 2 * smaller.first_frame.steps == 160
-    assert small.tracking.steps < quick.tracking.steps and small.tracking.nodes.steps < quick.tracking.nodes.steps
-    assert small.tracking.nodes.count == round(300 * 4 * 48 * 32 / 60_000)
+    assert small.tracking == quick.tracking  # how far a thing goes is no matter of pixels
     # As many rounds of densification, though there are fewer steps.
     assert small.first_frame.steps // small.first_frame.densify.every == 10 == 500 // 50
 

@@ -50,7 +50,7 @@ class ChunkedReconstruction(Reconstruction):
     def _tracking(self, stage: Stage, done: set[int]) -> None:
         run = self.run
         scout = self._scout(stage)
-        tracker = ChunkTracker.of(run, scout, self.sequence, self.suited, self.device, stage)
+        tracker = ChunkTracker.of(run, scout, self.sequence, self.settings, self.device, stage)
         reporter = StageReporter("tracking", self.progress, self.stop)
         starts, total = tracker.starts, run.num_frames - 1
         unsettled = [start for start in starts[1:] if start not in done]

@@ -285,7 +285,7 @@ class Reconstruction:
         self.run.finish_stage("first_frame", time.perf_counter() - started)
 
     def _tracking(self, stage: Stage, done: set[int]) -> None:
-        run, device, settings = self.run, self.device, self.suited.tracking
+        run, device, settings = self.run, self.device, self.settings.tracking
         static = run.static().torch(device)
         structure = find_structure(self._moving(0).means, settings)
         colors = CameraColors.of(run, device)
