@@ -113,7 +113,7 @@ class Demo:
         write_truth(capture, json.loads((capture / "expected.json").read_text()), capture / "truth")
 
     def _train(self) -> None:
-        self._command("train", LEGS4D, "train", self.out / "capture", "--out", self.out / "run", shown=True)
+        self._command("train", LEGS4D, "train", self.out / "capture", "--out", self.out / "run", "--again", shown=True)
 
     def _show(self) -> None:
         self._blender("show", self.out)
@@ -130,7 +130,7 @@ class Demo:
             shutil.rmtree(part, ignore_errors=True)
             shutil.copytree(self.out / "run", part)
             part.rename(run)
-        self._command("sight", LEGS4D, "lift", run, "--encoder", demo_sight.ENCODER, shown=True)
+        self._command("sight", LEGS4D, "lift", run, "--encoder", demo_sight.ENCODER, "--again", shown=True)
 
     def _judge(self) -> None:
         capture, sight = self.out / "capture", self.out / "sight"
