@@ -178,5 +178,7 @@ def export(
         )
     for sentence in what_is_left_out(opened, wanted, kind):
         say(sentence)
-    more = f" to {paths[-1].name}" if len(paths) > 1 else ""
-    say(f"wrote {len(paths)} files, {paths[0]}{more}" if paths else "wrote no file")
+    several = (
+        f"{len(paths)} files, {paths[0]} to {paths[-1].name}" if len(paths) > 1 else paths[0] if paths else "no file"
+    )
+    say(f"wrote {several}")
