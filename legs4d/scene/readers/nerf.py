@@ -124,7 +124,7 @@ class NerfSequence(Footage):
             shots,
             files[names[0]].fps or FPS,
             (*(root / name for name in files), *given),
-            notes=(*notes, *_unused(files)),
+            notes=(*notes, *_of_masks(taken), *_unused(files)),
         )
 
 
@@ -286,6 +286,12 @@ def _lens(file: _File, frame: _Frame, size: tuple[int, int], where: str) -> Lens
     model = _MODELS.get(given.upper(), given.upper())
     values = {name: coefficient(name) for name in {*_USUAL, *COEFFICIENTS.get(model, ())}}
     return lens_of(model, width, height, (float(fx), float(fy)), (float(center[0]), float(center[1])), values, where)
+
+
+def _of_masks(pictures: list[_Picture]) -> tuple[str, ...]:
+    """A note of what masks mean here: nerfstudio leaves what is black out of training."""
+    used = any(picture.mask is not None for picture in pictures)
+    return ("mask_path is taken for the foreground: white is what moves.",) if used else ()
 
 
 def _unused(files: dict[str, _File]) -> tuple[str, ...]:
