@@ -30,6 +30,7 @@ from legs4d.language.rendered import RenderedFootage, is_filmed
 from legs4d.language.sources import open_source
 from legs4d.plan import Making, Plan, forget, records
 from legs4d.progress import OnProgress, StopSignal
+from legs4d.scene.checks import size_notes
 from legs4d.scene.foreground import MotionMasks
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence, cameras_move
@@ -229,10 +230,11 @@ class _Work:
             return
         if isinstance(sequence, MotionMasks):
             sequence.prepare(self.progress, self.stop)
+        first = sequence.cameras("train", 0)
         run.set_info(
             scale=sequence.reading.scale,
             reading=sequence.reading.model_dump(mode="json", exclude={"scale"}),
-            notes=list(sequence.notes),
+            notes=[*sequence.notes, *size_notes(first.width, first.height)],
             origin=list(sequence.origin),
             fps=sequence.fps,
             frame_numbers=list(sequence.frame_numbers),

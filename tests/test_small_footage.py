@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from legs4d.config import FULL_FIRST_FRAME, Preset, ReconstructSettings
+from legs4d.scene.checks import size_notes
 
 PRESETS: list[Preset] = ["quick", "full"]
 
@@ -41,3 +42,9 @@ def test_suiting_twice_is_suiting_once_and_one_pixel_is_enough_when_asked():
     assert once.suited(6144) == once
     asked = FULL_FIRST_FRAME.model_copy(update={"enough_pixels": 1})
     assert asked.suited(512) == asked
+
+
+def test_a_result_of_few_pixels_says_that_it_is_not_to_be_trusted():
+    (note,) = size_notes(24, 16)
+    assert "24×16" in note and "--scale" in note
+    assert size_notes(48, 36) == [] == size_notes(160, 90)

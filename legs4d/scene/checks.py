@@ -82,3 +82,17 @@ def check_scale(scale: float, width: int, height: int) -> None:
             where="scale",
             fix="choose a scale above 0, up to 1",
         )
+
+
+TRUSTED_PIXELS = 48 * 36
+"""Of a picture: the smallest at which the ball of `tests.synthetic` is timed right; at 24×16 it is not."""
+
+
+def size_notes(width: int, height: int) -> list[str]:
+    """What to tell of pictures worked on at this size: that they are too small for the result to be trusted."""
+    if width * height >= TRUSTED_PIXELS:
+        return []
+    return [
+        f"Pictures of {width}×{height} pixels are too small for this result to be trusted: things may be lost, and "
+        "when something happens may be wrong. Use a larger --scale, or footage of more pixels."
+    ]
