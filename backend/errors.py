@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backend.wire import Code, ErrorBody, WireError
-from legs4d.errors import DatasetError, Legs4dError, PromptError, RunError
+from legs4d.errors import DatasetError, Legs4dError, PromptError, RunError, disk_is_full
 from legs4d.gaussians.stage_records import RunDiffers
 from legs4d.settings import SettingsError
 
@@ -38,6 +38,12 @@ def error_body(error: BaseException) -> ErrorBody:
         if isinstance(error, RunDiffers):
             body["differences"] = [one.to_json() for one in error.differences[:MAX_DIFFERENCES]]
         return body
+    if disk_is_full(error):
+        return {
+            "code": str(Code.FAILED),
+            "message": "no space is left on the server's disk",
+            "hint": "free some, retry",
+        }
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, without torch
         return {
             "code": str(Code.FAILED),

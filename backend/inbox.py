@@ -27,6 +27,7 @@ from backend.config import Limits
 from backend.errors import BackendError
 from backend.requests import Upload
 from backend.wire import Code
+from legs4d.errors import disk_is_full
 from legs4d.gaussians.files import sync_folder
 
 log = logging.getLogger("legs4d.backend")
@@ -223,6 +224,8 @@ def _clear_errors(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if disk_is_full(error):
+            raise _refused("no space is left on the server's disk", "have its keeper free some") from error
         raise _refused(f"{name!r} cannot be written there ({error.strerror})", "have its keeper look") from error
 
 

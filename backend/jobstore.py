@@ -116,9 +116,9 @@ class JobStore:
                 (job.id, job.created, job.state, job.ticket, json.dumps(asdict(job))),
             )
         except sqlite3.OperationalError as error:
-            raise BackendError(
-                f"the list of jobs cannot be written ({error})", where=DATABASE, fix="free space on that disk"
-            ) from error
+            full = "full" in str(error)
+            what = "no space is left for the list of jobs" if full else f"the list of jobs cannot be written ({error})"
+            raise BackendError(what, where=DATABASE, fix="free some on the disk of the state folder") from error
 
     def get(self, job_id: str) -> Job | None:
         row = self._database.execute("SELECT record FROM jobs WHERE id = ?", (job_id,)).fetchone()

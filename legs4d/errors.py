@@ -1,5 +1,12 @@
 """The errors that a person may see: each says what is wrong, where, and what to do about it."""
 
+import errno
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether the system refused to write because the disk, or its user's share of it, is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
 
 class Legs4dError(Exception):
     """A problem that its user can mend.

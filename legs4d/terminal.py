@@ -13,7 +13,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from legs4d.errors import Legs4dError
+from legs4d.errors import Legs4dError, disk_is_full
 from legs4d.progress import OnProgress, Progress, duration
 
 EXIT_ERROR = 1
@@ -32,6 +32,12 @@ class SentenceGroup(TyperGroup):
             return super().invoke(ctx)
         except Legs4dError as error:
             say(str(error))
+            raise typer.Exit(EXIT_ERROR) from error
+        except OSError as error:
+            if not disk_is_full(error):
+                raise
+            where = f"the disk of {error.filename}" if error.filename else "the disk"
+            say(f"No space is left on {where}; free some and run the same command again: what is finished is kept.")
             raise typer.Exit(EXIT_ERROR) from error
         except KeyboardInterrupt:
             say("Stopped; run the same command again to resume.")

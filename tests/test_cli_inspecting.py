@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import socket
 import zipfile
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from backend.errors import error_body
 from backend.wire import PROTOCOL_VERSION
 from legs4d import __version__
 from legs4d.cli import app, checks
@@ -104,3 +107,17 @@ def test_doctor_prints_a_line_each_and_exits_with_1_if_one_fails(monkeypatch: py
     assert found["ok"] is False and found["checks"][2] == {
         **{"name": "three", "state": "fail", "what": "is missing", "cure": "make it"}
     }
+
+
+def test_a_full_disk_is_told_whatever_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*given: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/somewhere/x")
+
+    monkeypatch.setattr(checks, "check_all", full)
+    done = CliRunner().invoke(app, ["doctor"])
+    assert done.exit_code == 1
+    assert done.stderr == (
+        "No space is left on the disk of /somewhere/x; free some and run the same command again: "
+        "what is finished is kept.\n"
+    )
+    assert error_body(OSError(errno.ENOSPC, "x"))["message"] == "no space is left on the server's disk"

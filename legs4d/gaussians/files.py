@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 from threading import get_ident
 from typing import BinaryIO
 
-from legs4d.errors import RunError
+from legs4d.errors import RunError, disk_is_full
 
 TEMPORARY_PREFIX = ".tmp-"
 """Unfinished files start with this; whoever holds the run's lock may delete them."""
@@ -64,7 +63,7 @@ def clear_write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if disk_is_full(error):
             raise RunError(
                 "no space is left on this disk",
                 where=str(path),
