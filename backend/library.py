@@ -19,6 +19,8 @@ from backend.paths import Roots
 from backend.wire import Code, Precision, ProblemBody, RunBody
 from legs4d.errors import Legs4dError, RunError
 from legs4d.gaussians.gaussians import Gaussians
+from legs4d.gaussians.objects import read_objects
+from legs4d.gaussians.selections import selection_names
 from legs4d.gaussians.store import Run
 from legs4d.scene.camera import Cameras
 from legs4d.scene.readers import layout_of
@@ -221,6 +223,9 @@ def describe(opened: OpenRun) -> tuple[dict[str, Any], Arrays]:
     if seen is not None:
         arrays["static_seen"] = seen[: run.num_static].astype(np.float16)
         arrays["dynamic_seen"] = seen[run.num_static : run.num_gaussians].astype(np.float16)
+    objects = read_objects(run)
+    if objects is not None:
+        arrays |= {"objects_pose": objects.pose, "objects_scale": objects.scale, "objects_visible": objects.visible}
     splits: tuple[Split, ...] = ("train", "test")
     cameras = {split: _cameras(run, split) for split in splits}
     for split, found in cameras.items():
@@ -238,6 +243,8 @@ def describe(opened: OpenRun) -> tuple[dict[str, Any], Arrays]:
             found.sh_rest.shape[1] if found.sh_rest is not None else 0 for found in (static, first, run.loose(0))
         ),
         "has_seen": seen is not None,
+        "objects": [] if objects is None else list(objects.names),
+        "selections": selection_names(run),
         "counts": [int(n) for n in run.loose_counts] if run.has_loose else [],
         "revision": opened.revision,
         "cameras": {split: _camera_body(found) for split, found in cameras.items()},

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from backend.answers import frame_arrays
 from backend.library import OpenRun, _state_of, describe
 from backend.viewer.page import Page
 from legs4d.gaussians.gaussians import concatenate
+from legs4d.gaussians.objects import Objects, write_objects
+from legs4d.gaussians.selections import Selection, write_selection
 from legs4d.gaussians.store import Run
+from legs4d.grounding.query import Grounding
 from tests.gaussians.test_run_format_2 import COUNTS, NOTHING, splats
 
 
@@ -52,6 +57,17 @@ def test_open_tells_what_frames_hold(loose: Run) -> None:
     np.testing.assert_array_equal(arrays["static_seen"], np.ones(6))
 
 
+def test_open_names_objects_and_selections(loose: Run) -> None:
+    pose = np.zeros((4, 2, 7), np.float32)
+    pose[..., 3] = 1.0
+    with loose.lock():
+        write_objects(loose, Objects(("ball", ""), pose, np.ones((4, 2), np.float32), np.ones((4, 2), np.bool_)))
+        write_selection(loose, Selection("the ball/left", np.ones(6, np.float32), None, {}))
+    body, arrays = describe(OpenRun("run", loose, "r", _state_of(loose.path)))
+    assert (body["objects"], body["selections"]) == (["ball", ""], ["the ball/left"])
+    assert arrays["objects_pose"].shape == (4, 2, 7) and arrays["objects_visible"].all()
+
+
 def test_the_page_shows_as_many_as_a_frame_has(loose: Run) -> None:
     page = Page(loose)
     try:
@@ -85,3 +101,14 @@ def test_pictures_show_the_colours_that_the_camera_sees(loose: Run) -> None:
     placed = place([as_seen(part)])
     np.testing.assert_allclose(placed.gaussians.rgb.numpy(), expected, atol=1e-5)
     assert placed.gaussians.sh_rest is None
+
+
+def test_answers_carry_the_relevancy_of_each_frames_own_gaussians(loose: Run) -> None:
+    strengths: Any = [np.linspace(0, 1, count).astype(np.float16) for count in COUNTS]
+    curve = np.ones(len(COUNTS), np.float32)
+    grounding = Grounding("it", [], curve, 0.5, np.zeros(6, np.float32), 0.0, 1.0, (), 0, strengths)
+    opened = OpenRun("run", loose, "r", _state_of(loose.path))
+    for frame, expected in enumerate(strengths):
+        _, arrays = frame_arrays(opened, grounding, frame)
+        assert arrays["relevancy"].tolist() == []
+        np.testing.assert_allclose(arrays["loose"] / 255, expected, atol=0.003)
