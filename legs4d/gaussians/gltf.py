@@ -48,7 +48,7 @@ def read_gltf(path: Path) -> Splats:
             for primitive in mesh.get("primitives", [])
             if {EXTENSION, SPZ[-1]} & set(primitive.get("extensions", {}))
         ]
-    except (AttributeError, TypeError) as error:  # a list where an object belongs, and the like
+    except (AttributeError, KeyError, TypeError) as error:  # a list where an object belongs, and the like
         raise file.damaged(f"it has values of other kinds than glTF's ({error})") from error
     if not any(len(part) for part in parts):
         raise DatasetError(
@@ -81,7 +81,7 @@ def _splats(file: GltfFile, primitive: dict[str, Any]) -> Splats:
         raise DatasetError(what, where=str(file.path), fix=f"convert them to 'ellipse' and {SRGB!r}")
     if primitive.get("mode", 4) != 0:
         raise file.damaged("its splats are not points")
-    attributes = primitive["attributes"]
+    attributes = primitive.get("attributes", {})
     values = _Attributes(file, attributes)
     means = values.get("POSITION", 3)
     values.count = len(means)

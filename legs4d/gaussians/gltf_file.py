@@ -130,7 +130,10 @@ class GltfFile:
             visited += 1
             if depth > _DEEPEST or visited > len(nodes):
                 raise self.damaged("its nodes contain each other")
-            matrix = above @ self._matrix(node)
+            with np.errstate(over="ignore", invalid="ignore"):
+                matrix = above @ self._matrix(node)
+            if not np.isfinite(matrix).all():
+                raise self.damaged("a node's place is not finite")
             if "mesh" in node:
                 yield self.item("meshes", node["mesh"]), matrix
             stack += [(child, matrix, depth + 1) for child in reversed(_list(node.get("children")))]
@@ -249,8 +252,8 @@ class GltfFile:
                 matrix = np.asarray(node["matrix"], np.float64).reshape(4, 4).T
             else:
                 x, y, z, w = np.asarray(node.get("rotation", (0, 0, 0, 1)), np.float64)
-                length = np.sqrt(x * x + y * y + z * z + w * w)
-                x, y, z, w = np.array([x, y, z, w]) / (length or 1)
+                quat = np.array([x, y, z, w]) / (max(abs(value) for value in (x, y, z, w)) or 1)
+                x, y, z, w = quat / (np.linalg.norm(quat) or 1)
                 cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
                 matrix = np.eye(4)
                 matrix[:3, :3] = np.eye(3) + 2 * w * cross + 2 * cross @ cross
@@ -258,8 +261,6 @@ class GltfFile:
                 matrix[:3, 3] = np.asarray(node.get("translation", (0, 0, 0)), np.float64).reshape(3)
         except (TypeError, ValueError) as error:
             raise self.damaged(f"a node's place cannot be read ({error})") from error
-        if not np.isfinite(matrix).all():
-            raise self.damaged("a node's place is not finite")
         return matrix
 
 

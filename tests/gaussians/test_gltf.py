@@ -249,6 +249,11 @@ def broken(change: str) -> Builder:
             accessor["count"] = 0
     elif change == "scale":
         builder.nodes = [{"mesh": 0, "scale": [1, "x", 1]}]
+    elif change == "huge":
+        builder.nodes = [
+            {"children": [1], "scale": [1e200] * 3},
+            {"mesh": 0, "rotation": [0, 0, 0, 1e300], "scale": [1e200] * 3},
+        ]
     return builder
 
 
@@ -266,6 +271,7 @@ def broken(change: str) -> Builder:
         ("index", "there is no 99 in its accessors"),
         ("zero", "has no Gaussians"),
         ("scale", "place cannot be read"),
+        ("huge", "place is not finite"),
     ],
 )
 def test_damaged_files_are_told_in_a_sentence(change: str, said: str, tmp_path: Path) -> None:
@@ -293,12 +299,15 @@ def test_a_link_out_of_the_folder_is_no_way_out(tmp_path: Path) -> None:
 
 def test_half_a_file_and_another_kind(tmp_path: Path) -> None:
     whole = Builder().standard().glb(tmp_path / "x.glb").read_bytes()
+    bare = Builder().document()
+    del bare["meshes"][0]["primitives"][0]["attributes"]
     for name, content, said in (
         ("half.glb", whole[: len(whole) // 2], "cut short"),
         ("few.glb", whole[:10], "it has 10 bytes"),
         ("empty.glb", b"", "is no glTF"),
         ("other.glb", b"ply\nformat ascii 1.0\n", "is no glTF"),
         ("one.gltf", b'{"asset": {"version": "1.0"}}', "is of glTF version '1.0'"),
+        ("bare.gltf", json.dumps(bare).encode(), "has splats without POSITION"),
         ("mesh.gltf", b'{"asset": {"version": "2.0"}}', "has no mesh with KHR_gaussian_splatting"),
     ):
         (tmp_path / name).write_bytes(content)
