@@ -356,7 +356,9 @@ def _look_around(run: Run, up: NDArray[np.float64]) -> None:
     solid = gaussians.opacities > 0.1
     means = gaussians.means[solid] if solid.any() else gaussians.means
     center = np.median(means, axis=0).astype(np.float32)
-    size = float(np.quantile(np.linalg.norm(means - center, axis=1), 0.95)) or float(gaussians.scales.max())
+    away = np.linalg.norm(means - center, axis=1)
+    # What is far behind a scene does not push the cameras out of it.
+    size = min(float(np.quantile(away, 0.95)), 2 * float(np.median(away))) or float(gaussians.scales.max())
     width, height = VIEW_SIZE
     focal = height / 2 / np.tan(np.radians(VIEW_ANGLE / 2))
     lens = np.array([[[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]]], np.float32)

@@ -105,6 +105,7 @@ class Run:
         self.path = path
         self._arrays: dict[str, StoredArray] = {}
         self._constants: dict[str, NDArray[Any]] = {}
+        self._there: dict[str, bool] = {}
         self._adopt(state)
 
     @classmethod
@@ -435,6 +436,7 @@ class Run:
                 if not self._has("loose", name):
                     shape = (self.num_frames, self.max_loose)
                     create_array(self._group("loose") / name, shape, kind, per_frame=True)
+                    self._there.clear()
                 values[name] = np.asarray(marks, kind)
         for name, rows in values.items():
             self._array(f"loose/{name}").write_rows(rows, frame)
@@ -744,6 +746,7 @@ class Run:
 
     def _forget(self) -> None:
         """Drop what was read, after an array was written anew."""
+        self._there.clear()
         self._arrays.clear()
         self._constants.clear()
 
@@ -754,8 +757,11 @@ class Run:
             raise RunError(f"has not reached frame {frame} yet", where=str(self.path), fix=_RESUME)
 
     def _has(self, group: str, name: str) -> bool:
-        """Whether a group has this array."""
-        return f"{group}/{name}" in self._arrays or (self._group(group) / name / "zarr.json").exists()
+        """Whether a group has this array; looked up once."""
+        place = f"{group}/{name}"
+        if place not in self._arrays and place not in self._there:
+            self._there[place] = (self._group(group) / name / "zarr.json").exists()
+        return place in self._arrays or self._there[place]
 
     def _sh_rest(self, group: str) -> NDArray[np.float32] | None:
         return self._constant(f"{group}/sh_rest").copy() if self._has(group, "sh_rest") else None
