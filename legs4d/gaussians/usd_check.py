@@ -15,8 +15,10 @@ from legs4d.errors import DatasetError
 
 MAGIC = b"PXR-USDC"
 _SECTIONS = ("TOKENS", "STRINGS", "FIELDS", "FIELDSETS", "PATHS", "SPECS")
-_FEWEST_BITS = 1 / 1024
-"""Bytes that one thing takes at least: integers take two bits, packed 255 times at most."""
+_ALWAYS = 200_000
+"""Things for which there is room in any case."""
+_DENSEST = 40
+"""Things that a byte of a section stands for, at most, beyond those: their numbers are packed, but not as tight."""
 _TIGHTEST = 255
 """Bytes that one of LZ4 can stand for."""
 _MOST_SECTIONS = 1000
@@ -62,7 +64,7 @@ def _check_section(file: IO[bytes], size: int, name: str, start: int, length: in
     if start < 0 or length < 8 or start + length > size:
         raise ValueError(f"its {name} lie outside of it")
     (count,) = struct.unpack("<Q", _bytes(file, size, start, 8))
-    if count * _FEWEST_BITS > length:
+    if count > max(_ALWAYS, _DENSEST * length):
         raise ValueError(f"it tells {count} {name} in {length} bytes")
     if name == "TOKENS":
         plain, packed = struct.unpack("<QQ", _bytes(file, size, start + 8, 16))
