@@ -164,7 +164,7 @@ def _list_runs(body: Mapping[str, Any]) -> None:
     shown.runs.clear()
     for run in body["runs"]:
         item = shown.runs.add()
-        item.name, item.frames, item.points = run["name"], run["frames"], run["static"] + run["dynamic"]
+        item.name, item.frames, item.points = run["name"], run["frames"], run["static"] + run["dynamic"] + run["loose"]
         item.finished, item.language = run["finished"], run["language"]
     for problem in body["problems"]:
         item = shown.runs.add()
