@@ -181,7 +181,8 @@ def try_once(case: Case, start: Path, expected: dict[str, str], moment: float, s
             score.lost += 1
             score.notes.append(f"after {moment:.2f} s the run does not answer")
         beside = folder / case.output / ".again"
-        done = done_files(beside if beside.exists() else folder / case.output)
+        again = "--again" in case.command  # then only what grows beside the old is gone on with
+        done = done_files(beside if again else folder / case.output)
         for path in (folder / "footage").rglob("*"):
             os.utime(path)
         codes = []
@@ -192,10 +193,10 @@ def try_once(case: Case, start: Path, expected: dict[str, str], moment: float, s
             said = (folder / "log.txt").read_text().splitlines()[-1:]
             score.notes.append(f"after {moment:.2f} s it ends with {codes}: {said}")
             return
-        again = [chunk for chunk, was in done.items() if _identity(folder / case.output / chunk) != was]
-        if again:
+        remade = [chunk for chunk, was in done.items() if _identity(folder / case.output / chunk) != was]
+        if remade:
             score.twice += 1
-            score.notes.append(f"after {moment:.2f} s made again: {', '.join(map(str, again))}")
+            score.notes.append(f"after {moment:.2f} s made again: {', '.join(map(str, remade))}")
         if (found := content(folder / case.output)) != expected:
             score.other += 1
             names = sorted(n for n in found.keys() | expected.keys() if found.get(n) != expected.get(n))
