@@ -144,6 +144,7 @@ def test_nothing_is_unpickled() -> None:
         "legs4d.effects.cuts",
         "legs4d.gaussians.store",
         "legs4d.scene.readers",
+        "legs4d.pipeline",
         "backend.server",
     ],
 )

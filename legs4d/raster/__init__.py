@@ -1,6 +1,22 @@
-"""Rendering Gaussians and its transpose: one interface, gsplat on CUDA and `csrc` on the CPU behind it."""
+"""Rendering Gaussians and its transpose: one interface, gsplat on CUDA and `csrc` on the CPU behind it.
 
-from legs4d.raster.lift import lift_weights
-from legs4d.raster.render import Render, ScreenGradient, render
+Names are loaded when they are asked for: the closed-form lift on a CPU and whatever plans work need no torch, which
+takes seconds to import.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from legs4d.raster.lift import lift_weights
+    from legs4d.raster.rasterise import Render, ScreenGradient, render
 
 __all__ = ["Render", "ScreenGradient", "lift_weights", "render"]
+
+_HOMES = {"Render": "rasterise", "ScreenGradient": "rasterise", "render": "rasterise", "lift_weights": "lift"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

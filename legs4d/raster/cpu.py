@@ -12,7 +12,7 @@ from legs4d import _csrc
 from legs4d.executor import default_threads
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.raster.kernel_views import camera_options
-from legs4d.raster.render import ScreenGradient
+from legs4d.raster.rasterise import ScreenGradient
 from legs4d.scene.camera import Cameras
 
 
@@ -75,7 +75,7 @@ def render_channels(
     threads: int | None,
     screen: ScreenGradient,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`channels` [N, D] composited: ([C, H, W, D (+1 with depth)], alpha [C, H, W]). See `legs4d.raster.render`."""
+    """`channels` [N, D] composited: ([C, H, W, D (+1 with depth)], alpha [C, H, W]). See `legs4d.raster.rasterise`."""
     options = camera_options(cameras, near) | {
         "depth_channel": depth,
         "antialiased": antialiased,
