@@ -47,3 +47,44 @@ def test_sweeps_agree(tmp_path: Path, dim: int, prompts: int) -> None:
             np.testing.assert_allclose(ours[frame].astype(float), theirs[frame].astype(float), atol=2e-3)
     assert (expected.curves > 0).any()
     np.testing.assert_allclose(found.curves, expected.curves, atol=2e-3)
+
+
+def test_frames_without_identity_agree(tmp_path: Path) -> None:
+    from legs4d.gaussians.gaussians import Gaussians
+    from legs4d.language.resident import ResidentField
+
+    random, counts = np.random.default_rng(2), (900, 400, 0, 1200)
+
+    def of(count: int) -> Gaussians:
+        shape = {"means": 3, "quats": 4, "scales": 3, "colors": 3}
+        arrays = {name: np.ones((count, width), np.float32) for name, width in shape.items()}
+        return Gaussians(**arrays, opacities=np.ones(count, np.float32), is_foreground=random.random(count) > 0.4)
+
+    encoder = RandomPhrases()
+    phrases = encoder.encode_text(["one", "two", "three"])
+    codec = fit_linear_codec([phrases], max_dim=13)
+    run = Run.create(tmp_path / "run")
+    run.write_geometry(of(300), of(0), len(counts), max_loose=max(counts))
+    arrays, attributes = codec.to_arrays()
+    run.write_codec(attributes.pop("name"), arrays, attributes)
+    width = codec.code_dim
+    run.write_static_codes(random.normal(size=(300, width)), np.ones(300))
+    for frame, count in enumerate(counts):
+        run.write_loose(frame, of(count))
+        run.write_codes(frame, random.normal(size=(count, width)), random.random(count))
+
+    def front(frame: int) -> np.ndarray:
+        return run.loose(frame).is_foreground
+
+    found, expected = (
+        field(run, encoder=encoder, canonical=("object", "stuff")).sweep(
+            phrases, run.static().is_foreground, front, (0.5, 0.01)
+        )
+        for field in (ResidentField, LanguageField)
+    )
+    np.testing.assert_allclose(found.curves, expected.curves, atol=2e-3)
+    assert (expected.curves > 0).any()
+    for ours, theirs in zip(found.moving, expected.moving, strict=True):
+        for frame, count in enumerate(counts):
+            assert ours[frame].shape == (count,)
+            np.testing.assert_allclose(ours[frame].astype(float), theirs[frame].astype(float), atol=2e-3)

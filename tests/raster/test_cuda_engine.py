@@ -65,6 +65,23 @@ def test_engines_agree(feature_count: int, antialiased: bool) -> None:
     assert float((cuda[3] != cpu[3]).float().mean()) < 0.01
 
 
+def test_colours_that_depend_on_the_view_agree() -> None:
+    cameras = ring_of_cameras(3, 128, 96, focal=90.0)
+    base = random_gaussians(2000, seed=8, size=0.06)
+    torch.manual_seed(2)
+    rest, features = 0.3 * torch.randn(2000, 15, 3), torch.rand(2000, 2)
+    found = {}
+    for device in ("cpu", "cuda"):
+        leaf = rest.clone().to(device).requires_grad_()
+        gaussians = base.torch(device).replace(sh_rest=leaf)
+        out = render(gaussians, cameras, features.to(device), near=NEAR)
+        assert out.features is not None
+        (out.color.square().sum() + out.features.sum()).backward()
+        found[device] = (out.color.detach().cpu(), out.features.detach().cpu(), gradient(leaf).cpu())
+    for cuda, cpu, most in zip(found["cuda"], found["cpu"], (1e-3, 1e-3, 1e-2), strict=True):
+        assert relative_error(cuda, cpu) < most
+
+
 def test_a_region_renders_the_same_there_and_nothing_elsewhere() -> None:
     cameras = ring_of_cameras(3, 120, 90)
     region = torch.zeros(3, 90, 120, dtype=torch.bool, device="cuda")
