@@ -1,9 +1,11 @@
 #include "ssim.h"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include "parallel.h"
+#include "simd.h"
 
 namespace legs4d {
 namespace {
@@ -20,11 +22,12 @@ struct Window {
   }
 };
 
-// A plane with a border of zeros wide enough for the window.
+// A plane with a border of zeros wide enough for the window; rows are padded with zeros to whole vectors.
 class Plane {
  public:
-  Plane(int width, int height) : stride_(width + 2 * kHalf), values_(static_cast<size_t>(stride_) * (height + 2 * kHalf)) {}
+  Plane(int width, int height) : stride_(whole(width) + 2 * kHalf), values_(static_cast<size_t>(stride_) * (height + 2 * kHalf)) {}
   float* row(int y) { return values_.data() + static_cast<size_t>(y + kHalf) * stride_ + kHalf; }
+  static int whole(int width) { return (width + kLanes - 1) / kLanes * kLanes; }
 
  private:
   int stride_;
@@ -35,19 +38,20 @@ void blur(const Window& window, Plane& plane, int width, int height, Plane* acro
   for (int y = 0; y < height; ++y) {
     const float* from = plane.row(y);
     float* to = across->row(y);
-    for (int x = 0; x < width; ++x) {
-      float total = 0;
-      for (int i = 0; i < kTaps; ++i) total += window.tap[i] * from[x + i - kHalf];
-      to[x] = total;
+    for (int x = 0; x < width; x += kLanes) {
+      floatv total{};
+      for (int i = 0; i < kTaps; ++i) total += window.tap[i] * load(from + x + i - kHalf);
+      store(to + x, total);
     }
   }
   for (int y = 0; y < height; ++y) {
     float* to = out->row(y);
-    for (int x = 0; x < width; ++x) to[x] = 0;
-    for (int i = 0; i < kTaps; ++i) {
-      const float* from = across->row(y + i - kHalf);
-      for (int x = 0; x < width; ++x) to[x] += window.tap[i] * from[x];
+    for (int x = 0; x < width; x += kLanes) {
+      floatv total{};
+      for (int i = 0; i < kTaps; ++i) total += window.tap[i] * load(across->row(y + i - kHalf) + x);
+      store(to + x, total);
     }
+    std::fill(to + width, to + Plane::whole(width), 0.0f);
   }
 }
 
@@ -83,18 +87,20 @@ void structural_similarity(const float* first, const float* second, int count, i
     // Replace the blurred maps by the similarity's derivatives with respect to mean_a, E[a²] and E[ab].
     double total = 0;
     for (int y = 0; y < height; ++y) {
-      float *ma = mean_a.row(y), *mb = mean_b.row(y), *eaa = aa.row(y), *ebb = bb.row(y), *eab = ab.row(y);
+      float *__restrict ma = mean_a.row(y), *__restrict mb = mean_b.row(y), *__restrict eaa = aa.row(y);
+      float *__restrict ebb = bb.row(y), *__restrict eab = ab.row(y), *__restrict similar = work.row(y);
       for (int x = 0; x < width; ++x) {
         const float a1 = 2 * ma[x] * mb[x] + kC1, a2 = 2 * (eab[x] - ma[x] * mb[x]) + kC2;
         const float b1 = ma[x] * ma[x] + mb[x] * mb[x] + kC1;
         const float b2 = eaa[x] - ma[x] * ma[x] + ebb[x] - mb[x] * mb[x] + kC2;
         const float inverse = 1 / (b1 * b2), s = a1 * a2 * inverse;
-        total += s;
+        similar[x] = s;
         const float by_mean = 2 * mb[x] * (a2 - a1) * inverse + 2 * ma[x] * s * (1 / b2 - 1 / b1);
         eaa[x] = -s / b2;
         eab[x] = 2 * a1 * inverse;
         ma[x] = by_mean;
       }
+      for (int x = 0; x < width; ++x) total += similar[x];
     }
     sums[item] = total;
     Plane &by_mean = mean_b, &by_aa = bb;  // both maps are used up

@@ -1,6 +1,10 @@
 """The CPU engine against the float64 twin, finite differences and closed forms."""
 
 import math
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -192,6 +196,28 @@ def test_result_does_not_depend_on_threads() -> None:
 
     for one, many in zip(run(1), run(4), strict=True):
         assert torch.equal(one, many)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_forked_processes_and_threads_have_helpers_too() -> None:
+    gaussians, cameras = random_gaussians(500, seed=5), ring_of_cameras(3, 64, 48)
+
+    def color() -> torch.Tensor:
+        return render(gaussians, cameras, near=NEAR, threads=4).color
+
+    expected = color()
+    with ThreadPoolExecutor(4) as workers:
+        assert all(torch.equal(expected, other) for other in workers.map(lambda _: color(), range(20)))
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if torch.equal(expected, color()) else 1)
+    deadline = time.monotonic() + 20
+    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if ended == (0, 0):
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert ended == (child, 0), "the child waited for helpers that it does not have, or rendered something else"
 
 
 def test_frozen_gaussians_get_no_gradient_and_change_no_other() -> None:
