@@ -121,7 +121,7 @@ def test_a_job_from_submission_to_a_prompt(server: ServerProcess) -> None:
     assert finished["created"] <= finished["started"] <= finished["ended"] <= time.time()
     text = "".join(event.body["text"] for event in events if event.kind == "log")
     piece = client.ask("job_log", job=job)
-    assert "lift: 4 of 4" in piece["text"] and piece["text"].endswith(text) and piece["end"]
+    assert "lift 4/4" in piece["text"] and piece["text"].endswith(text) and piece["end"]
     rest = client.ask("job_log", job=job, offset=piece["offset"] - 5)
     assert rest["text"] == piece["text"][-5:]
 
