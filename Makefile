@@ -6,11 +6,12 @@ SETUP := bash scripts/setup.sh
 CSRC := $(shell find csrc -type f 2>/dev/null) $(wildcard CMakeLists.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-blender53 lint demo clean
+.PHONY: help setup build test test-long test-blender53 lint demo clean
 
 help:
 	@echo "make setup   .venv (library, backend) and .venv-blender (Blender's Python), csrc built"
-	@echo "make test    set-up, then linters, types and all tests that need no GPU"
+	@echo "make test    set-up, then linters, types and the tests that need no GPU"
+	@echo "make test-long   set-up, then the tests that take longer than a change should wait for"
 	@echo "make demo    set-up, then the whole job on a scene made by Blender itself, into out/demo"
 	@echo "make test-blender53   the extension's tests in Blender 5.3, which it sets up first"
 	@echo "make clean   delete what was built, both environments included"
@@ -37,8 +38,12 @@ lint: build
 	.venv/bin/mypy
 
 test: setup lint
-	.venv/bin/python -m pytest tests
-	.venv-blender/bin/python -m pytest tests/blender
+	.venv/bin/python -m pytest -m "not long" tests
+	.venv-blender/bin/python -m pytest -m "not long" tests/blender
+
+test-long: setup
+	.venv/bin/python -m pytest -m long tests
+	.venv-blender/bin/python -m pytest -m long tests/blender
 
 demo: setup
 	.venv/bin/python scripts/demo.py --out out/demo

@@ -15,6 +15,10 @@ import bpy
 import numpy as np
 import pytest
 
+from tests.folder_seconds import pytest_runtest_logreport, pytest_terminal_summary
+
+__all__ = ["pytest_runtest_logreport", "pytest_terminal_summary"]
+
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / ".venv" / "bin"
 FRAMES = 12
