@@ -29,7 +29,7 @@ from tests.synthetic import Scene, write_dataset, write_grounding, write_run
 
 SCENE = Scene(num_frames=16, width=48, height=32, num_train=4, num_test=1)
 """As many frames as the documents name."""
-LARGER = Scene(num_frames=3, width=64, height=64, num_train=3, num_test=0)
+LARGER = Scene(num_frames=3, width=64, height=64, num_train=3, num_test=1)
 """What is left of it at a quarter is the least that is trained on."""
 NOT_RUN = re.compile(r"make\b")
 """They run these tests, or the demo, which tests of its parts cover; that their targets exist is checked."""
