@@ -50,7 +50,7 @@ def main() -> None:
         for number in range(5):
             write_small_run(home / "root" / f"run{number}", num_frames=4)
         with open(home / "log", "w") as log:
-            command = [sys.executable, "-m", "legs4d", "serve", "--root", home / "root", "--state-dir", home / "state"]
+            command = [sys.executable, "-m", "legs4d", "serve", f"--root={home}/root", f"--state-dir={home}/state"]
             server = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
         try:
             while not (home / "state/server.json").exists():

@@ -117,8 +117,8 @@ def give(command: tuple[str, ...], folder: Path, kill_after: float | None = None
 
             app(list(command), standalone_mode=True)
             code = 0
-        except SystemExit as ended:
-            code = ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
+        except SystemExit as exited:
+            code = exited.code if isinstance(exited.code, int) else 0 if exited.code is None else 1
         finally:
             sys.stdout.flush()
             os._exit(code)
@@ -185,7 +185,7 @@ def try_once(case: Case, start: Path, expected: dict[str, str], moment: float, s
         done = done_files(beside if again else folder / case.output)
         for path in (folder / "footage").rglob("*"):
             os.utime(path)
-        codes = []
+        codes: list[int | None] = []
         while len(codes) < ATTEMPTS and 0 not in codes:
             codes.append(give(case.command, folder))
         if 0 not in codes:
