@@ -15,7 +15,7 @@ fail() { # one sentence: what is wrong and what to do
 logged() {
     "$@" >"$LOG" 2>&1 && return
     if grep -qiE 'no space left|disk quota' "$LOG" || [ "$(df -Pk . | awk 'NR == 2 {print $4}')" -lt 51200 ]; then
-        fail "The disk is full; free about 8 GB and run the same command again, it goes on where it stopped."
+        fail "The disk is full; free about 9 GB and run the same command again, it goes on where it stopped."
     elif grep -qiE 'dns error|failed to (fetch|download|lookup)|connection (refused|reset|error)|network|timed out|tempor.* failure in name|from versions: none' "$LOG"; then
         fail "A package could not be downloaded; check this machine's network and package index, then run the same command again (details: $LOG)."
     fi
@@ -74,7 +74,7 @@ library() {
     python=$(find_python '>=3.11,<3.15' '(3, 11) <= sys.version_info[:2] < (3, 15)') ||
         fail "legs4d needs Python 3.11 to 3.14, this machine has none and uv cannot download one; install it (Debian: apt install python3 python3-venv python3-dev)."
     make_environment .venv "$python"
-    echo "setup: installing the library's packages into .venv (5 GB when new)"
+    echo "setup: installing the library's packages into .venv (8 GB when new)"
     # --compile-bytecode: where PYTHONDONTWRITEBYTECODE is set, every process would compile torch anew (20 s).
     logged "$UV" pip install --compile-bytecode --python .venv/bin/python -c constraints.txt -r pyproject.toml --extra dev
     # Python files only, used where they are; csrc is the next step's.

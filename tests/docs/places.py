@@ -47,8 +47,8 @@ class Place:
         for name in ELSEWHERE.values():
             (folder / name).mkdir()
 
-    def run(self, command: Command) -> None:
-        """Run a command to its end, or until it listens if it serves. Raises Failed with what it printed."""
+    def run(self, command: Command) -> str:
+        """Run a command to its end, or until it listens if it serves. Returns what it printed, Failed has it too."""
         text = command.text
         for there, here in ELSEWHERE.items():
             text = text.replace(there, str(self.folder / here))
@@ -68,7 +68,7 @@ class Place:
         if SERVES.search(text):
             self.servers.append(process)
             self._wait_until_it_listens(command, process)
-            return
+            return ""
         try:
             printed, _ = process.communicate(timeout=SECONDS)
         except subprocess.TimeoutExpired:
@@ -78,6 +78,7 @@ class Place:
             raise Failed(f"{command}\nended with {process.returncode}:\n{printed}")
         if jobs := re.findall(r"^(?:job )?([0-9a-f]{6,})$", printed, re.MULTILINE):
             self.job = jobs[-1]
+        return printed
 
     def execute(self, text: str, where: str) -> None:
         """Run a block of Python. Raises whatever it raises."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import tomllib
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -105,8 +106,26 @@ def _check_python(words: list[str]) -> None:
             raise NotTaken(f"{words[0]} … has no option {option}")
 
 
-OTHERS = ("--command", "--nproc-per-node")
-"""Options of Blender and torchrun themselves."""
+OTHERS = ("--command", "--nproc-per-node", "--junitxml")
+"""Options of Blender, torchrun and pytest themselves."""
+
+
+@cache
+def known_options() -> frozenset[str]:
+    """Every option that a program of this repository has."""
+    found = {"--help", *OTHERS, *_options(legs4d())}
+    for folder in ("scripts", "blender_addon", "tests"):
+        for path in (ROOT / folder).rglob("*.py"):
+            found |= set(re.findall(r'"(--[\w-]+)"', path.read_text()))
+    fields = re.findall(r"^    (\w+): ", (ROOT / "scripts/synthetic/training.py").read_text(), re.MULTILINE)
+    return frozenset(found | {f"--{name.replace('_', '-')}" for name in fields})
+
+
+def _options(command: Any) -> Iterator[str]:
+    for parameter in command.params:
+        yield from (*parameter.opts, *parameter.secondary_opts)
+    for below in getattr(command, "commands", {}).values():
+        yield from _options(below)
 
 
 def _has_option(source: str, option: str) -> bool:

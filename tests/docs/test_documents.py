@@ -5,7 +5,9 @@ What is marked (`documents.NEEDS`) or only spoken of is compared with what the p
 
 from __future__ import annotations
 
+import itertools
 import re
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from tests.docs.documents import (
     NEEDS,
     ROOT,
     Block,
+    Command,
     blocks,
     is_command,
     links,
@@ -24,7 +27,7 @@ from tests.docs.documents import (
     sentences,
 )
 from tests.docs.places import Failed, Place
-from tests.docs.taken import NotTaken, check, legs4d
+from tests.docs.taken import NotTaken, check, known_options, legs4d
 from tests.synthetic import Scene, write_dataset, write_grounding, write_run
 
 SCENE = Scene(num_frames=16, width=48, height=32, num_train=4, num_test=1)
@@ -33,6 +36,7 @@ LARGER = Scene(num_frames=3, width=64, height=64, num_train=3, num_test=1)
 """What is left of it at a quarter is the least that is trained on."""
 NOT_RUN = re.compile(r"make\b")
 """They run these tests, or the demo, which tests of its parts cover; that their targets exist is checked."""
+_OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 LONG = ("docs/encoders.md", "docs/scale.md")
 """An encoder that looks at pictures, and Ray, take longer than all the other documents."""
 
@@ -93,6 +97,23 @@ def _failures(block: Block, place: Place) -> list[str]:
     return failed
 
 
+@pytest.mark.long
+def test_the_first_example_answers_right_within_a_minute(tmp_path: Path) -> None:
+    """On footage of the size that the README has filmed; a minute of both of two cores, whatever else they do."""
+    readme = ROOT / "README.md"
+    film = next(span for _, span in sentences(readme) if "tests.synthetic dataset DATASET" in span)
+    train, ask = itertools.islice(next(b for b in blocks(readme) if "train DATASET" in b.text).commands(), 2)
+    place = Place(tmp_path / "place", {})
+    place.run(Command(readme, 0, film))
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    place.run(train)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    said = re.search(r"frames (\d+) to (\d+) ", place.run(ask))
+    assert said, "no single interval"
+    assert abs(int(said[1]) - 8) <= 1 and abs(int(said[2]) - 15) <= 1
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 120
+
+
 @documents
 def test_programs_take_what_commands_give_them(document: Path) -> None:
     wrong = []
@@ -109,6 +130,13 @@ def test_programs_take_what_commands_give_them(document: Path) -> None:
             except NotTaken as error:
                 wrong.append(f"{document.name}:{line}: {span}\n    {error}")
     assert not wrong, "\n".join(wrong)
+
+
+@documents
+def test_options_that_sentences_name_are_there(document: Path) -> None:
+    named = ((line, option) for line, span in sentences(document) for option in _OPTION.findall(span))
+    unknown = [f"{document.name}:{line}: {option}" for line, option in named if option not in known_options()]
+    assert not unknown
 
 
 @documents
