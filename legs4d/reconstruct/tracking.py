@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from legs4d.config import TrackingSettings
-from legs4d.gaussians.gaussians import Gaussians
+from legs4d.gaussians.gaussians import Gaussians, concatenate
 from legs4d.raster import render
 from legs4d.raster.upload import upload
 from legs4d.reconstruct.adam import Adam
@@ -124,6 +125,21 @@ class _View:
     settings: TrackingSettings
     chance: torch.Generator
 
+    @cached_property
+    def _all(self) -> Gaussians:
+        """Static and moving ones as the frame begins; what no step changes is put together once."""
+        return concatenate(self.static, self.current)
+
+    @cached_property
+    def _foreground(self) -> torch.Tensor:
+        """[N + M, 1] 1 for foreground."""
+        return self._all.is_foreground[:, None].to(torch.float32)
+
+    @cached_property
+    def _frozen(self) -> torch.Tensor:
+        """[N + M] bool, the static ones."""
+        return torch.arange(len(self._all), device=self.static.means.device) < len(self.static)
+
     def loss(
         self,
         means: torch.Tensor,
@@ -133,23 +149,20 @@ class _View:
         batch: NDArray[np.int64],
     ) -> torch.Tensor:
         """Picture loss in the cameras of `batch` with the moving Gaussians at `means`, `quats`, coloured `dc`."""
-        static, current = self.static, self.current
-        gaussians = Gaussians(
+        static = self.static
+        gaussians = self._all.replace(
             means=torch.cat([static.means, means]),
             quats=torch.cat([static.quats, quats]),
-            scales=torch.cat([static.scales, current.scales]),
-            opacities=torch.cat([static.opacities, current.opacities]),
             colors=torch.cat([static.colors, dc]),
-            is_foreground=torch.cat([static.is_foreground, current.is_foreground]),
         )
         part = self.observed.take(batch)
         needed = region[upload(batch, means.device)]
         rendered = render(
             leave_out(gaussians, self.settings.dropout, self.chance),
             part.cameras,
-            gaussians.is_foreground[:, None].to(torch.float32),
+            self._foreground,
             near=self.stage.near,
-            frozen=torch.arange(len(gaussians), device=means.device) < len(static),
+            frozen=self._frozen,
             region=needed,
         )
         # Where nothing moves both pictures are the same by decree: no loss, no gradient.
