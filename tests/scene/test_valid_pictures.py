@@ -23,7 +23,7 @@ from tests.scene.layouts import (
     write_colmap,
     write_instant_ngp,
 )
-from tests.synthetic import Scene
+from tests.synthetic import Scene, write_dataset
 
 
 def test_pictures_are_turned_as_their_metadata_say(tmp_path: Path) -> None:
@@ -199,3 +199,24 @@ def test_a_folder_of_masks_is_used_in_every_layout(tmp_path: Path, name: str) ->
             path.with_name(f"nobody{path.stem}.png") if name in ("nerf", "multipleview") else path.with_suffix(".x")
         )
     assert any("seg/ is not used" in note for note in open_sequence(folder).notes)
+
+
+@pytest.mark.parametrize("factor", [0.5, 2])
+def test_masks_may_be_smaller_or_larger_than_their_pictures(tmp_path: Path, factor: float) -> None:
+    """Shrunken pictures with the masks of the large ones, or masks that a program makes at half the size."""
+    plain = write_dataset(tmp_path / "plain", SCENE)
+    other = write_dataset(tmp_path / "other", SCENE)
+    for path in [*(other / "seg").rglob("*.png"), *(other / "objects").rglob("*.png")]:
+        with Image.open(path) as image:
+            values = np.asarray(image)
+        height, width = values.shape[0] * factor, values.shape[1] * factor
+        save(path, np.asarray(Image.fromarray(values).resize((int(width), int(height)), Image.Resampling.NEAREST)))
+    true, read = open_sequence(plain), open_sequence(other)
+    for kind in ("masks", "objects"):
+        expected, found = (getattr(sequence, kind)("train", 0) for sequence in (true, read))
+        assert found.shape == expected.shape
+        assert (found == expected).mean() > (0.999 if factor > 1 else 0.95)
+    cut = next((other / "seg").rglob("*.png"))
+    save(cut, np.ones((SCENE.height, SCENE.width - 2), np.uint8))
+    with pytest.raises(DatasetError, match=rf"is {SCENE.width - 2}×{SCENE.height} pixels, its picture .*not cut"):
+        open_sequence(other)

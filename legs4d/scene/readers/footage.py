@@ -26,11 +26,11 @@ from legs4d.scene.images import (
     read_mask,
     read_picture,
 )
-from legs4d.scene.lens import check_lens
+from legs4d.scene.lens import Lens, check_lens
 from legs4d.scene.readers.canvas import Canvas
 from legs4d.scene.readers.masks import find_masks
 from legs4d.scene.readers.names import some
-from legs4d.scene.readers.shots import Shot, Shots
+from legs4d.scene.readers.shots import Shot, Shots, is_scaled
 from legs4d.scene.sequence import Caption, InitialPoints, Split
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -179,10 +179,10 @@ class Footage:
         shot = self._shots[split][frame][camera]
         if kind == "mask":
             assert shot.mask is not None
-            return self._canvas.mask(read_mask(shot.mask), shot.lens, size)
+            return self._canvas.mask(_fitted(read_mask(shot.mask), shot.lens), shot.lens, size)
         if kind == "objects":
             assert shot.objects is not None
-            return self._canvas.labels(read_labels(shot.objects), shot.lens, size)
+            return self._canvas.labels(_fitted(read_labels(shot.objects), shot.lens), shot.lens, size)
         picture = self._picture(split, frame, camera)
         if picture.shape[1::-1] != shot.lens.size:
             raise DatasetError(
@@ -236,15 +236,25 @@ def _check_cameras(shots: Shots, root: Path) -> None:
 
 
 def _check_masks(every: list[Shot]) -> None:
-    """Raise DatasetError when a mask or object mask has another size than its picture; reads headers."""
+    """Raise DatasetError when a mask or object mask has another shape than its picture; reads headers."""
     for shot in every:
         for path in (shot.mask, shot.objects):
-            if path is not None and (size := mask_size(path)) != shot.lens.size:
+            if path is not None and not is_scaled((size := mask_size(path)), shot.lens.size):
                 raise DatasetError(
-                    f"is {size[0]}×{size[1]} pixels, the camera file says {shot.lens.width}×{shot.lens.height}",
+                    f"is {size[0]}×{size[1]} pixels, its picture {shot.lens.width}×{shot.lens.height}",
                     where=str(path),
-                    fix="masks must have the size of their pictures",
+                    fix="masks may be smaller or larger than their pictures, but not cut",
                 )
+
+
+def _fitted(values: NDArray[Any], lens: Lens) -> NDArray[Any]:
+    """A mask or labels at the size of the pictures, each pixel as the nearest one is."""
+    height, width = values.shape
+    if (width, height) == lens.size:
+        return values
+    rows = ((np.arange(lens.height) + 0.5) * height / lens.height).astype(int)
+    columns = ((np.arange(lens.width) + 0.5) * width / lens.width).astype(int)
+    return values[rows[:, None], columns]
 
 
 def _sizes(every: list[Shot], root: Path) -> list[tuple[int, int]]:

@@ -66,14 +66,22 @@ def fit_lens(lens: Lens, info: PictureInfo, where: str) -> tuple[Lens, bool]:
         if size == lens.size:
             return lens, as_stored
     for size, as_stored in ((info.shown, False), (info.stored, True)):
-        factor = size[0] / lens.width
-        if abs(size[1] - factor * lens.height) < 1 and not 0.9 < factor < 1.1:
+        if is_scaled(size, lens.size):
             return lens.resized(*size), as_stored
     raise DatasetError(
         f"is {info.shown[0]}×{info.shown[1]} pixels, the camera file says {lens.width}×{lens.height}",
         where=where,
         fix="pictures may be scaled after the calibration, but not cut",
     )
+
+
+def is_scaled(size: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether pictures of this (width, height) are those of the other, made smaller or larger and not cut.
+
+    Of nearly the same size they may well have been cut.
+    """
+    factor = size[0] / other[0]
+    return size == other or (abs(size[1] - factor * other[1]) < 1 and not 0.9 < factor < 1.1)
 
 
 def held_out(count: int) -> list[int]:
