@@ -19,7 +19,7 @@ import zmq
 
 from backend.errors import BackendError
 from backend.inbox import LOCAL
-from backend.wire import CLIENT_KEYS_FILE, CurveKeys, new_keys, read_client_keys
+from backend.wire import CLIENT_KEYS_FILE, CurveKeys, WireError, new_keys, read_client_keys
 from legs4d.gaussians.files import clear_write_errors
 
 SERVER_KEYS_FILE = "keys/server.json"
@@ -44,8 +44,12 @@ def new_pair() -> CurveKeys:
 
 
 def make_client_keys(state_dir: Path, *, force: bool = False) -> CurveKeys:
-    """Make this user's own pair. Raises BackendError if there is one and `force` is False."""
-    if not force and (found := read_client_keys(state_dir)):
+    """Make this user's own pair. Raises BackendError if there is one, or what may be one, and `force` is False."""
+    try:
+        found = None if force else read_client_keys(state_dir)
+    except WireError as error:
+        raise BackendError(error.message, fix="restore the file, or give --force for new keys") from error
+    if found:
         raise BackendError(
             f"there are keys already (public: {found.public})",
             where=str(state_dir / CLIENT_KEYS_FILE),

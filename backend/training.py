@@ -16,7 +16,7 @@ from legs4d.config import ExtractSettings, LiftSettings, TrainSettings
 from legs4d.errors import DatasetError, RunError
 from legs4d.gaussians.footage import travelling
 from legs4d.gaussians.recorded import differences_of_settings
-from legs4d.gaussians.stage_records import RunDiffers
+from legs4d.gaussians.stage_records import WITHOUT_OUT, RunDiffers
 from legs4d.gaussians.store import Run
 from legs4d.gaussians.swap import BESIDE
 from legs4d.progress import OnProgress, StopSignal
@@ -90,7 +90,7 @@ def _check_same(run: Run, settings: TrainSettings, parts: tuple[str, ...], again
     """Say now what the job would fail on; what differs in the footage is found by the job, as that has to be read."""
     found = [] if again else differences_of_settings(run, settings, parts)
     if found:
-        raise RunDiffers.of(run.path, found)
+        raise RunDiffers.of(run.path, found, fix="" if "reconstruct" in parts else WITHOUT_OUT)
 
 
 def _settings(settings: BaseModel, roots: Roots) -> dict[str, Any]:

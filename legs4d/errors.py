@@ -8,6 +8,19 @@ def disk_is_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
+def reason_of(error: BaseException) -> str:
+    """Why a library could not read a file, in a few words.
+
+    NumPy advises to load without safety what it takes for a pickle, which any file is that it does not know.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = str(error)
+    if "pickle" in text.lower():
+        return "it is another kind of file, or holds Python objects"
+    return text.splitlines()[0] if text else type(error).__name__
+
+
 class Legs4dError(Exception):
     """A problem that its user can mend.
 

@@ -215,6 +215,7 @@ class _Work:
             explain=plan.explain,
             forget=lambda run, stage: forget(run, stage, made[0].encoder),
             tell=tell or (lambda sentence: None),
+            fix=plan.fix,
         ) as run:
             if not isinstance(plan.sequence, RenderedFootage):
                 remember_footage(run, plan.sequence)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from legs4d.config import ExtractSettings, LiftSettings, Preset, ReconstructSettings, TrainSettings
 from legs4d.gaussians.footage import footage_differences
 from legs4d.gaussians.recorded import made_from_of, recorded_reconstruction, recorded_settings
-from legs4d.gaussians.stage_records import Difference, MadeFrom, StageRecord
+from legs4d.gaussians.stage_records import WITHOUT_OUT, Difference, MadeFrom, StageRecord
 from legs4d.gaussians.store import Run
 from legs4d.language.encoders import AUTO, choose_encoder, get_encoder, sees
 from legs4d.language.encoders.weights import EncoderFiles
@@ -81,6 +81,11 @@ class Plan:
         from legs4d.reconstruct.stages import choose_device
 
         return choose_device(self.engine)
+
+    @property
+    def fix(self) -> str:
+        """What to do where a run was made otherwise; empty where another --out can be given."""
+        return "" if "reconstruct" in self._parts else WITHOUT_OUT
 
     def check(self, out: str | Path) -> None:
         """Fail now on what would fail after minutes of reconstruction.

@@ -189,6 +189,12 @@ def test_a_changed_lift_alone_is_made_anew_beside_the_old(footage: Path, run: Pa
     assert not train(footage, run, OTHER_CODEC).stages
 
 
+def test_a_command_without_another_out_does_not_advise_one(run: Path) -> None:
+    with pytest.raises(RunDiffers, match=r"codec\.dim: 4 → 3.*--again .*copy of the run") as differs:
+        pipeline.lift(run, OTHER_CODEC.lift, engine="cpu")
+    assert "--out" not in str(differs.value)
+
+
 def test_asked_for_again_without_a_difference_all_is_made_anew(footage: Path, run: Path) -> None:
     before = content(run)
     mark = Run.open(run).geometry_id

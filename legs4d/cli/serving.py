@@ -107,7 +107,9 @@ def connect(state_dir: Path | None, server: str | None = None, server_key: str |
 
     if (server is None) != (server_key is None):
         raise Legs4dError("--server and --server-key go together", fix="`legs4d serve` prints both")
-    return Client(remote_server(server, server_key, state_dir) if server and server_key else find_server(state_dir))
+    if server is None or server_key is None:
+        return Client(find_server(state_dir))
+    return Client(remote_server(server, server_key, state_dir))
 
 
 @app.command()

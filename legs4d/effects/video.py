@@ -103,6 +103,7 @@ class _Movie:
         self._partial, self._fps, self._codec = partial, fps, codec
         self._encoder: Generator[None, Any, None] | None = None
         self._shape: tuple[int, ...] | None = None
+        self._begun = False
 
     def __call__(self, frame: NDArray[np.floating]) -> None:
         steps = np.float32(2**self._codec.bits - 1)
@@ -126,6 +127,8 @@ class _Movie:
         import imageio_ffmpeg
 
         self._partial.parent.mkdir(parents=True, exist_ok=True)
+        self._partial.open("wb").close()  # what forbids it is told in our words, not in those of the encoder
+        self._begun = True
         encoder = imageio_ffmpeg.write_frames(
             str(self._partial),
             (width, height),
@@ -157,8 +160,8 @@ class _Movie:
         if self._encoder is not None:
             self._encoder.close()
             self._encoder = None
-        if self._partial.exists():
-            self._partial.unlink()
+        if self._begun:
+            self._partial.unlink(missing_ok=True)
 
 
 class _PictureFolder:

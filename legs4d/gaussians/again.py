@@ -105,6 +105,7 @@ def working_on(
     explain: Callable[[Run, list[Difference]], list[Difference]] = lambda run, found: found,
     forget: Callable[[Run, str], None] = Run.forget_stage,
     tell: Tell = lambda sentence: None,
+    fix: str = "",
 ) -> Iterator[Run]:
     """The run in a folder, locked, to make what is wanted in; what is made anew counts when the block ends.
 
@@ -117,6 +118,7 @@ def working_on(
         explain: says more of differences, or finds further ones.
         forget: loses what there is of a stage, of one that is made anew.
         tell: is told of what is kept though it cannot be compared, or though the code has changed.
+        fix: what to do about differences, where it is not to give another --out.
 
     Raises:
         RunDiffers: what has begun was made from something else, and `again` is not set. Nothing has been changed.
@@ -131,7 +133,7 @@ def working_on(
         verdict = compare(records(run), plan)
         found = explain(run, verdict.differences)
         if found and not again:
-            raise RunDiffers.of(run.path, found)
+            raise RunDiffers.of(run.path, found, fix=fix)
         stages = _anew(verdict, plan, found) if again else []
         if not stages:
             for sentence in _kept(run, verdict):

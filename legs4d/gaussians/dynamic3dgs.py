@@ -17,7 +17,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from legs4d.errors import DatasetError, RunError
+from legs4d.errors import DatasetError, RunError, reason_of
 from legs4d.gaussians.again import working_on
 from legs4d.gaussians.files import new_file
 from legs4d.gaussians.gaussians import Gaussians, dc_from_rgb
@@ -218,7 +218,7 @@ def read_params(
             params = {key: values.astype(np.float32) for key, values in params.items()}
             params |= {key: np.asarray(archive[key], np.float32) for key in ("cam_m", "cam_c") if key in archive}
     except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise RunError(f"cannot be read ({error})", where=str(source), fix=fix) from error
+        raise RunError(f"cannot be read ({reason_of(error)})", where=str(source), fix=fix) from error
     count = len(params["log_scales"])
     frames = len(params["means3D"])
     expected = {

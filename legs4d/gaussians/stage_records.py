@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 NAMED = 6
 """Differences that an error names; it counts the others, and has all of them as data."""
+WITHOUT_OUT = "give --again to make it anew (it stays until that is done), or to a copy of the run, to have both"
+"""What to do about differences, of commands that have no --out."""
 _NOTHING = object()
 
 

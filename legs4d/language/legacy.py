@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from legs4d.errors import Legs4dError, RunError
+from legs4d.errors import Legs4dError, RunError, reason_of
 from legs4d.gaussians.again import working_on
 from legs4d.gaussians.dynamic3dgs import imported, read_params, stage_of, take_cameras, write_params
 from legs4d.gaussians.stage_records import MadeFrom
@@ -272,7 +272,7 @@ def _read_features(path: Path, codec: AutoencoderCodec) -> tuple[NDArray[np.floa
         with np.load(path, allow_pickle=False) as archive:
             features, neighbours = np.asarray(archive["legs_features"]), np.asarray(archive["neighbor_indices"])
     except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise RunError(f"cannot be read ({error})", where=str(path), fix=_FIX) from error
+        raise RunError(f"cannot be read ({reason_of(error)})", where=str(path), fix=_FIX) from error
     if features.shape[:1] == neighbours.shape[:1] == (1,):
         features, neighbours = features[0], neighbours[0]
     if features.ndim != 2 or features.shape[1] != codec.code_dim or features.dtype.kind != "f":

@@ -7,13 +7,14 @@ The weights are not shipped. Where the usual `lpips` package is installed, this 
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch.nn.functional import conv2d, max_pool2d, relu
 
-from legs4d.errors import Legs4dError
+from legs4d.errors import Legs4dError, reason_of
+from legs4d.gaussians.tensors import UnreadableTensorsError, load_tensors
 
 _LAYERS = (
     ("net.slice1.0", (64, 3, 11, 11), 4, 2),
@@ -98,12 +99,12 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
             from safetensors.torch import load_file
 
             return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_tensors(path)
     except FileNotFoundError as error:
         raise Legs4dError("there are no LPIPS weights", where=str(path), fix="name the file that holds them") from error
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise Legs4dError(f"cannot be read as weights ({reason})", where=str(path)) from error
+    except (OSError, SafetensorError, UnreadableTensorsError) as error:
+        fix = "give LPIPS's AlexNet weights, as .safetensors or a file of torch.save that holds tensors alone"
+        raise Legs4dError(f"cannot be read as weights ({reason_of(error)})", where=str(path), fix=fix) from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise Legs4dError("is no state dict", where=str(path), fix="save the state_dict(), not the module")
     return state

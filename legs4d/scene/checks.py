@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -80,8 +82,15 @@ def check_scale(scale: float, width: int, height: int) -> None:
             f"scale {scale:g} makes images of {width}×{height} pixels "
             + ("larger" if scale > 1 else f"smaller than {MIN_IMAGE_SIDE} pixels on a side"),
             where="scale",
-            fix="choose a scale above 0, up to 1",
+            fix=_scales_of(width, height) if 0 < scale <= 1 else "choose a scale above 0, up to 1",
         )
+
+
+def _scales_of(width: int, height: int) -> str:
+    least = math.ceil(100 * MIN_IMAGE_SIDE / min(width, height)) / 100
+    if least > 1:
+        return "use larger pictures"
+    return "leave the scale out" if least == 1 else f"choose one from {least:g} to 1"
 
 
 TRUSTED_PIXELS = 48 * 36

@@ -287,6 +287,7 @@ def test_what_was_made_otherwise_is_told_with_a_list_and_made_anew_when_asked(
             submit()
         assert refused.value.code == "differs" and "lift.codec.dim" in refused.value.message
         assert [(one["key"], one["now"]) for one in refused.value.body["differences"]] == [("lift.codec.dim", 2)]
+    assert "copy of the run" in refused.value.hint and "--out" not in refused.value.hint  # a lift has no --out
     assert (run / "run.json").read_bytes() == before
     job = train(client, "kept", other, again=True)
     watch(client, job)

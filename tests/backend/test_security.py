@@ -110,6 +110,10 @@ def test_a_key_has_one_name(home: Path) -> None:
         keys.revoke(home, "berta")
     with pytest.raises(BackendError, match="there are keys already"):
         keys.make_client_keys(home) and keys.make_client_keys(home)
+    (home / "file").write_text("")
+    for force in (False, True):
+        with pytest.raises(Legs4dError, match="cannot be"):
+            keys.make_client_keys(home / "file", force=force)
 
 
 def test_root_is_refused_where_others_can_connect(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

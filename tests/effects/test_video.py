@@ -148,6 +148,13 @@ def test_what_cannot_be_written_is_named(tmp_path: Path):
             write(plain(0.5))
 
 
+def test_a_name_that_the_disk_refuses_is_told_in_one_sentence(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    name = f"{'x' * 300}.mp4"
+    with pytest.raises(Legs4dError, match="cannot be written"), write_video(tmp_path / name, 10) as write:
+        write(plain(0.5))
+    assert capfd.readouterr().err == ""
+
+
 def test_views_tile_in_reading_order():
     views = np.stack([plain(value, 2, 3) for value in (0.1, 0.2, 0.3)])
     picture = grid(views)

@@ -69,3 +69,10 @@ def test_pictures_that_are_too_small(tmp_path: Path) -> None:
     tiny = torch.zeros(1, 20, 64, 3)
     with pytest.raises(Legs4dError, match="64×20 are too small"):
         Lpips(tmp_path / "lpips.pth", CPU)(tiny, tiny)
+
+
+def test_a_file_of_something_else_is_refused_without_advice_to_run_it(tmp_path: Path) -> None:
+    (tmp_path / "lpips.pth").write_text("no weights")
+    with pytest.raises(Legs4dError, match=r"cannot be read as weights \(damaged\)") as error:
+        Lpips(tmp_path / "lpips.pth", CPU)
+    assert "weights_only" not in str(error.value)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from legs4d.errors import DatasetError
+from legs4d.errors import DatasetError, reason_of
 from legs4d.scene.lens import Lens
 from legs4d.scene.readers.arrays import ARRAY_ERRORS
 
@@ -49,7 +49,8 @@ def read_poses(path: Path) -> list[LlffCamera]:
     try:
         rows = np.load(path, allow_pickle=False)
     except ARRAY_ERRORS as error:
-        raise DatasetError(f"cannot be read ({error})", where=str(path), fix="copy the dataset again") from error
+        fix = "copy the dataset again"
+        raise DatasetError(f"cannot be read ({reason_of(error)})", where=str(path), fix=fix) from error
     if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.shape[1] != 17 or rows.dtype.kind not in "fiu":
         shape = f"{rows.dtype} {rows.shape}" if isinstance(rows, np.ndarray) else "an archive"
         raise DatasetError(f"is {shape}", where=str(path), fix="it must be [cameras, 17] numbers")

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.config import DatasetSettings
-from legs4d.errors import DatasetError
+from legs4d.errors import DatasetError, reason_of
 from legs4d.scene.checks import check_camera_count, check_scale
 from legs4d.scene.readers.arrays import ARRAY_ERRORS
 from legs4d.scene.readers.camera_file import CameraFile, read_camera_file, read_json
@@ -205,7 +205,7 @@ def _read_points(path: Path) -> tuple[NDArray[np.float64], NDArray[Any], NDArray
         with np.load(path, allow_pickle=False) as archive:
             data = np.asarray(archive["data"], np.float64)
     except ARRAY_ERRORS as error:
-        raise DatasetError(f"cannot be read ({error})", where=str(path), fix=fix) from error
+        raise DatasetError(f"cannot be read ({reason_of(error)})", where=str(path), fix=fix) from error
     if data.ndim != 2 or data.shape[1] != 7 or not len(data) or not np.isfinite(data).all():
         raise DatasetError(f"`data` is {data.shape}, or not finite", where=str(path), fix=fix)
     colors = data[:, 3:6]
