@@ -43,7 +43,7 @@ test: setup lint
 
 test-long: setup
 	.venv/bin/python -m pytest -m long tests
-	.venv-blender/bin/python -m pytest -m long tests/blender
+	.venv-blender/bin/python -m pytest -m long tests/blender || [ $$? -eq 5 ] # 5: none of these is long
 
 demo: setup
 	.venv/bin/python scripts/demo.py --out out/demo
