@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from legs4d.config import FULL_FIRST_FRAME, Preset, ReconstructSettings
 from legs4d.scene.checks import size_notes
+from tests.synthetic import Scene, write_dataset
 
 PRESETS: list[Preset] = ["quick", "full"]
 
@@ -48,3 +54,53 @@ def test_a_result_of_few_pixels_says_that_it_is_not_to_be_trusted():
     (note,) = size_notes(24, 16)
     assert "24×16" in note and "--scale" in note
     assert size_notes(48, 36) == [] == size_notes(160, 90)
+
+
+FOLLOW = """
+import functools, json, sys, time
+from pathlib import Path
+import legs4d.scene.readers.footage as footage
+from legs4d.config import TrainSettings
+from legs4d.pipeline import train
+from legs4d.progress import StageReporter
+
+PAGE = 4096
+seen = {}
+
+def look(progress):
+    resident = int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
+    seen.setdefault(progress.stage, {})[progress.done] = (time.process_time(), resident)
+
+StageReporter.INTERVAL = 0
+footage.ImageCache = functools.partial(footage.ImageCache, 2 << 20)  # full after six frames, not after hundreds
+settings = TrainSettings.model_validate(json.loads(sys.argv[3]))
+train(sys.argv[1], sys.argv[2], settings, engine="cpu", progress=look)
+print(json.dumps(seen))
+"""
+"""Trains, and prints (seconds of CPU, bytes of memory) at every frame of every stage."""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read as Linux tells it")
+def test_memory_and_seconds_a_frame_do_not_grow_with_the_frames(tmp_path: Path):
+    frames, size = 60, (96, 64)
+    dataset = write_dataset(tmp_path / "dataset", Scene(3, *size, num_train=4, num_test=1))
+    for name in ("train_meta.json", "test_meta.json"):  # the same three again and again
+        meta = json.loads((dataset / name).read_text())
+        meta |= {key: meta[key] * (frames // 3) for key in ("k", "w2c", "fn", "cam_id")}
+        (dataset / name).write_text(json.dumps(meta))
+    settings = {
+        "reconstruct": {
+            "first_frame": {"steps": 10, "num_foreground": 100, "num_background": 100},
+            "tracking": {"steps": 1, "nodes": {"steps": 1}},
+        },
+        "lift": {"encoder": "captions"},
+    }
+    words = [sys.executable, "-c", FOLLOW, str(dataset), str(tmp_path / "run"), json.dumps(settings)]
+    seen = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+    pictures = 4 * 16 * size[0] * size[1]  # of one frame: float32 colours and mask in 4 cameras
+    for stage in ("tracking", "lift"):
+        at = {int(frame): values for frame, values in seen[stage].items()}
+        (first, held), (middle, _), (last, holds) = at[20], at[39], at[58]
+        # 38 frames' pictures are not kept, nor anything like them.
+        assert holds - held < 10 * pictures, f"{stage}: {(holds - held) / 2**20:.1f} MB more"
+        assert last - middle < 2 * (middle - first) + 0.2, f"{stage}: {middle - first:.2f} s, then {last - middle:.2f}"
