@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from legs4d.config import ExtractSettings, GeometrySettings, LiftSettings, TrainSettings
-from legs4d.errors import EncoderError
+from legs4d.errors import EncoderError, Legs4dError
 from legs4d.executor import IN_ORDER, Executor
 from legs4d.gaussians.again import Tell, working_on
 from legs4d.gaussians.footage import find_footage, remember_footage
@@ -82,6 +82,8 @@ def train(
     plan = Plan(sequence, settings, engine=engine, parts=("reconstruct", "lift"), files=files, extracts=True)
     plan.check(out)
     with work.on(out, plan, again, tell) as (run, making):
+        if tell and making.extract is None and settings.extract.model_fields_set:
+            tell(f"What is set for `extract` (--every) changes nothing: {making.encoder} do not look at the pictures.")
         work.reconstruct(run, plan, making)
         work.lift(run, plan, making)
     return Run.open(out)
@@ -321,7 +323,7 @@ def import_params(
     """
     from legs4d.gaussians.dynamic3dgs import import_dynamic3dgs
 
-    sequence = None if dataset is None else open_sequence(dataset, scale)
+    sequence = _footage_of_import(dataset, scale)
     run = import_dynamic3dgs(
         Path(source), Path(out), fps=fps, sequence=sequence, again=again, progress=progress, stop=stop
     )
@@ -345,7 +347,7 @@ def import_4legs(
     """A finished output folder of 4-LEGS as a run; see `language.legacy.import_4legs` for what is read and raised."""
     from legs4d.language.legacy import import_4legs as import_folder
 
-    seen = None if dataset is None else open_sequence(dataset, scale)
+    seen = _footage_of_import(dataset, scale)
     run = import_folder(
         folder,
         sequence,
@@ -359,6 +361,16 @@ def import_4legs(
         stop=stop,
     )
     return _with_footage(run, seen, scale)
+
+
+def _footage_of_import(dataset: str | Path | None, scale: float) -> Sequence | None:
+    if dataset is not None:
+        return open_sequence(dataset, scale)
+    if scale != 1:
+        raise Legs4dError(
+            "is of footage, and none is given", where="--scale", fix="give --dataset too, or leave it out"
+        )
+    return None
 
 
 def _with_footage(run: Run, sequence: Sequence | None, scale: float) -> Run:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from legs4d import pipeline
 from legs4d.config import (
     CodecSettings,
     DensifySettings,
+    ExtractSettings,
     FirstFrameSettings,
     LiftSettings,
     NodeSettings,
@@ -22,7 +24,7 @@ from legs4d.config import (
     TrackingSettings,
     TrainSettings,
 )
-from legs4d.errors import DatasetError
+from legs4d.errors import DatasetError, Legs4dError
 from legs4d.gaussians import swap
 from legs4d.gaussians.footage import find_footage
 from legs4d.gaussians.stage_records import RunDiffers
@@ -193,6 +195,16 @@ def test_a_command_without_another_out_does_not_advise_one(run: Path) -> None:
     with pytest.raises(RunDiffers, match=r"codec\.dim: 4 → 3.*--again .*copy of the run") as differs:
         pipeline.lift(run, OTHER_CODEC.lift, engine="cpu")
     assert "--out" not in str(differs.value)
+
+
+def test_an_option_that_changes_nothing_is_told(footage: Path, run: Path) -> None:
+    told = train(footage, run, SETTINGS.model_copy(update={"extract": ExtractSettings(every=2)}))
+    assert not told.stages and "(--every) changes nothing: captions do not look" in " ".join(told.sentences)
+    assert not any("--every" in sentence for sentence in train(footage, run).sentences)
+    for call in (partial(pipeline.import_params, "x.npz"), partial(pipeline.import_4legs, "x", "ball")):
+        with pytest.raises(Legs4dError, match="--scale: is of footage, and none is given"):
+            call(run.parent / "other", scale=0.5)
+    assert not (run.parent / "other").exists()
 
 
 def test_asked_for_again_without_a_difference_all_is_made_anew(footage: Path, run: Path) -> None:

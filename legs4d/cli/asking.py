@@ -295,7 +295,7 @@ def _write_masks(
 ) -> list[Path]:
     """Write each grounding's masks; `decode` are the settings by which to decode pixels, None for per Gaussian."""
     from legs4d.effects.run_video import choose_cameras, near_plane
-    from legs4d.grounding.answers import write_masks
+    from legs4d.grounding.answers import folder_names, write_masks
     from legs4d.grounding.masks import PixelDecoder
     from legs4d.reconstruct.stages import choose_device
 
@@ -304,8 +304,8 @@ def _write_masks(
     pixels = None if decode is None else PixelDecoder(run, decode)
     with progress_display() as show:
         return [
-            write_masks(run, g, folder, chosen, near=near, device=device, pixels=pixels, progress=show)
-            for g in groundings
+            write_masks(run, g, folder, chosen, near=near, name=name, device=device, pixels=pixels, progress=show)
+            for g, name in zip(groundings, folder_names([g.prompt for g in groundings]), strict=True)
         ]
 
 

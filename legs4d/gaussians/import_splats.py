@@ -167,6 +167,8 @@ class _Import:
         report = run.info["report"]
         told = np.asarray(up if up is not None else report["up"], np.float64)
         direction = told / np.linalg.norm(told)
+        if not run.has_cameras or run.info.get("up") != direction.tolist():
+            _look_around(run, direction)
         run.set_info(
             fps=fps,
             times=[frame / fps for frame in range(len(self.frames))],
@@ -175,8 +177,6 @@ class _Import:
             down=(-direction).tolist(),
             report={**report, "axes": "as --up says" if up is not None else report["rule"]},
         )
-        if not run.has_cameras or up is not None:
-            _look_around(run, direction)
 
     def made_from(self, frames: int | None, heads: tuple[str, ...] | None) -> MadeFrom:
         """What decides on the run: the files' content, in their order, and what was said of them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,7 @@ def write_masks(
     cameras: Mapping[int, Cameras],
     *,
     near: float,
+    name: str | None = None,
     device: str | torch.device = "cpu",
     pixels: PixelDecoder | None = None,
     progress: OnProgress | None = None,
@@ -68,6 +69,7 @@ def write_masks(
     Args:
         cameras: frame → C views; frames that are not in it are left out.
         near: near plane, scene units.
+        name: the prompt's folder, if not as `folder_name` has it.
         pixels: see `masks.render_views`.
 
     Returns:
@@ -81,7 +83,7 @@ def write_masks(
 
     from PIL import Image
 
-    target = Path(folder) / folder_name(grounding.prompt)
+    target = Path(folder) / (name or folder_name(grounding.prompt))
     frames = [frame for frame in range(run.num_frames) if grounding.holds(frame) and frame in cameras]
     numbers = run.info["frame_numbers"]
     boxes: dict[str, dict[str, Any]] = {}
@@ -101,6 +103,21 @@ def write_masks(
         write_file(target / "boxes.json", json.dumps(boxes).encode())
     reporter.step(len(frames), len(frames))
     return target
+
+
+def folder_names(prompts: Sequence[str]) -> list[str]:
+    """A folder of its own for each prompt, also where `folder_name` does not tell them apart: "a?", "A*" → a_, A__2."""
+    taken: set[str] = set()
+    names: dict[str, str] = {}
+    for prompt in dict.fromkeys(prompts):
+        name = first = folder_name(prompt)
+        number = 1
+        while name.casefold() in taken:  # some disks do not tell upper case from lower
+            number += 1
+            name = f"{first}_{number}"
+        taken.add(name.casefold())
+        names[prompt] = name
+    return [names[prompt] for prompt in prompts]
 
 
 def folder_name(prompt: str) -> str:

@@ -174,6 +174,12 @@ def test_up_and_rate(tmp_path: Path) -> None:
     assert run.info["fps"] == 24 and run.up.tolist() == [0, 0, 1]
     np.testing.assert_allclose(run.info["times"], np.arange(4) / 24)
     assert run.info["report"]["axes"] == "as --up says"
+    cameras = run.cameras("train").world_to_camera
+    run = import_splats([tmp_path / "walk"], tmp_path / "run")
+    assert run.info["fps"] == 30 and run.up.tolist() == [0, -1, 0]
+    new = import_splats([tmp_path / "walk"], tmp_path / "new").cameras("train").world_to_camera
+    np.testing.assert_array_equal(run.cameras("train").world_to_camera, new)  # the cameras turn back with it
+    assert not np.array_equal(cameras, new)
     with pytest.raises(DatasetError, match="is no direction"):
         import_splats([tmp_path / "walk"], tmp_path / "other", up=(0, 0, 0))
 

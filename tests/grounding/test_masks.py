@@ -9,7 +9,7 @@ import pytest
 
 from legs4d.gaussians.store import Run
 from legs4d.grounding import Grounding, compose, query
-from legs4d.grounding.answers import describe, describe_boxes, folder_name, write_masks
+from legs4d.grounding.answers import describe, describe_boxes, folder_name, folder_names, write_masks
 from legs4d.grounding.benchmark import evaluate
 from legs4d.grounding.masks import PixelDecoder, box_of, render_views
 from legs4d.grounding.metrics import mask_iou
@@ -59,6 +59,7 @@ def test_a_camera_that_sees_nothing_of_it_has_empty_masks(run: Run, flying: Grou
 def test_names_of_prompts_fit_folders():
     assert folder_name(" a ball flies ") == "a_ball_flies"
     assert folder_name("../../etc/passwd") == "_.._etc_passwd"
+    assert folder_names(["a?", "A*", "a?", "b"]) == ["a_", "A__2", "a_", "b"]
     assert folder_name("...") == "_" and len(folder_name("ball " * 100)) <= 100
 
 
