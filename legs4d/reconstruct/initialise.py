@@ -6,9 +6,12 @@ could hide in front of a camera, so the background starts beyond the middle of t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from legs4d.errors import DatasetError
+from legs4d.progress import go_on
 from legs4d.reconstruct.observation import Backdrop, Observation, grow
 from legs4d.reconstruct.sweep import swept_shell
 from legs4d.reconstruct.views import look_up
@@ -41,6 +44,7 @@ def initial_points(
     known: InitialPoints | None = None,
     agreement: float = AGREEMENT,
     backdrop: Backdrop | None = None,
+    check: Callable[..., object] = go_on,
 ) -> InitialPoints:
     """Points to start the first frame from.
 
@@ -50,12 +54,13 @@ def initial_points(
         known: points of which none is known to be foreground; those that the masks leave open are added.
         agreement: see `AGREEMENT`.
         backdrop: pictures of the background alone; where there are none, the frame's own must do.
+        check: called every few pictures; what it raises ends the work.
 
     Raises:
         DatasetError: the masks do not determine a scene.
     """
     images, masks, cameras = observed.images, observed.masks, observed.cameras
-    hull = visual_hull(masks, cameras, stage, num_foreground, agreement)
+    hull = visual_hull(masks, cameras, stage, num_foreground, agreement, check)
     down = torch.as_tensor(stage.down, device=hull.device)
     heights = (hull - torch.as_tensor(stage.center, device=hull.device)) @ down
     floor = float(heights.cpu().quantile(FLOOR_QUANTILE))
@@ -63,14 +68,14 @@ def initial_points(
         behind, opened = images, masks < CLEAR
     else:
         behind, opened = backdrop.images[0].to(images.dtype) / 255, backdrop.open[0]
-    shell, shell_colors = swept_shell(behind, opened, cameras, stage, floor, num_background)
+    shell, shell_colors = swept_shell(behind, opened, cameras, stage, floor, num_background, check)
     colors, seen = look_up(torch.cat([images, masks[..., None]], dim=-1), cameras, hull, stage.near)
     foreground = seen & (colors[..., 3] > 0.5)
     median = torch.where(foreground[..., None], colors[..., :3], torch.nan).nanmedian(dim=0).values.nan_to_num(nan=0.5)
     still, still_colors = shell, shell_colors
     if known is not None:
         positions = torch.as_tensor(known.positions, device=hull.device)
-        outside = ~_inside(positions, masks, cameras, stage.near, agreement)
+        outside = ~_inside(positions, masks, cameras, stage.near, agreement, check)
         still = torch.cat([shell, positions[outside]])
         still_colors = torch.cat([shell_colors, torch.as_tensor(known.colors, device=hull.device)[outside]])
     return InitialPoints(
@@ -81,7 +86,12 @@ def initial_points(
 
 
 def visual_hull(
-    masks: torch.Tensor, cameras: Cameras, stage: Stage, target: int, agreement: float = AGREEMENT
+    masks: torch.Tensor,
+    cameras: Cameras,
+    stage: Stage,
+    target: int,
+    agreement: float = AGREEMENT,
+    check: Callable[..., object] = go_on,
 ) -> torch.Tensor:
     """About `target` points on the surface of what the masks allow (Laurentini 1994), [N, 3].
 
@@ -90,6 +100,7 @@ def visual_hull(
     Args:
         masks: [C, H, W] share of foreground, 0..1.
         agreement: see `AGREEMENT`.
+        check: called before each camera; what it raises ends the work.
 
     Raises:
         DatasetError: no voxel is foreground in enough cameras.
@@ -100,12 +111,12 @@ def visual_hull(
     cells = torch.cartesian_prod(axis, axis, axis) * stage.radius + torch.as_tensor(stage.center, device=device)
     # A coarse voxel may hold a thin limb: keep it if foreground is anywhere near its centre's pixel.
     reach = max(1, round(step * float(cameras.intrinsics[:, 0, 0].mean()) / stage.radius))
-    occupied = cells[_inside(cells, grow(masks, reach), cameras, stage.near, agreement)]
+    occupied = cells[_inside(cells, grow(masks, reach), cameras, stage.near, agreement, check)]
     half = torch.tensor([-0.25, 0.25], device=device)
     for _ in range(3):
         finer = (occupied[:, None] + step * torch.cartesian_prod(half, half, half)).reshape(-1, 3)
         step /= 2
-        finer = finer[_inside(finer, masks, cameras, stage.near, agreement)]
+        finer = finer[_inside(finer, masks, cameras, stage.near, agreement, check)]
         if len(finer) == 0:
             break
         occupied = _surface(finer, step)
@@ -123,10 +134,18 @@ def visual_hull(
     return occupied
 
 
-def _inside(points: torch.Tensor, masks: torch.Tensor, cameras: Cameras, near: float, agreement: float) -> torch.Tensor:
+def _inside(
+    points: torch.Tensor,
+    masks: torch.Tensor,
+    cameras: Cameras,
+    near: float,
+    agreement: float,
+    check: Callable[..., object],
+) -> torch.Tensor:
     seen_by = torch.zeros(len(points), dtype=torch.int32, device=points.device)
     foreground_in = torch.zeros_like(seen_by)
     for c in range(len(cameras)):  # one at a time: a quarter of a million voxels in all of them are gigabytes
+        check()
         value, seen = look_up(masks[c : c + 1, ..., None], cameras.take([c]), points, near)
         seen_by += seen[0]
         foreground_in += seen[0] & (value[0, :, 0] > 0.25)

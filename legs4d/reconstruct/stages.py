@@ -93,13 +93,20 @@ def observe(
     )
 
 
-def observations(sequence: Sequence, frames: list[int], device: torch.device) -> Iterator[tuple[int, Observation]]:
-    """Frames and their training pictures; the next is read while the caller works on one."""
+def observations(
+    sequence: Sequence, frames: list[int], device: torch.device, check: Callable[..., object] = go_on
+) -> Iterator[tuple[int, Observation]]:
+    """Frames and their training pictures; the next is read while the caller works on one.
+
+    Args:
+        check: called every few pictures, while these are read; what it raises is raised here, at the frame's turn.
+    """
     left = Event()
 
     def step(*_: int) -> None:
         if left.is_set():
             raise Stopped("reading ahead")
+        check()
 
     with ThreadPoolExecutor(1, thread_name_prefix="legs4d-read") as reader:
         try:
@@ -113,16 +120,19 @@ def observations(sequence: Sequence, frames: list[int], device: torch.device) ->
             left.set()  # nobody waits for pictures that nobody wants
 
 
-def find_backdrop(sequence: Sequence, count: int, first: Observation) -> Backdrop | None:
+def find_backdrop(
+    sequence: Sequence, count: int, first: Observation, check: Callable[..., object] = go_on
+) -> Backdrop | None:
     """What the first and `count` later frames, evenly spread, show of the background; None where that is not asked for.
 
     Args:
         first: the first frame's pictures; their device is used.
+        check: called every few pictures; what it raises ends the work.
     """
     if count == 0:
         return None
     frames = np.unique(np.linspace(0, sequence.num_frames - 1, count + 1).round().astype(int))[1:]
-    later = observations(sequence, [int(frame) for frame in frames], first.images.device)
+    later = observations(sequence, [int(frame) for frame in frames], first.images.device, check)
     seen = [first, *(observed for _, observed in later)]
     backdrop = Backdrop(
         cameras=[observed.cameras for observed in seen],
@@ -246,7 +256,7 @@ class Reconstruction:
         reading = StageReporter("reading_pictures", self.progress, self.stop)
         observed = observe(self.sequence, 0, self.device, reading.step)
         settings = self.suited.first_frame
-        backdrop = find_backdrop(self.sequence, settings.background_frames, observed)
+        backdrop = find_backdrop(self.sequence, settings.background_frames, observed, reading.check)
         points = self.sequence.initial_points
         if points is None or not points.is_foreground.any():
             points = initial_points(
@@ -257,6 +267,7 @@ class Reconstruction:
                 known=points,
                 agreement=MOTION_AGREEMENT if isinstance(self.sequence, MotionMasks) else AGREEMENT,
                 backdrop=backdrop,
+                check=reading.check,
             )
         reporter = StageReporter("first_frame", self.progress, self.stop)
         fitted, colors = fit_first_frame(observed, points, stage, settings, reporter, backdrop)

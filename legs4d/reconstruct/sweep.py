@@ -8,6 +8,7 @@ are smooth: stray radii are outvoted by their neighbours', and where too few cam
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from legs4d.progress import go_on
 from legs4d.reconstruct.views import look_up
 from legs4d.scene.camera import Cameras
 from legs4d.scene.stage import Stage
@@ -47,7 +49,13 @@ TESTED = 0.6
 
 
 def swept_shell(
-    images: torch.Tensor, opened: torch.Tensor, cameras: Cameras, stage: Stage, floor: float, target: int
+    images: torch.Tensor,
+    opened: torch.Tensor,
+    cameras: Cameras,
+    stage: Stage,
+    floor: float,
+    target: int,
+    check: Callable[..., object] = go_on,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """A closed shell round the stage with a floor, coloured from the images: positions and RGB, [target, 3] each.
 
@@ -55,6 +63,7 @@ def swept_shell(
         images: [C, H, W, 3] in 0..1.
         opened: [C, H, W] bool, pixels that show the background.
         floor: how far below the centre (along `stage.down`) the floor lies, scene units.
+        check: called before each distance that is tried; what it raises ends the work.
     """
     device = images.device
     directions = _fibonacci_sphere(target)
@@ -72,7 +81,11 @@ def swept_shell(
         return center + distance[:, None] * rays
 
     seen = torch.cat([_details(images, opened), opened[..., None].to(images.dtype)], dim=-1)
-    cost = torch.stack([_disagreement(seen, cameras, places(float(factor)), stage.near) for factor in FACTORS])
+    costs = []
+    for factor in FACTORS:
+        check()
+        costs.append(_disagreement(seen, cameras, places(float(factor)), stage.near))
+    cost = torch.stack(costs)
     cost = cost * (1 + PRIOR * torch.as_tensor(np.abs(np.log(FACTORS)), dtype=cost.dtype, device=device))[:, None]
     best = _best_factors(cost, directions.numpy(), neighbours, rounds)
     return places(best), _colors(torch.cat([images, seen[..., 3:]], dim=-1), cameras, places(best), stage.near)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from legs4d.reconstruct.evaluate import evaluate_pictures, psnr
 from legs4d.reconstruct.initialise import initial_points, visual_hull
 from legs4d.reconstruct.observation import CameraColors, Observation, batches
 from legs4d.reconstruct.stages import Reconstruction, observe
+from legs4d.reconstruct.sweep import FACTORS
 from legs4d.reconstruct.tracking import Motion, find_structure, moving_region, track_frame
 from legs4d.reconstruct.vignette import as_filmed
 from legs4d.scene.camera import Cameras
@@ -143,6 +145,27 @@ def test_points_start_with_the_colours_of_the_pictures(dataset: Path) -> None:
     assert points.positions.shape == points.colors.shape
     assert points.is_foreground.sum() <= 300 and (~points.is_foreground).sum() == 800
     assert np.isfinite(points.positions).all() and points.colors.min() >= 0 and points.colors.max() <= 1
+
+
+def test_points_are_looked_for_until_told_to_stop(dataset: Path) -> None:
+    sequence = open_sequence(dataset)
+    observed, stage = observe(sequence, 0, CPU), find_stage(sequence.cameras("train", 0))
+    asked = 0
+
+    def stop_at(last: int | None) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == last:
+            raise Stopped("first_frame")
+
+    initial_points(observed, stage, 300, 800, check=lambda: stop_at(None))
+    total = asked
+    assert total >= 2 * SCENE.num_train + len(FACTORS), "camera by camera for the hull, then distance by distance"
+    for last in (1, SCENE.num_train + 1, total):
+        asked = 0
+        with pytest.raises(Stopped):
+            initial_points(observed, stage, 300, 800, check=functools.partial(stop_at, last))
+        assert asked == last
 
 
 def test_masks_that_no_cameras_agree_on_are_refused() -> None:
