@@ -276,15 +276,18 @@ def _tell_choice(run: Run, asked: str) -> None:
 def _report(run: Run, as_json: bool) -> None:
     seconds = {name: round(stage.seconds, 1) for name, stage in run.stages.items()}
     notes = run.info.get("notes", [])
+    counts = [run.count(frame) for frame in range(run.num_frames)]
     if as_json:
-        told = {"run": str(run.path), "frames": run.num_frames, "gaussians": run.num_gaussians, "seconds": seconds}
+        told = {"run": str(run.path), "frames": run.num_frames, "gaussians": max(counts), "seconds": seconds}
         print_json({**told, "warnings": notes})
         return
     for note in notes:
         say(note)
     if run.info.get("masks") == "motion":
         say("The footage has no foreground masks: what moves against the background was taken for it.")
-    say(f"{run.path}: {run.num_frames} frames, {run.num_gaussians} Gaussians, {run.num_dynamic} of which move")
+    many = f"{min(counts)} to {max(counts)}" if len(set(counts)) > 1 else str(counts[0])
+    moving = "which no other frame has" if run.has_loose else f"{run.num_dynamic} of which move"
+    say(f"{run.path}: {run.num_frames} frames, {many} Gaussians, {moving}")
 
 
 def _travelling(run: Path, dataset: Path | None, store: str | None) -> dict[str, Path]:

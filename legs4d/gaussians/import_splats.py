@@ -115,14 +115,13 @@ def import_splats(
         Stopped: `stop` was set; the frames that are done are kept.
     """
     found = find_splats(named, total=frames, heads=heads)
-    if up is not None and not np.linalg.norm(up) > 0:
-        raise DatasetError(f"{up} is no direction", where="--up", fix="write for example 0,0,1")
+    direction = None if up is None else _direction(up)
     work = _Import(found, identity, progress, stop)
     if again or not (out / "run.json").exists():
         work.choose()  # what cannot be read is told before there is a folder
     made_from = work.made_from(frames, heads)
     with working_on(out, lambda run: {"import": made_from}, again=again, tell=tell or go_on) as run:
-        work.finish(run, made_from, fps or found.fps or FPS, up)
+        work.finish(run, made_from, fps or found.fps or FPS, direction)
     return Run.open(out)
 
 
@@ -160,13 +159,12 @@ class _Import:
         self._first: Splats | None = None
         self._most = 0
 
-    def finish(self, run: Run, made_from: MadeFrom, fps: float, up: tuple[float, float, float] | None) -> None:
+    def finish(self, run: Run, made_from: MadeFrom, fps: float, up: NDArray[np.float64] | None) -> None:
         """Write what is not there yet, then what the run says of itself."""
         if not run.begin_stage("import", made_from).finished:
             self._write(run)
         report = run.info["report"]
-        told = np.asarray(up if up is not None else report["up"], np.float64)
-        direction = told / np.linalg.norm(told)
+        direction = up if up is not None else _direction(report["up"])
         if not run.has_cameras or run.info.get("up") != direction.tolist():
             _look_around(run, direction)
         run.set_info(
@@ -180,10 +178,10 @@ class _Import:
 
     def made_from(self, frames: int | None, heads: tuple[str, ...] | None) -> MadeFrom:
         """What decides on the run: the files' content, in their order, and what was said of them."""
-        files = self.frames.files()
-        root = Path(os.path.commonpath([path.parent.resolve() for path in files]))
-        hashes = hash_files(root, [path.resolve() for path in files], self.progress, self.stop)
-        ordered = [hashes[path.resolve().relative_to(root).as_posix()] for path in files]
+        files = [path.resolve() for path in self.frames.files()]  # links may point anywhere
+        root = Path(os.path.commonpath([path.parent for path in files]))
+        hashes = hash_files(root, files, self.progress, self.stop)
+        ordered = [hashes[path.relative_to(root).as_posix()] for path in files]
         settings = {"identity": self.identity, "frames": frames, "heads": heads and list(heads)}
         return MadeFrom(settings, VERSION, {"files": digest_of(ordered)}, by="import of splats")
 
@@ -222,7 +220,7 @@ class _Import:
         first = np.unique(np.linspace(0, total - 2, SAMPLED_PAIRS).round().astype(int))
         pairs = [(self.frames.read(int(frame)), self.frames.read(int(frame) + 1)) for frame in first]
         sh = max(_width(splats) for pair in pairs for splats in pair)
-        share = max(moved(before, after) for before, after in pairs)
+        share = max(moved(before.means, after.means) for before, after in pairs)
         why = f"rows move {share:.3f} of the way between unrelated ones from frame to frame"
         why = why if self.identity == "auto" else "as --identity says"
         if self.identity == "none" or (self.identity == "auto" and share >= MOVED_LITTLE):
@@ -236,7 +234,7 @@ class _Import:
         reporter, total = StageReporter("look", self.progress, self.stop), len(self.frames)
         counts = []
         for frame in range(total):
-            counts.append(self.frames.count(frame))
+            counts.append(self.frames.count(frame) or len(self.frames.read(frame)))  # that says what is wrong with it
             reporter.step(frame + 1, total)
         self._most = max(counts)
         return counts
@@ -289,6 +287,7 @@ class _Import:
         reporter = StageReporter("import", self.progress, self.stop)
         reporter.step(total - len(left), total)
         constant = run.dynamic(0) if layout.identity == "kept" else None
+        before = run.dynamic(left[0] - 1).means if constant is not None and left and left[0] > 0 else None
         origin = np.asarray(run.info["origin"], np.float64)
         dropped: dict[str, int] = dict(run.info["report"]["dropped"])
         started = time.perf_counter()
@@ -301,7 +300,8 @@ class _Import:
                 raise _Surprised(replace(layout, sh=_width(splats)))
             gaussians = _gaussians(splats, layout.sh)
             if constant is not None:
-                self._check(layout, constant, gaussians, frame)
+                self._check(layout, constant, before, gaussians, frame)
+                before = gaussians.means
                 extra = {name: getattr(gaussians, name) for name in layout.changing}
                 run.write_frame(frame, gaussians.means, gaussians.quats, gaussians.colors, **extra)
             elif layout.identity == "none":
@@ -322,29 +322,41 @@ class _Import:
                     coming.append(reader.submit(self.frames.read, frames[position + 1]))
                 yield frame, splats
 
-    def _check(self, layout: Layout, first: Gaussians, now: Gaussians, frame: int) -> None:
-        """Raises _Surprised, or DatasetError where the user wants an identity that is not there."""
+    def _check(
+        self, layout: Layout, first: Gaussians, before: NDArray[np.float32] | None, now: Gaussians, frame: int
+    ) -> None:
+        """Raises _Surprised, or DatasetError where the user wants an identity that is not there.
+
+        Args:
+            before: [M, 3] positions in the frame before, where there is one.
+        """
         if len(now) != len(first):
             why = f"frame {frame} has {len(now)} Gaussians that can be used, and frame 0 has {len(first)}"
             self._refuse_to_keep(why, frame)
+            raise _Surprised(Layout("none", sh=layout.sh, why=why))
+        if self.identity == "auto" and before is not None and (share := moved(before, now.means)) >= MOVED_LITTLE:
+            why = f"rows move {share:.3f} of the way between unrelated ones from frame {frame - 1} to {frame}"
             raise _Surprised(Layout("none", sh=layout.sh, why=why))
         new = tuple(n for n in CHANGEABLE if n in layout.changing or not _equal(getattr(first, n), getattr(now, n)))
         if new != layout.changing:
             raise _Surprised(replace(layout, changing=new))
 
 
-def moved(before: Splats, after: Splats) -> float:
+def moved(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:
     """Median way of the rows from one frame to the next, as a share of the median distance of unrelated rows.
 
+    Where all go the same way, nobody mistakes them for others: that way does not count.
+
     Args:
-        before, after: of as many Gaussians; 1 where any were dropped, as rows are then others.
+        before, after: [N, 3] positions; 1 where N differs, as rows are then others.
     """
     if len(before) != len(after):
         return 1.0
     chance = np.random.default_rng(0)
     count = len(before)
-    rows = np.arange(count) if count <= SAMPLED_ROWS else chance.choice(count, SAMPLED_ROWS, replace=False)
-    here, there = before.means[rows].astype(np.float64), after.means[rows].astype(np.float64)
+    rows = np.arange(count) if count <= SAMPLED_ROWS else chance.integers(0, count, SAMPLED_ROWS)
+    here, there = before[rows].astype(np.float64), after[rows].astype(np.float64)
+    there -= np.median(there - here, axis=0)
     apart = float(np.median(np.linalg.norm(here - there[chance.permutation(len(rows))], axis=1)))
     way = float(np.median(np.linalg.norm(here - there, axis=1)))
     return way / apart if apart > 0 else float(way > 0)
@@ -403,6 +415,16 @@ def _equal(one: Any, other: Any) -> bool:
     if one is None or other is None:
         return one is None and other is None
     return bool(one.shape == other.shape and np.array_equal(one, other))
+
+
+def _direction(numbers: Sequence[float]) -> NDArray[np.float64]:
+    """[3] of length 1. Raises DatasetError where the numbers are no direction."""
+    told = np.asarray(numbers, np.float64)
+    largest = np.abs(told).max()
+    if not (np.isfinite(largest) and largest > 0):
+        raise DatasetError(f"{tuple(numbers)} is no direction", where="--up", fix="write for example 0,0,1")
+    told = told / largest  # what squares of very large or small numbers would lose
+    return np.asarray(told / np.linalg.norm(told))
 
 
 def _axis(up: Sequence[float]) -> str:

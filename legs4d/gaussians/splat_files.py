@@ -184,7 +184,8 @@ def find_splats(
     numbers = _numbers(paths) if len(named) == 1 and len(paths) > 1 else None
     frames = SplatFrames(tuple(paths), kind, tuple(numbers or range(len(paths))))
     if kind == "usd" and len(paths) == 1:
-        return replace(frames, numbers=tuple(range(len(told_of(lambda: _usd(paths[0]).times)))))
+        times = told_of(lambda: _usd(paths[0]).times)
+        return replace(frames, numbers=tuple(range(max(len(times), 1))))  # what stands still has no samples
     return frames
 
 
@@ -192,15 +193,24 @@ def _expand(name: str) -> list[Path]:
     """The files that one name means, in order."""
     path = Path(name)
     if path.is_dir():
-        return [path] if (path / SOG_INDEX).is_file() else _in_folder(path)
+        return [path] if _is_sog(path) else _in_folder(path)
     if path.exists():
         return [path.parent] if path.name == SOG_INDEX else [path]
     if glob.has_magic(name):
-        found = [Path(each) for each in glob.glob(name)]
+        found = [Path(each) for each in glob.glob(_pattern(name))]
         found = [each for each in found if _is_splats(each)]
         if found:
             return sorted(found, key=lambda each: natural_key(str(each)))
     raise DatasetError("there is no such file", where=name, fix=_FIX)
+
+
+def _pattern(name: str) -> str:
+    """A pattern in which the folders that are there are no patterns, whatever signs their names have."""
+    parts = Path(name).parts
+    there = 0
+    while there < len(parts) - 1 and Path(*parts[: there + 1]).is_dir():
+        there += 1
+    return str(Path(*(glob.escape(part) for part in parts[:there]), *parts[there:]))
 
 
 def _in_folder(folder: Path) -> list[Path]:
@@ -232,7 +242,13 @@ def _only(folder: Path) -> Path | None:
 
 
 def _is_splats(path: Path) -> bool:
-    return (path / SOG_INDEX).is_file() if path.is_dir() else path.suffix.lower() in SUFFIXES
+    return _is_sog(path) if path.is_dir() else path.suffix.lower() in SUFFIXES
+
+
+def _is_sog(folder: Path) -> bool:
+    """Whether a folder is one SOG; a `meta.json` among files of splats is somebody's notes on them."""
+    inside = (folder / SOG_INDEX).is_file()
+    return inside and not any(path.suffix.lower() in SUFFIXES for path in list_folder(folder))
 
 
 def _kind(path: Path) -> str:
@@ -258,6 +274,13 @@ def _numbers(paths: Sequence[Path]) -> list[int] | None:
     numbers = [int(text) for text in varying[0]]
     steps = [after - before for before, after in pairwise(numbers)]
     usual = min(steps)
+    if usual == 0:
+        twice = steps.index(0)
+        raise DatasetError(
+            f"number {numbers[twice]} is there twice ({names[twice]} and {names[twice + 1]})",
+            where=str(paths[twice].parent),
+            fix="keep one of them, or name the files one by one in their order",
+        )
     for position, step in enumerate(steps):
         if step != usual:
             raise DatasetError(

@@ -153,17 +153,23 @@ def test_frames_of_more_view_dependence_than_the_first(tmp_path: Path) -> None:
 
 
 def test_unrelated_rows_are_told_from_moving_ones() -> None:
-    def splats(columns: Values, folder: Path) -> Any:
-        return read_ply(write(folder / "x.ply", columns))
+    one, other = (np.random.default_rng(seed).normal(size=(2000, 3)).astype(np.float32) for seed in range(2))
+    assert moved(one, one) == 0 and 0.9 < moved(one, other) < 1.1
+    assert 0.9 < moved(one, np.random.default_rng(2).permutation(one)) < 1.1
+    assert moved(one, one[1:]) == 1 and moved(one, one + np.full(3, 30, np.float32)) < 1e-5
+    many = np.random.default_rng(3).normal(size=(50_000, 3)).astype(np.float32)
+    assert moved(many, many) == 0 and 0.9 < moved(many, many[::-1]) < 1.1
 
-    import tempfile
 
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        one, other = splats(values(2000), folder), splats(values(2000, seed=1), folder)
-        assert moved(one, one) == 0 and 0.9 < moved(one, other) < 1.1
-        shuffled = one.take(np.random.default_rng(2).permutation(2000))
-        assert 0.9 < moved(one, shuffled) < 1.1
+def test_rows_of_another_order_in_a_frame_that_was_not_looked_at_before(tmp_path: Path) -> None:
+    folder = walk(tmp_path / "walk", frames=12, step=0.0)
+    order = np.random.default_rng(0).permutation(COUNT)
+    write(folder / "frame_5.ply", {name: column[order] for name, column in values().items()})
+    run = import_splats([folder], tmp_path / "run")
+    assert run.has_loose and run.available_frames() == list(range(12))
+    assert "from frame 4 to 5" in run.info["report"]["why"]
+    kept = import_splats([folder], tmp_path / "kept", identity="keep")
+    np.testing.assert_array_equal(kept.dynamic(5).means, kept.dynamic(4).means[order])
 
 
 # -- what can be said --------------------------------------------------------------------------------------------------
@@ -182,6 +188,16 @@ def test_up_and_rate(tmp_path: Path) -> None:
     assert not np.array_equal(cameras, new)
     with pytest.raises(DatasetError, match="is no direction"):
         import_splats([tmp_path / "walk"], tmp_path / "other", up=(0, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("told", "right"), [((1e300, 1e300, 0), (0.5**0.5, 0.5**0.5, 0)), ((0, 0, -1e-320), (0, 0, -1))]
+)
+def test_a_direction_of_any_length(
+    told: tuple[float, float, float], right: tuple[float, float, float], tmp_path: Path
+) -> None:
+    run = import_splats([write(tmp_path / "scene.ply", values())], tmp_path / "run", up=told)
+    np.testing.assert_allclose(run.up, right)
 
 
 def test_it_is_seen_from_a_circle_of_cameras_that_hold_it_in_view(tmp_path: Path) -> None:
@@ -246,6 +262,41 @@ def test_a_folder_that_3dgs_trained_is_its_last_iteration(tmp_path: Path) -> Non
     assert frames.numbers == (1, 2) and [frames.count(frame) for frame in range(2)] == [1, 2]
 
 
+def test_signs_of_patterns_in_the_names_of_files_and_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in (1, 2):
+        write(tmp_path / f"take [1]/[{number}].ply", values(number))
+    folder = tmp_path / "take [1]"
+    for named in (folder, f"{folder}/*.ply", f"{folder}/[[]*.ply", f"{folder}/"):
+        frames = find_splats([str(named)])
+        assert frames.numbers == (1, 2) and [frames.count(frame) for frame in range(2)] == [1, 2]
+    monkeypatch.chdir(tmp_path)
+    assert find_splats(["take [1]/*.ply"]).numbers == find_splats(["./take [[]1]/*.ply"]).numbers == (1, 2)
+    monkeypatch.chdir(folder)
+    assert find_splats(["[2].ply"]).count(0) == 2 and len(find_splats(["."])) == 2
+
+
+def test_links_lead_to_files_elsewhere(tmp_path: Path) -> None:
+    for number in (1, 2):
+        write(tmp_path / f"disk {number}/scene.ply", values(number))
+        (tmp_path / "shot").mkdir(exist_ok=True)
+        (tmp_path / f"shot/{number}.ply").symlink_to(tmp_path / f"disk {number}/scene.ply")
+    run = import_splats([tmp_path / "shot"], tmp_path / "run")
+    assert run.loose_counts.tolist() == [1, 2] and run.info["frame_numbers"] == [1, 2]
+
+
+def test_a_number_that_is_there_twice(tmp_path: Path) -> None:
+    for name in ("1", "01", "2"):
+        write(tmp_path / f"f/{name}.ply", values())
+    with pytest.raises(DatasetError, match=r"number 1 is there twice \(01\.ply and 1\.ply\)"):
+        find_splats([tmp_path / "f"])
+
+
+def test_a_meta_json_among_files_of_splats_is_no_sog(tmp_path: Path) -> None:
+    write(tmp_path / "f/0.ply", values())
+    (tmp_path / "f/meta.json").write_text('{"camera": "left"}')
+    assert find_splats([tmp_path / "f"]).kind == "ply"
+
+
 @pytest.mark.parametrize(
     ("files", "named", "says"),
     [
@@ -267,6 +318,12 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(
         (tmp_path / name).write_bytes(content)
     with pytest.raises(DatasetError, match=says):
         import_splats([str(tmp_path / name) for name in named], tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_frame_without_gaussians_is_told_before_there_is_a_run(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"01\.ply: holds no Gaussians"):
+        import_splats([apart(tmp_path / "f", (3, 0, 4))], tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
