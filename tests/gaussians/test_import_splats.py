@@ -19,8 +19,11 @@ from legs4d.gaussians.import_splats import import_splats, moved
 from legs4d.gaussians.splat_files import find_splats
 from legs4d.gaussians.stage_records import RunDiffers
 from legs4d.gaussians.store import Run
+from legs4d.gaussians.usd_writer import usd_writer
 from legs4d.portable.ply import read_ply
+from legs4d.portable.turns import upright_turn
 from legs4d.progress import Progress, Stopped
+from tests.gaussians.crowd import crowd
 from tests.synthetic import Scene, write_run
 
 COUNT = 40
@@ -198,6 +201,14 @@ def test_a_direction_of_any_length(
 ) -> None:
     run = import_splats([write(tmp_path / "scene.ply", values())], tmp_path / "run", up=told)
     np.testing.assert_allclose(run.up, right)
+
+
+@pytest.mark.parametrize("suffix", [".usdc", ".usda", ".usdz"])
+def test_what_stands_still_in_usd_is_a_run_of_one_frame(suffix: str, tmp_path: Path) -> None:
+    with usd_writer(tmp_path / f"scene{suffix}", fps=24, turn=upright_turn([0, 1, 0])) as writer:
+        writer.add("Static", crowd(20))
+    run = import_splats([tmp_path / f"scene{suffix}"], tmp_path / "run")
+    assert (run.num_frames, run.num_static, run.static().sh_rest is None) == (1, 20, False)
 
 
 def test_it_is_seen_from_a_circle_of_cameras_that_hold_it_in_view(tmp_path: Path) -> None:
