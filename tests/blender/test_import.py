@@ -216,3 +216,29 @@ def test_disabling_leaves_nothing(addon):
     left = [name for name in dir(bpy.types) if name.startswith(("LEGS4D_", "Legs4d"))]
     assert left == []
     bpy.ops.preferences.addon_enable(module="blender_addon")
+
+
+def test_a_list_of_several_pages_is_shown_whole(addon):
+    """A backend sends a thousand runs at a time, and says where it goes on."""
+    from blender_addon.client import Received
+    from blender_addon.runs import Runs
+
+    pages = {None: ("a", "b"), "b": ("c", "d"), "d": ("e",)}
+    asked = []
+
+    class Link:
+        def request(self, kind, body, *, on_reply):
+            asked.append((str(kind), body.get("after")))
+            if str(kind) != "runs":
+                return
+            names = pages[body.get("after")]
+            told = {"frames": 1, "static": 2, "dynamic": 3, "loose": 0, "finished": True, "language": False}
+            follows = names[-1] if names[-1] in pages else None
+            runs = [{"name": name, **told} for name in names]
+            problems = [{"name": f"{names[0]}!", "message": "is damaged."}]
+            on_reply(Received(str(kind), {"runs": runs, "problems": problems, "next": follows}, {}, None))
+
+    Runs(Link(), None, None).refresh()
+    shown = bpy.context.window_manager.legs4d.runs
+    assert [run.name for run in shown] == ["a", "b", "c", "d", "e", "a!", "c!", "e!"]
+    assert asked == [("runs", None), ("runs", "b"), ("runs", "d"), ("datasets", None)]
