@@ -81,7 +81,6 @@ ATTACHED = ("nodes", "light", "objects", "segments", "selections")
 """Groups that speak of these very Gaussians, and go with them."""
 _AMENDED = ("scales", "opacities")
 _UNREFINED = "unrefined"
-_RESUME = "run the same `legs4d train` command again to resume"
 
 
 class Run:
@@ -570,11 +569,22 @@ class Run:
         replace_group(self._group("codec"), arrays, {**attrs, "name": name})
         self._forget()
 
+    @property
+    def language_cure(self) -> str:
+        """What gives the run language, for the end of a sentence: what was imported was not trained here."""
+        return "run `legs4d lift`" if self.info.get("kind") == "imported" else self._resume + ", or run `legs4d lift`"
+
+    @property
+    def _resume(self) -> str:
+        """What goes on with a run that is not finished, for the end of a sentence."""
+        command = (self.info.get("made_from") or {}).get("command", "train")
+        return f"run the same `legs4d {command}` command again to resume"
+
     def codec(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """(arrays, attributes) as given to `write_codec`; the attribute `name` is the codec's name."""
         group = self._group("codec")
         if not group.is_dir():
-            raise RunError("has no language yet", where=str(self.path), fix=_RESUME + ", or run `legs4d lift`")
+            raise RunError("has no language yet", where=str(self.path), fix=self.language_cure)
         attributes = read_attributes(group)
         return {name: self._constant(f"codec/{name}").copy() for name in array_names(group)}, attributes
 
@@ -728,7 +738,9 @@ class Run:
     @property
     def _geometry(self) -> dict[str, int]:
         if self._geometry_or_none is None:
-            raise RunError("is not reconstructed yet: its first frame is not done", where=str(self.path), fix=_RESUME)
+            raise RunError(
+                "is not reconstructed yet: its first frame is not done", where=str(self.path), fix=self._resume
+            )
         return self._geometry_or_none
 
     def _array(self, name: str) -> StoredArray:
@@ -754,7 +766,7 @@ class Run:
         if not 0 <= frame < self.num_frames:
             raise RunError(f"has no frame {frame}: it has {self.num_frames}, counted from 0", where=str(self.path))
         if not self.has_frame(frame):
-            raise RunError(f"has not reached frame {frame} yet", where=str(self.path), fix=_RESUME)
+            raise RunError(f"has not reached frame {frame} yet", where=str(self.path), fix=self._resume)
 
     def _has(self, group: str, name: str) -> bool:
         """Whether a group has this array; looked up once."""
@@ -804,7 +816,7 @@ class Run:
         written = (self._group(group) / "confidence").is_dir()
         if not written or (frame is not None and not self._array(f"{group}/confidence").has(frame)):
             where = "its static part" if frame is None else f"frame {frame}"
-            raise RunError(f"has no language in {where} yet", where=str(self.path), fix=_RESUME)
+            raise RunError(f"has no language in {where} yet", where=str(self.path), fix=self.language_cure)
         codes, confidence = self._array(f"{group}/codes"), self._array(f"{group}/confidence")
         if rows is not None:
             assert frame is not None

@@ -263,5 +263,5 @@ def _check_run(run: Run) -> None:
         raise RunError(
             f"has no language yet ({done} of {run.num_frames} frames are lifted)",
             where=str(run.path),
-            fix="run the same `legs4d train` command again to resume, or `legs4d lift`",
+            fix=run.language_cure,
         )

@@ -14,12 +14,13 @@ from plyfile import PlyData, PlyElement
 from typer.testing import CliRunner
 
 from legs4d.cli import app
-from legs4d.errors import DatasetError
+from legs4d.errors import DatasetError, RunError
 from legs4d.gaussians.import_splats import import_splats, moved
 from legs4d.gaussians.splat_files import find_splats
 from legs4d.gaussians.stage_records import RunDiffers
 from legs4d.gaussians.store import Run
 from legs4d.gaussians.usd_writer import usd_writer
+from legs4d.grounding import query
 from legs4d.portable.ply import read_ply
 from legs4d.portable.turns import upright_turn
 from legs4d.progress import Progress, Stopped
@@ -371,6 +372,8 @@ def test_a_stopped_import_goes_on_to_the_same_run(tmp_path: Path, loose: bool, m
     with pytest.raises(Stopped):
         import_splats([folder], tmp_path / "run", progress=stop.progress, stop=stop)
     assert Run.open(tmp_path / "run").available_frames() in ([0, 1], [0, 1, 2])  # it may be about to write one
+    with pytest.raises(RunError, match="frame 3 yet; run the same `legs4d import-splats` command again"):
+        Run.open(tmp_path / "run").frame(3)
     resumed = import_splats([folder], tmp_path / "run")
     for frame in range(4):
         for name in ("means", "quats", "scales", "opacities", "colors"):
@@ -406,6 +409,13 @@ def test_splats_do_not_take_the_place_of_a_training(tmp_path: Path) -> None:
     with pytest.raises(RunDiffers, match="made by: training → import of splats"):
         import_splats([walk(tmp_path / "walk")], run.path)
     assert Run.open(run.path).num_frames == 2 and "first_frame" in Run.open(run.path).stages
+
+
+def test_before_it_is_lifted_lift_is_what_is_advised(tmp_path: Path) -> None:
+    run = import_splats([apart(tmp_path / "f", (5, 6))], tmp_path / "run")
+    for ask in (lambda: query(run, ["a ball"]), run.codec):
+        with pytest.raises(RunError, match=r"has no language yet[^;]*; run `legs4d lift`\.$"):
+            ask()
 
 
 def test_the_command_tells_what_it_assumed(tmp_path: Path) -> None:
