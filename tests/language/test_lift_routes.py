@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from legs4d.config import TrainedLiftSettings
-from legs4d.gaussians.gaussians import Gaussians
+from legs4d.gaussians.gaussians import Gaussians, concatenate
 from legs4d.language.features import FeatureMap
 from legs4d.language.pixels import PixelCodes
 from legs4d.language.refine import refine
@@ -30,9 +30,7 @@ def scene(opaque: bool) -> tuple[Gaussians, Cameras, np.ndarray, FeatureMap]:
         wall = random_gaussians(1, seed=0).replace(
             means=torch.zeros(1, 3), scales=torch.full((1, 3), 50.0), opacities=torch.full((1,), 0.999)
         )
-        gaussians = Gaussians(
-            **{k: torch.cat([getattr(gaussians, k), getattr(wall, k)]) for k in gaussians.__dataclass_fields__}
-        )
+        gaussians = concatenate(gaussians, wall)
         truth = torch.cat([truth, torch.zeros(1, DIM)])
     picture = render(gaussians, cameras, truth, near=NEAR)
     assert picture.features is not None

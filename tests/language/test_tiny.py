@@ -173,7 +173,14 @@ def test_whatever_asks_a_prompt_warns(lifted: Run, tmp_path: Path, caplog: pytes
         done = CliRunner().invoke(app, [asks[0], str(lifted.path), *asks[1:]])
         assert done.exit_code == 0, done.output
         assert f"warning: {prompt!r}: The encoder does not know the word 'doorway'" in done.stderr, asks
-    spec = {"source": str(lifted.path), "out": str(tmp_path / "job"), "name": "job", "frames": (0, 0), "prompt": prompt}
+    spec = {
+        "source": str(lifted.path),
+        "out": str(tmp_path / "job"),
+        "name": "job",
+        "frames": (0, 0),
+        "prompt": prompt,
+        "how": {},
+    }
     export({**spec, "format": "ply", "job": 1}, lambda progress: None, Event())
     assert "The encoder does not know the word 'doorway'" in caplog.text
 
