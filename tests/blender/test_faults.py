@@ -154,7 +154,7 @@ def test_another_machine_needs_online_access(addon, session, until):
     session.link.connect()
     until(lambda: session.link.status.state.value == "lost", "the refusal")
     assert "with keys only" in session.link.status.sentence
-    chosen.endpoint = "localhost"
+    chosen.endpoint = "localhost:port"
     session.link.connect()
     until(lambda: session.link.status.state.value == "lost", "the refusal")
     assert "is not of the form" in session.link.status.sentence
