@@ -153,7 +153,7 @@ def _settings(steps: int) -> Settings:
     return Settings(steps=steps, batch=8, pool=16, chunk=8, reuse=2, rows=2, rate=2e-3, ema=0.9)
 
 
-@pytest.mark.timeout(1500)  # one thread; a shared machine took over 300 s where a quiet one takes a tenth
+@pytest.mark.timeout(1500)  # on one thread; over 300 s were seen on a busy machine
 def test_training_lowers_the_loss_and_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
     torch.set_num_threads(1)  # sums in one order
     device = torch.device("cpu")
