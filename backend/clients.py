@@ -232,11 +232,21 @@ class Clients:
             self._forget(client, "it left")
 
     def sign_off_absent(self, is_open: Callable[[int], bool]) -> None:
-        """Forget whoever's connection had ended before the client was admitted, so that no end of it was to be told."""
+        """Forget whoever's connection had ended before the client was admitted, so that no end of it was to be told.
+
+        Its descriptor may belong to a later connection by then. One descriptor is one connection, so of two clients
+        that share it the one heard long after the other is the one that is still there.
+        """
         before = time.monotonic() - SETTLED_SECONDS
+        heard = {client.descriptor: 0.0 for client in self._known.values() if client.descriptor >= 0}
+        for client in self._known.values():
+            if client.descriptor in heard:
+                heard[client.descriptor] = max(heard[client.descriptor], client.last_heard)
         for client in list(self._known.values()):
-            if client.last_heard < before and client.descriptor >= 0 and not is_open(client.descriptor):
-                self._forget(client, "it left")
+            if client.descriptor in heard and client.last_heard < before:
+                outlived = client.last_heard + SETTLED_SECONDS < heard[client.descriptor]
+                if outlived or not is_open(client.descriptor):
+                    self._forget(client, "it left")
 
     def shut_out(self, is_let_in: Callable[[str], bool]) -> list[int]:
         """Forget whoever's key was revoked, with all that is under way to them; descriptors of their connections."""

@@ -131,3 +131,20 @@ def test_a_subscriber_makes_room_and_is_told_to_say_hello_again(pair: Pair) -> N
     assert pair.clients.get(pair.client.identity) is None
     (told,) = pair.read_all()
     assert (told["kind"], told["id"], told["body"]["code"]) == (Kind.ERROR, 7, Code.HELLO_FIRST)
+
+
+def test_of_two_on_one_descriptor_the_one_heard_long_after_is_there(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hello can be read after its sender has gone and a later connection has been given the descriptor."""
+    monkeypatch.setattr(clients, "SETTLED_SECONDS", 0.05)
+    ghost = pair.clients.admit(b"ghost", "gone 1", descriptor=7)
+    stays = pair.clients.admit(b"stays", "here 1", descriptor=7)
+    pair.clients.sign_off_absent(lambda descriptor: True)
+    assert len(pair.clients) == 3  # nobody can know yet
+    ghost.last_heard -= 1
+    pair.clients.sign_off_absent(lambda descriptor: True)
+    assert pair.clients.get(b"ghost") is None and pair.clients.get(b"stays") is stays
+    stays.last_heard -= 1
+    pair.clients.sign_off_absent(lambda descriptor: True)
+    assert pair.clients.get(b"stays") is stays  # alone on it, it may be silent as long as it likes
