@@ -2,7 +2,7 @@
 # Stamp files say which step is done; they are older than what the step depends on when it has to be redone.
 
 SHELL := /bin/bash
-SETUP := bash scripts/setup.sh
+SETUP := bash scripts/tools/setup.sh
 CSRC := $(shell find csrc -type f 2>/dev/null) $(wildcard CMakeLists.txt)
 
 .DEFAULT_GOAL := help
@@ -20,16 +20,16 @@ setup: build .venv-blender/.installed
 
 build: .venv/.built
 
-.venv/.installed: pyproject.toml constraints.txt scripts/setup.sh
+.venv/.installed: pyproject.toml constraints.txt scripts/tools/setup.sh
 	@$(SETUP) library
 
 .venv/.built: .venv/.installed $(CSRC)
 	@$(SETUP) build
 
-.venv-blender/.installed: constraints-blender.txt scripts/setup.sh
+.venv-blender/.installed: constraints-blender.txt scripts/tools/setup.sh
 	@$(SETUP) blender
 
-.venv-blender53/.installed: constraints-blender.txt scripts/setup.sh
+.venv-blender53/.installed: constraints-blender.txt scripts/tools/setup.sh
 	@$(SETUP) blender53
 
 lint: build
@@ -46,7 +46,7 @@ test-long: setup
 	.venv-blender/bin/python -m pytest -m long tests/blender || [ $$? -eq 5 ] # 5: none of these is long
 
 demo: setup
-	.venv/bin/python scripts/demo.py --out out/demo
+	.venv/bin/python scripts/demo/demo.py --out out/demo
 
 test-blender53: setup .venv-blender53/.installed
 	.venv-blender53/bin/python -m pytest tests/blender

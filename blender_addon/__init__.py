@@ -6,23 +6,13 @@ import atexit
 
 import bpy
 
-from . import (
-    capture,
-    effects,
-    engine,
-    export,
-    look,
-    operators,
-    panels,
-    playback,
-    preferences,
-    properties,
-    session,
-    strip,
-    viewport,
-)
+from . import capture, effects, engine, export, look
+from .layers import strip
+from .link import session
+from .sequence import playback, viewport
 from .splats import handlers as splat_handlers
 from .splats import operators as splat_operators
+from .ui import operators, panels, preferences, properties
 
 CLASSES = (
     *preferences.CLASSES,

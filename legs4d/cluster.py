@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 from legs4d import __version__
 from legs4d.errors import Legs4dError
 from legs4d.executor import IN_ORDER, Done, Executor, timed
-from legs4d.gaussians.mirror import PLACES, Mirror, copy_of
+from legs4d.gaussians.store.mirror import PLACES, Mirror, copy_of
 
 Result = TypeVar("Result")
 

@@ -314,7 +314,8 @@ FULL_TRACKING = TrackingSettings(
     averaging=0.8,
 )
 FULL_REFINEMENT = RefinementSettings(enough_pixels=380_000, steps=600)
-"""Chosen on four training cameras that were left out of the training (`scripts/ablate_reconstruction.py`)."""
+"""Chosen on four training cameras that were left out of the training
+(`scripts/bench/reconstruct/ablate_reconstruction.py`)."""
 
 
 class ExtractSettings(Settings):
@@ -327,7 +328,8 @@ class ExtractSettings(Settings):
     the others; or not at all, and then the background says nothing."""
     change: float = Field(default=0.01, ge=0, le=1)
     """A crop is embedded anew when its colours differ by this much in the mean from the clip that was embedded last, as
-    `language.changes` has it; 0: at every timestep. `scripts/count_crops.py` prints what it saves and costs."""
+    `language.embedding.changes` has it; 0: at every timestep. `scripts/bench/language/count_crops.py` prints what it
+    saves and costs."""
     smallest: int = Field(default=10, gt=0)
     """Pixels along a side: smaller crops are left out where there are larger ones, which then speak for their pixels.
     72 pixels of height have none; in 32 pixels five of six crops are smaller. `tiny` was trained on 18 and more."""

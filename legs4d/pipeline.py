@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from legs4d.config import ExtractSettings, GeometrySettings, LiftSettings, TrainSettings
 from legs4d.errors import EncoderError, Legs4dError
 from legs4d.executor import IN_ORDER, Executor
-from legs4d.gaussians.again import Tell, working_on
-from legs4d.gaussians.footage import find_footage, remember_footage
-from legs4d.gaussians.stage_records import MadeFrom
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.again import Tell, working_on
+from legs4d.gaussians.store.footage import find_footage, remember_footage
+from legs4d.gaussians.store.run import Run
+from legs4d.gaussians.store.stage_records import MadeFrom
 from legs4d.grounding import query
 from legs4d.grounding.truth import read_truth, true_intervals
+from legs4d.language.embedding.rendered import RenderedFootage, is_filmed
+from legs4d.language.embedding.sources import open_source
 from legs4d.language.encoders import get_encoder, sees
 from legs4d.language.encoders.weights import EncoderFiles
-from legs4d.language.lift import lift as lift_run
-from legs4d.language.rendered import RenderedFootage, is_filmed
-from legs4d.language.sources import open_source
+from legs4d.language.lift.stage import lift as lift_run
 from legs4d.plan import Making, Plan, forget, records
 from legs4d.progress import OnProgress, StopSignal
 from legs4d.scene.checks import size_notes
@@ -252,8 +252,8 @@ class _Work:
 
     def extract(self, run: Run, plan: Plan, making: Making) -> None:
         """Embed what an encoder that sees has not seen yet."""
-        from legs4d.language.extract import choose_device
-        from legs4d.language.extract import extract as extract_run
+        from legs4d.language.embedding.extract import choose_device
+        from legs4d.language.embedding.extract import extract as extract_run
 
         encoder = get_encoder(making.encoder, plan.files)
         if making.extract is None or not sees(encoder):
@@ -434,15 +434,15 @@ def evaluate(
     """
     run = Run.open(run_folder)
     sequence = find_footage(run, dataset, progress=progress, stop=stop)
-    from legs4d.effects.mask_page import write_mask_pages
-    from legs4d.effects.metrics_plot import metrics_plot
-    from legs4d.effects.report import write_report
-    from legs4d.effects.score_plot import score_plot
-    from legs4d.effects.views_page import write_test_views
+    from legs4d.effects.pages.mask_page import write_mask_pages
+    from legs4d.effects.pages.metrics_plot import metrics_plot
+    from legs4d.effects.pages.report import write_report
+    from legs4d.effects.pages.score_plot import score_plot
+    from legs4d.effects.pages.views_page import write_test_views
     from legs4d.grounding.benchmark import evaluate as evaluate_grounding
-    from legs4d.reconstruct.evaluate import evaluate_pictures
-    from legs4d.reconstruct.lpips import Lpips
-    from legs4d.reconstruct.object_tracking import evaluate_tracking
+    from legs4d.reconstruct.evaluation.evaluate import evaluate_pictures
+    from legs4d.reconstruct.evaluation.lpips import Lpips
+    from legs4d.reconstruct.evaluation.object_tracking import evaluate_tracking
     from legs4d.reconstruct.stages import choose_device
 
     device = choose_device(engine)

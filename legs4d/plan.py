@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from legs4d.config import ExtractSettings, LiftSettings, Preset, ReconstructSettings, TrainSettings
-from legs4d.gaussians.footage import footage_differences
-from legs4d.gaussians.recorded import made_from_of, recorded_reconstruction, recorded_settings
-from legs4d.gaussians.stage_records import WITHOUT_OUT, Difference, MadeFrom, StageRecord
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.footage import footage_differences
+from legs4d.gaussians.store.recorded import made_from_of, recorded_reconstruction, recorded_settings
+from legs4d.gaussians.store.run import Run
+from legs4d.gaussians.store.stage_records import WITHOUT_OUT, Difference, MadeFrom, StageRecord
+from legs4d.language.embedding.grids import GridFeatures, GridStore, forget_grids, has_grids, is_complete
 from legs4d.language.encoders import AUTO, choose_encoder, get_encoder, sees
 from legs4d.language.encoders.weights import EncoderFiles
-from legs4d.language.grids import GridFeatures, GridStore, forget_grids, has_grids, is_complete
-from legs4d.language.lift import lift_stage
+from legs4d.language.lift.stage import lift_stage
 from legs4d.scene.checks import check_camera_count
 from legs4d.scene.sequence import Sequence
 
@@ -148,7 +148,7 @@ class Plan:
                 settings = {"reconstruct.refinement.steps": making.reconstruct.refinement.steps}
                 stages["refinement"] = replace(stages["tracking"], settings=settings)
         if making.extract is not None:
-            from legs4d.language.extract import extraction
+            from legs4d.language.embedding.extract import extraction
 
             encoder = get_encoder(making.encoder, self.files)
             assert sees(encoder)

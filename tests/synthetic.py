@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from legs4d.gaussians.gaussians import Gaussians, concatenate, dc_from_rgb
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 from legs4d.scene.camera import Cameras
 
 BACKGROUND, BOX, BALL = 0, 1, 2
@@ -222,7 +222,7 @@ def write_run(folder: Path, scene: Scene | None = None, *, language: bool = True
 
 
 def _write_language(run: Run, scene: Scene) -> None:
-    from legs4d.language.codec import fit_linear_codec
+    from legs4d.language.codec.linear import fit_linear_codec
     from legs4d.language.encoders import get_encoder
 
     encoder = get_encoder("captions")

@@ -16,7 +16,7 @@ import numpy as np
 import plyfile
 import pytest
 
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 from tests.synthetic import Scene, write_dataset, write_grounding, write_run
 
 COMMANDS = ("train", "reconstruct", "extract", "lift", "query", "render", "eval", "export", "serve", "view")

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from legs4d.cli import app
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 from legs4d.grounding.truth import read_truth
 from tests.synthetic import Scene, write_dataset, write_grounding, write_run
 

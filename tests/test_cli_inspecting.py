@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from backend.errors import error_body
+from backend.service.errors import error_body
 from backend.wire import PROTOCOL_VERSION
 from legs4d import __version__
 from legs4d.cli import app, checks
@@ -85,7 +85,7 @@ def test_doctor_compares_extension_port_and_server(quick: None, tmp_path: Path) 
             found = by_name(list(check_all([tmp_path / "root"], tmp_path / "state", port, tmp_path / "old.zip")))
         assert found["extension old.zip"] == Check(
             *("extension old.zip", "fail", "version 0.0.9, protocol 1"),
-            "build it again: python scripts/build_extension.py --out dist",
+            "build it again: python scripts/tools/build_extension.py --out dist",
         )
         assert found[f"port {port}"].state == "warn"
         assert (

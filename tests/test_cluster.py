@@ -23,9 +23,9 @@ from legs4d.cluster import ClusterError, _do, _Failed, _start, executor_on
 from legs4d.config import LiftSettings
 from legs4d.errors import DatasetError, RunError
 from legs4d.executor import IN_ORDER, Done, Executor
-from legs4d.gaussians.arrays import StoredArray
-from legs4d.gaussians.mirror import Mirror, copy_of, here
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.arrays import StoredArray
+from legs4d.gaussians.store.mirror import Mirror, copy_of, here
+from legs4d.gaussians.store.run import Run
 from legs4d.progress import Progress, Stopped
 from tests.synthetic import Scene, write_dataset, write_run
 
@@ -181,7 +181,7 @@ def test_a_copy_follows_what_its_store_lists(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("through_store", [False, True])
 def test_a_job_of_the_server_uses_its_cluster(run: Path, alone: Path, tmp_path: Path, through_store: bool) -> None:
-    from backend.training import lift
+    from backend.jobs.training import lift
 
     store = f"file://{tmp_path}/jobs" if through_store else None
 
@@ -292,7 +292,7 @@ def test_a_worker_of_another_version_refuses() -> None:
 
 
 def test_a_worker_that_was_handed_another_run_refuses(run: Path) -> None:
-    from legs4d.language.lift import _reopen
+    from legs4d.language.lift.stage import _reopen
 
     with pytest.raises(RunError, match="is not being lifted as this worker was told"):
         _reopen(str(run), "another fingerprint", "captions", 0.1, 1)

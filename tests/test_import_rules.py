@@ -142,10 +142,10 @@ def test_nothing_is_unpickled() -> None:
         "legs4d.cli",
         "legs4d.grounding.answers",
         "legs4d.effects.cuts",
-        "legs4d.gaussians.store",
+        "legs4d.gaussians.store.run",
         "legs4d.scene.readers",
         "legs4d.pipeline",
-        "backend.server",
+        "backend.service.server",
     ],
 )
 def test_torch_is_not_loaded_where_an_answer_must_be_quick(module: str) -> None:

@@ -25,10 +25,10 @@ from legs4d.config import (
     TrainSettings,
 )
 from legs4d.errors import DatasetError, Legs4dError
-from legs4d.gaussians import swap
-from legs4d.gaussians.footage import find_footage
-from legs4d.gaussians.stage_records import RunDiffers
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store import swap
+from legs4d.gaussians.store.footage import find_footage
+from legs4d.gaussians.store.run import Run
+from legs4d.gaussians.store.stage_records import RunDiffers
 from legs4d.grounding import query
 from legs4d.progress import Progress, Stopped
 from legs4d.scene import content as scene_content

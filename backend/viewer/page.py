@@ -14,7 +14,7 @@ from backend.viewer.gate import Gate
 from backend.viewer.playback import Playback
 from backend.viewer.scene import ShownRun, Splats
 from legs4d.errors import Legs4dError
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 from legs4d.grounding import query
 from legs4d.grounding.query import Grounding
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from legs4d.effects.highlight import fade, highlight
 from legs4d.gaussians.gaussians import Gaussians, concatenate
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 from legs4d.grounding.query import Grounding
 
 VARIANCES = (2.5e-7, 6.0e4)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..rendering import RenderProblem
+from ..sequence.rendering import RenderProblem
 
 MARK = "capture.json"
 """What a capture was asked for; an unfinished one goes on only if it is asked for the same again."""

@@ -8,7 +8,7 @@ import bpy
 import numpy as np
 from mathutils import Vector
 
-from ..rendering import RenderOperator, RenderProblem
+from ..sequence.rendering import RenderOperator, RenderProblem
 from . import captions, rig
 from .dataset import CaptionRow
 from .properties import CaptureSettings

@@ -15,7 +15,7 @@ import imbuf
 import numpy as np
 from mathutils import Matrix
 
-from ..rendering import COMPOSITOR_ENGINES, Job, RenderProblem
+from ..sequence.rendering import COMPOSITOR_ENGINES, Job, RenderProblem
 from . import points as initial
 from .cryptomatte import object_ids
 from .dataset import CaptionRow, DatasetWriter, Layout, describe

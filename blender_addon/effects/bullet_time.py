@@ -6,8 +6,9 @@ from typing import Any
 
 import bpy
 
-from .. import curves, timing
-from ..sequence import Sequence
+from ..layers import curves
+from ..sequence import timing
+from ..sequence.sequence import Sequence
 from . import cameras, places
 
 

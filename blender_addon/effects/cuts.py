@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import bpy
 
-from .. import layers, timing
-from ..sequence import Sequence
+from ..layers import layers
+from ..sequence import timing
+from ..sequence.sequence import Sequence
 from . import cameras, places
 
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import curves, layers, names, timing
-from ..sequence import Sequence
+from .. import names
+from ..layers import curves, layers
+from ..sequence import timing
+from ..sequence.sequence import Sequence
 
 
 def fade_highlight(shown: Sequence, layer: Any, ramp: int) -> int:

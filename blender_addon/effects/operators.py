@@ -8,8 +8,9 @@ from typing import Any
 import bpy
 from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
 
-from .. import display, layers, sequence, timing
-from ..cache import CacheError
+from ..cache.frames import CacheError
+from ..layers import layers
+from ..sequence import display, sequence, timing
 from . import bullet_time, cameras, cuts, fades, zoom
 from .places import Nowhere
 

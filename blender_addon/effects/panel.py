@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import bpy
 
-from .. import names, presets, sequence, timing
-from ..text import sentence
+from .. import names
+from ..layers import presets
+from ..sequence import sequence, timing
+from ..ui.text import sentence
 
 
 class LEGS4D_PT_effects(bpy.types.Panel):

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from mathutils import Vector
 
-from .. import storage
-from ..cache import STEPS, RunCache
-from ..highlighter import shown_levels
-from ..layers import Weight
-from ..sequence import Sequence
+from ..cache import storage
+from ..cache.frames import STEPS, RunCache
+from ..layers.layers import Weight
+from ..sequence.highlighter import shown_levels
+from ..sequence.sequence import Sequence
 
 FAINTEST = 0.01
 """Points that show less than this share of a layer do not count."""

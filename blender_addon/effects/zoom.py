@@ -6,8 +6,8 @@ from typing import Any
 
 import bpy
 
-from .. import curves
-from ..sequence import Sequence
+from ..layers import curves
+from ..sequence.sequence import Sequence
 from . import cameras, places
 
 

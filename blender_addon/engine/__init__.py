@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bpy
 
-from .. import session
+from ..link import session
 from . import composite, economy, panel, preview, properties
 from .engine import CLASSES as ENGINE_CLASSES
 from .engine import ENGINE, ask, disconnect

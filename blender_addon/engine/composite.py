@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import bpy
 
-from .. import look, sequence
+from .. import look
+from ..sequence import sequence
 from .engine import ENGINE
 
 SUFFIX = " splats"

@@ -7,7 +7,8 @@ from typing import Any
 import bpy
 from bpy.app.handlers import persistent
 
-from .. import look, sequence
+from .. import look
+from ..sequence import sequence
 from .engine import ENGINE
 
 _MARK = "legs4d:resting"

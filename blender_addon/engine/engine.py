@@ -10,8 +10,9 @@ from dataclasses import replace
 import bpy
 import numpy as np
 
-from .. import link, wire
-from ..client import Received
+from .. import wire
+from ..link import connection as link
+from ..link.client import Received
 from ..names import ENGINE
 from . import picture, preview, shot
 from .camera import View, border_pixels, view

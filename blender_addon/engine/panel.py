@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import bpy
 
-from .. import session
-from ..text import sentence
+from ..link import session
+from ..ui.text import sentence
 from . import composite
 from .engine import ENGINE
 

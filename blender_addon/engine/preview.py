@@ -8,8 +8,9 @@ import bpy
 import gpu
 from gpu_extras.presets import draw_texture_2d
 
-from .. import session, wire
-from ..client import Failure, Received
+from .. import wire
+from ..link import session
+from ..link.client import Failure, Received
 from . import picture, shot
 from .camera import View, view
 

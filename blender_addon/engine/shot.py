@@ -9,7 +9,8 @@ from typing import Any
 import bpy
 import numpy as np
 
-from .. import layers, presets, sequence, timing
+from ..layers import layers, presets
+from ..sequence import sequence, timing
 from .camera import View
 
 MASK_PREFIX = "Mask "

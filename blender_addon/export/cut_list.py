@@ -7,10 +7,12 @@ from pathlib import Path
 
 import bpy
 
-from .. import engine, layers, timing, wire
+from .. import engine, wire
 from ..engine.service import PictureFailed
-from ..rendering import RenderProblem
-from ..sequence import Sequence
+from ..layers import layers
+from ..sequence import timing
+from ..sequence.rendering import RenderProblem
+from ..sequence.sequence import Sequence
 
 
 @dataclass(frozen=True)

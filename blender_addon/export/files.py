@@ -9,8 +9,8 @@ import bpy
 from bpy.props import StringProperty
 from bpy_extras.io_utils import ExportHelper
 
-from .. import sequence
-from ..rendering import RenderOperator, RenderProblem
+from ..sequence import sequence
+from ..sequence.rendering import RenderOperator, RenderProblem
 from .native import Bake
 from .operators import KINDS
 

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 from mathutils import Vector
 
-from .. import attributes, layers, names, presets
-from ..highlighter import shown_levels
+from .. import names
+from ..layers import layers, presets
 from ..look.color import DIMMED, GLOW, LUMINANCE, SH_C0, TINT_SHARE
 from ..portable.splats import Splats
-from ..sequence import Sequence
+from ..sequence import attributes
+from ..sequence.highlighter import shown_levels
+from ..sequence.sequence import Sequence
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 

@@ -12,12 +12,14 @@ from typing import Any
 
 import bpy
 
-from .. import curves, engine, layers, names, playback
+from .. import engine, names
+from ..layers import curves, layers
 from ..portable.ply_writer import ply_parts
 from ..portable.splats import SplatFileError, Splats
 from ..portable.spz_writer import spz_bytes
-from ..rendering import COMPOSITOR_ENGINES, Job, RenderProblem
-from ..sequence import Sequence
+from ..sequence import playback
+from ..sequence.rendering import COMPOSITOR_ENGINES, Job, RenderProblem
+from ..sequence.sequence import Sequence
 from . import cut_list, gaussians, mattes, movie, passes
 
 PICTURES = (".png", ".exr", "masks", "movie")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import bpy
 
 from .. import names
-from ..layers import Weight
+from ..layers.layers import Weight
 from ..look import material as splats
 from ..look.builder import Value, arrange, math, node, output
 

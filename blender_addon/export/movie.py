@@ -8,7 +8,7 @@ import bpy
 import imbuf
 import numpy as np
 
-from ..rendering import Job, RenderProblem
+from ..sequence.rendering import Job, RenderProblem
 from . import prores_tags
 
 CODECS = {"H264": ("MPEG4", "H264", ".mp4"), "PRORES": ("QUICKTIME", "PRORES", ".mov")}

@@ -14,12 +14,13 @@ from typing import Any
 
 import bpy
 
-from .. import attributes, engine, look, names
-from ..blocks import MOST_SH
+from .. import engine, look, names
+from ..cache.blocks import MOST_SH
 from ..look.builder import arrange, math, node, output
 from ..portable.ply_writer import table_parts
-from ..rendering import Job, RenderProblem
-from ..sequence import Sequence
+from ..sequence import attributes
+from ..sequence.rendering import Job, RenderProblem
+from ..sequence.sequence import Sequence
 
 POINTS_FOLDER = "_points"
 STATIC, LOOSE = "static", "loose_"

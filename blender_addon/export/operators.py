@@ -6,9 +6,9 @@ from pathlib import Path
 
 import bpy
 
-from .. import sequence
-from ..rendering import RenderOperator, RenderProblem
-from ..text import sentence
+from ..sequence import sequence
+from ..sequence.rendering import RenderOperator, RenderProblem
+from ..ui.text import sentence
 from .job import Export, Wanted
 
 KINDS = {

@@ -9,8 +9,8 @@ import bpy
 
 from .. import engine
 from ..engine import shot
-from ..rendering import Job
-from ..sequence import Sequence
+from ..sequence.rendering import Job
+from ..sequence.sequence import Sequence
 from . import mattes
 
 FAR = 1e10

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import bpy
 
-from .. import layers, names, presets
+from .. import names
+from ..layers import layers, presets
 from . import points, scene, shape
 from .points import GROUPS
 from .scene import CLASSES, draw, prepare, problems

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bpy
 
-from .. import text
+from ..ui import text
 
 TRANSPARENT_BOUNCES = 256
 """A ray goes through the front and back of every soft ellipsoid on its way; beyond the limit Cycles shows black."""

@@ -7,8 +7,9 @@ from typing import Any
 import bpy
 from bpy.app.handlers import persistent
 
-from .. import playback, session
-from ..sequence import everywhere
+from ..link import session
+from ..sequence import playback
+from ..sequence.sequence import everywhere
 from . import imports, operators
 
 

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import bpy
 
-from .. import display, playback, preferences, sequence, storage
-from ..cache import CacheError, RunCache
+from ..cache import storage
+from ..cache.frames import CacheError, RunCache
+from ..link.runs import Runs
 from ..portable.splats import SplatFileError
-from ..runs import Runs
-from ..sequence import Sequence
-from ..tasks import Tasks
+from ..sequence import display, playback, sequence
+from ..sequence.sequence import Sequence
+from ..ui import preferences
+from ..ui.tasks import Tasks
 from . import reading
 from .plan import Plan, from_json
 from .reading import Event, Reading

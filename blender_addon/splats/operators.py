@@ -8,7 +8,7 @@ import bpy
 from bpy.props import BoolProperty, CollectionProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 from bpy_extras.io_utils import ImportHelper
 
-from .. import session
+from ..link import session
 from ..portable.files import SUFFIXES
 from . import plan
 from .plan import BY_BACKEND, Plan, PlanProblem

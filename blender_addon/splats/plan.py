@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ..cache import run_id
+from ..cache.frames import run_id
 from ..portable.files import SUFFIXES
 
 BY_BACKEND = (".sog", ".glb", ".gltf", ".usd", ".usda", ".usdc", ".usdz", ".npz", ".json")

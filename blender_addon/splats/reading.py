@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..cache import CacheError, Description, RunCache
+from ..cache.frames import CacheError, Description, RunCache
 from ..portable.files import read_splats
 from ..portable.splats import SplatFileError, Splats
 from .plan import Plan, with_origin

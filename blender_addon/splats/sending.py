@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import backends, wire
-from ..client import Failure, Received
-from ..link import Link, locator
-from ..runs import Runs
-from ..upload import Upload
+from .. import wire
+from ..link import backends
+from ..link.client import Failure, Received
+from ..link.connection import Link, locator
+from ..link.runs import Runs
+from ..link.upload import Upload
 from .plan import Plan, PlanProblem
 
 KIND = "import-splats"

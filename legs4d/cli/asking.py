@@ -16,7 +16,7 @@ from legs4d.terminal import print_json, progress_display, say
 
 if TYPE_CHECKING:
     from legs4d.config import QuerySettings
-    from legs4d.gaussians.store import Run
+    from legs4d.gaussians.store.run import Run
     from legs4d.grounding import Grounding
 
 
@@ -72,7 +72,7 @@ def query(
     --masks also {masks: folder}. Frames are counted from 0, and intervals include both ends. Warnings, which stderr
     gets too, are of words that the run's encoder does not know.
     """
-    from legs4d.gaussians.store import Run
+    from legs4d.gaussians.store.run import Run
     from legs4d.grounding.answers import describe, describe_boxes
     from legs4d.grounding.boxes import Axes
 
@@ -242,7 +242,7 @@ def _make_effect(
     kind: str, run: Path, prompts: list[str], out: Path, cameras: str, compose: bool, engine: Engine, **settings: float
 ) -> None:
     from legs4d.effects.effect import EffectSettings, Kind, write_effect
-    from legs4d.gaussians.store import Run
+    from legs4d.gaussians.store.run import Run
     from legs4d.reconstruct.stages import choose_device
 
     opened = Run.open(run)
@@ -285,7 +285,7 @@ def query_settings(canonical: list[str] | None, negative: list[str] | None, ense
 
 def ground(run: Path, prompts: list[str]) -> list[Grounding]:
     """What `grounding.query` answers for the run in this folder."""
-    from legs4d.gaussians.store import Run
+    from legs4d.gaussians.store.run import Run
 
     return ask(Run.open(run), prompts, query_settings(None, None, False))
 

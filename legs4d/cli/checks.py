@@ -98,7 +98,7 @@ def _python() -> Check:
 
 def _legs4d() -> Check:
     from backend.wire import PROTOCOL_VERSION
-    from legs4d.gaussians.store import FORMAT
+    from legs4d.gaussians.store.run import FORMAT
 
     return Check("legs4d", "ok", f"{__version__}, protocol {PROTOCOL_VERSION}, writes run format {FORMAT}")
 
@@ -220,7 +220,7 @@ def _root(root: Path) -> Check:
 
 
 def _server(folder: Path) -> Check:
-    from backend.client import Client, find_server
+    from backend.service.client import Client, find_server
 
     try:
         found = find_server(folder)
@@ -251,7 +251,7 @@ def _port(port: int) -> Check:
 
 
 def _keys(folder: Path) -> Check:
-    from backend.keys import SERVER_KEYS_FILE, authorized
+    from backend.service.keys import SERVER_KEYS_FILE, authorized
 
     path = folder / SERVER_KEYS_FILE
     if not path.exists():
@@ -267,7 +267,7 @@ def _extension(path: Path | None) -> Iterator[Check]:
 
     for zip_path in [path] if path else sorted((REPOSITORY / "dist").glob("*.zip")):
         name = f"extension {zip_path.name}"
-        cure = "build it again: python scripts/build_extension.py --out dist"
+        cure = "build it again: python scripts/tools/build_extension.py --out dist"
         try:
             with zipfile.ZipFile(zip_path) as archive:
                 names = {Path(entry).name: entry for entry in archive.namelist() if entry.count("/") < 2}

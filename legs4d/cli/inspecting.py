@@ -15,7 +15,7 @@ from legs4d.progress import duration
 from legs4d.terminal import EXIT_ERROR, print_json
 
 if TYPE_CHECKING:
-    from legs4d.gaussians.store import Run
+    from legs4d.gaussians.store.run import Run
 
 SHOWN = frozenset({"kind", "dataset", "fps", "frame_numbers", "encoder", "scale", "masks", "up", "made_from"})
 """What of a run's `info` has a line of its own."""
@@ -29,7 +29,7 @@ def info(run: RunFolder, as_json: Json = False) -> None:
     language, stages: {name: {done, finished, seconds, …}}, footage: {place, there, scale, masks}, encoder, up, objects,
     selections, made_from, bytes, info}, where `info` is whatever else its run.json says.
     """
-    from legs4d.gaussians.store import Run
+    from legs4d.gaussians.store.run import Run
 
     found = describe(Run.open(run))
     if as_json:
@@ -137,7 +137,7 @@ def doctor(
     Exit code 1 if something fails that all work needs; "warn" is what only some work needs. --json prints {ok, checks:
     [{name, state, what, cure}]}.
     """
-    from backend.config import make_config, read_config
+    from backend.service.config import make_config, read_config
     from legs4d.cli.checks import Check, check_all
 
     settings = make_config(read_config(config) if config else {}, str(config or "the options"))

@@ -45,7 +45,7 @@ from legs4d.cli.options import (
 from legs4d.terminal import print_json, progress_display, say
 
 if TYPE_CHECKING:
-    from legs4d.gaussians.store import Run
+    from legs4d.gaussians.store.run import Run
 
 
 @writer("train", "Train")
@@ -292,7 +292,7 @@ def _report(run: Run, as_json: bool) -> None:
 
 def _travelling(run: Path, dataset: Path | None, store: str | None) -> dict[str, Path]:
     """What workers need of a reconstructed run that travels through a store."""
-    from legs4d.gaussians.footage import travelling
-    from legs4d.gaussians.store import Run
+    from legs4d.gaussians.store.footage import travelling
+    from legs4d.gaussians.store.run import Run
 
     return {} if store is None else travelling(Run.open(run), dataset)

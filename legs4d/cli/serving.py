@@ -17,7 +17,7 @@ from legs4d.progress import duration
 from legs4d.terminal import say
 
 if TYPE_CHECKING:
-    from backend.client import Client
+    from backend.service.client import Client
 
 
 StateDir = Annotated[
@@ -80,8 +80,8 @@ def serve(
     ] = False,
 ) -> None:
     """Serve runs to Blender until stopped."""
-    from backend.config import make_config, read_config
-    from backend.server import serve as serve_runs
+    from backend.service.config import make_config, read_config
+    from backend.service.server import serve as serve_runs
 
     given = {
         "roots": root or None,
@@ -103,7 +103,7 @@ def serve(
 
 def connect(state_dir: Path | None, server: str | None = None, server_key: str | None = None) -> Client:
     """A connection to this machine's server, or to one elsewhere. Raises BackendError when none answers."""
-    from backend.client import Client, find_server, remote_server
+    from backend.service.client import Client, find_server, remote_server
 
     if (server is None) != (server_key is None):
         raise Legs4dError("--server and --server-key go together", fix="`legs4d serve` prints both")
@@ -282,7 +282,7 @@ def new(
     force: Annotated[bool, typer.Option("--force", help="In place of keys that are there.")] = False,
 ) -> None:
     """On a client's machine: make your key pair, and print the public half for the server's keeper."""
-    from backend.keys import make_client_keys
+    from backend.service.keys import make_client_keys
     from backend.wire import state_dir as default_state_dir
 
     print(shlex.quote(make_client_keys(state_dir or default_state_dir(), force=force).public))
@@ -297,7 +297,7 @@ def authorize(
     state_dir: StateDir = None,
 ) -> None:
     """On the server's machine: let a client in. A running server heeds it at once."""
-    from backend.keys import authorize as let_in
+    from backend.service.keys import authorize as let_in
     from backend.wire import state_dir as default_state_dir
 
     let_in(state_dir or default_state_dir(), name, public)
@@ -306,7 +306,7 @@ def authorize(
 @keys_app.command(name="list")
 def list_keys(state_dir: StateDir = None, as_json: Json = False) -> None:
     """Print the server's public key, and who is let in."""
-    from backend.keys import authorized, server_keys
+    from backend.service.keys import authorized, server_keys
     from backend.wire import state_dir as default_state_dir
     from legs4d.terminal import print_json
 
@@ -325,7 +325,7 @@ def revoke(
     name: Annotated[str, typer.Argument(help="As `legs4d keys list` has it.")], state_dir: StateDir = None
 ) -> None:
     """On the server's machine: let a client in no longer. A running server ends its conversation at once."""
-    from backend.keys import revoke as shut_out
+    from backend.service.keys import revoke as shut_out
     from backend.wire import state_dir as default_state_dir
 
     shut_out(state_dir or default_state_dir(), name)
@@ -340,7 +340,7 @@ def view(
     import threading
 
     from backend.viewer.page import Page
-    from legs4d.gaussians.store import Run
+    from legs4d.gaussians.store.run import Run
 
     page = Page(Run.open(run), port)
     try:

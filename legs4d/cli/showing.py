@@ -157,7 +157,7 @@ def export(
     docs/formats.md says which program takes which.
     """
     from legs4d.gaussians.export import FileFormat, check_export, export_files, what_is_left_out
-    from legs4d.gaussians.store import Run
+    from legs4d.gaussians.store.run import Run
     from legs4d.portable.spz_writer import Version
 
     opened, kind = Run.open(run), cast(FileFormat, str(format.value))

@@ -16,7 +16,7 @@ from legs4d.errors import Legs4dError
 from legs4d.terminal import EXIT_INTERRUPTED, print_json, say
 
 if TYPE_CHECKING:
-    from backend.client import Client
+    from backend.service.client import Client
     from legs4d.commands import Command
 
 HERE = frozenset({"engine", "cluster", "store", "download", "as_json"})

@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from legs4d.effects.film import Picture, ease, lit, moment
 from legs4d.errors import Legs4dError, PromptError
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 from legs4d.grounding import Grounding
 from legs4d.grounding.boxes import box_around_all, boxes_around
 from legs4d.portable.up import find_up

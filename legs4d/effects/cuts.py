@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from legs4d.effects.rates import exact_rate
-from legs4d.gaussians.files import write_file
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.files import write_file
+from legs4d.gaussians.store.run import Run
 from legs4d.grounding import Grounding
 
 

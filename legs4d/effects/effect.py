@@ -15,7 +15,7 @@ from legs4d.effects.highlight import DEFAULT_STYLE, GREY_REST
 from legs4d.effects.run_video import choose_cameras, near_plane
 from legs4d.effects.video import check_video_name
 from legs4d.effects.zoom import FILL, zoom
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 from legs4d.grounding import Grounding
 from legs4d.progress import OnProgress, StopSignal
 from legs4d.scene.camera_path import Shot

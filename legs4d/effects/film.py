@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from legs4d.effects.highlight import HighlightStyle, fade, highlight
 from legs4d.effects.video import grid, write_video
 from legs4d.errors import Legs4dError, PromptError
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 from legs4d.grounding import Grounding
 from legs4d.grounding.intervals import Interval
 from legs4d.grounding.masks import Views, render_views

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from legs4d.effects.highlight import fade, highlight
 from legs4d.effects.video import check_video_name, grid, write_video
 from legs4d.errors import Legs4dError, RunError
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 from legs4d.grounding import Grounding
 from legs4d.grounding.masks import OPAQUE, render_views
 from legs4d.progress import OnProgress, StageReporter, StopSignal

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from legs4d.effects.film import Picture, ease, intervals_of, lit
 from legs4d.errors import PromptError
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 from legs4d.grounding import Grounding, boxes_of
 from legs4d.grounding.boxes import box_around_all
 from legs4d.scene.camera import Cameras

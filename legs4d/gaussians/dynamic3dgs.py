@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.errors import DatasetError, RunError, reason_of
-from legs4d.gaussians.again import working_on
-from legs4d.gaussians.files import new_file
 from legs4d.gaussians.gaussians import Gaussians, dc_from_rgb
-from legs4d.gaussians.stage_records import MadeFrom
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.again import working_on
+from legs4d.gaussians.store.files import new_file
+from legs4d.gaussians.store.run import Run
+from legs4d.gaussians.store.stage_records import MadeFrom
 from legs4d.portable.values import SMALLEST_OPACITY, SMALLEST_SCALE
 from legs4d.progress import OnProgress, StageReporter, StopSignal
 from legs4d.scene.content import hash_file

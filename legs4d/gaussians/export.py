@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 from legs4d.errors import RunError
 from legs4d.gaussians.dynamic3dgs import export_dynamic3dgs
-from legs4d.gaussians.files import clear_write_errors, write_file
+from legs4d.gaussians.formats.gltf_writer import write_glb
+from legs4d.gaussians.formats.sog import UP as SOG_UP
+from legs4d.gaussians.formats.sog import write_sog
+from legs4d.gaussians.formats.usd_writer import usd_writer
 from legs4d.gaussians.gaussians import Gaussians
-from legs4d.gaussians.gltf_writer import write_glb
 from legs4d.gaussians.objects import read_objects
-from legs4d.gaussians.sog import UP as SOG_UP
-from legs4d.gaussians.sog import write_sog
-from legs4d.gaussians.store import Run
-from legs4d.gaussians.usd_writer import usd_writer
-from legs4d.portable.ply_writer import ply_parts
+from legs4d.gaussians.store.files import clear_write_errors, write_file
+from legs4d.gaussians.store.run import Run
+from legs4d.portable.ply.writer import ply_parts
 from legs4d.portable.sh import COEFFICIENTS
 from legs4d.portable.splats import SplatFileError, Splats
 from legs4d.portable.spz_writer import DEFAULT_VERSION, Version, spz_bytes

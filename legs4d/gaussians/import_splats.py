@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from legs4d import __version__
 from legs4d.errors import DatasetError
-from legs4d.gaussians.again import Tell, working_on
+from legs4d.gaussians.formats.splat_files import Frames, find_splats
 from legs4d.gaussians.gaussians import Gaussians, with_sh_rest
-from legs4d.gaussians.splat_files import Frames, find_splats
-from legs4d.gaussians.stage_records import MadeFrom
-from legs4d.gaussians.store import CHANGEABLE, Run
+from legs4d.gaussians.store.again import Tell, working_on
+from legs4d.gaussians.store.run import CHANGEABLE, Run
+from legs4d.gaussians.store.stage_records import MadeFrom
 from legs4d.portable.splats import Splats
 from legs4d.progress import OnProgress, StageReporter, StopSignal, go_on
 from legs4d.scene.camera import Cameras

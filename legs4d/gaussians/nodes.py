@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from legs4d.gaussians.gaussians import Gaussians, concatenate
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 from legs4d.portable.turns import multiply
 
 GROUP = "nodes"

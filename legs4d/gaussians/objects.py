@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.errors import RunError
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 
 GROUP = "objects"
 LONGEST_NAME = 200

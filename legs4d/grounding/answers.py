@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from legs4d.gaussians.files import clear_write_errors, write_file
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.files import clear_write_errors, write_file
+from legs4d.gaussians.store.run import Run
 from legs4d.grounding.boxes import Axes, boxes_of
 from legs4d.grounding.masks import PixelDecoder, box_of, render_views
 from legs4d.grounding.query import Grounding

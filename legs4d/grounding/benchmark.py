@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.errors import DatasetError, RunError
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 from legs4d.grounding.masks import PixelDecoder, render_views
 from legs4d.grounding.metrics import mask_accuracy, temporal_iou, volume_iou
 from legs4d.grounding.query import Grounding, query

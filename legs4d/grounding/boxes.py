@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.gaussians.gaussians import Gaussians
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 from legs4d.grounding.query import Grounding
 
 REACH = 4.0

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.config import QuerySettings
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 from legs4d.grounding.expression import Expression, Prompt, parse, prompts_of
 from legs4d.grounding.intervals import Interval, Thresholds, find_intervals, peak_within
 from legs4d.grounding.query import Grounding, query
-from legs4d.language.features import Encoder
+from legs4d.language.embedding.features import Encoder
 
 
 @dataclass(frozen=True)

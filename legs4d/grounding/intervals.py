@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from legs4d.language.features import Calibration
+from legs4d.language.embedding.features import Calibration
 
 MIN_FRAMES = 2
 """Shortest interval. One frame alone is more often a bad frame than an event."""

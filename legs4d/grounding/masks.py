@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from legs4d.config import QuerySettings
 from legs4d.gaussians.gaussians import Gaussians
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 from legs4d.grounding.query import Grounding, embed, open_field
 from legs4d.grounding.relevancy import strength
-from legs4d.language.features import Encoder
+from legs4d.language.embedding.features import Encoder
 from legs4d.scene.camera import Cameras
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from legs4d.config import QuerySettings
 from legs4d.errors import PromptError, RunError
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 from legs4d.grounding.curve import SHARE
 from legs4d.grounding.intervals import Interval, find_intervals, smooth, thresholds
+from legs4d.language.embedding.features import Calibration, TextEncoder
 from legs4d.language.encoders import encoder_of
-from legs4d.language.features import Calibration, TextEncoder
 from legs4d.language.field import LanguageField
 from legs4d.language.scoring import FrameStrengths
 from legs4d.language.wording import is_name

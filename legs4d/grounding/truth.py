@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.errors import DatasetError
-from legs4d.gaussians.tensors import UnreadableTensorsError, load_tensors
+from legs4d.gaussians.formats.tensors import UnreadableTensorsError, load_tensors
 
 
 @dataclass(frozen=True)

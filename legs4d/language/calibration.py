@@ -1,6 +1,6 @@
 """What each encoder's numbers mean. Every value comes from a script that says how it was chosen."""
 
-from legs4d.language.features import Calibration
+from legs4d.language.embedding.features import Calibration
 
 CAPTIONS = Calibration(
     temperature=2.0,
@@ -12,7 +12,8 @@ CAPTIONS = Calibration(
     name=0.5,
     belongs=0.8,
 )
-"""For sentence embeddings of captions, from `scripts/calibrate_captions.py`, on unrelated scenarios.
+"""For sentence embeddings of captions, from `scripts/training/calibration/calibrate_captions.py`, on unrelated
+scenarios.
 
 Of 361 wordings, tIoU is 0.91 in the mean on steady runs and 0.88 on very shaky ones, and 2 % are not found; of 42
 events that do not happen one is found. Several settings come within 0.02 of the best of that table. Among them this one
@@ -49,9 +50,9 @@ TINY = Calibration(
     name=0.3,
     belongs=0.6,
 )
-"""For the tiny encoder, from `scripts/calibrate_tiny.py`, on four scenes filmed for that. The temperature is a share of
-the weights' own, with which (and a threshold of 1) relevancy against the empty phrase is the probability that they were
-trained to tell (`encoders.tiny.text_half`).
+"""For the tiny encoder, from `scripts/training/tiny/calibrate.py`, on four scenes filmed for that. The temperature is a
+share of the weights' own, with which (and a threshold of 1) relevancy against the empty phrase is the probability that
+they were trained to tell (`encoders.tiny.text_half`).
 
 Of 48 wordings of 16 events, tIoU is 0.72 in the mean and one is not found; of 56 events that do not happen one is found
 (with thresholds chosen on three of the scenes, on the fourth 0.72, 2 % and 4 %). Of that table this is the best

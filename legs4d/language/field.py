@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.errors import RunError
-from legs4d.gaussians.store import Run
-from legs4d.language.codec import LinearCodec, codec_from_arrays
+from legs4d.gaussians.store.run import Run
+from legs4d.language.codec.linear import LinearCodec, codec_from_arrays
+from legs4d.language.embedding.features import Calibration, LimitedReader, TextEncoder
 from legs4d.language.encoders import encoder_of
-from legs4d.language.features import Calibration, LimitedReader, TextEncoder
 from legs4d.language.scoring import BINS, LinearQuery, Sweep, mean_of_most_relevant, spread_of, strength_of
 from legs4d.progress import go_on
 

@@ -23,13 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.errors import Legs4dError, RunError, reason_of
-from legs4d.gaussians.again import working_on
 from legs4d.gaussians.dynamic3dgs import imported, read_params, stage_of, take_cameras, write_params
-from legs4d.gaussians.stage_records import MadeFrom
-from legs4d.gaussians.store import Run
-from legs4d.gaussians.tensors import UnreadableTensorsError, load_tensors
-from legs4d.language.autoencoder import AutoencoderCodec, read_autoencoder
-from legs4d.language.codec import Codec, LinearCodec, codec_from_arrays, fit_linear_codec
+from legs4d.gaussians.formats.tensors import UnreadableTensorsError, load_tensors
+from legs4d.gaussians.store.again import working_on
+from legs4d.gaussians.store.run import Run
+from legs4d.gaussians.store.stage_records import MadeFrom
+from legs4d.language.codec.autoencoder import AutoencoderCodec, read_autoencoder
+from legs4d.language.codec.linear import Codec, LinearCodec, codec_from_arrays, fit_linear_codec
 from legs4d.progress import OnProgress, StageReporter, StopSignal
 from legs4d.scene.content import digest_of, hash_files
 from legs4d.scene.sequence import Sequence

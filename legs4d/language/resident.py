@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from legs4d.errors import RunError
-from legs4d.gaussians.store import Run
-from legs4d.language.codec import LinearCodec
-from legs4d.language.features import TextEncoder
+from legs4d.gaussians.store.run import Run
+from legs4d.language.codec.linear import LinearCodec
+from legs4d.language.embedding.features import TextEncoder
 from legs4d.language.field import LanguageField
 from legs4d.language.scoring import BINS, Sweep
 from legs4d.progress import go_on

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from legs4d import _csrc
 from legs4d.executor import default_threads
-from legs4d.language.codec import LinearCodec
+from legs4d.language.codec.linear import LinearCodec
 
 BINS: int = _csrc.STRENGTH_BINS
 """Of a strength histogram; bin b holds strengths from b / BINS to (b + 1) / BINS."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .ply import read_ply
+from .ply.file import read_ply
 from .splat import read_splat
 from .splats import SplatFileError, Splats
 from .spz import read_spz

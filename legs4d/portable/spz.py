@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from .kinds import cut_short, size_of, unreadable, wrong_kind
 from .parallel import for_each
-from .ply_compressed import insert_largest
+from .ply.compressed import insert_largest
 from .sh import COEFFICIENTS, basis_parity
 from .splats import SplatFileError, Splats
 from .values import empty, finish, make_valid

@@ -27,8 +27,8 @@ from legs4d.config import ReconstructSettings
 from legs4d.errors import RunError
 from legs4d.executor import IN_ORDER, Executor
 from legs4d.gaussians.gaussians import Gaussians
-from legs4d.gaussians.mirror import here
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.mirror import here
+from legs4d.gaussians.store.run import Run
 from legs4d.progress import Progress, StageReporter
 from legs4d.reconstruct.observation import CameraColors
 from legs4d.reconstruct.stages import Reconstruction, find_scene_stage, observe, torch_threads

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from legs4d.config import NodeSettings
-from legs4d.reconstruct.quaternions import multiply, rotation_matrices
+from legs4d.reconstruct.fitting.quaternions import multiply, rotation_matrices
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 from legs4d.raster import Render
 from legs4d.raster.upload import upload
-from legs4d.reconstruct.losses import image_loss
+from legs4d.reconstruct.fitting.losses import image_loss
 from legs4d.reconstruct.vignette import falloff, vignette_of
 from legs4d.scene.camera import Cameras
 

@@ -18,11 +18,11 @@ from legs4d.gaussians.gaussians import Gaussians, concatenate
 from legs4d.progress import StageReporter
 from legs4d.raster import render
 from legs4d.raster.upload import upload
-from legs4d.reconstruct.adam import Adam
-from legs4d.reconstruct.averaging import RunningMean
-from legs4d.reconstruct.dropout import leave_out
+from legs4d.reconstruct.fitting.adam import Adam
+from legs4d.reconstruct.fitting.averaging import RunningMean
+from legs4d.reconstruct.fitting.dropout import leave_out
+from legs4d.reconstruct.fitting.parameters import Parameters
 from legs4d.reconstruct.observation import CameraColors, Observation, batches, picture_loss
-from legs4d.reconstruct.parameters import Parameters
 from legs4d.scene.camera import Cameras
 from legs4d.scene.stage import Stage
 

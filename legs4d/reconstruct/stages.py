@@ -17,8 +17,8 @@ import torch
 from legs4d.config import DatasetSettings, ReconstructSettings
 from legs4d.errors import DatasetError, Legs4dError
 from legs4d.gaussians.gaussians import Gaussians
-from legs4d.gaussians.stage_records import MadeFrom, StageRecord
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
+from legs4d.gaussians.store.stage_records import MadeFrom, StageRecord
 from legs4d.progress import OnProgress, StageReporter, Stopped, StopSignal, go_on
 from legs4d.reconstruct.first_frame import fit_first_frame
 from legs4d.reconstruct.initialise import AGREEMENT, MOTION_AGREEMENT, initial_points

@@ -15,10 +15,10 @@ from legs4d.config import TrackingSettings
 from legs4d.gaussians.gaussians import Gaussians, concatenate
 from legs4d.raster import render
 from legs4d.raster.upload import upload
-from legs4d.reconstruct.adam import Adam
-from legs4d.reconstruct.averaging import RunningMean
-from legs4d.reconstruct.dropout import leave_out
-from legs4d.reconstruct.losses import Neighbourhood, floor_loss, motion_loss
+from legs4d.reconstruct.fitting.adam import Adam
+from legs4d.reconstruct.fitting.averaging import RunningMean
+from legs4d.reconstruct.fitting.dropout import leave_out
+from legs4d.reconstruct.fitting.losses import Neighbourhood, floor_loss, motion_loss
 from legs4d.reconstruct.nodes import Nodes, carry, place_nodes
 from legs4d.reconstruct.observation import CameraColors, Observation, batches, picture_loss, spread
 from legs4d.reconstruct.views import project

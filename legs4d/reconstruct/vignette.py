@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 from legs4d.raster.upload import upload
 from legs4d.scene.camera import Cameras
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from legs4d.gaussians.gaussians import Gaussians
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 from tests.backend.plain_client import PlainClient
 
 REPOSITORY = Path(__file__).resolve().parents[2]

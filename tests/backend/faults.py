@@ -25,7 +25,7 @@ import zmq
 
 from legs4d.gaussians.dynamic3dgs import export_dynamic3dgs
 from legs4d.gaussians.export import export_frames
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 from tests.backend.conftest import ServerProcess, write_small_run
 from tests.backend.plain_client import RefusedError
 
@@ -102,7 +102,7 @@ class Faults:
         if self._train_share:
             from legs4d import pipeline
             from legs4d.config import TrainSettings
-            from tests.backend.test_jobs import TINY
+            from tests.backend.jobs.test_jobs import TINY
             from tests.synthetic import Scene, write_dataset
 
             scene = Scene(num_frames=4, width=48, height=32, num_train=4, num_test=1)
@@ -113,7 +113,7 @@ class Faults:
         while sum(self._state(job) not in ("done", "failed") for job in self._jobs) < AT_ONCE:
             number = len(self._jobs)
             if self._random.random() < self._train_share:
-                from tests.backend.test_jobs import TINY
+                from tests.backend.jobs.test_jobs import TINY
 
                 job = Submitted("train", {"dataset": "ball", "out": f"train{number}", "settings": TINY})
             elif self._random.random() < 0.8:
@@ -157,7 +157,7 @@ class Faults:
         self.tally.kills[what] += 1
 
     def _workers(self) -> list[int]:
-        from tests.backend.test_jobs import workers_of
+        from tests.backend.jobs.test_jobs import workers_of
 
         return workers_of(self._server)
 
@@ -211,7 +211,7 @@ class Faults:
         np.testing.assert_allclose(run.frame(0).means, truth.frame(1).means, atol=1e-6)
 
     def _check_train(self, out: Path) -> None:
-        from tests.backend.test_jobs import assert_same_run
+        from tests.backend.jobs.test_jobs import assert_same_run
 
         assert_same_run(self._truth / "train", out)
 

@@ -32,7 +32,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 @pytest.fixture(scope="session")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The add-on's folder as the extension build lays it out, importable as `blender_addon`."""
-    import build_extension
+    from tools import build_extension
 
     folder = build_extension.assemble(tmp_path_factory.mktemp("extension"))
     sys.path.insert(0, str(folder.parent))
@@ -124,7 +124,7 @@ Until = Callable[..., None]
 @pytest.fixture
 def until(addon: object) -> Until:
     """`until(condition, "what")`: pump the add-on, as its timer would, until the condition holds."""
-    from blender_addon import session
+    from blender_addon.link import session
 
     def wait(condition: Callable[[], object], what: str, seconds: float = 30.0) -> None:
         deadline = time.monotonic() + seconds
@@ -141,7 +141,7 @@ def until(addon: object) -> Until:
 @pytest.fixture
 def connected(shared_backend: Backend, until: Until, monkeypatch: pytest.MonkeyPatch) -> Backend:
     """The add-on connected to the shared backend, its runs listed."""
-    from blender_addon import session
+    from blender_addon.link import session
 
     monkeypatch.setenv("LEGS4D_STATE_DIR", str(shared_backend.state))
     session.current.link.connect()
@@ -152,7 +152,8 @@ def connected(shared_backend: Backend, until: Until, monkeypatch: pytest.MonkeyP
 @pytest.fixture
 def imported(connected: Backend, until: Until) -> object:
     """The run `ball` imported, every frame in the cache; the sequence."""
-    from blender_addon import sequence, session
+    from blender_addon.link import session
+    from blender_addon.sequence import sequence
 
     bpy.ops.legs4d.import_run(run="ball")
     until(lambda: sequence.find(bpy.context.scene), "the sequence")
@@ -183,7 +184,7 @@ def truth(runs: Path) -> dict[str, np.ndarray]:
 
 _TRUTH = """
 import sys, numpy as np
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 from legs4d.grounding.query import query
 run = Run.open(sys.argv[1])
 frames = [run.dynamic(t) for t in range(run.num_frames)]

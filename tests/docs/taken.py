@@ -117,7 +117,7 @@ def known_options() -> frozenset[str]:
     for folder in ("scripts", "blender_addon", "tests"):
         for path in (ROOT / folder).rglob("*.py"):
             found |= set(re.findall(r'"(--[\w-]+)"', path.read_text()))
-    fields = re.findall(r"^    (\w+): ", (ROOT / "scripts/synthetic/training.py").read_text(), re.MULTILINE)
+    fields = re.findall(r"^    (\w+): ", (ROOT / "scripts/training/tiny/training.py").read_text(), re.MULTILINE)
     return frozenset(found | {f"--{name.replace('_', '-')}" for name in fields})
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.config import Limits, ServerConfig, make_config, read_config
+from backend.service.config import Limits, ServerConfig, make_config, read_config
 from tests.docs.documents import (
     DOCUMENTS,
     NEEDS,

@@ -19,7 +19,7 @@ from legs4d.effects.film import lit, lit_views, moment
 from legs4d.effects.run_video import choose_cameras
 from legs4d.effects.zoom import zoom
 from legs4d.errors import Legs4dError, PromptError
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 from legs4d.grounding import Grounding, query
 from legs4d.progress import Stopped
 from legs4d.scene.camera import Cameras

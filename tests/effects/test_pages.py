@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from legs4d.effects.contact_sheet import contact_sheet, error_picture
-from legs4d.effects.timeline import timeline
+from legs4d.effects.pages.contact_sheet import contact_sheet, error_picture
+from legs4d.effects.pages.timeline import timeline
 from legs4d.grounding import query
 from tests.synthetic import CAPTION_FLYING, Scene, write_run
 

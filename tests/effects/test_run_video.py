@@ -11,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from legs4d.effects.pages.views_page import write_test_views
 from legs4d.effects.run_video import choose_cameras, write_run_video
-from legs4d.effects.views_page import write_test_views
 from legs4d.errors import Legs4dError
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 from legs4d.progress import Stopped
-from legs4d.reconstruct.evaluate import evaluate_pictures
+from legs4d.reconstruct.evaluation.evaluate import evaluate_pictures
 from legs4d.scene.readers import open_sequence
-from tests.scene.layouts import write_d_nerf
+from tests.scene.readers.layouts import write_d_nerf
 from tests.synthetic import BALL_RADIUS, NEAR, Scene, write_run
 
 SCENE = Scene(num_frames=6, width=64, height=48, num_train=4, num_test=1)

@@ -12,7 +12,7 @@ from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.nodes import Nodes, frame_between, read_nodes, write_nodes
 from legs4d.gaussians.objects import Objects, name_object, read_objects, write_objects
 from legs4d.gaussians.selections import Selection, delete_selection, read_selection, selection_names, write_selection
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 
 FRAMES = 3
 

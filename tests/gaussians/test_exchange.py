@@ -17,8 +17,8 @@ from legs4d.errors import DatasetError, RunError
 from legs4d.gaussians.dynamic3dgs import import_dynamic3dgs
 from legs4d.gaussians.export import as_splats, export_frames, export_npz, frame_splats
 from legs4d.gaussians.gaussians import SH_C0, Gaussians
-from legs4d.gaussians.store import Run
-from legs4d.portable.ply_writer import ply_parts
+from legs4d.gaussians.store.run import Run
+from legs4d.portable.ply.writer import ply_parts
 from legs4d.portable.spz_writer import spz_bytes
 from legs4d.portable.turns import upright_turn
 from legs4d.scene.readers import open_sequence

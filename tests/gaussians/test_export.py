@@ -11,12 +11,12 @@ from pxr import Usd, UsdGeom, UsdVol
 
 from legs4d.errors import RunError
 from legs4d.gaussians.export import check_export, export_files, what_is_left_out
+from legs4d.gaussians.formats.gltf import read_gltf
+from legs4d.gaussians.formats.sog import read_sog
+from legs4d.gaussians.formats.usd import UsdSplats
 from legs4d.gaussians.gaussians import Gaussians
-from legs4d.gaussians.gltf import read_gltf
 from legs4d.gaussians.objects import Objects, write_objects
-from legs4d.gaussians.sog import read_sog
-from legs4d.gaussians.store import Run
-from legs4d.gaussians.usd import UsdSplats
+from legs4d.gaussians.store.run import Run
 from legs4d.progress import Progress, Stopped
 from tests.gaussians.crowd import crowd
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from legs4d.errors import DatasetError
-from legs4d.gaussians.gltf import EXTENSION, read_gltf
-from legs4d.gaussians.gltf_writer import write_glb
+from legs4d.gaussians.formats.gltf import EXTENSION, read_gltf
+from legs4d.gaussians.formats.gltf_writer import write_glb
 from legs4d.portable.splats import Splats
 from legs4d.portable.spz_writer import spz_bytes
 from legs4d.portable.turns import upright_turn

@@ -15,13 +15,13 @@ from typer.testing import CliRunner
 
 from legs4d.cli import app
 from legs4d.errors import DatasetError, RunError
+from legs4d.gaussians.formats.splat_files import find_splats
+from legs4d.gaussians.formats.usd_writer import usd_writer
 from legs4d.gaussians.import_splats import import_splats, moved
-from legs4d.gaussians.splat_files import find_splats
-from legs4d.gaussians.stage_records import RunDiffers
-from legs4d.gaussians.store import Run
-from legs4d.gaussians.usd_writer import usd_writer
+from legs4d.gaussians.store.run import Run
+from legs4d.gaussians.store.stage_records import RunDiffers
 from legs4d.grounding import query
-from legs4d.portable.ply import read_ply
+from legs4d.portable.ply.file import read_ply
 from legs4d.portable.turns import upright_turn
 from legs4d.progress import Progress, Stopped
 from tests.gaussians.crowd import crowd

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from legs4d.errors import DatasetError
-from legs4d.gaussians.placing import joined, placed, usable
+from legs4d.gaussians.formats.placing import joined, placed, usable
 from legs4d.portable.sh import sh_basis
 from legs4d.portable.splats import Splats
 from tests.gaussians.crowd import crowd

@@ -12,7 +12,7 @@ import zarr
 
 from legs4d.errors import RunError
 from legs4d.gaussians.gaussians import Gaussians, concatenate
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 from tests.gaussians.test_store import equal
 
 COUNTS = (3, 0, 5, 4)

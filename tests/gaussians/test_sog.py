@@ -16,8 +16,8 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from legs4d.errors import DatasetError
-from legs4d.gaussians.palette import palette
-from legs4d.gaussians.sog import read_sog, write_sog
+from legs4d.gaussians.formats.palette import palette
+from legs4d.gaussians.formats.sog import read_sog, write_sog
 from tests.gaussians.crowd import crowd
 
 CODES = np.linspace(-4, 1, 256)

@@ -18,8 +18,8 @@ import zarr
 
 from legs4d.errors import RunError
 from legs4d.gaussians.gaussians import Gaussians
-from legs4d.gaussians.stage_records import RunDiffers, StageRecord
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
+from legs4d.gaussians.store.stage_records import RunDiffers, StageRecord
 from tests.synthetic import Scene, write_run
 
 SCENE = Scene(num_frames=3, width=32, height=32, num_train=3, num_test=1)
@@ -247,7 +247,7 @@ def test_seconds_add_up_over_interruptions(finished: Run) -> None:
 
 HOLD = """
 import sys
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 with Run.open(sys.argv[1]).lock():
     print("held", flush=True)
     input()
@@ -410,6 +410,6 @@ def test_an_unwritable_folder_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_reading_a_run_loads_neither_torch_nor_zarr() -> None:
-    code = "import sys, json; import legs4d.gaussians.store; print(json.dumps(sorted(sys.modules)))"
+    code = "import sys, json; import legs4d.gaussians.store.run; print(json.dumps(sorted(sys.modules)))"
     loaded = set(json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout))
     assert not loaded & {"torch", "zarr", "pydantic", "scipy"}

@@ -12,9 +12,9 @@ from pxr import Usd, UsdGeom, UsdVol
 from scipy.spatial.transform import Rotation
 
 from legs4d.errors import DatasetError
+from legs4d.gaussians.formats.usd import UsdSplats, read_usd
+from legs4d.gaussians.formats.usd_writer import usd_writer
 from legs4d.gaussians.objects import Objects
-from legs4d.gaussians.usd import UsdSplats, read_usd
-from legs4d.gaussians.usd_writer import usd_writer
 from legs4d.portable.turns import upright_turn
 from tests.gaussians.crowd import crowd
 

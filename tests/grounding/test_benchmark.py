@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from legs4d.errors import DatasetError
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 from legs4d.grounding.benchmark import evaluate
 from legs4d.grounding.masks import render_views
 from legs4d.grounding.query import query

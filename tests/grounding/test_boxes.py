@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from legs4d.gaussians.gaussians import Gaussians, dc_from_rgb
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 from legs4d.grounding import boxes_of, query
 from legs4d.grounding.boxes import Axes, box_around_all, boxes_around
 from tests.synthetic import BALL_RADIUS, Scene, write_run

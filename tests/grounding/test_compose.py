@@ -5,7 +5,7 @@ import pytest
 
 from legs4d.config import ENSEMBLE, QuerySettings
 from legs4d.errors import PromptError
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 from legs4d.grounding import Grounding, compose, query
 from legs4d.grounding.compose import _beside
 from legs4d.grounding.expression import Operation, Prompt, parse

@@ -8,13 +8,13 @@ import pytest
 
 from legs4d.config import LiftSettings
 from legs4d.gaussians.gaussians import Gaussians
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 from legs4d.grounding import Grounding, query
 from legs4d.grounding.benchmark import evaluate
-from legs4d.language.codec import fit_linear_codec
+from legs4d.language.codec.linear import fit_linear_codec
 from legs4d.language.encoders import get_encoder
 from legs4d.language.encoders.captions import captions_at
-from legs4d.language.lift import lift
+from legs4d.language.lift.stage import lift
 from legs4d.scene.readers import open_sequence
 from tests.synthetic import Scene, write_dataset, write_grounding, write_run
 

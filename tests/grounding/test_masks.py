@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 from legs4d.grounding import Grounding, compose, query
 from legs4d.grounding.answers import describe, describe_boxes, folder_name, folder_names, write_masks
 from legs4d.grounding.benchmark import evaluate

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from legs4d.errors import PromptError, RunError
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 from legs4d.grounding import Grounding, query
 from tests.synthetic import Scene, write_run
 
@@ -111,7 +111,7 @@ def test_a_half_lifted_run_is_refused(tmp_path: Path):
 
 def test_the_whole_way_imports_no_torch(run: Run):
     code = (
-        "import sys; from legs4d.gaussians.store import Run; from legs4d.grounding import query;"
+        "import sys; from legs4d.gaussians.store.run import Run; from legs4d.grounding import query;"
         f"query(Run.open({str(run.path)!r}), ['a ball']);"
         "print({'torch', 'sentence_transformers', 'matplotlib', 'scipy'} & set(sys.modules))"
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from legs4d.errors import EncoderError, RunError
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 from legs4d.language.field import LanguageField, lerf_relevancy
 from tests.synthetic import CAPTION_FLYING, CAPTION_LYING, Scene, write_run
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from legs4d.errors import Legs4dError
-from legs4d.gaussians.stage_records import RunDiffers
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
+from legs4d.gaussians.store.stage_records import RunDiffers
 from legs4d.grounding import query
 from legs4d.language.calibration import CAPTIONS
-from legs4d.language.codec import LinearCodec, codec_from_arrays
-from legs4d.language.features import Calibration
+from legs4d.language.codec.linear import LinearCodec, codec_from_arrays
+from legs4d.language.embedding.features import Calibration
 from legs4d.language.field import LanguageField
 from legs4d.language.legacy import import_4legs
 from legs4d.progress import Stopped

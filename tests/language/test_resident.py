@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bench_query import RandomPhrases, make_run
+from bench.server.query import RandomPhrases, make_run
 
-from legs4d.gaussians.store import Run
-from legs4d.language.codec import fit_linear_codec
+from legs4d.gaussians.store.run import Run
+from legs4d.language.codec.linear import fit_linear_codec
 from legs4d.language.field import LanguageField
 from legs4d.raster import cuda_lift
 

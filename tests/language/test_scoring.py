@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from legs4d.language.codec import fit_linear_codec
+from legs4d.language.codec.linear import fit_linear_codec
 from legs4d.language.scoring import BINS, LinearQuery, mean_of_most_relevant, spread_of, strength_of
 
 RNG = np.random.default_rng(4)

@@ -11,7 +11,7 @@ import plyfile
 import pytest
 
 from legs4d.portable.files import read_splats
-from legs4d.portable.ply_writer import ply_parts
+from legs4d.portable.ply.writer import ply_parts
 from legs4d.portable.splats import SplatFileError
 from legs4d.portable.spz_writer import spz_bytes
 from tests.portable.test_spz import crowd

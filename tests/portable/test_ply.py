@@ -11,7 +11,7 @@ import plyfile
 import pytest
 from numpy.typing import NDArray
 
-from legs4d.portable.ply import half_spacing, read_ply
+from legs4d.portable.ply.file import half_spacing, read_ply
 from legs4d.portable.splats import SplatFileError, Splats
 
 COUNT = 700

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from legs4d.portable.ply import read_ply
+from legs4d.portable.ply.file import read_ply
 from legs4d.portable.splats import SplatFileError
 from tests.portable.compressed import BOUNDS, COLOR_BOUNDS, packed_ply
 

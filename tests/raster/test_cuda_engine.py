@@ -1,4 +1,4 @@
-"""The CUDA engine (gsplat) against the CPU engine. Needs a CUDA device; scripts/gpu_check.sh runs it on one."""
+"""The CUDA engine (gsplat) against the CPU engine. Needs a CUDA device; scripts/tools/gpu_check.sh runs it on one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from legs4d.raster import render
-from legs4d.reconstruct.losses import Neighbourhood, motion_loss, ssim
+from legs4d.reconstruct.fitting.losses import Neighbourhood, motion_loss, ssim
 from tests.raster.test_cpu_engine import (
     NEAR,
     PARAMETERS,

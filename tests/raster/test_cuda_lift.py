@@ -1,4 +1,4 @@
-"""The CUDA lift against the CPU's. Needs a CUDA device and csrc/cuda; scripts/gpu_check.sh runs it on one."""
+"""The CUDA lift against the CPU's. Needs a CUDA device and csrc/cuda; scripts/tools/gpu_check.sh runs it on one."""
 
 from __future__ import annotations
 

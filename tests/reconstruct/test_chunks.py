@@ -19,7 +19,7 @@ from legs4d.config import (
     TrackingSettings,
     TrainSettings,
 )
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
 from legs4d.progress import Progress, Stopped
 from legs4d.reconstruct.chunks import blend, chunk_starts
 from tests.synthetic import Scene, write_dataset

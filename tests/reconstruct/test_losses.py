@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from legs4d.raster import reference
-from legs4d.reconstruct.evaluate import fit_gain, psnr
-from legs4d.reconstruct.losses import Neighbourhood, floor_loss, motion_loss, motion_losses_torch, ssim
-from legs4d.reconstruct.quaternions import multiply, rotation_matrices
+from legs4d.reconstruct.evaluation.evaluate import fit_gain, psnr
+from legs4d.reconstruct.fitting.losses import Neighbourhood, floor_loss, motion_loss, motion_losses_torch, ssim
+from legs4d.reconstruct.fitting.quaternions import multiply, rotation_matrices
 from tests.raster.test_cpu_engine import gradient
 
 REFERENCE = Path(__file__).parents[3] / "shared/reference/d3dgs_losses.npz"
@@ -102,8 +102,8 @@ def test_the_cuda_kernels_of_ssim_are_its_definition_too() -> None:
     """Triton runs them on the CPU, slowly, when told so before it is imported."""
     code = """
 import numpy as np, torch
-from legs4d.reconstruct.losses import ssim
-from legs4d.reconstruct.ssim_cuda import SsimCuda
+from legs4d.reconstruct.fitting.losses import ssim
+from legs4d.reconstruct.fitting.ssim_cuda import SsimCuda
 torch.manual_seed(0)
 x, y, worth = torch.rand(2, 13, 17, 4, requires_grad=True), torch.rand(2, 13, 17, 4), torch.tensor([1.0, -2.0])
 wide = x.detach().double().requires_grad_()

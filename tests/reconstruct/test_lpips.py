@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from legs4d.errors import Legs4dError
-from legs4d.reconstruct.lpips import Lpips
+from legs4d.reconstruct.evaluation.lpips import Lpips
 
 CPU = torch.device("cpu")
 LAYERS = {

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from legs4d.errors import DatasetError
-from legs4d.gaussians.store import Run
-from legs4d.reconstruct.object_tracking import evaluate_tracking
+from legs4d.gaussians.store.run import Run
+from legs4d.reconstruct.evaluation.object_tracking import evaluate_tracking
 from legs4d.scene.readers import open_sequence
 from tests.synthetic import BALL, BALL_RADIUS, FOCAL_PER_WIDTH, RING_RADIUS, Scene, write_dataset, write_run
 

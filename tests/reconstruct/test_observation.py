@@ -10,9 +10,9 @@ import torch
 
 from legs4d.config import FirstFrameSettings
 from legs4d.progress import StageReporter, Stopped
-from legs4d.reconstruct.averaging import RunningMean
-from legs4d.reconstruct.dropout import leave_out
 from legs4d.reconstruct.first_frame import fit_first_frame
+from legs4d.reconstruct.fitting.averaging import RunningMean
+from legs4d.reconstruct.fitting.dropout import leave_out
 from legs4d.reconstruct.initialise import initial_points
 from legs4d.reconstruct.observation import Backdrop, CameraColors, Observation
 from legs4d.reconstruct.stages import READ_AT_ONCE, find_backdrop, observe, torch_threads

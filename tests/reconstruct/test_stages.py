@@ -20,11 +20,11 @@ from legs4d.config import (
 )
 from legs4d.errors import DatasetError
 from legs4d.gaussians.gaussians import SH_C0, Gaussians
-from legs4d.gaussians.stage_records import RunDiffers
-from legs4d.gaussians.store import Run
+from legs4d.gaussians.store.run import Run
+from legs4d.gaussians.store.stage_records import RunDiffers
 from legs4d.progress import Progress, Stopped
 from legs4d.raster import render
-from legs4d.reconstruct.evaluate import evaluate_pictures, psnr
+from legs4d.reconstruct.evaluation.evaluate import evaluate_pictures, psnr
 from legs4d.reconstruct.initialise import initial_points, visual_hull
 from legs4d.reconstruct.observation import CameraColors, Observation, batches
 from legs4d.reconstruct.stages import Reconstruction, observe

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from legs4d.scene.camera import Cameras
 from legs4d.scene.sequence import Sequence
-from tests.scene.layouts import (
+from tests.scene.readers.layouts import (
     write_colmap,
     write_instant_ngp,
     write_multipleview,

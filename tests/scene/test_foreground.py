@@ -21,7 +21,7 @@ from legs4d.pipeline import reconstruct
 from legs4d.progress import Progress, Stopped
 from legs4d.scene.foreground import MotionMasks, with_masks
 from legs4d.scene.readers import open_sequence
-from tests.scene.layouts import write_d_nerf
+from tests.scene.readers.layouts import write_d_nerf
 from tests.synthetic import BALL, Scene, write_dataset
 
 SCENE = Scene(num_frames=9, width=96, height=64, num_train=6, num_test=1)

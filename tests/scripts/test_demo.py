@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import demo
-import demo_sight
 import numpy as np
 import pytest
+from demo import demo
+from demo import sight as demo_sight
 from PIL import Image
 
 

@@ -1,14 +1,14 @@
-"""Some of the files that scripts/fuzz_splats.py makes by the ten thousand; and that it would see what is wrong."""
+"""Some of the files that tools/fuzz/splats.py makes by the ten thousand; and that it would see what is wrong."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 
-import fuzz_splats
 import numpy as np
 import pytest
-from fuzzing.dice import Dice
+from tools.fuzz import splats as fuzz_splats
+from tools.fuzz.makers.dice import Dice
 
 from legs4d.portable.splats import SplatFileError, Splats
 

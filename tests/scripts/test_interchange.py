@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import interchange
 import numpy as np
 import pytest
-from interchange_readers import Found
+from tools.interchange import check as interchange
+from tools.interchange.readers import Found
 
 from legs4d.gaussians.export import frame_splats
 

@@ -1,4 +1,4 @@
-"""A few of the kills of scripts/kill_runs.py: nothing lost, nothing done twice, the same to the bit."""
+"""A few of the kills of scripts/tools/kill_runs.py: nothing lost, nothing done twice, the same to the bit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "kill_runs.py"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "tools" / "kill_runs.py"
 
 
 def test_killed_anywhere_and_given_again_commands_lose_nothing() -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from bench.language.show_lifts import write_pages
 from PIL import Image
-from show_lifts import write_pages
 
 from tests.synthetic import Scene, write_grounding, write_run
 

@@ -4,17 +4,14 @@ import math
 
 import pytest
 import torch
-from synthetic import cast as casting
-from synthetic import crops, looks
-from synthetic.abilities import DOES, PAIRS
-from synthetic.cameras import elevations
-from synthetic.dice import Dice
-from synthetic.facts import reversed_facts
-from synthetic.holdout import HELD_OUT_ACTIONS, HELD_OUT_COLORS, HELD_OUT_ELEVATIONS, SPLITS, Split
-from synthetic.objects import VARIANTS, Kind, library
-from synthetic.render import NO_COLOR, SCENERY, Scene, render_plainly
-from synthetic.scenes import Generator
-from synthetic.schema import (
+from training.synthetic import cast as casting
+from training.synthetic.dice import Dice
+from training.synthetic.facts import reversed_facts
+from training.synthetic.pictures import crops, looks
+from training.synthetic.pictures.cameras import elevations
+from training.synthetic.pictures.render import NO_COLOR, SCENERY, Scene, render_plainly
+from training.synthetic.scenes import Generator
+from training.synthetic.schema import (
     ACTIONS,
     ALL_ACTIONS,
     ALL_OBJECTS,
@@ -29,8 +26,11 @@ from synthetic.schema import (
     bits,
     truth,
 )
-from synthetic.skeleton import affine, inverted
-from synthetic.stage import Director, to_tensors
+from training.synthetic.skeleton import affine, inverted
+from training.synthetic.stage import Director, to_tensors
+from training.synthetic.words.abilities import DOES, PAIRS
+from training.synthetic.words.holdout import HELD_OUT_ACTIONS, HELD_OUT_COLORS, HELD_OUT_ELEVATIONS, SPLITS, Split
+from training.synthetic.world.objects import VARIANTS, Kind, library
 
 CPU = torch.device("cpu")
 TRAIN, HELD_OUT = False, True

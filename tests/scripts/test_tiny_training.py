@@ -9,24 +9,24 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from synthetic.abilities import PAIRS
-from synthetic.captions import Bank, Habits, draw, labels, make_bank
-from synthetic.evaluation import among_actions, forwards_or_backwards, plain_captions, score
-from synthetic.holdout import HELD_OUT_ACTIONS
-from synthetic.muon import Muon
-from synthetic.pool import Pool, windows
-from synthetic.schema import ACTIONS, COLORS, FALSE, OBJECTS, TRUE, Clips, Facts, Shown
-from synthetic.training import STATE, WEIGHTS, Settings, Training, read_by_length, standardise
-from synthetic.vocabulary import vocabulary_text
-from synthetic.wordings import VERBS, is_held_out
+from training.synthetic.schema import ACTIONS, COLORS, FALSE, OBJECTS, TRUE, Clips, Facts, Shown
+from training.synthetic.words.abilities import PAIRS
+from training.synthetic.words.captions import Bank, Habits, draw, labels, make_bank
+from training.synthetic.words.holdout import HELD_OUT_ACTIONS
+from training.synthetic.words.vocabulary import vocabulary_text
+from training.synthetic.words.wordings import VERBS, is_held_out
+from training.tiny.evaluation import among_actions, forwards_or_backwards, plain_captions, score
+from training.tiny.muon import Muon
+from training.tiny.pool import Pool, windows
+from training.tiny.training import STATE, WEIGHTS, Settings, Training, read_by_length, standardise
 
-from legs4d.language import pyramid
+from legs4d.language.embedding import pyramid
 from legs4d.language.encoders.clip_text import ClipText
 from legs4d.language.encoders.tiny.model import TinyModel
 from legs4d.language.encoders.tiny.sizes import TEXT_HEADS
 from legs4d.language.encoders.tiny.words import WORDS_FILE, known_words
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "train_tiny.py"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "training" / "tiny" / "train.py"
 COMMITTED = WORDS_FILE.with_name("tiny.safetensors")
 SQUARE_ACTIONS = ("still", "fly", "fall", "rise")
 PLAIN = {"still": "still", "fly": "flying", "fall": "falling", "rise": "rising"}
@@ -66,7 +66,7 @@ def bank() -> Bank:
 
 
 def test_the_vocabulary_is_what_captions_are_made_of() -> None:
-    assert WORDS_FILE.read_text() == vocabulary_text(), "run scripts/synthetic/vocabulary.py"
+    assert WORDS_FILE.read_text() == vocabulary_text(), "run scripts/training/synthetic/words/vocabulary.py"
     assert len(known_words().words) <= 2000
 
 
@@ -178,7 +178,7 @@ def test_training_lowers_the_loss_and_goes_on_as_if_never_stopped(tmp_path: Path
 def _run_together(processes: int, *arguments: object) -> subprocess.CompletedProcess[str]:
     """A script and its arguments, as torchrun starts them."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), *map(str, arguments)]
-    paths = os.pathsep.join([str(SCRIPT.parent), str(Path(__file__).parent)])
+    paths = os.pathsep.join([str(SCRIPT.parents[2]), str(Path(__file__).parent)])
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
@@ -205,8 +205,8 @@ def test_processes_train_one_model_on_clips_of_their_own(tmp_path: Path) -> None
 TOGETHER = """
 import sys, torch
 from pathlib import Path
-from synthetic.group import Group
-from synthetic.training import Training
+from training.tiny.group import Group
+from training.tiny.training import Training
 from test_tiny_training import Squares, _settings
 
 folder, stop_at = Path(sys.argv[1]), int(sys.argv[2])
@@ -234,7 +234,7 @@ def test_processes_that_one_of_them_stops_go_on_as_if_never_stopped(tmp_path: Pa
 def test_gradients_are_means_of_all_processes(tmp_path: Path) -> None:
     script = tmp_path / "average.py"
     script.write_text(
-        "import torch\nfrom synthetic.group import Group\n"
+        "import torch\nfrom training.tiny.group import Group\n"
         "group, _ = Group.join(torch.device('cpu'))\n"
         "parts = [torch.full((2, 3), float(group.rank)), torch.tensor([4.0 * group.rank])]\n"
         "group.average(parts)\nassert (parts[0] == 0.5).all() and parts[1] == 2\n"

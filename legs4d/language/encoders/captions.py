@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 from legs4d.errors import DatasetError, EncoderError
 from legs4d.language import minilm
 from legs4d.language.calibration import CAPTIONS
+from legs4d.language.embedding.features import FeatureMap
 from legs4d.language.encoders.weights import EncoderFiles
-from legs4d.language.features import FeatureMap
 from legs4d.language.wording import without_names
 from legs4d.scene.sequence import Caption, Sequence
 
 NAMELESS_SHARE = 0.5
 """Weight in the cosine of the sentences without names, to 1 of those with them. With 0, 0.3, 0.4, 0.5, 0.7 and 1,
-`scripts/calibrate_captions.py` finds tIoU + where - missed to be 1.56, 1.58, 1.59, 1.58, 1.56 and 1.51."""
+`scripts/training/calibration/calibrate_captions.py` finds
+tIoU + where - missed to be 1.56, 1.58, 1.59, 1.58, 1.56 and 1.51."""
 
 
 class CaptionEncoder:

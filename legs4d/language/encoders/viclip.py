@@ -15,6 +15,7 @@ from threadpoolctl import ThreadpoolController
 
 from legs4d.errors import EncoderError
 from legs4d.language.calibration import CLIP
+from legs4d.language.embedding.pyramid import WINDOW
 from legs4d.language.encoders.clip_text import ClipText, block_shapes, norm_shapes, text_shapes
 from legs4d.language.encoders.weights import (
     EncoderFiles,
@@ -24,7 +25,6 @@ from legs4d.language.encoders.weights import (
     read_weights,
     weights_id,
 )
-from legs4d.language.pyramid import WINDOW
 
 if TYPE_CHECKING:
     import torch

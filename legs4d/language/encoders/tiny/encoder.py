@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from legs4d.errors import EncoderError
-from legs4d.gaussians.files import clear_write_errors
+from legs4d.gaussians.store.files import clear_write_errors
 from legs4d.language.calibration import TINY, TINY_THRESHOLD
+from legs4d.language.embedding.features import Calibration
 from legs4d.language.encoders.tiny import sizes
 from legs4d.language.encoders.tiny.reading import Reader
 from legs4d.language.encoders.tiny.text_half import TITLE, TextHalf, read_text_half, write_text_half
 from legs4d.language.encoders.weights import EncoderFiles, check_shapes, read_weights, weights_id
-from legs4d.language.features import Calibration
 
 if TYPE_CHECKING:
     import torch

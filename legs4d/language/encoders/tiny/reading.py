@@ -17,10 +17,11 @@ from legs4d.language import minilm
 from legs4d.language.encoders.tiny.words import Words, split
 
 NEIGHBOURS_FILE = Path(__file__).with_name("neighbours.npz")
-"""Embeddings of the package's words that mean something alone; written by scripts/tiny_neighbours.py."""
+"""Embeddings of the package's words that mean something alone; written by scripts/training/tiny/neighbours.py."""
 
 NEAR = 0.6
-"""Cosine from which a word is read as its nearest neighbour; `scripts/tiny_neighbours.py` prints what it lets in."""
+"""Cosine from which a word is read as its nearest neighbour; `scripts/training/tiny/neighbours.py` prints what it lets
+in."""
 
 _FILLERS = """
 is are was were be been being it its his her their he she they them we that which who this these those there

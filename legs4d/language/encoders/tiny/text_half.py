@@ -82,7 +82,7 @@ def _read(path: Path, written: int) -> TextHalf:
         raise EncoderError(
             f"cannot be read as weights; it may be cut short ({error})",
             where=str(path),
-            fix="give a .safetensors file that `scripts/train_tiny.py` wrote, or install legs4d anew",
+            fix="give a .safetensors file that `scripts/training/tiny/train.py` wrote, or install legs4d anew",
         ) from error
     words = Words(tuple(told[WORDS].split())) if WORDS in told else known_words()
     shapes = text_shapes(words.count, CONTEXT, TEXT_WIDTH, TEXT_LAYERS, DIM)
@@ -107,7 +107,7 @@ def write_text_half(path: Path, weights: dict[str, NDArray[np.floating]], words:
     """
     from safetensors.numpy import save
 
-    from legs4d.gaussians.files import write_file
+    from legs4d.gaussians.store.files import write_file
 
     text = {name: np.array(v, order="C") for name, v in weights.items() if name.startswith((PREFIX, "logit_"))}
     write_file(path, save(text, metadata={WORDS: " ".join(words.words)}))

@@ -13,7 +13,7 @@ from legs4d.errors import PromptError
 from legs4d.language.encoders.tiny.sizes import CONTEXT
 
 WORDS_FILE = Path(__file__).with_name("words.txt")
-"""The words it knows, one a line; written by scripts/synthetic/vocabulary.py."""
+"""The words it knows, one a line; written by scripts/training/synthetic/words/vocabulary.py."""
 ARTICLES = frozenset({"a", "an", "the", "his", "her", "their", "its"})
 """Left out, with whose a hand is: "a ball" and "the ball" are one prompt."""
 

@@ -1,0 +1,1 @@
+"""Jobs: queued, kept on disk, done by processes of their own, followed by whoever asked."""

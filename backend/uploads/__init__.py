@@ -1,0 +1,1 @@
+"""Files that clients send to a server that does not see their disk."""

@@ -1,0 +1,1 @@
+"""Frames on the local disk, memory-mapped, and where they are."""

@@ -1,0 +1,292 @@
+"""Prompt layers of a sequence: their curves, their markers, their weights at a frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import bpy
+import numpy as np
+
+from .. import names
+from ..cache import storage
+from ..cache.frames import Answer, CacheError, normalised
+from ..sequence import attributes, timing
+from ..sequence.sequence import Sequence
+from ..ui import properties
+from . import curves
+
+PALETTE = (
+    (1.0, 0.25, 0.02),
+    (0.05, 0.55, 1.0),
+    (0.25, 0.9, 0.1),
+    (1.0, 0.75, 0.05),
+    (0.8, 0.1, 0.9),
+    (0.05, 0.9, 0.75),
+)
+"""Tints of new layers, scene linear, in turn."""
+
+_DESCRIPTIONS = {
+    "relevancy": "How well the whole scene matches the prompt at this frame",
+    "active": "1 while the prompt holds, 0 otherwise; the layer shows where it is 1",
+    "strength": "How strongly the layer shows",
+}
+
+
+_COPIED = (
+    *("asked", "answer_key", "warnings", "enabled", "color", "threshold", "softness"),
+    *("relevancy_written", "active_written"),
+)
+
+
+@dataclass(frozen=True)
+class Weight:
+    """How a layer shows at one frame.
+
+    Attributes:
+        layer_id: whose.
+        answer_key: where the cache keeps its relevancy; empty before the first answer.
+        weight: active times strength, 0 if disabled.
+        threshold, softness: of the smooth step that relevancy goes through.
+    """
+
+    layer_id: str
+    answer_key: str
+    weight: float
+    threshold: float
+    softness: float
+
+
+def add(sequence: Sequence, prompt: str) -> str:
+    """A new layer for this prompt, not asked yet; returns its id."""
+    its = sequence.empty.legs4d
+    layer = its.layers.add()
+    layer.layer_id = names.new_layer_id()
+    layer.asked = layer.label = layer.prompt = prompt.strip()
+    with properties.unannounced():
+        layer.color = PALETTE[(len(its.layers) - 1) % len(PALETTE)]
+    its.active_layer = len(its.layers) - 1
+    for curve, value in (("relevancy", 0.0), ("active", 0.0), ("strength", 1.0)):
+        name = names.curve_property(layer.layer_id, curve)
+        sequence.empty[name] = value
+        sequence.empty.id_properties_ui(name).update(
+            min=0.0, max=1.0, default=value, subtype="FACTOR", description=_DESCRIPTIONS[curve]
+        )
+    for cloud in sequence.clouds:
+        attributes.ensure(cloud, names.layer_attribute(layer.layer_id), "FLOAT")
+    return str(layer.layer_id)
+
+
+def find(sequence: Sequence, layer_id: str) -> bpy.types.PropertyGroup | None:
+    """The layer with this id."""
+    return next((layer for layer in sequence.layers if layer.layer_id == layer_id), None)
+
+
+def with_prompt(sequence: Sequence, prompt: str) -> bpy.types.PropertyGroup | None:
+    """The layer that asks this, however it is spaced or capitalised."""
+    wanted = normalised(prompt)
+    return next((layer for layer in sequence.layers if normalised(layer.asked) == wanted), None)
+
+
+def intervals(layer: bpy.types.PropertyGroup) -> list[tuple[int, int, int, float]]:
+    """(start, end, peak, score) of a layer in capture frames, both ends included."""
+    return [(item.start, item.end, item.peak, item.score) for item in layer.intervals]
+
+
+def title(layer: bpy.types.PropertyGroup) -> str:
+    """What a person calls the layer."""
+    return str(layer.label or layer.prompt)
+
+
+def is_edited(sequence: Sequence, layer: bpy.types.PropertyGroup, scene: bpy.types.Scene) -> bool:
+    """Whether a person changed keys or markers that an answer made."""
+    return any(_is_edited(sequence, layer, curve) for curve in ("relevancy", "active")) or _moved(layer, scene)
+
+
+def take_answer(
+    sequence: Sequence, layer_id: str, key: str, answer: Answer, scene: bpy.types.Scene, replace: bool = False
+) -> None:
+    """Make a layer show what was found: its intervals, F-curves and markers, in the place of what it showed before.
+
+    Keys and markers that a person changed stay as they are, unless `replace` is set or the answer is to another prompt.
+    The strength curve is the animator's: it is made once and never touched again.
+    """
+    layer = find(sequence, layer_id)
+    if layer is None:
+        return
+    replace = replace or layer.answer_key != key
+    layer.answer_key = key
+    layer.warnings = "\n".join(answer.warnings)
+    layer.intervals.clear()
+    for start, end, peak, score in answer.intervals:
+        item = layer.intervals.add()
+        item.start, item.end, item.peak, item.score = start, end, peak, score
+    _write_keys(sequence, layer, answer.curve, scene, replace)
+
+
+def retime(sequence: Sequence, scene: bpy.types.Scene) -> list[str]:
+    """Move the layers' keys and markers to where the timing shows their moments now.
+
+    Returns:
+        The layers that had to stay behind, by title: a person changed their keys or markers, or the cache is gone.
+    """
+    behind = []
+    for layer in sequence.layers:
+        answer = _cached_answer(sequence, layer)
+        if answer is None or is_edited(sequence, layer, scene):
+            behind += [title(layer)] if layer.answer_key else []
+        if answer is not None:
+            _write_keys(sequence, layer, answer.curve, scene, replace=False)
+    sequence.empty.legs4d.timed = timing.signature(sequence.empty)
+    return behind
+
+
+def is_behind(sequence: Sequence) -> bool:
+    """Whether layers were keyed under another timing than the present one."""
+    keyed = any(layer.answer_key for layer in sequence.layers)
+    return keyed and sequence.empty.legs4d.timed != timing.signature(sequence.empty)
+
+
+def duplicate(sequence: Sequence, layer_id: str) -> str:
+    """A copy of a layer below it, with its values, answer, F-curves and edits, but no markers; returns its id."""
+    its = sequence.empty.legs4d
+    index = next(i for i, layer in enumerate(its.layers) if layer.layer_id == layer_id)
+    made = add(sequence, its.layers[index].prompt)
+    source, copy = its.layers[index], its.layers[len(its.layers) - 1]
+    copy.label = f"{title(source)} copy"
+    with properties.unannounced():
+        for name in _COPIED:
+            setattr(copy, name, getattr(source, name))
+    for item in source.intervals:
+        twin = copy.intervals.add()
+        twin.start, twin.end, twin.peak, twin.score = item.start, item.end, item.peak, item.score
+    for curve in names.CURVES:
+        prop = names.curve_property(layer_id, curve)
+        sequence.empty[names.curve_property(made, curve)] = sequence.empty[prop]
+        curves.copy(
+            sequence.empty, names.curve_path(layer_id, curve), names.curve_path(made, curve), f"4-LEGS {copy.label}"
+        )
+    its.layers.move(len(its.layers) - 1, index + 1)
+    its.active_layer = index + 1
+    return made
+
+
+def remove(sequence: Sequence, layer_id: str, scene: bpy.types.Scene) -> None:
+    """Remove a layer with its attributes, F-curves, custom properties and markers; others stay as they are."""
+    its = sequence.empty.legs4d
+    index = next((i for i, layer in enumerate(its.layers) if layer.layer_id == layer_id), None)
+    if index is None:
+        return
+    _remove_markers(its.layers[index], scene)
+    for curve in names.CURVES:
+        curves.remove(sequence.empty, names.curve_path(layer_id, curve))
+        sequence.empty.pop(names.curve_property(layer_id, curve), None)
+    for cloud in sequence.clouds:
+        attributes.remove(cloud, names.layer_attribute(layer_id))
+        cloud.pop(names.layer_attribute(layer_id), None)
+        cloud.update_tag()
+    its.layers.remove(index)
+    its.active_layer = min(its.active_layer, max(len(its.layers) - 1, 0))
+
+
+def is_shown(its: bpy.types.PropertyGroup, layer: bpy.types.PropertyGroup) -> bool:
+    """Whether a layer of this sequence (`its` = `empty.legs4d`) shows: enabled, and solo where any layer is."""
+    return bool(layer.enabled and (layer.solo or not any(other.solo for other in its.layers)))
+
+
+def weights(sequence: Sequence, scene_frame: float) -> tuple[Weight, ...]:
+    """How each layer shows at a scene frame."""
+    empty = sequence.empty
+    found = []
+    for layer in sequence.layers:
+        active, strength = (
+            curves.value(empty, names.curve_property(layer.layer_id, curve), scene_frame)
+            for curve in ("active", "strength")
+        )
+        shown = max(0.0, min(1.0, active * strength)) if is_shown(empty.legs4d, layer) else 0.0
+        found.append(Weight(layer.layer_id, layer.answer_key, shown, layer.threshold, layer.softness))
+    return tuple(found)
+
+
+def _cached_answer(sequence: Sequence, layer: bpy.types.PropertyGroup) -> Answer | None:
+    if not layer.answer_key:
+        return None
+    try:
+        return storage.find(sequence.empty).answer(layer.answer_key)
+    except CacheError:
+        return None
+
+
+def _is_edited(sequence: Sequence, layer: bpy.types.PropertyGroup, curve: str) -> bool:
+    written = getattr(layer, f"{curve}_written")
+    made = curves.find(sequence.empty, names.curve_path(layer.layer_id, curve))
+    return bool(written) and written != curves.signature(made)
+
+
+def _write_keys(
+    sequence: Sequence,
+    layer: bpy.types.PropertyGroup,
+    relevancy: tuple[float, ...],
+    scene: bpy.types.Scene,
+    replace: bool,
+) -> None:
+    """Key a layer from its intervals and its relevancy [T] over capture time, where the timing shows them."""
+    empty, identity = sequence.empty, layer.layer_id
+    group = f"4-LEGS {title(layer)}"
+    first, times = timing.moments(empty)
+    steps = {first: 0.0}
+    for begin, end in _scene_intervals(sequence, layer):
+        steps[begin], steps[end + 1] = 1.0, 0.0
+    stepped = sorted(steps)
+    for curve, frames, values, interpolation in (
+        ("relevancy", first + np.arange(len(times)), np.interp(times, np.arange(len(relevancy)), relevancy), "LINEAR"),
+        ("active", stepped, [steps[frame] for frame in stepped], "CONSTANT"),
+    ):
+        if replace or not _is_edited(sequence, layer, curve):
+            made = curves.write(empty, names.curve_path(identity, curve), frames, values, interpolation, group)
+            setattr(layer, f"{curve}_written", curves.signature(made))
+    strength = names.curve_path(identity, "strength")
+    if curves.find(empty, strength) is None:
+        value = float(empty[names.curve_property(identity, "strength")])
+        curves.write(empty, strength, [first], [value], "BEZIER", group)
+    if replace or not _moved(layer, scene):
+        _write_markers(sequence, layer, scene)
+    if not empty.legs4d.timed:
+        empty.legs4d.timed = timing.signature(empty)
+
+
+def _scene_intervals(sequence: Sequence, layer: bpy.types.PropertyGroup) -> list[tuple[int, int]]:
+    """(first, last) scene frames of each stretch in which the layer's intervals show."""
+    return [span for start, end, _, _ in intervals(layer) for span in timing.spans(sequence.empty, start, end)]
+
+
+def _moved(layer: bpy.types.PropertyGroup, scene: bpy.types.Scene) -> bool:
+    """Whether a person moved, renamed or deleted a marker that the layer made."""
+    found = [scene.timeline_markers.get(own.name) for own in layer.markers]
+    return any(marker is None or marker.frame != own.frame for marker, own in zip(found, layer.markers, strict=True))
+
+
+def _write_markers(sequence: Sequence, layer: bpy.types.PropertyGroup, scene: bpy.types.Scene) -> None:
+    _remove_markers(layer, scene)
+    for first, last in _scene_intervals(sequence, layer):
+        for label, frame in (("start", first), ("end", last)):
+            name = _free_name(f"{layer.prompt}: {label}", scene)
+            marker = scene.timeline_markers.new(name, frame=frame)
+            own = layer.markers.add()
+            own.name, own.frame = marker.name, frame
+
+
+def _free_name(wanted: str, scene: bpy.types.Scene) -> str:
+    """The name with the first number that no marker has: names are how a layer finds its markers again."""
+    name, number = wanted[:60], 1
+    while name in scene.timeline_markers:
+        number += 1
+        name = f"{wanted[:55]} {number}"
+    return name
+
+
+def _remove_markers(layer: bpy.types.PropertyGroup, scene: bpy.types.Scene) -> None:
+    for own in layer.markers:
+        marker = scene.timeline_markers.get(own.name)
+        if marker is not None:
+            scene.timeline_markers.remove(marker)
+    layer.markers.clear()

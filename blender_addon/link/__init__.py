@@ -1,0 +1,1 @@
+"""The connection to a backend, and everything that goes over it."""

@@ -1,0 +1,139 @@
+"""Training jobs of the backend: submitted, followed, cancelled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import bpy
+
+from .. import wire
+from .client import Failure, Received
+from .connection import Link
+from .runs import Runs
+
+LOG_LINES = 12
+"""Lines of a job's log that the panel shows."""
+
+
+class Jobs:
+    """The backend's jobs, whoever submitted them; the window manager holds the list that the panel shows."""
+
+    def __init__(self, link: Link, runs: Runs) -> None:
+        self._link, self._runs = link, runs
+
+    def train(self, dataset: str, out: str, scale: float, encoder: str, preset: str = "auto") -> None:
+        """Have a dataset reconstructed into the run `out`; both are names under the backend's roots.
+
+        Args:
+            preset: "quick", "full", or "auto" for full where there is a GPU.
+        """
+        body: dict[str, Any] = {"dataset": dataset, "out": out, "scale": round(scale, 4), "preset": preset}
+        if encoder:
+            body["encoder"] = encoder
+        self._submit("train", body)
+
+    def make_anew(self, request: str) -> None:
+        """Submit a request anew, as JSON {kind, body}, that was refused as its run was made otherwise.
+
+        The run stays as it is until the new one is finished.
+        """
+        told = json.loads(request)
+        self._submit(told["kind"], {**told["body"], "again": True})
+
+    def _submit(self, kind: str, body: dict[str, Any]) -> None:
+        form = bpy.context.window_manager.legs4d
+        form.train_again = form.train_differs = ""
+
+        def submitted(reply: Received) -> None:
+            self._link.message = ""
+            self._show(reply.body["job"])
+
+        def refused(failure: Failure) -> None:
+            if failure.code != wire.Code.DIFFERS:
+                self._link.say_failure(failure)
+                return
+            now = bpy.context.window_manager.legs4d
+            now.train_again, now.train_differs = _request(kind, body), failure.sentence
+
+        self._link.request(kind, body, on_reply=submitted, on_failure=refused)
+
+    def cancel(self, job: str) -> None:
+        """Cancel a job; the frames it finished stay in its run."""
+        self._link.request(wire.Kind.CANCEL_JOB, {"job": job}, on_reply=lambda reply: _show_job(reply.body))
+
+    def read_log(self, job: str) -> None:
+        """Have the end of a job's log shown in the panel; again for what was added since."""
+        item = bpy.context.window_manager.legs4d.jobs.get(job)
+        if item is None:
+            return
+
+        def read(reply: Received) -> None:
+            now = bpy.context.window_manager.legs4d.jobs.get(job)
+            if now is None:
+                return
+            lines = (now.log + reply.body["text"]).splitlines(keepends=True)
+            now.log, now.log_offset = "".join(lines[-LOG_LINES:]), str(reply.body["offset"])
+            if not reply.body["end"]:
+                self.read_log(job)
+
+        self._link.request(wire.Kind.JOB_LOG, {"job": job, "offset": int(item.log_offset or 0)}, on_reply=read)
+
+    def watch(self) -> None:
+        """List the jobs and follow them for as long as the connection lasts."""
+
+        def listed(reply: Received) -> None:
+            bpy.context.window_manager.legs4d.jobs.clear()
+            for job in reversed(reply.body["jobs"]):
+                _show_job(job)
+
+        self._link.request(wire.Kind.JOBS, on_reply=listed)
+        self._link.request(wire.Kind.SUBSCRIBE, on_event=lambda event: self._progressed(event.body))
+
+    def _show(self, job: str) -> None:
+        self._link.request(wire.Kind.JOB, {"job": job}, on_reply=lambda reply: _show_job(reply.body))
+
+    def _progressed(self, progress: Mapping[str, Any]) -> None:
+        known = _show_progress(progress)
+        shown = bpy.context.window_manager.legs4d.jobs.get(progress["job"])
+        if shown is not None and shown.show_log:
+            self.read_log(progress["job"])
+        if not known or progress["state"] == "failed":  # new since the list, or with a reason that progress lacks
+            self._show(progress["job"])
+        if progress["state"] == "done":
+            self._runs.refresh()
+
+
+def _show_job(job: Mapping[str, Any]) -> None:
+    jobs = bpy.context.window_manager.legs4d.jobs
+    if job["job"] not in jobs:
+        jobs.add().name = job["job"]
+        jobs.move(len(jobs) - 1, 0)
+    item = jobs[job["job"]]
+    item.label = str(job["request"].get("out", job["kind"]))
+    item.state = job["state"]
+    if job["progress"]:
+        _show_progress(job["progress"])
+    item.again = ""
+    if job["error"]:
+        item.message = job["error"]["message"]
+        if job["error"]["code"] == wire.Code.DIFFERS:
+            item.again = _request(job["kind"], job["request"])
+
+
+def _request(kind: str, body: Mapping[str, Any]) -> str:
+    """As `Jobs.make_anew` takes it. A ticket would give the job back that it stands for."""
+    return json.dumps({"kind": kind, "body": {name: value for name, value in body.items() if name != "ticket"}})
+
+
+def _show_progress(progress: Mapping[str, Any]) -> bool:
+    """Whether the job is in the list."""
+    item = bpy.context.window_manager.legs4d.jobs.get(progress["job"])
+    if item is None:
+        return False
+    item.state, item.stage = progress["state"], progress["stage"]
+    item.done, item.total = progress["done"], progress["total"]
+    item.seconds_left = -1.0 if progress["seconds_left"] is None else progress["seconds_left"]
+    item.message = progress["message"]
+    return True

@@ -1,0 +1,183 @@
+"""The runs and datasets that a backend offers, and importing a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import bpy
+
+from .. import look, wire
+from ..cache import storage
+from ..cache.frames import RunCache
+from ..layers import presets
+from ..sequence import playback, sequence, viewport
+from ..sequence.sequence import CONSTANT_ROLES, Sequence, constants
+from ..ui import preferences, undo
+from ..ui.tasks import Tasks
+from .client import Failure, Received
+from .connection import Link
+from .transfers import Transfers
+
+
+class Runs:
+    """What can be imported, and imports under way.
+
+    Attributes:
+        opening: names of runs that were asked for and have not been answered.
+    """
+
+    def __init__(self, link: Link, transfers: Transfers, tasks: Tasks) -> None:
+        self._link, self._transfers, self._tasks = link, transfers, tasks
+        self.opening: set[str] = set()
+
+    def refresh(self) -> None:
+        """Ask what runs and datasets there are."""
+        self._list(wire.Kind.RUNS, _list_runs, {"runs": [], "problems": []})
+        self._list(wire.Kind.DATASETS, _list_datasets, {"datasets": []})
+
+    def _list(
+        self,
+        kind: str,
+        show: Callable[[Mapping[str, Any]], None],
+        found: dict[str, list[Any]],
+        after: str | None = None,
+    ) -> None:
+        """Ask for a list page by page, and show it when it is whole."""
+
+        def listed(reply: Received) -> None:
+            for name in found:
+                found[name] += reply.body[name]
+            if reply.body["next"] is None:
+                show(found)
+            else:
+                self._list(kind, show, found, reply.body["next"])
+
+        self._link.request(kind, {} if after is None else {"after": after}, on_reply=listed)
+
+    def offers(self, run: str) -> bool:
+        """Whether the backend has a run of this name, as far as is known."""
+        found = bpy.context.window_manager.legs4d.runs.get(run)
+        return found is not None and not found.problem
+
+    def import_run(self, run: str, start_frame: int, set_range: bool) -> None:
+        """Open a run; its objects are made when the backend has answered, its frames follow."""
+
+        def opened(cache: RunCache) -> None:
+            made = self.make_sequence(cache, start_frame, set_range, lambda _: self._transfers.fetch(cache))
+            self._tasks.add(made)
+
+        self._open(run, opened)
+
+    def fetch_missing(self, shown: Sequence) -> None:
+        """Have whatever this machine lacks of a sequence sent. CacheError if it cannot be stored."""
+        cache = storage.recreate(shown.empty)
+        self._transfers.forgive(cache.description.run_id)
+        if cache.has_constants():
+            self._transfers.fetch(cache)
+            return
+
+        def opened(found: RunCache) -> None:
+            if found.description.run_id != cache.description.run_id:
+                name = cache.description.run
+                self._link.message = f"'{name}' was trained anew since it was imported; import it again."
+                return
+            playback.refresh_run(cache.description.run_id)
+            self._transfers.fetch(cache)
+
+        self._open(cache.description.run, opened)
+
+    def make_sequence(
+        self, cache: RunCache, start_frame: int, set_range: bool, begin: Callable[[Sequence], None]
+    ) -> Iterator[None]:
+        """Objects, then their constants, then their look, a piece at a time; frames arrive meanwhile.
+
+        Args:
+            begin: called as soon as there are objects.
+        """
+        made = _add_sequence(cache, start_frame, set_range)
+        uid = made.empty.session_uid
+        sequence.being_filled.add(uid)
+        try:
+            begin(made)
+            yield
+            for role in CONSTANT_ROLES:
+                for attribute in constants(cache.description, role):
+                    if (made := sequence.with_uid(uid)) is None:
+                        return  # deleted, or undone
+                    made.fill_part(cache, role, attribute)
+                    yield
+                if made := sequence.with_uid(uid):
+                    made.mark_filled(cache, role)
+        finally:
+            sequence.being_filled.discard(uid)
+        for make in look.GROUPS:
+            make()
+            yield
+        for finish in (presets.ensure, look.sync, viewport.apply, playback.prepare, playback.refresh, _remember):
+            if (made := sequence.with_uid(uid)) is None:
+                return
+            finish(made.empty)
+            yield
+
+    def _open(self, run: str, opened: Any) -> None:
+        """Have a run's constants put into its cache, then call `opened(cache)`; nothing if that is under way."""
+        if run in self.opening:
+            return
+        root = preferences.cache_root()  # read here: the sink runs on the client's thread
+
+        def answered(reply: Received) -> None:
+            self.opening.discard(run)
+            storage.adopt(reply.stored)
+            opened(reply.stored)
+
+        def failed(failure: Failure) -> None:
+            self.opening.discard(run)
+            self._link.message = failure.sentence
+
+        self.opening.add(run)
+        self._link.request(
+            wire.Kind.OPEN,
+            {"run": run},
+            sink=lambda message: storage.store_constants(root, message.body, message.arrays),
+            on_reply=answered,
+            on_failure=failed,
+        )
+
+
+def _add_sequence(cache: RunCache, start_frame: int, set_range: bool) -> Sequence:
+    scene = bpy.context.scene
+    made = Sequence.create(cache.description, bpy.context.collection or scene.collection, start_frame)
+    made.empty.legs4d.cache_folder = str(cache.path.parent)
+    if set_range:
+        scene.frame_start, scene.frame_end = start_frame, made.scene_frame(cache.description.num_frames - 1)
+    for item in bpy.context.selected_objects:
+        item.select_set(False)
+    made.empty.select_set(True)
+    bpy.context.view_layer.objects.active = made.empty
+    return made
+
+
+def _remember(empty: bpy.types.Object) -> None:
+    undo.remember(f"Import {empty.name}")
+
+
+def _list_runs(body: Mapping[str, Any]) -> None:
+    shown = bpy.context.window_manager.legs4d
+    chosen = shown.runs[shown.active_run].name if shown.active_run < len(shown.runs) else ""
+    shown.runs.clear()
+    for run in body["runs"]:
+        item = shown.runs.add()
+        item.name, item.frames, item.points = run["name"], run["frames"], run["static"] + run["dynamic"] + run["loose"]
+        item.finished, item.language = run["finished"], run["language"]
+    for problem in body["problems"]:
+        item = shown.runs.add()
+        item.name, item.problem = problem["name"], problem["message"]
+    shown.active_run = max(shown.runs.find(chosen), 0)
+
+
+def _list_datasets(body: Mapping[str, Any]) -> None:
+    shown = bpy.context.window_manager.legs4d
+    shown.datasets.clear()
+    for dataset in body["datasets"]:
+        shown.datasets.add().name = dataset["name"]

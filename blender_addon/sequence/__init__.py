@@ -1,0 +1,1 @@
+"""A capture in the scene: its points, the moment that they show, and how they are displayed."""

@@ -1,0 +1,205 @@
+"""Frame changes: the current frame's arrays go from the cache into the clouds, and nothing else writes them."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import bpy
+from bpy.app.handlers import persistent
+
+from ..cache import storage
+from ..cache.frames import CacheError, RunCache
+from . import player, sequence
+from .attributes import AttributeProblem
+from .player import Player
+from .sequence import Sequence
+
+log = logging.getLogger(__name__)
+
+_players: dict[int, Player] = {}
+_messages: dict[int, str] = {}
+_versions: dict[int, int] = {}
+_epoch = 0
+_rendering = False
+provide_files: Callable[[Sequence, int], RunCache] | None = None
+"""Reads a frame of a sequence of splat files now; `splats` sets it."""
+_complete = 0
+"""How many `complete` blocks are open."""
+
+
+@contextlib.contextmanager
+def complete() -> Iterator[None]:
+    """In this block frames are written with all that they have: for what reads it from the clouds."""
+    global _complete
+    _complete += 1
+    try:
+        yield
+    finally:
+        _complete -= 1
+
+
+def message(empty: bpy.types.Object) -> str:
+    """Why a sequence does not show its current frame, as a sentence for the panel; empty if it does."""
+    return _messages.get(empty.session_uid, "")
+
+
+def version(child: bpy.types.Object) -> tuple[int, int]:
+    """Another one whenever a cloud's points may have changed: for what is derived from them."""
+    return _epoch, _versions.get(child.session_uid, 0)
+
+
+def show(scene: bpy.types.Scene, shown: Sequence, layers_only: bool = False) -> None:
+    """Write the scene's current frame of a sequence; what is missing keeps its last state and is said in `message`.
+
+    Args:
+        layers_only: leave places, rotations and colours as they are: only what layers say has changed.
+    """
+    if shown.empty.session_uid in sequence.being_filled:
+        return  # its import shows it as soon as all constants are there
+    problem = shown.deleted
+    try:
+        cache = _cache(scene, shown)
+        if shown.fill(cache):
+            missing, touched = _player(shown.empty, cache).show(scene, shown, layers_only, _is_complete(shown))
+            problem = missing or problem
+            for child in touched:
+                _touch(child)
+        else:
+            problem = problem or f"'{shown.empty.name}' has not arrived yet; connect a backend and press Fetch."
+    except (CacheError, AttributeProblem) as obstacle:
+        problem = f"{obstacle}; the points keep their last frame."
+    _say(shown.empty, problem)
+
+
+def prepare(empty: bpy.types.Object) -> None:
+    """Make what showing a sequence needs, so that its first frame takes no longer than the others."""
+    with contextlib.suppress(CacheError):  # `show` says it
+        _player(empty, storage.find(empty))
+
+
+def refresh(empty: bpy.types.Object, layers_only: bool = False) -> None:
+    """Write a sequence's current frame again in every scene that has it: its layers changed, or data arrived."""
+    if _rendering:  # the render's own thread writes now; it changes frames by itself
+        return
+    for scene in empty.users_scene:
+        show(scene, Sequence(empty), layers_only)
+
+
+def refresh_run(run_id: str) -> None:
+    """Write the current frame of every sequence that shows a run."""
+    for _, shown in sequence.everywhere():
+        if shown.empty.legs4d.run_id == run_id:
+            refresh(shown.empty)
+
+
+def invalidate(empty: bpy.types.Object) -> None:
+    """Write the static points' layers again at the next frame: the cache holds another answer of the same prompt."""
+    still = empty.legs4d.static_object
+    if still is not None:
+        player.forget_static(still.data)
+
+
+def refresh_all() -> None:
+    """Write the current frame of every sequence of the file."""
+    for scene, shown in sequence.everywhere():
+        show(scene, shown)
+
+
+def register() -> None:
+    """Add the handlers, in the place of those that an earlier load of this module left."""
+    unregister()
+    for event, handler in _HANDLERS:
+        getattr(bpy.app.handlers, event).append(handler)
+
+
+def unregister() -> None:
+    """Remove the handlers, found by name."""
+    for event, handler in _HANDLERS:
+        installed = getattr(bpy.app.handlers, event)
+        for old in [h for h in installed if (h.__module__, h.__name__) == (handler.__module__, handler.__name__)]:
+            installed.remove(old)
+    _players.clear()
+    _messages.clear()
+    _versions.clear()
+
+
+def _cache(scene: bpy.types.Scene, shown: Sequence) -> RunCache:
+    """Renders without a window read splat files as they need them; elsewhere they are read beside the interface."""
+    if shown.empty.legs4d.files and bpy.app.background and provide_files is not None:
+        return provide_files(shown, shown.capture_frame(scene.frame_current_final))
+    return storage.find(shown.empty)
+
+
+def _is_complete(shown: Sequence) -> bool:
+    """Whether view dependence is written: it is most of a frame's bytes, and viewports that draw points show none."""
+    if bpy.app.background or _rendering or _complete:
+        return True
+    return shown.empty.legs4d.viewport == "SPLATS" or any(sequence.is_native(cloud) for cloud in shown.clouds)
+
+
+def _touch(child: bpy.types.Object) -> None:
+    child.data.update_tag()
+    _versions[child.session_uid] = _versions.get(child.session_uid, 0) + 1
+
+
+def _player(empty: bpy.types.Object, cache: RunCache) -> Player:
+    known = _players.get(empty.session_uid)
+    if known is None or known.cache is not cache:
+        known = _players[empty.session_uid] = Player(cache)
+    return known
+
+
+def _say(empty: bpy.types.Object, problem: str) -> None:
+    if problem and bpy.app.background and _messages.get(empty.session_uid) != problem:
+        log.warning(problem)  # nobody sees the panel: a render's log must say it
+    _messages[empty.session_uid] = problem
+
+
+@persistent
+def _legs4d_frame_change(scene: bpy.types.Scene, *_: Any) -> None:
+    for shown in sequence.find(scene):
+        show(scene, shown)
+
+
+@persistent
+def _legs4d_load(*_: Any) -> None:
+    global _epoch
+    _epoch += 1
+    _players.clear()
+    _versions.clear()
+    _messages.clear()
+    storage.forget()
+    refresh_all()
+
+
+@persistent
+def _legs4d_undo(*_: Any) -> None:
+    global _epoch
+    _epoch += 1
+    refresh_all()
+
+
+@persistent
+def _legs4d_render_begins(*_: Any) -> None:
+    global _rendering
+    _rendering = True
+
+
+@persistent
+def _legs4d_render_ends(*_: Any) -> None:
+    global _rendering
+    _rendering = False
+
+
+_HANDLERS = (
+    ("frame_change_pre", _legs4d_frame_change),
+    ("load_post", _legs4d_load),
+    ("undo_post", _legs4d_undo),
+    ("redo_post", _legs4d_undo),
+    ("render_init", _legs4d_render_begins),
+    ("render_complete", _legs4d_render_ends),
+    ("render_cancel", _legs4d_render_ends),
+)

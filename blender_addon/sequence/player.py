@@ -1,0 +1,202 @@
+"""A sequence's arrays at any moment of the capture, between two captured frames too, on their way into its clouds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+import numpy as np
+
+from .. import names
+from ..cache.frames import STEPS, RunCache
+from ..layers import layers
+from ..layers.layers import Weight
+from . import attributes, timing
+from .changing import Changing
+from .highlighter import Highlighter
+from .loose import LooseFrames
+from .sequence import Sequence
+
+Array = np.ndarray[Any, Any]
+
+_WEIGHTS = "legs4d:weights"
+NEARLY_UNTURNED = 0.9999
+"""Cosine between two quaternions above which their linear blend is shorter than 1 by less than 0.00003."""
+
+
+class Player:
+    """A sequence's buffers: made once, so that a frame change allocates little."""
+
+    def __init__(self, cache: RunCache) -> None:
+        self.cache = cache
+        points = cache.description.num_dynamic
+        constants = cache.dynamic()
+        self._opacities = np.array(constants["opacities"])
+        self._born, self._died = np.array(constants["born"]), np.array(constants["died"])
+        self._always = not self._born.any() and bool((self._died >= cache.description.num_frames - 1).all())
+        self._position, self._step = np.empty((points, 3), np.float32), np.empty((points, 3), np.float32)
+        self._rotation, self._next_rotation = np.empty((points, 4), np.float32), np.empty((points, 4), np.float32)
+        self._color, self._next_color = np.empty((points, 3), np.float32), np.empty((points, 3), np.float32)
+        self._radiance = np.empty((points, 4), np.float32)
+        self._radiance[:, 3] = self._opacities
+        self._changing = Changing(cache) if cache.description.changing else None
+        self._dynamic = Highlighter(points)
+        self._static = Highlighter(cache.description.num_static)
+        self._loose = LooseFrames(cache)
+
+    def show(
+        self, scene: bpy.types.Scene, shown: Sequence, layers_only: bool, complete: bool = True
+    ) -> tuple[str, list[bpy.types.Object]]:
+        """Write the scene's moment, or what its layers say only.
+
+        Args:
+            complete: with the view dependence that frames have; without it, it stays that of another frame.
+
+        Returns:
+            What is missing, as a sentence, and the objects that were written.
+        """
+        at = scene.frame_current_final
+        weights, touched, problem = layers.weights(shown, at), [], ""
+        still, moving, loose = shown.static_object, shown.dynamic_object, shown.loose_object
+        if still is not None and self._show_static(still.data, weights):
+            touched.append(still)
+        if moving is None and loose is None:
+            return "", touched
+        frame, share = timing.shown_frames(shown.empty, at)
+        if not self.cache.has_frame(frame):
+            return (
+                f"Frame {frame} of '{shown.empty.name}' has not arrived yet; the points keep their last frame.",
+                touched,
+            )
+        if loose is not None:
+            self._loose.show(loose.data, frame, weights, layers_only=layers_only, sh=complete)
+            touched.append(loose)
+        if moving is None:
+            return "", touched
+        if share and not self.cache.has_frame(frame + 1):
+            problem = f"Frame {frame + 1} of '{shown.empty.name}' has not arrived yet; frame {frame} shows until then."
+            share = 0.0
+        per_second = timing.rate(shown.empty, at) * scene.render.fps / scene.render.fps_base
+        if not layers_only:
+            self._show_frame(moving.data, frame, share, per_second)
+            if self._changing is not None:
+                self._changing.show(moving.data, frame, share, sh=complete)
+        self._show_relevancy(moving.data, frame, share, weights)
+        return problem, [*touched, moving]
+
+    def _show_frame(self, cloud: bpy.types.PointCloud, frame: int, share: float, per_second: float) -> None:
+        """Write a moment; `per_second` is how many capture frames pass in a second of the scene's clock."""
+        arrays = self.cache.frame(frame)
+        np.copyto(self._position, arrays["means"])
+        self._find_step(frame)
+        np.multiply(arrays["quats"], STEPS["quats"], out=self._rotation)
+        np.multiply(arrays["colors"], STEPS["colors"] * np.float32(1.0 - share), out=self._color)
+        if self._changing is not None:
+            self._opacities = self._changing.opacities(frame, share, self._opacities)
+        if not self._always:
+            np.multiply(self._opacities, self._alive(frame), out=self._radiance[:, 3])
+        elif self._changing is not None:
+            self._radiance[:, 3] = self._opacities
+        if share:
+            self._move_on(frame, share)
+        np.copyto(self._radiance[:, :3], self._color)
+        self._step *= np.float32(per_second)
+        for name, values in (
+            (names.POSITION, self._position),
+            (names.ROTATION, self._rotation),
+            (names.RADIANCE, self._radiance),
+            (names.VELOCITY, self._step),
+        ):
+            attributes.write(cloud, name, names.CLOUD_ATTRIBUTES[name], values)
+
+    def _alive(self, frame: int) -> Array:
+        return np.logical_and(self._born <= frame, self._died >= frame)
+
+    def _find_step(self, frame: int) -> None:
+        """How far each point moves until the next frame; in the last one, how far it moved since the one before."""
+        if self.cache.has_frame(frame + 1):
+            np.subtract(self.cache.frame(frame + 1)["means"], self._position, out=self._step)
+        elif frame > 0 and self.cache.has_frame(frame - 1):
+            np.subtract(self._position, self.cache.frame(frame - 1)["means"], out=self._step)
+        else:
+            self._step.fill(0.0)
+
+    def _move_on(self, frame: int, share: float) -> None:
+        """Take the buffers from `frame` the share of the way to the next frame."""
+        later = self.cache.frame(frame + 1)
+        np.multiply(self._step, np.float32(share), out=self._next_color)  # as room for the part of the way
+        here = None if self._always else self._position.copy()
+        self._position += self._next_color
+        np.multiply(later["quats"], STEPS["quats"], out=self._next_rotation)
+        turn_on(self._rotation, self._next_rotation, share)
+        np.multiply(later["colors"], STEPS["colors"] * np.float32(share), out=self._next_color)
+        self._color += self._next_color
+        if here is not None:
+            self._come_and_go(frame, share, here, later["means"])
+
+    def _come_and_go(self, frame: int, share: float, here: Array, there: Array) -> None:
+        """What dies or is born between two frames fades where it last or first was: elsewhere it never was."""
+        now, then = self._alive(frame), self._alive(frame + 1)
+        dying, born = np.flatnonzero(now & ~then), np.flatnonzero(then & ~now)
+        self._position[dying], self._position[born] = here[dying], there[born]
+        self._step[dying] = self._step[born] = 0.0
+        self._radiance[dying, 3] = self._opacities[dying] * (1.0 - share)
+        self._radiance[born, 3] = self._opacities[born] * share
+
+    def _show_relevancy(
+        self, cloud: bpy.types.PointCloud, frame: int, share: float, weights: tuple[Weight, ...]
+    ) -> None:
+        self._dynamic.begin()
+        for weight in weights:
+            self._dynamic.add(cloud, weight, self._relevancy(weight.answer_key, frame, share))
+        self._dynamic.end(cloud)
+
+    def _relevancy(self, key: str, frame: int, share: float) -> Array | None:
+        """[M] uint8; None where nothing is known."""
+        if not key or not self.cache.has_relevancy(key, frame):
+            return None
+        levels = self.cache.relevancy(key, frame)
+        if not share or not self.cache.has_relevancy(key, frame + 1):
+            return levels
+        part = round(share * 256)  # 8 bit arithmetic in 16: a quarter of the time that floats take
+        blended = levels * np.uint16(256 - part)
+        blended += self.cache.relevancy(key, frame + 1) * np.uint16(part)
+        blended += 128
+        blended >>= 8
+        return blended.astype(np.uint8)
+
+    def _show_static(self, cloud: bpy.types.PointCloud, weights: tuple[Weight, ...]) -> bool:
+        # What a cloud was last given is noted on the cloud itself, so that undo and load take the note back with it.
+        signature = repr(weights)
+        if cloud.get(_WEIGHTS) == signature:
+            return False
+        self._static.begin()
+        for weight in weights:
+            known = weight.answer_key and self.cache.answer(weight.answer_key) is not None
+            self._static.add(cloud, weight, self.cache.static_relevancy(weight.answer_key) if known else None)
+        self._static.end(cloud)
+        cloud[_WEIGHTS] = signature
+        return True
+
+
+def turn_on(rotation: Array, later: Array, share: float) -> None:
+    """Turn unit quaternions [N, 4] in place the share of the shorter way to `later`, which is overwritten.
+
+    A normalised linear blend: it leaves the great circle of slerp nowhere, and its pace by less than 0.1 degrees for
+    turns below 30 degrees between two frames.
+    """
+    along = np.einsum("ij,ij->i", rotation, later)
+    far = np.flatnonzero(along < NEARLY_UNTURNED)  # few, mostly: for the others the blend has its length already
+    turned, target, cosine = rotation[far], later[far], along[far]
+    rotation *= np.float32(1.0 - share)
+    later *= np.float32(share)
+    rotation += later
+    length = np.sqrt(1.0 - 2.0 * share * (1.0 - share) * (1.0 - np.abs(cosine)))
+    weight = np.where(cosine < 0.0, -share, share) / length
+    blended = turned * ((1.0 - share) / length)[:, None] + target * weight[:, None]
+    rotation[far] = blended
+
+
+def forget_static(cloud: bpy.types.PointCloud) -> None:
+    """Write the static points' layers again at the next frame."""
+    cloud.pop(_WEIGHTS, None)

@@ -1,0 +1,284 @@
+"""A sequence: the parent empty that turns a capture upright, and its clouds of points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import bpy
+import numpy as np
+from mathutils import Quaternion
+
+from .. import names
+from ..cache.blocks import MOST_SH
+from ..cache.frames import STEPS, Description, RunCache
+from ..portable.turns import turn_between
+from . import attributes, timing
+
+BLENDERS_UP = (0.0, 0.0, 1.0)
+
+NATIVE = "GAUSSIAN_SPLAT"
+"""Type of point clouds that Blender itself renders as splats, from 5.3 on; 5.2 has no types."""
+
+FLUENT_POINTS = 75_000
+"""Viewports of larger sequences show this many points, the most important ones, until their user asks for more."""
+
+FILLED = "legs4d:filled"
+"""Custom property of a cloud: the run id whose constants it has."""
+
+
+CONSTANT_ROLES = ("STATIC", "DYNAMIC")
+"""Clouds that have anything that no frame changes."""
+_STORED = {names.POSITION: "means", names.ROTATION: "quats", names.SCALE: "scales"}
+_SH = {names.sh_attribute(index): f"sh_{index}" for index in range(MOST_SH)}
+
+being_filled: set[int] = set()
+"""Session ids of parents whose constants are being set in pieces: they show nothing until all are there."""
+
+
+class Sequence:
+    """A sequence in the file. It holds no data but the empty, so make one wherever it is needed.
+
+    Args:
+        empty: its parent object. ValueError if that is not a sequence's.
+    """
+
+    def __init__(self, empty: bpy.types.Object) -> None:
+        if not empty.legs4d.is_sequence:
+            raise ValueError(f"'{empty.name}' is not the parent of a 4-LEGS sequence")
+        self.empty = empty
+
+    @classmethod
+    def create(cls, description: Description, collection: bpy.types.Collection, start_frame: int = 1) -> Sequence:
+        """A new sequence: its points are at the origin, without extent, until `fill` and the first frame.
+
+        Args:
+            start_frame: scene frame that shows capture frame 0.
+        """
+        name = description.run.rstrip("/").rpartition("/")[2]
+        empty = bpy.data.objects.new(name, None)
+        empty.rotation_euler = upright(description.up).to_euler()
+        empty.empty_display_size = 0.25
+        its = empty.legs4d
+        its.role, its.start_frame = "SEQUENCE", start_frame
+        its.run_id, its.run, its.revision = description.run_id, description.run, description.revision
+        its.num_frames, its.fps = description.num_frames, description.fps
+        its.pixel_angle = description.pixel_angle
+        its.detail = min(1.0, FLUENT_POINTS / max(description.num_points, 1))
+        its.num_static, its.num_dynamic = description.num_static, description.num_dynamic
+        its.num_loose, its.num_sh, its.has_seen = description.num_loose, description.sh, description.has_seen
+        its.changing, its.up = " ".join(description.changing), description.up
+        collection.objects.link(empty)
+        counts = {"STATIC": description.num_static, "DYNAMIC": description.num_dynamic, "LOOSE": description.num_loose}
+        for role, points in counts.items():
+            if points:  # as many loose ones as a frame has, when it is shown
+                rows = 0 if role == "LOOSE" else points
+                _add_cloud(empty, collection, role, f"{name} {names.ROLES[role]}", rows)
+        return cls(empty)
+
+    @property
+    def description(self) -> Description:
+        """What it was imported as, from the file alone."""
+        its = self.empty.legs4d
+        return Description(
+            run_id=its.run_id,
+            run=its.run,
+            revision=its.revision,
+            num_frames=its.num_frames,
+            num_static=its.num_static,
+            num_dynamic=its.num_dynamic,
+            fps=its.fps,
+            pixel_angle=its.pixel_angle,
+            up=tuple(its.up),
+            num_loose=its.num_loose,
+            sh=its.num_sh,
+            changing=tuple(its.changing.split()),
+            has_seen=its.has_seen,
+        )
+
+    @property
+    def static_object(self) -> bpy.types.Object | None:
+        """The points that do not move; None if there are none."""
+        return self.empty.legs4d.static_object
+
+    @property
+    def dynamic_object(self) -> bpy.types.Object | None:
+        """The points that move; None if there are none."""
+        return self.empty.legs4d.dynamic_object
+
+    @property
+    def loose_object(self) -> bpy.types.Object | None:
+        """The points that only the current frame has; None if there are none."""
+        return self.empty.legs4d.loose_object
+
+    @property
+    def objects(self) -> list[bpy.types.Object]:
+        """Those of them that are there."""
+        return self.empty.legs4d.cloud_objects
+
+    @property
+    def clouds(self) -> list[bpy.types.PointCloud]:
+        """The point data of all."""
+        return [child.data for child in self.objects]
+
+    @property
+    def layers(self) -> bpy.types.bpy_prop_collection:
+        """Its prompt layers."""
+        return self.empty.legs4d.layers
+
+    @property
+    def deleted(self) -> str:
+        """What its user deleted of it, as a sentence; empty if all is there."""
+        its = self.empty.legs4d
+        gone = [
+            label
+            for label, count, child in (
+                ("static", its.num_static, its.static_object),
+                ("moving", its.num_dynamic, its.dynamic_object),
+                ("loose", its.num_loose, its.loose_object),
+            )
+            if count and child is None
+        ]
+        if not gone:
+            return ""
+        return (
+            f"The {' and '.join(gone)} points of '{self.empty.name}' were deleted; undo that, or import the run again"
+        )
+
+    def fill(self, cache: RunCache) -> bool:
+        """Set what no frame changes from the cache; nothing where it was done before. Whether all is set now."""
+        if not cache.has_constants() or self.empty.session_uid in being_filled:
+            return False
+        for role in CONSTANT_ROLES:
+            if self._lacks_constants(cache, role):
+                for attribute in constants(cache.description, role):
+                    self.fill_part(cache, role, attribute)
+                self.mark_filled(cache, role)
+        return True
+
+    def fill_part(self, cache: RunCache, role: str, attribute: str) -> None:
+        """Set one of a cloud's `constants` from the cache; nothing if the cloud was deleted."""
+        child = self._cloud(role)
+        if child is None:
+            return
+        arrays = cache.static() if role == "STATIC" else cache.dynamic()
+        if attribute == names.RANK:
+            values = cache.ranks(role)
+        elif attribute == names.RADIANCE:
+            values = np.column_stack((arrays["colors"], arrays["opacities"]))
+        elif attribute == names.SEEN:
+            values = arrays["seen"] * np.float32(1 / 255)
+        elif attribute in _SH:
+            values = arrays[_SH[attribute]] * STEPS[_SH[attribute]]
+        else:
+            values = arrays[_STORED[attribute]]
+        _write(child.data, attribute, values)
+
+    def mark_filled(self, cache: RunCache, role: str) -> None:
+        """Note that a cloud has all its constants."""
+        child = self._cloud(role)
+        if child is not None:
+            child.data[FILLED] = cache.description.run_id
+            child.data.update_tag()
+
+    def _lacks_constants(self, cache: RunCache, role: str) -> bool:
+        child = self._cloud(role)
+        if child is None:
+            return False
+        return child.data.get(FILLED) != cache.description.run_id or names.RANK not in child.data.attributes
+
+    def _cloud(self, role: str) -> bpy.types.Object | None:
+        return self.static_object if role == "STATIC" else self.dynamic_object
+
+    def capture_frame(self, scene_frame: float) -> int:
+        """The capture frame shown at a scene frame: before the first the first, after the last the last."""
+        return timing.shown_frames(self.empty, scene_frame)[0]
+
+    def scene_frame(self, capture_frame: int) -> int:
+        """The first scene frame that shows a capture frame."""
+        return timing.scene_frame(self.empty, capture_frame)
+
+    def shows(self, capture_frame: int, scene_frame: float) -> bool:
+        """Whether what a scene frame shows comes from this capture frame, alone or blended with its neighbour."""
+        frame, share = timing.shown_frames(self.empty, scene_frame)
+        return capture_frame == frame or bool(share and capture_frame == frame + 1)
+
+
+def upright(up: tuple[float, float, float]) -> Quaternion:
+    """The shortest turn that takes what is up in a capture to Blender's +Z."""
+    return Quaternion(turn_between(up, BLENDERS_UP))
+
+
+def is_native(cloud: bpy.types.PointCloud) -> bool:
+    """Whether Blender itself renders the cloud as splats."""
+    return getattr(cloud, "type", "") == NATIVE
+
+
+def constants(description: Description, role: str) -> tuple[str, ...]:
+    """Attributes of a cloud that no frame changes."""
+    changing = description.changing
+    found = [names.RANK, *([names.SEEN] if description.has_seen else [])]
+    if role == "STATIC":
+        found = [names.POSITION, names.ROTATION, names.SCALE, names.RADIANCE, *found]
+    elif "scales" not in changing:
+        found = [names.SCALE, *found]
+    if role == "STATIC" or "sh_rest" not in changing:
+        found += [names.sh_attribute(index) for index in range(description.sh)]
+    return tuple(found)
+
+
+def find(scene: bpy.types.Scene) -> list[Sequence]:
+    """The sequences of a scene."""
+    return [Sequence(item) for item in scene.objects if item.legs4d.is_sequence]
+
+
+def everywhere() -> Iterator[tuple[bpy.types.Scene, Sequence]]:
+    """Every sequence of the file with a scene that has it."""
+    for scene in bpy.data.scenes:
+        for sequence in find(scene):
+            yield scene, sequence
+
+
+def with_uid(session_uid: int) -> Sequence | None:
+    """The sequence whose parent has this session id, for code that outlives an undo; None if it is gone."""
+    return next((shown for _, shown in everywhere() if shown.empty.session_uid == session_uid), None)
+
+
+def playhead(run_id: str) -> int:
+    """The capture frame of a run that is looked at: in the window's scene, else in any that has the run, else 0."""
+    found = [(scene, shown) for scene, shown in everywhere() if shown.empty.legs4d.run_id == run_id]
+    found.sort(key=lambda pair: pair[0] != bpy.context.scene)
+    return found[0][1].capture_frame(found[0][0].frame_current) if found else 0
+
+
+def active(context: bpy.types.Context) -> Sequence | None:
+    """The sequence that panels and operators mean: the active object's, else the scene's only one."""
+    item = context.active_object
+    while item is not None:
+        if item.legs4d.is_sequence:
+            return Sequence(item)
+        item = item.parent
+    found = find(context.scene)
+    return found[0] if len(found) == 1 else None
+
+
+def _add_cloud(empty: bpy.types.Object, collection: bpy.types.Collection, role: str, name: str, points: int) -> None:
+    cloud = bpy.data.pointclouds.new(name)
+    cloud.resize(points)
+    kinds = cloud.bl_rna.properties.get("type")
+    if kinds is not None and NATIVE in kinds.enum_items:
+        cloud.type = NATIVE
+    its = empty.legs4d
+    for attribute, data_type in {
+        **names.CLOUD_ATTRIBUTES,
+        **names.optional_attributes(its.num_sh, its.has_seen),
+    }.items():
+        attributes.ensure(cloud, attribute, data_type)
+    child = bpy.data.objects.new(name, cloud)
+    child.parent = empty
+    child.legs4d.role = role
+    collection.objects.link(child)
+
+
+def _write(cloud: bpy.types.PointCloud, name: str, values: np.ndarray) -> None:
+    data_type = names.CLOUD_ATTRIBUTES.get(name) or names.optional_attributes(MOST_SH, True)[name]
+    attributes.write(cloud, name, data_type, np.ascontiguousarray(values, np.float32))

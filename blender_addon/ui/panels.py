@@ -1,0 +1,237 @@
+"""The sidebar tab "4-LEGS". Panels only draw."""
+
+from __future__ import annotations
+
+import bpy
+
+from .. import capture, effects, export, look
+from ..layers import prompt_panel
+from ..link import session
+from ..link.client import State
+from ..sequence import playback, sequence, timing
+from . import preferences
+from .text import sentence
+
+CATEGORY = "4-LEGS"
+
+_STATE_ICONS = {
+    State.OFF: "UNLINKED",
+    State.CONNECTING: "SORTTIME",
+    State.READY: "CHECKMARK",
+    State.LOST: "ERROR",
+    State.REFUSED: "ERROR",
+}
+_JOB_ICONS = {
+    "queued": "SORTTIME",
+    "running": "PLAY",
+    "cancelling": "SORTTIME",
+    "done": "CHECKMARK",
+    "failed": "ERROR",
+    "cancelled": "X",
+}
+
+
+class LEGS4D_UL_runs(bpy.types.UIList):
+    """The backend's runs."""
+
+    def draw_item(self, context, layout, data, item, icon, active_data, active_property) -> None:
+        row = layout.row(align=True)
+        if item.problem:
+            row.label(text=item.name, icon="ERROR")
+            return
+        row.label(text=item.name, icon="POINTCLOUD_DATA" if item.finished else "SORTTIME")
+        details = row.row()
+        details.alignment = "RIGHT"
+        details.active = False
+        details.label(text=f"{item.frames} × {short_count(item.points)}")
+
+
+class _Panel:
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = CATEGORY
+
+
+class LEGS4D_PT_backend(_Panel, bpy.types.Panel):
+    """The connection."""
+
+    bl_label = "Backend"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, link, chosen = self.layout, session.current.link, preferences.get()
+        status = link.status
+        sentence(layout, context, status.sentence, _STATE_ICONS[status.state])
+        if link.message:
+            sentence(layout, context, link.message, "INFO")
+        if chosen.connection == "LOCAL" and not link.ready:
+            layout.prop(chosen, "root", text="", icon="FILE_FOLDER", placeholder="Folder with runs and datasets")
+        row = layout.row(align=True)
+        if link.backend:
+            row.operator("legs4d.stop_backend", icon="CANCEL")
+        elif chosen.connection == "LOCAL" and not link.ready:
+            row.operator("legs4d.start_backend", icon="PLAY")
+        if link.client is None:
+            row.operator("legs4d.connect", icon="LINKED")
+        else:
+            row.operator("legs4d.disconnect", icon="UNLINKED")
+
+
+class LEGS4D_PT_sequence(_Panel, bpy.types.Panel):
+    """Runs, and the sequence that is meant."""
+
+    bl_label = "Sequence"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, shown = self.layout, context.window_manager.legs4d
+        row = layout.row()
+        row.template_list("LEGS4D_UL_runs", "", shown, "runs", shown, "active_run", rows=3)
+        row.operator("legs4d.refresh", text="", icon="FILE_REFRESH")
+        if shown.active_run < len(shown.runs) and (problem := shown.runs[shown.active_run].problem):
+            sentence(layout, context, problem, "ERROR")
+        importing = bool(session.current.runs.opening)
+        layout.operator("legs4d.import_run", text="Opening…" if importing else "Import", icon="IMPORT")
+        layout.operator("legs4d.import_splats", text="Import Splat Files…", icon="FILE")
+        self._draw_arriving(context)
+        found = sequence.active(context)
+        if found is not None:
+            self._draw_sequence(context, found)
+
+    def _draw_arriving(self, context: bpy.types.Context) -> None:
+        """Splat files of which nothing shows yet."""
+        imports, sendings = session.current.imports, session.current.sendings
+        arriving = [(f"Reading {plan.title}…", 0.0) for plan in imports.opening]
+        if sendings.state:
+            arriving.append((sendings.state, sendings.share))
+        for label, factor in arriving:
+            row = self.layout.row(align=True)
+            row.progress(factor=factor, text=label)
+            row.operator("legs4d.cancel_splats", text="", icon="X")
+        if imports.message:
+            sentence(self.layout, context, imports.message, "ERROR")
+
+    def _draw_sequence(self, context: bpy.types.Context, found: sequence.Sequence) -> None:
+        layout, its = self.layout, found.empty.legs4d
+        box = layout.box()
+        box.label(text=found.empty.name, icon="OUTLINER_OB_POINTCLOUD")
+        transfer = session.current.transfers.get(its.run_id)
+        if transfer is not None:
+            row = box.row(align=True)
+            there = its.num_frames - transfer.missing
+            waiting = "" if transfer.request else " (waiting)"
+            row.progress(factor=there / max(its.num_frames, 1), text=f"Frame {there} of {its.num_frames}{waiting}")
+            row.operator("legs4d.cancel_fetch", text="", icon="X")
+        reading = session.current.imports.get(its.run_id)
+        if reading is not None:
+            done, total = reading.reading.done, reading.reading.total
+            row = box.row(align=True)
+            row.progress(factor=done / total, text=f"File {done} of {total}")
+            row.operator("legs4d.cancel_fetch", text="", icon="X")
+        look.draw(box, context)
+        if problem := playback.message(found.empty):
+            sentence(box, context, problem, "ERROR")
+            if transfer is None and reading is None:
+                box.operator("legs4d.fetch", icon="IMPORT")
+        column = box.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        if timing.curve_of(found.empty) is None:
+            column.prop(its, "start_frame")
+        column.row().prop(its, "viewport", expand=True)
+        column.prop(its, "detail")
+
+
+class LEGS4D_PT_training(_Panel, bpy.types.Panel):
+    """Training a dataset, and the backend's jobs."""
+
+    bl_label = "Training"
+    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012  Blender's own form
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, form = self.layout, context.window_manager.legs4d
+        column = layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        row = column.row(align=True)
+        row.prop_search(form, "train_dataset", form, "datasets", icon="FILE_FOLDER")
+        row.operator("legs4d.choose_dataset", text="", icon="FILEBROWSER")
+        default = f"{form.train_dataset}-run" if form.train_dataset else ""
+        column.prop(form, "train_out", placeholder=default)
+        column.row().prop(form, "train_preset", expand=True)
+        column.prop(form, "train_scale")
+        column.prop(form, "train_encoder", placeholder="default")
+        layout.operator("legs4d.train", icon="PLAY")
+        if form.train_differs:
+            box = layout.box()
+            sentence(box, context, form.train_differs)
+            box.operator("legs4d.make_anew", icon="FILE_REFRESH").request = form.train_again
+        for job in form.jobs[:JOBS_SHOWN]:
+            self._draw_job(context, job)
+
+    def _draw_job(self, context: bpy.types.Context, job: bpy.types.PropertyGroup) -> None:
+        box = self.layout.box()
+        row = box.row(align=True)
+        row.label(text=job.label, icon=_JOB_ICONS.get(job.state, "QUESTION"))
+        row.operator("legs4d.job_log", text="", icon="TEXT", depress=job.show_log).job = job.name
+        if job.state in {"queued", "running"}:
+            row.operator("legs4d.cancel_job", text="", icon="X").job = job.name
+            stage = job.stage.replace("_", " ").capitalize() or job.state.capitalize()
+            text = f"{stage} {job.done} / {job.total}{_time_left(job.seconds_left)}"
+            box.progress(factor=job.done / max(job.total, 1), text=text)
+        elif job.message or job.state == "failed":
+            sentence(box, context, job.message or "It failed; the backend's log says why.")
+        if job.again:
+            box.operator("legs4d.make_anew", icon="FILE_REFRESH").request = job.again
+        if job.show_log:
+            lines = box.column(align=True)
+            lines.scale_y = 0.7
+            for line in job.log.splitlines() or ["The log is empty."]:
+                lines.label(text=line)
+
+
+class LEGS4D_PT_export(_Panel, bpy.types.Panel):
+    """Export for compositing."""
+
+    bl_label = "Export"
+    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012  Blender's own form
+
+    def draw(self, context: bpy.types.Context) -> None:
+        export.draw(self.layout, context)
+
+
+class LEGS4D_PT_capture(_Panel, bpy.types.Panel):
+    """Making a dataset of a Blender scene."""
+
+    bl_label = "Capture"
+    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012  Blender's own form
+
+    def draw(self, context: bpy.types.Context) -> None:
+        capture.draw(self.layout, context)
+
+
+JOBS_SHOWN = 5
+
+
+def short_count(number: int) -> str:
+    """300000 as "300k"."""
+    for unit, size in (("M", 1_000_000), ("k", 1_000)):
+        if number >= size:
+            return f"{number / size:.3g}{unit}"
+    return str(number)
+
+
+def _time_left(seconds: float) -> str:
+    if seconds < 0:
+        return ""
+    return f", {seconds / 60:.0f} min left" if seconds >= 90 else f", {seconds:.0f} s left"
+
+
+CLASSES = (
+    LEGS4D_UL_runs,
+    LEGS4D_PT_backend,
+    LEGS4D_PT_sequence,
+    *prompt_panel.CLASSES,
+    *effects.PANELS,
+    LEGS4D_PT_training,
+    LEGS4D_PT_export,
+    LEGS4D_PT_capture,
+)

@@ -1,0 +1,1 @@
+"""Pages by which people judge: sheets, plots, timelines."""

@@ -1,0 +1,1 @@
+"""Other programs' splat files: glTF, USD, SOG, folders of 4DGaussians."""

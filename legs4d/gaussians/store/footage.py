@@ -1,0 +1,180 @@
+"""What a run remembers of the footage that it was made from: where it was last, and what was in its files.
+
+info["dataset"]      the folder, where it was last
+info["footage"]      fingerprints {content, language}, and how many files there are
+RUN/footage.json     {footage, language}: name → hash of each file
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from legs4d.errors import DatasetError, RunError
+from legs4d.gaussians.store.files import write_file
+from legs4d.gaussians.store.run import Run
+from legs4d.gaussians.store.stage_records import Difference, RunDiffers
+from legs4d.progress import OnProgress, StopSignal
+from legs4d.scene.readers import open_sequence, reading_of
+from legs4d.scene.sequence import Sequence, Split
+
+LISTING = "footage.json"
+STAGE = "first_frame"
+"""The stage that footage belongs to, in a `Difference`."""
+NAMED = 3
+"""Files that a difference names of each kind."""
+_TOLERANCE = 1e-4
+"""Of poses and intrinsics, relative: what other cameras differ in is larger."""
+
+
+def find_footage(
+    run: Run,
+    dataset: str | Path | None = None,
+    *,
+    progress: OnProgress | None = None,
+    stop: StopSignal | None = None,
+) -> Sequence:
+    """The sequence that a run was made from, at the run's scale.
+
+    Args:
+        dataset: where it is now, if not where it was last; the run remembers that, unless it cannot be written.
+
+    Raises:
+        RunError: the run was not made from footage.
+        RunDiffers: this is other footage.
+        DatasetError: it is not there, or cannot be read.
+        Stopped: `stop` was set.
+    """
+    if dataset is None and "dataset" not in run.info:
+        fix = "say with --dataset where it is, if there is any"
+        raise RunError("was not made from footage, so there is none to read", where=str(run.path), fix=fix)
+    place = Path(run.info["dataset"] if dataset is None else dataset)
+    if dataset is None and not place.is_dir():
+        raise DatasetError(
+            "is no longer there, and the run was made from it",
+            where=str(place),
+            fix="say with --dataset where it is now",
+        )
+    sequence = open_sequence(place, reading_of({"scale": 1.0, **run.info}))
+    sequence.content.hashes(progress=progress, stop=stop)
+    found = footage_differences(run, sequence)
+    if found:
+        fix = "say with --dataset where the footage is that the run was made from"
+        raise RunDiffers.of(run.path, found, fix=fix)
+    if dataset is not None and str(place.resolve()) != run.info.get("dataset"):
+        _remember_place(run, place)
+    return sequence
+
+
+def travelling(run: Run, dataset: str | Path | None = None) -> dict[str, Path]:
+    """The folders that workers on other machines need of a run: its own, and its footage's, if there is any."""
+    place = dataset or run.info.get("dataset")
+    return {"run": run.path, **({} if place is None else {"dataset": Path(place)})}
+
+
+def remember_footage(run: Run, sequence: Sequence, *, language: bool = False) -> None:
+    """Note what footage a run is made from, and where that is; the caller holds the run's lock.
+
+    Args:
+        language: note what the lift alone is made from, too.
+    """
+    listed = read_listing(run)
+    now = {"footage": sequence.content.hashes()}
+    if language:
+        now["language"] = sequence.content.hashes(language=True)
+    if any(listed.get(kind) != files for kind, files in now.items()):
+        listed = {**listed, **now}
+        write_file(run.path / LISTING, json.dumps(listed).encode())
+    content = {
+        "content": sequence.content.fingerprint(),
+        "language": sequence.content.fingerprint(language=True) if "language" in listed else None,
+        "files": len(listed["footage"]),
+    }
+    place = str(sequence.root.resolve())
+    if (run.info.get("dataset"), run.info.get("footage")) != (place, content):
+        run.set_info(dataset=place, footage=content)
+
+
+def read_listing(run: Run) -> dict[str, dict[str, str]]:
+    """ "footage" and "language" → name → hash, as far as the run knows them."""
+    try:
+        content = json.loads((run.path / LISTING).read_text())
+        return {str(kind): dict(files) for kind, files in content.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        fix = "delete it, if you know that the footage is the same"
+        raise RunError(f"cannot be read ({error})", where=str(run.path / LISTING), fix=fix) from error
+
+
+def footage_differences(run: Run, sequence: Sequence, *, language: bool = False) -> list[Difference]:
+    """In what footage is another one than a run was made from; nothing where the run does not know."""
+    listed = read_listing(run)
+    if "footage" not in listed:
+        return _camera_differences(run, sequence)
+    found = _file_differences(STAGE, "footage", listed["footage"], sequence.content.hashes())
+    if language and "language" in listed:
+        now = sequence.content.hashes(language=True)
+        found += _file_differences("lift", "language", listed["language"], now)
+    return found
+
+
+def _file_differences(stage: str, key: str, was: Mapping[str, str], now: Mapping[str, str]) -> list[Difference]:
+    """One difference for the files that are others, one for those that are new, one for those that are gone."""
+    kinds = {
+        "differ": sorted(name for name in was.keys() & now.keys() if was[name] != now[name]),
+        "are new": sorted(now.keys() - was.keys()),
+        "are gone": sorted(was.keys() - now.keys()),
+    }
+    return [
+        Difference(stage, key, {n: was.get(n) for n in names}, {n: now.get(n) for n in names}, _told(key, verb, names))
+        for verb, names in kinds.items()
+        if names
+    ]
+
+
+def _told(key: str, verb: str, names: list[str]) -> str:
+    files = f"{len(names)} files {verb}" if len(names) > 1 else f"1 file {_SINGULAR[verb]}"
+    shown = ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")
+    return f"{key}: {files}: {shown}"
+
+
+_SINGULAR = {"differ": "differs", "are new": "is new", "are gone": "is gone"}
+
+
+def _camera_differences(run: Run, sequence: Sequence) -> list[Difference]:
+    """Of a run that does not know its footage's files: by the number of frames, and the cameras of the first."""
+    found = []
+    if run.has_geometry and run.num_frames != sequence.num_frames:
+        found.append(Difference.of_values(STAGE, "footage.frames", run.num_frames, sequence.num_frames))
+    splits: tuple[Split, ...] = ("train", "test")
+    for split in splits:
+        there = run.has_cameras if split == "train" else run.has_test_cameras
+        if not there:
+            continue
+        was, now = run.cameras(split), sequence.cameras(split, 0)
+        same = (was.ids, was.width, was.height) == (now.ids, now.width, now.height) and all(
+            _close(one, other)
+            for one, other in ((was.world_to_camera, now.world_to_camera), (was.intrinsics, now.intrinsics))
+        )
+        if not same:
+            told = [f"{len(c)} of {c.width}×{c.height}" for c in (was, now)]
+            text = f"footage: other {split} cameras ({told[0]} → {told[1]})"
+            found.append(Difference(STAGE, f"footage.{split}_cameras", told[0], told[1], text))
+    return found
+
+
+def _close(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
+    return one.shape == other.shape and bool(np.allclose(one, other, rtol=_TOLERANCE, atol=_TOLERANCE))
+
+
+def _remember_place(run: Run, place: Path) -> None:
+    try:
+        with run.lock():
+            run.set_info(dataset=str(place.resolve()))
+    except RunError:  # it is being written, or may not be: then its place is told again the next time
+        return

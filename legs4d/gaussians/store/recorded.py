@@ -1,0 +1,83 @@
+"""The settings that a run was made with, and in what others differ from them. Needs neither footage nor torch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from legs4d.config import LiftSettings, ReconstructSettings, Settings, TrainSettings
+from legs4d.gaussians.store.run import Run
+from legs4d.gaussians.store.stage_records import Difference, MadeFrom, StageRecord, differences, unflatten
+
+Model = TypeVar("Model", bound=Settings)
+
+AUTO = LiftSettings().encoder
+"""An encoder that follows from the footage, or from the run."""
+
+
+def differences_of_settings(run: Run, settings: TrainSettings, parts: tuple[str, ...]) -> list[Difference]:
+    """In what a run was made otherwise, as far as that can be told without its footage: settings alone.
+
+    Args:
+        parts: as in `Plan`.
+    """
+    wanted: dict[str, tuple[dict[str, Settings], dict[str, str]]] = {}
+    if "reconstruct" in parts:
+        preset, reconstruct = settings.preset, settings.reconstruct
+        recorded = recorded_reconstruction(run)
+        if preset == "auto" and recorded is not None:
+            reconstruct = reconstruct.on(recorded[1])
+        elif preset is not None and preset != "auto":
+            reconstruct = reconstruct.with_preset(preset)
+        means: dict[str, str] = {} if preset is None or preset == "auto" else {"preset": preset}
+        first: dict[str, Settings] = {"dataset": settings.dataset, "reconstruct.first_frame": reconstruct.first_frame}
+        wanted["first_frame"] = first, means
+        wanted["tracking"] = {"reconstruct.tracking": reconstruct.tracking}, means
+        wanted["refinement"] = {"reconstruct.refinement": reconstruct.refinement}, means
+    if "lift" in parts:
+        there = made_from_of(run.stages.get("lift"))
+        asked = settings.lift
+        if asked.encoder == AUTO and there is not None:
+            asked = asked.model_copy(update={"encoder": there.settings.get("lift.encoder", AUTO)})
+        wanted["lift"] = {"lift": asked}, {}
+    found: list[Difference] = []
+    for stage, (models, means) in wanted.items():
+        was = made_from_of(run.stages.get(stage))
+        if was is not None:
+            now = MadeFrom.of(models, was.version, means=means)
+            found += differences(stage, was, replace(now, by=was.by))
+    return found
+
+
+def recorded_reconstruction(run: Run) -> tuple[str | None, ReconstructSettings] | None:
+    """The name of the preset, if there was one, and the settings that a run was made with; None if it does not know."""
+    made = {name: made_from_of(run.stages.get(name)) for name in ("first_frame", "tracking", "refinement")}
+    first = made["first_frame"]
+    if first is None:
+        return None
+    named = first.means.get("preset")
+    like = ReconstructSettings()
+    if named in ("quick", "full"):
+        like = like.with_preset(named)  # type: ignore[arg-type]
+    recorded = {
+        name: recorded_settings(there, f"reconstruct.{name}", type(getattr(like, name)), getattr(like, name))
+        for name, there in made.items()
+    }
+    return named, like.model_copy(update=recorded)
+
+
+def made_from_of(record: StageRecord | None) -> MadeFrom | None:
+    return record.made_from if record is not None and record.has_begun else None
+
+
+def recorded_settings(made_from: MadeFrom | None, place: str, model: type[Model], otherwise: Model) -> Model:
+    """The settings that a stage was made with, if this version still knows them all."""
+    if made_from is None:
+        return otherwise
+    tree: dict[str, Any] = unflatten(made_from.settings, place)
+    try:
+        return model.model_validate(tree)
+    except ValidationError:
+        return otherwise

@@ -1,0 +1,1 @@
+"""From pictures to what an encoder says of them: crops, changes, grids."""

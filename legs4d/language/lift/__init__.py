@@ -1,0 +1,1 @@
+"""What pixels say, put onto Gaussians: the routes and the stage."""

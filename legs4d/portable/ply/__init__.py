@@ -1,0 +1,1 @@
+"""3D Gaussians from and to .ply, of any program."""

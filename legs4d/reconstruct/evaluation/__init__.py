@@ -1,0 +1,1 @@
+"""How good a reconstruction is: distances of pictures, and whether objects are followed."""

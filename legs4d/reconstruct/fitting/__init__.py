@@ -1,0 +1,1 @@
+"""Optimising Gaussians: parameters, losses, Adam, adding and removing."""

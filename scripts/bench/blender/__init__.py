@@ -1,0 +1,1 @@
+"""Playback, import and prompts inside Blender."""

@@ -1,0 +1,1 @@
+"""Splat files and their import."""

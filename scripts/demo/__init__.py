@@ -1,0 +1,1 @@
+"""The demo: a scene filmed by Blender, reconstructed, asked and rendered."""

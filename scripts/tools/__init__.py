@@ -1,0 +1,1 @@
+"""What maintainers run: set-up, packaging, breaking things on purpose."""

@@ -1,0 +1,1 @@
+"""Files and datasets broken in thousands of ways."""

@@ -1,0 +1,57 @@
+"""Break datasets of every layout in thousands of ways: what comes of each is one sentence, or what was filmed.
+
+    python scripts/tools/fuzz/datasets.py [--count 20000] [--seed 0] [--train 10]
+
+Prints what came of it; exits with 1 and what was done to the dataset when anything else happens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+
+from tests.scene.readers.fuzz import SCENE, Tally, fuzz_one, train_one, write_seeds
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=20_000, help="datasets")
+    parser.add_argument("--seed", type=int, default=0, help="number of the first")
+    parser.add_argument("--train", type=int, default=10, help="of those that are read, so many are trained on")
+    parser.add_argument("--keep-going", action="store_true", help="tell of all that fail, not only of the first")
+    options = parser.parse_args()
+    tally, failed, began = Tally(), 0, time.monotonic()
+    with tempfile.TemporaryDirectory() as name:
+        seeds = write_seeds(Path(name) / "seeds")
+        for number in range(options.seed, options.seed + options.count):
+            folder = Path(name) / "broken"
+            try:
+                fuzz_one(seeds, number, folder, tally)
+            except AssertionError as error:
+                print(f"WRONG: {error}", flush=True)
+                failed += 1
+                if not options.keep_going:
+                    return 1
+            shutil.rmtree(folder)
+            if (number + 1) % 1000 == 0:
+                print(f"{number + 1 - options.seed} datasets, {tally.read} read", file=sys.stderr, flush=True)
+        every = max(1, len(tally.trainable) // max(1, options.train))
+        filmed = write_seeds(Path(name) / "filmed", SCENE)
+        outcomes = [train_one(filmed, number, Path(name)) for _, number in tally.trainable[::every][: options.train]]
+    print(
+        f"{options.count} datasets in {time.monotonic() - began:.0f} s: {tally.read} read, "
+        f"{sum(tally.refused.values())} refused in a sentence "
+        f"({', '.join(f'{layout} {count}' for layout, count in sorted(tally.refused.items()))}), {failed} wrong; "
+        f"trained {outcomes.count('trained')}, refused on training {len(outcomes) - outcomes.count('trained')}"
+    )
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Makers and spoilers of files, for scripts/tools/fuzz/splats.py: one module a format."""

@@ -1,0 +1,1 @@
+"""One run through every export and every reader at hand."""

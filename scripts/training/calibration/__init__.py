@@ -1,0 +1,1 @@
+"""Small scenes and scenarios by which encoders are calibrated."""

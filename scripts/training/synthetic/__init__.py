@@ -1,0 +1,1 @@
+"""Clips of made-up scenes with what is true of them, for training the encoder `tiny` (`training/tiny/train.py`)."""

@@ -1,0 +1,1 @@
+"""Generated clips as pictures."""

@@ -1,0 +1,21 @@
+"""Write the tiny encoder's vocabulary: every word that its captions are made of."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+
+from legs4d.language.encoders.tiny.words import WORDS_FILE
+from training.synthetic.words.captions import all_words
+
+
+def vocabulary_text() -> str:
+    """Of the file: a word a line."""
+    return "\n".join(all_words()) + "\n"
+
+
+if __name__ == "__main__":
+    WORDS_FILE.write_text(vocabulary_text())
+    print(f"{len(all_words())} words in {WORDS_FILE}")

@@ -1,0 +1,1 @@
+"""The encoder `tiny`: training, evaluation, calibration, and how fast both go."""

@@ -1,0 +1,114 @@
+"""Training from the panel: a job is submitted, shows its progress, ends as a run that imports, or is cancelled."""
+
+import json
+import subprocess
+
+import bpy
+import pytest
+from conftest import LIBRARY, ROOT, Backend, library_environment
+
+
+@pytest.fixture
+def studio(addon, tmp_path, until):
+    """A backend with one tiny dataset `scene` and no runs, connected."""
+    from blender_addon.link import session
+
+    root = tmp_path / "root"
+    root.mkdir()
+    subprocess.run(
+        [LIBRARY / "python", "-m", "tests.synthetic", "dataset", str(root / "scene"), "--frames", "2", "--train", "4"],
+        cwd=ROOT,
+        env=library_environment(),
+        check=True,
+    )
+    served = Backend(root, tmp_path / "state")
+    session.current.link.connect()
+    until(lambda: len(_window().datasets) == 1, "the list of datasets")
+    yield served
+    session.current.link.disconnect()
+    served.stop()
+
+
+def _window():
+    return bpy.context.window_manager.legs4d
+
+
+def _job():
+    return _window().jobs[0] if len(_window().jobs) else None
+
+
+def _submit(out="small"):
+    form = _window()
+    form.train_dataset, form.train_out, form.train_scale = "scene", out, 0.5
+    assert bpy.ops.legs4d.train() == {"FINISHED"}
+
+
+def test_without_a_dataset_nothing_is_submitted(studio):
+    assert bpy.ops.legs4d.train() == {"CANCELLED"}
+
+
+def test_a_dataset_that_is_not_there_is_said(studio, until):
+    from blender_addon.link import session
+
+    _window().train_dataset = "nothing"
+    bpy.ops.legs4d.train()
+    until(lambda: session.current.link.message, "the failure")
+    assert "nothing" in session.current.link.message and session.current.link.message.endswith(".")
+
+
+def test_a_job_shows_its_progress_and_can_be_cancelled(studio, until):
+    _submit()
+    until(lambda: _job() and _job().state == "running" and _job().done > 0, "progress", 120)
+    assert _job().label == "small" and _job().total >= _job().done and _job().stage
+    assert bpy.ops.legs4d.job_log(job=_job().name) == {"FINISHED"}
+    until(lambda: "process" in _job().log, "the log")
+    assert len(_job().log.splitlines()) <= 12
+    assert bpy.ops.legs4d.cancel_job(job=_job().name) == {"FINISHED"}
+    until(lambda: _job().state == "cancelled", "the end", 60)
+
+
+def test_a_dataset_is_chosen_by_its_folder(studio):
+    assert bpy.ops.legs4d.choose_dataset(directory=str(studio.root / "scene")) == {"FINISHED"}
+    assert _window().train_dataset == "scene"
+    assert bpy.ops.legs4d.choose_dataset(directory="/elsewhere") == {"CANCELLED"}
+    assert _window().train_dataset == "scene"
+
+
+def test_a_job_is_found_again_after_the_connection_was_lost(studio, until):
+    from blender_addon.link import session
+
+    _submit()
+    until(lambda: _job() and _job().state == "running", "the start", 60)
+    name = _job().name
+    studio.kill()
+    until(lambda: not session.current.link.ready, "the loss")
+    studio.start()
+    until(lambda: session.current.link.ready, "the connection", 60)
+    until(lambda: _job() and _job().name == name and _job().state in ("queued", "running"), "the job", 60)
+    bpy.ops.legs4d.cancel_job(job=name)
+    until(lambda: _job().state == "cancelled", "the end", 60)
+
+
+def test_what_was_made_otherwise_is_made_anew_only_when_asked(studio, until):
+    run = studio.root / "kept"
+    subprocess.run(
+        [LIBRARY / "python", "-m", "tests.synthetic", "run", str(run), "--frames", "2", "--train", "4"],
+        cwd=ROOT,
+        env=library_environment(),
+        check=True,
+    )
+    file = run / "run.json"
+    state = json.loads(file.read_text())
+    made = {"settings": {"dataset.scale": 1.0}, "version": 6, "inputs": {}}
+    file.write_text(json.dumps({**state, "made_from": {"first_frame": made}}))
+    before = file.read_bytes()
+    _submit("kept")  # at half of the size
+    until(lambda: _window().train_differs, "what differs")
+    assert "dataset.scale: 1.0 → 0.5" in _window().train_differs and _job() is None
+    assert bpy.ops.legs4d.make_anew() == {"FINISHED"}
+    until(lambda: _job() and _job().state == "running" and _job().done > 0, "progress", 120)
+    assert not _window().train_differs
+    assert {**json.loads(file.read_bytes()), "info": 0} == {**json.loads(before), "info": 0}
+    assert (run / ".again" / "run.json").exists()
+    bpy.ops.legs4d.cancel_job(job=_job().name)
+    until(lambda: _job().state == "cancelled", "the end", 60)
