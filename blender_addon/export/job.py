@@ -14,7 +14,7 @@ import bpy
 
 from .. import engine, names
 from ..layers import curves, layers
-from ..portable.ply_writer import ply_parts
+from ..portable.ply.writer import ply_parts
 from ..portable.splats import SplatFileError, Splats
 from ..portable.spz_writer import spz_bytes
 from ..sequence import playback

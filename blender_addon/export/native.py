@@ -17,7 +17,7 @@ import bpy
 from .. import engine, look, names
 from ..cache.blocks import MOST_SH
 from ..look.builder import arrange, math, node, output
-from ..portable.ply_writer import table_parts
+from ..portable.ply.writer import table_parts
 from ..sequence import attributes
 from ..sequence.rendering import Job, RenderProblem
 from ..sequence.sequence import Sequence

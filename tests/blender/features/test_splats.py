@@ -24,7 +24,7 @@ def _splats(package, count, seed, sh=3):
 
 
 def _write(file: Path, splats) -> None:
-    from blender_addon.portable.ply_writer import ply_parts
+    from blender_addon.portable.ply.writer import ply_parts
 
     file.write_bytes(b"".join(ply_parts(splats)))
 
