@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(
-    [ROOT / "README.md", ROOT / "backend/README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("legs4d/**/*.md")]
+    [*ROOT.glob("*.md"), ROOT / "backend/README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("legs4d/**/*.md")]
 )
 
 NEEDS = {
