@@ -27,6 +27,7 @@ NEEDS = {
     "blender": "Blender's own program, with the extension installed",
     "footage": "videos with sound or lights, results of another program",
     "gpu": "a CUDA device",
+    "minutes of computing": "the tests themselves",
     "other programs": "programs that are no packages of this project",
     "weights": "a file of weights that the project does not have",
 }

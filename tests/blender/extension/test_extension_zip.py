@@ -95,7 +95,7 @@ def test_a_zip_per_platform_has_that_platforms_wheels_only(tmp_path: Path) -> No
 def test_no_source_of_the_library_travels_along(archive: Path) -> None:
     with zipfile.ZipFile(archive) as content:
         names = content.namelist()
-    assert "wire.py" in names and "portable/ply.py" in names
+    assert "wire.py" in names and "portable/ply/file.py" in names
     assert not [name for name in names if "__pycache__" in name or name.startswith(("legs4d/", "tests/"))]
 
 
