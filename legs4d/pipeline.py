@@ -424,7 +424,8 @@ def evaluate(
         pictures: folder for `test_views.png` and, with `grounding`, a contact sheet, a timeline, a plot of its scores
             and pages of its masks against the true ones.
         plot: file for the scores over time.
-        lpips: file of its weights (`reconstruct.lpips`); without it, LPIPS is None.
+        lpips: "alex" or "vgg", whose weights are among the priors, or a file of weights (`priors.perceptual.lpips`);
+            without it, LPIPS is None.
         track: an object of the dataset's objects/; adds `tracking` to the result.
         per_pixel: whether relevancy is decoded per pixel, see `grounding.benchmark.evaluate`.
 
@@ -440,13 +441,13 @@ def evaluate(
     from legs4d.effects.pages.score_plot import score_plot
     from legs4d.effects.pages.views_page import write_test_views
     from legs4d.grounding.benchmark import evaluate as evaluate_grounding
+    from legs4d.priors.perceptual.lpips import open_lpips
     from legs4d.reconstruct.evaluation.evaluate import evaluate_pictures
-    from legs4d.reconstruct.evaluation.lpips import Lpips
     from legs4d.reconstruct.evaluation.object_tracking import evaluate_tracking
     from legs4d.reconstruct.stages import choose_device
 
     device = choose_device(engine)
-    distance = None if lpips is None else Lpips(lpips, device)
+    distance = None if lpips is None else open_lpips(lpips, device)
     result = evaluate_pictures(run, sequence, device, lpips=distance, progress=progress, stop=stop)
     if plot is not None:
         score_plot(plot, result)

@@ -77,7 +77,11 @@ def evaluate(
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Picture (.png, .svg, .pdf) of the scores over time.")] = None,
     lpips: Annotated[
-        Path | None, typer.Option(help="File of LPIPS's weights (AlexNet), which are not shipped; adds LPIPS.")
+        str | None,
+        typer.Option(
+            metavar="alex|vgg|FILE",
+            help="Adds LPIPS: with the weights that `legs4d priors get lpips-alex` or lpips-vgg fetches, or a file's.",
+        ),
     ] = None,
     track: Annotated[
         int | None, typer.Option(metavar="OBJECT_ID", min=1, help="How well the Gaussians of this object follow it.")
@@ -112,7 +116,7 @@ def evaluate(
             progress=show,
         )
     if lpips is None:
-        say("LPIPS was not measured: its weights are not shipped; name their file by --lpips.")
+        say("LPIPS was not measured: its weights are not shipped; see --lpips.")
     for asked, found in result.get("grounding", {}).get("prompts", {}).items():
         warn(asked, found["warnings"])
     if as_json:

@@ -1,4 +1,4 @@
-"""Which helpers there are: what they do, whose weights they have, where these come from, and what they were measured at."""
+"""Which helpers there are: what they do, whose weights they have and where from, and what they were measured at."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def read_state(path: Path, fix: str) -> dict[str, torch.Tensor]:
-    """Tensors by name, from .safetensors or a file of torch.save; a checkpoint's "state_dict" or "model" is taken for it.
+    """Tensors by name, from .safetensors or a file of torch.save, whose "state_dict" or "model" is taken for it.
 
     Args:
         fix: what to do where it cannot be read.

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.gaussians.formats.tensors import UnreadableTensorsError, load_tensors
+from legs4d.priors.fetching.pickled_arrays import flat, read_pickled_arrays
 from legs4d.priors.graphs.graph import GraphError, save_graph
 from legs4d.priors.graphs.onnx import read_onnx
 from legs4d.priors.graphs.tfjs import read_tfjs
 from legs4d.priors.graphs.tflite import read_tflite
 from legs4d.priors.perceptual.layers import NETWORKS, convolution_key, head_key
-from legs4d.priors.fetching.pickled_arrays import flat, read_pickled_arrays
 from legs4d.priors.registry import Packaged
 
 VERSION = 1
@@ -75,5 +75,3 @@ def _lpips_arrays(network: str, data: bytes) -> dict[str, NDArray[Any]]:
     except KeyError as error:
         raise GraphError(f"has no {error.args[0]!r}") from error
     return kept
-
-

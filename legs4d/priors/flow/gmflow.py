@@ -117,9 +117,7 @@ class GMFlow:
         found = both.permute(0, 3, 1, 2)
         return found[:1], found[1:]
 
-    def _attend(
-        self, name: str, values: torch.Tensor, asked: torch.Tensor, windows: int, moved: bool
-    ) -> torch.Tensor:
+    def _attend(self, name: str, values: torch.Tensor, asked: torch.Tensor, windows: int, moved: bool) -> torch.Tensor:
         """[B, H, W, C]: what `values` learns from `asked` in the same window."""
         state = self._state
         query = functional.linear(values, state[f"{name}.q_proj.weight"])
@@ -201,9 +199,7 @@ def _positions(height: int, width: int, device: torch.device) -> torch.Tensor:
     return torch.cat([rows.expand(-1, -1, width), columns.expand(-1, height, -1)])[None]
 
 
-def _windowed(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, windows: int, moved: bool
-) -> torch.Tensor:
+def _windowed(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, windows: int, moved: bool) -> torch.Tensor:
     """Attention [B, H, W, C] among the features of one window, of which there are `windows` a side."""
     batch, height, width, _ = query.shape
     rows, columns = height // windows, width // windows

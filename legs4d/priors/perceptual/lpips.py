@@ -85,6 +85,19 @@ class Lpips:
         return found
 
 
+def open_lpips(which: str | Path, device: torch.device) -> Lpips:
+    """The distance by the name of its network, whose weights lie among the priors, or by a file of weights.
+
+    Raises:
+        Legs4dError: see `Lpips`; the weights are not among the priors.
+    """
+    if str(which) not in NETWORKS:
+        return Lpips(which, device)
+    from legs4d.priors.cache import find_weights
+
+    return Lpips(find_weights(f"lpips-{which}"), device)
+
+
 def _check(state: dict[str, torch.Tensor], network: LpipsNetwork, where: str) -> None:
     expected: dict[str, tuple[int, ...]] = {}
     for layer in network.layers:
@@ -93,7 +106,7 @@ def _check(state: dict[str, torch.Tensor], network: LpipsNetwork, where: str) ->
     for number, tap in enumerate(network.taps):
         expected[head_key(number)] = (1, network.layers[tap].shape[0], 1, 1)
     name = next(name for name, one in NETWORKS.items() if one is network)
-    fix = f'give those of `legs4d priors get lpips-{name}`, or of torch.save(lpips.LPIPS(net="{name}").state_dict(), FILE)'
+    fix = f'give those of `legs4d priors get lpips-{name}`, or the usual package\'s of LPIPS(net="{name}")'
     for key, size in expected.items():
         if key not in state or tuple(state[key].shape) != size:
             found = f"is {tuple(state[key].shape)}" if key in state else "is not there"

