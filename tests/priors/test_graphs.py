@@ -90,7 +90,7 @@ def test_a_truncated_onnx_file_is_refused(cut: int) -> None:
 
 
 def test_a_graph_comes_back_from_its_file_with_scalars_and_halves(tmp_path: Path) -> None:
-    constants = {"two": np.array(2, np.int64), "half": np.array([0.5], np.float16)}
+    constants: dict[str, np.ndarray] = {"two": np.array(2, np.int64), "half": np.array([0.5], np.float16)}
     graph = make_graph("tf", ["in"], ["out"], [Node("Mul", ("in", "half"), ("out",), {"x": [1, "a"]})], constants)
     assert "two" not in graph.constants  # what no output needs is left out
     save_graph(graph, tmp_path / "x.safetensors", {"licence": "MIT"})

@@ -16,7 +16,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
-from scipy.ndimage import gaussian_filter, uniform_filter
+from scipy.ndimage import gaussian_filter, label, uniform_filter
 
 from legs4d.errors import Legs4dError
 from legs4d.priors.cache import find_weights, open_prior
@@ -115,7 +115,7 @@ def test_blazepose_gives_what_litert_gives(folder: Path) -> None:
     values = np.random.default_rng(0).random((1, 256, 256, 3)).astype(np.float32)
     landmarks, _, mask, _, metres = (value.numpy() for value in network(values))
     # ai-edge-litert 2.3.0
-    np.testing.assert_allclose(landmarks[0, :5], [133.5793, 47.76599, -33.18597, 4.07893, -0.39098], rtol=2e-4)
+    np.testing.assert_allclose(landmarks[0, :5], [133.5793, 47.76599, -33.18597, 4.07893, -0.39098], rtol=1e-3)
     np.testing.assert_allclose(metres[0, :3], [0.0727396, -0.5033769, -0.0801436], rtol=2e-3)
     assert mask[0, 100, 100, 0] == pytest.approx(0.81196, abs=1e-2)
 
@@ -143,11 +143,14 @@ def test_people_and_a_ball_on_real_footage(real: Open, footage: Path) -> None:
     nanodet, movenet, pose = real("nanodet"), real("movenet"), real("pose")
     shown = picture(footage, 13, 0)
     people = read_labels(footage / "objects/13/000000.png") == 1
-    found = nanodet.boxes(shown)
-    boxes = found.boxes[[name == "person" for name in found.names]]
-    assert len(boxes) == 2
+    parts, count = label(people)
+    boxes = np.concatenate([box_of(parts == i) for i in range(1, count + 1) if (parts == i).sum() > 1500])
+    named = nanodet.boxes(shown)
+    found = named.boxes[[name == "person" for name in named.names]]
     joints = movenet.people(shown)
-    assert (intersections_over_unions(boxes, joints.boxes).max(axis=1) > 0.6).all()
+    assert len(boxes) == 2
+    assert (intersections_over_unions(boxes, found).max(axis=1) > 0.7).all()
+    assert (intersections_over_unions(boxes, joints.boxes).max(axis=1) > 0.7).all()
     masks = pose.people(shown, boxes).masks.max(axis=0) > 0.5
     assert iou(masks, people) > 0.8
     # joints that movenet is sure of lie on people

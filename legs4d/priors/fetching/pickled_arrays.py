@@ -69,6 +69,7 @@ def flat(arrays: dict[str, Any], before: str = "") -> dict[str, NDArray[Any]]:
 def _run(data: bytes) -> Any:
     stack: list[Any] = []
     memo: dict[int, Any] = {}
+    argument: Any
     for code, argument, _ in pickletools.genops(data):
         op = code.name
         if op in ("PROTO", "FRAME"):

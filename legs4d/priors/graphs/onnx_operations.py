@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -67,7 +68,7 @@ def _unsqueeze(told: Attributes, given: list[Any]) -> torch.Tensor:
     return values
 
 
-ONNX_OPERATIONS = {
+ONNX_OPERATIONS: dict[str, Callable[[Attributes, list[Any]], Any]] = {
     "Add": lambda told, given: given[0] + given[1],
     "Cast": lambda told, given: given[0].to(_TYPES[told["to"]]),
     "Concat": lambda told, given: torch.cat(given, told["axis"]),

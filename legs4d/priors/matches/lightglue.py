@@ -41,7 +41,8 @@ class LightGlueMatches:
         state = read_state(path, _FIX)
         # without early ends: on so few points they gain little, and change what is found
         self._points = ALIKED(model_name="aliked-n16", max_num_keypoints=most_points)
-        self._matcher = LightGlue(None, input_dim=128, depth_confidence=-1, width_confidence=-1)
+        # no name of features, as with one it would download weights
+        self._matcher = LightGlue(None, input_dim=128, depth_confidence=-1, width_confidence=-1)  # type: ignore[arg-type]
         _load(self._points, _below(state, "aliked."), path)
         _load(self._matcher, _below(state, "lightglue."), path)
         self._points.to(device).eval()
