@@ -50,9 +50,6 @@ TIME = "legs4d:time"
 """The parent empty's custom property whose F-curve says which capture time a scene frame shows."""
 TIME_PATH = f'["{TIME}"]'
 
-AMOUNTS = ("tint", "desaturate", "isolate", "outline")
-"""How what the layers name stands out, one custom property of the parent empty each."""
-
 ENGINE = "LEGS4D_SPLATS"
 """What a scene calls our render engine."""
 
@@ -80,7 +77,7 @@ def curve_path(layer_id: str, curve: str) -> str:
 
 
 def amount_property(name: str) -> str:
-    """The parent empty's custom property that carries one of `AMOUNTS`."""
+    """The parent empty's custom property that carries one of `portable.look.AMOUNTS`."""
     return f"legs4d:{name}"
 
 

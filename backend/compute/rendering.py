@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from backend.compute.look import Amounts, Layer, linear, show
+from backend.compute.look import TORCH, Layer, show
 from backend.compute.placement import Part, Placed, as_seen, between, place
 from backend.compute.worker import Context
 from backend.service.requests import Render, RenderLayer, RenderSample
@@ -22,6 +22,7 @@ from legs4d.errors import RunError
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding.query import Grounding, query
+from legs4d.portable.look import Amounts
 from legs4d.progress import OnProgress, Progress, Stopped, StopSignal
 from legs4d.raster import render as rasterise
 from legs4d.scene.camera import Cameras
@@ -217,7 +218,7 @@ class _Sums:
 def _nothing(body: Render, device: str) -> _Sums:
     """The picture of no Gaussians."""
     empty = _cropped(body, torch.zeros((1, body.height, body.width), device=device))
-    behind = linear(torch.tensor(body.background or (0.0, 0.0, 0.0), device=device))
+    behind = TORCH.linear(torch.tensor(body.background or (0.0, 0.0, 0.0), device=device))
     return _Sums(empty[..., None] + behind, empty, empty, empty[..., None].expand(-1, -1, 1 + len(body.layers)))
 
 
@@ -227,9 +228,9 @@ def _scene_linear(color: torch.Tensor, alpha: torch.Tensor, *, opaque: bool) -> 
     Over a background that is the curve undone; else what it shows is, apart from how much of the pixel it covers.
     """
     if opaque:
-        return linear(color).clamp(min=0.0)
+        return TORCH.linear(color).clamp(min=0.0)
     alpha = alpha[..., None]
-    return linear(color / alpha.clamp(min=1e-6)).clamp(min=0.0) * alpha
+    return TORCH.linear(color / alpha.clamp(min=1e-6)).clamp(min=0.0) * alpha
 
 
 def _region(body: Render, device: str) -> torch.Tensor | None:

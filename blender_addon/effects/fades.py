@@ -27,7 +27,7 @@ def fade_highlight(shown: Sequence, layer: Any, ramp: int) -> int:
 
 
 def fade_amount(shown: Sequence, amount: str, ramp: int) -> int:
-    """Key one of `names.AMOUNTS`: 1 while any shown layer is active, 0 elsewhere, with ramps before and after.
+    """Key one of `look.AMOUNTS`: 1 while any shown layer is active, 0 elsewhere, with ramps before and after.
 
     Returns:
         How many stretches of scene frames are covered; with none, nothing is keyed.

@@ -8,11 +8,13 @@ import numpy as np
 from mathutils import Vector
 
 from .. import names
-from ..layers import layers, presets
-from ..look.color import DIMMED, GLOW, LUMINANCE, SH_C0, TINT_SHARE
+from ..layers import presets
+from ..portable import look
+from ..portable.look import NUMPY
 from ..portable.splats import Splats
+from ..portable.values import SH_C0
 from ..sequence import attributes
-from ..sequence.highlighter import shown_levels
+from ..sequence.highlighter import strongest_and_tint
 from ..sequence.sequence import Sequence
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
@@ -70,41 +72,13 @@ def _up(shown: Sequence) -> tuple[float, float, float]:
 
 
 def _as_shown(shown: Sequence, scene_frame: float, dc: Array, opacities: Array) -> tuple[Array, Array, Array]:
-    """Coefficients and opacities under the layers, by the node groups' formulas, and [N] whose colour they change."""
+    """Coefficients and opacities under the layers, and [N] whose colour they change."""
     amounts = presets.amounts(shown.empty, scene_frame)
-    strongest, tint = _layers(shown, scene_frame)
-    captured = _linear(np.clip(0.5 + SH_C0 * dc, 0, 1))
-    brightness = (captured * np.asarray(LUMINANCE, np.float32)).sum(axis=1, keepdims=True)
-    lit = captured + strongest * amounts.tint * TINT_SHARE * (tint * (brightness + GLOW) - captured)
-    lit += amounts.desaturate * (1 - strongest) * (brightness * DIMMED - lit)
-    changed = (strongest[:, 0] * amounts.tint > 0) | ((1 - strongest[:, 0]) * amounts.desaturate > 0)
+    parts = [strongest_and_tint(shown, cloud, scene_frame) for cloud in shown.clouds]
+    strongest, tint = (np.concatenate(part) for part in zip(*parts, strict=True))
+    changed = look.changed(strongest, amounts)
+    captured = NUMPY.linear(np.clip(0.5 + SH_C0 * dc[changed], 0, 1))
+    lit = look.colored(NUMPY, captured, strongest[changed], tint[changed], amounts)
     baked = dc.copy()
-    baked[changed] = (_encoded(lit[changed]) - 0.5) / SH_C0
-    return baked, opacities * (1 - amounts.isolate * (1 - strongest[:, 0])), changed
-
-
-def _layers(shown: Sequence, scene_frame: float) -> tuple[Array, Array]:
-    """[N, 1] the strongest layer's weight, and [N, 3] the layers' mean tint."""
-    points = sum(len(cloud.points) for cloud in shown.clouds)
-    strongest, total = np.zeros((points, 1), np.float32), np.full((points, 1), 1e-4, np.float32)
-    tints = np.zeros((points, 3), np.float32)
-    for weight in layers.weights(shown, scene_frame):
-        attribute = names.layer_attribute(weight.layer_id)
-        if weight.weight <= 0.0 or any(attribute not in cloud.attributes for cloud in shown.clouds):
-            continue
-        relevancy = np.concatenate([attributes.read(cloud, attribute) for cloud in shown.clouds])
-        amount = shown_levels(weight)[(relevancy * 255 + 0.5).astype(np.uint8)][:, None]
-        np.maximum(strongest, amount, out=strongest)
-        total += amount
-        tints += amount * np.asarray(layers.find(shown, weight.layer_id).color, np.float32)
-    return strongest, tints / total
-
-
-def _linear(encoded: Array) -> Array:
-    curved = ((encoded + 0.055) / 1.055) ** 2.4
-    return np.where(encoded <= 0.04045, encoded / 12.92, curved).astype(np.float32)
-
-
-def _encoded(values: Array) -> Array:
-    curved = 1.055 * np.maximum(values, 0.0031308) ** (1 / 2.4) - 0.055
-    return np.where(values <= 0.0031308, values * 12.92, curved).astype(np.float32)
+    baked[changed] = (NUMPY.encoded(lit) - 0.5) / SH_C0
+    return baked, look.opacity(NUMPY, opacities, strongest, amounts), changed

@@ -6,44 +6,17 @@ animator needs, and files show it without the add-on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import bpy
 
 from .. import names
+from ..portable.look import AMOUNTS, PRESETS, Amounts
 from . import curves
-
-PRESETS = {
-    "HIGHLIGHT": {"tint": 1.0},
-    "DESATURATE": {"desaturate": 1.0},
-    "ISOLATE": {"isolate": 1.0},
-    "OUTLINE": {"outline": 1.0},
-    "NONE": {},
-}
-"""The amounts that each of `SequenceProperties.mode` sets; those it does not name are 0."""
-
-_DESCRIPTIONS = {
-    "tint": "How strongly what the layers name takes their color",
-    "desaturate": "How much of the color everything else loses",
-    "isolate": "How far everything else is hidden",
-    "outline": "How strongly what the layers name is outlined",
-}
-
-
-@dataclass(frozen=True)
-class Amounts:
-    """What shows at one scene frame, each 0 to 1."""
-
-    tint: float
-    desaturate: float
-    isolate: float
-    outline: float
 
 
 def apply(empty: bpy.types.Object) -> None:
     """Set the amounts as the sequence's `mode` says. Animated ones keep following their F-curves."""
-    chosen = PRESETS[empty.legs4d.mode]
-    for name in names.AMOUNTS:
+    chosen = PRESETS[empty.legs4d.mode].amounts
+    for name in AMOUNTS:
         if curves.find(empty, names.amount_path(name)) is None:
             _set(empty, name, chosen.get(name, 0.0))
     empty.update_tag()
@@ -51,20 +24,20 @@ def apply(empty: bpy.types.Object) -> None:
 
 def ensure(empty: bpy.types.Object) -> None:
     """Give the empty the amounts that it lacks: it is new, or its file is from before there were any."""
-    for name in names.AMOUNTS:
+    for name in AMOUNTS:
         if names.amount_property(name) not in empty:
-            _set(empty, name, PRESETS[empty.legs4d.mode].get(name, 0.0))
+            _set(empty, name, PRESETS[empty.legs4d.mode].amounts.get(name, 0.0))
 
 
 def amounts(empty: bpy.types.Object, scene_frame: float) -> Amounts:
     """The amounts at a scene frame, from their F-curves where they have some."""
-    found = (curves.value(empty, names.amount_property(name), scene_frame) for name in names.AMOUNTS)
+    found = (curves.value(empty, names.amount_property(name), scene_frame) for name in AMOUNTS)
     return Amounts(*(min(max(value, 0.0), 1.0) for value in found))
 
 
 def animated(empty: bpy.types.Object) -> list[str]:
     """The amounts that have an F-curve: a preset does not change what they show."""
-    return [name for name in names.AMOUNTS if curves.find(empty, names.amount_path(name)) is not None]
+    return [name for name in AMOUNTS if curves.find(empty, names.amount_path(name)) is not None]
 
 
 def _set(empty: bpy.types.Object, name: str, value: float) -> None:
@@ -73,6 +46,4 @@ def _set(empty: bpy.types.Object, name: str, value: float) -> None:
     if is_new or empty[key] != value:
         empty[key] = value
     if is_new:
-        empty.id_properties_ui(key).update(
-            min=0.0, max=1.0, default=0.0, subtype="FACTOR", description=_DESCRIPTIONS[name]
-        )
+        empty.id_properties_ui(key).update(min=0.0, max=1.0, default=0.0, subtype="FACTOR", description=AMOUNTS[name])

@@ -6,6 +6,7 @@ import bpy
 
 from .. import names
 from ..layers import layers, presets
+from ..portable import look as formulas
 from . import points, scene, shape
 from .points import GROUPS
 from .scene import CLASSES, draw, prepare, problems
@@ -28,7 +29,7 @@ def sync(empty: bpy.types.Object) -> None:
     its = empty.legs4d
     ids = [layer.layer_id for layer in its.layers]
     presets.ensure(empty)
-    signature = f"{points.VERSION}:{its.num_sh}:{','.join(ids)}"
+    signature = f"{formulas.VERSION}:{its.num_sh}:{','.join(ids)}"
     if tree.get(_SIGNATURE) != signature:
         _remove_drivers(tree)
         points.build(tree, ids, its.num_sh)

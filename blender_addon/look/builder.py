@@ -89,6 +89,44 @@ def mix_colors(tree: bpy.types.NodeTree, share: Any, first: Any, second: Any) ->
     return output(made, 2)
 
 
+def mix(tree: bpy.types.NodeTree, share: Any, first: Any, second: Any) -> Value:
+    """Numbers: `first` where `share` is 0, `second` where it is 1."""
+    return output(node(tree, "ShaderNodeMix", {0: share, 2: first, 3: second}, data_type="FLOAT"))
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The arithmetic of `portable.look`, done by nodes of a tree."""
+
+    tree: bpy.types.NodeTree
+
+    def smoothstep(self, low: Any, high: Any, value: Any) -> Value:
+        """See `Arithmetic`, as for the others."""
+        kind = "ShaderNodeMapRange"
+        return output(node(self.tree, kind, {0: value, 1: low, 2: high}, interpolation_type="SMOOTHSTEP"))
+
+    def maximum(self, one: Any, other: Any) -> Value:
+        return math(self.tree, "MAXIMUM", one, other)
+
+    def at_least(self, value: Any, least: float) -> Value:
+        return math(self.tree, "MAXIMUM", value, least)
+
+    def mix(self, share: Any, first: Any, second: Any) -> Value:
+        return mix(self.tree, share, first, second)
+
+    def mix_colors(self, share: Any, first: Any, second: Any) -> Value:
+        return mix_colors(self.tree, share, first, second)
+
+    def add(self, one: Any, other: Any) -> Value:
+        return vector_math(self.tree, "ADD", one, other)
+
+    def scale(self, color: Any, by: Any) -> Value:
+        return vector_math(self.tree, "SCALE", color, Scale=by)
+
+    def dot(self, color: Any, weights: tuple[float, float, float]) -> Value:
+        return vector_math(self.tree, "DOT_PRODUCT", color, weights)
+
+
 def socket(tree: bpy.types.NodeTree, name: str, kind: str, direction: str = "INPUT", **settings: Any) -> None:
     """A socket of a node group's interface."""
     made = tree.interface.new_socket(name, in_out=direction, socket_type=f"NodeSocket{kind}")

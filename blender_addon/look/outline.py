@@ -5,24 +5,19 @@ from __future__ import annotations
 import bpy
 
 from .. import names
+from ..portable import look
 from . import material
-from .builder import Value, frame, math, node, output, shared, vector_math
+from .builder import Nodes, Value, frame, math, node, output, shared, vector_math
 from .shape import from_camera
 
 GROUP = "4-LEGS: outline"
-VERSION = 6
-
-OUTLINE_SPREAD = 0.004
-"""What is added to each standard deviation, as a share of the distance to the camera."""
-OUTLINE_PUSH = 1.01
-"""How much farther than their points outlines lie, so that those cover them."""
 
 
 def ensure() -> bpy.types.NodeTree:
     """The group: points, the layers' mean tint and how opaque each point's outline is, to points marked as `LOOK`."""
     return shared(
         GROUP,
-        VERSION,
+        look.VERSION,
         {"Geometry": "Geometry", "Color": "Vector", "Opacity": "Float"},
         {"Geometry": "Geometry"},
         lambda tree, given: {"Geometry": _outlines(tree, given("Geometry"), given("Color"), given("Opacity"))},
@@ -36,10 +31,9 @@ def _outlines(tree: bpy.types.NodeTree, points: Value, tint: Value, opacity: Val
         colored = material.marked(tree, output(named), tint, opacity)
     with frame(tree, "Farther away and larger"):
         away = from_camera(tree)
-        offset = vector_math(tree, "SCALE", away, Scale=OUTLINE_PUSH - 1.0)
+        offset, wider = look.outline_shape(Nodes(tree), away, vector_math(tree, "LENGTH", away))
         farther = node(tree, "GeometryNodeSetPosition", {"Geometry": colored, "Offset": offset})
         stored = output(node(tree, "GeometryNodeInputNamedAttribute", {0: names.SCALE}, data_type="FLOAT_VECTOR"))
-        wider = vector_math(tree, "LENGTH", away) * OUTLINE_SPREAD
         spread = node(tree, "ShaderNodeCombineXYZ", {0: wider, 1: wider, 2: wider})
         grown = node(
             tree,

@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 import bpy
 
 from .. import names
+from ..portable import look
 from . import color, material, outline, rays, shape
-from .builder import Value, arrange, frame, group, math, node, output, put, shared, socket, vector_math
+from .builder import Nodes, Value, arrange, frame, group, math, node, output, put, shared, socket, vector_math
+from .color import amounts_of, socket_of
 
 LAYER_GROUP, SPLATS_GROUP = "4-LEGS: layer", "4-LEGS: splats"
-VERSION = 7
-"""Raised when the trees below change, so that files made before are brought up to date."""
 
 AMOUNT_NODE, DETAIL_NODE = "Amount", "Viewport detail"
 
@@ -35,7 +35,7 @@ def build(tree: bpy.types.NodeTree, layer_ids: Sequence[str], num_sh: int = 0) -
     with frame(tree, "Prompt layers"):
         strongest, weights, tints = _layers(tree, layer_ids)
     with frame(tree, "Look"):
-        shares = {name.capitalize(): output(made) for name, made in _add_amounts(tree).items()}
+        shares = {socket_of(name): output(made) for name, made in _add_amounts(tree).items()}
         detail = _value(tree, DETAIL_NODE, 1.0)
         angle = _value(tree, shape.PIXEL_ANGLE_NODE, 0.0)
     inputs = {"Geometry": source, "Strongest": strongest, "Weights": weights, "Tints": tints, **shares}
@@ -48,8 +48,8 @@ def build(tree: bpy.types.NodeTree, layer_ids: Sequence[str], num_sh: int = 0) -
 
 
 def amounts(tree: bpy.types.NodeTree) -> dict[str, bpy.types.Node]:
-    """The Value nodes of `names.AMOUNTS`, to be driven."""
-    return {name: tree.nodes[f"{AMOUNT_NODE}: {name}"] for name in names.AMOUNTS}
+    """The Value nodes of the look's amounts, to be driven."""
+    return {name: tree.nodes[f"{AMOUNT_NODE}: {name}"] for name in look.AMOUNTS}
 
 
 def set_detail(tree: bpy.types.NodeTree, share: float) -> None:
@@ -61,10 +61,10 @@ def set_detail(tree: bpy.types.NodeTree, share: float) -> None:
 
 def _splats_group() -> bpy.types.NodeTree:
     """The file's one group from points, with what their layers say, to ellipsoids."""
-    numbers = ("Strongest", "Weights", "Tint", "Desaturate", "Isolate", "Outline", "Detail", "Pixel Angle")
+    numbers = ("Strongest", "Weights", *map(socket_of, look.AMOUNTS), "Detail", "Pixel Angle")
     return shared(
         SPLATS_GROUP,
-        VERSION,
+        look.VERSION,
         {"Geometry": "Geometry", "Tints": "Vector", "View": "Vector", **dict.fromkeys(numbers, "Float")},
         {"Geometry": "Geometry"},
         lambda tree, given: {"Geometry": _splats(tree, given)},
@@ -77,13 +77,13 @@ def _splats(tree: bpy.types.NodeTree, given: Callable[[str], Value]) -> Value:
     with frame(tree, "Color and opacity"):
         dc, opacity = _radiance(tree)
         dc = vector_math(tree, "ADD", dc, given("View"))
-        tint = vector_math(tree, "SCALE", given("Tints"), Scale=1.0 / math(tree, "MAXIMUM", given("Weights"), 1e-4))
-        wanted = {"DC": dc, "Color": tint, **{name: given(name) for name in ("Strongest", "Tint", "Desaturate")}}
-        shown = output(group(tree, color.ensure(), wanted))
-        kept = mix(tree, given("Isolate"), 1.0, given("Strongest"))
-        marked = material.marked(tree, source, shown, opacity * kept)
+        strongest, shares = given("Strongest"), {name: given(name) for name in map(socket_of, look.AMOUNTS)}
+        tint = look.tint(Nodes(tree), look.Combined(strongest, given("Weights"), given("Tints")))
+        shown = output(group(tree, color.ensure(), {"DC": dc, "Color": tint, "Strongest": strongest, **shares}))
+        visible = look.opacity(Nodes(tree), opacity, strongest, amounts_of(given))
+        marked = material.marked(tree, source, shown, visible)
     with frame(tree, "Outline"):
-        edge = opacity * given("Strongest") * given("Outline")
+        edge = look.outline_opacity(opacity, strongest, amounts_of(given))
         around = group(tree, outline.ensure(), {"Geometry": source, "Color": tint, "Opacity": edge})
         none_or_some = math(tree, "GREATER_THAN", given("Outline"), 0.0)  # where there is none it costs nothing
         outlines = node(tree, "GeometryNodeSwitch", {0: none_or_some, 2: output(around)}, input_type="GEOMETRY")
@@ -131,11 +131,6 @@ def _stripped(tree: bpy.types.NodeTree, marked: Value) -> Value:
     return output(node(tree, "GeometryNodeSwitch", {0: viewport, 1: marked, 2: lean}, input_type="GEOMETRY"))
 
 
-def mix(tree: bpy.types.NodeTree, share: object, first: object, second: object) -> Value:
-    """Numbers mixed: `first` where `share` is 0."""
-    return output(node(tree, "ShaderNodeMix", {0: share, 2: first, 3: second}, data_type="FLOAT"))
-
-
 def _layers(tree: bpy.types.NodeTree, layer_ids: Sequence[str]) -> tuple[Value, Value, Value]:
     """Strongest weight of a point's layers, the sum of their weights, and the weighted sum of their colours."""
     layer_group = _layer_group()
@@ -158,29 +153,19 @@ def _layer_group() -> bpy.types.NodeTree:
     running = {"Strongest": "Float", "Weights": "Float", "Tints": "Vector"}
     numbers = ("Relevancy", "Threshold", "Softness", "Enabled", "Active", "Strength")
     return shared(
-        LAYER_GROUP, VERSION, {**running, **dict.fromkeys(numbers, "Float"), "Tint": "Color"}, running, _add_layer
+        LAYER_GROUP, look.VERSION, {**running, **dict.fromkeys(numbers, "Float"), "Tint": "Color"}, running, _add_layer
     )
 
 
 def _add_layer(tree: bpy.types.NodeTree, given: Callable[[str], Value]) -> dict[str, Value]:
+    on = Nodes(tree)
     with frame(tree, "Relevancy above the threshold, times the curves"):
-        threshold, softness = given("Threshold"), math(tree, "MAXIMUM", given("Softness"), 1e-4)
-        step = node(
-            tree,
-            "ShaderNodeMapRange",
-            {0: given("Relevancy"), 1: threshold - softness, 2: threshold + softness},
-            interpolation_type="SMOOTHSTEP",
-        )
-        weight = output(step)
-        for name in ("Enabled", "Active", "Strength"):
-            weight = weight * given(name)
+        factors = (given(name) for name in ("Enabled", "Active", "Strength"))
+        weight = look.weight(on, given("Relevancy"), given("Threshold"), given("Softness"), *factors)
     with frame(tree, "Added to the layers before"):
-        colored = vector_math(tree, "SCALE", given("Tint"), Scale=weight)
-        return {
-            "Strongest": math(tree, "MAXIMUM", given("Strongest"), weight),
-            "Weights": given("Weights") + weight,
-            "Tints": vector_math(tree, "ADD", given("Tints"), colored),
-        }
+        before = look.Combined(given("Strongest"), given("Weights"), given("Tints"))
+        after = look.combine(on, before, weight, given("Tint"))
+    return {"Strongest": after.strongest, "Weights": after.weights, "Tints": after.tints}
 
 
 def _radiance(tree: bpy.types.NodeTree) -> tuple[Value, Value]:
@@ -192,7 +177,7 @@ def _radiance(tree: bpy.types.NodeTree) -> tuple[Value, Value]:
 
 
 def _add_amounts(tree: bpy.types.NodeTree) -> dict[str, bpy.types.Node]:
-    for name in names.AMOUNTS:
+    for name in look.AMOUNTS:
         made = node(tree, "ShaderNodeValue")
         made.name = made.label = f"{AMOUNT_NODE}: {name}"
     return amounts(tree)

@@ -9,8 +9,8 @@ import bpy
 
 from .. import names
 from ..portable.sh import basis_columns, degree_of
+from ..portable.values import SH_C0
 from .builder import Value, frame, node, output, shared, vector_math
-from .color import SH_C0
 from .shape import from_camera
 
 GROUP = "4-LEGS: view dependence"

@@ -8,8 +8,11 @@ import bpy
 import numpy as np
 
 from .. import names
+from ..layers import layers
 from ..layers.layers import Weight
+from ..portable import look
 from . import attributes
+from .sequence import Sequence
 
 Array = np.ndarray[Any, Any]
 
@@ -50,10 +53,21 @@ class Highlighter:
 
 def shown_levels(weight: Weight) -> Array:
     """[256] float32: how strongly each stored relevancy shows under this layer's threshold, softness and weight."""
-    low, width = weight.threshold - weight.softness, 2.0 * weight.softness
-    if width < 1e-6:
-        step = np.greater_equal(_LEVELS, weight.threshold).astype(np.float32)
-    else:
-        x = np.clip((_LEVELS - low) / width, 0.0, 1.0)
-        step = x * x * (3.0 - 2.0 * x)
-    return (step * weight.weight).astype(np.float32)
+    shown = look.weight(look.NUMPY, _LEVELS, weight.threshold, weight.softness, weight.weight)
+    return shown.astype(np.float32)
+
+
+def strongest_and_tint(
+    shown: Sequence, cloud: bpy.types.PointCloud, scene_frame: float, chosen: slice | Array = slice(None)
+) -> tuple[Array, Array]:
+    """[K] the strongest layer's weight and [K, 3] the layers' mean tint, of these points of a cloud; float32."""
+    points = len(range(len(cloud.points))[chosen]) if isinstance(chosen, slice) else len(chosen)
+    none = np.zeros(points, np.float32)
+    found = look.Combined(none, none, np.zeros((points, 3), np.float32))
+    for weight in layers.weights(shown, scene_frame):
+        attribute = names.layer_attribute(weight.layer_id)
+        if weight.weight > 0.0 and attribute in cloud.attributes:
+            relevancy = (attributes.read(cloud, attribute)[chosen] * 255.0 + 0.5).astype(np.uint8)
+            color = np.array(layers.find(shown, weight.layer_id).color, np.float32)
+            found = look.combine(look.NUMPY, found, shown_levels(weight)[relevancy], color)
+    return found.strongest, look.tint(look.NUMPY, found)

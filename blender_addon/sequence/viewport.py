@@ -15,10 +15,11 @@ import numpy as np
 
 from .. import look, names
 from ..layers import layers, presets
-from ..look.color import DIMMED, GLOW, LUMINANCE, SH_C0, TINT_SHARE
-from ..look.outline import OUTLINE_PUSH
+from ..portable import look as formulas
+from ..portable.look import NUMPY
+from ..portable.values import SH_C0
 from . import attributes, playback, sequence
-from .highlighter import shown_levels
+from .highlighter import strongest_and_tint
 from .sequence import Sequence
 
 Array = np.ndarray[Any, Any]
@@ -30,7 +31,7 @@ OUTLINE_PIXELS = 8.0
 """What an outline's discs are larger than the points they lie behind."""
 
 _ENCODED = np.linspace(0.0, 1.0, 1024, dtype=np.float32)
-_LINEAR = np.where(_ENCODED <= 0.04045, _ENCODED / 12.92, ((_ENCODED + 0.055) / 1.055) ** 2.4).astype(np.float32)
+_LINEAR = NUMPY.linear(_ENCODED)
 """Scene linear values of 1024 sRGB-encoded ones: exact to half a step, and no power function per point."""
 
 _VERTEX = """
@@ -100,19 +101,14 @@ def shown_points(shown: Sequence, child: bpy.types.Object, scene_frame: float) -
     chosen = _chosen(child, shown.empty.legs4d.detail)
     radiance = attributes.read(cloud, names.RADIANCE)[chosen.points]
     colors, opacity = _captured(radiance), radiance[:, 3]
-    strongest, tint = _layers(shown, cloud, chosen.points, scene_frame)
-    named = np.flatnonzero(strongest)  # few, mostly: the rest need no arithmetic
-    plain = colors[named]
-    share = (strongest[named] * np.float32(TINT_SHARE * shares.tint))[:, None]
-    colors[named] = plain + share * (tint[named] * (_brightness(plain) + GLOW) - plain)
-    if shares.desaturate:
-        grey = _brightness(colors) * DIMMED
-        colors += np.float32(shares.desaturate) * (1.0 - strongest[:, None]) * (grey - colors)
+    strongest, tint = strongest_and_tint(shown, cloud, scene_frame, chosen.points)
+    other = np.flatnonzero(formulas.changed(strongest, shares))  # few, mostly: the rest need no arithmetic
+    colors[other] = formulas.colored(NUMPY, colors[other], strongest[other], tint[other], shares)
+    around = np.flatnonzero(formulas.outline_opacity(opacity, strongest, shares) > FAINT)
     if shares.isolate:
-        opacity = opacity * (1.0 - shares.isolate * (1.0 - strongest))
+        opacity = formulas.opacity(NUMPY, opacity, strongest, shares)
     positions, radii = attributes.read(cloud, names.POSITION)[chosen.points], chosen.radii
     kept = np.flatnonzero(opacity > FAINT)
-    around = np.flatnonzero(opacity * strongest * shares.outline > FAINT)
     if not len(around):
         return (positions, colors, radii) if len(kept) == len(opacity) else (positions[kept], colors[kept], radii[kept])
     drawn = np.concatenate((around, kept))
@@ -130,12 +126,6 @@ def _captured(radiance: Array) -> Array:
     levels += np.float32(0.5 * last + 0.5)
     np.clip(levels, 0, last, out=levels)
     return np.take(_LINEAR, levels.astype(np.uint16))
-
-
-def _brightness(colors: Array) -> Array:
-    """[N, 1] of linear [N, 3]. Not by matrix product: its threads spin while others compute."""
-    red, green, blue = LUMINANCE
-    return colors[:, :1] * red + colors[:, 1:2] * green + colors[:, 2:] * blue
 
 
 @dataclass(frozen=True)
@@ -169,24 +159,6 @@ def _chosen(child: bpy.types.Object, detail: float) -> _Chosen:
     return known
 
 
-def _layers(
-    shown: Sequence, cloud: bpy.types.PointCloud, chosen: slice | Array, scene_frame: float
-) -> tuple[Array, Array]:
-    """[K] the strongest layer's weight and [K, 3] the layers' mean tint."""
-    points = len(cloud.points) if isinstance(chosen, slice) else len(chosen)
-    strongest, total = np.zeros(points, np.float32), np.full(points, 1e-4, np.float32)
-    tints = np.zeros((points, 3), np.float32)
-    for weight in layers.weights(shown, scene_frame):
-        attribute = names.layer_attribute(weight.layer_id)
-        if weight.weight > 0.0 and attribute in cloud.attributes:
-            relevancy = (attributes.read(cloud, attribute)[chosen] * 255.0 + 0.5).astype(np.uint8)
-            amount = shown_levels(weight)[relevancy]
-            np.maximum(strongest, amount, out=strongest)
-            total += amount
-            tints += amount[:, None] * np.array(layers.find(shown, weight.layer_id).color, np.float32)
-    return strongest, tints / total[:, None]
-
-
 def _draw() -> None:
     context = bpy.context
     if context.space_data.shading.type == "RENDERED" and context.scene.render.engine == names.ENGINE:
@@ -216,7 +188,7 @@ def _draw_cloud(context: bpy.types.Context, shown: Sequence, child: bpy.types.Ob
     _shader.uniform_float("smallest", SMALLEST_PIXELS)
     _shader.uniform_float("largest", LARGEST_PIXELS)
     _shader.uniform_float("outline", OUTLINE_PIXELS)
-    _shader.uniform_float("farther", OUTLINE_PUSH)
+    _shader.uniform_float("farther", formulas.OUTLINE_PUSH)
     batch.draw(_shader)
     gpu.state.program_point_size_set(False)
     gpu.state.depth_mask_set(False)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-"""Of sRGB-encoded values (Rec. 601)."""
+from legs4d.portable import look
+
+LUMA = np.array(look.LUMA, np.float32)
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,8 @@ def highlight(
         [..., 3] in 0..1.
     """
     picture = np.clip(color, 0, 1)
-    grey = (picture @ LUMA)[..., None]
-    quiet = (picture + style.desaturate * (grey - picture)) * (1 - style.dim)
-    lit = picture + style.tint_amount * (np.array(style.tint, np.float32) - picture)
-    effect = quiet + matte[..., None] * (lit - quiet)
+    how = {"tint_amount": style.tint_amount, "desaturate": style.desaturate, "dim": style.dim}
+    effect = look.lit_picture(look.NUMPY, picture, matte, np.array(style.tint, np.float32), **how)
     return (picture + amount * (effect - picture)).astype(np.float32)
 
 

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from backend.compute.look import Amounts, Layer, show
+from backend.compute.look import Layer, show
 from backend.compute.placement import Part, between, moved_by, place, quaternions, rotations
 from legs4d.gaussians.gaussians import SH_C0, Gaussians
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding import query
+from legs4d.portable.look import Amounts
 from legs4d.raster import render
 from legs4d.scene.camera import Cameras
 from tests.backend.conftest import ServerProcess, random_gaussians

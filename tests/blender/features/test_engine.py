@@ -394,8 +394,9 @@ def test_a_picture_tells_its_progress_and_can_be_cancelled(scene, imported, came
 
 _LOOK = """
 import sys, json, numpy as np, torch
-from backend.compute.look import Amounts, Layer, show
+from backend.compute.look import Layer, show
 from legs4d.gaussians.gaussians import Gaussians
+from legs4d.portable.look import Amounts
 a = {name: torch.as_tensor(values) for name, values in np.load(sys.argv[1]).items()}
 cloud = Gaussians(a["means"], a["quats"], a["scales"], a["opacities"], a["colors"], a["opacities"] > 0)
 told = json.loads(sys.argv[2])
