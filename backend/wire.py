@@ -1,7 +1,8 @@
 """The message format of protocol 2: the one definition for the backend and the Blender add-on.
 
-Only the standard library, msgpack and numpy are used, and nothing of legs4d is imported, because the extension
-build copies this file. What each kind of message means is written in README.md beside it.
+Only the standard library, msgpack and numpy are used, and nothing of legs4d is imported, because the extension build
+copies this file; that is why it is one file, long as it is, and holds how a client finds its server and its keys, too.
+What each kind of message means is written in README.md of this folder.
 
 A message is `[header, buffer, buffer, ...]`: a msgpack map, then one raw little-endian C-ordered buffer per array.
 """

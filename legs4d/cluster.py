@@ -15,6 +15,7 @@ folder, every worker's machine a copy, and what a worker writes comes back by wa
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -41,6 +42,9 @@ STOCK = 2
 
 RECOUNT = 5.0
 """Seconds after which the cluster is counted again: machines come and go."""
+
+ANSWER = 5.0
+"""Seconds that the machine at a cluster's address has to answer: Ray itself would go on trying for a minute."""
 
 CANCEL = 10.0
 """Seconds given to workers to end when the work is stopped; they are killed."""
@@ -80,8 +84,8 @@ def executor_on(
         yield IN_ORDER
         return
     ray = _import_ray()
-    ours = not ray.is_initialized()
-    if ours:
+    connects = not ray.is_initialized()
+    if connects:
         _connect(ray, cluster)
     try:
         has_gpus = ray.cluster_resources().get("GPU", 0) > 0
@@ -90,7 +94,7 @@ def executor_on(
         sent = [] if store is None else [Mirror(path, f"{store}/{name}") for name, path in (folders or {}).items()]
         yield RayExecutor(threads, gpus=int(has_gpus and engine != "cpu"), sent=sent)
     finally:
-        if ours:
+        if connects:
             ray.shutdown()
 
 
@@ -247,14 +251,30 @@ def _import_ray() -> Any:
     return ray
 
 
+def check_answers(cluster: str) -> None:
+    """Raises ClusterError unless something listens at the address of a cluster; "auto" and the like name none."""
+    host, _, port = cluster.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65_535:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER).close()
+    except OSError as error:
+        raise _silent(cluster, error.strerror or str(error)) from error
+
+
+def _silent(cluster: str, why: object) -> ClusterError:
+    fix = "see whether it runs (`ray status`) and is reachable from here"
+    return ClusterError(f"does not answer ({why})", where=f"cluster {cluster}", fix=fix)
+
+
 def _connect(ray: Any, cluster: str) -> None:
+    check_answers(cluster)
     options = {"log_to_driver": False, "logging_level": "error"}
     try:
         ray.init(address=cluster, **options)
     except ConnectionError as error:
         if cluster != "auto":
-            fix = "see whether it runs (`ray status`) and is reachable from here"
-            raise ClusterError(f"does not answer ({error})", where=f"cluster {cluster}", fix=fix) from error
+            raise _silent(cluster, error) from error
         _start(ray, include_dashboard=False, **options)
 
 

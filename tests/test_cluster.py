@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ import pytest
 import ray
 
 from legs4d import cluster, pipeline
-from legs4d.cluster import ClusterError, _do, _Failed, _start, executor_on
+from legs4d.cluster import ANSWER, ClusterError, _do, _Failed, _start, check_answers, executor_on
 from legs4d.config import LiftSettings
 from legs4d.errors import DatasetError, RunError
 from legs4d.executor import IN_ORDER, Done, Executor
@@ -302,6 +303,16 @@ def test_without_a_cluster_frames_are_done_here() -> None:
     with executor_on(None) as executor:
         assert executor is IN_ORDER
         assert [batch[0].result for batch in executor.each(abs, range(3), never)] == [0, 1, 2]
+
+
+def test_a_cluster_that_is_not_there_is_told_soon() -> None:
+    begun = time.monotonic()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nothing listens on it
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(ClusterError, match=f"cluster {address}: does not answer"):
+            check_answers(address)
+    assert time.monotonic() < begun + 2 * ANSWER
 
 
 def test_a_gpu_cannot_be_asked_of_a_cluster_without() -> None:

@@ -25,7 +25,7 @@ class Job:
 
     Attributes:
         id: names it, and its folder.
-        kind: what it does, a key of `work.JOB_KINDS`.
+        kind: what it does, a key of `kinds.JOB_KINDS`.
         state: as in README.md.
         request: body of the request that submitted it.
         spec: what the worker process is told: absolute paths and checked settings.

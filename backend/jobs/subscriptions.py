@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from backend.jobs.queue import Event
 from backend.jobs.store import OVER
+from backend.jobs.table import Event
 from backend.service.clients import Call
 from backend.wire import JobBody, Kind, ProgressBody
 

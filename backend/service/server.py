@@ -44,6 +44,7 @@ from backend.uploads.inbox import Inbox
 from backend.uploads.requests import UploadRequests
 from backend.wire import Code, Kind, Message, WireError
 from legs4d import __version__
+from legs4d.cluster import check_answers
 from legs4d.errors import Legs4dError
 
 if TYPE_CHECKING:
@@ -347,6 +348,8 @@ def serve(config: ServerConfig, *, stop_with_stdin: bool = False) -> None:
     keep_freed_memory()
     folder = config.state_dir or wire.state_dir()
     roots = Roots(config.roots or [Path.cwd()])
+    if config.cluster:
+        check_answers(config.cluster)
     devices = choose_devices(config.devices) if config.devices else find_devices()
     with hold_state(folder):
         server = Server(config, roots, folder, devices)

@@ -67,7 +67,8 @@ def test_torch_has_the_same_look() -> None:
     rng = np.random.default_rng(0)
     color, tint, strongest = rng.random((9, 3)), rng.random((9, 3)), rng.random(9)
     amounts, on = Amounts(0.7, 0.6, 0.5, 0.4), Arrays(torch)
-    theirs = look.colored(on, *map(torch.as_tensor, (color, strongest, tint)), amounts)
+    tensors = [torch.as_tensor(values) for values in (color, strongest, tint)]
+    theirs = look.colored(on, tensors[0], tensors[1], tensors[2], amounts)
     np.testing.assert_allclose(theirs.numpy(), look.colored(NUMPY, color, strongest, tint, amounts), rtol=1e-12)
     theirs = look.weight(on, torch.as_tensor(strongest), 0.5, 0.2, 0.9)
     np.testing.assert_allclose(theirs.numpy(), look.weight(NUMPY, strongest, 0.5, 0.2, 0.9), rtol=1e-12)
