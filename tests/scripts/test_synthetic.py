@@ -39,7 +39,7 @@ TRAIN, HELD_OUT = False, True
 @pytest.fixture(scope="module")
 def generated():
     """Coarse clips of a generator and their facts."""
-    return Generator(3, "cpu", samples=24).clips(32)
+    return Generator(3, "cpu", samples=16).clips(32)
 
 
 # What is drawn

@@ -16,7 +16,7 @@ from training.synthetic.words.holdout import HELD_OUT_ACTIONS
 from training.synthetic.words.vocabulary import vocabulary_text
 from training.synthetic.words.wordings import VERBS, is_held_out
 from training.tiny.evaluation import among_actions, forwards_or_backwards, plain_captions, score
-from training.tiny.muon import Muon
+from training.tiny.muon import Muon, orthogonal
 from training.tiny.pool import Pool, windows
 from training.tiny.training import STATE, WEIGHTS, Settings, Training, read_by_length, standardise
 
@@ -153,9 +153,7 @@ def _settings(steps: int) -> Settings:
     return Settings(steps=steps, batch=8, pool=16, chunk=8, reuse=2, rows=2, rate=2e-3, ema=0.9)
 
 
-@pytest.mark.timeout(1500)  # on one thread; over 300 s were seen on a busy machine
 def test_training_lowers_the_loss_and_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
-    torch.set_num_threads(1)  # sums in one order
     device = torch.device("cpu")
     whole = Training(_settings(6), Squares(), device, tmp_path / "whole")
     whole.LOG_EVERY = 1
@@ -186,7 +184,7 @@ def _run_together(processes: int, *arguments: object) -> subprocess.CompletedPro
 def test_processes_train_one_model_on_clips_of_their_own(tmp_path: Path) -> None:
     """Two of them, and one alone is told that there were two."""
     sizes = [f"--{name}=2" for name in ("batch", "chunk", "pool", "rows", "reuse", "steps")]
-    done = _run_together(2, SCRIPT, tmp_path, "--device=cpu", *sizes)
+    done = _run_together(2, SCRIPT, tmp_path, "--device=cpu", "--samples=16", *sizes)
     assert done.returncode == 0, done.stderr
     state = torch.load(tmp_path / STATE, weights_only=True)
     assert state["step"] == 2 and len(state["random"]) == 2
@@ -209,40 +207,33 @@ from training.tiny.group import Group
 from training.tiny.training import Training
 from test_tiny_training import Squares, _settings
 
-folder, stop_at = Path(sys.argv[1]), int(sys.argv[2])
 group, device = Group.join(torch.device("cpu"))
-training = Training(_settings(4), Squares(), device, folder, group)
-training.LOG_EVERY = 1
-training.run(stop=lambda: group.rank == 1 and training.step == stop_at)
-sums = group.gather(sum(value.detach().double().sum() for value in training.model.parameters()))
-assert sums[0] == sums[1], "the processes' weights differ"
+
+# Gradients are means of all processes.
+parts = [torch.full((2, 3), float(group.rank)), torch.tensor([4.0 * group.rank])]
+group.average(parts)
+assert (parts[0] == 0.5).all() and parts[1] == 2
+assert group.same(torch.tensor(group.rank)) == 0
+assert [int(n) for n in group.gather(torch.tensor(group.rank))] == [0, 1]
+
+for name, stop_at, step in (("whole", 0, 3), ("parts", 1, 1), ("parts", 0, 3)):
+    training = Training(_settings(3), Squares(), device, Path(sys.argv[1]) / name, group)
+    training.LOG_EVERY = 1
+    training.run(stop=lambda: group.rank == 1 and training.step == stop_at)
+    assert training.step == step
+    sums = group.gather(sum(value.detach().double().sum() for value in training.model.parameters()))
+    assert sums[0] == sums[1], "the processes' weights differ"
 group.leave()
 """
 
 
-def test_processes_that_one_of_them_stops_go_on_as_if_never_stopped(tmp_path: Path) -> None:
+def test_processes_share_gradients_and_go_on_after_one_was_stopped_as_if_it_never_was(tmp_path: Path) -> None:
     script = tmp_path / "together.py"
     script.write_text(TOGETHER)
-    for name, stop_at, step in (("whole", 0, 4), ("parts", 2, 2), ("parts", 0, 4)):
-        done = _run_together(2, script, tmp_path / name, stop_at)
-        assert done.returncode == 0, done.stderr
-        assert torch.load(tmp_path / name / STATE, weights_only=True)["step"] == step
+    done = _run_together(2, script, tmp_path)
+    assert done.returncode == 0, done.stderr
     ours, theirs = (load_file(tmp_path / name / WEIGHTS) for name in ("parts", "whole"))
     assert all(torch.equal(ours[name], value) for name, value in theirs.items())
-
-
-def test_gradients_are_means_of_all_processes(tmp_path: Path) -> None:
-    script = tmp_path / "average.py"
-    script.write_text(
-        "import torch\nfrom training.tiny.group import Group\n"
-        "group, _ = Group.join(torch.device('cpu'))\n"
-        "parts = [torch.full((2, 3), float(group.rank)), torch.tensor([4.0 * group.rank])]\n"
-        "group.average(parts)\nassert (parts[0] == 0.5).all() and parts[1] == 2\n"
-        "assert group.same(torch.tensor(group.rank)) == 0\n"
-        "assert [int(n) for n in group.gather(torch.tensor(group.rank))] == [0, 1]\ngroup.leave()\n"
-    )
-    done = _run_together(2, script)
-    assert done.returncode == 0, done.stderr
 
 
 def test_muon_steps_as_torchs_does() -> None:
@@ -250,7 +241,7 @@ def test_muon_steps_as_torchs_does() -> None:
     ours = [torch.nn.Parameter(torch.randn(shape)) for shape in ((8, 8), (24, 8), (8, 24), (24, 8), (6, 16))]
     theirs = [torch.nn.Parameter(value.detach().clone()) for value in ours]
     groups = [{"params": values, "lr": 0.02, "weight_decay": 0.1} for values in (ours, theirs)]
-    optimisers = Muon([groups[0]]), torch.optim.Muon([groups[1]], adjust_lr_fn="match_rms_adamw")
+    optimisers = Muon([groups[0]], dtype=torch.bfloat16), torch.optim.Muon([groups[1]], adjust_lr_fn="match_rms_adamw")
     for _ in range(4):
         for a, b in zip(ours, theirs, strict=True):
             a.grad = torch.randn_like(a)
@@ -258,6 +249,9 @@ def test_muon_steps_as_torchs_does() -> None:
         for optimiser in optimisers:
             optimiser.step()
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(ours, theirs, strict=True))
+    wide = torch.randn(3, 8, 24)
+    exact, rounded = orthogonal(wide, torch.float32), orthogonal(wide, torch.bfloat16)
+    assert (exact - rounded).norm() < 0.02 * exact.norm()  # bfloat16 keeps 8 bits
     flat = torch.nn.Parameter(torch.randn(6, 18))
     convolution = torch.nn.Parameter(flat.detach().clone().view(6, 2, 3, 3))
     flat.grad = torch.randn(6, 18)

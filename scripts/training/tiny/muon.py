@@ -26,10 +26,18 @@ class Muon(torch.optim.Optimizer):
         groups: of parameters: matrices, or weights of convolutions [out, in, k, k], taken as matrices [out, in · k²].
         lr: learning rate, as AdamW's.
         weight_decay: decoupled.
+        dtype: of the iteration; None is `fast_dtype`.
     """
 
-    def __init__(self, groups: Iterable[dict[str, Any]], lr: float = 1e-3, weight_decay: float = 0.0) -> None:
+    def __init__(
+        self,
+        groups: Iterable[dict[str, Any]],
+        lr: float = 1e-3,
+        weight_decay: float = 0.0,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__(groups, {"lr": lr, "weight_decay": weight_decay})
+        self.dtype = dtype
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -49,13 +57,19 @@ class Muon(torch.optim.Optimizer):
                 which = [i for i, value in enumerate(values) if _flat_shape(value) == shape]
                 some = [values[i] for i in which]
                 wide = torch.stack([_flat(ahead[i]) for i in which])
-                steps = [_as(value, step) for value, step in zip(some, orthogonal(wide), strict=True)]
+                turned = orthogonal(wide, self.dtype or fast_dtype(wide.device))
+                steps = [_as(value, step) for value, step in zip(some, turned, strict=True)]
                 torch._foreach_add_(some, steps, alpha=-group["lr"] * RMS * max(shape) ** 0.5)
 
 
-def orthogonal(matrices: Tensor) -> Tensor:
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 on a GPU; most CPUs emulate it, and take a hundred times as long as with float32."""
+    return torch.bfloat16 if device.type == "cuda" else torch.float32
+
+
+def orthogonal(matrices: Tensor, dtype: torch.dtype) -> Tensor:
     """[N, m, n], m ≤ n, with singular values from 0.7 to 1.2 in place of theirs: Newton and Schulz's iteration."""
-    x = matrices.bfloat16()
+    x = matrices.to(dtype)
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
     a, b, c = COEFFICIENTS
     for _ in range(ITERATIONS):

@@ -18,7 +18,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from training.synthetic.scenes import Generator
+from training.synthetic.scenes import SAMPLES, Generator
 from training.tiny.group import Group
 from training.tiny.training import LOG, WEIGHTS, Settings, Training
 
@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="for state, log, curves and weights")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--stop-after", type=float, metavar="MINUTES", help="stop, to be run on later")
+    parser.add_argument("--samples", type=int, default=SAMPLES, help="rays along a clip's side; fewer are coarser")
     defaults = Settings()
     about = dict(_attributes(Settings))
     kinds = {"steps": int, "start": Path}
@@ -41,13 +42,13 @@ def main() -> None:
             parser.add_argument(name, type=kind, default=default, help=f"{about[field.name]} (default {default})")
     options = vars(parser.parse_args())
     device = torch.device(options.pop("device"))
-    folder, stop_after = options.pop("folder"), options.pop("stop_after")
+    folder, stop_after, samples = options.pop("folder"), options.pop("stop_after"), options.pop("samples")
     if options["compiled"] is None:
         options["compiled"] = device.type == "cuda"
     torch.set_float32_matmul_precision("high")
     settings = Settings(**options)
     group, device = Group.join(device)
-    training = Training(settings, Generator(settings.seed, device), device, folder, group)
+    training = Training(settings, Generator(settings.seed, device, samples=samples), device, folder, group)
     told_to_stop: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: told_to_stop.append(number))
