@@ -22,6 +22,7 @@ from training.tiny.training import STATE, WEIGHTS, Settings, Training, read_by_l
 
 from legs4d.language.embedding import pyramid
 from legs4d.language.encoders.clip_text import ClipText
+from legs4d.language.encoders.tiny import model as nets
 from legs4d.language.encoders.tiny.model import TinyModel
 from legs4d.language.encoders.tiny.sizes import TEXT_HEADS
 from legs4d.language.encoders.tiny.words import WORDS_FILE, known_words
@@ -153,7 +154,16 @@ def _settings(steps: int) -> Settings:
     return Settings(steps=steps, batch=8, pool=16, chunk=8, reuse=2, rows=2, rate=2e-3, ema=0.9)
 
 
-def test_training_lowers_the_loss_and_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
+def _shallow(patch: pytest.MonkeyPatch) -> None:
+    """Nets of a layer each: steps take a third of the time."""
+    patch.setattr(nets, "WINDOW_LAYERS", 1)
+    patch.setattr(nets, "TEXT_LAYERS", 1)
+
+
+def test_training_lowers_the_loss_and_goes_on_as_if_never_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _shallow(monkeypatch)
     device = torch.device("cpu")
     whole = Training(_settings(6), Squares(), device, tmp_path / "whole")
     whole.LOG_EVERY = 1
@@ -201,12 +211,13 @@ def test_processes_train_one_model_on_clips_of_their_own(tmp_path: Path) -> None
 
 
 TOGETHER = """
-import sys, torch
+import sys, pytest, torch
 from pathlib import Path
 from training.tiny.group import Group
 from training.tiny.training import Training
-from test_tiny_training import Squares, _settings
+from test_tiny_training import Squares, _settings, _shallow
 
+_shallow(pytest.MonkeyPatch())
 group, device = Group.join(torch.device("cpu"))
 
 # Gradients are means of all processes.
