@@ -1,7 +1,7 @@
 """The stages that do a frame without its neighbours, on many machines (Ray; optional extra `ray`).
 
     with executor_on("auto") as executor:
-        pipeline.train(dataset, out, settings, executor=executor)
+        pipeline.train(dataset, out, settings, Context(executor=executor))
 
 The driver (this process) holds the run's lock and is alone in writing run.json. Workers open the run, the footage and
 the encoder from their names, and write chunks of the frames that they were given: no two the same, each by rename. A

@@ -252,7 +252,7 @@ class ImportSplats(Command):
     again: bool = False
 
     def how(self) -> dict[str, Any]:
-        """The options of `pipeline.import_splats`."""
+        """The options of `gaussians.import_splats.import_splats`."""
         heads = None if self.heads is None else tuple(self.heads)
         plain = {name: getattr(self, name) for name in ("fps", "identity", "frames")}
         return {**plain, "up": self.direction(), "heads": heads}

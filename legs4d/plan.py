@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from legs4d.config import ExtractSettings, LiftSettings, Preset, ReconstructSettings, TrainSettings
+from legs4d.context import Context
 from legs4d.gaussians.store.footage import footage_differences
 from legs4d.gaussians.store.recorded import made_from_of, recorded_reconstruction, recorded_settings
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import WITHOUT_OUT, Difference, MadeFrom, StageRecord
 from legs4d.language.embedding.grids import GridFeatures, GridStore, forget_grids, has_grids, is_complete
 from legs4d.language.encoders import AUTO, choose_encoder, get_encoder, sees
-from legs4d.language.encoders.weights import EncoderFiles
 from legs4d.language.lift.stage import lift_stage
 from legs4d.scene.checks import check_camera_count
 from legs4d.scene.sequence import Sequence
@@ -56,8 +55,7 @@ class Plan:
     Args:
         sequence: the footage.
         settings: as they were asked for.
-        engine: "auto", "cpu" or "cuda".
-        files: where the encoder's weights are.
+        context: with which engine, and with what files of the encoder.
         parts: of "reconstruct", "extract" and "lift" those that are asked for.
         extracts: whether `settings.extract` was asked for; else what was extracted before is lifted.
     """
@@ -66,47 +64,44 @@ class Plan:
         self,
         sequence: Sequence,
         settings: TrainSettings,
-        *,
-        engine: str,
+        context: Context,
         parts: tuple[str, ...],
-        files: EncoderFiles | None = None,
+        *,
         extracts: bool = False,
     ) -> None:
-        self.sequence, self.settings, self.engine = sequence, settings, engine
-        self.files, self._parts, self._extracts = files, parts, extracts
+        self.sequence, self.settings, self.context = sequence, settings, context
+        self._parts, self._extracts = parts, extracts
 
     @cached_property
     def device(self) -> torch.device:
         """Of the reconstruction. Raises Legs4dError when the engine cannot run here."""
         from legs4d.reconstruct.stages import choose_device
 
-        return choose_device(self.engine)
+        return choose_device(self.context.engine)
 
     @property
     def fix(self) -> str:
         """What to do where a run was made otherwise; empty where another --out can be given."""
         return "" if "reconstruct" in self._parts else WITHOUT_OUT
 
-    def check(self, out: str | Path) -> None:
-        """Fail now on what would fail after minutes of reconstruction.
+    def check(self, run: Run | None) -> None:
+        """Fail now on what would fail after minutes of reconstruction of a run, if there is one already.
 
         Raises:
             DatasetError: there are too few cameras, or captions cannot be read.
             EncoderError: the encoder's weights are not there.
             Legs4dError: the engine cannot run here.
         """
-        run = Run.open(out) if (Path(out) / "run.json").exists() else None
         if "lift" in self._parts:
-            encoder = get_encoder(self._choose_encoder(run), self.files)
+            encoder = get_encoder(self._choose_encoder(run), self.context.files)
             _ = encoder.weights_id if sees(encoder) else encoder.sample_rows(self.sequence)
         if "reconstruct" in self._parts:
             check_camera_count(len(self.sequence.cameras("train", 0)), f"{self.sequence.root}, frame 0")
             _ = self.device
 
-    def advice(self, out: str | Path) -> str | None:
+    def advice(self, run: Run | None) -> str | None:
         """What should be known before a reconstruction begins: that pictures are larger than suits this machine."""
-        begun = (Path(out) / "run.json").exists() and bool(Run.open(out).stages)
-        if "reconstruct" not in self._parts or begun:
+        if "reconstruct" not in self._parts or (run is not None and run.stages):
             return None
         cameras = self.sequence.cameras("train", 0)
         pixels, (most, suitable) = (
@@ -130,7 +125,7 @@ class Plan:
         preset, reconstruct = self._reconstruction(run)
         extract = None
         if self._parts != ("reconstruct",) and sees(get_encoder(encoder)):
-            anew = self._extracts or self.files is not None
+            anew = self._extracts or self.context.files is not None
             if anew or not is_complete(run.path, encoder, self.sequence):
                 extract = self.settings.extract if self._extracts else self._recorded_extraction(run, encoder)
         lift = self.settings.lift.model_copy(update={"encoder": encoder})
@@ -150,12 +145,12 @@ class Plan:
         if making.extract is not None:
             from legs4d.language.embedding.extract import extraction
 
-            encoder = get_encoder(making.encoder, self.files)
+            encoder = get_encoder(making.encoder, self.context.files)
             assert sees(encoder)
             stages["extract"] = extraction(self.sequence, encoder, making.extract)
         if "lift" in self._parts:
-            there = has_grids(run.path, making.encoder)
-            source = GridFeatures(run.path, making.encoder) if there else get_encoder(making.encoder, self.files)
+            name, there = making.encoder, has_grids(run.path, making.encoder)
+            source = GridFeatures(run.path, name) if there else get_encoder(name, self.context.files)
             stages["lift"] = lift_stage(run, self.sequence, source, making.lift)
         return stages
 

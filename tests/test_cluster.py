@@ -22,6 +22,7 @@ import ray
 from legs4d import cluster, pipeline
 from legs4d.cluster import ANSWER, ClusterError, _do, _Failed, _start, check_answers, executor_on
 from legs4d.config import LiftSettings
+from legs4d.context import Context
 from legs4d.errors import DatasetError, RunError
 from legs4d.executor import IN_ORDER, Done, Executor
 from legs4d.gaussians.store.arrays import StoredArray
@@ -120,7 +121,7 @@ def square_slowly(folder: Path, frame: int) -> tuple[int, int]:
 def test_a_lift_on_two_workers_is_bit_equal_to_one_alone(run: Path, alone: Path) -> None:
     seen: list[Progress] = []
     with executor_on("auto", "cpu") as executor:
-        pipeline.lift(run, LIFT, executor=executor, progress=seen.append)
+        pipeline.lift(run, LIFT, Context(executor=executor, progress=seen.append))
     assert written(run) == written(alone)
     assert seen[-1].done == seen[-1].total == SCENE.num_frames
     record = Run.open(run).stages["lift"]
@@ -130,7 +131,7 @@ def test_a_lift_on_two_workers_is_bit_equal_to_one_alone(run: Path, alone: Path)
 def test_machines_that_share_no_folders_lift_through_a_store(run: Path, alone: Path, tmp_path: Path) -> None:
     store, dataset = f"file://{tmp_path}/store", Path(Run.open(run).info["dataset"])
     with executor_on("auto", "cpu", store=store, folders={"run": run, "dataset": dataset}) as executor:
-        pipeline.lift(run, LIFT, executor=executor)
+        pipeline.lift(run, LIFT, Context(executor=executor))
         (opened,) = {str(done.result) for batch in executor.each(Where(run), [0], never) for done in batch}
     assert written(run) == written(alone)
     assert not Path(opened).is_relative_to(tmp_path) and Path(opened).is_relative_to(copy_of(f"{store}/run"))
@@ -218,7 +219,7 @@ def test_a_worker_killed_in_the_middle_of_a_frame_is_replaced(tmp_path: Path) ->
 
 def test_a_lift_whose_worker_dies_in_a_frame_is_still_bit_equal(run: Path, alone: Path, tmp_path: Path) -> None:
     with executor_on("auto", "cpu") as executor:
-        pipeline.lift(run, LIFT, executor=Deadly(executor, tmp_path))
+        pipeline.lift(run, LIFT, Context(executor=Deadly(executor, tmp_path)))
     assert (tmp_path / "died").read_text().endswith("codes")
     assert written(run) == written(alone)
 
@@ -232,7 +233,7 @@ def test_stopped_it_ends_soon_and_goes_on_later(run: Path, alone: Path) -> None:
 
     with executor_on("auto", "cpu") as executor:
         with pytest.raises(Stopped):
-            pipeline.lift(run, LIFT, executor=executor, progress=stop_midway, stop=stop)
+            pipeline.lift(run, LIFT, Context(executor=executor, progress=stop_midway, stop=stop))
         begun = Run.open(run).stages["lift"]
         assert not begun.finished and len(begun.done_frames) >= 8
         # Nobody of the stopped work writes any more, and what is left is done here, without a cluster.
@@ -245,11 +246,11 @@ def test_chunks_tracked_by_two_workers_are_bit_equal_to_one(tmp_path: Path, monk
 
     monkeypatch.setenv("LEGS4D_THREADS", "1")
     dataset = write_dataset(tmp_path / "dataset", chunks.SCENE)
-    one = pipeline.reconstruct(dataset, tmp_path / "one", chunks.CUT, engine="cpu")
+    one = pipeline.reconstruct(dataset, tmp_path / "one", chunks.CUT, Context("cpu"))
     two = Path(shutil.copytree(one.path, tmp_path / "two"))
     undo_tracking(two)
     with executor_on("auto", "cpu") as executor:
-        pipeline.reconstruct(dataset, two, chunks.CUT, engine="cpu", executor=executor)
+        pipeline.reconstruct(dataset, two, chunks.CUT, Context("cpu", executor))
     assert written(two) == written(one.path)
 
 
@@ -273,7 +274,7 @@ def test_errors_for_a_person_arrive_whole(run: Path) -> None:
     with pytest.raises(DatasetError) as here:
         pipeline.lift(run, LIFT)
     with executor_on("auto", "cpu") as executor, pytest.raises(DatasetError) as there:
-        pipeline.lift(run, LIFT, executor=executor)
+        pipeline.lift(run, LIFT, Context(executor=executor))
     assert (there.value.what, there.value.where, there.value.fix) == (here.value.what, here.value.where, here.value.fix)
 
 

@@ -6,7 +6,9 @@ import ast
 import json
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,8 @@ ORDER = (
     *("segment", "motion", "generate", "language", "grounding", "effects", "plan", "pipeline", "cluster"),
 )
 """Each may import those before it."""
-GROUND = ("errors", "progress", "executor")
-"""Without imports of their own, these may be imported by all."""
+GROUND = ("errors", "progress", "executor", "context")
+"""They import nothing but each other, and may be imported by all."""
 TOP = ("cli", "terminal", "__main__")
 """The command line: above everything, imported by nothing else."""
 
@@ -27,10 +29,15 @@ def modules(folder: str) -> list[Path]:
     return sorted((ROOT / folder).rglob("*.py"))
 
 
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports(path: Path) -> Iterator[tuple[str, int]]:
     """(absolute module or `module.name`, line) of every import, inside functions too."""
     package = path.relative_to(ROOT).with_suffix("").parts[:-1]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -73,6 +80,61 @@ def test_a_room_imports_only_rooms_before_it() -> None:
         return ORDER.index(target) < ORDER.index(room(path))
 
     assert violations("legs4d", allowed) == []
+
+
+def imported_modules(folders: tuple[str, ...]) -> dict[str, set[str]]:
+    """Module → those of the repository that it imports: at the top, inside functions and for type checkers alike."""
+    paths = [path for folder in folders for path in modules(folder)]
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
+    shared = {"blender_addon.wire": "backend.wire", "blender_addon.portable": "legs4d.portable"}  # copied into its zip
+
+    def module_of(name: str) -> str | None:
+        for copy, original in shared.items():
+            name = name.replace(copy, original, 1) if name.startswith(copy) else name
+        parts = name.split(".")
+        longest = (".".join(parts[:end]) for end in range(len(parts), 0, -1))
+        return next((known for start in longest for known in (start, f"scripts.{start}") if known in names), None)
+
+    return {
+        name: {found for one, _ in imports(path) if (found := module_of(one)) not in (None, name)}
+        for name, path in names.items()
+    }
+
+
+BEING_OPENED = {
+    ("blender_addon.engine.engine", "blender_addon.engine.preview", "blender_addon.engine.engine"),
+    (
+        "scripts.training.synthetic.pictures.kernel",
+        "scripts.training.synthetic.pictures.render",
+        "scripts.training.synthetic.pictures.kernel",
+    ),
+}
+
+
+def circle_through(module: str, graph: dict[str, set[str]]) -> list[str]:
+    """The shortest way along imports from a module back to itself; nothing where there is none."""
+    before: dict[str, str] = {}
+    waiting = deque([module])
+    while waiting:
+        here = waiting.popleft()
+        for there in sorted(graph[here] - before.keys()):
+            before[there] = here
+            waiting.append(there)
+    way = [module]
+    while module in before and (len(way) == 1 or way[-1] != module):
+        way.append(before[way[-1]])
+    return way[::-1] if len(way) > 1 else []
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    graph = imported_modules(("legs4d", "backend", "blender_addon", "scripts"))
+    circles = {tuple(circle) for module in graph if (circle := circle_through(module, graph))}
+    assert {circle for circle in circles if circle[0] == min(circle)} <= BEING_OPENED
+
+
+def test_a_circle_of_imports_is_found() -> None:
+    graph = {"a": {"b"}, "b": {"c", "d"}, "c": {"a"}, "d": set()}
+    assert circle_through("a", graph) == ["a", "b", "c", "a"] and circle_through("d", graph) == []
 
 
 def test_only_the_command_line_reaches_into_the_backend_and_nothing_into_the_add_on() -> None:
@@ -127,7 +189,7 @@ def test_nothing_is_unpickled() -> None:
     for folder in ("legs4d", "backend", "blender_addon", "scripts"):
         assert violations(folder, lambda path, name: name not in unpicklers) == []
         for path in modules(folder):
-            for call in (n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)):
+            for call in (n for n in ast.walk(tree(path)) if isinstance(n, ast.Call)):
                 where = f"{path.relative_to(ROOT)}:{call.lineno}"
                 given = {k.arg: k.value.value for k in call.keywords if isinstance(k.value, ast.Constant)}
                 assert ast.unparse(call.func) not in unpicklers, where

@@ -24,6 +24,7 @@ from legs4d.config import (
     TrackingSettings,
     TrainSettings,
 )
+from legs4d.context import Context
 from legs4d.errors import DatasetError, Legs4dError
 from legs4d.gaussians.store import swap
 from legs4d.gaussians.store.footage import find_footage
@@ -79,11 +80,8 @@ def train(
         dataset,
         run,
         settings,
-        engine="cpu",
+        Context("cpu", tell=told.sentences.append, progress=told, stop=told if stop_in else None),
         again=again,
-        tell=told.sentences.append,
-        progress=told,
-        stop=told if stop_in else None,
     )
     return told
 
@@ -193,7 +191,7 @@ def test_a_changed_lift_alone_is_made_anew_beside_the_old(footage: Path, run: Pa
 
 def test_a_command_without_another_out_does_not_advise_one(run: Path) -> None:
     with pytest.raises(RunDiffers, match=r"codec\.dim: 4 → 3.*--again .*copy of the run") as differs:
-        pipeline.lift(run, OTHER_CODEC.lift, engine="cpu")
+        pipeline.lift(run, OTHER_CODEC.lift, Context("cpu"))
     assert "--out" not in str(differs.value)
 
 
@@ -264,7 +262,7 @@ def test_a_run_that_kept_no_settings_is_kept_and_that_is_said(footage: Path, old
     assert not told.stages and content(old) == before
     assert "first frame, tracking, lift and kept no settings; what it made is kept" in told.sentences[0]
     assert query(Run.open(old), [CAPTION_FLYING])[0].relevancy.shape == (3,)
-    assert pipeline.evaluate(old, dataset=footage, engine="cpu")["psnr"] > 5
+    assert pipeline.evaluate(old, Context("cpu"), dataset=footage)["psnr"] > 5
 
 
 def test_of_a_run_that_kept_no_settings_the_scale_is_known(footage: Path, old: Path) -> None:
@@ -295,10 +293,10 @@ def test_footage_that_moved_is_found_where_it_is_said_to_be(run: Path, footage: 
     elsewhere = copied(footage, tmp_path)
     Run.open(run).set_info(dataset=str(tmp_path / "gone"))
     with pytest.raises(DatasetError, match=r"gone: is no longer there.*--dataset"):
-        pipeline.evaluate(run, engine="cpu")
-    assert pipeline.evaluate(run, dataset=elsewhere, engine="cpu")["psnr"] > 5
+        pipeline.evaluate(run, Context("cpu"))
+    assert pipeline.evaluate(run, Context("cpu"), dataset=elsewhere)["psnr"] > 5
     assert Run.open(run).info["dataset"] == str(elsewhere.resolve())
-    assert pipeline.evaluate(run, engine="cpu")["psnr"] > 5
+    assert pipeline.evaluate(run, Context("cpu"))["psnr"] > 5
 
 
 def test_other_footage_than_a_runs_is_refused(run: Path, footage: Path, tmp_path: Path) -> None:

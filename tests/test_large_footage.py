@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from legs4d.config import DatasetSettings, TrainSettings
+from legs4d.context import Context
+from legs4d.gaussians.store.again import run_in
 from legs4d.plan import PIXELS, Plan
 from legs4d.scene.readers import open_sequence
 from tests.synthetic import Scene, write_dataset, write_run
@@ -21,7 +23,7 @@ def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def advice(dataset: Path, out: Path, scale: float = 1.0, parts: tuple[str, ...] = ("reconstruct",)) -> str | None:
     settings = TrainSettings(dataset=DatasetSettings(scale=scale))
-    return Plan(open_sequence(dataset, settings.dataset), settings, engine="cpu", parts=parts).advice(out)
+    return Plan(open_sequence(dataset, settings.dataset), settings, Context("cpu"), parts).advice(run_in(out))
 
 
 def test_a_scale_is_advised_that_suits_the_machine(large: Path, tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ import functools, json, sys, time
 from pathlib import Path
 import legs4d.scene.readers.footage as footage
 from legs4d.config import TrainSettings
+from legs4d.context import Context
 from legs4d.pipeline import train
 from legs4d.progress import StageReporter
 
@@ -74,7 +75,7 @@ def look(progress):
 StageReporter.INTERVAL = 0
 footage.ImageCache = functools.partial(footage.ImageCache, 2 << 20)  # full after six frames, not after hundreds
 settings = TrainSettings.model_validate(json.loads(sys.argv[3]))
-train(sys.argv[1], sys.argv[2], settings, engine="cpu", progress=look)
+train(sys.argv[1], sys.argv[2], settings, Context("cpu", progress=look))
 print(json.dumps(seen))
 """
 """Trains, and prints (seconds of CPU, bytes of memory) at every frame of every stage."""

@@ -16,6 +16,7 @@ from backend.runs.paths import Roots
 from backend.service.errors import BackendError
 from backend.service.requests import Export, Import4legs, ImportD3dgs, ImportSplats
 from backend.wire import Code
+from legs4d.context import Context
 from legs4d.errors import RunError
 from legs4d.gaussians.export import check_export, export_files
 from legs4d.gaussians.store.files import TEMPORARY_PREFIX
@@ -142,11 +143,10 @@ def export(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any]
             folder,
             range(first, last + 1),
             spec["format"],
+            Context(progress=progress, stop=stop),
             **spec["how"],
             highlight=_highlight(run, spec["prompt"]),
             keep=True,
-            progress=progress,
-            stop=stop,
         )
 
     _make_whole(spec, write)
@@ -155,9 +155,9 @@ def export(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any]
 
 def import_splats(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any]:
     """As `export`. A folder may hold links: a file that lies under no root is not read."""
-    from legs4d import pipeline
     from legs4d.gaussians.formats.splat_files import find_splats
     from legs4d.gaussians.import_splats import describe_import
+    from legs4d.gaussians.import_splats import import_splats as import_files
 
     lists = {
         name: value if value is None else tuple(value) for name, value in spec["how"].items() if name in ("up", "heads")
@@ -168,7 +168,7 @@ def import_splats(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[st
             raise BackendError("leads outside the roots of the server", where=file.name, fix="copy it", code=Code.PATH)
 
     def write(folder: Path) -> None:
-        pipeline.import_splats(spec["sources"], folder, **how, again=_once(spec), progress=progress, stop=stop)
+        import_files(spec["sources"], folder, Context(progress=progress, stop=stop), **how, again=_once(spec))
 
     _make_run(spec, write)
     return {**describe_import(Run.open(spec["out"])), "run": spec["name"]}
@@ -180,7 +180,8 @@ def import_d3dgs(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str
 
     def write(folder: Path) -> None:
         how = {name: spec[name] for name in ("dataset", "scale", "fps")}
-        pipeline.import_params(spec["source"], folder, **how, again=_once(spec), progress=progress, stop=stop)
+        context = Context(progress=progress, stop=stop)
+        pipeline.import_params(spec["source"], folder, context, **how, again=_once(spec))
 
     _make_run(spec, write)
     return {"run": spec["name"]}
@@ -192,9 +193,8 @@ def import_4legs(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str
 
     def write(folder: Path) -> None:
         how = {name: spec[name] for name in ("autoencoder", "dataset", "scale", "fps", "linear")}
-        pipeline.import_4legs(
-            spec["source"], spec["sequence"], folder, **how, again=_once(spec), progress=progress, stop=stop
-        )
+        context = Context(progress=progress, stop=stop)
+        pipeline.import_4legs(spec["source"], spec["sequence"], folder, context, **how, again=_once(spec))
 
     _make_run(spec, write)
     return {"run": spec["name"]}

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from backend.runs.paths import Roots
 from backend.service.requests import Extract, Lift, Reconstruct, Train
 from legs4d.config import ExtractSettings, LiftSettings, TrainSettings
+from legs4d.context import Context, EncoderFiles
 from legs4d.errors import DatasetError, RunError
 from legs4d.gaussians.store.footage import travelling
 from legs4d.gaussians.store.recorded import differences_of_settings
@@ -135,8 +136,8 @@ def train(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any]:
     from legs4d import pipeline
 
     settings = TrainSettings.model_validate(spec["settings"])
-    with _means(spec) as means:
-        pipeline.train(spec["dataset"], spec["out"], settings, **means, progress=progress, stop=stop)
+    with _context(spec, progress, stop) as context:
+        pipeline.train(spec["dataset"], spec["out"], settings, context, again=_again(spec))
     return {"run": spec["run"]}
 
 
@@ -145,9 +146,8 @@ def reconstruct(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str,
     from legs4d import pipeline
 
     settings = TrainSettings.model_validate(spec["settings"])
-    with _means(spec) as means:
-        del means["files"]
-        pipeline.reconstruct(spec["dataset"], spec["out"], settings, **means, progress=progress, stop=stop)
+    with _context(spec, progress, stop) as context:
+        pipeline.reconstruct(spec["dataset"], spec["out"], settings, context, again=_again(spec))
     return {"run": spec["run"]}
 
 
@@ -156,9 +156,9 @@ def extract(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any
     from legs4d import pipeline
 
     settings = ExtractSettings.model_validate(spec["settings"])
-    with _means(spec) as means:
-        means["dataset"] = spec.get("dataset")
-        pipeline.extract(spec["out"], spec["encoder"], settings, **means, progress=progress, stop=stop)
+    with _context(spec, progress, stop) as context:
+        where = spec.get("dataset")
+        pipeline.extract(spec["out"], spec["encoder"], settings, context, dataset=where, again=_again(spec))
     return {"run": spec["run"]}
 
 
@@ -167,17 +167,15 @@ def lift(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any]:
     from legs4d import pipeline
 
     settings = LiftSettings.model_validate(spec["settings"])
-    with _means(spec) as means:
-        means["dataset"] = spec.get("dataset")
-        pipeline.lift(spec["out"], settings, **means, progress=progress, stop=stop)
+    with _context(spec, progress, stop) as context:
+        pipeline.lift(spec["out"], settings, context, dataset=spec.get("dataset"), again=_again(spec))
     return {"run": spec["run"]}
 
 
 @contextmanager
-def _means(spec: Spec) -> Iterator[dict[str, Any]]:
+def _context(spec: Spec, progress: OnProgress, stop: StopSignal) -> Iterator[Context]:
     """What all stages are done with: the engine, the encoder's files, and this process or a cluster."""
     from legs4d.cluster import executor_on
-    from legs4d.language.encoders.weights import EncoderFiles
 
     files = EncoderFiles(Path(spec["weights"])) if spec["weights"] else None
     store, run = spec["store"], Path(spec["out"])
@@ -186,6 +184,9 @@ def _means(spec: Spec) -> Iterator[dict[str, Any]]:
         store = f"{store}/{spec['run']}"  # runs of several jobs lie beside each other
         folders = travelling(Run.open(run), spec.get("dataset"))
     with executor_on(spec["cluster"], spec["engine"], store=store, folders=folders) as executor:
-        # A job that is taken up after its result was swapped in has nothing to do: its id is in the run.
-        again = spec["job"] if spec.get("again") else False
-        yield {"engine": spec["engine"], "files": files, "executor": executor, "again": again, "tell": log.info}
+        yield Context(spec["engine"], executor, files, log.info, progress, stop)
+
+
+def _again(spec: Spec) -> str | bool:
+    """A job that is taken up after its result was swapped in has nothing to do: its id is in the run."""
+    return str(spec["job"]) if spec.get("again") else False

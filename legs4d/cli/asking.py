@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from legs4d.cli.command import app, writer
+from legs4d.cli.edge import working
 from legs4d.cli.options import Again, Engine, EngineName, Fps, Json, RunFolder, Scale, asked
 from legs4d.errors import Legs4dError
-from legs4d.terminal import print_json, progress_display, say
+from legs4d.terminal import print_json, say
 
 if TYPE_CHECKING:
     from legs4d.config import QuerySettings
@@ -134,18 +135,18 @@ def import_4legs(
         fps=fps,
         linear=linear,
     )
-    with progress_display() as show:
+    with working() as context:
         run = pipeline.import_4legs(
             folder,
             sequence,
             out,
+            context,
             autoencoder=autoencoder,
             dataset=dataset,
             scale=how.scale,
             fps=fps,
             linear=linear,
             again=again,
-            progress=show,
         )
     if as_json:
         print_json({"run": str(run.path), "frames": run.num_frames, "gaussians": run.num_gaussians})
@@ -248,10 +249,8 @@ def _make_effect(
     opened = Run.open(run)
     groundings = ask(opened, prompts, query_settings(None, None, False), compose=compose)
     device, how = choose_device(engine.value), EffectSettings(**settings)
-    with progress_display() as show:
-        written = write_effect(
-            opened, Kind(kind), groundings, out, device, cameras=cameras, settings=how, progress=show
-        )
+    with working() as context:
+        written = write_effect(opened, Kind(kind), groundings, out, device, context, cameras=cameras, settings=how)
     say(f"wrote {', '.join(map(str, written))}")
 
 
@@ -302,9 +301,9 @@ def _write_masks(
     path, device = choose_cameras(run, cameras), choose_device(engine.value)
     chosen, near = {shot.frame: shot.cameras for shot in path.shots}, near_plane(run, path)
     pixels = None if decode is None else PixelDecoder(run, decode)
-    with progress_display() as show:
+    with working() as context:
         return [
-            write_masks(run, g, folder, chosen, near=near, name=name, device=device, pixels=pixels, progress=show)
+            write_masks(run, g, folder, chosen, context, near=near, name=name, device=device, pixels=pixels)
             for g, name in zip(groundings, folder_names([g.prompt for g in groundings]), strict=True)
         ]
 

@@ -172,10 +172,11 @@ def _version_of(module: str) -> str:
 
 
 def _weights() -> Iterator[Check]:
+    from legs4d.context import EncoderFiles
     from legs4d.language.encoders.openclip import VARIABLE
     from legs4d.language.encoders.tiny.encoder import WEIGHTS
     from legs4d.language.encoders.viclip import PUBLISHED
-    from legs4d.language.encoders.weights import EncoderFiles, find_weights
+    from legs4d.language.encoders.weights import find_weights
 
     tiny = WEIGHTS.is_file()
     yield Check("weights: tiny", "ok" if tiny else "fail", str(WEIGHTS), "" if tiny else "install the package anew")

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from legs4d.cli.command import writer
+from legs4d.cli.edge import working
 from legs4d.cli.options import Again, Json, Out, asked
 from legs4d.errors import Legs4dError
-from legs4d.terminal import print_json, progress_display, say
+from legs4d.terminal import print_json, say
 
 
 class IdentityChoice(StrEnum):
@@ -58,8 +59,9 @@ def import_splats(
 
     A run of one frame is a static scene. Language comes by `legs4d lift`, which looks at the run itself.
     """
-    from legs4d import commands, pipeline
+    from legs4d import commands
     from legs4d.gaussians.import_splats import describe_import
+    from legs4d.gaussians.import_splats import import_splats as import_files
 
     how = asked(
         commands.ImportSplats,
@@ -71,8 +73,8 @@ def import_splats(
         frames=frames,
         heads=None if heads is None else heads.split(","),
     )
-    with progress_display() as show:
-        run = pipeline.import_splats(how.paths, out, **how.how(), again=again, tell=say, progress=show)
+    with working() as context:
+        run = import_files(how.paths, out, context, **how.how(), again=again)
     told = describe_import(run)
     if as_json:
         print_json(told)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from legs4d.cli.command import writer
+from legs4d.cli.edge import working
 from legs4d.cli.options import (
     Again,
     Align,
@@ -42,7 +43,7 @@ from legs4d.cli.options import (
     Weights,
     asked,
 )
-from legs4d.terminal import print_json, progress_display, say
+from legs4d.terminal import print_json, say
 
 if TYPE_CHECKING:
     from legs4d.gaussians.store.run import Run
@@ -78,8 +79,6 @@ def train(
     be moved and copied.
     """
     from legs4d import commands, pipeline
-    from legs4d.cluster import executor_on
-    from legs4d.language.encoders.weights import EncoderFiles
 
     settings = asked(
         commands.Train,
@@ -97,13 +96,9 @@ def train(
         assignments=assignments,
         config=config,
     ).geometry()
-    files = EncoderFiles(weights, download)
-    with (
-        progress_display() as show,
-        executor_on(cluster, engine.value, store=store, folders={"run": out, "dataset": dataset}) as executor,
-    ):
-        means: dict[str, Any] = {"engine": engine.value, "executor": executor, "progress": show}
-        run = pipeline.train(dataset, out, settings, files=files, again=again, tell=say, **means)
+    folders = {"run": out, "dataset": dataset}
+    with working(engine, cluster, store=store, folders=folders, weights=weights, download=download) as context:
+        run = pipeline.train(dataset, out, settings, context, again=again)
     _tell_choice(run, settings.lift.encoder)
     _report(run, as_json)
 
@@ -129,7 +124,6 @@ def reconstruct(
 ) -> None:
     """Reconstruct footage as dynamic Gaussians, without language; goes on where a killed one stopped."""
     from legs4d import commands, pipeline
-    from legs4d.cluster import executor_on
 
     settings = asked(
         commands.Reconstruct,
@@ -145,12 +139,9 @@ def reconstruct(
         assignments=assignments,
         config=config,
     ).geometry()
-    with (
-        progress_display() as show,
-        executor_on(cluster, engine.value, store=store, folders={"run": out, "dataset": dataset}) as executor,
-    ):
-        means: dict[str, Any] = {"engine": engine.value, "executor": executor, "progress": show}
-        run = pipeline.reconstruct(dataset, out, settings, again=again, tell=say, **means)
+    folders = {"run": out, "dataset": dataset}
+    with working(engine, cluster, store=store, folders=folders) as context:
+        run = pipeline.reconstruct(dataset, out, settings, context, again=again)
     _report(run, as_json)
 
 
@@ -174,8 +165,6 @@ def extract(
 ) -> None:
     """Embed the crops of a run's pictures, which `lift` then puts onto its Gaussians; goes on where it stopped."""
     from legs4d import commands, pipeline
-    from legs4d.cluster import executor_on
-    from legs4d.language.encoders.weights import EncoderFiles
 
     settings = asked(
         commands.Extract,
@@ -186,13 +175,9 @@ def extract(
         assignments=assignments,
         config=config,
     ).extraction()
-    files = EncoderFiles(weights, download)
-    with (
-        progress_display() as show,
-        executor_on(cluster, engine.value, store=store, folders=_travelling(run, dataset, store)) as executor,
-    ):
-        means: dict[str, Any] = {"engine": engine.value, "executor": executor, "progress": show}
-        done = pipeline.extract(run, encoder, settings, dataset=dataset, files=files, again=again, tell=say, **means)
+    folders = _travelling(run, dataset, store)
+    with working(engine, cluster, store=store, folders=folders, weights=weights, download=download) as context:
+        done = pipeline.extract(run, encoder, settings, context, dataset=dataset, again=again)
     _report(done, as_json)
 
 
@@ -221,8 +206,6 @@ def lift(
     With an encoder that sees, what `extract` made is lifted; what is not there yet is extracted first.
     """
     from legs4d import commands, pipeline
-    from legs4d.cluster import executor_on
-    from legs4d.language.encoders.weights import EncoderFiles
 
     settings = asked(
         commands.Lift,
@@ -236,13 +219,9 @@ def lift(
         assignments=assignments,
         config=config,
     ).lifting()
-    files = EncoderFiles(weights, download) if weights or download else None
-    with (
-        progress_display() as show,
-        executor_on(cluster, engine.value, store=store, folders=_travelling(run, dataset, store)) as executor,
-    ):
-        means: dict[str, Any] = {"engine": engine.value, "executor": executor, "progress": show}
-        lifted = pipeline.lift(run, settings, dataset=dataset, files=files, again=again, tell=say, **means)
+    folders = _travelling(run, dataset, store)
+    with working(engine, cluster, store=store, folders=folders, weights=weights, download=download) as context:
+        lifted = pipeline.lift(run, settings, context, dataset=dataset, again=again)
     _tell_choice(lifted, settings.encoder)
     _report(lifted, as_json)
 
@@ -263,8 +242,8 @@ def import_d3dgs(
     from legs4d import commands, pipeline
 
     how = asked(commands.ImportD3dgs, params=params, out=out, dataset=dataset, scale=scale, fps=fps)
-    with progress_display() as show:
-        run = pipeline.import_params(params, out, dataset=dataset, scale=how.scale, fps=fps, again=again, progress=show)
+    with working() as context:
+        run = pipeline.import_params(params, out, context, dataset=dataset, scale=how.scale, fps=fps, again=again)
     _report(run, as_json)
 
 

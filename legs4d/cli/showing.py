@@ -10,9 +10,10 @@ import typer
 
 from legs4d.cli.asking import PerPixel, ground, warn
 from legs4d.cli.command import app, writer
+from legs4d.cli.edge import working
 from legs4d.cli.options import DatasetNow, Engine, EngineName, Frames, Json, RunFolder, chosen_frames
 from legs4d.errors import Legs4dError
-from legs4d.terminal import print_json, print_scores, progress_display, say
+from legs4d.terminal import print_json, print_scores, say
 
 if TYPE_CHECKING:
     from legs4d.effects.run_video import Layer
@@ -54,10 +55,8 @@ def render(
     wanted: dict[Layer, bool] = {"depth": depth, "alpha": alpha, "segmentation": segmentation}
     layers = [layer for layer, asked in wanted.items() if asked]
     grounding = ground(run, [prompt])[0] if prompt is not None else None
-    with progress_display() as show:
-        written = pipeline.render(
-            run, out, cameras=cameras, grounding=grounding, layers=layers, engine=engine.value, progress=show
-        )
+    with working(engine) as context:
+        written = pipeline.render(run, out, context, cameras=cameras, grounding=grounding, layers=layers)
     say(f"wrote {', '.join(map(str, written))}")
 
 
@@ -102,9 +101,10 @@ def evaluate(
 
     if per_pixel and grounding is None:
         raise Legs4dError("there are no masks to decode", where="--per-pixel", fix="give --grounding too")
-    with progress_display() as show:
+    with working(engine) as context:
         result = pipeline.evaluate(
             run,
+            context,
             dataset=dataset,
             grounding=grounding,
             pictures=pictures,
@@ -112,8 +112,6 @@ def evaluate(
             lpips=lpips,
             track=track,
             per_pixel=per_pixel,
-            engine=engine.value,
-            progress=show,
         )
     if lpips is None:
         say("LPIPS was not measured: its weights are not shipped; see --lpips.")
@@ -168,17 +166,17 @@ def export(
     wanted = chosen_frames(frames, opened.num_frames)
     check_export(kind, prompt=prompt is not None, sh_degree=sh_degree, spz_version=spz_version, per_frame=per_frame)
     highlight = ground(run, [prompt])[0].frame if prompt is not None else None
-    with progress_display() as show:
+    with working() as context:
         paths = export_files(
             opened,
             out,
             wanted,
             kind,
+            context,
             sh_degree=sh_degree,
             spz_version=cast(Version | None, spz_version),
             per_frame=per_frame,
             highlight=highlight,
-            progress=show,
         )
     for sentence in what_is_left_out(opened, wanted, kind):
         say(sentence)

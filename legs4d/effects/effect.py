@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from legs4d.context import QUIET, Context
 from legs4d.effects.bullet_time import FULL, SECONDS, bullet_time
 from legs4d.effects.cuts import Cut, find_cuts, write_json, write_otio
 from legs4d.effects.film import Picture, intervals_of, lit, write_film
@@ -17,7 +18,6 @@ from legs4d.effects.video import check_video_name
 from legs4d.effects.zoom import FILL, zoom
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding import Grounding
-from legs4d.progress import OnProgress, StopSignal
 from legs4d.scene.camera_path import Shot
 
 
@@ -64,11 +64,10 @@ def write_effect(
     groundings: list[Grounding],
     out: str | Path,
     device: torch.device,
+    context: Context = QUIET,
     *,
     cameras: str = "test",
     settings: EffectSettings = DEFAULT_SETTINGS,
-    progress: OnProgress | None = None,
-    stop: StopSignal | None = None,
 ) -> list[Path]:
     """Write an effect as a video; scenes also as x.json and x.otio beside it (`cuts`).
 
@@ -104,7 +103,7 @@ def write_effect(
     else:
         pictures = lit(shots, groundings[0])
     style = GREY_REST if kind is Kind.desaturate else DEFAULT_STYLE
-    write_film(run, pictures, target, style, device, near=near, progress=progress, stop=stop)
+    write_film(run, pictures, target, style, device, context, near=near)
     if kind is not Kind.scenes:
         return [target]
     filmed = cameras != "orbit" and not cameras.endswith(".json")

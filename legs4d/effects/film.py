@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from legs4d.context import QUIET, Context
 from legs4d.effects.highlight import HighlightStyle, fade, highlight
 from legs4d.effects.video import grid, write_video
 from legs4d.errors import Legs4dError, PromptError
@@ -16,7 +17,6 @@ from legs4d.gaussians.store.run import Run
 from legs4d.grounding import Grounding
 from legs4d.grounding.intervals import Interval
 from legs4d.grounding.masks import Views, render_views
-from legs4d.progress import OnProgress, StageReporter, StopSignal
 from legs4d.scene.camera import Cameras
 from legs4d.scene.camera_path import Shot
 
@@ -74,10 +74,9 @@ def write_film(
     out: str | Path,
     style: HighlightStyle,
     device: torch.device,
+    context: Context = QUIET,
     *,
     near: float,
-    progress: OnProgress | None = None,
-    stop: StopSignal | None = None,
 ) -> None:
     """Render pictures and write them as a video; see `video.write_video`.
 
@@ -90,7 +89,7 @@ def write_film(
     """
     if not pictures:
         raise Legs4dError("the camera path shows nothing of it", where="--cameras", fix="use another path")
-    reporter = StageReporter("film", progress, stop)
+    reporter = context.reporter("film")
     with write_video(out, run.info["fps"]) as write, torch.no_grad():
         for done, picture in enumerate(pictures):
             reporter.step(done, len(pictures))

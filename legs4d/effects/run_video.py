@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from legs4d.context import QUIET, Context
 from legs4d.effects.highlight import fade, highlight
 from legs4d.effects.video import check_video_name, grid, write_video
 from legs4d.errors import Legs4dError, RunError
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding import Grounding
 from legs4d.grounding.masks import OPAQUE, render_views
-from legs4d.progress import OnProgress, StageReporter, StopSignal
 from legs4d.raster import render
 from legs4d.scene.camera import Cameras
 from legs4d.scene.camera_path import CameraPath, Shot, read_camera_path
@@ -125,10 +125,9 @@ def write_run_video(
     cameras: str,
     grounding: Grounding | None,
     device: torch.device,
+    context: Context = QUIET,
     *,
     layers: Several[Layer] = (),
-    progress: OnProgress | None = None,
-    stop: StopSignal | None = None,
 ) -> list[Path]:
     """Write every picture of a film, all chosen cameras in one picture, as a video or a folder of PNGs.
 
@@ -152,7 +151,7 @@ def write_run_video(
     amount = None
     if grounding is not None:
         amount = fade(np.array([grounding.holds(frame) for frame in range(run.num_frames)]))
-    reporter = StageReporter("render", progress, stop)
+    reporter = context.reporter("render")
     files = {layer: layer_path(target, layer) for layer in dict.fromkeys(layers)}
     with ExitStack() as stack, torch.no_grad():
         write = stack.enter_context(write_video(target, run.info["fps"]))

@@ -17,6 +17,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from legs4d.context import QUIET, Context
 from legs4d.errors import DatasetError, RunError, reason_of
 from legs4d.gaussians.gaussians import Gaussians, dc_from_rgb
 from legs4d.gaussians.store.again import working_on
@@ -24,7 +25,7 @@ from legs4d.gaussians.store.files import new_file
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import MadeFrom
 from legs4d.portable.values import SMALLEST_OPACITY, SMALLEST_SCALE
-from legs4d.progress import OnProgress, StageReporter, StopSignal
+from legs4d.progress import StageReporter
 from legs4d.scene.content import hash_file
 from legs4d.scene.sequence import Sequence
 from legs4d.scene.stage import Stage, find_stage
@@ -37,12 +38,11 @@ VERSION = 1
 def import_dynamic3dgs(
     source: Path,
     out: Path,
+    context: Context = QUIET,
     *,
     fps: float = 30.0,
     sequence: Sequence | None = None,
     again: bool | str = False,
-    progress: OnProgress | None = None,
-    stop: StopSignal | None = None,
 ) -> Run:
     """Turn a `params.npz` into a run without static Gaussians; goes on where a stopped one ended.
 
@@ -63,7 +63,7 @@ def import_dynamic3dgs(
     stage = None if sequence is None else stage_of(sequence, len(params["means3D"]), source)
     made_from = imported(source)
     with working_on(out, lambda run: made_from, again=again) as run:
-        write_params(run, params, source, fps, made_from, StageReporter("geometry", progress, stop))
+        write_params(run, params, source, fps, made_from, context.reporter("geometry"))
         if sequence is not None and stage is not None:
             take_cameras(run, sequence, stage, params)
     return Run.open(out)

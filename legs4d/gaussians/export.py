@@ -10,6 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from legs4d.context import QUIET, Context
 from legs4d.errors import RunError
 from legs4d.gaussians.dynamic3dgs import export_dynamic3dgs
 from legs4d.gaussians.formats.gltf_writer import write_glb
@@ -25,7 +26,6 @@ from legs4d.portable.sh import COEFFICIENTS
 from legs4d.portable.splats import SplatFileError, Splats
 from legs4d.portable.spz_writer import DEFAULT_VERSION, Version, spz_bytes
 from legs4d.portable.turns import turn_between, upright_turn
-from legs4d.progress import OnProgress, StageReporter, StopSignal
 
 FrameFormat = Literal["ply", "spz", "sog", "gltf", "usd"]
 """Formats of which there is a file for each frame."""
@@ -78,35 +78,31 @@ def export_files(
     folder: Path,
     frames: range,
     file_format: FileFormat,
+    context: Context = QUIET,
     *,
     sh_degree: int | None = None,
     spz_version: Version | None = None,
     per_frame: bool = False,
     highlight: Highlight | None = None,
     keep: bool = False,
-    progress: OnProgress | None = None,
-    stop: StopSignal | None = None,
 ) -> list[Path]:
     """What the command `export` writes; its paths. See `export_frames`, `export_sequence` and `export_npz`."""
     if file_format == "npz":
-        StageReporter("export", progress, stop).check()
+        context.reporter("export").check()
         return [export_npz(run, folder, frames)]
     options = ExportOptions(sh_degree, spz_version or DEFAULT_VERSION)
     if file_format == "usdz" or (file_format == "usd" and not per_frame):
-        path = export_sequence(
-            run, folder, frames, file_format, options=options, highlight=highlight, progress=progress, stop=stop
-        )
+        path = export_sequence(run, folder, frames, file_format, context, options=options, highlight=highlight)
         return [path]
     return export_frames(
         run,
         folder,
         frames,
         file_format,
+        context,
         options=options,
         highlight=highlight,
         keep=keep,
-        progress=progress,
-        stop=stop,
     )
 
 
@@ -115,12 +111,11 @@ def export_frames(
     folder: Path,
     frames: range,
     file_format: FrameFormat = "ply",
+    context: Context = QUIET,
     *,
     options: ExportOptions | None = None,
     highlight: Highlight | None = None,
     keep: bool = False,
-    progress: OnProgress | None = None,
-    stop: StopSignal | None = None,
 ) -> list[Path]:
     """Write `frame_000000.ply` (.spz, .sog, .glb, .usdc), …, one for each frame that has Gaussians; return their paths.
 
@@ -139,7 +134,7 @@ def export_frames(
         Stopped: the stop signal is set; the files written so far are kept.
     """
     _check_highlight(file_format, highlight)
-    reporter = StageReporter("export", progress, stop)
+    reporter = context.reporter("export")
     with clear_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -161,18 +156,17 @@ def export_sequence(
     folder: Path,
     frames: range,
     file_format: SequenceFormat = "usd",
+    context: Context = QUIET,
     *,
     options: ExportOptions | None = None,
     highlight: Highlight | None = None,
-    progress: OnProgress | None = None,
-    stop: StopSignal | None = None,
 ) -> Path:
     """Write all frames as one file (`SEQUENCE_FILES`) and return its path. A time code is a frame's number.
 
     Raises:
         RunError, Stopped: as `export_frames`; a file that is not finished leaves nothing.
     """
-    reporter = StageReporter("export", progress, stop)
+    reporter = context.reporter("export")
     with clear_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     path = folder / SEQUENCE_FILES[file_format]

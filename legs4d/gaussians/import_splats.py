@@ -20,14 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d import __version__
+from legs4d.context import QUIET, Context
 from legs4d.errors import DatasetError
 from legs4d.gaussians.formats.splat_files import Frames, find_splats
 from legs4d.gaussians.gaussians import Gaussians, with_sh_rest
-from legs4d.gaussians.store.again import Tell, working_on
+from legs4d.gaussians.store.again import working_on
 from legs4d.gaussians.store.run import CHANGEABLE, Run
 from legs4d.gaussians.store.stage_records import MadeFrom
 from legs4d.portable.splats import Splats
-from legs4d.progress import OnProgress, StageReporter, StopSignal, go_on
 from legs4d.scene.camera import Cameras
 from legs4d.scene.content import digest_of, hash_files
 from legs4d.scene.paths import orbit
@@ -81,7 +81,8 @@ class _Surprised(Exception):
 
 def import_splats(
     named: Sequence[str | Path],
-    out: Path,
+    out: str | Path,
+    context: Context = QUIET,
     *,
     fps: float | None = None,
     up: tuple[float, float, float] | None = None,
@@ -89,16 +90,13 @@ def import_splats(
     frames: int | None = None,
     heads: tuple[str, ...] | None = None,
     again: bool | str = False,
-    tell: Tell | None = None,
-    progress: OnProgress | None = None,
-    stop: StopSignal | None = None,
 ) -> Run:
     """Read splat files into a run; goes on where a stopped or killed call ended.
 
     Args:
         named: files, folders or patterns; see `splat_files.find_splats`.
         out: run folder: new, empty, or one that was begun from the same files.
-        again: whether a run that was made otherwise is made anew, see `again.working_on`; `tell` hears of it.
+        again: whether a run that was made otherwise is made anew, see `again.working_on`.
         fps: frames a second; by default what the files say, else FPS.
         up: [3] the direction that is up in the files' axes; by default the format's own rule.
         frames, heads: of a 4DGaussians folder, how many frames its time is cut into, and what its field changes; see
@@ -114,13 +112,14 @@ def import_splats(
         RunError: the folder cannot be written.
         Stopped: `stop` was set; the frames that are done are kept.
     """
+    out = Path(out)
     found = find_splats(named, total=frames, heads=heads)
     direction = None if up is None else _direction(up)
-    work = _Import(found, identity, progress, stop)
+    work = _Import(found, identity, context)
     if again or not (out / "run.json").exists():
         work.choose()  # what cannot be read is told before there is a folder
     made_from = work.made_from(frames, heads)
-    with working_on(out, lambda run: {"import": made_from}, again=again, tell=tell or go_on) as run:
+    with working_on(out, lambda run: {"import": made_from}, again=again, tell=context.tell) as run:
         work.finish(run, made_from, fps or found.fps or FPS, direction)
     return Run.open(out)
 
@@ -151,10 +150,8 @@ def describe_import(run: Run) -> dict[str, Any]:
 
 
 class _Import:
-    def __init__(
-        self, frames: Frames, identity: Identity, progress: OnProgress | None, stop: StopSignal | None
-    ) -> None:
-        self.frames, self.identity, self.progress, self.stop = frames, identity, progress, stop
+    def __init__(self, frames: Frames, identity: Identity, context: Context) -> None:
+        self.frames, self.identity, self.context = frames, identity, context
         self._layout: Layout | None = None
         self._first: Splats | None = None
         self._most = 0
@@ -180,7 +177,7 @@ class _Import:
         """What decides on the run: the files' content, in their order, and what was said of them."""
         files = [path.resolve() for path in self.frames.files()]  # links may point anywhere
         root = Path(os.path.commonpath([path.parent for path in files]))
-        hashes = hash_files(root, files, self.progress, self.stop)
+        hashes = hash_files(root, files, self.context)
         ordered = [hashes[path.relative_to(root).as_posix()] for path in files]
         settings = {"identity": self.identity, "frames": frames, "heads": heads and list(heads)}
         return MadeFrom(settings, VERSION, {"files": digest_of(ordered)}, by="import of splats")
@@ -231,7 +228,7 @@ class _Import:
 
     def _count(self) -> list[int]:
         """The most Gaussians that each frame can have."""
-        reporter, total = StageReporter("look", self.progress, self.stop), len(self.frames)
+        reporter, total = self.context.reporter("look"), len(self.frames)
         counts = []
         for frame in range(total):
             counts.append(self.frames.count(frame) or len(self.frames.read(frame)))  # that says what is wrong with it
@@ -284,7 +281,7 @@ class _Import:
         total = len(self.frames)
         record = run.stages["import"]
         left = [frame for frame in range(total) if frame not in set(record.done_frames)]
-        reporter = StageReporter("import", self.progress, self.stop)
+        reporter = self.context.reporter("import")
         reporter.step(total - len(left), total)
         constant = run.dynamic(0) if layout.identity == "kept" else None
         before = run.dynamic(left[0] - 1).means if constant is not None and left and left[0] > 0 else None

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from legs4d.context import QUIET, Context
 from legs4d.gaussians.store.files import clear_write_errors, write_file
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding.boxes import Axes, boxes_of
 from legs4d.grounding.masks import PixelDecoder, box_of, render_views
 from legs4d.grounding.query import Grounding
-from legs4d.progress import OnProgress, StageReporter, StopSignal
 from legs4d.scene.camera import Cameras
 
 if TYPE_CHECKING:
@@ -53,13 +53,12 @@ def write_masks(
     grounding: Grounding,
     folder: str | Path,
     cameras: Mapping[int, Cameras],
+    context: Context = QUIET,
     *,
     near: float,
     name: str | None = None,
     device: str | torch.device = "cpu",
     pixels: PixelDecoder | None = None,
-    progress: OnProgress | None = None,
-    stop: StopSignal | None = None,
 ) -> Path:
     """Write a prompt's masks as the benchmark lays out true ones, so that `truth.read_truth` reads them.
 
@@ -87,7 +86,7 @@ def write_masks(
     frames = [frame for frame in range(run.num_frames) if grounding.holds(frame) and frame in cameras]
     numbers = run.info["frame_numbers"]
     boxes: dict[str, dict[str, Any]] = {}
-    reporter = StageReporter("masks", progress, stop)
+    reporter = context.reporter("masks")
     with clear_write_errors(target):
         target.mkdir(parents=True, exist_ok=True)
         for done, frame in enumerate(frames):

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from legs4d.context import QUIET, Context
 from legs4d.errors import DatasetError, RunError
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding.masks import PixelDecoder, render_views
 from legs4d.grounding.metrics import mask_accuracy, temporal_iou, volume_iou
 from legs4d.grounding.query import Grounding, query
 from legs4d.grounding.truth import Truth, read_truth
-from legs4d.progress import OnProgress, StageReporter, StopSignal
+from legs4d.progress import StageReporter
 from legs4d.scene.camera import Cameras
 
 if TYPE_CHECKING:
@@ -42,11 +43,10 @@ class Row:
 def evaluate(
     run: Run,
     folder: str | Path,
+    context: Context = QUIET,
     *,
     per_pixel: bool = False,
     device: str | torch.device = "cpu",
-    progress: OnProgress | None = None,
-    stop: StopSignal | None = None,
 ) -> dict[str, Any]:
     """Ask a run every prompt of a benchmark folder, and compare with the true masks, at their size.
 
@@ -67,7 +67,7 @@ def evaluate(
     """
     truths = truths_of(run, folder)
     groundings = {g.prompt: g for g in query(run, list(dict.fromkeys(truth.prompt for truth in truths)))}
-    reporter = StageReporter("grounding", progress, stop)
+    reporter = context.reporter("grounding")
     pixels = PixelDecoder(run) if per_pixel else None
     rows: list[Row] = []
     for prompt, group in groupby(truths, key=lambda truth: truth.prompt):

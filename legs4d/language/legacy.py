@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from legs4d.context import QUIET, Context
 from legs4d.errors import Legs4dError, RunError, reason_of
 from legs4d.gaussians.dynamic3dgs import imported, read_params, stage_of, take_cameras, write_params
 from legs4d.gaussians.formats.tensors import UnreadableTensorsError, load_tensors
@@ -30,7 +31,7 @@ from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import MadeFrom
 from legs4d.language.codec.autoencoder import AutoencoderCodec, read_autoencoder
 from legs4d.language.codec.linear import Codec, LinearCodec, codec_from_arrays, fit_linear_codec
-from legs4d.progress import OnProgress, StageReporter, StopSignal
+from legs4d.progress import StageReporter
 from legs4d.scene.content import digest_of, hash_files
 from legs4d.scene.sequence import Sequence
 
@@ -109,14 +110,13 @@ def import_4legs(
     folder: str | Path,
     sequence: str,
     out: str | Path,
+    context: Context = QUIET,
     *,
     autoencoder: str | Path | None = None,
     fps: float = 30.0,
     footage: Sequence | None = None,
     linear: int | None = None,
     again: bool | str = False,
-    progress: OnProgress | None = None,
-    stop: StopSignal | None = None,
 ) -> Run:
     """Turn a sequence of a 4-LEGS folder into a run; goes on where a stopped or killed import ended.
 
@@ -153,12 +153,12 @@ def import_4legs(
         )
     _read_frame(files, 0, codec, count)
     stage = None if footage is None else stage_of(footage, frames, files.geometry)
-    made_from = imported(files.geometry) | {"lift": _imported_language(files, linear, progress, stop)}
+    made_from = imported(files.geometry) | {"lift": _imported_language(files, linear, context)}
     with working_on(out, lambda run: made_from, again=again) as run:
-        write_params(run, params, files.geometry, fps, made_from, StageReporter("geometry", progress, stop))
+        write_params(run, params, files.geometry, fps, made_from, context.reporter("geometry"))
         if footage is not None and stage is not None:
             take_cameras(run, footage, stage, params)
-        _write_language(run, files, codec, linear, made_from["lift"], StageReporter("language", progress, stop))
+        _write_language(run, files, codec, linear, made_from["lift"], context.reporter("language"))
     return Run.open(out)
 
 
@@ -315,11 +315,9 @@ def _size(run: Run, frame: int) -> NDArray[np.float32]:
     return size / max(float(size.mean()), float(np.finfo(np.float32).tiny))
 
 
-def _imported_language(
-    files: LegacyFolder, linear: int | None, progress: OnProgress | None, stop: StopSignal | None
-) -> MadeFrom:
+def _imported_language(files: LegacyFolder, linear: int | None, context: Context) -> MadeFrom:
     paths = (files.autoencoder, *files.features, *files.attention)
-    hashes = hash_files(files.features[0].parent, paths, progress, stop)
+    hashes = hash_files(files.features[0].parent, paths, context)
     inputs = {"4-LEGS": digest_of({path.name: hashes[name] for path, name in zip(paths, hashes, strict=True)})}
     return MadeFrom({"import.linear": linear}, VERSION, inputs, by="import of 4-LEGS")
 

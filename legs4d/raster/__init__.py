@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from legs4d.raster.lift import lift_weights
-    from legs4d.raster.rasterise import Render, ScreenGradient, render
+    from legs4d.raster.rasterise import Render, render
+    from legs4d.raster.screen import ScreenGradient
 
 __all__ = ["Render", "ScreenGradient", "lift_weights", "render"]
 
-_HOMES = {"Render": "rasterise", "ScreenGradient": "rasterise", "render": "rasterise", "lift_weights": "lift"}
+_HOMES = {"Render": "rasterise", "ScreenGradient": "screen", "render": "rasterise", "lift_weights": "lift"}
 
 
 def __getattr__(name: str) -> Any:

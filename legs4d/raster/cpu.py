@@ -12,7 +12,7 @@ from legs4d import _csrc
 from legs4d.executor import default_threads
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.raster.kernel_views import camera_options
-from legs4d.raster.rasterise import ScreenGradient
+from legs4d.raster.screen import ScreenGradient
 from legs4d.scene.camera import Cameras
 
 

@@ -7,7 +7,7 @@ import torch
 from legs4d.errors import Legs4dError
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.raster.constants import BLUR
-from legs4d.raster.rasterise import ScreenGradient
+from legs4d.raster.screen import ScreenGradient
 from legs4d.raster.upload import upload
 from legs4d.scene.camera import Cameras
 

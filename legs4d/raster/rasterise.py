@@ -11,21 +11,12 @@ import torch
 from legs4d.errors import Legs4dError
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.sh import evaluate
+from legs4d.raster.cpu import render_channels as render_cpu
+from legs4d.raster.cuda import render_channels as render_cuda
+from legs4d.raster.screen import ScreenGradient, SummedGradient
 from legs4d.scene.camera import Cameras
 
 Engine = Literal["auto", "cpu", "cuda"]
-
-
-class ScreenGradient:
-    """How much the loss pulls at the projected centres; what densification looks at. Filled by `backward()`.
-
-    Attributes:
-        norm: [N] float32, sum over cameras of ‖∂loss/∂(projected centre)‖, per pixel.
-        seen: [N] int32, in how many cameras the Gaussian reached the image.
-    """
-
-    norm: torch.Tensor
-    seen: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -98,12 +89,9 @@ def render(
         background = background.to(device=device, dtype=torch.float32).expand(len(cameras), count)
     screen = ScreenGradient()
     if engine == "cuda":
-        from legs4d.raster.cuda import render_channels as render_cuda
-
         channels = _channels(gaussians, cameras, features)
         out, alpha = render_cuda(gaussians, cameras, channels, background, near, depth, antialiased, region, screen)
     else:
-        from legs4d.raster.cpu import render_channels as render_cpu
 
         def on_cpu(which: slice, seen: ScreenGradient) -> tuple[torch.Tensor, torch.Tensor]:
             some = cameras.take(np.arange(len(cameras))[which])
@@ -118,7 +106,7 @@ def render(
             each = [ScreenGradient() for _ in range(len(cameras))]
             parts = [on_cpu(slice(c, c + 1), seen) for c, seen in enumerate(each)]
             out, alpha = (torch.cat([part[i] for part in parts]) for i in range(2))
-            screen = _SummedGradient(each)
+            screen = SummedGradient(each)
     return Render(
         color=out[..., :3],
         alpha=alpha,
@@ -126,21 +114,6 @@ def render(
         features=None if features is None else out[..., 3:count],
         screen=screen,
     )
-
-
-class _SummedGradient(ScreenGradient):
-    """Of cameras that were rendered one by one; those that no gradient reached have none."""
-
-    def __init__(self, each: list[ScreenGradient]) -> None:
-        self._each = each
-
-    @property
-    def norm(self) -> torch.Tensor:  # type: ignore[override]
-        return torch.stack([part.norm for part in self._each if hasattr(part, "norm")]).sum(dim=0)
-
-    @property
-    def seen(self) -> torch.Tensor:  # type: ignore[override]
-        return torch.stack([part.seen for part in self._each if hasattr(part, "seen")]).sum(dim=0).to(torch.int32)
 
 
 def _channels(gaussians: Gaussians, cameras: Cameras, features: torch.Tensor | None) -> torch.Tensor:

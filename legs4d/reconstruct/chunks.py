@@ -24,16 +24,14 @@ import numpy as np
 import torch
 
 from legs4d.config import ReconstructSettings
-from legs4d.errors import RunError
-from legs4d.executor import IN_ORDER, Executor
 from legs4d.gaussians.gaussians import Gaussians
+from legs4d.gaussians.store.handed import check_handed, handed_footage
 from legs4d.gaussians.store.mirror import here
 from legs4d.gaussians.store.run import Run
-from legs4d.progress import Progress, StageReporter
+from legs4d.progress import Progress
 from legs4d.reconstruct.observation import CameraColors
 from legs4d.reconstruct.stages import Reconstruction, find_scene_stage, observe, torch_threads
 from legs4d.reconstruct.tracking import Motion, Structure, find_structure, track_frame
-from legs4d.scene.readers import open_sequence, reading_of
 from legs4d.scene.sequence import Sequence
 from legs4d.scene.stage import Stage
 
@@ -45,22 +43,20 @@ SCOUT = "scout"
 class ChunkedReconstruction(Reconstruction):
     """A `Reconstruction` whose tracking is cut as `settings.chunks` says."""
 
-    executor: Executor = IN_ORDER
-
     def _tracking(self, stage: Stage, done: set[int]) -> None:
         run = self.run
         scout = self._scout(stage)
         tracker = ChunkTracker.of(run, scout, self.sequence, self.settings, self.device, stage)
-        reporter = StageReporter("tracking", self.progress, self.stop)
+        reporter = self.context.reporter("tracking")
         starts, total = tracker.starts, run.num_frames - 1
         unsettled = [start for start in starts[1:] if start not in done]
         for early in range(self.settings.chunks.overlap, 0, -1):
-            for _ in self.executor.each(tracker.settle, [start - early for start in unsettled], reporter.check):
+            for _ in self.context.executor.each(tracker.settle, [start - early for start in unsettled], reporter.check):
                 reporter.step(len(done), total)
         for offset in range(self.settings.chunks.length):
             wave = [start + offset for start in starts]
             left = [frame for frame in wave if 0 < frame < run.num_frames and frame not in done]
-            for batch in self.executor.each(tracker.track, left, reporter.check):
+            for batch in self.context.executor.each(tracker.track, left, reporter.check):
                 run.frames_done("tracking", {one.frame: one.seconds for one in batch})
                 done |= {one.frame for one in batch}
                 reporter.step(len(done), total, batch[-1].result)
@@ -82,8 +78,7 @@ class ChunkedReconstruction(Reconstruction):
                     self.sequence,
                     ReconstructSettings(tracking=chunks.scout),
                     self.device,
-                    self._progress_of_scout,
-                    self.stop,
+                    replace(self.context, progress=self._progress_of_scout),
                 )
                 scouting._tracking(stage, set(record.done_frames))
         return scout
@@ -96,8 +91,8 @@ class ChunkedReconstruction(Reconstruction):
         scout.finish_stage("first_frame")
 
     def _progress_of_scout(self, progress: Progress) -> None:
-        if self.progress is not None:
-            self.progress(replace(progress, stage="scouting"))
+        if self.context.progress is not None:
+            self.context.progress(replace(progress, stage="scouting"))
 
 
 def _open_scout(path: Path, fingerprint: str) -> Run:
@@ -219,20 +214,14 @@ def _reopen(path: str, fingerprint: str, settings: str, device: str) -> ChunkTra
         RunError: the run is not there, or is not the one that is being tracked, or was begun anew meanwhile.
     """
     path = str(here(path))
-    record = Run.open(path).stages.get("tracking")
-    if record is None or record.fingerprint != fingerprint:
-        raise RunError(
-            "is not being tracked as this worker was told",
-            where=path,
-            fix="keep runs and datasets on storage that all machines see under the same path",
-        )
+    check_handed(path, "tracking", fingerprint, "tracked")
     return _open(path, fingerprint, settings, device)
 
 
 @functools.lru_cache(maxsize=1)
 def _open(path: str, fingerprint: str, settings: str, device: str) -> ChunkTracker:
     run = Run.open(path)
-    sequence = open_sequence(here(run.info["dataset"]), reading_of(run.info))
+    sequence = handed_footage(run)
     return ChunkTracker.of(
         run,
         Run.open(run.path / SCOUT),

@@ -15,11 +15,12 @@ import numpy as np
 import torch
 
 from legs4d.config import DatasetSettings, ReconstructSettings
+from legs4d.context import QUIET, Context
 from legs4d.errors import DatasetError, Legs4dError
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import MadeFrom, StageRecord
-from legs4d.progress import OnProgress, StageReporter, Stopped, StopSignal, go_on
+from legs4d.progress import Stopped, go_on
 from legs4d.reconstruct.first_frame import fit_first_frame
 from legs4d.reconstruct.initialise import AGREEMENT, MOTION_AGREEMENT, initial_points
 from legs4d.reconstruct.observation import Backdrop, CameraColors, Observation, spread
@@ -204,8 +205,7 @@ class Reconstruction:
     sequence: Sequence
     settings: ReconstructSettings
     device: torch.device
-    progress: OnProgress | None = None
-    stop: StopSignal | None = None
+    context: Context = QUIET
     dataset: DatasetSettings = field(default_factory=DatasetSettings)
     preset: str | None = None
     """Name of the preset that the settings are, if they are one."""
@@ -253,7 +253,7 @@ class Reconstruction:
 
     def _first_frame(self, stage: Stage) -> None:
         started = time.perf_counter()
-        reading = StageReporter("reading_pictures", self.progress, self.stop)
+        reading = self.context.reporter("reading_pictures")
         observed = observe(self.sequence, 0, self.device, reading.step)
         settings = self.suited.first_frame
         backdrop = find_backdrop(self.sequence, settings.background_frames, observed, reading.check)
@@ -269,7 +269,7 @@ class Reconstruction:
                 backdrop=backdrop,
                 check=reading.check,
             )
-        reporter = StageReporter("first_frame", self.progress, self.stop)
+        reporter = self.context.reporter("first_frame")
         fitted, colors = fit_first_frame(observed, points, stage, settings, reporter, backdrop)
         gaussians = fitted.numpy()
         moving = gaussians.take(gaussians.is_foreground)
@@ -300,7 +300,7 @@ class Reconstruction:
         static = run.static().torch(device)
         structure = find_structure(self._moving(0).means, settings)
         colors = CameraColors.of(run, device)
-        reporter = StageReporter("tracking", self.progress, self.stop)
+        reporter = self.context.reporter("tracking")
         total = run.num_frames - 1
         left = [frame for frame in range(1, run.num_frames) if frame not in done]
         started = time.perf_counter()
@@ -335,7 +335,7 @@ class Reconstruction:
         seen = observations(self.sequence, [int(frame) for frame in spread_out], self.device)
         frames = [TrackedFrame.of(observed, self._moving(frame)) for frame, observed in seen]
         colors = CameraColors.of(run, self.device)
-        reporter = StageReporter("refinement", self.progress, self.stop)
+        reporter = self.context.reporter("refinement")
         static, scales, opacities = refine(run.static().torch(self.device), frames, colors, stage, settings, reporter)
         run.amend(static.numpy(), scales.cpu().numpy(), opacities.cpu().numpy())
         run.finish_stage("refinement", time.perf_counter() - started)

@@ -19,8 +19,9 @@ from threading import Event, Lock
 
 import platformdirs
 
+from legs4d.context import QUIET, Context
 from legs4d.errors import DatasetError
-from legs4d.progress import OnProgress, StageReporter, StopSignal
+from legs4d.progress import StageReporter
 
 CACHE_VARIABLE = "LEGS4D_CACHE_DIR"
 """Environment variable that says where caches are, in place of the platform's folder for them."""
@@ -53,9 +54,7 @@ class Content:
     language: tuple[Path, ...] = ()
     _known: dict[str, dict[str, str]] = field(default_factory=dict, repr=False, compare=False)
 
-    def hashes(
-        self, *, language: bool = False, progress: OnProgress | None = None, stop: StopSignal | None = None
-    ) -> dict[str, str]:
+    def hashes(self, context: Context = QUIET, *, language: bool = False) -> dict[str, str]:
         """Name in the dataset ("ims/0/000003.jpg") → hash, of the footage's files or of those of language.
 
         Raises:
@@ -65,7 +64,7 @@ class Content:
         kind = "language" if language else "footage"
         if kind not in self._known:
             paths = self.language if language else self.footage
-            self._known[kind] = hash_files(self.root, paths, progress, stop)
+            self._known[kind] = hash_files(self.root, paths, context)
         return self._known[kind]
 
     def fingerprint(self, *, language: bool = False) -> str:
@@ -79,9 +78,7 @@ def digest_of(value: object) -> str:
     return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
 
-def hash_files(
-    root: Path, paths: Iterable[Path], progress: OnProgress | None = None, stop: StopSignal | None = None
-) -> dict[str, str]:
+def hash_files(root: Path, paths: Iterable[Path], context: Context = QUIET) -> dict[str, str]:
     """Name relative to `root`, with "/" between folders, → hash of each file's bytes. Several are read at once.
 
     Raises:
@@ -96,7 +93,7 @@ def hash_files(
     found = {name: kept[name][1] for name, state in states.items() if kept.get(name, (None,))[0] == state}
     unread = {name: path for name, path in files.items() if name not in found}
     if unread:
-        found |= _read_all(unread, states, progress, stop)
+        found |= _read_all(unread, states, context)
         fresh = {
             name: (states[name], found[name])
             for name, path in unread.items()
@@ -136,11 +133,9 @@ class _Reading:
         return digest.hexdigest()
 
 
-def _read_all(
-    files: Mapping[str, Path], states: Mapping[str, State], progress: OnProgress | None, stop: StopSignal | None
-) -> dict[str, str]:
+def _read_all(files: Mapping[str, Path], states: Mapping[str, State], context: Context) -> dict[str, str]:
     reading, started = _Reading(), time.monotonic()
-    reporter = StageReporter("reading_footage_(MiB)", progress, stop)
+    reporter = context.reporter("reading_footage_(MiB)")
     total = -(-sum(states[name][0] for name in files) // _MIB)
     with ThreadPoolExecutor(_READERS, thread_name_prefix="legs4d-hash") as pool:
         waiting = {name: pool.submit(reading.hash, path) for name, path in files.items()}

@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from legs4d.context import QUIET, Context
 from legs4d.errors import DatasetError
-from legs4d.progress import OnProgress, StageReporter, StopSignal
+from legs4d.progress import StageReporter
 from legs4d.scene.camera import Cameras
 from legs4d.scene.images import ImageCache, area_resize
 from legs4d.scene.sequence import Sequence, Split, cameras_move
@@ -94,7 +95,7 @@ class MotionMasks:
         """The footage's."""
         return self._sequence.fingerprint(language=language)
 
-    def prepare(self, progress: OnProgress | None = None, stop: StopSignal | None = None) -> None:
+    def prepare(self, context: Context = QUIET) -> None:
         """Learn the backgrounds now, telling of it; else the first mask takes that time.
 
         Raises:
@@ -103,7 +104,7 @@ class MotionMasks:
         """
         with self._lock:
             if self._backgrounds is None:
-                reporter = StageReporter("foreground_from_motion", progress, stop)
+                reporter = context.reporter("foreground_from_motion")
                 self._backgrounds = _learn(self._sequence, reporter)
 
     def masks(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32] | None:

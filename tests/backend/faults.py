@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import zmq
 
+from legs4d.context import Context
 from legs4d.gaussians.dynamic3dgs import export_dynamic3dgs
 from legs4d.gaussians.export import export_frames
 from legs4d.gaussians.store.run import Run
@@ -107,7 +108,8 @@ class Faults:
 
             scene = Scene(num_frames=4, width=48, height=32, num_train=4, num_test=1)
             write_dataset(self._root / "ball", scene)
-            pipeline.train(self._root / "ball", self._truth / "train", TrainSettings.model_validate(TINY), engine="cpu")
+            settings = TrainSettings.model_validate(TINY)
+            pipeline.train(self._root / "ball", self._truth / "train", settings, Context("cpu"))
 
     def _keep_busy(self) -> None:
         while sum(self._state(job) not in ("done", "failed") for job in self._jobs) < AT_ONCE:

@@ -12,6 +12,7 @@ import opentimelineio as otio
 import pytest
 import torch
 
+from legs4d.context import Context
 from legs4d.effects.bullet_time import angles_of, bullet_time, turned
 from legs4d.effects.cuts import Cut, describe_cuts, find_cuts, write_otio
 from legs4d.effects.effect import EffectSettings, Kind, write_effect
@@ -296,7 +297,7 @@ def test_an_effect_that_is_stopped_leaves_no_video(run: Run, flying: Grounding, 
             return True
 
     with pytest.raises(Stopped):
-        write_effect(run, Kind.zoom, [flying], tmp_path / "x.mp4", CPU, stop=Now())
+        write_effect(run, Kind.zoom, [flying], tmp_path / "x.mp4", CPU, Context(stop=Now()))
     assert list(tmp_path.iterdir()) == []
 
 

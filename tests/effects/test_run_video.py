@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from legs4d.context import Context
 from legs4d.effects.pages.views_page import write_test_views
 from legs4d.effects.run_video import choose_cameras, write_run_video
 from legs4d.errors import Legs4dError
@@ -92,7 +93,7 @@ def test_a_film_that_is_stopped_leaves_no_video(run: Run, tmp_path: Path) -> Non
             return True
 
     with pytest.raises(Stopped):
-        write_run_video(run, tmp_path / "x.mov", "orbit", None, CPU, layers=("depth",), stop=Now())
+        write_run_video(run, tmp_path / "x.mov", "orbit", None, CPU, Context(stop=Now()), layers=("depth",))
     assert list(tmp_path.iterdir()) == []
 
 

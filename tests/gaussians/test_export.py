@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from pxr import Usd, UsdGeom, UsdVol
 
+from legs4d.context import Context
 from legs4d.errors import RunError
 from legs4d.gaussians.export import check_export, export_files, what_is_left_out
 from legs4d.gaussians.formats.gltf import read_gltf
@@ -70,7 +71,7 @@ def test_all_frames_as_one_file(run: Run, tmp_path: Path) -> None:
     highlight = [np.linspace(0, 1, run.count(frame)) + frame for frame in range(3)]
     told: list[Progress] = []
     (path,) = export_files(
-        run, tmp_path, range(3), "usd", highlight=lambda frame: highlight[frame], progress=told.append
+        run, tmp_path, range(3), "usd", Context(progress=told.append), highlight=lambda frame: highlight[frame]
     )
     assert path.name == "sequence.usdc" and [told[-1].done, told[-1].total] == [3, 3]
     stage = Usd.Stage.Open(str(path))
@@ -137,13 +138,13 @@ class StopAfter:
 
 def test_what_is_stopped_goes_on(run: Run, tmp_path: Path) -> None:
     with pytest.raises(Stopped):
-        export_files(run, tmp_path, range(3), "sog", stop=StopAfter(2))
+        export_files(run, tmp_path, range(3), "sog", Context(stop=StopAfter(2)))
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert 0 < len(before) < 3
     assert len(export_files(run, tmp_path, range(3), "sog", keep=True)) == 3
     assert before.items() <= {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}.items()
     with pytest.raises(Stopped):
-        export_files(run, tmp_path / "usd", range(3), "usd", stop=StopAfter(2))
+        export_files(run, tmp_path / "usd", range(3), "usd", Context(stop=StopAfter(2)))
     assert not list((tmp_path / "usd").iterdir())
 
 

@@ -14,6 +14,7 @@ from plyfile import PlyData, PlyElement
 from typer.testing import CliRunner
 
 from legs4d.cli import app
+from legs4d.context import Context
 from legs4d.errors import DatasetError, RunError
 from legs4d.gaussians.formats.splat_files import find_splats
 from legs4d.gaussians.formats.usd_writer import usd_writer
@@ -370,7 +371,7 @@ def test_a_stopped_import_goes_on_to_the_same_run(tmp_path: Path, loose: bool, m
     at_once = import_splats([folder], tmp_path / "once")
     stop = StopAt(2)
     with pytest.raises(Stopped):
-        import_splats([folder], tmp_path / "run", progress=stop.progress, stop=stop)
+        import_splats([folder], tmp_path / "run", Context(progress=stop.progress, stop=stop))
     assert Run.open(tmp_path / "run").available_frames() in ([0, 1], [0, 1, 2])  # it may be about to write one
     with pytest.raises(RunError, match="frame 3 yet; run the same `legs4d import-splats` command again"):
         Run.open(tmp_path / "run").frame(3)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from legs4d.context import Context
 from legs4d.errors import Legs4dError
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import RunDiffers
@@ -125,7 +126,7 @@ def test_an_import_that_was_stopped_goes_on(run: Run, tmp_path: Path):
 
     for steps in (1, FRAMES + 2):  # within the geometry, within the language
         with pytest.raises(Stopped):
-            import_4legs(REFERENCE, "toy", tmp_path / "run", stop=After(steps))
+            import_4legs(REFERENCE, "toy", tmp_path / "run", Context(stop=After(steps)))
     done = Run.open(tmp_path / "run").stages["lift"].done_frames
     assert 0 < len(done) < FRAMES
     again = import_4legs(REFERENCE, "toy", tmp_path / "run")

@@ -19,6 +19,7 @@ from legs4d.config import (
     TrackingSettings,
     TrainSettings,
 )
+from legs4d.context import Context
 from legs4d.gaussians.store.run import Run
 from legs4d.progress import Progress, Stopped
 from legs4d.reconstruct.chunks import blend, chunk_starts
@@ -55,14 +56,14 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def row(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return pipeline.reconstruct(dataset, tmp_path_factory.mktemp("row"), ROW, engine="cpu")
+    return pipeline.reconstruct(dataset, tmp_path_factory.mktemp("row"), ROW, Context("cpu"))
 
 
 @pytest.fixture(scope="module")
 def cut(dataset: Path, row: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = shutil.copytree(row.path, tmp_path_factory.mktemp("cut") / "run")
     Run.open(folder).forget_stage("tracking")
-    return pipeline.reconstruct(dataset, folder, CUT, engine="cpu")
+    return pipeline.reconstruct(dataset, folder, CUT, Context("cpu"))
 
 
 def moved(run: Run, frame: int) -> np.ndarray:
@@ -130,9 +131,9 @@ def test_stopped_and_resumed_it_gives_the_same_bits(
     folder, stop = Path(shutil.copytree(row.path, tmp_path / "run")), Stop()
     Run.open(folder).forget_stage("tracking")
     with pytest.raises(Stopped):
-        pipeline.reconstruct(dataset, folder, CUT, engine="cpu", progress=stop, stop=stop)
+        pipeline.reconstruct(dataset, folder, CUT, Context("cpu", progress=stop, stop=stop))
     assert (folder / "scout").is_dir()
-    again = pipeline.reconstruct(dataset, folder, CUT, engine="cpu")
+    again = pipeline.reconstruct(dataset, folder, CUT, Context("cpu"))
     for frame in range(7):
         for name, values in again.moving(frame).items():
             np.testing.assert_array_equal(values, cut.moving(frame)[name])

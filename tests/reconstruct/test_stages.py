@@ -18,6 +18,7 @@ from legs4d.config import (
     RefinementSettings,
     TrackingSettings,
 )
+from legs4d.context import Context
 from legs4d.errors import DatasetError
 from legs4d.gaussians.gaussians import SH_C0, Gaussians
 from legs4d.gaussians.store.run import Run
@@ -96,7 +97,7 @@ def test_a_stopped_run_resumes_to_the_same_bits(finished: Run, dataset: Path, tm
     sequence = open_sequence(dataset)
     for stop in (StopAfter("first_frame", 20), StopAfter("tracking", 1)):
         with pytest.raises(Stopped):
-            Reconstruction(run, sequence, SETTINGS, CPU, stop.progress, stop).finish()
+            Reconstruction(run, sequence, SETTINGS, CPU, Context(progress=stop.progress, stop=stop)).finish()
     assert run.stages["first_frame"].finished and run.stages["tracking"].done_frames == [1]
     Reconstruction(run, sequence, SETTINGS, CPU).finish()
     for frame in range(3):
@@ -115,7 +116,8 @@ def test_other_settings_are_refused_and_what_follows_is_made_anew_once_it_is_for
         Reconstruction(finished, open_sequence(dataset), other, CPU).finish()
     np.testing.assert_array_equal(finished.moving(2)["means"], before)
     finished.forget_stage("tracking")
-    Reconstruction(finished, open_sequence(dataset), other, CPU, lambda p: started.append(p.stage)).finish()
+    told = Context(progress=lambda progress: started.append(progress.stage))
+    Reconstruction(finished, open_sequence(dataset), other, CPU, told).finish()
     assert set(started) == {"tracking"}
     assert not np.array_equal(finished.moving(2)["means"], before)
 
@@ -277,7 +279,7 @@ def test_refinement_suits_all_frames_better_and_is_undone_when_it_is_forgotten(
     static, opacities = run.static(), run.dynamic_opacities
     stop = StopAfter("refinement", 10)
     with pytest.raises(Stopped):
-        Reconstruction(run, sequence, REFINED, CPU, stop.progress, stop).finish()
+        Reconstruction(run, sequence, REFINED, CPU, Context(progress=stop.progress, stop=stop)).finish()
     np.testing.assert_array_equal(run.static().means, static.means)
     Reconstruction(run, sequence, REFINED, CPU).finish()
     assert training_psnr(run, sequence)[2] > before[2] + 0.1
@@ -285,7 +287,7 @@ def test_refinement_suits_all_frames_better_and_is_undone_when_it_is_forgotten(
     assert not np.array_equal(run.dynamic_opacities, opacities)
     once = run.static().means
     started: list[str] = []
-    Reconstruction(run, sequence, REFINED, CPU, lambda p: started.append(p.stage)).finish()
+    Reconstruction(run, sequence, REFINED, CPU, Context(progress=lambda p: started.append(p.stage))).finish()
     assert not started
     run.forget_stage("refinement")
     np.testing.assert_array_equal(run.static().means, static.means)

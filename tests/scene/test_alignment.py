@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from legs4d.config import DatasetSettings
+from legs4d.context import Context
 from legs4d.errors import DatasetError
 from legs4d.progress import Progress, StageReporter, Stopped
 from legs4d.scene.readers import open_sequence
@@ -166,7 +167,7 @@ def test_a_dataset_is_aligned_on_request_and_keeps_what_was_found(tmp_path: Path
         cameras.append({"id": i, "video": f"cam{i}.mp4", "k": k, "w2c": pose.tolist()})
     (tmp_path / "cameras.json").write_text(json.dumps({"w": WIDTH, "h": HEIGHT, "cameras": cameras}))
     stages: list[str] = []
-    found = open_sequence(tmp_path, DatasetSettings(align="sound"), lambda p: stages.append(p.stage))
+    found = open_sequence(tmp_path, DatasetSettings(align="sound"), Context(progress=lambda p: stages.append(p.stage)))
     assert {"videos", "align"} <= set(stages) and found.fps == 25
     truth = np.array(BEGINS) - BEGINS[0]
     assert found.reading.align is None

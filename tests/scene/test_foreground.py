@@ -16,6 +16,7 @@ from legs4d.config import (
     TrackingSettings,
     TrainSettings,
 )
+from legs4d.context import Context
 from legs4d.errors import DatasetError
 from legs4d.pipeline import reconstruct
 from legs4d.progress import Progress, Stopped
@@ -77,7 +78,7 @@ def test_training_works_without_masks(bare: Path, tmp_path: Path) -> None:
             tracking=TrackingSettings(steps=4),
         ),
     )
-    run = reconstruct(bare, tmp_path / "run", settings, engine="cpu", progress=said.append)
+    run = reconstruct(bare, tmp_path / "run", settings, Context("cpu", progress=said.append))
     assert said[0].stage == "foreground_from_motion"
     assert run.info["masks"] == "motion" and run.num_dynamic > 10
     assert run.has_frame(SCENE.num_frames - 1)
@@ -97,7 +98,7 @@ def test_learning_can_be_stopped_after_each_picture(bare: Path) -> None:
             return self.asked > 3
 
     with pytest.raises(Stopped):
-        sequence.prepare(told.append, Stop())
+        sequence.prepare(Context(progress=told.append, stop=Stop()))
     assert cameras > 3 and told[0].done == 0 and told[0].total % cameras == 0 and told[-1].done < cameras
 
 

@@ -14,17 +14,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from legs4d.context import Tell, tell_nobody
 from legs4d.errors import RunError
 from legs4d.gaussians.store.files import TEMPORARY_PREFIX, clear_write_errors, write_file
 from legs4d.gaussians.store.run import FOLLOWING, LAYOUT_STAGES, Run
 from legs4d.gaussians.store.stage_records import Difference, MadeFrom, RunDiffers, StageRecord, differences
 from legs4d.gaussians.store.swap import BESIDE, publish
 
-Tell = Callable[[str], None]
-"""Called with a sentence for a person."""
-
 Wanted = Mapping[str, MadeFrom]
 """Stage → what it is to be made from, in the order in which stages are made."""
+
+Forget = Callable[[Run, str], None]
+"""Loses what a run has of a stage."""
 
 _NOTE = "again.json"
 """In RUN/.again: what is made there, and beside what. Written last, so that what has it is whole."""
@@ -95,22 +96,27 @@ def _after(name: str, stages: Mapping[str, StageRecord]) -> list[str]:
     return [other for other in FOLLOWING[name] if other in stages]
 
 
+def run_in(folder: str | Path) -> Run | None:
+    """The run in a folder, if there is one. Raises RunError when it cannot be read."""
+    return Run.open(folder) if (Path(folder) / "run.json").exists() else None
+
+
 @contextmanager
 def working_on(
-    out: str | Path,
+    out: str | Path | Run,
     wanted: Callable[[Run], Wanted],
     *,
     again: bool | str = False,
     records: Callable[[Run], Mapping[str, StageRecord]] = lambda run: run.stages,
     explain: Callable[[Run, list[Difference]], list[Difference]] = lambda run, found: found,
-    forget: Callable[[Run, str], None] = Run.forget_stage,
-    tell: Tell = lambda sentence: None,
+    forget: Forget = Run.forget_stage,
+    tell: Tell = tell_nobody,
     fix: str = "",
 ) -> Iterator[Run]:
     """The run in a folder, locked, to make what is wanted in; what is made anew counts when the block ends.
 
     Args:
-        out: run folder, made if need be.
+        out: run folder, made if need be, or the run in it.
         wanted: called with the run as it is; what the block will make.
         again: whether what was made otherwise is to be made anew; all of it where nothing was and all is finished. A
             name makes that happen once: the run remembers it.
@@ -124,8 +130,7 @@ def working_on(
         RunDiffers: what has begun was made from something else, and `again` is not set. Nothing has been changed.
         RunError: another process writes the run.
     """
-    folder = Path(out)
-    run = Run.open(folder) if (folder / "run.json").exists() else Run.create(folder)
+    run = out if isinstance(out, Run) else run_in(out) or Run.create(out)
     with run.lock():
         if isinstance(again, str) and run.info.get("again") == again:
             again = False
@@ -176,7 +181,7 @@ def _listed(names: list[str]) -> str:
 
 
 @contextmanager
-def _beside(run: Run, plan: Wanted, stages: list[str], forget: Callable[[Run, str], None], tell: Tell) -> Iterator[Run]:
+def _beside(run: Run, plan: Wanted, stages: list[str], forget: Forget, tell: Tell) -> Iterator[Run]:
     """A run in which `stages` are missing, which takes the place of `run` when the block ends."""
     folder = run.path / BESIDE
     note = {
@@ -208,7 +213,7 @@ def _note_of(folder: Path) -> object:
         return None
 
 
-def _begin(run: Run, folder: Path, stages: list[str], forget: Callable[[Run, str], None]) -> None:
+def _begin(run: Run, folder: Path, stages: list[str], forget: Forget) -> None:
     with clear_write_errors(folder):
         if folder.exists():
             shutil.rmtree(folder)

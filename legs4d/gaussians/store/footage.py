@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from legs4d.context import QUIET, Context
 from legs4d.errors import DatasetError, RunError
 from legs4d.gaussians.store.files import write_file
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import Difference, RunDiffers
-from legs4d.progress import OnProgress, StopSignal
 from legs4d.scene.readers import open_sequence, reading_of
 from legs4d.scene.sequence import Sequence, Split
 
@@ -34,9 +34,7 @@ _TOLERANCE = 1e-4
 def find_footage(
     run: Run,
     dataset: str | Path | None = None,
-    *,
-    progress: OnProgress | None = None,
-    stop: StopSignal | None = None,
+    context: Context = QUIET,
 ) -> Sequence:
     """The sequence that a run was made from, at the run's scale.
 
@@ -60,7 +58,7 @@ def find_footage(
             fix="say with --dataset where it is now",
         )
     sequence = open_sequence(place, reading_of({"scale": 1.0, **run.info}))
-    sequence.content.hashes(progress=progress, stop=stop)
+    sequence.content.hashes(context)
     found = footage_differences(run, sequence)
     if found:
         fix = "say with --dataset where the footage is that the run was made from"

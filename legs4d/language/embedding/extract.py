@@ -26,8 +26,9 @@ import torch
 from numpy.typing import NDArray
 
 from legs4d.config import ExtractSettings
+from legs4d.context import QUIET, Context, EncoderFiles
 from legs4d.errors import Legs4dError, RunError
-from legs4d.executor import IN_ORDER, Executor
+from legs4d.gaussians.store.handed import not_as_told
 from legs4d.gaussians.store.mirror import here
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import MadeFrom
@@ -37,10 +38,9 @@ from legs4d.language.embedding.embed import CropEmbedder
 from legs4d.language.embedding.features import CropEncoder
 from legs4d.language.embedding.grids import Grid, GridsDescription, GridStore, grids_folder
 from legs4d.language.embedding.pyramid import Pyramid, pyramid, window
-from legs4d.language.embedding.rendered import sequence_of
+from legs4d.language.embedding.rendered import handed_sequence
 from legs4d.language.encoders import PACKAGED, get_encoder, sees, text_folder
-from legs4d.language.encoders.weights import EncoderFiles
-from legs4d.progress import OnProgress, StageReporter, StopSignal
+from legs4d.progress import StageReporter
 from legs4d.scene.sequence import Sequence
 
 VERSION = 2
@@ -53,10 +53,7 @@ def extract(
     encoder: CropEncoder,
     settings: ExtractSettings,
     device: torch.device,
-    *,
-    progress: OnProgress | None = None,
-    stop: StopSignal | None = None,
-    executor: Executor = IN_ORDER,
+    context: Context = QUIET,
 ) -> None:
     """Embed what the training views show, into grids beside the run; goes on where a stopped one ended.
 
@@ -67,8 +64,7 @@ def extract(
         sequence: the footage.
         encoder: whose weights are there.
         device: that embeds.
-        stop: looked at between batches.
-        executor: who does the blocks; the grids do not depend on it.
+        context: its executor does the blocks; the grids do not depend on it. Asked between batches whether to stop.
 
     Raises:
         DatasetError: the footage cannot be read.
@@ -88,11 +84,11 @@ def extract(
             run.finish_stage("extract")
         return
     encoder.save_text(text_folder(run.path, encoder.name))
-    reporter = StageReporter("extract", progress, stop)
+    reporter = context.reporter("extract")
     blocks = range(0, len(description.timesteps), settings.block)
     extractor = Extractor(store, sequence, encoder, settings, device, reporter)
     try:
-        for batch in executor.each(extractor.extract_block, blocks, reporter.check):
+        for batch in context.executor.each(extractor.extract_block, blocks, reporter.check):
             run.frames_done("extract", {t: seconds for done in batch for t, seconds in done.result.items()})
             reporter.step(sum(map(store.has, description.timesteps)), len(description.timesteps))
     finally:
@@ -323,18 +319,14 @@ def _reopen(run_folder: str, told: GridsDescription, settings: str, weights: str
     """
     run_folder = str(here(run_folder))
     if GridStore.open(Path(run_folder), told.encoder).description != told:
-        raise RunError(
-            "is not being extracted as this worker was told",
-            where=run_folder,
-            fix="keep runs and datasets on storage that all machines see under the same path",
-        )
+        raise not_as_told(run_folder, "extracted")
     return _open(run_folder, told, settings, weights, device)
 
 
 @functools.lru_cache(maxsize=1)
 def _open(run_folder: str, told: GridsDescription, settings: str, weights: str, device: str) -> Extractor:
     run = Run.open(run_folder)
-    sequence = sequence_of(run, here)
+    sequence = handed_sequence(run)
     encoder = get_encoder(told.encoder, EncoderFiles(Path(weights) if weights else None))
     assert sees(encoder), told.encoder
     store = GridStore(grids_folder(run.path, told.encoder), told)

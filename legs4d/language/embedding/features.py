@@ -15,7 +15,7 @@ from legs4d.scene.sequence import Sequence
 if TYPE_CHECKING:
     import torch
 
-    from legs4d.language.encoders.weights import EncoderFiles
+    from legs4d.context import EncoderFiles
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +9,10 @@ from numpy.typing import NDArray
 
 from legs4d.config import DatasetSettings
 from legs4d.errors import RunError
+from legs4d.gaussians.store.handed import handed_footage
 from legs4d.gaussians.store.run import Run
 from legs4d.scene.camera import Cameras
 from legs4d.scene.content import Content, digest_of
-from legs4d.scene.readers import open_sequence, reading_of
 from legs4d.scene.sequence import Caption, InitialPoints, Sequence, Split
 
 VERSION = 1
@@ -109,10 +108,6 @@ def is_filmed(run: Run) -> bool:
     return "dataset" in run.info or run.info.get("cameras") != VIRTUAL
 
 
-def sequence_of(run: Run, here: Callable[[str], Path]) -> Sequence:
-    """What encoders are shown of a run, in a process that was handed its name.
-
-    Args:
-        here: tells where a folder of the driver's lies on this machine.
-    """
-    return open_sequence(here(run.info["dataset"]), reading_of(run.info)) if is_filmed(run) else RenderedFootage(run)
+def handed_sequence(run: Run) -> Sequence:
+    """What encoders are shown of a run, in a process that was handed its name."""
+    return handed_footage(run) if is_filmed(run) else RenderedFootage(run)

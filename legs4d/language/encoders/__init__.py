@@ -8,11 +8,11 @@ from typing import Literal, overload
 
 from typing_extensions import TypeIs
 
+from legs4d.context import EncoderFiles
 from legs4d.errors import EncoderError
 from legs4d.gaussians.store.run import Run
 from legs4d.language.embedding.features import CropEncoder, Encoder
 from legs4d.language.embedding.grids import grids_folder
-from legs4d.language.encoders.weights import EncoderFiles
 from legs4d.scene.sequence import Sequence
 
 ENCODERS = {

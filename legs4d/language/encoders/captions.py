@@ -12,11 +12,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from legs4d.context import EncoderFiles
 from legs4d.errors import DatasetError, EncoderError
 from legs4d.language import minilm
 from legs4d.language.calibration import CAPTIONS
 from legs4d.language.embedding.features import FeatureMap
-from legs4d.language.encoders.weights import EncoderFiles
 from legs4d.language.wording import without_names
 from legs4d.scene.sequence import Caption, Sequence
 

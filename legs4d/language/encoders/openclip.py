@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from legs4d.context import EncoderFiles
 from legs4d.errors import EncoderError, PromptError
 from legs4d.language.calibration import CLIP
-from legs4d.language.encoders.weights import EncoderFiles, check_shapes, read_weights, weights_folder, weights_id
+from legs4d.language.encoders.weights import check_shapes, read_weights, weights_folder, weights_id
 
 if TYPE_CHECKING:
     import torch

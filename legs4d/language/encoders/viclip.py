@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
+from legs4d.context import EncoderFiles
 from legs4d.errors import EncoderError
 from legs4d.language.calibration import CLIP
 from legs4d.language.embedding.pyramid import WINDOW
 from legs4d.language.encoders.clip_text import ClipText, block_shapes, norm_shapes, text_shapes
 from legs4d.language.encoders.weights import (
-    EncoderFiles,
     Published,
     check_shapes,
     find_weights,

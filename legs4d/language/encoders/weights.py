@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import platformdirs
 
+from legs4d.context import EncoderFiles
 from legs4d.errors import EncoderError
 
 if TYPE_CHECKING:
@@ -19,21 +20,6 @@ if TYPE_CHECKING:
 
 SAMPLES, SAMPLE_BYTES = 64, 1 << 16
 """Places of a file that its hash is made of, and bytes at each: all of 1.7 GB would take seconds at every start."""
-
-
-@dataclass(frozen=True)
-class EncoderFiles:
-    """What a person said about an encoder's files.
-
-    Attributes:
-        weights: file of weights; None looks in the encoder's environment variable and in `weights_folder()`.
-        download: fetch them from the hub where they are not there.
-        text: folder that `save_text` wrote; phrases then need no weights.
-    """
-
-    weights: Path | None = None
-    download: bool = False
-    text: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,10 @@ from typing import Any
 import numpy as np
 
 from legs4d.config import LiftSettings
-from legs4d.errors import EncoderError, RunError
+from legs4d.context import QUIET, Context
+from legs4d.errors import EncoderError
 from legs4d.executor import IN_ORDER, Done, Executor, Threads
+from legs4d.gaussians.store.handed import check_handed
 from legs4d.gaussians.store.mirror import here
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import MadeFrom
@@ -31,10 +33,10 @@ from legs4d.language.codec.linear import Codec, codec_from_arrays
 from legs4d.language.codec.training import make_codec
 from legs4d.language.embedding.features import CropEncoder, FeatureMap, FeatureSource
 from legs4d.language.embedding.grids import GridFeatures
-from legs4d.language.embedding.rendered import sequence_of
+from legs4d.language.embedding.rendered import handed_sequence
 from legs4d.language.embedding.sources import open_source
 from legs4d.language.lift.routes import EVERYTHING, FrameLift, Lifted, lift_device
-from legs4d.progress import OnProgress, StageReporter, StopSignal
+from legs4d.progress import StageReporter
 from legs4d.scene.sequence import Sequence
 
 VERSION = 1
@@ -56,13 +58,10 @@ def lift(
     sequence: Sequence,
     encoder: FeatureSource,
     settings: LiftSettings,
+    context: Context = QUIET,
     *,
     near: float,
-    engine: str = "auto",
-    progress: OnProgress | None = None,
-    stop: StopSignal | None = None,
     threads: int | None = None,
-    executor: Executor = IN_ORDER,
 ) -> None:
     """Give every Gaussian of a reconstructed run its code in every frame; goes on where a stopped one ended.
 
@@ -74,10 +73,9 @@ def lift(
         sequence: the footage that the run was made from, at the same size.
         encoder: the one that `settings` names.
         near: near plane, scene units, as in the reconstruction.
-        engine: "cpu", "cuda", or "auto" for CUDA where it can run.
-        stop: looked at between frames, and in each step of those routes that take many.
-        threads: CPU threads, all by default; the codes do not depend on it.
-        executor: who lifts the frames; the codes do not depend on it either.
+        context: its executor lifts the frames; the codes do not depend on it. Asked whether to stop between frames, and
+            in each step of those routes that take many.
+        threads: CPU threads, by default those of the executor; the codes do not depend on it either.
 
     Raises:
         RunError: the reconstruction is not finished.
@@ -88,14 +86,15 @@ def lift(
         Stopped: `stop` was set; the frames that are done are kept.
     """
     run.require_geometry()
-    device = lift_device(engine, settings)
+    device = lift_device(context.engine, settings)
     record = run.begin_stage("lift", lift_stage(run, sequence, encoder, settings, {"engine": device}))
     if record.finished:
         return
-    reporter = StageReporter("lift", progress, stop)
+    reporter = context.reporter("lift")
     begun = bool(record.done_frames)
-    codec = codec_from_arrays(*run.codec()) if begun else _new_codec(run, sequence, encoder, settings, device, reporter)
-    frame_lift = FrameLift(settings, near, device, threads, reporter.check)
+    codec = codec_from_arrays(*run.codec()) if begun else _new_codec(run, sequence, encoder, settings, device, context)
+    executor = context.executor
+    frame_lift = FrameLift(settings, near, device, threads or executor.threads, reporter.check)
     if executor is IN_ORDER and frame_lift.is_quick:
         executor = Threads(FRAMES_AT_ONCE)
     lifter = _Lifter(run, sequence, encoder, codec, frame_lift)
@@ -142,11 +141,11 @@ def _new_codec(
     encoder: FeatureSource,
     settings: LiftSettings,
     device: str,
-    reporter: StageReporter,
+    context: Context,
 ) -> Codec:
     """Make the run's codec, and write it."""
-    training = StageReporter("codec", reporter.on_progress, reporter.stop)
-    codec = make_codec(settings.codec, encoder.sample_rows(sequence), device=device, check=training.step)
+    step = context.reporter("codec").step
+    codec = make_codec(settings.codec, encoder.sample_rows(sequence), device=device, check=step)
     run.set_info(encoder=encoder.name)
     arrays, attributes = codec.to_arrays()
     run.write_codec(attributes["name"], arrays, attributes)
@@ -252,18 +251,12 @@ def _reopen(path: str, fingerprint: str, encoder: str, *options: Any) -> _Lifter
         RunError: the run is not there, or is not the one that is being lifted, or was begun anew meanwhile.
     """
     path = str(here(path))
-    record = Run.open(path).stages.get("lift")
-    if record is None or record.fingerprint != fingerprint:
-        raise RunError(
-            "is not being lifted as this worker was told",
-            where=path,
-            fix="keep runs and datasets on storage that all machines see under the same path",
-        )
+    check_handed(path, "lift", fingerprint, "lifted")
     return _open(path, fingerprint, encoder, *options)
 
 
 @functools.lru_cache(maxsize=1)
 def _open(path: str, fingerprint: str, encoder: str, *options: Any) -> _Lifter:
     run = Run.open(path)
-    sequence = sequence_of(run, here)
-    return _Lifter(run, sequence, open_source(run, encoder), codec_from_arrays(*run.codec()), FrameLift(*options))
+    source, codec = open_source(run, encoder), codec_from_arrays(*run.codec())
+    return _Lifter(run, handed_sequence(run), source, codec, FrameLift(*options))

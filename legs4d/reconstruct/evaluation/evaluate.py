@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
+from legs4d.context import QUIET, Context
 from legs4d.errors import DatasetError
 from legs4d.gaussians.store.run import Run
 from legs4d.priors.perceptual.lpips import Lpips
-from legs4d.progress import OnProgress, StageReporter, StopSignal
 from legs4d.raster import render
 from legs4d.reconstruct.fitting.losses import ssim
 from legs4d.reconstruct.vignette import as_filmed
@@ -37,10 +37,9 @@ def evaluate_pictures(
     run: Run,
     sequence: Sequence,
     device: torch.device,
+    context: Context = QUIET,
     *,
     lpips: Lpips | None = None,
-    progress: OnProgress | None = None,
-    stop: StopSignal | None = None,
 ) -> dict[str, Any]:
     """PSNR (dB), SSIM and LPIPS over the test cameras and all frames.
 
@@ -56,7 +55,7 @@ def evaluate_pictures(
         DatasetError: the dataset has no test cameras.
         Stopped: the stop signal is set.
     """
-    reporter = StageReporter("eval", progress, stop)
+    reporter = context.reporter("eval")
     plain: list[Score] = []
     fitted: list[Score] = []
     for frame in range(run.num_frames):

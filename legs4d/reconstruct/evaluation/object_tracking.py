@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from legs4d.context import QUIET, Context
 from legs4d.errors import DatasetError
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store.run import Run
-from legs4d.progress import OnProgress, StageReporter, StopSignal
 from legs4d.raster import render
 from legs4d.raster.lift import lift_weights
 from legs4d.scene.camera import Cameras
@@ -50,9 +50,7 @@ def evaluate_tracking(
     sequence: Sequence,
     object_id: int,
     device: torch.device,
-    *,
-    progress: OnProgress | None = None,
-    stop: StopSignal | None = None,
+    context: Context = QUIET,
 ) -> dict[str, Any]:
     """Compare the Gaussians that are the object in frame 0 with its masks in all frames, in the training views.
 
@@ -81,7 +79,7 @@ def evaluate_tracking(
         RunError: a frame is missing.
         Stopped: the stop signal is set.
     """
-    reporter = StageReporter("track", progress, stop)
+    reporter = context.reporter("track")
     found: list[_Frame] = []
     on_object: list[float] = []
     members, weights = _members(run, sequence, object_id)

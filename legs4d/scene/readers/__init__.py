@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from legs4d.config import DatasetSettings
+from legs4d.context import QUIET, Context
 from legs4d.errors import DatasetError
-from legs4d.progress import OnProgress, StageReporter, StopSignal
 from legs4d.scene.foreground import with_masks
 from legs4d.scene.readers.choice import check_no_offsets
 from legs4d.scene.readers.colmap import ColmapSequence, find_model
@@ -25,8 +24,7 @@ from legs4d.scene.sequence import Sequence
 def open_sequence(
     path: str | Path,
     settings: DatasetSettings | float = 1.0,
-    progress: OnProgress | None = None,
-    stop: StopSignal | None = None,
+    context: Context = QUIET,
 ) -> Sequence:
     """The footage in a folder, by the reader that knows its layout; each layout is told in its reader's file.
 
@@ -37,8 +35,7 @@ def open_sequence(
             Neural 3D Video and LLFF (poses_bounds.npy), videos (cameras.json), 4DGaussians' multipleview (sparse_/), or
             COLMAP (sparse/).
         settings: scale, choice of cameras, and when videos were begun; a number is a scale.
-        progress: told of videos that are opened, and put on one clock.
-        stop: looked at meanwhile.
+        context: told of videos that are opened, and put on one clock.
 
     Raises:
         DatasetError: there is no such folder, no reader knows its layout, or its content cannot be used.
@@ -53,9 +50,8 @@ def open_sequence(
         raise DatasetError(what, where=str(root), fix="give a dataset folder, see README")
     reader = _choose_reader(root)
     if reader is Neu3dSequence or reader is VideoSequence:
-        reader = partial(reader, report=partial(StageReporter, on_progress=progress, stop=stop))
-    else:
-        check_no_offsets(settings, str(root))
+        return with_masks(reader(root, settings, context))
+    check_no_offsets(settings, str(root))
     return with_masks(reader(root, settings))
 
 

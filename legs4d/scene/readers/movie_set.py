@@ -6,7 +6,7 @@ and each shows the picture of every video that is nearest in time. Frames that n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.config import DatasetSettings
+from legs4d.context import QUIET, Context
 from legs4d.errors import DatasetError
-from legs4d.progress import StageReporter
 from legs4d.scene.readers.alignment import Found, find_offsets
 from legs4d.scene.readers.movie import Movie
 from legs4d.scene.readers.names import natural_key, some
@@ -194,24 +194,24 @@ def open_videos(
     called: Sequence[tuple[str, ...]],
     settings: DatasetSettings,
     where: str,
-    report: Callable[[str], StageReporter] = StageReporter,
+    context: Context = QUIET,
 ) -> tuple[MovieSet, DatasetSettings]:
     """Videos on one clock, as `settings` say how they were begun, or as it is found from them.
 
     Args:
         called: what each camera may be called: its number, its video, that without suffix.
-        report: makes the reporter of a stage.
+        context: told of videos that are opened, and put on one clock.
 
     Returns:
         The videos, and the settings, in which offsets that were found stand as if they had been said.
 
     Raises:
         DatasetError: see `MovieSet`; an offset names no camera, or is to be found and is not sure.
-        Stopped: the reporter's stop signal is set.
+        Stopped: the context's stop signal is set.
     """
     movies: list[Movie] = []
     notes: tuple[str, ...] = ()
-    reporter = report("videos")
+    reporter = context.reporter("videos")
     for done, path in enumerate(paths):
         reporter.step(done, len(paths))
         movies.append(Movie(path))
@@ -222,7 +222,7 @@ def open_videos(
             return MovieSet(movies), settings
         offsets = [given.get(i, 0.0) for i in range(len(movies))]
     else:
-        found = find_offsets(movies, settings.align, report("align"))
+        found = find_offsets(movies, settings.align, context.reporter("align"))
         first = min(given, default=0)  # what was said of one holds, and the others are found relative to it
         shift = given.get(first, 0.0) - found[first].offset
         offsets = [given.get(i, each.offset + shift) for i, each in enumerate(found)]

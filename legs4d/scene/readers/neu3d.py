@@ -11,7 +11,6 @@ others. Frames are decoded when they are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.config import DatasetSettings
+from legs4d.context import QUIET, Context
 from legs4d.errors import DatasetError
-from legs4d.progress import StageReporter
 from legs4d.scene.images import inspect_picture
 from legs4d.scene.readers.choice import check_no_offsets, chosen_cameras, whole_frames
 from legs4d.scene.readers.footage import Footage
@@ -46,9 +45,7 @@ class Neu3dSequence(Footage):
             together.
     """
 
-    def __init__(
-        self, root: Path, settings: DatasetSettings, report: Callable[[str], StageReporter] = StageReporter
-    ) -> None:
+    def __init__(self, root: Path, settings: DatasetSettings, context: Context = QUIET) -> None:
         file = root / "poses_bounds.npy"
         rows = read_poses(file)
         sources = _sources(root)
@@ -66,7 +63,7 @@ class Neu3dSequence(Footage):
             fps, given = PICTURE_FPS, [shot.picture for row in frames for shot in row if shot.picture is not None]
         else:
             names: list[tuple[str, ...]] = [called[i] for i in chosen]
-            self._videos, settings = open_videos(paths, names, settings, str(root), report)
+            self._videos, settings = open_videos(paths, names, settings, str(root), context)
             frames, notes = _of_videos(self._videos, cameras, numbers, names, str(file)), self._videos.notes
             fps, given = self._videos.fps, paths
         shots = split_shots(frames, test_among(chosen, [TEST_CAMERA]) or [0])

@@ -13,7 +13,6 @@ a name of COLMAP's, in COLMAP's order.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +20,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from legs4d.config import DatasetSettings
+from legs4d.context import QUIET, Context
 from legs4d.errors import DatasetError
-from legs4d.progress import StageReporter
 from legs4d.scene.lens import lens_of_matrix
 from legs4d.scene.readers.choice import chosen_cameras
 from legs4d.scene.readers.footage import Footage, read_model
@@ -68,9 +67,7 @@ class VideoSequence(Footage):
             shape than its calibration, or a moving camera has too few poses.
     """
 
-    def __init__(
-        self, root: Path, settings: DatasetSettings, report: Callable[[str], StageReporter] = StageReporter
-    ) -> None:
+    def __init__(self, root: Path, settings: DatasetSettings, context: Context = QUIET) -> None:
         path = root / CAMERA_FILE
         content, where = _read(path), str(path)
         every = content.cameras
@@ -80,7 +77,7 @@ class VideoSequence(Footage):
         called = [(name, as_posix(c.video).name, as_posix(c.video).stem) for name, c in zip(names, every, strict=True)]
         chosen = chosen_cameras(called, settings, str(root))
         paths = [_find(root, every[i].video, where) for i in chosen]
-        self._videos, settings = open_videos(paths, [called[i] for i in chosen], settings, where, report)
+        self._videos, settings = open_videos(paths, [called[i] for i in chosen], settings, where, context)
         numbers = [int(name) if all(n.isdecimal() for n in names) else i for i, name in enumerate(names)]
         marked = [i for i, camera in enumerate(every) if camera.test]
         tests = [k for k, i in enumerate(chosen) if i in marked] if marked else test_among(chosen, held_out(len(every)))

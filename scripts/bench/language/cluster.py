@@ -26,6 +26,7 @@ import numpy as np
 from legs4d import pipeline
 from legs4d.cluster import executor_on
 from legs4d.config import LiftSettings
+from legs4d.context import Context
 from legs4d.executor import Executor
 from legs4d.gaussians.store.run import Run
 from legs4d.language.lift.stage import STATIC_FRAMES
@@ -138,7 +139,7 @@ def measure(run: Run, workers: int) -> Rate:
     try:
         with executor_on("auto", "cpu") as executor:
             timed = Timed(executor)
-            pipeline.lift(run.path, LiftSettings(encoder="captions"), executor=timed)
+            pipeline.lift(run.path, LiftSettings(encoder="captions"), Context(executor=timed))
     finally:
         ray.shutdown()
     return timed.rate(STATIC_FRAMES)

@@ -25,6 +25,7 @@ import numpy as np
 
 from legs4d import pipeline
 from legs4d.config import CodecSettings, LiftSettings, TrainedLiftSettings
+from legs4d.context import Context
 from legs4d.executor import IN_ORDER, Done, Executor, timed
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding.benchmark import evaluate
@@ -78,7 +79,7 @@ def lifted_copy(run: Run, folder: Path, settings: LiftSettings, engine: str, exe
     copied = Run.open(folder)
     with copied.lock():
         copied.forget_stage("lift")  # or the run's own route would be found done, and take no time
-    return pipeline.lift(folder, settings, engine=engine, executor=executor)
+    return pipeline.lift(folder, settings, Context(engine, executor))
 
 
 def energy_of(run: Run) -> str:

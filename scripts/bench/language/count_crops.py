@@ -19,12 +19,12 @@ import torch
 from numpy.typing import NDArray
 
 from legs4d.config import ExtractSettings
+from legs4d.context import EncoderFiles
 from legs4d.language.calibration import CLIP
 from legs4d.language.embedding.extract import Extractor, describe
 from legs4d.language.embedding.features import ClipModel, FrameModel
 from legs4d.language.embedding.grids import Grid, GridStore
 from legs4d.language.embedding.pyramid import Pyramid, pyramid, window
-from legs4d.language.encoders.weights import EncoderFiles
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence
 

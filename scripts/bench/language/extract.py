@@ -20,12 +20,12 @@ import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from legs4d.config import ExtractSettings
+from legs4d.context import EncoderFiles
 from legs4d.language.embedding.extract import Extractor
 from legs4d.language.embedding.grids import Grid, GridsDescription, GridStore
 from legs4d.language.embedding.pyramid import WINDOW, pyramid
 from legs4d.language.encoders.viclip import ViclipEncoder, ViclipSize
 from legs4d.language.encoders.viclip_vision import ViclipVision
-from legs4d.language.encoders.weights import EncoderFiles
 from legs4d.scene.readers import open_sequence
 
 CAMERAS, HEIGHT, WIDTH = 27, 360, 640

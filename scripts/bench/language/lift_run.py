@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from bench.language.lift import CODE_DIM, FEATURE_DIM, NEAR, room
 from legs4d.config import CodecSettings, LiftSettings
+from legs4d.context import Context
 from legs4d.executor import timed
 from legs4d.gaussians.store.run import Run
 from legs4d.language.codec.linear import LinearCodec
@@ -129,7 +130,7 @@ def _report(run: Run, sequence: Sequence, settings: LiftSettings, options: argpa
     with stopwatch(*watched) as seconds:
         started = time.perf_counter()
         source = GridFeatures(run.path, ENCODER)
-        stage.lift(run, sequence, source, settings, near=NEAR, engine=options.engine)
+        stage.lift(run, sequence, source, settings, Context(options.engine), near=NEAR)
         whole = time.perf_counter() - started
     frames = run.num_frames
     spread = min(frames, stage.STATIC_FRAMES)

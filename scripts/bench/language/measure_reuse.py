@@ -22,13 +22,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from bench.language.count_crops import PIXEL_STEP, plans
 from legs4d.config import ExtractSettings
+from legs4d.context import EncoderFiles
 from legs4d.language.embedding.changes import StillCrops
 from legs4d.language.embedding.crops import FrameRing
 from legs4d.language.embedding.embed import CropEmbedder
 from legs4d.language.embedding.extract import choose_device
 from legs4d.language.embedding.pyramid import pyramid, window
 from legs4d.language.encoders import get_encoder, sees
-from legs4d.language.encoders.weights import EncoderFiles
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from legs4d.config import ReconstructSettings
+from legs4d.context import Context
 from legs4d.gaussians.store.run import Run
 from legs4d.progress import Progress, Stopped
 from legs4d.raster import render
@@ -158,7 +159,7 @@ def main() -> None:
             with run.lock():
                 enough = AfterFrames(frames, whole.num_frames)
                 with suppress(Stopped):
-                    Reconstruction(run, sequence, settings, device, enough, enough).finish()
+                    Reconstruction(run, sequence, settings, device, Context(progress=enough, stop=enough)).finish()
             seconds = time.perf_counter() - started
             line = f"{name:28}{run.stages['first_frame'].seconds:9.1f}"
             later = seconds - run.stages["first_frame"].seconds

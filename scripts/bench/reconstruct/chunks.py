@@ -19,6 +19,7 @@ import numpy as np
 
 from legs4d import pipeline
 from legs4d.config import ChunkSettings, DatasetSettings, ReconstructSettings, TrainSettings
+from legs4d.context import Context
 from legs4d.gaussians.store.run import Run
 from legs4d.progress import Progress
 from legs4d.reconstruct.chunks import chunk_starts
@@ -53,16 +54,16 @@ def main() -> None:
     os.environ["LEGS4D_THREADS"] = "1"
     settings = TrainSettings(dataset=DatasetSettings(scale=options.scale))
     watch = Stopwatch()
-    row = pipeline.reconstruct(options.dataset, options.out / "row", settings, engine="cpu", progress=watch)
+    row = pipeline.reconstruct(options.dataset, options.out / "row", settings, Context("cpu", progress=watch))
     folder = options.out / f"chunks_of_{options.length}"
     if not folder.exists():
         shutil.copytree(row.path, folder)
     cut = settings.model_copy(update={"reconstruct": ReconstructSettings(chunks=ChunkSettings(length=options.length))})
     scouting = Stopwatch()
-    chunks = pipeline.reconstruct(options.dataset, folder, cut, engine="cpu", progress=scouting)
+    chunks = pipeline.reconstruct(options.dataset, folder, cut, Context("cpu", progress=scouting))
     if "tracking" in watch.seconds and "scouting" in scouting.seconds:
         print(f"the scout takes {scouting.seconds['scouting'] / watch.seconds['tracking']:.2f} of tracking in a row")
-    plain, pieces = (pipeline.evaluate(run.path, engine="cpu") for run in (row, chunks))
+    plain, pieces = (pipeline.evaluate(run.path, Context("cpu")) for run in (row, chunks))
     print(f"PSNR in a row {plain['psnr']:.2f}, in chunks {pieces['psnr']:.2f} dB")
     starts = chunk_starts(row.num_frames, options.length)
     for start, end in zip(starts, [*starts[1:], row.num_frames], strict=True):

@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from bench.reconstruct.ablate_reconstruction import AfterFrames
 from legs4d import pipeline
 from legs4d.config import DatasetSettings, Preset, ReconstructSettings, TrainSettings
+from legs4d.context import Context
 from legs4d.gaussians.store.run import Run
 from legs4d.progress import Progress, Stopped
 from legs4d.reconstruct.stages import choose_device
@@ -73,7 +74,7 @@ def timed(
 
     started = time.perf_counter()
     try:
-        run = pipeline.reconstruct(dataset, out, settings, engine=engine, progress=on_progress, stop=enough)
+        run = pipeline.reconstruct(dataset, out, settings, Context(engine, progress=on_progress, stop=enough))
     except Stopped:
         run = Run.open(out)
     return run, list(np.diff(ends)), time.perf_counter() - started
@@ -136,7 +137,7 @@ def main() -> None:
             print(f"most memory on the device: {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
         if frames == length:
             result = pipeline.evaluate(
-                run.path, engine=arguments.engine, track=arguments.track, pictures=arguments.pictures
+                run.path, Context(arguments.engine), track=arguments.track, pictures=arguments.pictures
             )
             fitted = result["gain_fitted"]
             print(f"PSNR {result['psnr']:.2f} dB, gain fitted {fitted['psnr']:.2f}; SSIM {result['ssim']:.3f}")

@@ -25,12 +25,12 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from legs4d.config import ExtractSettings
+from legs4d.context import EncoderFiles
 from legs4d.language.embedding.extract import Extractor, describe
 from legs4d.language.embedding.grids import GridStore
 from legs4d.language.embedding.pyramid import pyramid
 from legs4d.language.encoders.tiny import sizes
 from legs4d.language.encoders.tiny.encoder import TinyEncoder, TinyVision
-from legs4d.language.encoders.weights import EncoderFiles
 from legs4d.scene.readers import open_sequence
 
 GIVEN_RATE = 0.115e12

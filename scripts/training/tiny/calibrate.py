@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from legs4d.config import ExtractSettings
+from legs4d.context import EncoderFiles
 from legs4d.grounding.curve import SHARE, most_relevant
 from legs4d.grounding.intervals import find_intervals, smooth, thresholds
 from legs4d.grounding.query import BACKGROUND_SHARE
@@ -36,7 +37,6 @@ from legs4d.language.embedding.extract import Extractor, describe
 from legs4d.language.embedding.features import Calibration
 from legs4d.language.embedding.grids import GridFeatures, GridStore
 from legs4d.language.encoders.tiny.encoder import TinyEncoder
-from legs4d.language.encoders.weights import EncoderFiles
 from legs4d.language.field import lerf_relevancy
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence

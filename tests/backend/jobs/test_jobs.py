@@ -16,6 +16,7 @@ import pytest
 
 from legs4d import pipeline
 from legs4d.config import TrainSettings
+from legs4d.context import Context
 from legs4d.gaussians.store.run import Run
 from tests.backend.conftest import ServerProcess
 from tests.backend.plain_client import PlainClient, Received, RefusedError
@@ -49,7 +50,7 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def undisturbed(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run that the library makes of the footage, in one go."""
     out = tmp_path_factory.mktemp("undisturbed") / "run"
-    pipeline.train(footage, out, TrainSettings.model_validate(TINY), engine="cpu")
+    pipeline.train(footage, out, TrainSettings.model_validate(TINY), Context("cpu"))
     return out
 
 

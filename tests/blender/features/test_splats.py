@@ -235,11 +235,11 @@ def test_a_format_of_the_backends_is_sent_to_it_and_imported(files, backend, unt
 _TO_GLTF = """
 import sys
 from pathlib import Path
-from legs4d import pipeline
+from legs4d.gaussians.import_splats import import_splats
 from legs4d.gaussians.export import export_files
 from legs4d.gaussians.store.run import Run
 run = Path(sys.argv[2]).with_suffix(".run")
-pipeline.import_splats([Path(sys.argv[1])], run)
+import_splats([Path(sys.argv[1])], run)
 out = Path(sys.argv[2]).with_suffix(".out")
 export_files(Run.open(run), out, range(1), "gltf")
 next(out.rglob("*.gl*")).rename(sys.argv[2])

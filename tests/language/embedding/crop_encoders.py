@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from legs4d.context import EncoderFiles
 from legs4d.language.calibration import CLIP
 from legs4d.language.embedding.features import ClipModel, FrameModel
-from legs4d.language.encoders.weights import EncoderFiles
 
 COLORS = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "orange": (0.9, 0.6, 0.2), "grey": (1, 1, 1)}
 """Words that the encoder knows; a phrase is the sum of those in it, or grey."""

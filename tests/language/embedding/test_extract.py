@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from legs4d.config import ExtractSettings
+from legs4d.context import Context, EncoderFiles
 from legs4d.errors import DatasetError, RunError
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import RunDiffers
@@ -22,7 +23,6 @@ from legs4d.language.embedding.crops import Pixels, cut
 from legs4d.language.embedding.extract import describe, extract, large_crops
 from legs4d.language.embedding.grids import GridFeatures, GridStore, forget_grids, neighbours
 from legs4d.language.embedding.pyramid import pyramid, window
-from legs4d.language.encoders.weights import EncoderFiles
 from legs4d.progress import Stopped
 from legs4d.scene.camera import Cameras
 
@@ -224,7 +224,7 @@ def test_only_crops_that_touch_a_change_have_changed():
 
 def test_everything_is_embedded_when_nothing_is_left_out(run: Run):
     told: list[Any] = []
-    encoder = extract_all(run, progress=told.append)
+    encoder = extract_all(run, context=Context(progress=told.append))
     crops = CAMERAS * pyramid(HEIGHT, WIDTH).num_crops
     assert encoder.model.count == FRAMES * crops
     assert run.stages["extract"].finished and run.stages["extract"].done_frames == list(range(FRAMES))
@@ -386,7 +386,7 @@ def test_stopped_anywhere_and_resumed_it_gives_the_same_bits(run: Run, tmp_path:
 
     setattr(model, name, counted)
     with pytest.raises(Stopped):
-        extract_all(run, settings, encoder=encoder, stop=stop)
+        extract_all(run, settings, encoder=encoder, context=Context(stop=stop))
     resumed = Run.open(run.path)
     extract_all(resumed, settings, encoder=make())
     assert resumed.stages["extract"].done_frames == list(range(FRAMES))

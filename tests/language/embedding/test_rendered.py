@@ -7,6 +7,7 @@ import pytest
 
 from legs4d import pipeline
 from legs4d.config import ExtractSettings, LiftSettings
+from legs4d.context import Context
 from legs4d.errors import DatasetError
 from legs4d.gaussians.export import export_frames
 from legs4d.gaussians.import_splats import import_splats
@@ -45,12 +46,12 @@ def test_pictures_show_the_splats_on_grey(imported: Run) -> None:
 
 def test_captions_need_a_dataset(imported: Run) -> None:
     with pytest.raises(DatasetError, match="captions"):
-        pipeline.lift(imported.path, LiftSettings(encoder="captions"), engine="cpu")
+        pipeline.lift(imported.path, LiftSettings(encoder="captions"), Context("cpu"))
 
 
 def test_a_run_without_footage_is_lifted_and_asked(imported: Run) -> None:
     settings = ExtractSettings(every=2, background="never")
-    lifted = pipeline.lift(imported.path, LiftSettings(encoder="tiny"), extraction=settings, engine="cpu")
+    lifted = pipeline.lift(imported.path, LiftSettings(encoder="tiny"), Context("cpu"), extraction=settings)
     assert "dataset" not in lifted.info and lifted.info["encoder"] == "tiny"
     assert all(lifted.has_codes(frame) for frame in range(3))
     grounding = query(lifted, ["a ball is flying"])[0]
@@ -59,5 +60,5 @@ def test_a_run_without_footage_is_lifted_and_asked(imported: Run) -> None:
         assert relevancy.shape == (lifted.count(frame),) and 0 <= relevancy.min() <= relevancy.max() <= 1
         assert len(grounding.loose(frame)) == lifted.loose_counts[frame] and len(grounding.dynamic(frame)) == 0
     done = (lifted.path / "run.zarr/loose/codes/c.1.0.0").stat().st_mtime_ns
-    pipeline.lift(imported.path, LiftSettings(encoder="tiny"), engine="cpu")  # the same again does nothing
+    pipeline.lift(imported.path, LiftSettings(encoder="tiny"), Context("cpu"))  # the same again does nothing
     assert (lifted.path / "run.zarr/loose/codes/c.1.0.0").stat().st_mtime_ns == done

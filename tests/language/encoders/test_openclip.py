@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from legs4d.context import EncoderFiles
 from legs4d.errors import EncoderError, PromptError
 from legs4d.language.encoders import get_encoder
 from legs4d.language.encoders.openclip import VARIABLE, OpenClipEncoder
-from legs4d.language.encoders.weights import EncoderFiles
 
 open_clip = pytest.importorskip("open_clip")
 

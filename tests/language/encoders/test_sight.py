@@ -22,6 +22,7 @@ from legs4d.config import (
     TrackingSettings,
     TrainSettings,
 )
+from legs4d.context import Context
 from legs4d.errors import EncoderError, RunError
 from legs4d.executor import Done, timed
 from legs4d.gaussians.store.run import Run
@@ -49,7 +50,7 @@ TRAIN = TrainSettings(
 
 @pytest.fixture(autouse=True)
 def _mean_color(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setitem(encoders.ENCODERS, "mean_color", "tests.language.crop_encoders:MeanColorEncoder")
+    monkeypatch.setitem(encoders.ENCODERS, "mean_color", "tests.language.embedding.crop_encoders:MeanColorEncoder")
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -68,13 +69,13 @@ def run(tmp_path: Path, dataset: Path) -> Run:
 
 
 def test_train_extracts_lifts_and_answers(tmp_path: Path, dataset: Path):
-    made = pipeline.train(dataset, tmp_path / "run", TRAIN, engine="cpu")
+    made = pipeline.train(dataset, tmp_path / "run", TRAIN, Context("cpu"))
     assert [made.stages[name].finished for name in ("first_frame", "tracking", "extract", "lift")] == [True] * 4
     assert made.info["encoder"] == "mean_color"
     (orange,) = query(made, ["orange"])
     assert orange.relevancy.shape == (3,) and np.isfinite(orange.frame(1)).all()
     seconds = {name: stage.seconds for name, stage in made.stages.items()}
-    pipeline.train(dataset, tmp_path / "run", TRAIN, engine="cpu")
+    pipeline.train(dataset, tmp_path / "run", TRAIN, Context("cpu"))
     assert {name: stage.seconds for name, stage in Run.open(made.path).stages.items()} == seconds
 
 
@@ -93,7 +94,7 @@ def test_gaussians_say_what_the_crops_around_them_show(run: Run, dataset: Path):
 
 
 def test_lift_extracts_only_what_is_not_there(run: Run):
-    pipeline.extract(run.path, "mean_color", ExtractSettings(every=2), engine="cpu")
+    pipeline.extract(run.path, "mean_color", ExtractSettings(every=2), Context("cpu"))
     pipeline.lift(run.path, LiftSettings(encoder="mean_color"))
     assert GridStore.open(run.path, "mean_color").description.timesteps == (0, 2)
     assert Run.open(run.path).stages["lift"].finished
@@ -103,8 +104,8 @@ def test_other_extractions_are_made_and_lifted_only_when_asked_for(run: Run):
     pipeline.lift(run.path, LiftSettings(encoder="mean_color"))
     before = Run.open(run.path).stages["lift"].fingerprint
     with pytest.raises(RunDiffers, match=r"extract\.every: 1 → 2"):
-        pipeline.extract(run.path, "mean_color", ExtractSettings(every=2), engine="cpu")
-    pipeline.extract(run.path, "mean_color", ExtractSettings(every=2), engine="cpu", again=True)
+        pipeline.extract(run.path, "mean_color", ExtractSettings(every=2), Context("cpu"))
+    pipeline.extract(run.path, "mean_color", ExtractSettings(every=2), Context("cpu"), again=True)
     assert GridStore.open(run.path, "mean_color").description.timesteps == (0, 2)
     assert Run.open(run.path).stages["lift"].fingerprint == before
     with pytest.raises(RunDiffers, match="features: another one than lift was made from"):
@@ -148,7 +149,7 @@ class _Elsewhere:
 
 def test_blocks_can_be_done_elsewhere_and_in_any_order(run: Run, tmp_path: Path, dataset: Path):
     settings = ExtractSettings(block=2)
-    pipeline.extract(run.path, "mean_color", settings, executor=_Elsewhere())
+    pipeline.extract(run.path, "mean_color", settings, Context(executor=_Elsewhere()))
     other = write_run(tmp_path / "here", SCENE, language=False, dataset=str(dataset))
     pipeline.extract(other.path, "mean_color", settings)
     assert Run.open(run.path).stages["extract"].done_frames == [0, 1, 2]

@@ -20,6 +20,7 @@ from legs4d import pipeline
 from legs4d.cli import app
 from legs4d.cli.making import _tell_choice
 from legs4d.config import ExtractSettings, LiftSettings
+from legs4d.context import Context, EncoderFiles
 from legs4d.errors import EncoderError, PromptError
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding import compose, query
@@ -31,7 +32,6 @@ from legs4d.language.encoders.tiny.model import TinyModel
 from legs4d.language.encoders.tiny.reading import FILLERS, NEIGHBOURS_FILE, Reader
 from legs4d.language.encoders.tiny.text_half import WORDS
 from legs4d.language.encoders.tiny.words import Words, known_words
-from legs4d.language.encoders.weights import EncoderFiles
 from legs4d.language.field import lerf_relevancy
 
 from ...synthetic import Scene, write_dataset, write_run
@@ -68,7 +68,7 @@ def lifted(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Run:
     run = write_run(folder / "run", SCENE, language=False, dataset=str(dataset))
     torch.set_num_threads(1)
     few = ExtractSettings(background="never", change=0.02)
-    pipeline.lift(run.path, LiftSettings(encoder="tiny"), extraction=few, files=EncoderFiles(weights), engine="cpu")
+    pipeline.lift(run.path, LiftSettings(encoder="tiny"), Context("cpu", files=EncoderFiles(weights)), extraction=few)
     return Run.open(run.path)
 
 

@@ -12,13 +12,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from legs4d.context import EncoderFiles
 from legs4d.errors import EncoderError, PromptError
 from legs4d.language.encoders import get_encoder
 from legs4d.language.encoders.clip_text import ClipText
 from legs4d.language.encoders.clip_tokens import clip_tokens, merges_file
 from legs4d.language.encoders.viclip import PUBLISHED, ViclipEncoder, ViclipSize
 from legs4d.language.encoders.viclip_vision import ViclipVision
-from legs4d.language.encoders.weights import EncoderFiles, read_weights, weights_id
+from legs4d.language.encoders.weights import read_weights, weights_id
 
 REFERENCE = Path(__file__).resolve().parents[4] / "shared" / "reference"
 SMALL = ViclipSize(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from legs4d.config import AutoencoderSettings, CodecSettings, LiftSettings, TrainedLiftSettings
+from legs4d.context import Context
 from legs4d.errors import EncoderError, RunError
 from legs4d.executor import Threads
 from legs4d.gaussians.gaussians import Gaussians, concatenate
@@ -209,7 +210,7 @@ def test_frames_in_which_nothing_is_said_have_no_confidence(run: Run):
 
 def test_all_frames_are_lifted_once_and_reported(run: Run):
     told: list[Any] = []
-    encoder = lift_all(run, progress=told.append)
+    encoder = lift_all(run, context=Context(progress=told.append))
     assert sorted(encoder.asked) == list(range(FRAMES))
     assert (told[-1].stage, told[-1].done, told[-1].total) == ("lift", FRAMES, FRAMES)
     assert run.stages["lift"].finished and run.info["encoder"] == "random"
@@ -227,7 +228,7 @@ def test_stopped_anywhere_and_resumed_it_gives_the_same_bits(run: Run, asked_bef
             return super().feature_map(sequence, frame)
 
     with pytest.raises(Stopped):
-        lift_all(run, StoppingEncoder(), stop=stop)
+        lift_all(run, StoppingEncoder(), context=Context(stop=stop))
     assert not run.stages["lift"].finished
     resumed = Run.open(run.path)
     again = lift_all(resumed)
@@ -246,7 +247,7 @@ def test_frames_lifted_side_by_side_get_the_same_codes(run: Run):
     expected = codes_of(run)
     again = Run.open(run.path)
     again.forget_stage("lift")
-    lift_all(again, executor=Threads(4))
+    lift_all(again, context=Context(executor=Threads(4)))
     for one, other in zip(expected, codes_of(again), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -316,7 +317,7 @@ def test_every_route_and_codec_lifts_all_frames_and_resumes_to_the_same_bits(run
 
     sequence: Any = Footage()
     with pytest.raises(Stopped):
-        lift(run, sequence, StoppingEncoder(), settings, near=NEAR, stop=stop)
+        lift(run, sequence, StoppingEncoder(), settings, Context(stop=stop), near=NEAR)
     resumed = Run.open(run.path)
     lift(resumed, sequence, RandomEncoder(), settings, near=NEAR)
     assert codes_of(resumed)[1][BEHIND] == 0 and all(resumed.moving_codes(f)[1].all() for f in range(FRAMES))

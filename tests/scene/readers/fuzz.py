@@ -26,6 +26,7 @@ from legs4d.config import (
     TrackingSettings,
     TrainSettings,
 )
+from legs4d.context import Context
 from legs4d.errors import Legs4dError
 from legs4d.pipeline import reconstruct
 from legs4d.scene.camera import Cameras
@@ -181,7 +182,7 @@ def train_one(seeds: dict[str, Path], number: int, folder: Path) -> str:
     """
     damage, _, settings = break_one(seeds, number, folder / f"trained {number}")
     try:
-        run = reconstruct(damage.folder, folder / f"run {number}", few_steps(settings), engine="cpu")
+        run = reconstruct(damage.folder, folder / f"run {number}", few_steps(settings), Context("cpu"))
     except Legs4dError as error:
         assert "\n" not in str(error), error
         return str(error)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
+from legs4d.context import EncoderFiles
 from legs4d.errors import EncoderError
 from legs4d.gaussians.store.files import clear_write_errors
 from legs4d.language.calibration import TINY, TINY_THRESHOLD
@@ -19,7 +20,7 @@ from legs4d.language.embedding.features import Calibration
 from legs4d.language.encoders.tiny import sizes
 from legs4d.language.encoders.tiny.reading import Reader
 from legs4d.language.encoders.tiny.text_half import TITLE, TextHalf, read_text_half, write_text_half
-from legs4d.language.encoders.weights import EncoderFiles, check_shapes, read_weights, weights_id
+from legs4d.language.encoders.weights import check_shapes, read_weights, weights_id
 
 if TYPE_CHECKING:
     import torch
