@@ -22,7 +22,7 @@ class DatasetSettings(Settings):
     """How footage is read."""
 
     scale: float = Field(default=1.0, gt=0, le=1)
-    """Images are resized to round(scale·W) × round(scale·H) by area (CONTRACTS, "Rasteriser")."""
+    """Images are resized to round(scale·W) × round(scale·H) by area averaging (docs/conventions.md)."""
     cameras: tuple[str, ...] = ()
     """Names or numbers of the cameras to read; none: all."""
     leave_out: tuple[str, ...] = ()
@@ -384,7 +384,7 @@ class LiftSettings(Settings):
     """A name in `language.encoders`, or "auto": `captions` where there are captions, else `tiny`."""
     codec: CodecSettings = CodecSettings()
     method: Literal["closed", "trained"] = "closed"
-    """One pass (DESIGN, "Lifting"), or the paper's optimisation."""
+    """One pass (docs/conventions.md, "Lifting"), or the paper's optimisation."""
     refine: int = Field(default=0, ge=0)
     """Conjugate-gradient steps on the normal equations after the one pass."""
     trained: TrainedLiftSettings = TrainedLiftSettings()

@@ -1,4 +1,4 @@
-"""Who may import whom (CONTRACTS), read off the source, and what must stay cheap to import."""
+"""Who may import whom (docs/architecture.md), read off the source, and what must stay cheap to import."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ast
 import json
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Iterator
 from functools import cache
@@ -147,7 +148,7 @@ def test_only_the_command_line_reaches_into_the_backend_and_nothing_into_the_add
 
 
 def test_kernels_are_reached_through_few_rooms() -> None:
-    # DESIGN names raster and language; the kernels of the losses and of Adam belong to reconstruct alone.
+    # Rasteriser and lift are raster's and language's; the kernels of the losses and of Adam are reconstruct's alone.
     def allowed(path: Path, name: str) -> bool:
         return "_csrc" not in name.split(".") or room(path) in ("raster", "reconstruct", "language")
 
@@ -201,6 +202,7 @@ def test_nothing_is_unpickled() -> None:
 @pytest.mark.parametrize(
     "module",
     [
+        "legs4d",
         "legs4d.cli",
         "legs4d.grounding.answers",
         "legs4d.effects.cuts",
@@ -215,3 +217,17 @@ def test_torch_is_not_loaded_where_an_answer_must_be_quick(module: str) -> None:
     code = f"import sys, json, {module}; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert not {"torch", "zarr", "transformers", "sentence_transformers"} & set(json.loads(done.stdout))
+
+
+def least_seconds(code: str) -> float:
+    """Of several fresh interpreters, as whatever else the machine does only adds to it."""
+    seconds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
+
+
+def test_importing_the_library_takes_less_than_a_fifth_of_a_second() -> None:
+    assert least_seconds("import legs4d") - least_seconds("pass") < 0.2

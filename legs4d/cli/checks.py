@@ -98,7 +98,7 @@ def _python() -> Check:
 
 def _legs4d() -> Check:
     from backend.wire import PROTOCOL_VERSION
-    from legs4d.gaussians.store.run import FORMAT
+    from legs4d.gaussians.store.folder import FORMAT
 
     return Check("legs4d", "ok", f"{__version__}, protocol {PROTOCOL_VERSION}, writes run format {FORMAT}")
 

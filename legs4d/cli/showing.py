@@ -71,7 +71,7 @@ def evaluate(
     pictures: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for test_views.png (truth, ours, error), with --grounding also its sheets, timeline and plot."
+            help="Folder for test_views.png (truth, rendered, error), with --grounding also sheets, timeline and plot."
         ),
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Picture (.png, .svg, .pdf) of the scores over time.")] = None,

@@ -127,7 +127,7 @@ class _Movie:
         import imageio_ffmpeg
 
         self._partial.parent.mkdir(parents=True, exist_ok=True)
-        self._partial.open("wb").close()  # what forbids it is told in our words, not in those of the encoder
+        self._partial.open("wb").close()  # what forbids it is told as all errors are, not in the encoder's words
         self._begun = True
         encoder = imageio_ffmpeg.write_frames(
             str(self._partial),

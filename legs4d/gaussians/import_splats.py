@@ -25,7 +25,8 @@ from legs4d.errors import DatasetError
 from legs4d.gaussians.formats.splat_files import Frames, find_splats
 from legs4d.gaussians.gaussians import Gaussians, with_sh_rest
 from legs4d.gaussians.store.again import working_on
-from legs4d.gaussians.store.run import CHANGEABLE, Run
+from legs4d.gaussians.store.folder import CHANGEABLE
+from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import MadeFrom
 from legs4d.portable.splats import Splats
 from legs4d.scene.camera import Cameras

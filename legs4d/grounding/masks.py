@@ -33,8 +33,7 @@ class Views:
 
     Attributes:
         color: [C, H, W, 3] float32 RGB, not clamped, over black.
-        relevancy: [C, H, W] float32 in 0..1, rendered per Gaussian and divided by alpha (CONTRACTS, "Features"), or
-            decoded per pixel.
+        relevancy: [C, H, W] float32 in 0..1, rendered per Gaussian and divided by alpha, or decoded per pixel.
         matte: [C, H, W] float32 in 0..1, share of the pixel that Gaussians above the prompt's threshold fill; 0 in
             frames outside its intervals. Decoded per pixel: 1 where the relevancy is above the threshold.
     """

@@ -1,4 +1,4 @@
-"""Numbers that both engines and the reference share (CONTRACTS, "Rasteriser"); csrc/cpu/projection.h holds the same."""
+"""Numbers that both engines and the reference share (docs/conventions.md); csrc/cpu/projection.h has the same."""
 
 BLUR = 0.3
 """eps2d: added to both variances of a projected covariance, px²."""

@@ -1,4 +1,4 @@
-"""The CUDA engine: gsplat's kernels behind our conventions."""
+"""The CUDA engine: gsplat's kernels behind the conventions of `render`."""
 
 from __future__ import annotations
 

@@ -327,7 +327,7 @@ def _disk(radius: int) -> NDArray[np.uint8]:
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Keep OpenCV from starting threads of its own beside ours."""
+    """Keep OpenCV from starting threads of its own beside those that call it."""
     import cv2
 
     before = cv2.getNumThreads()

@@ -12,7 +12,7 @@ from legs4d.raster import render
 from legs4d.reconstruct.vignette import as_filmed
 from legs4d.scene.sequence import Sequence
 
-COLUMNS = ["truth", "ours", "error"]
+COLUMNS = ["truth", "rendered", "error"]
 
 
 def write_test_views(run: Run, sequence: Sequence, path: str | Path, device: torch.device) -> None:

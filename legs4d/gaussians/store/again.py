@@ -17,8 +17,16 @@ from pathlib import Path
 from legs4d.context import Tell, tell_nobody
 from legs4d.errors import RunError
 from legs4d.gaussians.store.files import TEMPORARY_PREFIX, clear_write_errors, write_file
-from legs4d.gaussians.store.run import FOLLOWING, LAYOUT_STAGES, Run
-from legs4d.gaussians.store.stage_records import Difference, MadeFrom, RunDiffers, StageRecord, differences
+from legs4d.gaussians.store.run import Run
+from legs4d.gaussians.store.stage_records import (
+    FOLLOWING,
+    LAYOUT_STAGES,
+    Difference,
+    MadeFrom,
+    RunDiffers,
+    StageRecord,
+    differences,
+)
 from legs4d.gaussians.store.swap import BESIDE, publish
 
 Wanted = Mapping[str, MadeFrom]

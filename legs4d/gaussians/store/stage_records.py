@@ -19,6 +19,23 @@ WITHOUT_OUT = "give --again to make it anew (it stays until that is done), or to
 """What to do about differences, of commands that have no --out."""
 _NOTHING = object()
 
+FOLLOWING = {
+    "import": ("lift",),
+    "first_frame": ("tracking", "refinement", "lift"),
+    "tracking": ("refinement", "lift"),
+    "refinement": ("lift",),
+    "extract": (),
+    "lift": (),
+}
+"""Stage → those whose output means nothing without its own. Codes stay what they are when features are made anew."""
+
+GEOMETRY_STAGES = ("import", "first_frame", "tracking", "refinement")
+"""Those that make Gaussians, in their order; a run has those of one road."""
+LAYOUT_STAGES = ("import", "first_frame")
+"""Those that decide how many Gaussians there are."""
+WHOLE_STAGES = ("import", "tracking")
+"""Those after which all frames are there."""
+
 
 @dataclass
 class StageRecord:

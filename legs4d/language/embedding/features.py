@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """Per-pixel features F = B G of C images, with B sparse and its rows summing to 1 (CONTRACTS, "Features").
+    """Per-pixel features F = B G of C images, with B sparse and its rows summing to 1 (docs/conventions.md).
 
     Attributes:
         rows: G, [R, D] float32, unit vectors; shared by the C images.

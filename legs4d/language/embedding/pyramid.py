@@ -1,4 +1,4 @@
-"""Where the crops of an image lie, and how its pixels mix what is said of them (CONTRACTS, "Features of an image").
+"""Where the crops of an image lie, and how its pixels mix what is said of them (docs/conventions.md).
 
 Five grids of square crops, after LERF (Kerr et al. 2023, section 3.2): a pixel's feature is the mean over the levels of
 the bilinear interpolation between the four nearest crop centres. Imports no torch.

@@ -3,8 +3,9 @@
 Looked for are the codes whose rendering is what the pixels say. With W the compositing weights, B Z what is said
 (Z: codes of the rows), m = B 1 how much a pixel says and α its opacity, the sum over pixels of m ‖W z - α (B Z) / m‖²
 is least where Wᵀ m W z = Wᵀ α (B Z). The α makes the answer independent of the origin of the codes, which is arbitrary;
-where α = m = 1 these are the normal equations WᵀW f = WᵀF of DESIGN. They are solved by conjugate gradients,
-preconditioned with Wᵀ m (the row sums of Wᵀ m W where α = 1), through rendering and its derivative: on either engine.
+where α = m = 1 these are the normal equations WᵀW f = WᵀF of docs/conventions.md. They are solved by conjugate
+gradients, preconditioned with Wᵀ m (the row sums of Wᵀ m W where α = 1), through rendering and its derivative: on
+either engine.
 """
 
 from __future__ import annotations

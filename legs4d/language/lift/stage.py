@@ -1,13 +1,13 @@
 """The lift stage: what an encoder says of the images, put onto the Gaussians that made them.
 
 With the geometry frozen rendering is linear, so a Gaussian's feature is the mean of the pixels that it fills, weighted
-by how much it fills them: f = (Wᵀ B G) / (Wᵀ B 1) (DESIGN, "Lifting"). The rows G are encoded first, so that what is
+by how much it fills them: f = (Wᵀ B G) / (Wᵀ B 1) (docs/conventions.md). The rows G are encoded first, so that what is
 lifted are codes: a linear codec is affine and the weights of the mean sum to one, hence the code of a mean is the mean
 of the codes, which are not re-normalised. Of an autoencoder that holds only nearly; the paper's training renders means
-of its codes all the same. `lifting` has the other routes: refinement, and the paper's training.
+of its codes all the same. `routes` has the other ones: refinement, and the paper's training.
 
-CONTRACTS divides by Wᵀ 1. Where B's rows sum to 1 that is the same; where a pixel says nothing, Wᵀ B 1 leaves it out
-of the mean instead of pulling the mean towards zero.
+Where B's rows sum to 1 dividing by Wᵀ 1 would be the same; where a pixel says nothing, Wᵀ B 1 leaves it out of the
+mean instead of pulling the mean towards zero.
 """
 
 from __future__ import annotations

@@ -224,7 +224,7 @@ def _from_origin(splats: Splats, means: NDArray[np.floating], origin: Triple | N
 
 
 def _said_axes(header: Header) -> dict[str, Any]:
-    """`up` and `axes`: by a comment of the file (ours, nerfstudio's), else by 3DGS's convention."""
+    """`up` and `axes`: by a comment of the file (legs4d's, nerfstudio's), else by 3DGS's convention."""
     for comment in header.comments:
         found = _UP.fullmatch(comment)
         if not found:

@@ -103,7 +103,7 @@ def find_inside(root: Path, name: str, where: str, *, suffixes: frozenset[str] =
         suffixes: that may be left out of the name.
 
     Raises:
-        DatasetError: the name leads out of the folder: a dataset from elsewhere must not make us read other files.
+        DatasetError: the name leads out of the folder: a dataset from elsewhere must not have other files read.
     """
     parts = as_posix(name).parts
     if not parts or ".." in parts or parts[0] == "/" or PureWindowsPath(name).drive or "\0" in name:

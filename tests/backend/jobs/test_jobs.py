@@ -262,7 +262,7 @@ def test_subscribing_to_all_jobs(server: ServerProcess) -> None:
 
 
 def assert_same_run(one: Path, other: Path) -> None:
-    """Bit for bit, as CONTRACTS demands of the CPU engine."""
+    """Bit for bit, as docs/conventions.md promises of the CPU engine."""
     first, second = Run.open(one), Run.open(other)
     assert first.num_frames == second.num_frames
     for frame in range(first.num_frames):

@@ -119,7 +119,7 @@ def codes_of(run: Run) -> list[np.ndarray]:
 
 
 def compositing_weights(gaussians: Gaussians, views: Cameras) -> np.ndarray:
-    """W, [C, H, W, N]: Kerbl et al. 2023, equations 1 to 5, with the constants of CONTRACTS."""
+    """W, [C, H, W, N]: Kerbl et al. 2023, equations 1 to 5, with the constants of docs/conventions.md."""
     out = np.zeros((len(views), HEIGHT, WIDTH, len(gaussians)))
     for c in range(len(views)):
         rotation, shift = views.world_to_camera[c, :3, :3].astype(float), views.world_to_camera[c, :3, 3].astype(float)
