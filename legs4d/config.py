@@ -47,7 +47,7 @@ class PixelSettings(Settings):
     enough_pixels: int = Field(default=60_000, gt=0)
     """In the training pictures of a frame, all cameras together. With fewer there are fewer Gaussians in proportion,
     never more than one for four pixels, and fewer steps, by the square root: what pixels do not determine, further
-    Gaussians and further steps fill with what no other view bears out (docs/figures.md, "Small footage"). 1: always
+    Gaussians and further steps fill with what no other view bears out (docs/experiments/small-footage.md). 1: always
     the numbers as they stand."""
 
     def share(self, pixels: int) -> float:

@@ -18,9 +18,9 @@ import numpy as np
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
-from demo import sight as demo_sight  # noqa: E402
-from demo.film import write_film  # noqa: E402
+sys.path[:0] = map(str, Path(__file__).resolve().parents[1:3])  # scripts/ and the repository
+from demo import sight as demo_sight
+from demo.film import write_film
 
 BLENDER_PYTHON = ROOT / ".venv-blender" / "bin" / "python"
 LEGS4D, PYTHON = (ROOT / ".venv" / "bin" / name for name in ("legs4d", "python"))

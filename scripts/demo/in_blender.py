@@ -18,10 +18,10 @@ import bpy
 import numpy as np
 
 SCRIPTS = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(SCRIPTS))
-from tools import build_extension  # noqa: E402
+sys.path[:0] = map(str, Path(__file__).resolve().parents[1:3])  # scripts/ and the repository
+from tools import build_extension
 
-from demo import scene as demo_scene  # noqa: E402
+from demo import scene as demo_scene
 
 CENTER, RADIUS = (0.0, -0.05, 0.95), 3.1
 ARC, LOWEST, HIGHEST, ANGLE = math.radians(140), math.radians(10), math.radians(30), math.radians(62)

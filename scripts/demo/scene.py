@@ -6,6 +6,7 @@ that the add-on's capture reads the captions, and the demo the true intervals, f
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path[:0] = map(str, Path(__file__).resolve().parents[1:3])  # scripts/ and the repository
 from demo.figure import Pose, build_figure, pose_along, pose_rotations
 from demo.room import DOOR_HEIGHT, DOOR_LEFT, DOOR_WIDTH, NORTH, ball, box, build_room, matte, patterned
 
@@ -274,6 +275,10 @@ def _keyed_action(
 
 if __name__ == "__main__":
     bpy.ops.wm.read_factory_settings(use_empty=True)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path, nargs="?", help=".blend to save it as")
+    # Blender's own options stand before "--"
+    chosen = parser.parse_args(sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else None)
     build()
-    if len(sys.argv) > 1:
-        bpy.ops.wm.save_as_mainfile(filepath=str(Path(sys.argv[-1]).resolve()))
+    if chosen.file:
+        bpy.ops.wm.save_as_mainfile(filepath=str(chosen.file.resolve()))

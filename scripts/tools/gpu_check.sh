@@ -3,6 +3,7 @@
 # Needs gsplat, torch with CUDA, cmake, ninja, nanobind; csrc is compiled if it is not there yet.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+case "${1:-}" in -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' scripts/tools/gpu_check.sh && exit ;; esac
 python=${1:-.venv/bin/python}
 "$python" -c 'import torch; assert torch.cuda.is_available(), "no CUDA device"; print(torch.cuda.get_device_name())'
 if ! "$python" -c 'import legs4d._csrc' 2>/dev/null; then
@@ -12,7 +13,6 @@ if ! "$python" -c 'import legs4d._csrc' 2>/dev/null; then
 fi
 "$python" -m pytest -m gpu tests/raster tests/language -v
 "$python" scripts/bench/reconstruct/engines.py
-export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
 "$python" scripts/bench/server/query.py --gpu
 dataset=${2:-../shared/data/basketball}
 if [ -f "$dataset/train_meta.json" ]; then

@@ -23,7 +23,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path[:0] = map(str, Path(__file__).resolve().parents[1:3])  # scripts/ and the repository
 
 from legs4d.errors import Legs4dError
 from legs4d.gaussians.store.run import Run

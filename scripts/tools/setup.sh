@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes .venv ("library"), .venv-blender ("blender"), .venv-blender53 ("blender53") or compiles csrc into .venv ("build"); run by the Makefile.
+# Makes .venv, .venv-blender or .venv-blender53, or compiles csrc into .venv; run by the Makefile.
+# Usage: scripts/tools/setup.sh library | blender | blender53 | build
 # Each step may be killed and run again: its stamp file is written last.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -118,5 +119,6 @@ blender_environment() { # $1: folder, $2: another bpy than that of constraints-b
 
 case "${1:-}" in
 library | build | blender | blender53) "$1" ;;
+-h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' scripts/tools/setup.sh ;;
 *) fail "Say which: library, build, blender or blender53." ;;
 esac

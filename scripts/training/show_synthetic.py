@@ -13,7 +13,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path[:0] = map(str, Path(__file__).resolve().parents[1:3])  # scripts/ and the repository
 
 from training.synthetic.scenes import Generator
 from training.synthetic.schema import ACTIONS, COLORS, OBJECTS, Clips, Facts, Shown

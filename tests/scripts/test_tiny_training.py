@@ -174,8 +174,8 @@ def test_training_lowers_the_loss_and_goes_on_as_if_never_stopped(
     again = Training(_settings(6), Squares(), device, tmp_path / "parts")
     assert again.step == 3
     again.run()
-    ours, theirs = (load_file(tmp_path / name / WEIGHTS) for name in ("parts", "whole"))
-    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+    parts, whole = (load_file(tmp_path / name / WEIGHTS) for name in ("parts", "whole"))
+    assert all(torch.equal(parts[name], value) for name, value in whole.items())
     losses = [
         float(line.split('"loss": ')[1].split(",")[0])
         for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()
@@ -243,23 +243,23 @@ def test_processes_share_gradients_and_go_on_after_one_was_stopped_as_if_it_neve
     script.write_text(TOGETHER)
     done = _run_together(2, script, tmp_path)
     assert done.returncode == 0, done.stderr
-    ours, theirs = (load_file(tmp_path / name / WEIGHTS) for name in ("parts", "whole"))
-    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+    parts, whole = (load_file(tmp_path / name / WEIGHTS) for name in ("parts", "whole"))
+    assert all(torch.equal(parts[name], value) for name, value in whole.items())
 
 
 def test_muon_steps_as_torchs_does() -> None:
     torch.manual_seed(0)
-    ours = [torch.nn.Parameter(torch.randn(shape)) for shape in ((8, 8), (24, 8), (8, 24), (24, 8), (6, 16))]
-    theirs = [torch.nn.Parameter(value.detach().clone()) for value in ours]
-    groups = [{"params": values, "lr": 0.02, "weight_decay": 0.1} for values in (ours, theirs)]
+    own = [torch.nn.Parameter(torch.randn(shape)) for shape in ((8, 8), (24, 8), (8, 24), (24, 8), (6, 16))]
+    others = [torch.nn.Parameter(value.detach().clone()) for value in own]
+    groups = [{"params": values, "lr": 0.02, "weight_decay": 0.1} for values in (own, others)]
     optimisers = Muon([groups[0]], dtype=torch.bfloat16), torch.optim.Muon([groups[1]], adjust_lr_fn="match_rms_adamw")
     for _ in range(4):
-        for a, b in zip(ours, theirs, strict=True):
+        for a, b in zip(own, others, strict=True):
             a.grad = torch.randn_like(a)
             b.grad = a.grad.clone()
         for optimiser in optimisers:
             optimiser.step()
-    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(ours, theirs, strict=True))
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(own, others, strict=True))
     wide = torch.randn(3, 8, 24)
     exact, rounded = orthogonal(wide, torch.float32), orthogonal(wide, torch.bfloat16)
     assert (exact - rounded).norm() < 0.02 * exact.norm()  # bfloat16 keeps 8 bits

@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,6 +24,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
+
+from bench import figures
 from legs4d import pipeline
 from legs4d.cluster import executor_on
 from legs4d.config import LiftSettings
@@ -150,7 +154,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--repeat", type=int, default=4, help="times that the clip is repeated")
     parser.add_argument("--rounds", type=int, default=3, help="one worker and two, in turn")
-    options = parser.parse_args()
+    options = figures.parse(parser)
     source = Run.open(options.run)
     with tempfile.TemporaryDirectory() as folder:
         dataset = Path(folder) / "dataset"
@@ -167,6 +171,9 @@ def main() -> None:
             print(f"efficiency {ratios[-1]:.2f}, load {os.getloadavg()[0]:.1f}")
     print(f"efficiency of two workers, median: {statistics.median(ratios):.2f} (aim: 0.85)")
     print(f"the same by the processor's seconds and the waiting, median: {statistics.median(shares):.2f}")
+    what, subject = "lifting, efficiency of 2 workers against 1", "More than one machine, and the browser"
+    figures.record(subject, f"{what}, by the clock, median of {len(ratios)}", statistics.median(ratios), aim="0.85")
+    figures.record(subject, f"{what}, by CPU seconds and waiting", statistics.median(shares), aim="0.85")
 
 
 if __name__ == "__main__":

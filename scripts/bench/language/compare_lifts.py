@@ -13,6 +13,7 @@ import argparse
 import os
 import re
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +24,9 @@ from typing import TypeVar
 
 import numpy as np
 
+sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
+
+from bench import figures
 from legs4d import pipeline
 from legs4d.config import CodecSettings, LiftSettings, TrainedLiftSettings
 from legs4d.context import Context
@@ -107,6 +111,8 @@ def compare(run: Run, folder: Path, name: str, settings: LiftSettings, options: 
         f"{bytes_of(lifted) / 1e6:>8.1f}{seconds:>9.2f}{taken:>10.1f}",
         flush=True,
     )
+    said = f"{width} numbers, {mean['tiou']:.2f}, {mean['viou']:.2f}; {taken:.1f} s"
+    figures.record("Routes of the lift", f"{name}: a code, tIoU, vIoU; in all", said)
 
 
 def main() -> None:
@@ -123,7 +129,7 @@ def main() -> None:
     parser.add_argument("--engine", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--workers", type=int, default=0, help="processes that share the frames of the trained routes")
     parser.add_argument("--keep", type=Path, help="folder for the lifted runs, which must not be there yet")
-    options = parser.parse_args()
+    options = figures.parse(parser)
     run = Run.open(options.run)
     print(ROUTES_HEAD)
     chosen = routes(options.dims, options.refine, options.trained_steps, options.neighbours, str(run.info["encoder"]))

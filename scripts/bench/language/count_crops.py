@@ -9,6 +9,7 @@ colour for each of the clip's 8 frames, so that what moves within a clip counts 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
+
+from bench import figures
 from legs4d.config import ExtractSettings
 from legs4d.context import EncoderFiles
 from legs4d.language.calibration import CLIP
@@ -123,7 +127,7 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--change", type=float, nargs="+", default=[0, 0.005, 0.01, 0.02])
-    arguments = parser.parse_args()
+    arguments = figures.parse(parser)
     sequence = open_sequence(arguments.dataset, arguments.scale)
     cameras = sequence.cameras("train", 0)
     shape = pyramid(cameras.height, cameras.width)
@@ -140,6 +144,9 @@ def main() -> None:
             f"{change.total / change.pixels:11.5f}{change.worst:8.4f}{seconds / sequence.num_frames:10.2f}",
             flush=True,
         )
+        said = f"{embedded / everything:.1%}, {change.total / change.pixels:.5f}, {change.worst:.4f}"
+        what = f"change {threshold:g}: crops embedded; mean and worst change of colours"
+        figures.record("Crops that are embedded again", what, said)
 
 
 if __name__ == "__main__":

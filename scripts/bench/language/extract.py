@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,9 @@ import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
+
+from bench import figures
 from legs4d.config import ExtractSettings
 from legs4d.context import EncoderFiles
 from legs4d.language.embedding.extract import Extractor
@@ -154,21 +159,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", type=Path)
     parser.add_argument("--share", type=float, default=0.231, help="of the crops left, as count_crops.py prints it")
+    parser.add_argument("--lift", type=float, default=0.02, help="s of the lift a timestep, as lift_run.py prints it")
     parser.add_argument(
-        "--lift", type=float, default=0.02, help="s of the lift a timestep, as bench_lift_run.py prints it"
-    )
-    parser.add_argument(
-        "--training", type=float, default=93.8, help="s of the paper's training a timestep, as bench_lift.py prints it"
+        "--training", type=float, default=93.8, help="s of the paper's training a timestep, as lift.py prints it"
     )
     parser.add_argument(
         "--timesteps", type=int, default=3, help="of the whole stage; in the first nothing is ready yet"
     )
     parser.add_argument("--batch", type=int, nargs="+", default=[64])
-    arguments = parser.parse_args()
+    arguments = figures.parse(parser)
     size, device = ViclipSize(), torch.device("cuda")
     peak = matrix_rate()
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}; bf16 matrix rate {peak / 1e12:.0f} TFLOP/s")
     print(f"{flops(size) / 1e12:.3f} TFLOP a crop; cosine of half precision and float32 {agreement(device):.6f}")
+    tell = partial(figures.record, "Extraction with ViCLIP")
+    tell("bf16 matrix rate, 8192³", peak / 1e12, "TFLOP/s")
     bench_attention(arguments.batch[0], size)
     plain = bench_model("layer by layer", random_vision(size, device, 8, plain=True), size, peak)
     torch.cuda.empty_cache()
@@ -182,11 +187,14 @@ def main() -> None:
         model.batch = arguments.batch[0]
         rate = bench_stage(arguments.dataset, model, arguments.timesteps, device)
         print(f"{rate:.1f} crops/s, {rate * flops(size) / peak:.1%} of the matrix rate")
+    tell("crops a second; share of the matrix rate", f"{rate:.0f}; {rate * flops(size) / peak:.0%}", aim="50 %")
     crops = CAMERAS * pyramid(HEIGHT, WIDTH).num_crops
     all_of_them, left = crops / rate, arguments.share * crops / rate
     print(f"{crops:,} crops a timestep: {all_of_them:.1f} s, with a share of {arguments.share:.1%} left {left:.1f} s")
+    tell(f"a timestep of {CAMERAS} cameras, all {crops:,} crops", all_of_them, "s", aim="60 s")
     before, after = crops / plain + arguments.training, left + arguments.lift
     print(f"extraction and lift: {before:.0f} s (layer by layer, trained) → {after:.2f} s: {before / after:.1f}x")
+    tell("extraction and lift, layer by layer and trained against this", before / after, "times")
     print(f"of which the extraction alone: {crops / plain:.1f} → {left:.2f} s: {crops / plain / left:.1f}x")
 
 

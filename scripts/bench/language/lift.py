@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 
+sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
+
+from bench import figures
 from legs4d.config import TrainedLiftSettings
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.language.embedding.features import FeatureMap
@@ -105,6 +109,7 @@ class Bench:
 
     def note(self, name: str, value: float, unit: str = "ms", more: str = "") -> float:
         self.results[name] = value
+        figures.record("Lift", name.strip(), value, unit, aim=more.removeprefix("aim ") if "aim" in more else "")
         print(f"{name:<52}{value:12.3f} {unit}  {more}" if unit else f"{name:<52}{value:12.1e}     {more}", flush=True)
         return value
 
@@ -123,7 +128,7 @@ class Bench:
         codes = self.rows[:, :CODE_DIM].contiguous()
         for name, table, aim in ((f"{FEATURE_DIM}-d", self.rows, 50), (f"{CODE_DIM}-d codes", codes, 10)):
             taken = milliseconds(lambda table=table: self.lift(table), self.repeats)  # type: ignore[misc]
-            self.note(f"grid lift, {name}", taken, more=f"aim {aim}")
+            self.note(f"grid lift, {name}", taken, more=f"aim {aim} ms")
         self.floors(pairs)
 
     def lift(self, table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -213,14 +218,14 @@ class Bench:
 
         with torch.no_grad():
             taken = milliseconds(picture, 20, 5)
-        self.note(f"relevancy picture, {one.width}×{one.height}", taken, more="aim 2")
+        self.note(f"relevancy picture, {one.width}×{one.height}", taken, more="aim 2 ms")
 
     def ratios(self) -> None:
         print("ratios, baseline / grid lift:")
         baselines = [name for name in self.results if any(word in name for word in ("training", "attention", "closed"))]
-        for ours in (name for name in self.results if name.startswith("grid lift,")):
-            for theirs in baselines:
-                print(f"  {theirs.strip()} / {ours}: {self.results[theirs] / self.results[ours]:,.0f}")
+        for lifted in (name for name in self.results if name.startswith("grid lift,")):
+            for baseline in baselines:
+                print(f"  {baseline.strip()} / {lifted}: {self.results[baseline] / self.results[lifted]:,.0f}")
 
 
 def main() -> None:
@@ -230,7 +235,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--training-steps", type=int, default=10)
-    arguments = parser.parse_args()
+    arguments = figures.parse(parser)
     cameras = real_cameras(arguments.dataset, arguments.scale)
     print(
         f"{torch.cuda.get_device_name()}; {arguments.gaussians:,} Gaussians, {len(cameras)} × {cameras.width}×"

@@ -21,8 +21,9 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
 
+from bench import figures
 from bench.language.lift import CODE_DIM, FEATURE_DIM, NEAR, room
 from legs4d.config import CodecSettings, LiftSettings
 from legs4d.context import Context
@@ -105,7 +106,7 @@ def main() -> None:
     parser.add_argument("--block", type=int, default=32)
     parser.add_argument("--engine", choices=["cpu", "cuda"], default="cuda")
     parser.add_argument("--at-once", type=int, default=stage.FRAMES_AT_ONCE, help="frames, on a GPU")
-    options = parser.parse_args()
+    options = figures.parse(parser)
     sequence = open_sequence(options.dataset, options.scale)
     stage.FRAMES_AT_ONCE = options.at_once
     settings = LiftSettings(encoder=ENCODER, codec=CodecSettings(dim=CODE_DIM))
@@ -138,7 +139,10 @@ def _report(run: Run, sequence: Sequence, settings: LiftSettings, options: argpa
     print(f"whole lift, codec and start-up included: {whole:.2f} s, {1e3 * whole / frames:.1f} ms a frame")
     for name, taken in sorted(seconds.items(), key=lambda item: -item[1]):
         print(f"  {name:<28}{1e3 * taken / frames:9.1f} ms a frame")
-    print(f"frames after the first {spread}: {1e3 * _steady(run, frames - spread):.1f} ms each by the clock")
+    steady = 1e3 * _steady(run, frames - spread)
+    print(f"frames after the first {spread}: {steady:.1f} ms each by the clock")
+    what = f"the stage as it runs, {frames} frames, {options.at_once} at once: a frame after the first {spread}; in all"
+    figures.record("Lift", what, f"{steady:.1f} ms; {whole:.1f} s", aim="10 ms")
 
 
 def _steady(run: Run, frames: int) -> float:

@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
 
+from bench import figures
 from bench.language.count_crops import PIXEL_STEP, plans
 from legs4d.config import ExtractSettings
 from legs4d.context import EncoderFiles
@@ -97,7 +98,7 @@ def main() -> None:
     parser.add_argument("--change", type=float, default=ExtractSettings().change)
     parser.add_argument("--timesteps", type=int, nargs="+", default=[6, 12, 18, 24])
     parser.add_argument("--camera-step", type=int, default=5)
-    options = parser.parse_args()
+    options = figures.parse(parser)
     sequence = open_sequence(options.dataset, options.scale)
     seen = Seen(sequence, options.encoder, options.weights, options.engine)
     cameras = range(0, len(sequence.cameras("train", 0)), options.camera_step)
@@ -116,6 +117,9 @@ def main() -> None:
     print(f"{len(same)} pixels of the foreground in {len(cameras)} cameras, cosine to what is seen anew:")
     print(f"{same.mean():.5f} in the mean, {np.quantile(same, 0.01):.4f} at the worst hundredth")
     print(f"between pixels at random {others.mean():.4f}: so {lost:.1%} of what tells two pixels apart")
+    what = f"what crops that are not embedded again change, {options.encoder}, change {options.change:g}: cosine"
+    said = f"{same.mean():.5f} in the mean, {np.quantile(same, 0.01):.4f} at the worst hundredth"
+    figures.record("Crops that are embedded again", what, f"{said}: {lost:.1%} of what tells two pixels apart")
 
 
 if __name__ == "__main__":

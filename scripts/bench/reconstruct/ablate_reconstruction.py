@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -23,6 +24,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
+
+from bench import figures
 from legs4d.config import ReconstructSettings
 from legs4d.context import Context
 from legs4d.gaussians.store.run import Run
@@ -142,7 +146,7 @@ def main() -> None:
     parser.add_argument("--hold", type=int, nargs="*", default=list(HELD_OUT), help="training cameras left out")
     parser.add_argument("--variant", action="append", default=[], help='"name: setting=value setting=value"')
     parser.add_argument("--pictures", type=Path, help="folder for truth, rendering and error of each variant")
-    arguments = parser.parse_args()
+    arguments = figures.parse(parser)
     device = choose_device(arguments.engine)
     whole = open_sequence(arguments.dataset, arguments.scale)
     sequence = Without(whole, tuple(arguments.hold))
@@ -172,6 +176,9 @@ def main() -> None:
                 ends = [f"{plain:.2f}/{fitted:.2f}" for plain, fitted in (table[0], table[-1])]
                 mean = np.mean(table, axis=0)
                 line += f" {ends[0]}..{ends[1]} mean {mean[0]:.2f}/{mean[1]:.2f} "
+                views = "held out" if split == "train" else "test"
+                what = f"{arguments.preset}, {name}, {views} cameras: PSNR plain / gain fitted"
+                figures.record("Variants of reconstruction", what, f"{mean[0]:.2f} / {mean[1]:.2f} dB")
             print(line, flush=True)
 
 

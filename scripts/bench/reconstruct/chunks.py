@@ -12,11 +12,15 @@ import argparse
 import itertools
 import os
 import shutil
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 
+sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
+
+from bench import figures
 from legs4d import pipeline
 from legs4d.config import ChunkSettings, DatasetSettings, ReconstructSettings, TrainSettings
 from legs4d.context import Context
@@ -50,7 +54,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--scale", type=float, default=0.5)
     parser.add_argument("--length", type=int, default=8, help="frames of a chunk")
-    options = parser.parse_args()
+    options = figures.parse(parser)
     os.environ["LEGS4D_THREADS"] = "1"
     settings = TrainSettings(dataset=DatasetSettings(scale=options.scale))
     watch = Stopwatch()
@@ -65,6 +69,9 @@ def main() -> None:
         print(f"the scout takes {scouting.seconds['scouting'] / watch.seconds['tracking']:.2f} of tracking in a row")
     plain, pieces = (pipeline.evaluate(run.path, Context("cpu")) for run in (row, chunks))
     print(f"PSNR in a row {plain['psnr']:.2f}, in chunks {pieces['psnr']:.2f} dB")
+    what = f"tracking in chunks of {options.length} against in a row, PSNR"
+    said = f"{pieces['psnr']:.2f} against {plain['psnr']:.2f} dB"
+    figures.record("More than one machine, and the browser", what, said)
     starts = chunk_starts(row.num_frames, options.length)
     for start, end in zip(starts, [*starts[1:], row.num_frames], strict=True):
         a, b = (np.mean(result["per_frame"][start:end]) for result in (plain, pieces))

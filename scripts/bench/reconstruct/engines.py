@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
 
+from bench import figures
 from bench.reconstruct.raster import NEAR, PARAMETERS, cameras, median_seconds, scene
 from legs4d.executor import default_threads
 from legs4d.raster import render
@@ -20,7 +21,7 @@ def main() -> None:
     parser.add_argument("--gaussians", type=int, default=100_000)
     parser.add_argument("--size", default="640x360", help="WIDTHxHEIGHT")
     parser.add_argument("--repeats", type=int, default=10)
-    arguments = parser.parse_args()
+    arguments = figures.parse(parser)
     width, height = (int(side) for side in arguments.size.split("x"))
     name = torch.cuda.get_device_name()
     print(f"{arguments.gaussians} Gaussians, {width}x{height}; {name} against {default_threads()} CPU threads")
@@ -47,6 +48,8 @@ def main() -> None:
         for step in ("forward", "forward + backward"):
             cuda, cpu = seconds["cuda", step], seconds["cpu", step]
             print(f"{count:8}{step:>20}{cuda * 1e3:10.2f}{cpu * 1e3:10.1f}{cpu / cuda:10.1f}", flush=True)
+            said = f"gsplat {cuda * 1e3:.2f} ms, csrc {cpu * 1e3:.1f} ms: {cpu / cuda:.0f} times"
+            figures.record("Rasteriser on a GPU", f"{step}, {count} camera{'s' * (count > 1)}", said)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Reconstruct a dataset and print the table of issue 5: time per stage, growth over the clip, memory, PSNR, tracking.
+"""Reconstruct a dataset and print a table: time per stage, growth over the clip, memory, PSNR, tracking.
 
     scripts/bench/reconstruct/reconstruction.py DATASET [--engine cuda|cpu] [--scale S] [--frames N] [--track OBJECT_ID]
 
@@ -13,13 +13,15 @@ import argparse
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
 
+from bench import figures
 from bench.reconstruct.ablate_reconstruction import AfterFrames
 from legs4d import pipeline
 from legs4d.config import DatasetSettings, Preset, ReconstructSettings, TrainSettings
@@ -89,7 +91,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, help="stop after so many; all by default")
     parser.add_argument("--track", type=int, help="object whose Gaussians are followed")
     parser.add_argument("--pictures", type=Path, help="folder for a page of test views")
-    arguments = parser.parse_args()
+    arguments = figures.parse(parser)
     device = choose_device(arguments.engine)
     preset: Preset = arguments.preset or ("full" if device.type == "cuda" else "quick")
     settings = ReconstructSettings().with_preset(preset)
@@ -101,6 +103,7 @@ def main() -> None:
     print(
         f"{name}, copies {bandwidth / 1e9:.0f} GB/s; {len(cameras)} cameras, {cameras.width}x{cameras.height}, {preset}"
     )
+    tell = partial(figures.record, "Reconstruction on one GPU" if device.type == "cuda" else "The real clip on a CPU")
     with tempfile.TemporaryDirectory() as folder:
         train = TrainSettings(dataset=DatasetSettings(scale=arguments.scale), reconstruct=settings)
         length = sequence.num_frames
@@ -126,6 +129,12 @@ def main() -> None:
                 f"{title:16}{took:8.2f} s{count:6} steps of {views} cameras{took / count * 1e3:9.2f} ms a step"
                 f"   floor {least:7.3f} s, {took / least:6.0f} times that"
             )
+            what = f"{title}, {count} steps of {views} cameras"
+            tell(
+                what,
+                f"{took:.2f} s; {took / least:.0f} times the floor",
+                aim="60 s" if title == "first frame" else "1 s",
+            )
         if "refinement" in run.stages:
             again = settings.refinement
             took = run.stages["refinement"].seconds
@@ -133,14 +142,18 @@ def main() -> None:
         third = max(1, len(seconds) // 3)
         growth = np.median(seconds[-third:]) / np.median(seconds[:third])
         print(f"last third of the frames against the first: {growth:.2f} times the time a frame")
+        tell("last third of the frames against the first third, time a frame", float(growth), aim="1")
         if device.type == "cuda":
             print(f"most memory on the device: {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
+            tell("memory, evaluation included", torch.cuda.max_memory_allocated() / 2**30, "GiB", aim="8 GB")
         if frames == length:
             result = pipeline.evaluate(
                 run.path, Context(arguments.engine), track=arguments.track, pictures=arguments.pictures
             )
             fitted = result["gain_fitted"]
             print(f"PSNR {result['psnr']:.2f} dB, gain fitted {fitted['psnr']:.2f}; SSIM {result['ssim']:.3f}")
+            said = f"{result['psnr']:.2f} / {fitted['psnr']:.2f} dB; SSIM {result['ssim']:.3f}"
+            tell("PSNR, test cameras × frames, plain / gain fitted", said, aim="30 dB")
             print(f"  first frame {result['per_frame'][0]:.2f} / {fitted['per_frame'][0]:.2f}", end="")
             print(f", last {result['per_frame'][-1]:.2f} / {fitted['per_frame'][-1]:.2f}")
             for camera, value in result["per_camera"].items():
@@ -151,6 +164,7 @@ def main() -> None:
                     f"object {arguments.track}: centre misses by {found['median_px']:.1f} px (median), of the pictures"
                 )
                 print(f"  rendered {found['median_rendered_px']:.1f} px; {100 * found['stayed']:.0f} % stay on it")
+                tell("object's centre misses by, median, of the pictures", found["median_px"], "px", aim="4 px")
         more = train.model_copy(update={"reconstruct": doubled(settings)})
         few = min(5, frames)
         twice, slower, _ = timed(arguments.dataset, Path(folder) / "twice", more, arguments.engine, few, length)

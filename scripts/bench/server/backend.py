@@ -19,10 +19,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
 
 from backend import wire
 from backend.service.client import Client, find_server
+from bench import figures
 from bench.server.wire import Connection, make_run
 
 WARM_UP = 0.1
@@ -74,6 +75,8 @@ def measure_memory(folder: Path, frames: int) -> None:
     middle = statistics.median(samples)
     print(f"{taken} frames of 0.8 MB to a slow client: {min(samples):.0f} to {max(samples):.0f} MiB resident, ", end="")
     print(f"{100 * (min(samples) / middle - 1):+.1f} % to {100 * (max(samples) / middle - 1):+.1f} % of its median")
+    said = f"{min(samples):.0f} to {max(samples):.0f} MiB"
+    figures.record("Server", f"memory over {taken} frames to a slow client", said, aim="± 5 %")
 
 
 def ask_prompts(connection: Connection, count: int) -> tuple[float, float]:
@@ -92,6 +95,13 @@ def ask_prompts(connection: Connection, count: int) -> tuple[float, float]:
     return statistics.median(times), max(times)
 
 
+def tell_prompts(beside: str, connection: Connection, count: int, aim: str = "") -> None:
+    """Ask, print and record."""
+    said = "median {:.0f} ms, longest {:.0f} ms".format(*ask_prompts(connection, count))
+    print(f"prompt to answer, {beside}:    {said}")
+    figures.record("Server", f"prompt to answer, {beside}", said, aim=aim)
+
+
 def measure_prompts(folder: Path, run: Path, dataset: Path, count: int) -> None:
     root = folder / "root"
     root.mkdir()
@@ -101,26 +111,20 @@ def measure_prompts(folder: Path, run: Path, dataset: Path, count: int) -> None:
         connection = Connection(folder / "state")
         connection.ask("open", run="run")
         ask_prompts(connection, 3)
-        print(
-            "prompt to answer, nothing else:    median {:.0f} ms, longest {:.0f} ms".format(
-                *ask_prompts(connection, count)
-            )
-        )
+        tell_prompts("nothing else", connection, count)
         with Client(find_server(folder / "state")) as client:
             settings = {"reconstruct": {"first_frame": {"steps": 100_000}}}
             job = client.ask("train", dataset="dataset", out="new", scale=0.25, device="cpu", settings=settings)["job"]
             while (client.ask("job", job=job)["progress"] or {}).get("done", 0) < 2:
                 time.sleep(0.1)
-            print(
-                "prompt to answer, a job trains:    median {:.0f} ms, longest {:.0f} ms".format(
-                    *ask_prompts(connection, count)
-                )
-            )
+            tell_prompts("a job trains", connection, count, aim="300 ms")
             begin = time.perf_counter()
             client.ask("cancel_job", job=job)
             while client.ask("job", job=job)["state"] != "cancelled":
                 time.sleep(0.01)
-            print(f"a running job is cancelled in:     {1e3 * (time.perf_counter() - begin):.0f} ms")
+            took = 1e3 * (time.perf_counter() - begin)
+            print(f"a running job is cancelled in:     {took:.0f} ms")
+            figures.record("Server", "a running job is cancelled", took, "ms", aim="1 s")
 
 
 def main() -> None:
@@ -132,7 +136,7 @@ def main() -> None:
     prompts.add_argument("run", type=Path)
     prompts.add_argument("dataset", type=Path)
     prompts.add_argument("--prompts", type=int, default=30)
-    options = parser.parse_args()
+    options = figures.parse(parser)
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as folder:
         if options.command == "memory":

@@ -22,14 +22,15 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
 
-import zmq  # noqa: E402
+import zmq
 
-from backend import wire  # noqa: E402
-from backend.service.client import Client, find_server  # noqa: E402
-from backend.wire import Kind, Message  # noqa: E402
-from tests.backend.conftest import write_small_run  # noqa: E402
+from backend import wire
+from backend.service.client import Client, find_server
+from backend.wire import Kind, Message
+from bench import figures
+from tests.backend.conftest import write_small_run
 
 STAY_SECONDS = 300.0
 """Simulated, of a visit in the mean: 50 clients at a time make 600 visits an hour."""
@@ -44,7 +45,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3600, help="simulated")
     parser.add_argument("--speed", type=float, default=40, help="simulated seconds a second")
     parser.add_argument("--visits", type=int, help="in place of --seconds, as fast as it goes")
-    arguments = parser.parse_args()
+    arguments = figures.parse(parser)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         for number in range(5):
@@ -99,6 +100,9 @@ def simulate(pid: int, home: Path, arguments: argparse.Namespace) -> None:
         f"{visits} visits in {time.monotonic() - began:.0f} s ({clock.now / 60:.0f} simulated minutes), at most "
         f"{arguments.clients} at a time: {evicted} evicted, {left - RESIDENTS} not signed off; memory "
         f"{warm[0] / 2**20:.1f} to {warm[-1] / 2**20:.1f} MiB, last quarter over first {grown / 2**20:+.1f} MiB"
+    )
+    figures.record(
+        "Server", f"{visits} visits of clients: memory, last quarter over first", grown / 2**20, "MiB", aim="4 MiB"
     )
     assert evicted == 0 and left == RESIDENTS, "clients that left were kept, or others evicted"
     assert grown < 4 * 2**20, "memory grew"

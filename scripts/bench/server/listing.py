@@ -14,10 +14,12 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(ROOT))
-from backend.runs.library import MAX_LISTED, Library  # noqa: E402
-from backend.runs.paths import Roots  # noqa: E402
-from tests.synthetic import Scene, write_run  # noqa: E402
+sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
+
+from backend.runs.library import MAX_LISTED, Library
+from backend.runs.paths import Roots
+from bench import figures
+from tests.synthetic import Scene, write_run
 
 
 def copies(root: Path, count: int, frames: int) -> None:
@@ -40,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--frames", type=int, default=150)
-    arguments = parser.parse_args()
+    arguments = figures.parse(parser)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         copies(root, arguments.runs, arguments.frames)
@@ -52,6 +54,7 @@ def main() -> None:
             runs, problems, _ = library.runs()
             seconds, cpu = time.perf_counter() - started, time.process_time() - worked
             print(f"{title:18}{len(runs):6} runs{seconds:8.3f} s ({cpu:.3f} s of CPU)")
+            figures.record("Server", f"{len(runs)} runs listed, {title}", f"{cpu:.3f} s of CPU")
             assert len(runs) == min(arguments.runs, MAX_LISTED) and not problems, problems[:1]
 
 

@@ -6,6 +6,7 @@ import argparse
 import os
 import resource
 import shutil
+import sys
 import tempfile
 import time
 import zlib
@@ -15,6 +16,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
+
+from bench import figures
 from legs4d.executor import default_threads
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store.run import Run
@@ -99,7 +103,7 @@ def read_seconds(run: Run) -> float:
     return time.perf_counter() - start
 
 
-def report(run: Run, field: LanguageField, repeats: int, floor: float) -> None:
+def report(run: Run, field: LanguageField, repeats: int, floor: float, where: str) -> None:
     one, one_worked = best_of(lambda: query(run, PROMPTS[:1], field=field), repeats)
     ten, ten_worked = best_of(lambda: query(run, PROMPTS, field=field), repeats)
     print(f"one prompt  {1e3 * one:9.1f} ms   {one / floor:6.1f} × floor;       {1e3 * one_worked:9.1f} ms of CPU")
@@ -107,6 +111,9 @@ def report(run: Run, field: LanguageField, repeats: int, floor: float) -> None:
         f"ten prompts {1e3 * ten:9.1f} ms   {ten / one:6.2f} × one prompt;  {1e3 * ten_worked:9.1f} ms of CPU, "
         f"{ten_worked / one_worked:.2f} × one prompt"
     )
+    aim = "2 s" if where == "CPU" else "50 ms"
+    figures.record("Queries", f"{where}, one prompt", f"{1e3 * one:.1f} ms; {one / floor:.1f} × floor", aim=aim)
+    figures.record("Queries", f"{where}, ten prompts", f"{1e3 * ten:.1f} ms, {ten / one:.2f} × one", aim="2 × one")
 
 
 def main() -> None:
@@ -116,7 +123,7 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--gpu", action="store_true", help="keep the codes on a CUDA device")
-    arguments = parser.parse_args()
+    arguments = figures.parse(parser)
     folder = Path(tempfile.mkdtemp(prefix="bench_query_"))
     try:
         # On a GPU it does not matter what the files hold; on the CPU, frames that are one file would stay in its cache.
@@ -139,9 +146,10 @@ def _on_cpu(run: Run, size: int, repeats: int) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # The floor: every byte comes once from the system's file cache.
     print(f"floor: reading the codes alone takes {1e3 * reading:.1f} ms, {size / reading / 1e9:.1f} GB/s")
-    report(run, field, repeats, reading)
+    report(run, field, repeats, reading, "CPU")
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     print(f"peak memory beyond that of reading: {grown / 1e6:.2f} GB")
+    figures.record("Queries", "CPU, extra memory, ten prompts", grown / 1e6, "GB", aim="1 GB")
 
 
 def _on_gpu(run: Run, size: int, repeats: int) -> None:
@@ -156,11 +164,10 @@ def _on_gpu(run: Run, size: int, repeats: int) -> None:
     torch.cuda.reset_peak_memory_stats()
     # The floor: every byte crosses the memory bus once.
     bandwidth = 3.0e12
-    report(run, field, repeats, size / bandwidth)
-    print(
-        f"floor {1e3 * size / bandwidth:.1f} ms at 3 TB/s; peak extra memory "
-        f"{(torch.cuda.max_memory_allocated() - held) / 1e9:.2f} GB"
-    )
+    report(run, field, repeats, size / bandwidth, "GPU")
+    extra = (torch.cuda.max_memory_allocated() - held) / 1e9
+    print(f"floor {1e3 * size / bandwidth:.1f} ms at 3 TB/s; peak extra memory {extra:.2f} GB")
+    figures.record("Queries", "GPU, extra memory, ten prompts", extra, "GB", aim="1 GB")
 
 
 if __name__ == "__main__":

@@ -19,11 +19,12 @@ from pathlib import Path
 import numpy as np
 import zmq
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
 
 from backend import wire
 from backend.service.config import ServerConfig
 from backend.service.server import serve
+from bench import figures
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store.run import Run
 
@@ -143,17 +144,23 @@ def measure(folder: Path, gaussians: int, frames: int, clients: int) -> None:
     others = [Connection(state_dir) for _ in range(clients - 1)]
     print(f"{gaussians} moving Gaussians, {frames} frames, {len(others) + 1} clients, {os.cpu_count()} cores,", end=" ")
     print(f"load {os.getloadavg()[0]:.1f} before")
-    print("round trip, idle:               median {:.2f} ms, p99 {:.2f} ms".format(*round_trips(connection)))
+    tell_round_trips("nothing else", connection, clients)
     started, stop = spawn.Event(), spawn.Event()
     streaming = spawn.Process(target=stream_until, args=(state_dir, started, stop))
     streaming.start()
     started.wait()
-    print("round trip, beside a stream:    median {:.2f} ms, p99 {:.2f} ms".format(*round_trips(connection)))
+    tell_round_trips("beside a stream", connection, clients)
     stop.set()
     streaming.join()
     compare_rates(connection, gaussians, frames)
     server.terminate()
     server.join()
+
+
+def tell_round_trips(beside: str, connection: Connection, clients: int) -> None:
+    said = "median {:.2f} ms, p99 {:.2f} ms".format(*round_trips(connection))
+    print(f"{f'round trip, {beside}:':32}{said}")
+    figures.record("Server", f"small request, {clients} clients, {beside}", said, aim="2 ms median, 10 ms p99")
 
 
 def compare_rates(connection: Connection, gaussians: int, frames: int) -> None:
@@ -174,6 +181,10 @@ def compare_rates(connection: Connection, gaussians: int, frames: int) -> None:
     print(f"streaming, float32:             {max(streamed):.2f} GB/s")
     print(f"plain ZeroMQ, the same bytes:   {max(plain):.2f} GB/s")
     print(f"ratio:                          {max(streamed) / max(plain):.2f}")
+    said = f"{max(streamed):.2f} GB/s; {max(streamed) / max(plain):.2f} of it"
+    figures.record(
+        "Server", f"frames, float32, {gaussians} Gaussians; of plain ZeroMQ", said, aim="1 GB/s or 0.6 of it"
+    )
     frame_mb = gaussians * 10 * 2 / 1e6
     print(f"streaming, float16:             {halves:.2f} GB/s, {halves * 1e3 / frame_mb:.0f} frames/s")
     print(f"streaming, uint16:              {integers:.2f} GB/s, {integers * 1e3 / frame_mb:.0f} frames/s")
@@ -184,7 +195,7 @@ def main() -> None:
     parser.add_argument("--gaussians", type=int, default=300_000)
     parser.add_argument("--frames", type=int, default=40)
     parser.add_argument("--clients", type=int, default=50)
-    options = parser.parse_args()
+    options = figures.parse(parser)
     with tempfile.TemporaryDirectory() as folder:
         measure(Path(folder), options.gaussians, options.frames, options.clients)
 

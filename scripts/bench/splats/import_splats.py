@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,6 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
+
+from bench import figures
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.import_splats import import_splats
 from legs4d.gaussians.store.run import Run
@@ -112,7 +116,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=20)
     parser.add_argument("--gaussians", type=int, default=300_000)
     parser.add_argument("--folder", type=Path, help="where to work; a temporary folder by default")
-    options = parser.parse_args()
+    options = figures.parse(parser)
     folder = Path(tempfile.mkdtemp(dir=options.folder))
     try:
         for name, loose in (("the same Gaussians", False), ("without identity", True)):
@@ -124,10 +128,13 @@ def main() -> None:
                 f"{name}: {options.frames} frames, {size / MB:.0f} MB: {took:.1f} s, {size / MB / took:.0f} MB/s; "
                 f"floor {least:.1f} s, {size / MB / least:.0f} MB/s; ratio {took / least:.2f}"
             )
+            said = f"{size / MB / took:.0f} MB/s; {took / least:.2f} times the floor"
+            figures.record("Files of splats", f"import of {options.frames} frames, {name}", said, aim="100 MB/s")
             shutil.rmtree(source)
             shutil.rmtree(out)
         one, two = opening(folder, options.frames)
         print(f"opening and a frame: format 1 {1e3 * one:.1f} ms, format 2 {1e3 * two:.1f} ms; ratio {two / one:.2f}")
+        figures.record("Files of splats", "opening format 2 against format 1", two / one, "times", aim="1.1 times")
     finally:
         shutil.rmtree(folder)
 

@@ -3,9 +3,9 @@
 .venv/bin/python scripts/bench/splats/splat_io.py [--gaussians 300000] [--repeats 7] [--folder FOLDER]
 
 The .ply has the 62 properties of 3DGS. All readers take turns, the best of the repeats counts, files are in the page
-cache. Ours and gsply's give separate arrays of positions, rotations and so on; ours also activates them (linear
-scales, opacities, unit rotations) and checks that they are finite. plyfile's table is copied into one array a property.
-The floor is reading the file's bytes into memory.
+cache. The readers of legs4d and gsply give separate arrays of positions, rotations and so on; legs4d's also activates
+them (linear scales, opacities, unit rotations) and checks that they are finite. plyfile's table is copied into one
+array a property. The floor is reading the file's bytes into memory.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ import gsply
 import numpy as np
 import plyfile
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
 
+from bench import figures
 from legs4d.portable.ply.file import read_ply
 from legs4d.portable.ply.writer import ply_parts
 from legs4d.portable.splats import Splats
@@ -71,6 +72,9 @@ def report(title: str, path: Path, count: int, best: dict[str, float]) -> None:
     for name, seconds in best.items():
         rates = f"{size / seconds / 1e6:7.0f} MB/s  {count / seconds / 1e6:6.2f} M Gaussians/s"
         print(f"  {name:8s} {1000 * seconds:7.1f} ms  {rates}  {best['gsply'] / seconds:5.2f}x gsply")
+    seconds = best["legs4d"]
+    said = f"{size / seconds / 1e6:.0f} MB/s, {best['gsply'] / seconds:.2f} times gsply"
+    figures.record("Files of splats", f"reading {title}, {count} Gaussians", said)
 
 
 def main() -> int:
@@ -78,13 +82,13 @@ def main() -> int:
     parser.add_argument("--gaussians", type=int, default=300_000)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--folder", type=Path, help="for the files; a temporary one by default")
-    options = parser.parse_args()
+    options = figures.parse(parser)
     splats = scene(options.gaussians)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         path = Path(folder) / "scene.ply"
         path.write_bytes(b"".join(ply_parts(splats, sh_degree=3)))
         readers: dict[str, Callable[[Path], Any]] = {
-            "ours": read_ply,
+            "legs4d": read_ply,
             "gsply": gsply.plyread,
             "plyfile": _columns,
             "floor": lambda path: np.fromfile(path, np.uint8),
@@ -93,7 +97,7 @@ def main() -> int:
         for version in VERSIONS:
             path = Path(folder) / f"scene_{version}.spz"
             path.write_bytes(spz_bytes(splats, version=version))
-            readers = {"ours": read_spz, "gsply": gsply.read_spz, "floor": lambda path: np.fromfile(path, np.uint8)}
+            readers = {"legs4d": read_spz, "gsply": gsply.read_spz, "floor": lambda path: np.fromfile(path, np.uint8)}
             report(f".spz version {version}", path, options.gaussians, compare(path, readers, options.repeats))
     return 0
 

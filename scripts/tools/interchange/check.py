@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
 
 from legs4d.gaussians.export import FrameFormat, export_files, frame_splats
 from legs4d.gaussians.gaussians import SH_C0, Gaussians
@@ -31,12 +31,12 @@ from tools.interchange.readers import (
     Reader,
     gltf_validator,
     gsply,
-    ours,
     plyfile,
     program,
     pygltflib,
     splat_transform,
     spz_js,
+    this,
     trimesh,
     usd_core,
 )
@@ -144,7 +144,7 @@ def routes(
     npm: Path | None, open3d: Path | None, blenders: list[Path]
 ) -> Iterator[tuple[str, Reader, tuple[str, ...]]]:
     """(program, reader, suffixes that it reads), of all that is at hand."""
-    yield "legs4d", ours, (".ply", ".spz", ".sog", ".glb", ".usdc")
+    yield "legs4d", this, (".ply", ".spz", ".sog", ".glb", ".usdc")
     yield "gsply", gsply, (".ply", ".spz")
     yield "plyfile", plyfile, (".ply",)
     yield "trimesh", trimesh, (".ply", ".glb")

@@ -1,4 +1,4 @@
-"""Reads a splat file with another program, in that program's Python, for check.py beside this: READER FILE OUT.npz.
+"""Reads a splat file with another program, in that program's Python, for check.py beside this.
 
 Needs numpy and the program alone. What is written is as the program has it, made linear: means, quats (wxyz), scales,
 opacities, colors (SH DC), rest [N, K, 3]; `up` is the program's; `version` its own.
@@ -6,7 +6,7 @@ opacities, colors (SH DC), rest [N, K, 3]; `up` is the program's; `version` its 
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -117,5 +117,9 @@ READERS: dict[str, Callable[[Path], Found]] = {"open3d": open3d, "blender": blen
 
 
 if __name__ == "__main__":
-    reader, source, target = sys.argv[1:]
-    np.savez(target, **READERS[reader](Path(source)))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("reader", choices=READERS)
+    parser.add_argument("source", type=Path, help="the splat file")
+    parser.add_argument("target", type=Path, help="the .npz that is written")
+    options = parser.parse_args()
+    np.savez(options.target, **READERS[options.reader](options.source))

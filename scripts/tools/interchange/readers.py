@@ -60,7 +60,7 @@ class NotHere(Exception):
     """The program is not on this machine, or does not read this kind of file; the message says which."""
 
 
-def ours(path: Path) -> Found:
+def this(path: Path) -> Found:
     """legs4d's own readers."""
     from legs4d.gaussians.formats.gltf import read_gltf
     from legs4d.gaussians.formats.sog import read_sog
@@ -206,7 +206,7 @@ def splat_transform(npm: Path, to: str) -> Reader:
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / f"converted{to}"
             _run(["node", str(tool / "bin/cli.mjs"), "-q", "-g", "cpu", str(path), str(out)], npm)
-            read_back = plyfile if to == ".ply" else ours
+            read_back = plyfile if to == ".ply" else this
             found = vars(read_back(out))
         return Found(**{**found, "version": _npm_version(tool), "reordered": to in (".sog", ".spz")})
 

@@ -21,10 +21,10 @@ import bpy
 import numpy as np
 
 SCRIPTS = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(SCRIPTS))
-from demo.figure import Pose, build_figure, pose_along, pose_rotations, smooth  # noqa: E402
-from demo.in_blender import enable  # noqa: E402
-from demo.room import add_mesh, ball, box, matte, patterned  # noqa: E402
+sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
+from demo.figure import Pose, build_figure, pose_along, pose_rotations, smooth
+from demo.in_blender import enable
+from demo.room import add_mesh, ball, box, matte, patterned
 
 NUM_FRAMES, FPS = 24, 12
 WIDTH, HEIGHT, SAMPLES = 160, 120, 8

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
+
+from bench import figures
 
 from training.synthetic import scenes
 from training.synthetic.pictures.render import Pictures, Scene, render, render_plainly
@@ -22,7 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--count", type=int, default=8192)
-    args = parser.parse_args()
+    args = figures.parse(parser)
     device = torch.device(args.device)
     _compare(device)
     generator = scenes.Generator(5, device)
@@ -32,6 +34,7 @@ def main() -> None:
         generator.clips(args.count)
         seconds = _now(device) - start
         print(f"{args.count} clips in {seconds:.2f} s: {args.count / seconds:,.0f} a second (run {repeat})", flush=True)
+    figures.record("Training the tiny encoder", f"clips a second, {args.count} at a time", args.count / seconds)
 
 
 def _compare(device: torch.device) -> None:

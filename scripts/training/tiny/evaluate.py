@@ -16,7 +16,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
+
+from bench import figures
 
 from legs4d.language.encoders.tiny.model import TinyModel
 from legs4d.language.encoders.tiny.words import known_words
@@ -114,7 +116,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="for clips, to be taken from there another time")
     parser.add_argument("--json", type=Path, help="write all figures")
     parser.add_argument("--confusion", type=Path, help="draw which action is taken for which, in all sets")
-    options = parser.parse_args()
+    options = figures.parse(parser)
     device, words = torch.device(options.device), known_words()
     model = TinyModel(words.count)
     model.load_state_dict(load_file(options.weights))
@@ -134,6 +136,9 @@ def main() -> None:
             blind = " | ".join(f"{100 * result.blind[kind]:.1f} %" for kind in BLIND)
             row = f"{result.questions} | {100 * result.right:.1f} % | {100 * result.chance:.0f} % | {blind}"
             print(f"| {question} | {name} | {row} |", flush=True)
+            what = f"{question} ({100 * result.chance:.0f} %), {name}, n = {result.questions}"
+            said = f"{100 * result.right:.1f} %; text only, single frame, shuffled frames: {blind.replace(' | ', ', ')}"
+            figures.record("The tiny encoder on generated clips", what, said)
     for question in found:
         print(f"\n{question}, {USUAL}, by action:", flush=True)
         print(
@@ -144,10 +149,8 @@ def main() -> None:
         told = ", ".join(f"{n} {100 * by_actions(r, by_set[USUAL]):.1f} %" for n, r in by_set.items() if n != USUAL)
         print(f"{question}: {told}")
     if options.json:
-        figures = {q: {name: asdict(result) for name, result in by_set.items()} for q, by_set in found.items()}
-        options.json.write_text(
-            json.dumps({"seed": options.seed, "clips": options.clips, "figures": figures}, indent=1)
-        )
+        every = {q: {name: asdict(result) for name, result in by_set.items()} for q, by_set in found.items()}
+        options.json.write_text(json.dumps({"seed": options.seed, "clips": options.clips, "figures": every}, indent=1))
     if options.confusion:
         every = concatenated([examiner.clips(split) for split in dict.fromkeys(SETS.values())])
         shares = confusion(model, every, examiner.plain, examiner.random(1))

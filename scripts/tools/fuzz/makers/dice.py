@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeVar
 
 import numpy as np
@@ -16,6 +18,9 @@ AWKWARD = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 3.4e38, -3.4e38, 1e-45, 
 """Numbers at the ends of float32, and where exp leaves it."""
 COUNTS = (0, 1, 2, 3, 255, 256, 257, 65535, 2**24, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 10**30)
 """Numbers of rows, bytes and items that programs stumble over."""
+
+FEW = 60
+"""Files that are made of a format whose making takes longer than its reading."""
 
 
 @dataclass
@@ -77,3 +82,13 @@ class Dice:
             else:
                 data[at:at] = self.rng.bytes(length)
         return bytes(data)
+
+
+def one_of_few(make: Callable[[Dice], bytes]) -> Callable[[Dice], bytes]:
+    """A `make` that gives one of `FEW` files, each of which is made when it is first asked for."""
+
+    @cache
+    def made(number: int) -> bytes:
+        return make(Dice(np.random.default_rng(number)))
+
+    return lambda dice: made(dice.below(FEW))

@@ -7,7 +7,6 @@ import json
 import struct
 import tempfile
 import zipfile
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +14,17 @@ import numpy as np
 from PIL import Image
 
 from legs4d.gaussians.formats.sog import write_sog
-from tools.fuzz.makers.dice import COUNTS, Dice
+from tools.fuzz.makers.dice import COUNTS, Dice, one_of_few
 
 _COEFFICIENTS = (0, 3, 8, 15)
 _AWKWARD: tuple[Any, ...] = (None, -1, 1.5, "x", [], {}, True, 1e308, float("nan"), *COUNTS)
-BASES = 60
 BOMB = 8 << 20
 """Bytes of a member that unpacks to more than any may have."""
 
 
+@one_of_few
 def make(dice: Dice) -> bytes:
-    """A valid file, one of `BASES`: making them takes longer than reading them."""
-    return _base(dice.below(BASES))
-
-
-@cache
-def _base(number: int) -> bytes:
-    return _made(Dice(np.random.default_rng(number)))
-
-
-def _made(dice: Dice) -> bytes:
+    """A valid file."""
     if dice.chance(0.4):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "x.sog"

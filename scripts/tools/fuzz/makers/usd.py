@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import re
 import tempfile
-from functools import cache
 from pathlib import Path
 
-import numpy as np
-
 from legs4d.gaussians.formats.usd_writer import usd_writer
-from tools.fuzz.makers.dice import COUNTS, Dice
+from tools.fuzz.makers.dice import COUNTS, Dice, one_of_few
 
 _WORDS = ("nan", "inf", "-inf", "1e400", "None", "[]", "()", "(1, 2)", '"x"', "@../x@", "-1", *map(str, COUNTS))
-BASES = 60
 
 
+@one_of_few
 def make(dice: Dice) -> bytes:
-    """A valid file, one of `BASES`: making them takes longer than reading them."""
-    return _base(dice.below(BASES))
-
-
-@cache
-def _base(number: int) -> bytes:
-    return _made(Dice(np.random.default_rng(number)))
-
-
-def _made(dice: Dice) -> bytes:
+    """A valid file."""
     suffix = dice.one((".usda", ".usdc"))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"x{suffix}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+sys.path[:0] = map(str, Path(__file__).resolve().parents[3:5])  # scripts/ and the repository
 
 from legs4d.language.encoders.tiny.words import WORDS_FILE
 from training.synthetic.words.captions import all_words
@@ -17,5 +18,6 @@ def vocabulary_text() -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     WORDS_FILE.write_text(vocabulary_text())
     print(f"{len(all_words())} words in {WORDS_FILE}")
