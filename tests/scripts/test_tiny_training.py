@@ -174,8 +174,8 @@ def test_training_lowers_the_loss_and_goes_on_as_if_never_stopped(
     again = Training(_settings(6), Squares(), device, tmp_path / "parts")
     assert again.step == 3
     again.run()
-    parts, whole = (load_file(tmp_path / name / WEIGHTS) for name in ("parts", "whole"))
-    assert all(torch.equal(parts[name], value) for name, value in whole.items())
+    found, expected = (load_file(tmp_path / name / WEIGHTS) for name in ("parts", "whole"))
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
     losses = [
         float(line.split('"loss": ')[1].split(",")[0])
         for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()
@@ -243,8 +243,8 @@ def test_processes_share_gradients_and_go_on_after_one_was_stopped_as_if_it_neve
     script.write_text(TOGETHER)
     done = _run_together(2, script, tmp_path)
     assert done.returncode == 0, done.stderr
-    parts, whole = (load_file(tmp_path / name / WEIGHTS) for name in ("parts", "whole"))
-    assert all(torch.equal(parts[name], value) for name, value in whole.items())
+    found, expected = (load_file(tmp_path / name / WEIGHTS) for name in ("parts", "whole"))
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 
 def test_muon_steps_as_torchs_does() -> None:

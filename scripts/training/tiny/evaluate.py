@@ -149,8 +149,8 @@ def main() -> None:
         told = ", ".join(f"{n} {100 * by_actions(r, by_set[USUAL]):.1f} %" for n, r in by_set.items() if n != USUAL)
         print(f"{question}: {told}")
     if options.json:
-        every = {q: {name: asdict(result) for name, result in by_set.items()} for q, by_set in found.items()}
-        options.json.write_text(json.dumps({"seed": options.seed, "clips": options.clips, "figures": every}, indent=1))
+        scores = {q: {name: asdict(result) for name, result in by_set.items()} for q, by_set in found.items()}
+        options.json.write_text(json.dumps({"seed": options.seed, "clips": options.clips, "figures": scores}, indent=1))
     if options.confusion:
         every = concatenated([examiner.clips(split) for split in dict.fromkeys(SETS.values())])
         shares = confusion(model, every, examiner.plain, examiner.random(1))
