@@ -393,6 +393,8 @@ class RunBody(TypedDict):
     """The most Gaussians without identity that a frame has (R)."""
     kind: str
     """"captured", "imported", "generated" or "animated"."""
+    revision: str
+    """Another one whenever the geometry is another; a run that was renamed, moved or copied has the one it had."""
     finished: bool
     """All geometry is there: every frame can be streamed."""
     language: bool

@@ -196,6 +196,7 @@ def summary(opened: OpenRun) -> RunBody:
         "dynamic": counts[2],
         "loose": counts[3],
         "kind": str(run.info.get("kind", "captured")),
+        "revision": opened.revision,
         "finished": run.has_geometry and _is_finished(run),
         "language": lift is not None and lift.finished,
         "stages": {
@@ -246,7 +247,6 @@ def describe(opened: OpenRun) -> tuple[dict[str, Any], Arrays]:
         "objects": [] if objects is None else list(objects.names),
         "selections": selection_names(run),
         "counts": [int(n) for n in run.loose_counts] if run.has_loose else [],
-        "revision": opened.revision,
         "cameras": {split: _camera_body(found) for split, found in cameras.items()},
         "encoder": str(run.info.get("encoder", "")) if "lift" in run.stages else "",
     }

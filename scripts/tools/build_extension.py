@@ -40,7 +40,7 @@ def assemble(folder: Path) -> Path:
     package = folder / "blender_addon"
     if package.exists():
         shutil.rmtree(package)
-    left_out = shutil.ignore_patterns("__pycache__", "wheels", "wire.py", "portable")
+    left_out = shutil.ignore_patterns("__pycache__", "wheels", "wire.py*", "portable")
     shutil.copytree(ROOT / "blender_addon", package, ignore=left_out)
     shutil.copy2(ROOT / "backend" / "wire.py", package / "wire.py")
     shutil.copytree(ROOT / "legs4d" / "portable", package / "portable", ignore=shutil.ignore_patterns("__pycache__"))
