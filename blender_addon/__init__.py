@@ -6,18 +6,26 @@ import atexit
 
 import bpy
 
-from . import capture, effects, engine, export, look
+from . import capture, declare, effects, engine, export, look
+from .capture.properties import CaptureSettings
+from .engine.properties import RenderSettings
+from .export.properties import ExportSettings
+from .layers import operators as layer_operators
 from .layers import strip
+from .link import operators as link_operators
 from .link import session
 from .sequence import playback, viewport
+from .sequence import properties as sequence_properties
 from .splats import handlers as splat_handlers
 from .splats import operators as splat_operators
-from .ui import operators, panels, preferences, properties
+from .ui import panels, preferences, properties
 
 CLASSES = (
     *preferences.CLASSES,
+    *sequence_properties.CLASSES,
     *properties.CLASSES,
-    *operators.CLASSES,
+    *link_operators.CLASSES,
+    *layer_operators.CLASSES,
     *splat_operators.CLASSES,
     *look.CLASSES,
     *export.CLASSES,
@@ -28,12 +36,17 @@ CLASSES = (
 )
 """Everything that Blender registers, in this order."""
 
-_LISTENERS = (
-    (properties.on_look_changed, operators.look_changed),
-    (properties.on_timing_changed, operators.timing_changed),
-    (properties.on_prompt_changed, operators.prompt_changed),
-    (properties.on_prompt_entered, operators.prompt_entered),
+_HOMES = (
+    (bpy.types.Object, "legs4d", sequence_properties.SequenceProperties),
+    (bpy.types.WindowManager, "legs4d", properties.WindowProperties),
+    (bpy.types.Scene, "legs4d_export", ExportSettings),
+    (bpy.types.Scene, "legs4d_capture", CaptureSettings),
+    (bpy.types.Scene, "legs4d_render", RenderSettings),
 )
+"""Which of Blender's own types has which property group under which name."""
+
+_PARTS = (export, layer_operators, playback, splat_handlers, viewport, session, engine)
+"""What has a `register` and an `unregister` of its own, in this order."""
 
 
 def _close() -> None:
@@ -45,33 +58,21 @@ def _close() -> None:
 def register() -> None:
     """Called by Blender when the extension is enabled."""
     for item in CLASSES:
-        bpy.utils.register_class(item)
-    properties.attach()
-    export.register()
-    capture.register()
-    for listeners, listener in _LISTENERS:
-        listeners.append(listener)
-    playback.register()
-    splat_handlers.register()
-    viewport.register()
-    session.register()
-    engine.register()
+        declare.register(item)
+    for owner, name, kind in _HOMES:
+        setattr(owner, name, declare.pointer(kind))
+    for part in _PARTS:
+        part.register()
     atexit.register(_close)
 
 
 def unregister() -> None:
     """Called by Blender when the extension is disabled: leaves nothing behind."""
     atexit.unregister(_close)
-    engine.unregister()
-    session.unregister()
-    viewport.unregister()
+    for part in reversed(_PARTS):
+        part.unregister()
     strip.unregister()
-    splat_handlers.unregister()
-    playback.unregister()
-    for listeners, listener in _LISTENERS:
-        listeners.remove(listener)
-    capture.unregister()
-    export.unregister()
-    properties.detach()
+    for owner, name, _ in _HOMES:
+        delattr(owner, name)
     for item in reversed(CLASSES):
         bpy.utils.unregister_class(item)

@@ -51,7 +51,7 @@ TIME = "legs4d:time"
 TIME_PATH = f'["{TIME}"]'
 
 ENGINE = "LEGS4D_SPLATS"
-"""What a scene calls our render engine."""
+"""What a scene calls the render engine "4-LEGS splats"."""
 
 LAYER_ID_LENGTH = 8
 

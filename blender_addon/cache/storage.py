@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import bpy
 import numpy as np
 
+from ..sequence.properties import properties_of
 from ..sequence.sequence import Sequence
 from ..ui import preferences
 from .frames import MANIFEST, CacheError, Description, RunCache, run_id
@@ -22,11 +25,17 @@ BESIDE_BLEND = "//legs4d_cache"
 _open: dict[str, RunCache] = {}
 
 
-def store_constants(root: Path, body: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, Any]]) -> RunCache:
-    """Put what `open` answered under `root`. For any thread. CacheError if it cannot be written."""
+def store_constants(
+    root: Path, body: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, Any]], known: Description | None = None
+) -> RunCache:
+    """Put what `open` answered under `root`. For any thread. CacheError if it cannot be written.
+
+    Args:
+        known: what its cache is, where there is one: a run that was renamed keeps it.
+    """
     run, revision = body["name"], body["revision"]
     description = Description(
-        run_id=run_id(run, revision),
+        run_id=known.run_id if known is not None and known.revision == revision else run_id(run, revision),
         run=run,
         revision=revision,
         num_frames=body["frames"],
@@ -60,6 +69,13 @@ def adopt(cache: RunCache) -> None:
     _open[cache.description.run_id] = cache
 
 
+def rename(empty: bpy.types.Object, run: str) -> None:
+    """Note in the sequence's cache, where this machine has one, what the backend calls its run now."""
+    with contextlib.suppress(CacheError):  # there is none, or it cannot be written: `Sequence.description` says it too
+        known = find(empty)
+        adopt(RunCache.create(known.path.parent, replace(known.description, run=run)))
+
+
 def recreate(empty: bpy.types.Object) -> RunCache:
     """The sequence's cache, made anew if this machine has none. CacheError if its folder cannot be written."""
     try:
@@ -72,7 +88,7 @@ def recreate(empty: bpy.types.Object) -> RunCache:
 
 def find(empty: bpy.types.Object) -> RunCache:
     """The sequence's cache. CacheError, with a sentence for the panel, if this machine has none or it is damaged."""
-    name = empty.legs4d.run_id
+    name = properties_of(empty).run_id
     known = _open.get(name)
     if known is not None and (known.path / MANIFEST).exists():
         return known
@@ -107,5 +123,5 @@ def _places(empty: bpy.types.Object) -> list[Path]:
     places = [os.environ.get(CACHE_VARIABLE, ""), str(preferences.cache_root())]
     if bpy.data.filepath:
         places.append(bpy.path.abspath(BESIDE_BLEND))
-    places.append(bpy.path.abspath(empty.legs4d.cache_folder))
+    places.append(bpy.path.abspath(properties_of(empty).cache_folder))
     return list(dict.fromkeys(Path(place) for place in places if place))

@@ -41,5 +41,6 @@ def _activities(owner: bpy.types.Object) -> list[tuple[float, float, str]]:
                 end = min(end, strips[number + 1].frame_start - 1)
             found.append((strip.frame_start, end, strip.name))
     if data.action is not None:
-        found.append((*data.action.frame_range, data.action.name))
+        start, end = data.action.frame_range.to_tuple()
+        found.append((start, end, data.action.name))
     return found

@@ -8,10 +8,12 @@ import bpy
 import numpy as np
 from mathutils import Vector
 
+from .. import declare
 from ..sequence.rendering import RenderOperator, RenderProblem
+from ..ui.properties import window
 from . import captions, rig
 from .dataset import CaptionRow
-from .properties import CaptureSettings
+from .properties import CaptureSettings, settings_of
 from .session import Capture, Plan
 
 
@@ -28,7 +30,7 @@ def plan(context: bpy.types.Context) -> Plan:
     Raises:
         RenderProblem: they ask for something impossible.
     """
-    scene, settings = context.scene, context.scene.legs4d_capture
+    scene, settings = context.scene, settings_of(context.scene)
     first, last = frame_range(scene)
     targets = [item.target for item in settings.foreground if item.target]
     rows = []
@@ -59,7 +61,7 @@ def plan(context: bpy.types.Context) -> Plan:
 
 def frame_range(scene: bpy.types.Scene) -> tuple[int, int]:
     """First and last frame to capture."""
-    settings = scene.legs4d_capture
+    settings = settings_of(scene)
     if settings.use_scene_range:
         return scene.frame_start, scene.frame_end
     return settings.frame_start, settings.frame_end
@@ -102,14 +104,14 @@ class LEGS4D_OT_capture_add_foreground(bpy.types.Operator):
 
     bl_idname = "legs4d.capture_add_foreground"
     bl_label = "Add Selected Objects"
-    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012  Blender's own form
+    bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         return bool(context.selected_objects)
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        items = context.scene.legs4d_capture.foreground
+    def execute(self, context: bpy.types.Context) -> declare.Result:
+        items = settings_of(context.scene).foreground
         known = {item.target for item in items}
         chosen = set(context.selected_objects)
         for candidate in context.selected_objects:
@@ -124,12 +126,12 @@ class LEGS4D_OT_capture_remove(bpy.types.Operator):
 
     bl_idname = "legs4d.capture_remove"
     bl_label = "Remove"
-    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012  Blender's own form
+    bl_options = {"REGISTER", "UNDO"}
 
-    table: bpy.props.EnumProperty(items=[("foreground", "Foreground", ""), ("captions", "Captions", "")])
+    table = declare.enum(items=[("foreground", "Foreground", ""), ("captions", "Captions", "")])
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        settings = context.scene.legs4d_capture
+    def execute(self, context: bpy.types.Context) -> declare.Result:
+        settings = settings_of(context.scene)
         rows, index = getattr(settings, self.table), getattr(settings, f"{self.table}_index")
         if not 0 <= index < len(rows):
             return {"CANCELLED"}
@@ -143,10 +145,10 @@ class LEGS4D_OT_capture_add_caption(bpy.types.Operator):
 
     bl_idname = "legs4d.capture_add_caption"
     bl_label = "Add Caption"
-    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012  Blender's own form
+    bl_options = {"REGISTER", "UNDO"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        settings = context.scene.legs4d_capture
+    def execute(self, context: bpy.types.Context) -> declare.Result:
+        settings = settings_of(context.scene)
         row = settings.captions.add()
         row.start, row.end = frame_range(context.scene)
         if context.object in [item.target for item in settings.foreground]:
@@ -160,16 +162,15 @@ class LEGS4D_OT_capture_captions_from_actions(bpy.types.Operator):
 
     bl_idname = "legs4d.capture_captions_from_actions"
     bl_label = "Captions from Actions"
-    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012  Blender's own form
+    bl_options = {"REGISTER", "UNDO"}
 
-    surroundings: bpy.props.StringProperty(
-        name="Surroundings", description="Caption of all that is not foreground", default="an empty room"
-    )
+    surroundings = declare.string("Surroundings", "Caption of all that is not foreground", default="an empty room")
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        settings = context.scene.legs4d_capture
+    def execute(self, context: bpy.types.Context) -> declare.Result:
+        settings = settings_of(context.scene)
         first, last = frame_range(context.scene)
         settings.captions.clear()
+        rows: list[tuple[bpy.types.Object | None, int, int, str]]
         rows = [(None, first, last, self.surroundings)] if self.surroundings else []
         for item in settings.foreground:
             if item.target:
@@ -185,14 +186,14 @@ class LEGS4D_OT_capture_fit(bpy.types.Operator):
 
     bl_idname = "legs4d.capture_fit"
     bl_label = "Fit to Foreground"
-    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012  Blender's own form
+    bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return any(item.target for item in context.scene.legs4d_capture.foreground)
+        return any(item.target for item in settings_of(context.scene).foreground)
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        settings = context.scene.legs4d_capture
+    def execute(self, context: bpy.types.Context) -> declare.Result:
+        settings = settings_of(context.scene)
         corners = []
         for item in settings.foreground:
             if item.target:
@@ -218,21 +219,21 @@ class LEGS4D_OT_capture(RenderOperator, bpy.types.Operator):
 
     def show(self, context: bpy.types.Context, progress: float, message: str) -> None:
         """In the panel section."""
-        settings = context.scene.legs4d_capture
+        settings = settings_of(context.scene)
         settings.progress, settings.message = progress, message
 
     def completed(self, context: bpy.types.Context) -> None:
         """Says where the dataset is and, if asked to, has it trained."""
-        settings = context.scene.legs4d_capture
+        settings = settings_of(context.scene)
         folder = bpy.path.abspath(settings.folder)
         self.show(context, 0.0, f"Captured into {folder}")
         if not settings.train_afterwards:
             return
-        if not bpy.ops.legs4d.train.poll():
+        if not declare.ops().train.poll():
             self.report({"WARNING"}, "The capture is finished, but no backend is connected to train on it.")
             return
-        context.window_manager.legs4d.train_dataset = folder
-        bpy.ops.legs4d.train()
+        window().train_dataset = folder
+        declare.ops().train()
 
 
 CLASSES = (

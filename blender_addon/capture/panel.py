@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import bpy
 
+from ..ui.sidebar import Rows
+from .properties import settings_of
 
-class LEGS4D_UL_foreground(bpy.types.UIList):
+
+class LEGS4D_UL_foreground(Rows, bpy.types.UIList):
     """Foreground objects with their ids in the masks."""
 
-    def draw_item(self, context, layout, data, item, icon, active_data, active_property, index=0) -> None:
+    def draw_row(self, layout: Any, item: Any, index: int) -> None:
         row = layout.row(align=True)
         number = row.row()
         number.alignment = "LEFT"
@@ -16,10 +21,10 @@ class LEGS4D_UL_foreground(bpy.types.UIList):
         row.prop(item, "target", text="", emboss=False)
 
 
-class LEGS4D_UL_captions(bpy.types.UIList):
+class LEGS4D_UL_captions(Rows, bpy.types.UIList):
     """The captions table."""
 
-    def draw_item(self, context, layout, data, item, icon, active_data, active_property, index=0) -> None:
+    def draw_row(self, layout: Any, item: Any, index: int) -> None:
         row = layout.row(align=True)
         frames = row.row(align=True)
         frames.scale_x = 0.5
@@ -30,7 +35,7 @@ class LEGS4D_UL_captions(bpy.types.UIList):
 
 def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """Draws the section into a panel of the sidebar."""
-    settings = context.scene.legs4d_capture
+    settings = settings_of(context.scene)
     layout.use_property_split = True
     layout.use_property_decorate = False
     _draw_cameras(layout, settings)

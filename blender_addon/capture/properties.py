@@ -5,16 +5,8 @@ from __future__ import annotations
 import math
 
 import bpy
-from bpy.props import (
-    BoolProperty,
-    CollectionProperty,
-    EnumProperty,
-    FloatProperty,
-    FloatVectorProperty,
-    IntProperty,
-    PointerProperty,
-    StringProperty,
-)
+
+from .. import declare
 
 TURN = 2 * math.pi
 
@@ -22,117 +14,105 @@ TURN = 2 * math.pi
 class ForegroundItem(bpy.types.PropertyGroup):
     """An object that moves, with everything parented to it. Its id in the masks is its place in the list, from 1."""
 
-    target: PointerProperty(
-        name="Object", description="An object that moves; its children count as part of it", type=bpy.types.Object
-    )
+    target = declare.pointer(bpy.types.Object, "Object", "An object that moves; its children count as part of it")
 
 
 class CaptionItem(bpy.types.PropertyGroup):
     """What an object does for some frames."""
 
-    target: PointerProperty(name="Object", description="Who does it; empty for the surroundings", type=bpy.types.Object)
-    start: IntProperty(name="Start", description="First frame of the scene in which it happens")
-    end: IntProperty(name="End", description="Last frame of the scene in which it happens")
-    text: StringProperty(name="Caption", description="What it does, in words: 'a ball flying through the air'")
+    target = declare.pointer(bpy.types.Object, "Object", "Who does it; empty for the surroundings")
+    start = declare.integer("Start", "First frame of the scene in which it happens")
+    end = declare.integer("End", "Last frame of the scene in which it happens")
+    text = declare.string("Caption", "What it does, in words: 'a ball flying through the air'")
 
 
 class CaptureSettings(bpy.types.PropertyGroup):
     """Settings of "Capture this scene"."""
 
-    folder: StringProperty(name="Folder", description="Where the dataset goes", subtype="DIR_PATH", default="//capture")
-    overwrite: BoolProperty(name="Overwrite", description="Replace a capture that is already in the folder")
-    arrangement: EnumProperty(
-        name="Cameras",
-        description="How the cameras stand",
-        items=[
+    folder = declare.string("Folder", "Where the dataset goes", subtype="DIR_PATH", default="//capture")
+    overwrite = declare.boolean("Overwrite", "Replace a capture that is already in the folder")
+    arrangement = declare.enum(
+        "Cameras",
+        "How the cameras stand",
+        [
             ("DOME", "Dome", "Spread over a band of a sphere around the centre"),
             ("RING", "Ring", "On a level circle around the centre"),
             ("PATH", "Path", "Evenly spaced along a curve, looking at the centre"),
         ],
     )
-    path: PointerProperty(
-        name="Path",
-        description="The curve along which the cameras stand",
-        type=bpy.types.Object,
+    path = declare.pointer(
+        bpy.types.Object,
+        "Path",
+        "The curve along which the cameras stand",
         poll=lambda _, candidate: candidate.type == "CURVE",
     )
-    num_train: IntProperty(name="Training", description="Cameras to learn from", default=16, min=1, max=250)
-    num_test: IntProperty(
-        name="Test", description="Cameras kept out of training, to judge it by", default=2, min=0, max=50
+    num_train = declare.integer("Training", "Cameras to learn from", default=16, min=1, max=250)
+    num_test = declare.integer("Test", "Cameras kept out of training, to judge it by", default=2, min=0, max=50)
+    center = declare.vector("Centre", "What all cameras look at", subtype="TRANSLATION", default=(0.0, 0.0, 1.0))
+    radius = declare.number(
+        "Radius", "Distance of the cameras from the centre", subtype="DISTANCE", default=4.0, min=0.01
     )
-    center: FloatVectorProperty(
-        name="Centre", description="What all cameras look at", subtype="TRANSLATION", default=(0.0, 0.0, 1.0)
+    arc = declare.number(
+        "Arc", "How far around the centre the cameras go", subtype="ANGLE", default=TURN, min=0.0, max=TURN
     )
-    radius: FloatProperty(
-        name="Radius", description="Distance of the cameras from the centre", subtype="DISTANCE", default=4.0, min=0.01
-    )
-    arc: FloatProperty(
-        name="Arc",
-        description="How far around the centre the cameras go",
-        subtype="ANGLE",
-        default=TURN,
-        min=0.0,
-        max=TURN,
-    )
-    facing: FloatProperty(
-        name="Middle",
-        description="Direction of the middle camera, seen from the centre, counted from X towards Y",
+    facing = declare.number(
+        "Middle",
+        "Direction of the middle camera, seen from the centre, counted from X towards Y",
         subtype="ANGLE",
         default=-math.pi / 2,
     )
-    lowest: FloatProperty(
-        name="Lowest",
-        description="Elevation of the lowest cameras",
+    lowest = declare.number(
+        "Lowest",
+        "Elevation of the lowest cameras",
         subtype="ANGLE",
         default=math.radians(10),
         min=-math.pi / 2,
         max=math.pi / 2,
     )
-    highest: FloatProperty(
-        name="Highest",
-        description="Elevation of the highest cameras of a dome",
+    highest = declare.number(
+        "Highest",
+        "Elevation of the highest cameras of a dome",
         subtype="ANGLE",
         default=math.radians(40),
         min=-math.pi / 2,
         max=math.pi / 2,
     )
-    angle: FloatProperty(
-        name="Field of View",
-        description="Of all cameras, across",
+    angle = declare.number(
+        "Field of View",
+        "Of all cameras, across",
         subtype="ANGLE",
         default=math.radians(60),
         min=math.radians(1),
         max=math.radians(170),
     )
-    width: IntProperty(name="Width", subtype="PIXEL", default=640, min=16, max=8192)
-    height: IntProperty(name="Height", subtype="PIXEL", default=480, min=16, max=8192)
-    use_scene_range: BoolProperty(
-        name="Scene's Frame Range", description="Capture from the scene's start to its end", default=True
+    width = declare.integer("Width", subtype="PIXEL", default=640, min=16, max=8192)
+    height = declare.integer("Height", subtype="PIXEL", default=480, min=16, max=8192)
+    use_scene_range = declare.boolean("Scene's Frame Range", "Capture from the scene's start to its end", default=True)
+    frame_start = declare.integer("Start", "First frame to capture", default=1)
+    frame_end = declare.integer("End", "Last frame to capture", default=24)
+    samples = declare.integer(
+        "Samples", "Render samples per pixel; 0 uses the scene's own", default=0, min=0, max=65536
     )
-    frame_start: IntProperty(name="Start", description="First frame to capture", default=1)
-    frame_end: IntProperty(name="End", description="Last frame to capture", default=24)
-    samples: IntProperty(
-        name="Samples", description="Render samples per pixel; 0 uses the scene's own", default=0, min=0, max=65536
-    )
-    image_format: EnumProperty(
-        name="Images", items=[("PNG", "PNG", "Lossless"), ("JPEG", "JPEG", "Smaller, quality 95")]
-    )
-    initial_points: IntProperty(
-        name="Initial Points",
-        description="Most points of a first cloud for training, taken from the first frame's depth; 0 for none",
+    image_format = declare.enum("Images", items=[("PNG", "PNG", "Lossless"), ("JPEG", "JPEG", "Smaller, quality 95")])
+    initial_points = declare.integer(
+        "Initial Points",
+        "Most points of a first cloud for training, taken from the first frame's depth; 0 for none",
         default=40_000,
         min=0,
         max=2_000_000,
     )
-    foreground: CollectionProperty(type=ForegroundItem)
-    foreground_index: IntProperty()
-    captions: CollectionProperty(type=CaptionItem)
-    captions_index: IntProperty()
-    train_afterwards: BoolProperty(
-        name="Train Afterwards", description="Hand the finished dataset to the backend for training"
-    )
-    progress: FloatProperty(subtype="FACTOR", min=0.0, max=1.0)
-    message: StringProperty()
+    foreground = declare.collection(ForegroundItem)
+    foreground_index = declare.integer()
+    captions = declare.collection(CaptionItem)
+    captions_index = declare.integer()
+    train_afterwards = declare.boolean("Train Afterwards", "Hand the finished dataset to the backend for training")
+    progress = declare.factor()
+    message = declare.string()
 
 
 CLASSES = (ForegroundItem, CaptionItem, CaptureSettings)
+
+
+def settings_of(scene: bpy.types.Scene) -> CaptureSettings:
+    """The scene's settings: Blender has them as `scene.legs4d_capture`."""
+    return scene.legs4d_capture  # type: ignore[attr-defined]

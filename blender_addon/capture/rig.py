@@ -86,7 +86,7 @@ def world_to_camera(blender_matrix: NDArray) -> NDArray[np.float64]:
     camera_to_world = np.eye(4)
     camera_to_world[:3, :3] = TO_DATASET @ blender_matrix[:3, :3] @ np.diag([1.0, -1.0, -1.0])
     camera_to_world[:3, 3] = TO_DATASET @ blender_matrix[:3, 3]
-    return np.linalg.inv(camera_to_world)
+    return np.linalg.inv(camera_to_world).astype(np.float64)
 
 
 def intrinsics(width: int, height: int, horizontal_angle: float) -> NDArray[np.float64]:

@@ -230,5 +230,6 @@ class Capture(Job):
 
 def _pixels(path: Path) -> np.ndarray:
     """[H, W, channels] of an image file as it is stored (uint8 or float32), first row on top."""
-    with imbuf.load(str(path)).with_buffer() as buffer:
+    picture: Any = imbuf.load(str(path))
+    with picture.with_buffer() as buffer:
         return np.array(buffer)[::-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import bpy
 from mathutils import Vector
@@ -44,12 +45,18 @@ def new_empty(scene: bpy.types.Scene, name: str, size: float) -> bpy.types.Objec
     return made
 
 
-def look_at(camera: bpy.types.Object, target: bpy.types.Object) -> bpy.types.Constraint:
+def look_at(camera: bpy.types.Object, target: bpy.types.Object) -> Any:
     """Turn a camera to an object, by a constraint that its user may edit."""
-    made = camera.constraints.new("TRACK_TO")
+    made: Any = camera.constraints.new("TRACK_TO")
     made.name, made.target = "Look at the action", target
     made.track_axis, made.up_axis = "TRACK_NEGATIVE_Z", "UP_Y"
     return made
+
+
+def lens_of(camera: bpy.types.Object) -> bpy.types.Camera:
+    """What belongs to a camera's lens."""
+    assert isinstance(camera.data, bpy.types.Camera)
+    return camera.data
 
 
 def bind(scene: bpy.types.Scene, camera: bpy.types.Object | None, frame: int, name: str) -> None:
@@ -94,7 +101,7 @@ def view_share(scene: bpy.types.Scene, camera: bpy.types.Object, where: Place) -
     local = matrix.inverted() @ where.center
     if -local.z <= where.radius:
         return BEHIND
-    data = camera.data
+    data = lens_of(camera)
     corners = data.view_frame(scene=scene)
     half_width, half_height = max(c.x for c in corners), max(c.y for c in corners)
     depth = -local.z / -corners[0].z if data.type == "PERSP" else 1.0

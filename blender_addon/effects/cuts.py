@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import bpy
 
@@ -26,7 +27,7 @@ def shots(scene: bpy.types.Scene, shown: Sequence) -> list[Shot]:
     """A shot for each interval of each shown layer, in the order of time. CacheError if the sequence's data is gone."""
     found = []
     for layer in shown.layers:
-        if not layers.is_shown(shown.empty.legs4d, layer):
+        if not layers.is_shown(shown.its, layer):
             continue
         for start, end, peak, _ in layers.intervals(layer):
             where = places.place(shown, layer, peak)
@@ -58,7 +59,7 @@ def make_edit(scene: bpy.types.Scene, cut: list[Shot], name: str) -> bpy.types.S
     strips = edit.sequence_editor_create().strips
     position = edit.frame_start = 1
     for shot in cut:
-        strip = strips.new_scene(name=shot.label, scene=scene, channel=1, frame_start=position)
+        strip: Any = strips.new_scene(name=shot.label, scene=scene, channel=1, frame_start=position)
         length = shot.last - shot.first + 1
         skipped = shot.first - scene.frame_start
         strip.content_start = position - skipped

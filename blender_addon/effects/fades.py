@@ -35,7 +35,7 @@ def fade_amount(shown: Sequence, amount: str, ramp: int) -> int:
     first, times = timing.moments(shown.empty)
     active = np.zeros(len(times) + 1, bool)
     for layer in shown.layers:
-        if layers.is_shown(shown.empty.legs4d, layer):
+        if layers.is_shown(shown.its, layer):
             for start, end in _spans(shown, layer):
                 active[start - first : end - first + 1] = True
     edges = np.flatnonzero(np.diff(np.concatenate(([False], active, [False])))).reshape(-1, 2) + first

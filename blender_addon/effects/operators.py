@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import bpy
-from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
 
+from .. import declare
 from ..cache.frames import CacheError
 from ..layers import layers
+from ..portable.look import AMOUNTS
 from ..sequence import display, sequence, timing
+from ..sequence.properties import LayerProperties, properties_of
+from ..ui.operators import NeedsSequence, OnLayer
 from . import bullet_time, cameras, cuts, fades, zoom
 from .places import Nowhere
 
+FADED = {name: says for name, says in AMOUNTS.items() if name != "tint"}
+"""What is faded for all layers together; tints follow each layer's strength."""
 
-class _Effect:
+
+class _Effect(NeedsSequence):
     """For operators on the sequence that is meant; problems go to the status line."""
 
-    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012  Blender's own form
+    bl_options = {"REGISTER", "UNDO"}
     changes_time = False
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """Whether a sequence is meant."""
-        if sequence.active(context) is None:
-            cls.poll_message_set("Import a run, or select one of its objects")
-            return False
-        return True
+    def make(self, context: bpy.types.Context, shown: sequence.Sequence) -> str:
+        """Do it, and say in a sentence what there is now. Nowhere or CacheError where it cannot be done."""
+        raise NotImplementedError
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> declare.Result:
         """Run the effect and say what it made, or why it cannot."""
-        shown = sequence.active(context)
+        shown = sequence.meant(context)
         try:
             self.report({"INFO"}, self.make(context, shown))
         except (Nowhere, CacheError) as obstacle:
@@ -41,34 +42,29 @@ class _Effect:
         return {"FINISHED"}
 
 
-class _LayerEffect(_Effect):
-    """For effects on one layer: the one named, else the selected one."""
-
-    layer_id: StringProperty(
-        name="Layer", description="Id of the layer; empty: the selected one", options={"SKIP_SAVE", "HIDDEN"}
-    )
+class _LayerEffect(_Effect, OnLayer):
+    """For effects on one layer, which has to have an action."""
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Whether there is a layer with an action."""
         if not super().poll(context):
             return False
-        its = sequence.active(context).empty.legs4d
+        its = sequence.meant(context).its
         if not any(layer.intervals for layer in its.layers):
             cls.poll_message_set("Ask a prompt first: no layer has an action")
             return False
         return True
 
-    def layer(self, shown: sequence.Sequence) -> Any:
+    def acting(self, context: bpy.types.Context) -> LayerProperties:
         """The layer. Nowhere if it has no action."""
-        its = shown.empty.legs4d
-        layer = layers.find(shown, self.layer_id) if self.layer_id else its.layers[its.active_layer]
+        layer = layers.find(sequence.meant(context), self.layer(context))
         if layer is None or not layer.intervals:
             raise Nowhere("The layer has no action; ask its prompt, or select another")
         return layer
 
 
-def strongest(layer: Any) -> tuple[int, int, int]:
+def strongest(layer: LayerProperties) -> tuple[int, int, int]:
     """(start, end, peak) of a layer's interval of the highest score."""
     start, end, peak, _ = max(layers.intervals(layer), key=lambda interval: interval[3])
     return start, end, peak
@@ -81,10 +77,10 @@ class LEGS4D_OT_bullet_time(_LayerEffect, bpy.types.Operator):
     bl_label = "Bullet Time"
     changes_time = True
 
-    frames: IntProperty(name="Frames", description="Scene frames that time stands still", default=48, min=2)
-    angle: FloatProperty(
-        name="Angle",
-        description="How far the camera goes around",
+    frames = declare.integer("Frames", "Scene frames that time stands still", default=48, min=2)
+    angle = declare.number(
+        "Angle",
+        "How far the camera goes around",
         subtype="ANGLE",
         default=math.radians(120),
         min=-4 * math.pi,
@@ -93,7 +89,7 @@ class LEGS4D_OT_bullet_time(_LayerEffect, bpy.types.Operator):
 
     def make(self, context: bpy.types.Context, shown: sequence.Sequence) -> str:
         """Rig, time curve, retimed layers, camera markers."""
-        scene, layer = context.scene, self.layer(shown)
+        scene, layer = context.scene, self.acting(context)
         _, _, peak = strongest(layer)
         stop = timing.scene_frame(shown.empty, peak)
         camera = bullet_time.add_rig(scene, shown, layer, peak, stop, self.frames, self.angle)
@@ -111,19 +107,14 @@ class LEGS4D_OT_zoom(_LayerEffect, bpy.types.Operator):
     bl_idname = "legs4d.zoom"
     bl_label = "Zoom to Action"
 
-    ramp: IntProperty(name="Ramp", description="Scene frames that closing in takes", default=12, min=1)
-    fill: FloatProperty(
-        name="Fill",
-        description="Share of the picture's height that the action fills",
-        subtype="FACTOR",
-        default=0.4,
-        min=0.02,
-        max=1.0,
+    ramp = declare.integer("Ramp", "Scene frames that closing in takes", default=12, min=1)
+    fill = declare.number(
+        "Fill", "Share of the picture's height that the action fills", subtype="FACTOR", default=0.4, min=0.02, max=1.0
     )
 
     def make(self, context: bpy.types.Context, shown: sequence.Sequence) -> str:
         """Camera, target, keys, camera markers."""
-        layer = self.layer(shown)
+        layer = self.acting(context)
         start, end, _ = strongest(layer)
         camera, first, last = zoom.add_camera(context.scene, shown, layer, (start, end), self.ramp, self.fill)
         cameras.take(context.scene, camera, first, last, camera.name)
@@ -136,20 +127,18 @@ class LEGS4D_OT_fade(_Effect, bpy.types.Operator):
     bl_idname = "legs4d.fade"
     bl_label = "Fade"
 
-    what: EnumProperty(
-        name="What",
+    what = declare.enum(
+        "What",
         items=[
             ("HIGHLIGHT", "Highlight", "The selected layer's strength"),
-            ("DESATURATE", "Desaturation", "Of everything else, while any layer is active"),
-            ("ISOLATE", "Isolation", "Of what the layers name, while any layer is active"),
-            ("OUTLINE", "Outline", "While any layer is active"),
+            *((name.upper(), name.capitalize(), f"{says}, while any layer is active") for name, says in FADED.items()),
         ],
     )
-    ramp: IntProperty(name="Ramp", description="Scene frames of each fade", default=6, min=1)
+    ramp = declare.integer("Ramp", "Scene frames of each fade", default=6, min=1)
 
     def make(self, context: bpy.types.Context, shown: sequence.Sequence) -> str:
         """Keys."""
-        its = shown.empty.legs4d
+        its = shown.its
         if self.what == "HIGHLIGHT":
             layer = its.layers[its.active_layer] if its.active_layer < len(its.layers) else None
             count = fades.fade_highlight(shown, layer, self.ramp) if layer else 0
@@ -166,8 +155,8 @@ class LEGS4D_OT_cut(_LayerEffect, bpy.types.Operator):
     bl_idname = "legs4d.cut"
     bl_label = "Scene Selection"
 
-    to: EnumProperty(
-        name="As",
+    to = declare.enum(
+        "As",
         items=[
             ("MARKERS", "Camera Markers", "Bind the camera that sees each action best where it starts"),
             ("STRIPS", "Sequencer Strips", "A new scene with each action as a strip of this scene"),
@@ -195,14 +184,12 @@ class LEGS4D_OT_remap_time(_Effect, bpy.types.Operator):
     bl_label = "Edit Time Curve"
     changes_time = True
 
-    speed: FloatProperty(
-        name="Speed", description="Capture frames per scene frame; 0.25 is four times slower", default=1.0, min=0.01
-    )
+    speed = declare.number("Speed", "Capture frames per scene frame; 0.25 is four times slower", default=1.0, min=0.01)
 
     def make(self, context: bpy.types.Context, shown: sequence.Sequence) -> str:
         """A straight time curve, in the place of any that there is."""
         scene, empty = context.scene, shown.empty
-        last = max(empty.legs4d.num_frames - 1, 1)
+        last = max(properties_of(empty).num_frames - 1, 1)
         first = timing.moments(empty)[0]
         timing.write(empty, [first, first + last / self.speed], [0.0, float(last)])
         scene.frame_end = max(scene.frame_end, math.ceil(first + last / self.speed))

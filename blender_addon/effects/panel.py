@@ -7,24 +7,17 @@ import bpy
 from .. import names
 from ..layers import presets
 from ..sequence import sequence, timing
-from ..ui.text import sentence
+from ..ui.sidebar import SequencePanel
 
 
-class LEGS4D_PT_effects(bpy.types.Panel):
+class LEGS4D_PT_effects(SequencePanel, bpy.types.Panel):
     """Time, and effects as animation."""
 
-    bl_space_type = "VIEW_3D"
-    bl_region_type = "UI"
-    bl_category = "4-LEGS"
     bl_label = "Time and Effects"
-    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012  Blender's own form
+    bl_options = {"DEFAULT_CLOSED"}
 
-    def draw(self, context: bpy.types.Context) -> None:
-        layout, found = self.layout, sequence.active(context)
-        if found is None:
-            sentence(layout, context, "Import a run, or select one of its objects.", "INFO")
-            return
-        its = found.empty.legs4d
+    def draw_sequence(self, context: bpy.types.Context, found: sequence.Sequence) -> None:
+        layout, its = self.layout, found.its
         column = layout.column()
         column.use_property_split = True
         if timing.curve_of(found.empty) is None:

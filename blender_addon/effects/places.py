@@ -50,7 +50,7 @@ def place(shown: Sequence, layer: Any, capture_frame: int) -> Place | None:
     share = np.cumsum(weights[farthest_first]) / weights.sum()
     radius = distances[farthest_first][min(np.searchsorted(share, 0.9), len(share) - 1)]
     to_world = shown.empty.matrix_world
-    return Place(to_world @ Vector(center), max(float(radius) * to_world.median_scale, SMALLEST_RADIUS))
+    return Place(to_world @ Vector(center.tolist()), max(float(radius) * to_world.median_scale, SMALLEST_RADIUS))
 
 
 def along(shown: Sequence, layer: Any, start: int, end: int) -> list[tuple[int, Place]]:

@@ -37,8 +37,9 @@ def add_camera(
     radius = max(spot.radius for _, spot in found)
     distance = min((spot.center - camera.location).length for _, spot in found)
     frames = [first - ramp, first, last, last + ramp]
-    wide, near = camera.data.lens, _lens(scene, camera.data, distance, radius / fill)
-    curves.write(camera.data, "lens", frames, [wide, max(near, wide), max(near, wide), wide], "BEZIER", "Zoom")
+    lens = cameras.lens_of(camera)
+    wide, near = lens.lens, _lens(scene, lens, distance, radius / fill)
+    curves.write(lens, "lens", frames, [wide, max(near, wide), max(near, wide), wide], "BEZIER", "Zoom")
     _key_aim(scene, camera, target, frames)
     return camera, first - ramp, last + ramp
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import bpy
-
 from ..link import session
 from . import composite, economy, panel, preview, properties
 from .engine import CLASSES as ENGINE_CLASSES
@@ -16,7 +14,6 @@ CLASSES = (*properties.CLASSES, *ENGINE_CLASSES, *composite.CLASSES, *panel.CLAS
 
 def register() -> None:
     """After the classes are registered."""
-    bpy.types.Scene.legs4d_render = bpy.props.PointerProperty(type=properties.RenderSettings)
     panel.adopt()
     economy.register()
     session.current.link.on_ready.append(preview.redraw)
@@ -29,4 +26,3 @@ def unregister() -> None:
     disconnect()
     economy.unregister()
     panel.release()
-    del bpy.types.Scene.legs4d_render

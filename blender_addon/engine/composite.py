@@ -6,9 +6,12 @@ puts both pictures together.
 
 from __future__ import annotations
 
+from typing import Any
+
 import bpy
 
-from .. import look
+from .. import declare, look
+from ..look.builder import node, socket
 from ..sequence import sequence
 from .engine import ENGINE
 
@@ -31,7 +34,7 @@ def set_up(scene: bpy.types.Scene) -> bpy.types.Scene:
 
     Done again, it brings both up to date.
     """
-    scene.render.engine = "CYCLES"
+    declare.put(scene.render, engine="CYCLES")
     scene.render.film_transparent = True
     scene.render.use_compositing = True
     for layer in scene.view_layers:
@@ -46,10 +49,8 @@ def set_up(scene: bpy.types.Scene) -> bpy.types.Scene:
 def second_scene(scene: bpy.types.Scene) -> bpy.types.Scene | None:
     """The scene that renders the splats of this one; None before `set_up`."""
     tree = scene.compositing_node_group
-    for node in tree.nodes if tree else ():
-        if node.bl_idname == "CompositorNodeRLayers" and node.scene and node.scene.render.engine == ENGINE:
-            return node.scene
-    return None
+    layers: list[Any] = [one for one in tree.nodes if one.bl_idname == "CompositorNodeRLayers"] if tree else []
+    return next((one.scene for one in layers if one.scene and one.scene.render.engine == ENGINE), None)
 
 
 def _hide_from_cycles(shown: sequence.Sequence) -> None:
@@ -68,7 +69,8 @@ def _second_scene(scene: bpy.types.Scene) -> bpy.types.Scene:
         made.name = f"{scene.name}{SUFFIX}"
         made.timeline_markers.clear()
         made.compositing_node_group = None
-    made.camera, made.render.engine, made.render.film_transparent = scene.camera, ENGINE, True
+    declare.put(made.render, engine=ENGINE, film_transparent=True)
+    made.camera = scene.camera
     for layer in made.view_layers:
         layer.update_render_passes()
     return made
@@ -80,22 +82,17 @@ def _connect(scene: bpy.types.Scene, splats: bpy.types.Scene) -> None:
     if tree is not None and TREE in tree.name:
         return
     made = bpy.data.node_groups.new(TREE, "CompositorNodeTree")
-    made.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
+    socket(made, "Image", "Color", "OUTPUT")
     layers = []
     for place, (source, label) in enumerate(((scene, "Cycles"), (splats, "Splats"))):
-        layer = made.nodes.new("CompositorNodeRLayers")
-        layer.scene, layer.layer, layer.label = source, source.view_layers[0].name, label
-        layer.location = (0, -400 * place)
+        name = source.view_layers[0].name
+        layer = node(made, "CompositorNodeRLayers", scene=source, layer=name, label=label, location=(0, -400 * place))
         layers.append(layer)
-    depth = made.nodes.new("CompositorNodeZcombine")
-    depth.location = (400, -100)
-    depth.inputs["Use Alpha"].default_value = True
+    depth = node(made, "CompositorNodeZcombine", {"Use Alpha": True}, location=(400, -100))
     for layer, letter in zip(layers, "AB", strict=True):
         made.links.new(layer.outputs["Image"], depth.inputs[letter])
         made.links.new(layer.outputs["Depth"], depth.inputs[f"Depth {letter}"])
-    out = made.nodes.new("NodeGroupOutput")
-    out.location = (700, -100)
-    made.links.new(depth.outputs["Result"], out.inputs[0])
+    node(made, "NodeGroupOutput", {0: depth.outputs["Result"]}, location=(700, -100))
     scene.compositing_node_group = made
 
 
@@ -104,7 +101,7 @@ class LEGS4D_OT_composite(bpy.types.Operator):
 
     bl_idname = "legs4d.composite"
     bl_label = "Composite with Cycles"
-    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012  Blender's own form
+    bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -116,7 +113,7 @@ class LEGS4D_OT_composite(bpy.types.Operator):
             return False
         return True
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> declare.Result:
         made = set_up(context.scene)
         self.report({"INFO"}, f"Splats are rendered in the scene '{made.name}'; F12 here puts both together.")
         return {"FINISHED"}

@@ -1,4 +1,4 @@
-"""While our engine renders, the sequences' node groups rest: Blender would build all ellipsoids for nobody to see."""
+"""While "4-LEGS splats" renders, the sequences' node groups rest: Blender would build ellipsoids for nobody to see."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import bpy
 from bpy.app.handlers import persistent
 
 from .. import look
-from ..sequence import sequence
+from ..sequence import handlers, sequence
 from .engine import ENGINE
 
 _MARK = "legs4d:resting"
@@ -17,17 +17,12 @@ _MARK = "legs4d:resting"
 
 def register() -> None:
     """Add the handlers."""
-    unregister()
-    for event, handler in _HANDLERS:
-        getattr(bpy.app.handlers, event).append(handler)
+    handlers.add(_HANDLERS)
 
 
 def unregister() -> None:
     """Remove the handlers, found by name."""
-    for event, handler in _HANDLERS:
-        installed = getattr(bpy.app.handlers, event)
-        for old in [h for h in installed if (h.__module__, h.__name__) == (handler.__module__, handler.__name__)]:
-            installed.remove(old)
+    handlers.remove(_HANDLERS)
 
 
 def _clouds(scene: bpy.types.Scene) -> list[bpy.types.Object]:
@@ -41,7 +36,7 @@ def _legs4d_engine_begins(scene: bpy.types.Scene, *_: Any) -> None:
     for layer in scene.view_layers:
         layer.update_render_passes()  # prompts may have come or gone, and each has a pass
     for child in _clouds(scene):
-        modifier = child.modifiers.get(look.MODIFIER)
+        modifier: Any = child.modifiers.get(look.MODIFIER)
         if modifier is not None and modifier.show_render:
             modifier.show_render = False
             child[_MARK] = True

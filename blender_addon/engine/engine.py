@@ -6,16 +6,18 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import bpy
 import numpy as np
 
 from .. import wire
 from ..link import connection as link
-from ..link.client import Received
+from ..link.types import Received
 from ..names import ENGINE
 from . import picture, preview, shot
 from .camera import View, border_pixels, view
+from .properties import settings_of
 from .service import Cancelled, PictureFailed, Service
 
 PASSES = ("combined", "alpha", "depth", "highlight", "masks")
@@ -39,7 +41,7 @@ class LEGS4D_RenderEngine(bpy.types.RenderEngine):
     bl_use_eevee_viewport = True
     bl_use_gpu_context = False
 
-    def update_render_passes(self, scene: bpy.types.Scene, renderlayer: bpy.types.ViewLayer) -> None:
+    def update_render_passes(self, scene: Any, renderlayer: Any) -> None:  # type: ignore[override]  # not by name
         """Tells the compositor which passes there will be."""
         self.register_pass(scene, renderlayer, "Combined", 4, "RGBA", "COLOR")
         self.register_pass(scene, renderlayer, "Depth", 1, "Z", "VALUE")
@@ -48,7 +50,7 @@ class LEGS4D_RenderEngine(bpy.types.RenderEngine):
         for name in shot.mask_names(scene).values():
             self.register_pass(scene, renderlayer, name, 1, "V", "VALUE")
 
-    def render(self, depsgraph: bpy.types.Depsgraph) -> None:
+    def render(self, depsgraph: bpy.types.Depsgraph) -> None:  # type: ignore[override]  # hides a setting
         """One frame of one view layer. Called by Blender, in a thread of its own where there is a window."""
         crop = self._crop(depsgraph.scene.render)
         passes = picture.empty(*(crop[2:] if crop else (self.resolution_x, self.resolution_y)), PASSES, None)
@@ -74,7 +76,7 @@ class LEGS4D_RenderEngine(bpy.types.RenderEngine):
             raise PictureFailed("The scene has no camera; add one.")
         clouds = shot.visible_clouds(scene, depsgraph.view_layer)
         instants = [shot.instant(depsgraph, clouds, one) for one in self._views(depsgraph)]
-        style = shot_style(scene)
+        style = shot.style(scene)
         first = instants[0].view
         shown = shot.shown_in(scene, clouds)
         if problem := shot.obstacle(shown):
@@ -87,7 +89,7 @@ class LEGS4D_RenderEngine(bpy.types.RenderEngine):
             asked = shot.body(one, instants, style, PASSES)
             part = picture.set_back(self._ask(asked, number, len(shown)), first.setback)
             made = part if made is None else picture.laid_over(made, part)
-        behind = linear_background(scene)
+        behind = shot.background(scene)
         if made is None:
             return picture.empty(*first.size, PASSES, behind)
         if len(shown) > 1 and behind is not None:
@@ -111,7 +113,8 @@ class LEGS4D_RenderEngine(bpy.types.RenderEngine):
 
     def _view(self, depsgraph: bpy.types.Depsgraph) -> View:
         render, camera = depsgraph.scene.render, depsgraph.scene_eval.camera
-        if camera.type != "CAMERA" or camera.data.type not in ("PERSP", "ORTHO"):
+        lens = camera.data
+        if not isinstance(lens, bpy.types.Camera) or lens.type not in ("PERSP", "ORTHO"):
             raise PictureFailed(
                 f"'{camera.name}' is no perspective or orthographic camera; the rasteriser has no other."
             )
@@ -145,11 +148,13 @@ class LEGS4D_RenderEngine(bpy.types.RenderEngine):
         nothing = np.zeros(width * height, np.float32)
         for target in result.layers[0].passes:
             values = named.get(target.name)
-            target.rect.foreach_set(nothing if values is None else picture.stored(values))
+            pixels: Any = target.rect
+            pixels.foreach_set(nothing if values is None else picture.stored(values))
         self.end_result(result)
 
     @staticmethod
     def _scene_of(view_layer: bpy.types.ViewLayer) -> bpy.types.Scene:
+        assert isinstance(view_layer.id_data, bpy.types.Scene)
         return view_layer.id_data
 
 
@@ -183,28 +188,10 @@ def disconnect() -> None:
 
 def shutter(scene: bpy.types.Scene) -> list[float]:
     """Scene frames that motion blur averages: the middles of equal parts of the shutter time."""
-    render, steps = scene.render, scene.legs4d_render.motion_steps
+    render, steps = scene.render, settings_of(scene).motion_steps
     begin = {"START": 0.0, "CENTER": -0.5, "END": -1.0}[render.motion_blur_position]
     now = scene.frame_current + scene.frame_subframe
     return [now + render.motion_blur_shutter * (begin + (step + 0.5) / steps) for step in range(steps)]
-
-
-def shot_style(scene: bpy.types.Scene) -> shot.Style:
-    """How the scene's settings want pictures."""
-    settings = scene.legs4d_render
-    color = None if scene.render.film_transparent else tuple(encoded(value) for value in settings.background)
-    return shot.Style(color, settings.antialiased)
-
-
-def linear_background(scene: bpy.types.Scene) -> tuple[float, float, float] | None:
-    """What is seen where nothing is, scene linear; None is transparent."""
-    return None if scene.render.film_transparent else tuple(scene.legs4d_render.background)
-
-
-def encoded(value: float) -> float:
-    """sRGB-encoded value of a linear one, 0..1."""
-    value = min(max(value, 0.0), 1.0)
-    return value * 12.92 if value <= 0.0031308 else 1.055 * value ** (1 / 2.4) - 0.055
 
 
 CLASSES = (LEGS4D_RenderEngine,)

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import bpy
 
+from .. import declare
 from ..link import session
 from ..ui.text import sentence
 from . import composite
 from .engine import ENGINE
+from .properties import settings_of
 
 _FOREIGN = ("EEVEE", "CYCLES", "WORKBENCH", "GREASE", "SIMPLIFY", "FREESTYLE", "FILM")
 """Marks of Blender's panels whose settings this engine has no use for."""
 
 
-class _Panel:
+class _Panel(declare.Panel):
     bl_space_type = "PROPERTIES"
     bl_region_type = "WINDOW"
     bl_context = "render"
-    COMPAT_ENGINES = {ENGINE}  # noqa: RUF012  Blender's own form
+    COMPAT_ENGINES = {ENGINE}
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -33,7 +36,7 @@ class LEGS4D_PT_engine(_Panel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, scene = self.layout, context.scene
-        settings = scene.legs4d_render
+        settings = settings_of(scene)
         status = session.current.link.status
         sentence(layout, context, f"Pictures come from the backend. {status.sentence}", "INFO")
         layout.use_property_split = True
@@ -52,7 +55,7 @@ class LEGS4D_PT_engine_motion_blur(_Panel, bpy.types.Panel):
 
     bl_label = "Motion Blur"
     bl_parent_id = "LEGS4D_PT_engine"
-    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012  Blender's own form
+    bl_options = {"DEFAULT_CLOSED"}
 
     def draw_header(self, context: bpy.types.Context) -> None:
         self.layout.prop(context.scene.render, "use_motion_blur", text="")
@@ -64,7 +67,7 @@ class LEGS4D_PT_engine_motion_blur(_Panel, bpy.types.Panel):
         column = layout.column()
         column.prop(render, "motion_blur_position", text="Position")
         column.prop(render, "motion_blur_shutter", text="Shutter")
-        column.prop(context.scene.legs4d_render, "motion_steps")
+        column.prop(settings_of(context.scene), "motion_steps")
 
 
 class LEGS4D_PT_rendering(bpy.types.Panel):
@@ -75,7 +78,7 @@ class LEGS4D_PT_rendering(bpy.types.Panel):
     bl_region_type = "UI"
     bl_category = "4-LEGS"
     bl_order = 1  # after the panels that come first in an artist's work
-    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012  Blender's own form
+    bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, scene = self.layout, context.scene
@@ -100,7 +103,7 @@ def release() -> None:
         panel.COMPAT_ENGINES.discard(ENGINE)
 
 
-def _shared() -> Iterator[type[bpy.types.Panel]]:
+def _shared() -> Iterator[Any]:
     for panel in bpy.types.Panel.__subclasses__():
         engines = getattr(panel, "COMPAT_ENGINES", ())
         if "BLENDER_RENDER" in engines and not any(mark in panel.__name__.upper() for mark in _FOREIGN):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import bpy
 import gpu
 from gpu_extras.presets import draw_texture_2d
 
-from .. import wire
+from .. import declare, wire
 from ..link import session
-from ..link.client import Failure, Received
+from ..link.types import Failure, Received
 from . import picture, shot
 from .camera import View, view
+from .properties import settings_of
 
-FADING = ("combined", "alpha", "depth")
+FADING: tuple[str, ...] = ("combined", "alpha", "depth")
 """Passes that laying several sequences over each other needs."""
 
 
@@ -112,9 +114,10 @@ def forget() -> None:
 
 def redraw() -> None:
     """Have every viewport that this engine draws drawn again."""
-    for window in bpy.context.window_manager.windows:
+    for window in declare.windows().windows:
         for area in window.screen.areas:
-            if area.type == "VIEW_3D" and area.spaces.active.shading.type == "RENDERED":
+            space: Any = area.spaces.active
+            if area.type == "VIEW_3D" and space.shading.type == "RENDERED":
                 area.tag_redraw()
 
 
@@ -148,19 +151,17 @@ def _show(mine: Preview, asked: Asked) -> None:
 
 def _bodies(context: bpy.types.Context, depsgraph: bpy.types.Depsgraph) -> tuple[list[shot.Body], list[shot.Body]]:
     """Requests for the full and the coarse picture of what a viewport shows, one per sequence."""
-    from .engine import shot_style  # engine imports this module to draw
-
     scene = depsgraph.scene
     clouds = [child for child in shot.visible_clouds(scene, depsgraph.view_layer) if child.visible_get()]
     shown = shot.shown_in(scene, clouds)
     if shot.obstacle(shown):
         return [], []
-    style, passes = shot_style(scene), FADING[:1]
+    style, passes = shot.style(scene), FADING[:1]
     if len(shown) > 1:
         style, passes = shot.Style(None, style.antialiased), FADING
     full = _view(context)
     both = []
-    for one in (full, full.reduced(scene.legs4d_render.preview_factor)):
+    for one in (full, full.reduced(settings_of(scene).preview_factor)):
         moments = [shot.instant(depsgraph, clouds, one)]
         both.append([shot.body(each, moments, style, passes) for each in shown])
     return both[0], both[1]
@@ -189,5 +190,6 @@ def _nothing(depsgraph: bpy.types.Depsgraph) -> str:
 def _texture(passes: picture.Passes) -> gpu.types.GPUTexture:
     combined = passes["combined"]
     height, width = combined.shape[:2]
-    pixels = gpu.types.Buffer("FLOAT", width * height * 4, picture.stored(combined))
+    values: Any = picture.stored(combined)  # the stubs know no arrays
+    pixels = gpu.types.Buffer("FLOAT", width * height * 4, values)
     return gpu.types.GPUTexture((width, height), format="RGBA16F", data=pixels)

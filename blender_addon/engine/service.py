@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .. import wire
-from ..link.client import Address, Client, Failure, Received, State
+from ..link.client import Client
+from ..link.types import Address, Failure, Received, State
 
 FIRST_SECONDS, AGAIN_SECONDS = 5.0, 20.0
 """How long a render waits for a backend: the first time, and for one that was there to come back."""

@@ -9,9 +9,12 @@ from typing import Any
 import bpy
 import numpy as np
 
+from ..declare import triple
 from ..layers import layers, presets
 from ..sequence import sequence, timing
+from ..sequence.properties import LayerProperties, properties_of
 from .camera import View
+from .properties import settings_of
 
 MASK_PREFIX = "Mask "
 LONGEST_NAME = 63
@@ -48,6 +51,24 @@ class Style:
     antialiased: bool
 
 
+def style(scene: bpy.types.Scene) -> Style:
+    """How the scene's settings want pictures."""
+    settings = settings_of(scene)
+    color = None if scene.render.film_transparent else triple(map(_encoded, settings.background))
+    return Style(color, settings.antialiased)
+
+
+def background(scene: bpy.types.Scene) -> tuple[float, float, float] | None:
+    """What is seen where nothing is, scene linear; None is transparent."""
+    return None if scene.render.film_transparent else triple(settings_of(scene).background)
+
+
+def _encoded(value: float) -> float:
+    """sRGB-encoded value of a linear one, 0..1."""
+    value = min(max(value, 0.0), 1.0)
+    return value * 12.92 if value <= 0.0031308 else 1.055 * value ** (1 / 2.4) - 0.055
+
+
 def visible_clouds(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer) -> list[bpy.types.Object]:
     """The clouds of the scene's sequences that a view layer renders."""
     rendered = set(_rendered(view_layer.layer_collection))
@@ -74,7 +95,7 @@ def shown_in(scene: bpy.types.Scene, clouds: Iterable[bpy.types.Object]) -> list
 def obstacle(shown: Iterable[sequence.Sequence]) -> str:
     """Why the backend cannot render these, a sentence; empty if it can."""
     for one in shown:
-        if one.empty.legs4d.files:
+        if one.its.files:
             return (
                 f"'{one.empty.name}' plays splat files of this machine, which the backend does not have; render with "
                 "Cycles or EEVEE, or make a run of them with `legs4d import-splats` and import that."
@@ -89,7 +110,7 @@ def body(shown: sequence.Sequence, instants: Sequence[Instant], style: Style, pa
         instants: samples that are averaged, all of one picture size.
         passes: of the protocol.
     """
-    its, first = shown.empty.legs4d, instants[0].view
+    its, first = shown.its, instants[0].view
     middle = instants[len(instants) // 2].scene_frame
     asked = {
         "run": its.run,
@@ -129,7 +150,7 @@ def _sample(shown: sequence.Sequence, one: Instant) -> Body:
     }
     for child in shown.objects:
         if child.name in one.matrices:
-            sample[child.legs4d.role.lower()] = (view.world_to_camera @ one.matrices[child.name]).tolist()
+            sample[properties_of(child).role.lower()] = (view.world_to_camera @ one.matrices[child.name]).tolist()
     return sample
 
 
@@ -148,7 +169,7 @@ def _layers(shown: sequence.Sequence, scene_frame: float) -> list[Body]:
     ]
 
 
-def _asked(shown: sequence.Sequence) -> list[bpy.types.PropertyGroup]:
+def _asked(shown: sequence.Sequence) -> list[LayerProperties]:
     return [layer for layer in shown.layers if layer.asked.strip()]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import bpy
 
 from . import files, operators, properties
@@ -16,8 +18,7 @@ _commands: list[object] = []
 
 def register() -> None:
     """After the classes are registered."""
-    bpy.types.Scene.legs4d_export = bpy.props.PointerProperty(type=properties.ExportSettings)
-    bpy.types.TOPBAR_MT_file_export.append(files.draw_menu)
+    _menu().append(files.draw_menu)
     _commands.append(bpy.utils.register_cli_command(files.COMMAND, files.run_command))
 
 
@@ -25,5 +26,8 @@ def unregister() -> None:
     """Before the classes are unregistered."""
     while _commands:
         bpy.utils.unregister_cli_command(_commands.pop())
-    bpy.types.TOPBAR_MT_file_export.remove(files.draw_menu)
-    del bpy.types.Scene.legs4d_export
+    _menu().remove(files.draw_menu)
+
+
+def _menu() -> Any:
+    return bpy.types.TOPBAR_MT_file_export

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import bpy
-from bpy.props import StringProperty
 from bpy_extras.io_utils import ExportHelper
 
+from .. import declare
 from ..sequence import sequence
 from ..sequence.rendering import RenderOperator, RenderProblem
 from .native import Bake
 from .operators import KINDS
+from .properties import settings_of
 
 COMMAND = "legs4d_export"
 
@@ -23,21 +25,21 @@ class LEGS4D_OT_export_to(bpy.types.Operator):
     bl_idname = "legs4d.export_to"
     bl_label = "4-LEGS Layers (PNG, EXR, PLY, SPZ, OTIO)"
 
-    directory: StringProperty(name="Folder", subtype="DIR_PATH", options={"SKIP_SAVE"})
+    directory = declare.string("Folder", subtype="DIR_PATH", options={"SKIP_SAVE"})
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         return sequence.active(context) is not None
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> declare.Result:
         """Asks for the folder."""
-        context.window_manager.fileselect_add(self)
+        declare.windows().fileselect_add(self)
         return {"RUNNING_MODAL"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> declare.Result:
         """Starts the export: in the background where there is a window."""
-        context.scene.legs4d_export.folder = self.directory
-        return bpy.ops.legs4d.export("EXEC_DEFAULT" if bpy.app.background else "INVOKE_DEFAULT")
+        settings_of(context.scene).folder = self.directory
+        return declare.ops().export("EXEC_DEFAULT" if bpy.app.background else "INVOKE_DEFAULT")
 
 
 class LEGS4D_OT_bake(RenderOperator, ExportHelper, bpy.types.Operator):
@@ -47,7 +49,7 @@ class LEGS4D_OT_bake(RenderOperator, ExportHelper, bpy.types.Operator):
     bl_label = "4-LEGS Native Blend"
     filename_ext = ".blend"
 
-    filter_glob: StringProperty(default="*.blend", options={"HIDDEN"})
+    filter_glob = declare.string(default="*.blend", options={"HIDDEN"})
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -56,24 +58,27 @@ class LEGS4D_OT_bake(RenderOperator, ExportHelper, bpy.types.Operator):
             return False
         return super().poll(context)
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
         """Asks for the file's name."""
         return ExportHelper.invoke(self, context, event)
 
     def make_job(self, context: bpy.types.Context) -> Bake:
         """The bake that was asked for."""
-        return Bake(context.scene, context.view_layer, sequence.active(context), Path(self.filepath))
+        return Bake(context.scene, context.view_layer, sequence.meant(context), self._target())
 
     def show(self, context: bpy.types.Context, progress: float, message: str) -> None:
         """In the Export panel."""
-        context.scene.legs4d_export.progress, context.scene.legs4d_export.message = progress, message
+        settings_of(context.scene).progress, settings_of(context.scene).message = progress, message
 
     def completed(self, context: bpy.types.Context) -> None:
         """Says where it is."""
-        self.show(context, 0.0, f"Baked into {self.filepath}")
+        self.show(context, 0.0, f"Baked into {self._target()}")
+
+    def _target(self) -> Path:
+        return Path(self.filepath)  # type: ignore[attr-defined]  # ExportHelper's
 
 
-def draw_menu(menu: bpy.types.Menu, context: bpy.types.Context) -> None:
+def draw_menu(menu: Any, context: bpy.types.Context) -> None:
     """Entries of File > Export."""
     menu.layout.operator(LEGS4D_OT_export_to.bl_idname)
     menu.layout.operator(LEGS4D_OT_bake.bl_idname)
@@ -91,19 +96,19 @@ def run_command(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         if options.native:
-            bpy.ops.legs4d.bake(filepath=str(options.out.resolve()))
+            declare.ops().bake(filepath=str(options.out.resolve()))
         else:
             _follow(bpy.context.scene, options, kinds)
-            bpy.ops.legs4d.export()
+            declare.ops().export()
     except (RuntimeError, RenderProblem) as error:
         print(f"{COMMAND}: {str(error).removeprefix('Error: ').strip()}")
         return 1
-    print(bpy.context.scene.legs4d_export.message)
+    print(settings_of(bpy.context.scene).message)
     return 0
 
 
 def _follow(scene: bpy.types.Scene, options: argparse.Namespace, kinds: list[str]) -> None:
-    settings = scene.legs4d_export
+    settings = settings_of(scene)
     settings.folder = str(options.out.resolve())
     for kind in kinds if options.write else ():
         setattr(settings, f"use_{kind}", kind in options.write)

@@ -8,6 +8,7 @@ import numpy as np
 from mathutils import Vector
 
 from .. import names
+from ..declare import triple
 from ..layers import presets
 from ..portable import look
 from ..portable.look import NUMPY
@@ -17,7 +18,7 @@ from ..sequence import attributes
 from ..sequence.highlighter import strongest_and_tint
 from ..sequence.sequence import Sequence
 
-Array = np.ndarray[Any, np.dtype[np.float32]]
+Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def read(shown: Sequence, scene_frame: float, *, baked: bool) -> Splats:
@@ -31,7 +32,7 @@ def read(shown: Sequence, scene_frame: float, *, baked: bool) -> Splats:
     positions, scales, rotations, radiance, highlight = (np.concatenate(part) for part in parts)
     dc, opacities, rest = radiance[:, :3], radiance[:, 3], _rest(shown)
     extra = {names.HIGHLIGHT: highlight}
-    if shown.empty.legs4d.has_seen:
+    if shown.its.has_seen:
         extra[names.SEEN] = np.concatenate([attributes.read(cloud, names.SEEN) for cloud in shown.clouds])
     if baked:
         dc, opacities, changed = _as_shown(shown, scene_frame, dc, opacities)
@@ -51,7 +52,7 @@ def read(shown: Sequence, scene_frame: float, *, baked: bool) -> Splats:
 
 def _rest(shown: Sequence) -> Array | None:
     """[N, K, 3] view dependence; None where there is none."""
-    count = shown.empty.legs4d.num_sh
+    count = shown.its.num_sh
     if not count:
         return None
     points = sum(len(cloud.points) for cloud in shown.clouds)
@@ -67,8 +68,7 @@ def _rest(shown: Sequence) -> Array | None:
 
 def _up(shown: Sequence) -> tuple[float, float, float]:
     """Blender's Z axis, in the axes of a sequence."""
-    x, y, z = (shown.empty.matrix_world.to_3x3().inverted_safe() @ Vector((0, 0, 1))).normalized()
-    return x, y, z
+    return triple((shown.empty.matrix_world.to_3x3().inverted_safe() @ Vector((0, 0, 1))).normalized().to_tuple())
 
 
 def _as_shown(shown: Sequence, scene_frame: float, dc: Array, opacities: Array) -> tuple[Array, Array, Array]:

@@ -18,6 +18,7 @@ from ..portable.ply.writer import ply_parts
 from ..portable.splats import SplatFileError, Splats
 from ..portable.spz_writer import spz_bytes
 from ..sequence import playback
+from ..sequence.properties import properties_of
 from ..sequence.rendering import COMPOSITOR_ENGINES, Job, RenderProblem
 from ..sequence.sequence import Sequence
 from . import cut_list, gaussians, mattes, movie, passes
@@ -230,7 +231,7 @@ class Export(Job):
             found.append({"prompt": layer.prompt, "id": layer.layer_id, "intervals": spans, "curves": sampled})
         return {
             "sequence": empty.name,
-            "run": empty.legs4d.run,
+            "run": properties_of(empty).run,
             "fps": fps,
             "frames": list(self.wanted.frames),
             "layers": found,

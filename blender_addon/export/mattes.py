@@ -7,13 +7,14 @@ and depth passes take the first surface a ray meets, which for splats is the out
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import bpy
 
 from .. import names
 from ..layers.layers import Weight
 from ..look import material as splats
-from ..look.builder import Value, arrange, math, node, output
+from ..look.builder import Value, arrange, cycles_of, math, node, output
 
 PER_PASS = 3
 """Red, green and blue carry one quantity each."""
@@ -38,7 +39,7 @@ def build(quantities: list[str]) -> bpy.types.Material:
     """A material that shows up to `PER_PASS` quantities as red, green and blue. Things that are no splats are black."""
     made = bpy.data.materials.new("4-LEGS mattes")
     made.surface_render_method = "DITHERED"
-    made.cycles.emission_sampling = "NONE"
+    cycles_of(made).emission_sampling = "NONE"
     tree = made.node_tree
     tree.nodes.clear()
     look = node(tree, "ShaderNodeAttribute", attribute_type="GEOMETRY", attribute_name=splats.LOOK)
@@ -57,7 +58,7 @@ def build(quantities: list[str]) -> bpy.types.Material:
 
 def set_weight(made: bpy.types.Material, weight: Weight) -> None:
     """Sets how a layer shows at the frame to be rendered."""
-    step = made.node_tree.nodes[weight.layer_id]
+    step: Any = made.node_tree.nodes[weight.layer_id]
     softness = max(weight.softness, 1e-4)
     step.inputs["From Min"].default_value = weight.threshold - softness
     step.inputs["From Max"].default_value = weight.threshold + softness

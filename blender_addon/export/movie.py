@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import bpy
 import imbuf
 import numpy as np
 
+from .. import declare
 from ..sequence.rendering import Job, RenderProblem
 from . import prores_tags
 
@@ -26,7 +28,7 @@ def write(job: Job, pictures: list[Path], codec: str) -> Path:
         _show(scene, job.scene, [_even(picture) for picture in pictures])
         render = scene.render
         render.image_settings.media_type = "VIDEO"
-        render.ffmpeg.format, render.ffmpeg.codec = container, name
+        declare.put(render.ffmpeg, format=container, codec=name)
         if codec == "PRORES":
             render.ffmpeg.ffmpeg_prores_profile = "422_HQ"
         else:
@@ -49,11 +51,13 @@ def write(job: Job, pictures: list[Path], codec: str) -> Path:
 
 def _even(path: Path) -> Path:
     """A picture with even sides, as codecs ask for that halve their colours: an odd last row or column twice."""
-    picture = imbuf.load(str(path))
+    picture: Any = imbuf.load(str(path))
     width, height = picture.size
     if not (width % 2 or height % 2):
         return path
-    wider = imbuf.new((width + width % 2, height + height % 2), planes=picture.planes, buffer_type=picture.buffer_type)
+    wider: Any = imbuf.new(
+        (width + width % 2, height + height % 2), planes=picture.planes, buffer_type=picture.buffer_type
+    )
     with picture.with_buffer() as from_, wider.with_buffer(write=True) as to:
         # Rows come from the bottom.
         np.asarray(to)[:] = np.pad(np.asarray(from_), ((height % 2, 0), (0, width % 2), (0, 0)), mode="edge")
@@ -64,7 +68,7 @@ def _even(path: Path) -> Path:
 
 def _show(scene: bpy.types.Scene, like: bpy.types.Scene, pictures: list[Path]) -> None:
     """One strip of all pictures, as they are: they have gone through the view transform already."""
-    strip = scene.sequence_editor_create().strips.new_image(
+    strip: Any = scene.sequence_editor_create().strips.new_image(
         "pictures", filepath=str(pictures[0]), channel=1, frame_start=1, fit_method="ORIGINAL"
     )
     for picture in pictures[1:]:
@@ -74,4 +78,4 @@ def _show(scene: bpy.types.Scene, like: bpy.types.Scene, pictures: list[Path]) -
     render.resolution_x, render.resolution_y = imbuf.load(str(pictures[0])).size
     render.fps, render.fps_base, render.resolution_percentage = its.fps, its.fps_base, 100
     render.use_sequencer, render.use_compositing = True, False
-    scene.view_settings.view_transform = "Standard"
+    declare.put(scene.view_settings, view_transform="Standard")

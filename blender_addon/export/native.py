@@ -16,9 +16,10 @@ import bpy
 
 from .. import engine, look, names
 from ..cache.blocks import MOST_SH
-from ..look.builder import arrange, math, node, output
+from ..look.builder import arrange, math, node, output, socket
 from ..portable.ply.writer import table_parts
 from ..sequence import attributes
+from ..sequence.properties import cloud_of, properties_of
 from ..sequence.rendering import Job, RenderProblem
 from ..sequence.sequence import Sequence
 
@@ -65,7 +66,7 @@ class Bake(Job):
     def set_up(self) -> None:
         """Writes the points that no frame changes."""
         if self.shown.static_object is not None:
-            self._write(STATIC, self.shown.static_object.data)
+            self._write(STATIC, cloud_of(self.shown.static_object))
 
     def remaining(self) -> Iterator[int]:
         """Every frame of the scene."""
@@ -79,9 +80,9 @@ class Bake(Job):
         """Writes its moving points, and those that it alone has."""
         number = f"{item - self.frames[0]:06d}"
         if self.shown.dynamic_object is not None:
-            self._write(number, self.shown.dynamic_object.data)
+            self._write(number, cloud_of(self.shown.dynamic_object))
         if self.shown.loose_object is not None:
-            self._write(f"{LOOSE}{number}", self.shown.loose_object.data)
+            self._write(f"{LOOSE}{number}", cloud_of(self.shown.loose_object))
 
     def finish(self) -> None:
         """Saves the file."""
@@ -103,7 +104,7 @@ class Bake(Job):
         try:
             for child in self.shown.objects:
                 self._make_native(child, undo, made)
-            _set(undo, self.shown.empty.legs4d, "role", "NONE")
+            _set(undo, self.shown.its, "role", "NONE")
             for scene in bpy.data.scenes:
                 if scene.render.engine == engine.ENGINE:
                     _set(undo, scene.render, "engine", "CYCLES")
@@ -116,7 +117,7 @@ class Bake(Job):
 
     def _make_native(self, child: bpy.types.Object, undo: list[Any], made: list[bpy.types.ID]) -> None:
         """Gives a cloud the reader in the place of its points; notes how to go back."""
-        role, count = child.legs4d.role, self.shown.empty.legs4d.num_sh
+        role, count = properties_of(child).role, self.shown.its.num_sh
         begin = f"//{self.points.name}/{LOOSE if role == 'LOOSE' else ''}"
         if role == "STATIC":
             tree = _reader(f"{begin}{STATIC}.ply", count)
@@ -126,12 +127,12 @@ class Bake(Job):
         made += [tree, cloud]
         _set(undo, child, "data", cloud)
         _set(undo, child, "display_type", "TEXTURED")
-        _set(undo, child.legs4d, "role", "NONE")
-        shows = child.modifiers.get(look.MODIFIER)
+        _set(undo, properties_of(child), "role", "NONE")
+        shows: Any = child.modifiers.get(look.MODIFIER)
         if shows is not None:
             _set(undo, shows, "show_viewport", True)
             _set(undo, shows, "show_render", True)
-        reader = child.modifiers.new(READER, "NODES")
+        reader: Any = child.modifiers.new(READER, "NODES")
         reader.node_group = tree
         child.modifiers.move(len(child.modifiers) - 1, 0)
         undo.append(lambda: child.modifiers.remove(child.modifiers[READER]))
@@ -171,8 +172,8 @@ def _reader(path: str, num_sh: int, first: int | None = None, count: int = 1) ->
         num_sh: SH coefficients that the files have.
     """
     tree = bpy.data.node_groups.new(TREE, "GeometryNodeTree")
-    tree.interface.new_socket("Geometry", in_out="INPUT", socket_type="NodeSocketGeometry")
-    tree.interface.new_socket("Geometry", in_out="OUTPUT", socket_type="NodeSocketGeometry")
+    for direction in ("INPUT", "OUTPUT"):
+        socket(tree, "Geometry", "Geometry", direction)
     file = node(tree, "GeometryNodeImportPLY")
     if first is None:
         file.inputs["Path"].default_value = path
@@ -199,7 +200,7 @@ def _frame_path(tree: bpy.types.NodeTree, folder: str, first: int, count: int) -
     frame = output(node(tree, "GeometryNodeInputSceneTime"), "Frame")
     index = math(tree, "MINIMUM", math(tree, "MAXIMUM", math(tree, "FLOOR", frame - float(first)), 0.0), count - 1.0)
     whole = node(tree, "FunctionNodeFloatToInt", {0: index})
-    text = tree.nodes.new("FunctionNodeFormatString")
+    text = node(tree, "FunctionNodeFormatString")
     text.format_items.new("INT", "frame")
     text.inputs["Format"].default_value = f"{folder}{{:06}}.ply"
     tree.links.new(whole.outputs[0], text.inputs["frame"])

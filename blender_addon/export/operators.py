@@ -10,6 +10,7 @@ from ..sequence import sequence
 from ..sequence.rendering import RenderOperator, RenderProblem
 from ..ui.text import sentence
 from .job import Export, Wanted
+from .properties import settings_of
 
 KINDS = {
     "use_png": ".png",
@@ -25,7 +26,7 @@ BESIDE = "//export"
 
 def folder(scene: bpy.types.Scene) -> Path:
     """Where the files go. RenderProblem if that depends on a file that has no place yet."""
-    chosen = scene.legs4d_export.folder or BESIDE
+    chosen = settings_of(scene).folder or BESIDE
     if chosen.startswith("//") and not bpy.data.filepath:
         raise RenderProblem("Save the file first, or choose a folder: files go beside it.")
     return Path(bpy.path.abspath(chosen))
@@ -33,7 +34,7 @@ def folder(scene: bpy.types.Scene) -> Path:
 
 def wanted(scene: bpy.types.Scene) -> Wanted:
     """What the scene's settings ask for. RenderProblem if they cannot be followed."""
-    settings = scene.legs4d_export
+    settings = settings_of(scene)
     return Wanted(
         folder=folder(scene),
         template=settings.template,
@@ -50,7 +51,7 @@ def wanted(scene: bpy.types.Scene) -> Wanted:
 
 def frames(scene: bpy.types.Scene) -> tuple[int, ...]:
     """The frames that the settings ask for. RenderProblem if markers are asked for and there are none."""
-    settings = scene.legs4d_export
+    settings = settings_of(scene)
     first, last = scene.frame_start, scene.frame_end
     if settings.span == "CUSTOM":
         first, last = settings.frame_start, settings.frame_end
@@ -77,11 +78,11 @@ class LEGS4D_OT_export(RenderOperator, bpy.types.Operator):
 
     def make_job(self, context: bpy.types.Context) -> Export:
         """The export that the settings ask for."""
-        return Export(context.scene, context.view_layer, sequence.active(context), wanted(context.scene))
+        return Export(context.scene, context.view_layer, sequence.meant(context), wanted(context.scene))
 
     def show(self, context: bpy.types.Context, progress: float, message: str) -> None:
         """In the panel section."""
-        settings = context.scene.legs4d_export
+        settings = settings_of(context.scene)
         settings.progress, settings.message = progress, message
 
     def completed(self, context: bpy.types.Context) -> None:
@@ -91,7 +92,7 @@ class LEGS4D_OT_export(RenderOperator, bpy.types.Operator):
 
 def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """Draws the section into a panel of the sidebar."""
-    settings = context.scene.legs4d_export
+    settings = settings_of(context.scene)
     layout.use_property_split = True
     layout.use_property_decorate = False
     for heading, options in (

@@ -1,4 +1,4 @@
-"""A render's passes, and the compositor that writes them: our engine has them, for others mattes find them."""
+"""A render's passes, and the compositor that writes them: "4-LEGS splats" has them, for others mattes find them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import bpy
 
 from .. import engine
 from ..engine import shot
+from ..look.builder import Value, math, node, put
 from ..sequence.rendering import Job
 from ..sequence.sequence import Sequence
 from . import mattes
@@ -73,10 +74,10 @@ def write_masks(job: Job, passes: Passes) -> None:
 
 
 def mask_names(scene: bpy.types.Scene, shown: Sequence) -> dict[str, str]:
-    """Layer id → the name of its mask: our engine's passes, or what is found by mattes for the others."""
+    """Layer id → the name of its mask: the passes of "4-LEGS splats", or what is found by mattes for the others."""
     if scene.render.engine == engine.ENGINE:
-        ours = shot.mask_names(scene).items()
-        return {layer_id: name for (sequence_name, layer_id), name in ours if sequence_name == shown.empty.name}
+        names = shot.mask_names(scene).items()
+        return {layer_id: name for (sequence_name, layer_id), name in names if sequence_name == shown.empty.name}
     found: dict[str, str] = {}
     for layer in shown.layers:
         # A dot would split the name, and OpenEXR wants names short and different.
@@ -108,14 +109,13 @@ def _found_by_mattes(
 ) -> Passes:
     quantities = [mattes.DEPTH, mattes.COVERAGE, mattes.HIGHLIGHT, *(layer.layer_id for layer in shown.layers)]
     places = mattes.channels(quantities)
-    sources, materials = [], []
+    sources: list[Any] = []
+    materials: list[bpy.types.Material] = []
     for number in range(1 + max(place.number for place in places.values())):
         of_pass = [quantity for quantity, place in places.items() if place.number == number]
         layer = _matte_layer(job, picture, of_pass, number, materials)
-        rendered, split = tree.nodes.new("CompositorNodeRLayers"), tree.nodes.new("CompositorNodeSeparateColor")
-        rendered.scene, rendered.layer = job.scene, layer.name
-        tree.links.new(rendered.outputs["Image"], split.inputs[0])
-        sources.append(split)
+        rendered = node(tree, "CompositorNodeRLayers", scene=job.scene, layer=layer.name)
+        sources.append(node(tree, "CompositorNodeSeparateColor", {0: rendered.outputs["Image"]}))
 
     def value(quantity: str) -> bpy.types.NodeSocket:
         return sources[places[quantity].number].outputs[places[quantity].channel]
@@ -139,7 +139,7 @@ def _matte_layer(
     layer = job.scene.view_layers.new(f"4-LEGS mattes {number + 1}")
     _same_collections(picture.layer_collection, layer.layer_collection)
     black = job.made(bpy.data.worlds.new("4-LEGS black"))
-    black.node_tree.nodes["Background"].inputs["Strength"].default_value = 0.0
+    put(black.node_tree, 0.0, black.node_tree.nodes["Background"].inputs["Strength"])
     layer.material_override, layer.world_override = made, black
     return layer
 
@@ -153,20 +153,8 @@ def _mean_depth(
     tree: bpy.types.NodeTree, depth: bpy.types.NodeSocket, covered: bpy.types.NodeSocket
 ) -> bpy.types.NodeSocket:
     """Expected depth: the composited one divided by the pixel's coverage; `FAR` where next to nothing is."""
-
-    def calculate(operation: str, first: Any, second: Any) -> bpy.types.NodeSocket:
-        made = tree.nodes.new("ShaderNodeMath")
-        made.operation = operation
-        for place, operand in enumerate((first, second)):
-            if isinstance(operand, bpy.types.NodeSocket):
-                tree.links.new(operand, made.inputs[place])
-            else:
-                made.inputs[place].default_value = operand
-        return made.outputs[0]
-
-    mean = calculate("DIVIDE", depth, calculate("MAXIMUM", covered, LEAST_COVERAGE))
-    empty = calculate("LESS_THAN", covered, LEAST_COVERAGE)
-    return calculate("ADD", mean, calculate("MULTIPLY", empty, FAR))
+    mean = Value(tree, depth) / math(tree, "MAXIMUM", covered, LEAST_COVERAGE)
+    return (mean + math(tree, "LESS_THAN", covered, LEAST_COVERAGE) * FAR).socket
 
 
 def _same_collections(one: bpy.types.LayerCollection, other: bpy.types.LayerCollection) -> None:

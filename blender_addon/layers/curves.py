@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import bpy
 import numpy as np
 
-_INTERPOLATION = {
-    item.identifier: item.value for item in bpy.types.Keyframe.bl_rna.properties["interpolation"].enum_items
-}
-_HANDLE = {item.identifier: item.value for item in bpy.types.Keyframe.bl_rna.properties["handle_left_type"].enum_items}
+
+def _numbers(name: str) -> dict[str, int]:
+    """What `foreach_set` calls the values of an enumeration of keys."""
+    prop: Any = bpy.types.Keyframe.bl_rna.properties[name]
+    return {item.identifier: item.value for item in prop.enum_items}
+
+
+_INTERPOLATION, _HANDLE = _numbers("interpolation"), _numbers("handle_left_type")
 
 
 def write(
     owner: bpy.types.ID,
     path: str,
-    frames: Sequence[float],
-    values: Sequence[float],
+    frames: Sequence[float] | np.ndarray,
+    values: Sequence[float] | np.ndarray,
     interpolation: str,
     group: str,
     index: int = 0,
@@ -107,14 +112,14 @@ def copy(owner: bpy.types.Object, source: str, target: str, group: str) -> None:
     made.update()
 
 
-def _action(owner: bpy.types.ID) -> bpy.types.Action:
+def _action(owner: Any) -> bpy.types.Action:
     data = owner.animation_data or owner.animation_data_create()
     if data.action is None:
         data.action = bpy.data.actions.new(f"{owner.name} 4-LEGS")
     return data.action
 
 
-def _bags(owner: bpy.types.ID) -> Iterator[bpy.types.ActionChannelbag]:
+def _bags(owner: Any) -> Iterator[bpy.types.ActionChannelbag]:
     data = owner.animation_data
     if data is None or data.action is None or data.action_slot is None:
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import bpy
 import numpy as np
@@ -10,9 +11,9 @@ import numpy as np
 from .. import names
 from ..cache import storage
 from ..cache.frames import Answer, CacheError, normalised
-from ..sequence import attributes, timing
+from ..sequence import attributes, properties, timing
+from ..sequence.properties import LayerProperties, SequenceProperties, properties_of
 from ..sequence.sequence import Sequence
-from ..ui import properties
 from . import curves
 
 PALETTE = (
@@ -58,7 +59,7 @@ class Weight:
 
 def add(sequence: Sequence, prompt: str) -> str:
     """A new layer for this prompt, not asked yet; returns its id."""
-    its = sequence.empty.legs4d
+    its = sequence.its
     layer = its.layers.add()
     layer.layer_id = names.new_layer_id()
     layer.asked = layer.label = layer.prompt = prompt.strip()
@@ -76,28 +77,28 @@ def add(sequence: Sequence, prompt: str) -> str:
     return str(layer.layer_id)
 
 
-def find(sequence: Sequence, layer_id: str) -> bpy.types.PropertyGroup | None:
+def find(sequence: Sequence, layer_id: str) -> LayerProperties | None:
     """The layer with this id."""
     return next((layer for layer in sequence.layers if layer.layer_id == layer_id), None)
 
 
-def with_prompt(sequence: Sequence, prompt: str) -> bpy.types.PropertyGroup | None:
+def with_prompt(sequence: Sequence, prompt: str) -> LayerProperties | None:
     """The layer that asks this, however it is spaced or capitalised."""
     wanted = normalised(prompt)
     return next((layer for layer in sequence.layers if normalised(layer.asked) == wanted), None)
 
 
-def intervals(layer: bpy.types.PropertyGroup) -> list[tuple[int, int, int, float]]:
+def intervals(layer: LayerProperties) -> list[tuple[int, int, int, float]]:
     """(start, end, peak, score) of a layer in capture frames, both ends included."""
     return [(item.start, item.end, item.peak, item.score) for item in layer.intervals]
 
 
-def title(layer: bpy.types.PropertyGroup) -> str:
+def title(layer: LayerProperties) -> str:
     """What a person calls the layer."""
     return str(layer.label or layer.prompt)
 
 
-def is_edited(sequence: Sequence, layer: bpy.types.PropertyGroup, scene: bpy.types.Scene) -> bool:
+def is_edited(sequence: Sequence, layer: LayerProperties, scene: bpy.types.Scene) -> bool:
     """Whether a person changed keys or markers that an answer made."""
     return any(_is_edited(sequence, layer, curve) for curve in ("relevancy", "active")) or _moved(layer, scene)
 
@@ -136,19 +137,19 @@ def retime(sequence: Sequence, scene: bpy.types.Scene) -> list[str]:
             behind += [title(layer)] if layer.answer_key else []
         if answer is not None:
             _write_keys(sequence, layer, answer.curve, scene, replace=False)
-    sequence.empty.legs4d.timed = timing.signature(sequence.empty)
+    sequence.its.timed = timing.signature(sequence.empty)
     return behind
 
 
 def is_behind(sequence: Sequence) -> bool:
     """Whether layers were keyed under another timing than the present one."""
     keyed = any(layer.answer_key for layer in sequence.layers)
-    return keyed and sequence.empty.legs4d.timed != timing.signature(sequence.empty)
+    return keyed and sequence.its.timed != timing.signature(sequence.empty)
 
 
 def duplicate(sequence: Sequence, layer_id: str) -> str:
     """A copy of a layer below it, with its values, answer, F-curves and edits, but no markers; returns its id."""
-    its = sequence.empty.legs4d
+    its = sequence.its
     index = next(i for i, layer in enumerate(its.layers) if layer.layer_id == layer_id)
     made = add(sequence, its.layers[index].prompt)
     source, copy = its.layers[index], its.layers[len(its.layers) - 1]
@@ -172,7 +173,7 @@ def duplicate(sequence: Sequence, layer_id: str) -> str:
 
 def remove(sequence: Sequence, layer_id: str, scene: bpy.types.Scene) -> None:
     """Remove a layer with its attributes, F-curves, custom properties and markers; others stay as they are."""
-    its = sequence.empty.legs4d
+    its = sequence.its
     index = next((i for i, layer in enumerate(its.layers) if layer.layer_id == layer_id), None)
     if index is None:
         return
@@ -188,8 +189,8 @@ def remove(sequence: Sequence, layer_id: str, scene: bpy.types.Scene) -> None:
     its.active_layer = min(its.active_layer, max(len(its.layers) - 1, 0))
 
 
-def is_shown(its: bpy.types.PropertyGroup, layer: bpy.types.PropertyGroup) -> bool:
-    """Whether a layer of this sequence (`its` = `empty.legs4d`) shows: enabled, and solo where any layer is."""
+def is_shown(its: SequenceProperties, layer: LayerProperties) -> bool:
+    """Whether a layer of this sequence (`its`) shows: enabled, and solo where any layer is."""
     return bool(layer.enabled and (layer.solo or not any(other.solo for other in its.layers)))
 
 
@@ -202,12 +203,12 @@ def weights(sequence: Sequence, scene_frame: float) -> tuple[Weight, ...]:
             curves.value(empty, names.curve_property(layer.layer_id, curve), scene_frame)
             for curve in ("active", "strength")
         )
-        shown = max(0.0, min(1.0, active * strength)) if is_shown(empty.legs4d, layer) else 0.0
+        shown = max(0.0, min(1.0, active * strength)) if is_shown(properties_of(empty), layer) else 0.0
         found.append(Weight(layer.layer_id, layer.answer_key, shown, layer.threshold, layer.softness))
     return tuple(found)
 
 
-def _cached_answer(sequence: Sequence, layer: bpy.types.PropertyGroup) -> Answer | None:
+def _cached_answer(sequence: Sequence, layer: LayerProperties) -> Answer | None:
     if not layer.answer_key:
         return None
     try:
@@ -216,7 +217,7 @@ def _cached_answer(sequence: Sequence, layer: bpy.types.PropertyGroup) -> Answer
         return None
 
 
-def _is_edited(sequence: Sequence, layer: bpy.types.PropertyGroup, curve: str) -> bool:
+def _is_edited(sequence: Sequence, layer: LayerProperties, curve: str) -> bool:
     written = getattr(layer, f"{curve}_written")
     made = curves.find(sequence.empty, names.curve_path(layer.layer_id, curve))
     return bool(written) and written != curves.signature(made)
@@ -224,7 +225,7 @@ def _is_edited(sequence: Sequence, layer: bpy.types.PropertyGroup, curve: str) -
 
 def _write_keys(
     sequence: Sequence,
-    layer: bpy.types.PropertyGroup,
+    layer: LayerProperties,
     relevancy: tuple[float, ...],
     scene: bpy.types.Scene,
     replace: bool,
@@ -235,7 +236,9 @@ def _write_keys(
     first, times = timing.moments(empty)
     steps = {first: 0.0}
     for begin, end in _scene_intervals(sequence, layer):
-        steps[begin], steps[end + 1] = 1.0, 0.0
+        steps[begin] = 1.0
+        if sequence.its.num_frames > 1:  # the one frame of a still capture is shown for good
+            steps[end + 1] = 0.0
     stepped = sorted(steps)
     for curve, frames, values, interpolation in (
         ("relevancy", first + np.arange(len(times)), np.interp(times, np.arange(len(relevancy)), relevancy), "LINEAR"),
@@ -250,22 +253,22 @@ def _write_keys(
         curves.write(empty, strength, [first], [value], "BEZIER", group)
     if replace or not _moved(layer, scene):
         _write_markers(sequence, layer, scene)
-    if not empty.legs4d.timed:
-        empty.legs4d.timed = timing.signature(empty)
+    if not properties_of(empty).timed:
+        properties_of(empty).timed = timing.signature(empty)
 
 
-def _scene_intervals(sequence: Sequence, layer: bpy.types.PropertyGroup) -> list[tuple[int, int]]:
+def _scene_intervals(sequence: Sequence, layer: LayerProperties) -> list[tuple[int, int]]:
     """(first, last) scene frames of each stretch in which the layer's intervals show."""
     return [span for start, end, _, _ in intervals(layer) for span in timing.spans(sequence.empty, start, end)]
 
 
-def _moved(layer: bpy.types.PropertyGroup, scene: bpy.types.Scene) -> bool:
+def _moved(layer: LayerProperties, scene: bpy.types.Scene) -> bool:
     """Whether a person moved, renamed or deleted a marker that the layer made."""
-    found = [scene.timeline_markers.get(own.name) for own in layer.markers]
-    return any(marker is None or marker.frame != own.frame for marker, own in zip(found, layer.markers, strict=True))
+    frames = {marker.name: marker.frame for marker in scene.timeline_markers}
+    return any(frames.get(own.name) != own.frame for own in layer.markers)
 
 
-def _write_markers(sequence: Sequence, layer: bpy.types.PropertyGroup, scene: bpy.types.Scene) -> None:
+def _write_markers(sequence: Sequence, layer: LayerProperties, scene: bpy.types.Scene) -> None:
     _remove_markers(layer, scene)
     for first, last in _scene_intervals(sequence, layer):
         for label, frame in (("start", first), ("end", last)):
@@ -284,9 +287,9 @@ def _free_name(wanted: str, scene: bpy.types.Scene) -> str:
     return name
 
 
-def _remove_markers(layer: bpy.types.PropertyGroup, scene: bpy.types.Scene) -> None:
+def _remove_markers(layer: LayerProperties, scene: bpy.types.Scene) -> None:
     for own in layer.markers:
-        marker = scene.timeline_markers.get(own.name)
+        marker: Any = scene.timeline_markers.get(own.name)
         if marker is not None:
             scene.timeline_markers.remove(marker)
     layer.markers.clear()

@@ -13,20 +13,20 @@ from ..portable.look import AMOUNTS, PRESETS, Amounts
 from . import curves
 
 
-def apply(empty: bpy.types.Object) -> None:
-    """Set the amounts as the sequence's `mode` says. Animated ones keep following their F-curves."""
-    chosen = PRESETS[empty.legs4d.mode].amounts
+def apply(empty: bpy.types.Object, mode: str) -> None:
+    """Set the amounts as this one of `PRESETS` says. Animated ones keep following their F-curves."""
+    chosen = PRESETS[mode].amounts
     for name in AMOUNTS:
         if curves.find(empty, names.amount_path(name)) is None:
             _set(empty, name, chosen.get(name, 0.0))
     empty.update_tag()
 
 
-def ensure(empty: bpy.types.Object) -> None:
-    """Give the empty the amounts that it lacks: it is new, or its file is from before there were any."""
+def ensure(empty: bpy.types.Object, mode: str) -> None:
+    """Give the empty the amounts of `mode` that it lacks: it is new, or its file is from before there were any."""
     for name in AMOUNTS:
-        if names.amount_property(name) not in empty:
-            _set(empty, name, PRESETS[empty.legs4d.mode].amounts.get(name, 0.0))
+        if empty.get(names.amount_property(name)) is None:
+            _set(empty, name, PRESETS[mode].amounts.get(name, 0.0))
 
 
 def amounts(empty: bpy.types.Object, scene_frame: float) -> Amounts:
@@ -42,7 +42,7 @@ def animated(empty: bpy.types.Object) -> list[str]:
 
 def _set(empty: bpy.types.Object, name: str, value: float) -> None:
     key = names.amount_property(name)
-    is_new = key not in empty
+    is_new = empty.get(key) is None
     if is_new or empty[key] != value:
         empty[key] = value
     if is_new:

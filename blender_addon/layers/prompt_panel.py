@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import bpy
 
 from .. import names
 from ..link import session
 from ..sequence import sequence
+from ..sequence.properties import LayerProperties
+from ..ui.properties import window
+from ..ui.sidebar import Rows, SequencePanel
 from ..ui.text import sentence
 from . import layers, strip
 
 
-class LEGS4D_UL_layers(bpy.types.UIList):
+class LEGS4D_UL_layers(Rows, bpy.types.UIList):
     """A sequence's prompt layers; `data` is the parent empty's `legs4d`."""
 
-    def draw_item(self, context, layout, data, item, icon, active_data, active_property) -> None:
+    def draw_row(self, layout: Any, item: Any, index: int) -> None:
         row = layout.row(align=True)
         row.prop(item, "enabled", text="", icon="HIDE_OFF" if item.enabled else "HIDE_ON", emboss=False)
         swatch = row.row()
@@ -30,22 +35,15 @@ class LEGS4D_UL_layers(bpy.types.UIList):
         row.prop(item, "solo", text="", icon="SOLO_ON" if item.solo else "SOLO_OFF", emboss=False)
 
 
-class LEGS4D_PT_prompts(bpy.types.Panel):
+class LEGS4D_PT_prompts(SequencePanel, bpy.types.Panel):
     """The prompt field and the layers."""
 
-    bl_space_type = "VIEW_3D"
-    bl_region_type = "UI"
-    bl_category = "4-LEGS"
     bl_label = "Prompts"
 
-    def draw(self, context: bpy.types.Context) -> None:
-        layout, found = self.layout, sequence.active(context)
-        if found is None:
-            sentence(layout, context, "Import a run, or select one of its objects.", "INFO")
-            return
-        its = found.empty.legs4d
+    def draw_sequence(self, context: bpy.types.Context, found: sequence.Sequence) -> None:
+        layout, its = self.layout, found.its
         row = layout.row(align=True)
-        row.prop(context.window_manager.legs4d, "prompt", text="", icon="VIEWZOOM", placeholder="What happens?")
+        row.prop(window(), "prompt", text="", icon="VIEWZOOM", placeholder="What happens?")
         row.operator("legs4d.ask", text="", icon="FORWARD")
         row = layout.row()
         row.template_list("LEGS4D_UL_layers", "", its, "layers", its, "active_layer", rows=4)
@@ -67,7 +65,7 @@ class LEGS4D_PT_prompts(bpy.types.Panel):
 
 
 def _draw_layer(
-    layout: bpy.types.UILayout, context: bpy.types.Context, found: sequence.Sequence, layer: bpy.types.PropertyGroup
+    layout: bpy.types.UILayout, context: bpy.types.Context, found: sequence.Sequence, layer: LayerProperties
 ) -> None:
     if trouble := session.current.questions.trouble(layer.layer_id):
         sentence(layout, context, trouble, "ERROR")
@@ -94,12 +92,12 @@ def _draw_layer(
         sentence(layout, context, "It holds at no time in this sequence.", "INFO")
 
 
-def _draw_progress(layout: bpy.types.UILayout, found: sequence.Sequence, layer: bpy.types.PropertyGroup) -> None:
+def _draw_progress(layout: bpy.types.UILayout, found: sequence.Sequence, layer: LayerProperties) -> None:
     question = session.current.questions.get(layer.layer_id)
     if question is None or question.request is None:
         return
     row = layout.row(align=True)
-    frames = found.empty.legs4d.num_frames
+    frames = found.its.num_frames
     there = frames - question.missing if question.answered else 0
     text = f"Frame {there} of {frames}" if question.answered else "Asking…"
     row.progress(factor=there / max(frames, 1), text=text)

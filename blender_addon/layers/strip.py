@@ -13,7 +13,9 @@ import bpy.utils.previews
 import numpy as np
 
 from .. import names
+from ..declare import triple
 from ..sequence import timing
+from ..sequence.properties import LayerProperties
 from ..sequence.sequence import Sequence
 from . import curves
 
@@ -50,7 +52,7 @@ class Curve:
     playhead: int
 
 
-def curve(shown: Sequence, layer: bpy.types.PropertyGroup, scene_frame: float) -> Curve:
+def curve(shown: Sequence, layer: LayerProperties, scene_frame: float) -> Curve:
     """A layer's curve as its F-curves say, edited or not."""
     first, times = timing.moments(shown.empty)
     frames = first + np.linspace(0, len(times) - 1, min(len(times), MOST_SAMPLES))
@@ -58,7 +60,7 @@ def curve(shown: Sequence, layer: bpy.types.PropertyGroup, scene_frame: float) -
     return Curve(
         tuple(curves.values(shown.empty, names.curve_property(layer.layer_id, "relevancy"), frames)),
         tuple(v > 0.5 for v in curves.values(shown.empty, names.curve_property(layer.layer_id, "active"), frames)),
-        tuple(layer.color),
+        triple(layer.color),
         round(share * (TILES * TILE - 1)) if 0 <= share <= 1 else -1,
     )
 
@@ -83,9 +85,7 @@ def picture(shown: Curve) -> Array:
     return pixels
 
 
-def draw(
-    layout: bpy.types.UILayout, context: bpy.types.Context, shown: Sequence, layer: bpy.types.PropertyGroup
-) -> None:
+def draw(layout: bpy.types.UILayout, context: bpy.types.Context, shown: Sequence, layer: LayerProperties) -> None:
     """The picture, as wide as the sidebar."""
     wanted = curve(shown, layer, context.scene.frame_current_final)
     icons = _icons(layer.layer_id, wanted)
@@ -122,5 +122,5 @@ def _icons(layer_id: str, wanted: Curve) -> list[int]:
     return [tile.icon_id for tile in tiles]
 
 
-def _tile(previews: bpy.utils.previews.ImagePreviewCollection, name: str) -> bpy.types.ImagePreview:
+def _tile(previews: bpy.utils.previews.ImagePreviewCollection, name: str) -> Any:
     return previews[name] if name in previews else previews.new(name)

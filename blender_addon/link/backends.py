@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from .. import wire
-from .client import Address, NoBackend
+from .types import Address, NoBackend
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 

@@ -13,7 +13,8 @@ from .. import wire
 from ..ui import preferences
 from . import backends, keys
 from .backends import BackendError, LocalBackend
-from .client import Address, Client, Failure, NoBackend, State, Status
+from .client import Client
+from .types import Address, Failure, NoBackend, State, Status
 
 
 class Link:
@@ -41,6 +42,11 @@ class Link:
     def ready(self) -> bool:
         """Whether a backend listens."""
         return self.status.state is State.READY
+
+    @property
+    def server(self) -> Mapping[str, Any]:
+        """What the backend says of itself; nothing before it is ready."""
+        return self.client.server if self.client else {}
 
     def connect(self) -> None:
         """Connect as the preferences say, and stay connected: the client looks again whenever the backend goes away."""

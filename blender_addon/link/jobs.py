@@ -6,12 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import bpy
-
 from .. import wire
-from .client import Failure, Received
+from ..ui.properties import window
 from .connection import Link
 from .runs import Runs
+from .types import Failure, Received
 
 LOG_LINES = 12
 """Lines of a job's log that the panel shows."""
@@ -34,6 +33,16 @@ class Jobs:
             body["encoder"] = encoder
         self._submit("train", body)
 
+    def lift(self, run: str, encoder: str, dataset: str) -> None:
+        """Have a run given language anew.
+
+        Args:
+            encoder: empty for the dataset's captions, or what sees.
+            dataset: where its footage is now; empty where it was.
+        """
+        given = {"run": run, "encoder": encoder, "dataset": dataset}
+        self._submit("lift", {name: value for name, value in given.items() if value})
+
     def make_anew(self, request: str) -> None:
         """Submit a request anew, as JSON {kind, body}, that was refused as its run was made otherwise.
 
@@ -43,7 +52,7 @@ class Jobs:
         self._submit(told["kind"], {**told["body"], "again": True})
 
     def _submit(self, kind: str, body: dict[str, Any]) -> None:
-        form = bpy.context.window_manager.legs4d
+        form = window()
         form.train_again = form.train_differs = ""
 
         def submitted(reply: Received) -> None:
@@ -54,7 +63,7 @@ class Jobs:
             if failure.code != wire.Code.DIFFERS:
                 self._link.say_failure(failure)
                 return
-            now = bpy.context.window_manager.legs4d
+            now = window()
             now.train_again, now.train_differs = _request(kind, body), failure.sentence
 
         self._link.request(kind, body, on_reply=submitted, on_failure=refused)
@@ -65,12 +74,12 @@ class Jobs:
 
     def read_log(self, job: str) -> None:
         """Have the end of a job's log shown in the panel; again for what was added since."""
-        item = bpy.context.window_manager.legs4d.jobs.get(job)
+        item = window().jobs.get(job)
         if item is None:
             return
 
         def read(reply: Received) -> None:
-            now = bpy.context.window_manager.legs4d.jobs.get(job)
+            now = window().jobs.get(job)
             if now is None:
                 return
             lines = (now.log + reply.body["text"]).splitlines(keepends=True)
@@ -84,7 +93,7 @@ class Jobs:
         """List the jobs and follow them for as long as the connection lasts."""
 
         def listed(reply: Received) -> None:
-            bpy.context.window_manager.legs4d.jobs.clear()
+            window().jobs.clear()
             for job in reversed(reply.body["jobs"]):
                 _show_job(job)
 
@@ -96,7 +105,7 @@ class Jobs:
 
     def _progressed(self, progress: Mapping[str, Any]) -> None:
         known = _show_progress(progress)
-        shown = bpy.context.window_manager.legs4d.jobs.get(progress["job"])
+        shown = window().jobs.get(progress["job"])
         if shown is not None and shown.show_log:
             self.read_log(progress["job"])
         if not known or progress["state"] == "failed":  # new since the list, or with a reason that progress lacks
@@ -106,12 +115,12 @@ class Jobs:
 
 
 def _show_job(job: Mapping[str, Any]) -> None:
-    jobs = bpy.context.window_manager.legs4d.jobs
+    jobs = window().jobs
     if job["job"] not in jobs:
         jobs.add().name = job["job"]
         jobs.move(len(jobs) - 1, 0)
     item = jobs[job["job"]]
-    item.label = str(job["request"].get("out", job["kind"]))
+    item.label = str(job["request"].get("out") or job["request"].get("run") or job["kind"])
     item.state = job["state"]
     if job["progress"]:
         _show_progress(job["progress"])
@@ -129,7 +138,7 @@ def _request(kind: str, body: Mapping[str, Any]) -> str:
 
 def _show_progress(progress: Mapping[str, Any]) -> bool:
     """Whether the job is in the list."""
-    item = bpy.context.window_manager.legs4d.jobs.get(progress["job"])
+    item = window().jobs.get(progress["job"])
     if item is None:
         return False
     item.state, item.stage = progress["state"], progress["stage"]

@@ -12,8 +12,8 @@ from ..layers import layers
 from ..sequence import display, playback, sequence
 from ..sequence.sequence import Sequence
 from ..ui import undo
-from .client import Failure, Received
 from .connection import Link
+from .types import Failure, Received
 
 WINDOW = 8
 """Frames that a stream may have under way."""
@@ -73,7 +73,7 @@ class Questions:
         if known and known.prompt == layer.prompt:
             return
         layer.asked = layer.prompt
-        question = self._all[layer_id] = Question(shown.empty.legs4d.run_id, layer_id, layer.prompt, replace=replace)
+        question = self._all[layer_id] = Question(shown.its.run_id, layer_id, layer.prompt, replace=replace)
         if self._link.ready:
             self._send(question)
         else:
@@ -98,7 +98,7 @@ class Questions:
             del self._all[question.layer_id]
             return
         try:
-            if shown.empty.legs4d.files:
+            if shown.its.files:
                 raise CacheError(
                     f"'{shown.empty.name}' plays splat files of this machine, which no backend has given meaning; "
                     "make a run of them with `legs4d import-splats` and `lift`, and import that"
@@ -180,6 +180,6 @@ def _sink(cache: RunCache, prompt: str) -> Callable[[wire.Message], Answer | Non
 def _with_layer(question: Question) -> Sequence | None:
     """The sequence with this layer, looked up anew each time: undo replaces every Python reference."""
     for _, shown in sequence.everywhere():
-        if shown.empty.legs4d.run_id == question.run_id and layers.find(shown, question.layer_id) is not None:
+        if shown.its.run_id == question.run_id and layers.find(shown, question.layer_id) is not None:
             return shown
     return None

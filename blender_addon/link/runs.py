@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import bpy
 
 from .. import look, wire
 from ..cache import storage
-from ..cache.frames import RunCache
-from ..layers import presets
+from ..cache.frames import Description, RunCache
 from ..sequence import playback, sequence, viewport
 from ..sequence.sequence import CONSTANT_ROLES, Sequence, constants
 from ..ui import preferences, undo
+from ..ui.properties import window
 from ..ui.tasks import Tasks
-from .client import Failure, Received
 from .connection import Link
 from .transfers import Transfers
+from .types import Failure, Received
 
 
 class Runs:
@@ -32,8 +32,14 @@ class Runs:
         self.opening: set[str] = set()
 
     def refresh(self) -> None:
-        """Ask what runs and datasets there are."""
-        self._list(wire.Kind.RUNS, _list_runs, {"runs": [], "problems": []})
+        """Ask what runs and datasets there are; sequences follow runs that were renamed or moved."""
+
+        def listed(body: Mapping[str, Any]) -> None:
+            _list_runs(body)
+            for told in follow_renamed(body["runs"]):
+                self._link.message = told
+
+        self._list(wire.Kind.RUNS, listed, {"runs": [], "problems": []})
         self._list(wire.Kind.DATASETS, _list_datasets, {"datasets": []})
 
     def _list(
@@ -57,7 +63,7 @@ class Runs:
 
     def offers(self, run: str) -> bool:
         """Whether the backend has a run of this name, as far as is known."""
-        found = bpy.context.window_manager.legs4d.runs.get(run)
+        found = window().runs.get(run)
         return found is not None and not found.problem
 
     def import_run(self, run: str, start_frame: int, set_range: bool) -> None:
@@ -78,14 +84,14 @@ class Runs:
             return
 
         def opened(found: RunCache) -> None:
-            if found.description.run_id != cache.description.run_id:
+            if found.description.revision != cache.description.revision:
                 name = cache.description.run
                 self._link.message = f"'{name}' was trained anew since it was imported; import it again."
                 return
             playback.refresh_run(cache.description.run_id)
             self._transfers.fetch(cache)
 
-        self._open(cache.description.run, opened)
+        self._open(cache.description.run, opened, cache.description)
 
     def make_sequence(
         self, cache: RunCache, start_frame: int, set_range: bool, begin: Callable[[Sequence], None]
@@ -103,25 +109,29 @@ class Runs:
             yield
             for role in CONSTANT_ROLES:
                 for attribute in constants(cache.description, role):
-                    if (made := sequence.with_uid(uid)) is None:
+                    if (shown := sequence.with_uid(uid)) is None:
                         return  # deleted, or undone
-                    made.fill_part(cache, role, attribute)
+                    shown.fill_part(cache, role, attribute)
                     yield
-                if made := sequence.with_uid(uid):
-                    made.mark_filled(cache, role)
+                if shown := sequence.with_uid(uid):
+                    shown.mark_filled(cache, role)
         finally:
             sequence.being_filled.discard(uid)
         for make in look.GROUPS:
             make()
             yield
-        for finish in (presets.ensure, look.sync, viewport.apply, playback.prepare, playback.refresh, _remember):
-            if (made := sequence.with_uid(uid)) is None:
+        for finish in (look.sync, viewport.apply, playback.prepare, playback.refresh, _remember):
+            if (shown := sequence.with_uid(uid)) is None:
                 return
-            finish(made.empty)
+            finish(shown.empty)
             yield
 
-    def _open(self, run: str, opened: Any) -> None:
-        """Have a run's constants put into its cache, then call `opened(cache)`; nothing if that is under way."""
+    def _open(self, run: str, opened: Any, known: Description | None = None) -> None:
+        """Have a run's constants put into its cache, then call `opened(cache)`; nothing if that is under way.
+
+        Args:
+            known: what its cache is, where it has one.
+        """
         if run in self.opening:
             return
         root = preferences.cache_root()  # read here: the sink runs on the client's thread
@@ -139,22 +149,43 @@ class Runs:
         self._link.request(
             wire.Kind.OPEN,
             {"run": run},
-            sink=lambda message: storage.store_constants(root, message.body, message.arrays),
+            sink=lambda message: storage.store_constants(root, message.body, message.arrays, known),
             on_reply=answered,
             on_failure=failed,
         )
 
 
+def follow_renamed(runs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Have sequences whose run is not where it was follow it: its revision tells it. What was done, a sentence each.
+
+    Args:
+        runs: all that the backend has, as it lists them; those of older backends have no revision.
+    """
+    revisions = {run["name"]: run.get("revision") for run in runs}
+    told = []
+    for _, shown in sequence.everywhere():
+        its = shown.its
+        now = [name for name, revision in revisions.items() if revision and revision == its.revision]
+        if its.files or not now or its.run in now:
+            continue
+        told.append(f"The run '{its.run}' of '{shown.empty.name}' is called '{now[0]}' now; the sequence follows it.")
+        its.run = now[0]
+        storage.rename(shown.empty, now[0])
+        undo.remember(f"Follow {now[0]}")
+    return told
+
+
 def _add_sequence(cache: RunCache, start_frame: int, set_range: bool) -> Sequence:
-    scene = bpy.context.scene
+    scene, view_layer = bpy.context.scene, bpy.context.view_layer
+    assert scene is not None and view_layer is not None
     made = Sequence.create(cache.description, bpy.context.collection or scene.collection, start_frame)
-    made.empty.legs4d.cache_folder = str(cache.path.parent)
+    made.its.cache_folder = str(cache.path.parent)
     if set_range:
         scene.frame_start, scene.frame_end = start_frame, made.scene_frame(cache.description.num_frames - 1)
     for item in bpy.context.selected_objects:
         item.select_set(False)
     made.empty.select_set(True)
-    bpy.context.view_layer.objects.active = made.empty
+    view_layer.objects.active = made.empty
     return made
 
 
@@ -163,7 +194,7 @@ def _remember(empty: bpy.types.Object) -> None:
 
 
 def _list_runs(body: Mapping[str, Any]) -> None:
-    shown = bpy.context.window_manager.legs4d
+    shown = window()
     chosen = shown.runs[shown.active_run].name if shown.active_run < len(shown.runs) else ""
     shown.runs.clear()
     for run in body["runs"]:
@@ -177,7 +208,7 @@ def _list_runs(body: Mapping[str, Any]) -> None:
 
 
 def _list_datasets(body: Mapping[str, Any]) -> None:
-    shown = bpy.context.window_manager.legs4d
+    shown = window()
     shown.datasets.clear()
     for dataset in body["datasets"]:
         shown.datasets.add().name = dataset["name"]

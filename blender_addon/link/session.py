@@ -9,16 +9,17 @@ from collections.abc import Callable
 
 import bpy
 
+from .. import declare
 from ..splats.imports import Imports
 from ..splats.sending import Sendings
 from ..ui import preferences
 from ..ui.tasks import Tasks
-from .client import State
 from .connection import Link
 from .jobs import Jobs
 from .questions import Questions
 from .runs import Runs
 from .transfers import Transfers
+from .types import State
 
 BUSY_SECONDS, IDLE_SECONDS = 0.02, 0.25
 """How often the timer looks: while answers are expected, and otherwise."""
@@ -92,7 +93,7 @@ def _tick() -> float:
 
 def _redraw_panels() -> None:
     """Of the sidebars only: the view itself is drawn again when points change, and may take long."""
-    for window in bpy.context.window_manager.windows:
+    for window in declare.windows().windows:
         for area in window.screen.areas:
             if area.type == "VIEW_3D":
                 for region in area.regions:

@@ -13,8 +13,8 @@ from ..cache import storage
 from ..cache.frames import CacheError, RunCache
 from ..sequence import playback, sequence
 from ..ui import preferences
-from .client import Failure, Received
 from .connection import Link
+from .types import Failure, Received
 
 WINDOW = 8
 """Frames that a stream may have under way."""
@@ -105,7 +105,7 @@ class Transfers:
             if not transfer.failure:
                 self.fetch(transfer.cache)
         for _, shown in sequence.everywhere():
-            if shown.empty.legs4d.files:
+            if shown.its.files:
                 continue  # of splat files that are read here
             try:
                 cache = storage.find(shown.empty)
@@ -119,8 +119,9 @@ class Transfers:
         """Send streams to the playhead where it stands on a frame that has not arrived."""
         for name, transfer in self._all.items():
             frame = sequence.playhead(name)
-            moved = transfer.request is not None and frame != transfer.aimed
-            if moved and self._link.client and not transfer.cache.has_frame(frame):
+            if transfer.request is None or frame == transfer.aimed or transfer.cache.has_frame(frame):
+                continue
+            if self._link.client:
                 self._link.client.aim(transfer.request, frame)
                 transfer.aimed = frame
 
@@ -147,7 +148,7 @@ class Transfers:
         transfer.missing -= 1
         name, used = transfer.cache.description.run_id, False
         for scene, shown in sequence.everywhere():
-            if shown.empty.legs4d.run_id == name:
+            if shown.its.run_id == name:
                 used = True
                 if shown.shows(event.body["frame"], scene.frame_current_final):
                     playback.refresh(shown.empty)

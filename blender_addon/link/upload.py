@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from .. import wire
-from .client import Client, Failure, OnFailure, Received
+from .client import Client
+from .types import Failure, OnFailure, Received
 
 
 class Upload:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import bpy
 
-from .. import names
+from .. import declare, names
 from ..layers import layers, presets
 from ..portable import look as formulas
+from ..sequence.properties import LayerProperties, properties_of
 from . import points, scene, shape
 from .points import GROUPS
 from .scene import CLASSES, draw, prepare, problems
@@ -26,9 +29,9 @@ def sync(empty: bpy.types.Object) -> None:
     if not clouds:
         return
     tree = _tree(empty, clouds)
-    its = empty.legs4d
+    its = properties_of(empty)
     ids = [layer.layer_id for layer in its.layers]
-    presets.ensure(empty)
+    presets.ensure(empty, its.mode)
     signature = f"{formulas.VERSION}:{its.num_sh}:{','.join(ids)}"
     if tree.get(_SIGNATURE) != signature:
         _remove_drivers(tree)
@@ -49,7 +52,7 @@ def remove(empty: bpy.types.Object) -> None:
     """Removes the modifiers, the node group and its drivers; the material stays for other sequences."""
     trees = set()
     for child in _clouds(empty):
-        modifier = child.modifiers.get(MODIFIER)
+        modifier: Any = child.modifiers.get(MODIFIER)
         if modifier is not None:
             trees.add(modifier.node_group)
             child.modifiers.remove(modifier)
@@ -59,25 +62,26 @@ def remove(empty: bpy.types.Object) -> None:
 
 
 def _clouds(empty: bpy.types.Object) -> list[bpy.types.Object]:
-    return empty.legs4d.cloud_objects
+    return properties_of(empty).cloud_objects
 
 
 def _tree(empty: bpy.types.Object, clouds: list[bpy.types.Object]) -> bpy.types.NodeTree:
     """The sequence's node group, on a modifier of each cloud; made where it is missing."""
-    found = [child.modifiers[MODIFIER].node_group for child in clouds if MODIFIER in child.modifiers]
+    modifiers: list[Any] = [child.modifiers[MODIFIER] for child in clouds if MODIFIER in child.modifiers]
+    found = [one.node_group for one in modifiers]
     tree = next((one for one in found if one is not None), None)
     if tree is None:
         tree = bpy.data.node_groups.new(f"{MODIFIER} {empty.name}", "GeometryNodeTree")
-        tree.is_modifier = True
+        declare.put(tree, is_modifier=True)
     for child in clouds:
-        modifier = child.modifiers.get(MODIFIER) or child.modifiers.new(MODIFIER, "NODES")
+        modifier: Any = child.modifiers.get(MODIFIER) or child.modifiers.new(MODIFIER, "NODES")
         if modifier.node_group != tree:
             modifier.node_group = tree
         child.visible_shadow = False
     return tree
 
 
-def _set_layer(step: bpy.types.Node, layer: bpy.types.PropertyGroup, shown: bool) -> None:
+def _set_layer(step: bpy.types.Node, layer: LayerProperties, shown: bool) -> None:
     wanted = {
         "Threshold": layer.threshold,
         "Softness": layer.softness,
@@ -85,13 +89,13 @@ def _set_layer(step: bpy.types.Node, layer: bpy.types.PropertyGroup, shown: bool
         "Tint": (*layer.color, 1.0),
     }
     for name, value in wanted.items():
-        socket = step.inputs[name]
+        socket: Any = step.inputs[name]
         now = tuple(socket.default_value) if name == "Tint" else socket.default_value
         if now != value:
             socket.default_value = value
 
 
-def _drive(socket: bpy.types.NodeSocket, empty: bpy.types.Object, path: str) -> None:
+def _drive(socket: Any, empty: bpy.types.Object, path: str) -> None:
     """What is animated comes from the parent empty's custom properties, without Python expressions."""
     driver = socket.driver_add("default_value").driver
     driver.type = "AVERAGE"

@@ -19,7 +19,7 @@ class Value:
     """An output socket, to calculate with: `+ - *` and `/` take values and numbers."""
 
     tree: bpy.types.NodeTree
-    socket: bpy.types.NodeSocket
+    socket: Any
 
     def _math(self, operation: str, *operands: Any) -> Value:
         return math(self.tree, operation, *operands)
@@ -45,7 +45,19 @@ class Value:
     __radd__, __rmul__ = __add__, __mul__
 
 
-def put(tree: bpy.types.NodeTree, source: Any, target: bpy.types.NodeSocket) -> None:
+def cycles_of(owner: Any) -> Any:
+    """What Cycles keeps of a scene or material: it is an add-on itself, which the stubs do not know."""
+    return owner.cycles
+
+
+def constant(owner: bpy.types.NodeTree, name: str, value: float) -> None:
+    """Set what the Value node of this name gives; nothing where it gives that."""
+    socket: Any = owner.nodes[name].outputs[0]
+    if abs(socket.default_value - value) > 1e-9:
+        socket.default_value = value
+
+
+def put(tree: bpy.types.NodeTree, source: Any, target: Any) -> None:
     """Feeds an input: a link from a `Value` or socket, else a constant."""
     if isinstance(source, Value):
         source = source.socket
@@ -55,7 +67,7 @@ def put(tree: bpy.types.NodeTree, source: Any, target: bpy.types.NodeSocket) -> 
         target.default_value = source
 
 
-def node(tree: bpy.types.NodeTree, kind: str, inputs: dict[int | str, Any] | None = None, **settings: Any) -> Any:
+def node(tree: bpy.types.NodeTree, kind: str, inputs: Mapping[Any, Any] | None = None, **settings: Any) -> Any:
     """A new node with its settings, then its inputs by number or name (settings may change which inputs there are)."""
     made = tree.nodes.new(kind)
     for key, value in settings.items():
@@ -65,7 +77,7 @@ def node(tree: bpy.types.NodeTree, kind: str, inputs: dict[int | str, Any] | Non
     return made
 
 
-def output(made: bpy.types.Node, place: int | str = 0) -> Value:
+def output(made: Any, place: int | str = 0) -> Value:
     """One output of a node."""
     return Value(made.id_data, made.outputs[place])
 
@@ -129,7 +141,8 @@ class Nodes:
 
 def socket(tree: bpy.types.NodeTree, name: str, kind: str, direction: str = "INPUT", **settings: Any) -> None:
     """A socket of a node group's interface."""
-    made = tree.interface.new_socket(name, in_out=direction, socket_type=f"NodeSocket{kind}")
+    interface: Any = tree.interface  # the stub knows no types of sockets
+    made = interface.new_socket(name, in_out=direction, socket_type=f"NodeSocket{kind}")
     for key, value in settings.items():
         setattr(made, key, value)
 
@@ -178,11 +191,9 @@ def shared(
     return tree
 
 
-def group(tree: bpy.types.NodeTree, shared_tree: bpy.types.NodeTree, inputs: Mapping[str, Any]) -> bpy.types.Node:
+def group(tree: bpy.types.NodeTree, shared_tree: bpy.types.NodeTree, inputs: Mapping[str, Any]) -> Any:
     """A node that uses a node group."""
-    made = tree.nodes.new("GeometryNodeGroup")
-    made.node_tree = shared_tree
-    made.label = shared_tree.name
+    made = node(tree, "GeometryNodeGroup", node_tree=shared_tree, label=shared_tree.name)
     for place, source in inputs.items():
         put(tree, source, made.inputs[place])
     return made

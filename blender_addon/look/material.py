@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import bpy
 
-from .builder import Value, arrange, math, node, output, vector_math
+from .builder import Value, arrange, cycles_of, math, node, output, vector_math
 
 VERSION = 3
 """Raised when the trees below change, so that files made before are brought up to date."""
@@ -51,13 +51,16 @@ def reach(tree: bpy.types.NodeTree, opacity: Value) -> Value:
 
 def ensure(shading: Shading) -> bpy.types.Material:
     """The file's one material of this shading, made or brought up to date."""
-    material = bpy.data.materials.get(shading.name)
+    material: bpy.types.Material | None = bpy.data.materials.get(shading.name)
     if material is not None and material.get("legs4d:version") == VERSION:
         return material
     material = material or bpy.data.materials.new(shading.name)
     material.surface_render_method = "DITHERED"
     material.use_backface_culling = not shading.is_flat
-    material.cycles.emission_sampling = "NONE"  # hundreds of thousands of tiny lamps would be slow and light nothing
+    cycles_of(
+        material
+    ).emission_sampling = "NONE"  # hundreds of thousands of tiny lamps would be slow and light nothing.
+    cycles_of(material).emission_sampling = "NONE"
     _build(material.node_tree, shading)
     material["legs4d:version"] = VERSION
     return material

@@ -13,7 +13,7 @@ import bpy
 from .. import names
 from ..portable import look
 from . import color, material, outline, rays, shape
-from .builder import Nodes, Value, arrange, frame, group, math, node, output, put, shared, socket, vector_math
+from .builder import Nodes, Value, arrange, constant, frame, group, math, node, output, put, shared, socket, vector_math
 from .color import amounts_of, socket_of
 
 LAYER_GROUP, SPLATS_GROUP = "4-LEGS: layer", "4-LEGS: splats"
@@ -54,9 +54,7 @@ def amounts(tree: bpy.types.NodeTree) -> dict[str, bpy.types.Node]:
 
 def set_detail(tree: bpy.types.NodeTree, share: float) -> None:
     """Sets the share of the points, the most important first, that viewports show."""
-    socket_ = tree.nodes[DETAIL_NODE].outputs[0]
-    if abs(socket_.default_value - share) > 1e-6:
-        socket_.default_value = share
+    constant(tree, DETAIL_NODE, share)
 
 
 def _splats_group() -> bpy.types.NodeTree:
@@ -102,8 +100,7 @@ def _splats(tree: bpy.types.NodeTree, given: Callable[[str], Value]) -> Value:
 
 
 def _value(tree: bpy.types.NodeTree, name: str, number: float) -> Value:
-    made = node(tree, "ShaderNodeValue")
-    made.name = made.label = name
+    made = node(tree, "ShaderNodeValue", name=name, label=name)
     made.outputs[0].default_value = number
     return output(made)
 

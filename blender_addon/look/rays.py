@@ -5,6 +5,8 @@ In renders that is the ray to the point; viewports show what the active camera s
 
 from __future__ import annotations
 
+from typing import Any
+
 import bpy
 
 from .. import names
@@ -27,7 +29,8 @@ def _added(tree: bpy.types.NodeTree, count: int) -> dict[str, Value]:
         ray = vector_math(tree, "NORMALIZE", from_camera(tree))
         split = node(tree, "ShaderNodeSeparateXYZ", {0: ray})
     with frame(tree, "Harmonics"):
-        basis = basis_columns(*(output(split, axis) for axis in range(3)), degree_of(count))
+        columns: Any = basis_columns  # a formula: it takes values of nodes as well as arrays
+        basis = columns(*(output(split, axis) for axis in range(3)), degree_of(count))
     with frame(tree, "Coefficients"):
         total = None
         for index, value in enumerate(basis):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import bpy
 
+from .. import declare
 from ..ui import text
+from .builder import cycles_of
 
 TRANSPARENT_BOUNCES = 256
 """A ray goes through the front and back of every soft ellipsoid on its way; beyond the limit Cycles shows black."""
@@ -33,10 +35,11 @@ def problems(scene: bpy.types.Scene) -> list[str]:
 def prepare(scene: bpy.types.Scene) -> None:
     """Mends all that `problems` names."""
     if scene.render.engine == "BLENDER_WORKBENCH":
-        scene.render.engine = "CYCLES"
-    scene.cycles.transparent_max_bounces = max(scene.cycles.transparent_max_bounces, TRANSPARENT_BOUNCES)
-    scene.cycles.min_transparent_bounces = max(scene.cycles.min_transparent_bounces, LEAST_BOUNCES)
-    scene.view_settings.view_transform = "Standard"
+        declare.put(scene.render, engine="CYCLES")
+    cycles = cycles_of(scene)
+    cycles.transparent_max_bounces = max(cycles.transparent_max_bounces, TRANSPARENT_BOUNCES)
+    cycles.min_transparent_bounces = max(cycles.min_transparent_bounces, LEAST_BOUNCES)
+    declare.put(scene.view_settings, view_transform="Standard")
 
 
 class LEGS4D_OT_prepare_scene(bpy.types.Operator):
@@ -44,9 +47,9 @@ class LEGS4D_OT_prepare_scene(bpy.types.Operator):
 
     bl_idname = "legs4d.prepare_scene"
     bl_label = "Set Up Rendering"
-    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012  Blender's own form
+    bl_options = {"REGISTER", "UNDO"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> declare.Result:
         prepare(context.scene)
         return {"FINISHED"}
 

@@ -14,7 +14,7 @@ import bpy
 
 from .. import names
 from . import material
-from .builder import Value, frame, math, node, output, put, shared, vector_math
+from .builder import Value, constant, frame, math, node, output, put, shared, vector_math
 
 HEXAGON_ROUNDNESS = numbers.sqrt(3) / 2
 ICOSAHEDRON_ROUNDNESS = 0.7946544722917661
@@ -87,9 +87,7 @@ def from_camera(tree: bpy.types.NodeTree) -> Value:
 
 def set_pixel_angle(tree: bpy.types.NodeTree, radians: float) -> None:
     """Sets the angle that a pixel of the training cameras saw; 0 shows Gaussians as sharp as they are stored."""
-    socket = tree.nodes[PIXEL_ANGLE_NODE].outputs[0]
-    if abs(socket.default_value - radians) > 1e-9:
-        socket.default_value = radians
+    constant(tree, PIXEL_ANGLE_NODE, radians)
 
 
 def _either(tree: bpy.types.NodeTree, kind: str, in_viewport: Value, in_render: Value) -> Value:

@@ -15,9 +15,9 @@ class AttributeProblem(Exception):
     """An attribute does not fit its points; the message is one sentence for the panel."""
 
 
-def ensure(cloud: bpy.types.PointCloud, name: str, data_type: str) -> bpy.types.Attribute:
+def ensure(cloud: bpy.types.PointCloud, name: str, data_type: Any) -> Any:
     """The cloud's point attribute of this name, made if absent; one of another type or domain is replaced."""
-    attribute = cloud.attributes.get(name)
+    attribute: Any = cloud.attributes.get(name)
     if attribute is not None and (attribute.data_type != data_type or attribute.domain != "POINT"):
         cloud.attributes.remove(attribute)
         attribute = None
@@ -45,7 +45,7 @@ def write(cloud: bpy.types.PointCloud, name: str, data_type: str, values: np.nda
 
 def read(cloud: bpy.types.PointCloud, name: str) -> np.ndarray[Any, Any]:
     """[points] or [points, width] float32 values of an attribute. KeyError if there is none of this name."""
-    attribute = cloud.attributes[name]
+    attribute: Any = cloud.attributes[name]
     width = _WIDTH[attribute.data_type]
     values = np.empty(len(cloud.points) * width, np.float32)
     if values.size:
@@ -55,6 +55,6 @@ def read(cloud: bpy.types.PointCloud, name: str) -> np.ndarray[Any, Any]:
 
 def remove(cloud: bpy.types.PointCloud, name: str) -> None:
     """Remove an attribute if it is there."""
-    attribute = cloud.attributes.get(name)
+    attribute: Any = cloud.attributes.get(name)
     if attribute is not None:
         cloud.attributes.remove(attribute)

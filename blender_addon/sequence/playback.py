@@ -12,9 +12,10 @@ from bpy.app.handlers import persistent
 
 from ..cache import storage
 from ..cache.frames import CacheError, RunCache
-from . import player, sequence
+from . import handlers, player, sequence
 from .attributes import AttributeProblem
 from .player import Player
+from .properties import cloud_of, properties_of
 from .sequence import Sequence
 
 log = logging.getLogger(__name__)
@@ -91,15 +92,15 @@ def refresh(empty: bpy.types.Object, layers_only: bool = False) -> None:
 def refresh_run(run_id: str) -> None:
     """Write the current frame of every sequence that shows a run."""
     for _, shown in sequence.everywhere():
-        if shown.empty.legs4d.run_id == run_id:
+        if shown.its.run_id == run_id:
             refresh(shown.empty)
 
 
 def invalidate(empty: bpy.types.Object) -> None:
     """Write the static points' layers again at the next frame: the cache holds another answer of the same prompt."""
-    still = empty.legs4d.static_object
+    still = properties_of(empty).static_object
     if still is not None:
-        player.forget_static(still.data)
+        player.forget_static(cloud_of(still))
 
 
 def refresh_all() -> None:
@@ -109,18 +110,13 @@ def refresh_all() -> None:
 
 
 def register() -> None:
-    """Add the handlers, in the place of those that an earlier load of this module left."""
-    unregister()
-    for event, handler in _HANDLERS:
-        getattr(bpy.app.handlers, event).append(handler)
+    """Add the handlers."""
+    handlers.add(_HANDLERS)
 
 
 def unregister() -> None:
-    """Remove the handlers, found by name."""
-    for event, handler in _HANDLERS:
-        installed = getattr(bpy.app.handlers, event)
-        for old in [h for h in installed if (h.__module__, h.__name__) == (handler.__module__, handler.__name__)]:
-            installed.remove(old)
+    """Remove the handlers."""
+    handlers.remove(_HANDLERS)
     _players.clear()
     _messages.clear()
     _versions.clear()
@@ -128,7 +124,7 @@ def unregister() -> None:
 
 def _cache(scene: bpy.types.Scene, shown: Sequence) -> RunCache:
     """Renders without a window read splat files as they need them; elsewhere they are read beside the interface."""
-    if shown.empty.legs4d.files and bpy.app.background and provide_files is not None:
+    if shown.its.files and bpy.app.background and provide_files is not None:
         return provide_files(shown, shown.capture_frame(scene.frame_current_final))
     return storage.find(shown.empty)
 
@@ -137,7 +133,7 @@ def _is_complete(shown: Sequence) -> bool:
     """Whether view dependence is written: it is most of a frame's bytes, and viewports that draw points show none."""
     if bpy.app.background or _rendering or _complete:
         return True
-    return shown.empty.legs4d.viewport == "SPLATS" or any(sequence.is_native(cloud) for cloud in shown.clouds)
+    return shown.its.viewport == "SPLATS" or any(sequence.is_native(cloud) for cloud in shown.clouds)
 
 
 def _touch(child: bpy.types.Object) -> None:

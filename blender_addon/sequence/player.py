@@ -15,6 +15,7 @@ from . import attributes, timing
 from .changing import Changing
 from .highlighter import Highlighter
 from .loose import LooseFrames
+from .properties import cloud_of
 from .sequence import Sequence
 
 Array = np.ndarray[Any, Any]
@@ -58,7 +59,7 @@ class Player:
         at = scene.frame_current_final
         weights, touched, problem = layers.weights(shown, at), [], ""
         still, moving, loose = shown.static_object, shown.dynamic_object, shown.loose_object
-        if still is not None and self._show_static(still.data, weights):
+        if still is not None and self._show_static(cloud_of(still), weights):
             touched.append(still)
         if moving is None and loose is None:
             return "", touched
@@ -69,7 +70,7 @@ class Player:
                 touched,
             )
         if loose is not None:
-            self._loose.show(loose.data, frame, weights, layers_only=layers_only, sh=complete)
+            self._loose.show(cloud_of(loose), frame, weights, layers_only=layers_only, sh=complete)
             touched.append(loose)
         if moving is None:
             return "", touched
@@ -78,10 +79,10 @@ class Player:
             share = 0.0
         per_second = timing.rate(shown.empty, at) * scene.render.fps / scene.render.fps_base
         if not layers_only:
-            self._show_frame(moving.data, frame, share, per_second)
+            self._show_frame(cloud_of(moving), frame, share, per_second)
             if self._changing is not None:
-                self._changing.show(moving.data, frame, share, sh=complete)
-        self._show_relevancy(moving.data, frame, share, weights)
+                self._changing.show(cloud_of(moving), frame, share, sh=complete)
+        self._show_relevancy(cloud_of(moving), frame, share, weights)
         return problem, [*touched, moving]
 
     def _show_frame(self, cloud: bpy.types.PointCloud, frame: int, share: float, per_second: float) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 
 import bpy
 
+from .. import declare
+from ..look.builder import node, socket
 from . import playback
 
 COMPOSITOR_ENGINES = ("CYCLES", "BLENDER_EEVEE")
@@ -139,21 +141,19 @@ class Job:
     def compositor(self, layer: bpy.types.ViewLayer) -> tuple[bpy.types.NodeTree, Any]:
         """A compositor tree for the copy that shows a layer's picture: (tree, Render Layers node)."""
         tree = self.made(bpy.data.node_groups.new("4-LEGS render", "CompositorNodeTree"))
-        tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
-        source = tree.nodes.new("CompositorNodeRLayers")
-        source.scene, source.layer = self.scene, layer.name
+        socket(tree, "Image", "Color", "OUTPUT")
+        source = node(tree, "CompositorNodeRLayers", scene=self.scene, layer=layer.name)
         tree.links.new(source.outputs["Image"], tree.nodes.new("NodeGroupOutput").inputs[0])
         self.scene.compositing_node_group = tree
         return tree, source
 
     def output_node(self, tree: bpy.types.NodeTree, name: str) -> Any:
         """A File Output node that writes values as they are into `scratch`."""
-        files = tree.nodes.new("CompositorNodeOutputFile")
-        files.directory, files.file_name, files.save_as_render = f"{self.scratch}/", name, False
-        return files
+        place = f"{self.scratch}/"
+        return node(tree, "CompositorNodeOutputFile", directory=place, file_name=name, save_as_render=False)
 
 
-class RenderOperator:
+class RenderOperator(declare.Operator):
     """Mixin of operators that run a `Job`: at once from scripts, one render after the other in the interface."""
 
     _running: Job | None = None
@@ -176,7 +176,7 @@ class RenderOperator:
             cls.poll_message_set("Wait for the renders that are running, or cancel them with Esc")
         return RenderOperator._running is None
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> declare.Result:
         """Renders everything and returns when it is done."""
         try:
             with self.make_job(context) as job:
@@ -192,7 +192,7 @@ class RenderOperator:
         self.completed(context)
         return {"FINISHED"}
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> declare.Result:
         """Renders one after the other without blocking; Esc cancels."""
         try:
             self._job = self.make_job(context).__enter__()
@@ -207,7 +207,7 @@ class RenderOperator:
         context.window_manager.modal_handler_add(self)
         return {"RUNNING_MODAL"}
 
-    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> declare.Result:
         """The scene must not change under the job, so every event but Esc ends here."""
         if event.type == "ESC":
             self._cancelled = True
@@ -221,7 +221,7 @@ class RenderOperator:
             self._end(context, str(error))
             return {"CANCELLED"}
 
-    def _step(self, context: bpy.types.Context) -> set[str]:
+    def _step(self, context: bpy.types.Context) -> declare.Result:
         """Stores what has been rendered and starts the next render."""
         job = self._job
         if self._item is not None and (job.image.exists() or not job.renders):

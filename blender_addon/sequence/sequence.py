@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, Final
 
 import bpy
 import numpy as np
@@ -11,12 +12,14 @@ from mathutils import Quaternion
 from .. import names
 from ..cache.blocks import MOST_SH
 from ..cache.frames import STEPS, Description, RunCache
+from ..declare import Collection, triple
 from ..portable.turns import turn_between
 from . import attributes, timing
+from .properties import LayerProperties, SequenceProperties, cloud_of, properties_of
 
 BLENDERS_UP = (0.0, 0.0, 1.0)
 
-NATIVE = "GAUSSIAN_SPLAT"
+NATIVE: Final = "GAUSSIAN_SPLAT"
 """Type of point clouds that Blender itself renders as splats, from 5.3 on; 5.2 has no types."""
 
 FLUENT_POINTS = 75_000
@@ -43,7 +46,7 @@ class Sequence:
     """
 
     def __init__(self, empty: bpy.types.Object) -> None:
-        if not empty.legs4d.is_sequence:
+        if not properties_of(empty).is_sequence:
             raise ValueError(f"'{empty.name}' is not the parent of a 4-LEGS sequence")
         self.empty = empty
 
@@ -58,7 +61,7 @@ class Sequence:
         empty = bpy.data.objects.new(name, None)
         empty.rotation_euler = upright(description.up).to_euler()
         empty.empty_display_size = 0.25
-        its = empty.legs4d
+        its = properties_of(empty)
         its.role, its.start_frame = "SEQUENCE", start_frame
         its.run_id, its.run, its.revision = description.run_id, description.run, description.revision
         its.num_frames, its.fps = description.num_frames, description.fps
@@ -76,9 +79,14 @@ class Sequence:
         return cls(empty)
 
     @property
+    def its(self) -> SequenceProperties:
+        """What the file keeps of it."""
+        return properties_of(self.empty)
+
+    @property
     def description(self) -> Description:
         """What it was imported as, from the file alone."""
-        its = self.empty.legs4d
+        its = self.its
         return Description(
             run_id=its.run_id,
             run=its.run,
@@ -88,7 +96,7 @@ class Sequence:
             num_dynamic=its.num_dynamic,
             fps=its.fps,
             pixel_angle=its.pixel_angle,
-            up=tuple(its.up),
+            up=triple(its.up),
             num_loose=its.num_loose,
             sh=its.num_sh,
             changing=tuple(its.changing.split()),
@@ -98,37 +106,37 @@ class Sequence:
     @property
     def static_object(self) -> bpy.types.Object | None:
         """The points that do not move; None if there are none."""
-        return self.empty.legs4d.static_object
+        return self.its.static_object
 
     @property
     def dynamic_object(self) -> bpy.types.Object | None:
         """The points that move; None if there are none."""
-        return self.empty.legs4d.dynamic_object
+        return self.its.dynamic_object
 
     @property
     def loose_object(self) -> bpy.types.Object | None:
         """The points that only the current frame has; None if there are none."""
-        return self.empty.legs4d.loose_object
+        return self.its.loose_object
 
     @property
     def objects(self) -> list[bpy.types.Object]:
         """Those of them that are there."""
-        return self.empty.legs4d.cloud_objects
+        return self.its.cloud_objects
 
     @property
     def clouds(self) -> list[bpy.types.PointCloud]:
         """The point data of all."""
-        return [child.data for child in self.objects]
+        return [cloud_of(child) for child in self.objects]
 
     @property
-    def layers(self) -> bpy.types.bpy_prop_collection:
+    def layers(self) -> Collection[LayerProperties]:
         """Its prompt layers."""
-        return self.empty.legs4d.layers
+        return self.its.layers
 
     @property
     def deleted(self) -> str:
         """What its user deleted of it, as a sentence; empty if all is there."""
-        its = self.empty.legs4d
+        its = self.its
         gone = [
             label
             for label, count, child in (
@@ -171,7 +179,7 @@ class Sequence:
             values = arrays[_SH[attribute]] * STEPS[_SH[attribute]]
         else:
             values = arrays[_STORED[attribute]]
-        _write(child.data, attribute, values)
+        _write(cloud_of(child), attribute, values)
 
     def mark_filled(self, cache: RunCache, role: str) -> None:
         """Note that a cloud has all its constants."""
@@ -184,7 +192,7 @@ class Sequence:
         child = self._cloud(role)
         if child is None:
             return False
-        return child.data.get(FILLED) != cache.description.run_id or names.RANK not in child.data.attributes
+        return child.data.get(FILLED) != cache.description.run_id or names.RANK not in cloud_of(child).attributes
 
     def _cloud(self, role: str) -> bpy.types.Object | None:
         return self.static_object if role == "STATIC" else self.dynamic_object
@@ -205,7 +213,7 @@ class Sequence:
 
 def upright(up: tuple[float, float, float]) -> Quaternion:
     """The shortest turn that takes what is up in a capture to Blender's +Z."""
-    return Quaternion(turn_between(up, BLENDERS_UP))
+    return Quaternion(turn_between(up, BLENDERS_UP).tolist())
 
 
 def is_native(cloud: bpy.types.PointCloud) -> bool:
@@ -228,7 +236,7 @@ def constants(description: Description, role: str) -> tuple[str, ...]:
 
 def find(scene: bpy.types.Scene) -> list[Sequence]:
     """The sequences of a scene."""
-    return [Sequence(item) for item in scene.objects if item.legs4d.is_sequence]
+    return [Sequence(item) for item in scene.objects if properties_of(item).is_sequence]
 
 
 def everywhere() -> Iterator[tuple[bpy.types.Scene, Sequence]]:
@@ -245,7 +253,7 @@ def with_uid(session_uid: int) -> Sequence | None:
 
 def playhead(run_id: str) -> int:
     """The capture frame of a run that is looked at: in the window's scene, else in any that has the run, else 0."""
-    found = [(scene, shown) for scene, shown in everywhere() if shown.empty.legs4d.run_id == run_id]
+    found = [(scene, shown) for scene, shown in everywhere() if shown.its.run_id == run_id]
     found.sort(key=lambda pair: pair[0] != bpy.context.scene)
     return found[0][1].capture_frame(found[0][0].frame_current) if found else 0
 
@@ -254,20 +262,27 @@ def active(context: bpy.types.Context) -> Sequence | None:
     """The sequence that panels and operators mean: the active object's, else the scene's only one."""
     item = context.active_object
     while item is not None:
-        if item.legs4d.is_sequence:
+        if properties_of(item).is_sequence:
             return Sequence(item)
         item = item.parent
     found = find(context.scene)
     return found[0] if len(found) == 1 else None
 
 
+def meant(context: bpy.types.Context) -> Sequence:
+    """`active`, for operators whose `poll` has seen that there is one."""
+    found = active(context)
+    assert found is not None
+    return found
+
+
 def _add_cloud(empty: bpy.types.Object, collection: bpy.types.Collection, role: str, name: str, points: int) -> None:
     cloud = bpy.data.pointclouds.new(name)
     cloud.resize(points)
-    kinds = cloud.bl_rna.properties.get("type")
+    kinds: Any = cloud.bl_rna.properties.get("type")
     if kinds is not None and NATIVE in kinds.enum_items:
         cloud.type = NATIVE
-    its = empty.legs4d
+    its = properties_of(empty)
     for attribute, data_type in {
         **names.CLOUD_ATTRIBUTES,
         **names.optional_attributes(its.num_sh, its.has_seen),
@@ -275,7 +290,7 @@ def _add_cloud(empty: bpy.types.Object, collection: bpy.types.Collection, role: 
         attributes.ensure(cloud, attribute, data_type)
     child = bpy.data.objects.new(name, cloud)
     child.parent = empty
-    child.legs4d.role = role
+    properties_of(child).role = role
     collection.objects.link(child)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import names
 from ..layers import curves
+from .properties import properties_of
 
 SAME_MOMENT = 1e-3
 """Capture times nearer than this, in frames, are one: F-curves are single precision."""
@@ -28,7 +29,7 @@ def curve_of(empty: bpy.types.Object) -> bpy.types.FCurve | None:
 
 def capture_time(empty: bpy.types.Object, scene_frame: float) -> float:
     """The capture time that a scene frame (whole or not) shows, 0 to the number of capture frames less one."""
-    curve, its = curve_of(empty), empty.legs4d
+    curve, its = curve_of(empty), properties_of(empty)
     time = scene_frame - its.start_frame if curve is None else curve.evaluate(scene_frame)
     return float(min(max(time, 0.0), max(its.num_frames - 1, 0)))
 
@@ -39,7 +40,7 @@ def shown_frames(empty: bpy.types.Object, scene_frame: float) -> tuple[int, floa
     The way is 0 for sequences that hold each frame.
     """
     time = capture_time(empty, scene_frame)
-    if not empty.legs4d.interpolate:
+    if not properties_of(empty).interpolate:
         return int(time + SAME_MOMENT), 0.0
     frame = round(time)
     if abs(time - frame) > SAME_MOMENT:
@@ -58,10 +59,10 @@ def rate(empty: bpy.types.Object, scene_frame: float) -> float:
 
 def moments(empty: bpy.types.Object) -> tuple[int, np.ndarray]:
     """The first scene frame of the sequence, and the capture time of that and each following scene frame to its end."""
-    curve, its = curve_of(empty), empty.legs4d
+    curve, its = curve_of(empty), properties_of(empty)
     if curve is None:
         return int(its.start_frame), np.arange(max(its.num_frames, 1), dtype=float)
-    first, last = (round(frame) for frame in curve.range())
+    first, last = (round(frame) for frame in curve.range().to_tuple())
     times = np.array([curve.evaluate(frame) for frame in range(first, last + 1)])
     return first, times.clip(0.0, max(its.num_frames - 1, 0))
 
@@ -69,7 +70,7 @@ def moments(empty: bpy.types.Object) -> tuple[int, np.ndarray]:
 def scene_frame(empty: bpy.types.Object, capture_frame: float) -> int:
     """The first scene frame that shows a capture frame; the nearest to it where none does exactly."""
     if curve_of(empty) is None:
-        return int(empty.legs4d.start_frame + round(capture_frame))
+        return int(properties_of(empty).start_frame + round(capture_frame))
     first, times = moments(empty)
     return first + int(np.argmin(np.abs(times - capture_frame)))
 
@@ -86,21 +87,19 @@ def signature(empty: bpy.types.Object) -> str:
     """Another text whenever another moment may show at some scene frame."""
     curve = curve_of(empty)
     if curve is None:
-        return f"from {empty.legs4d.start_frame}"
-    handles = [
-        number for key in curve.keyframe_points for v in (key.handle_left, key.co, key.handle_right) for number in v
-    ]
+        return f"from {properties_of(empty).start_frame}"
+    handles = [(*key.handle_left[:], *key.co[:], *key.handle_right[:]) for key in curve.keyframe_points]
     kinds = "".join(key.interpolation for key in curve.keyframe_points)
     return hashlib.blake2b(np.array(handles, np.float32).tobytes() + kinds.encode(), digest_size=8).hexdigest()
 
 
 def write(empty: bpy.types.Object, frames: Sequence[float], times: Sequence[float]) -> bpy.types.FCurve:
     """Give the sequence a time curve with these keys (scene frames ascending), in the place of any it has."""
-    if names.TIME not in empty:
+    if empty.get(names.TIME) is None:
         empty[names.TIME] = 0.0
         empty.id_properties_ui(names.TIME).update(
             min=0.0,
-            max=float(max(empty.legs4d.num_frames - 1, 0)),
+            max=float(max(properties_of(empty).num_frames - 1, 0)),
             description="Capture frame that shows, by scene frame: edit it in the Graph Editor",
         )
     return curves.write(empty, names.TIME_PATH, frames, times, "LINEAR", "4-LEGS time")

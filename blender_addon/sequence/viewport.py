@@ -1,4 +1,4 @@
-"""Coloured points in the 3D viewport, drawn by us: Workbench would show them grey, and ellipsoids take their time.
+"""Coloured points in the 3D viewport, drawn here: Workbench would show them grey, and ellipsoids take their time.
 
 Each point is a disc of its middle standard deviation, in the captured colour with the layers' highlight. It is a
 preview: renders, and viewports set to show splats, use the node group and material of `look`.
@@ -20,6 +20,7 @@ from ..portable.look import NUMPY
 from ..portable.values import SH_C0
 from . import attributes, playback, sequence
 from .highlighter import strongest_and_tint
+from .properties import cloud_of, properties_of
 from .sequence import Sequence
 
 Array = np.ndarray[Any, Any]
@@ -80,12 +81,12 @@ def unregister() -> None:
 
 
 def apply(empty: bpy.types.Object) -> None:
-    """Let a sequence's clouds show as its `viewport` property says: as our points, or through the node group."""
-    points = empty.legs4d.viewport == "POINTS"
-    for child in empty.legs4d.cloud_objects:
+    """Let a sequence's clouds show as its `viewport` property says: as these points, or through the node group."""
+    points = properties_of(empty).viewport == "POINTS"
+    for child in properties_of(empty).cloud_objects:
         child.display_type = "BOUNDS" if points else "TEXTURED"
         child.show_bounds = False
-        modifier = child.modifiers.get(look.MODIFIER)
+        modifier: Any = child.modifiers.get(look.MODIFIER)
         if modifier is not None and modifier.show_viewport == points:
             modifier.show_viewport = not points
 
@@ -97,8 +98,8 @@ def shown_points(shown: Sequence, child: bpy.types.Object, scene_frame: float) -
         [K, 3] positions in the cloud's own axes, [K, 3] colours (scene linear), [K] radii in scene units, negative for
         the discs behind points that outline them; float32.
     """
-    cloud, shares = child.data, presets.amounts(shown.empty, scene_frame)
-    chosen = _chosen(child, shown.empty.legs4d.detail)
+    cloud, shares = cloud_of(child), presets.amounts(shown.empty, scene_frame)
+    chosen = _chosen(child, shown.its.detail)
     radiance = attributes.read(cloud, names.RADIANCE)[chosen.points]
     colors, opacity = _captured(radiance), radiance[:, 3]
     strongest, tint = strongest_and_tint(shown, cloud, scene_frame, chosen.points)
@@ -145,9 +146,9 @@ class _Chosen:
 
 def _chosen(child: bpy.types.Object, detail: float) -> _Chosen:
     """Chosen anew only when the cloud is filled anew or its detail changes; loose points with every frame."""
-    cloud = child.data
-    is_loose = child.legs4d.role == "LOOSE"
-    has_own = is_loose or "scales" in child.parent.legs4d.changing.split()
+    cloud = cloud_of(child)
+    is_loose = properties_of(child).role == "LOOSE"
+    has_own = is_loose or "scales" in properties_of(child.parent).changing.split()
     key = (len(cloud.points), cloud.get(sequence.FILLED), detail, playback.version(child) if has_own else None)
     known = _choices.get(child.session_uid)
     if known is None or known.key != key:
@@ -160,18 +161,18 @@ def _chosen(child: bpy.types.Object, detail: float) -> _Chosen:
 
 
 def _draw() -> None:
-    context = bpy.context
+    context: Any = bpy.context
     if context.space_data.shading.type == "RENDERED" and context.scene.render.engine == names.ENGINE:
         return  # the engine draws the splats themselves
     for shown in sequence.find(context.scene):
-        if shown.empty.legs4d.viewport != "POINTS":
+        if shown.its.viewport != "POINTS":
             continue
         for child in shown.objects:
             if child.visible_get():
                 _draw_cloud(context, shown, child)
 
 
-def _draw_cloud(context: bpy.types.Context, shown: Sequence, child: bpy.types.Object) -> None:
+def _draw_cloud(context: Any, shown: Sequence, child: bpy.types.Object) -> None:
     batch = _batch(shown, child, context.scene.frame_current_final)
     if batch is None:
         return
@@ -197,7 +198,7 @@ def _draw_cloud(context: bpy.types.Context, shown: Sequence, child: bpy.types.Ob
 
 def _batch(shown: Sequence, child: bpy.types.Object, scene_frame: float) -> gpu.types.GPUBatch | None:
     """The cloud's points on the GPU, made anew only when what they show has changed."""
-    its = shown.empty.legs4d
+    its = shown.its
     tints = tuple(tuple(layer.color) for layer in its.layers)
     shares, weights = presets.amounts(shown.empty, scene_frame), layers.weights(shown, scene_frame)
     signature = (playback.version(child), shares, its.detail, weights, tints)
@@ -215,7 +216,8 @@ def _make_batch(positions: Array, colors: Array, radii: Array) -> gpu.types.GPUB
         layout.attr_add(id=name, comp_type="F32", len=width, fetch_mode="FLOAT")
     buffer = gpu.types.GPUVertBuf(layout, len(positions))
     for name, values in (("pos", positions), ("color", colors), ("size", radii)):
-        buffer.attr_fill(name, values)
+        column: Any = values  # the stubs know no arrays
+        buffer.attr_fill(name, column)
     return gpu.types.GPUBatch(type="POINTS", buf=buffer)
 
 

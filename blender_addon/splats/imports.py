@@ -13,6 +13,7 @@ from ..cache.frames import CacheError, RunCache
 from ..link.runs import Runs
 from ..portable.splats import SplatFileError
 from ..sequence import display, playback, sequence
+from ..sequence.properties import properties_of
 from ..sequence.sequence import Sequence
 from ..ui import preferences
 from ..ui.tasks import Tasks
@@ -74,7 +75,7 @@ class Imports:
 
     def read_again(self, shown: Sequence) -> None:
         """Read what the cache of a sequence of files lacks. CacheError, a sentence, if the files are not found."""
-        name, plan = shown.empty.legs4d.run_id, plan_of(shown.empty)
+        name, plan = shown.its.run_id, plan_of(shown.empty)
         if name in self._all:
             return
         around = sequence.playhead(name)
@@ -83,7 +84,7 @@ class Imports:
     def resume(self) -> None:
         """Read what the file's sequences of files lack on this machine."""
         for _, shown in sequence.everywhere():
-            if shown.empty.legs4d.files and _lacks(shown):
+            if shown.its.files and _lacks(shown):
                 with contextlib.suppress(CacheError):  # playback says it, beside the button that tries again
                     self.read_again(shown)
 
@@ -131,44 +132,44 @@ class Imports:
         if event.trouble:
             one.troubles = (*one.troubles, event.trouble)
             self.message = event.trouble
-        if event.cache is not None:
-            self._opened(one, event)
+        if event.cache is not None and event.plan is not None:
+            self._opened(one, event.cache, event.plan)
         elif event.frame is not None and not event.trouble:
-            self._arrived(name, event)
+            self._arrived(name, event.frame, event.sh)
         if event.done:
             self._all.pop(name, None)
             if one.dropped and not self.message:
                 self.message = f"{one.dropped} splats were left out: their numbers are not finite."
 
-    def _opened(self, one: Import, event: Event) -> None:
-        one.cache = event.cache
-        storage.adopt(event.cache)
+    def _opened(self, one: Import, cache: RunCache, plan: Plan) -> None:
+        one.cache = cache
+        storage.adopt(cache)
         if not one.opening:
-            playback.refresh_run(event.cache.description.run_id)
+            playback.refresh_run(cache.description.run_id)
             return
 
         def remember(made: Sequence) -> None:
-            its = made.empty.legs4d
-            its.files, its.files_folder = event.plan.to_json(), str(event.plan.folder.resolve())
+            its = made.its
+            its.files, its.files_folder = plan.to_json(), str(plan.folder.resolve())
             remember_place(made.empty, bpy.data.filepath)
 
-        self._tasks.add(self._runs.make_sequence(event.cache, one.start_frame, one.set_range, remember))
+        self._tasks.add(self._runs.make_sequence(cache, one.start_frame, one.set_range, remember))
 
-    def _arrived(self, name: str, event: Event) -> None:
+    def _arrived(self, name: str, frame: int, sh: int) -> None:
         for scene, shown in sequence.everywhere():
-            its = shown.empty.legs4d
+            its = shown.its
             if its.run_id != name:
                 continue
-            if event.sh > its.num_sh:  # a file after the first has more of it
-                its.num_sh = event.sh
+            if sh > its.num_sh:  # a file after the first has more of it
+                its.num_sh = sh
                 display.update(shown.empty)
-            if shown.shows(event.frame, scene.frame_current_final):
+            if shown.shows(frame, scene.frame_current_final):
                 playback.refresh(shown.empty)
 
 
 def plan_of(empty: bpy.types.Object) -> Plan:
     """The files that a sequence plays, where they are now. CacheError, a sentence, if they are not found."""
-    its, tried = empty.legs4d, []
+    its, tried = properties_of(empty), []
     for place in (its.files_beside and bpy.path.abspath(its.files_beside), its.files_folder):
         if place:
             plan = from_json(its.files, Path(place))
@@ -192,7 +193,7 @@ def provide(shown: Sequence, frame: int) -> RunCache:
     plan = plan_of(shown.empty)
     try:
         if cache is None or not cache.has_constants():
-            cache, plan, _ = reading.begin(plan, preferences.cache_root(), shown.empty.legs4d.run_id)
+            cache, plan, _ = reading.begin(plan, preferences.cache_root(), shown.its.run_id)
             storage.adopt(cache)
         if not cache.has_frame(frame):
             reading.store_frame(plan, cache, frame)
@@ -203,7 +204,7 @@ def provide(shown: Sequence, frame: int) -> RunCache:
 
 def remember_place(empty: bpy.types.Object, blend: str) -> None:
     """Note where a sequence's files are, relative to a saved file."""
-    its = empty.legs4d
+    its = properties_of(empty)
     its.files_beside = ""
     if blend and its.files:
         with contextlib.suppress(ValueError):  # on another drive of Windows

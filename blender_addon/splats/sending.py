@@ -8,9 +8,9 @@ from typing import Any
 
 from .. import wire
 from ..link import backends
-from ..link.client import Failure, Received
 from ..link.connection import Link, locator
 from ..link.runs import Runs
+from ..link.types import Failure, Received
 from ..link.upload import Upload
 from .plan import Plan, PlanProblem
 
@@ -44,7 +44,7 @@ class Sendings:
         kind = plan.files[0].suffix
         if not self._link.ready:
             raise PlanProblem(f"{kind} files are read by a backend; connect one in the panel 4-LEGS, and try again.")
-        if KIND not in self._link.client.server.get("kinds", ()):
+        if KIND not in self._link.server.get("kinds", ()):
             raise PlanProblem(f"The backend is too old to read {kind} files; install the release of this extension.")
         if self._one is not None:
             raise PlanProblem("Another import is on its way to the backend; wait for it, or cancel it.")
@@ -97,7 +97,7 @@ class _Sending:
 
     def _name_there(self, file: Path) -> str | None:
         """What a backend of this machine calls the file; None where it has to be sent."""
-        roots = [Path(root) for root in self._link.client.server.get("roots", ())]
+        roots = [Path(root) for root in self._link.server.get("roots", ())]
         if locator() is not backends.locate or not roots:
             return None
         first = roots[0]  # what the others have may be hidden by it
@@ -115,6 +115,9 @@ class _Sending:
                 self._names.append(name)
                 self._send_next()
 
+        if self._link.client is None:
+            self._failed(Failure("local", "The connection was closed; import the files again."))
+            return
         self._upload = Upload(self._link.client, file, arrived, self._failed, folder=self._out[-100:])
         self._upload.begin()
 

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import bpy
 
-from .. import capture, effects, export, look
+from .. import capture, declare, effects, export, look
 from ..layers import prompt_panel
 from ..link import session
-from ..link.client import State
+from ..link.types import State
 from ..sequence import playback, sequence, timing
 from . import preferences
+from .properties import JobItem, window
+from .sidebar import Rows, Sidebar
 from .text import sentence
 
-CATEGORY = "4-LEGS"
-
-_STATE_ICONS = {
+_STATE_ICONS: dict[State, declare.Icon] = {
     State.OFF: "UNLINKED",
     State.CONNECTING: "SORTTIME",
     State.READY: "CHECKMARK",
     State.LOST: "ERROR",
     State.REFUSED: "ERROR",
 }
-_JOB_ICONS = {
+_JOB_ICONS: dict[str, declare.Icon] = {
     "queued": "SORTTIME",
     "running": "PLAY",
     "cancelling": "SORTTIME",
@@ -31,10 +33,10 @@ _JOB_ICONS = {
 }
 
 
-class LEGS4D_UL_runs(bpy.types.UIList):
+class LEGS4D_UL_runs(Rows, bpy.types.UIList):
     """The backend's runs."""
 
-    def draw_item(self, context, layout, data, item, icon, active_data, active_property) -> None:
+    def draw_row(self, layout: Any, item: Any, index: int) -> None:
         row = layout.row(align=True)
         if item.problem:
             row.label(text=item.name, icon="ERROR")
@@ -46,13 +48,7 @@ class LEGS4D_UL_runs(bpy.types.UIList):
         details.label(text=f"{item.frames} × {short_count(item.points)}")
 
 
-class _Panel:
-    bl_space_type = "VIEW_3D"
-    bl_region_type = "UI"
-    bl_category = CATEGORY
-
-
-class LEGS4D_PT_backend(_Panel, bpy.types.Panel):
+class LEGS4D_PT_backend(Sidebar, bpy.types.Panel):
     """The connection."""
 
     bl_label = "Backend"
@@ -76,13 +72,13 @@ class LEGS4D_PT_backend(_Panel, bpy.types.Panel):
             row.operator("legs4d.disconnect", icon="UNLINKED")
 
 
-class LEGS4D_PT_sequence(_Panel, bpy.types.Panel):
+class LEGS4D_PT_sequence(Sidebar, bpy.types.Panel):
     """Runs, and the sequence that is meant."""
 
     bl_label = "Sequence"
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout, shown = self.layout, context.window_manager.legs4d
+        layout, shown = self.layout, window()
         row = layout.row()
         row.template_list("LEGS4D_UL_runs", "", shown, "runs", shown, "active_run", rows=3)
         row.operator("legs4d.refresh", text="", icon="FILE_REFRESH")
@@ -110,7 +106,7 @@ class LEGS4D_PT_sequence(_Panel, bpy.types.Panel):
             sentence(self.layout, context, imports.message, "ERROR")
 
     def _draw_sequence(self, context: bpy.types.Context, found: sequence.Sequence) -> None:
-        layout, its = self.layout, found.empty.legs4d
+        layout, its = self.layout, found.its
         box = layout.box()
         box.label(text=found.empty.name, icon="OUTLINER_OB_POINTCLOUD")
         transfer = session.current.transfers.get(its.run_id)
@@ -140,14 +136,14 @@ class LEGS4D_PT_sequence(_Panel, bpy.types.Panel):
         column.prop(its, "detail")
 
 
-class LEGS4D_PT_training(_Panel, bpy.types.Panel):
+class LEGS4D_PT_training(Sidebar, bpy.types.Panel):
     """Training a dataset, and the backend's jobs."""
 
     bl_label = "Training"
-    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012  Blender's own form
+    bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout, form = self.layout, context.window_manager.legs4d
+        layout, form = self.layout, window()
         column = layout.column()
         column.use_property_split = True
         column.use_property_decorate = False
@@ -159,15 +155,17 @@ class LEGS4D_PT_training(_Panel, bpy.types.Panel):
         column.row().prop(form, "train_preset", expand=True)
         column.prop(form, "train_scale")
         column.prop(form, "train_encoder", placeholder="default")
-        layout.operator("legs4d.train", icon="PLAY")
+        row = layout.row(align=True)
+        row.operator("legs4d.train", icon="PLAY")
+        row.operator("legs4d.lift", text="Lift Selected Run", icon="OUTLINER_OB_FONT")
         if form.train_differs:
             box = layout.box()
             sentence(box, context, form.train_differs)
             box.operator("legs4d.make_anew", icon="FILE_REFRESH").request = form.train_again
-        for job in form.jobs[:JOBS_SHOWN]:
+        for job in list(form.jobs)[:JOBS_SHOWN]:
             self._draw_job(context, job)
 
-    def _draw_job(self, context: bpy.types.Context, job: bpy.types.PropertyGroup) -> None:
+    def _draw_job(self, context: bpy.types.Context, job: JobItem) -> None:
         box = self.layout.box()
         row = box.row(align=True)
         row.label(text=job.label, icon=_JOB_ICONS.get(job.state, "QUESTION"))
@@ -188,21 +186,21 @@ class LEGS4D_PT_training(_Panel, bpy.types.Panel):
                 lines.label(text=line)
 
 
-class LEGS4D_PT_export(_Panel, bpy.types.Panel):
+class LEGS4D_PT_export(Sidebar, bpy.types.Panel):
     """Export for compositing."""
 
     bl_label = "Export"
-    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012  Blender's own form
+    bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
         export.draw(self.layout, context)
 
 
-class LEGS4D_PT_capture(_Panel, bpy.types.Panel):
+class LEGS4D_PT_capture(Sidebar, bpy.types.Panel):
     """Making a dataset of a Blender scene."""
 
     bl_label = "Capture"
-    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012  Blender's own form
+    bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
         capture.draw(self.layout, context)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty, StringProperty
 
+from .. import declare
 from ..link import keys
 
 ADDON = __package__.rpartition(".")[0]
@@ -21,47 +22,39 @@ class Legs4dPreferences(bpy.types.AddonPreferences):
 
     bl_idname = ADDON
 
-    connection: EnumProperty(
-        name="Backend",
+    connection = declare.enum(
+        "Backend",
         items=[
             ("LOCAL", "This Machine", "The backend that runs on this machine, started here or elsewhere"),
             ("ADDRESS", "Address", "A backend at an address, such as the end of an SSH tunnel"),
         ],
     )
-    connect_at_start: BoolProperty(
-        name="Connect at Start",
-        description="Look for a backend on this machine when Blender starts",
-        default=True,
+    connect_at_start = declare.boolean(
+        "Connect at Start", "Look for a backend on this machine when Blender starts", default=True
     )
-    command: StringProperty(
-        name="legs4d Environment",
-        description=(
-            "Folder of the Python environment that legs4d is installed in, or the 'legs4d' command itself; "
-            "empty: the one on PATH"
-        ),
+    command = declare.string(
+        "legs4d Environment",
+        "Folder of the Python environment that legs4d is installed in, or the 'legs4d' command itself; "
+        "empty: the one on PATH",
         subtype="FILE_PATH",
     )
-    root: StringProperty(
-        name="Runs and Datasets",
-        description="Folder that a backend started here may read datasets from and write runs to",
+    root = declare.string(
+        "Runs and Datasets",
+        "Folder that a backend started here may read datasets from and write runs to",
         subtype="DIR_PATH",
     )
-    endpoint: StringProperty(
-        name="Address", description="Where the backend listens: HOST or HOST:PORT", default="127.0.0.1:5555"
+    endpoint = declare.string("Address", "Where the backend listens: HOST or HOST:PORT", default="127.0.0.1:5555")
+    token = declare.string("Token", "What the backend wrote into its server.json", subtype="PASSWORD")
+    server_key = declare.string(
+        "Server Key",
+        "The backend's public key, which its keeper tells you; other machines are spoken to with keys only",
     )
-    token: StringProperty(name="Token", description="What the backend wrote into its server.json", subtype="PASSWORD")
-    server_key: StringProperty(
-        name="Server Key",
-        description="The backend's public key, which its keeper tells you; other machines are spoken to with keys only",
+    half_precision = declare.boolean(
+        "Half Precision Transfer",
+        "Halve what travels, for slow networks; in a capture 10 m wide a point is placed to 0.1 mm",
     )
-    half_precision: BoolProperty(
-        name="Half Precision Transfer",
-        description="Halve what travels, for slow networks; in a capture 10 m wide a point is placed to 0.1 mm",
-    )
-    cache_folder: StringProperty(
-        name="Cache",
-        description="Folder for the frames of imported runs; empty: the extension's own folder",
-        subtype="DIR_PATH",
+    cache_folder = declare.string(
+        "Cache", "Folder for the frames of imported runs; empty: the extension's own folder", subtype="DIR_PATH"
     )
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -88,10 +81,10 @@ class Legs4dPreferences(bpy.types.AddonPreferences):
 
 def get() -> Legs4dPreferences | SimpleNamespace:
     """The preferences as they are now; their defaults in a Blender that enabled the add-on with `--addons`."""
-    entry = bpy.context.preferences.addons.get(ADDON)
+    entry: Any = bpy.context.preferences.addons.get(ADDON)
     if entry is not None:
         return entry.preferences
-    properties = Legs4dPreferences.bl_rna.properties
+    properties: Any = Legs4dPreferences.bl_rna.properties
     return SimpleNamespace(**{name: properties[name].default for name in Legs4dPreferences.__annotations__})
 
 
@@ -115,7 +108,7 @@ class LEGS4D_OT_copy_key(bpy.types.Operator):
     bl_idname = "legs4d.copy_key"
     bl_label = "Copy My Key"
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> declare.Result:
         context.window_manager.clipboard = keys.ensure(user_folder()).public
         self.report({"INFO"}, "Copied. The backend's keeper runs: legs4d keys authorize KEY NAME")
         return {"FINISHED"}

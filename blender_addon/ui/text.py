@@ -6,13 +6,15 @@ import textwrap
 
 import bpy
 
+from .. import declare
+
 PIXELS_PER_CHARACTER = 6.3
 """Of Blender's interface font, at scale 1, on average."""
 MARGIN_CHARACTERS = 10
 """What icon, box and scroll bar take of a line."""
 
 
-def sentence(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "NONE") -> None:
+def sentence(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: declare.Icon = "NONE") -> None:
     """A sentence, wrapped to the sidebar's width."""
     scale = context.preferences.system.ui_scale
     width = context.region.width if context.region else 300

@@ -1,0 +1,142 @@
+"""RNA properties as plain class attributes, and what else of Blender's classes a type checker has to be told.
+
+    class LayerProperties(bpy.types.PropertyGroup):
+        prompt = declare.string("Prompt", "What to look for", update=_prompt_changed)
+
+On an instance `prompt` is a string, and type checkers know. Blender wants properties as annotations: `register` moves
+them there. Name and description come first, everything else is as in `bpy.props`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import bpy
+from bpy import props
+
+if TYPE_CHECKING:
+    from bpy.stub_internal.rna_enums import IconItems, OperatorReturnItems
+    from bpy.types import Operator, Panel, UIList
+
+    Icon = IconItems
+    Result = set[OperatorReturnItems]
+else:
+    Operator = Panel = UIList = object
+    """What mixins are derived from: they are no classes of Blender's themselves."""
+    Result, Icon = set, str
+    """What `execute`, `invoke` and `modal` of an operator return; names of Blender's icons."""
+
+T = TypeVar("T")
+Color = tuple[float, float, float]
+"""Scene linear, 0 to 1; or any other vector of three."""
+EnumItems = Iterable[tuple[str, str, str]]
+"""(identifier, name, description) of each choice."""
+
+
+def string(name: str = "", description: str = "", **options: Any) -> str:
+    """Text; a path with `subtype`."""
+    return _any(props.StringProperty(name=name, description=description, **options))
+
+
+def boolean(name: str = "", description: str = "", **options: Any) -> bool:
+    """Yes or no."""
+    return _any(props.BoolProperty(name=name, description=description, **options))
+
+
+def integer(name: str = "", description: str = "", **options: Any) -> int:
+    """A whole number."""
+    return _any(props.IntProperty(name=name, description=description, **options))
+
+
+def number(name: str = "", description: str = "", **options: Any) -> float:
+    """A number."""
+    return _any(props.FloatProperty(name=name, description=description, **options))
+
+
+def factor(name: str = "", description: str = "", **options: Any) -> float:
+    """A share, 0 to 1 unless `min` and `max` say otherwise, as a slider."""
+    return number(name, description, **{"subtype": "FACTOR", "min": 0.0, "max": 1.0, **options})
+
+
+def vector(name: str = "", description: str = "", **options: Any) -> Color:
+    """Three numbers."""
+    return _any(props.FloatVectorProperty(name=name, description=description, **options))
+
+
+def color(name: str, description: str, **options: Any) -> Color:
+    """A colour."""
+    return vector(name, description, subtype="COLOR", size=3, min=0.0, max=1.0, **options)
+
+
+def enum(name: str = "", description: str = "", items: EnumItems = (), **options: Any) -> str:
+    """One of several; the first by default."""
+    return _any(props.EnumProperty(name=name, description=description, items=list(items), **options))
+
+
+def pointer(kind: type[T], name: str = "", description: str = "", **options: Any) -> T | None:
+    """A data-block, or none."""
+    return _any(props.PointerProperty(type=_any(kind), name=name, description=description, **options))
+
+
+def collection(kind: type[T], **options: Any) -> Collection[T]:
+    """A list of property groups."""
+    return _any(props.CollectionProperty(type=_any(kind), **options))
+
+
+class Collection(Iterable[T]):
+    """What Blender makes of `collection`, for type checkers: items by number or by their `name`."""
+
+    if TYPE_CHECKING:
+
+        def add(self) -> T: ...
+        def clear(self) -> None: ...
+        def find(self, name: str) -> int: ...
+        def get(self, name: str) -> T | None: ...
+        def move(self, source: int, target: int) -> None: ...
+        def remove(self, index: int) -> None: ...
+        def __contains__(self, name: object) -> bool: ...
+        def __getitem__(self, key: int | str) -> T: ...
+        def __iter__(self) -> Iterator[T]: ...
+        def __len__(self) -> int: ...
+
+
+def register(item: Any) -> None:
+    """Register a class with Blender, the properties that it and its mixins declare as annotations."""
+    for owner in item.__mro__:
+        found = {name: value for name, value in vars(owner).items() if isinstance(value, _DEFERRED)}
+        for name in found:
+            delattr(owner, name)
+        if found:
+            owner.__annotations__ = {**vars(owner).get("__annotations__", {}), **found}
+    bpy.utils.register_class(item)
+
+
+def triple(values: Iterable[float]) -> Color:
+    """A vector of Blender's as a tuple."""
+    x, y, z = values
+    return x, y, z
+
+
+def put(owner: Any, **values: Any) -> None:
+    """Set enumerations of which the stubs do not know all values."""
+    for name, value in values.items():
+        setattr(owner, name, value)
+
+
+def windows() -> bpy.types.WindowManager:
+    """Blender's one window manager."""
+    assert bpy.context.window_manager is not None
+    return bpy.context.window_manager
+
+
+def ops() -> Any:
+    """The extension's own operators, as functions."""
+    return bpy.ops.legs4d  # type: ignore[attr-defined]
+
+
+def _any(value: Any) -> Any:
+    return value
+
+
+_DEFERRED = type(_any(props.BoolProperty()))
