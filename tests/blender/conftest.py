@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import json
 import os
 import shutil
 import signal
@@ -166,11 +168,22 @@ def library_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
 
+_libraries: list[subprocess.Popen[str]] = []
+
+
 def library(*arguments: str) -> None:
-    done = subprocess.run(
-        [LIBRARY / "python", *arguments], cwd=ROOT, env=library_environment(), capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    """Have the library's own Python run "-c" and code, or "-m" and a module, with these further arguments."""
+    if not _libraries:
+        command = [LIBRARY / "python", Path(__file__).with_name("library_process.py")]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        environment = library_environment() | {"PYTHONPATH": str(ROOT)}
+        _libraries.append(subprocess.Popen(command, cwd=ROOT, env=environment, **pipes))
+        atexit.register(_libraries[0].stdin.close)
+    process = _libraries[0]
+    process.stdin.write(json.dumps(arguments) + "\n")
+    process.stdin.flush()
+    problem = json.loads(process.stdout.readline())
+    assert not problem, problem
 
 
 @pytest.fixture(scope="session")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
 from pathlib import Path
 
 import bpy
 import imbuf
 import numpy as np
 import pytest
-from conftest import LIBRARY, ROOT, library_environment
+from conftest import library
 
 CENTERS = {1: (-0.6, 0.0, 0.8), 2: (0.6, 0.2, 1.2)}
 """Where the ball is at each frame of the scene, Blender's axes."""
@@ -147,18 +146,13 @@ def test_first_points_lie_on_the_surfaces(scene, tmp_path) -> None:
 def test_the_library_reads_it(scene, tmp_path) -> None:
     bpy.ops.legs4d.capture()
     code = (
-        "import sys; from legs4d.scene.readers import open_sequence;"
-        "s = open_sequence(sys.argv[1]); print(s.num_frames, len(s.cameras('train', 0)), len(s.cameras('test', 0)),"
-        "s.captions[1][0].text, s.objects('train', 0).max(), s.initial_points is not None)"
+        "import sys, json, pathlib; from legs4d.scene.readers import open_sequence;"
+        "s = open_sequence(sys.argv[1]); found = (s.num_frames, len(s.cameras('train', 0)), len(s.cameras('test', 0)),"
+        "s.captions[1][0].text, int(s.objects('train', 0).max()), s.initial_points is not None);"
+        "pathlib.Path(sys.argv[2]).write_text(json.dumps(found))"
     )
-    done = subprocess.run(
-        [LIBRARY / "python", "-c", code, tmp_path / "capture"],
-        env=library_environment(),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout.strip() == "2 3 1 a red ball rolling along 1 True", done.stderr
+    library("-c", code, str(tmp_path / "capture"), str(tmp_path / "found.json"))
+    assert json.loads((tmp_path / "found.json").read_text()) == [2, 3, 1, "a red ball rolling along", 1, True]
 
 
 def test_an_interrupted_capture_goes_on_and_ends_the_same(scene, tmp_path, monkeypatch) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import bpy
 import numpy as np
 import pytest
-from conftest import LIBRARY, PROMPT, ROOT, library_environment
+from conftest import PROMPT, library
 from mathutils import Vector
+from pictures import add_camera, read_exr
 
 
 @pytest.fixture
@@ -22,31 +22,15 @@ def scene(imported, until, tmp_path) -> bpy.types.Scene:
     bpy.ops.legs4d.ask(prompt=PROMPT)
     until(lambda: not session.current.questions.busy, "the answer")
     found = bpy.context.scene
-    camera = bpy.data.objects.new("Camera", bpy.data.cameras.new("Camera"))
-    found.collection.objects.link(camera)
-    camera.location, camera.rotation_euler = (0, -4, 1.2), (1.4, 0, 0)
-    found.camera = camera
+    add_camera(found, (0, -4, 1.2), (1.4, 0, 0), 48, 32)
     found.render.engine = "CYCLES"
     found.cycles.samples, found.cycles.use_denoising = 4, False
-    found.render.resolution_x, found.render.resolution_y = 48, 32
     found.render.film_transparent = True
     look.prepare(found)
     settings = found.legs4d_export
     settings.folder = str(tmp_path / "export")
     settings.span, settings.frame_start, settings.frame_end = "CUSTOM", 3, 4
     return found
-
-
-def exr(path: Path) -> dict[str, np.ndarray]:
-    """Channels of an EXR file, read by OpenEXR's own library."""
-    code = (
-        "import OpenEXR, numpy, sys; parts = OpenEXR.File(sys.argv[1]).parts;"
-        "numpy.savez(sys.argv[2], **{n: c.pixels for p in parts for n, c in p.channels.items()})"
-    )
-    target = path.with_suffix(".npz")
-    subprocess.run([LIBRARY / "python", "-c", code, path, target], check=True, env=library_environment(), cwd=ROOT)
-    with np.load(target, allow_pickle=False) as arrays:
-        return dict(arrays)
 
 
 def test_every_kind_of_file_is_written(scene, imported, tmp_path) -> None:
@@ -72,7 +56,7 @@ def test_exr_holds_picture_depth_and_a_matte_of_what_the_prompt_names(scene, imp
     settings.use_png = False
     settings.frame_start = settings.frame_end = inside
     bpy.ops.legs4d.export()
-    found = exr(tmp_path / "export" / f"ball_{inside:04d}.exr")
+    found = read_exr(tmp_path / "export" / f"ball_{inside:04d}.exr")
     matte, depth, alpha = found[f"Matte {PROMPT}.V"], found["Depth.V"], found["Combined"][..., 3]
     assert matte.max() > 0.8
     assert 0.002 < (matte > 0.5).mean() < 0.2
@@ -100,7 +84,7 @@ def test_other_objects_hide_what_is_behind_them(scene, imported, tmp_path) -> No
     board.parent = scene.camera
     scene.collection.objects.link(board)
     bpy.ops.legs4d.export()
-    found = exr(next((tmp_path / "export").glob("*.exr")))
+    found = read_exr(next((tmp_path / "export").glob("*.exr")))
     assert found[f"Matte {PROMPT}.V"].max() < 1e-3
     np.testing.assert_allclose(found["Depth.V"], 1.5, rtol=1e-2)
 
@@ -220,7 +204,7 @@ def test_our_engine_exports_the_same_layers(scene, imported, tmp_path) -> None:
     settings.use_png, settings.use_masks, settings.depth = False, True, "16"
     settings.frame_start = settings.frame_end = inside
     bpy.ops.legs4d.export()
-    found = exr(tmp_path / "export" / f"ball_{inside:04d}.exr")
+    found = read_exr(tmp_path / "export" / f"ball_{inside:04d}.exr")
     assert {name.partition(".")[0] for name in found} == {"Combined", "Depth", "Alpha", "Highlight", f"Mask {PROMPT}"}
     assert found["Combined"].dtype == np.float16
     mask, alpha = found[f"Mask {PROMPT}.V"], found["Alpha.V"]
@@ -229,7 +213,7 @@ def test_our_engine_exports_the_same_layers(scene, imported, tmp_path) -> None:
     grey = tmp_path / "export" / f"ball_{inside:04d} Mask {PROMPT}.png"
     code = "import sys, numpy; from PIL import Image; numpy.save(sys.argv[2], Image.open(sys.argv[1]))"
     target = tmp_path / "grey.npy"
-    subprocess.run([LIBRARY / "python", "-c", code, grey, target], check=True, env=library_environment(), cwd=ROOT)
+    library("-c", code, str(grey), str(target))
     np.testing.assert_allclose(np.load(target) / 65535, mask, atol=1e-3)
 
 
@@ -259,9 +243,7 @@ def test_movies_show_the_pictures_and_say_their_colours(scene, tmp_path, codec, 
     settings.use_exr, settings.use_movie, settings.codec, settings.frame_end = False, True, codec, 6
     bpy.ops.legs4d.export()
     target, movie = tmp_path / "frames.npz", tmp_path / "export" / name
-    subprocess.run(
-        [LIBRARY / "python", "-c", READ_MOVIE, movie, target], check=True, env=library_environment(), cwd=ROOT
-    )
+    library("-c", READ_MOVIE, str(movie), str(target))
     read = np.load(target)
     assert b"colrncl" in movie.read_bytes() and read["told"].tolist() == [[1, 1, 1, 1]] * 4, "BT.709, limited"
     frames = read["frames"] / 255.0
@@ -290,9 +272,7 @@ def test_spz_is_what_the_library_writes(scene, imported, runs, tmp_path) -> None
         "pathlib.Path(sys.argv[2]).write_bytes(spz_bytes(frame_splats(Run.open(sys.argv[1]), 2)))"
     )
     target = tmp_path / "expected.spz"
-    subprocess.run(
-        [LIBRARY / "python", "-c", code, runs / "ball", target], check=True, env=library_environment(), cwd=ROOT
-    )
+    library("-c", code, str(runs / "ball"), str(target))
     ours, theirs = (
         np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8)
         for path in (tmp_path / "export" / "ball_0003.spz", target)

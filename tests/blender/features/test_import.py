@@ -151,6 +151,41 @@ def test_a_machine_without_the_cache_fetches_it(imported, until, truth, tmp_path
     assert playback.message(imported.empty) == ""
 
 
+def test_a_sequence_follows_a_run_that_was_moved(backend, until, addon):
+    from blender_addon.cache import storage
+    from blender_addon.link import session
+    from blender_addon.sequence import sequence
+
+    session.current.link.connect()
+    until(lambda: len(bpy.context.window_manager.legs4d.runs) == 1, "the list of runs")
+    bpy.ops.legs4d.import_run(run="ball")
+    until(lambda: sequence.find(bpy.context.scene), "the sequence")
+    until(lambda: not session.current.transfers.pending and not session.current.tasks.busy, "all frames")
+    shown = sequence.find(bpy.context.scene)[0]
+    (backend.root / "takes").mkdir()
+    (backend.root / "ball").rename(backend.root / "takes" / "throw")
+    bpy.ops.legs4d.refresh()
+    until(lambda: shown.its.run == "takes/throw", "the sequence to follow")
+    told = session.current.link.message
+    assert told == "The run 'ball' of 'ball' is called 'takes/throw' now; the sequence follows it."
+    assert storage.find(shown.empty).missing_frames() == []
+    assert bpy.ops.legs4d.ask(prompt="the ball is flying") == {"FINISHED"}
+    until(lambda: not session.current.questions.busy and shown.layers[0].answer_key, "the answer")
+    cache = storage.find(shown.empty).path
+    (cache / "frames" / "000003.block").unlink()
+    (cache / "static.block").unlink()
+    assert bpy.ops.legs4d.fetch() == {"FINISHED"}
+    until(lambda: not session.current.runs.opening and not session.current.transfers.pending, "what is missing")
+    assert storage.find(shown.empty).path == cache and storage.find(shown.empty).missing_frames() == []
+
+
+def test_a_run_trained_anew_is_not_followed(imported):
+    from blender_addon.link import runs
+
+    others = [{"name": "ball", "revision": "another"}, {"name": "old backends say no revision"}]
+    assert runs.follow_renamed(others) == [] and imported.its.run == "ball"
+
+
 def test_the_playhead_comes_first(connected, until):
     """The first frame to arrive is the one that is looked at."""
     from blender_addon.link import session, transfers
@@ -225,8 +260,8 @@ def test_disabling_leaves_nothing(addon):
 
 def test_a_list_of_several_pages_is_shown_whole(addon):
     """A backend sends a thousand runs at a time, and says where it goes on."""
-    from blender_addon.link.client import Received
     from blender_addon.link.runs import Runs
+    from blender_addon.link.types import Received
 
     pages = {None: ("a", "b"), "b": ("c", "d"), "d": ("e",)}
     asked = []

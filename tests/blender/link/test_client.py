@@ -57,7 +57,8 @@ def serve():
 
 @pytest.fixture
 def connect(package):
-    from blender_addon.link.client import Address, Client
+    from blender_addon.link.client import Client
+    from blender_addon.link.types import Address
 
     clients = []
 
@@ -98,7 +99,7 @@ def test_it_greets_with_the_token_and_is_ready(serve, connect):
 
 
 def test_nobody_there_is_said_and_looked_for_again(serve, connect):
-    from blender_addon.link.client import Address, NoBackend
+    from blender_addon.link.types import Address, NoBackend
 
     found = []
 
@@ -161,7 +162,7 @@ def test_an_unusable_address_is_said(connect):
 
 
 def test_requests_fail_when_the_backend_goes_and_work_when_it_is_back(serve, connect):
-    from blender_addon.link.client import Address
+    from blender_addon.link.types import Address
 
     def ignore_work(header):
         return _polite(header) if header["kind"] == "hello" else None

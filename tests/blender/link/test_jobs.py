@@ -1,26 +1,28 @@
 """Training from the panel: a job is submitted, shows its progress, ends as a run that imports, or is cancelled."""
 
 import json
-import subprocess
+import shutil
 
 import bpy
 import pytest
-from conftest import LIBRARY, ROOT, Backend, library_environment
+from conftest import Backend, library
+
+
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory):
+    """A tiny dataset."""
+    folder = tmp_path_factory.mktemp("footage") / "scene"
+    library("-m", "tests.synthetic", "dataset", str(folder), "--frames", "2", "--train", "4")
+    return folder
 
 
 @pytest.fixture
-def studio(addon, tmp_path, until):
+def studio(addon, footage, tmp_path, until):
     """A backend with one tiny dataset `scene` and no runs, connected."""
     from blender_addon.link import session
 
     root = tmp_path / "root"
-    root.mkdir()
-    subprocess.run(
-        [LIBRARY / "python", "-m", "tests.synthetic", "dataset", str(root / "scene"), "--frames", "2", "--train", "4"],
-        cwd=ROOT,
-        env=library_environment(),
-        check=True,
-    )
+    shutil.copytree(footage, root / "scene")
     served = Backend(root, tmp_path / "state")
     session.current.link.connect()
     until(lambda: len(_window().datasets) == 1, "the list of datasets")
@@ -54,6 +56,27 @@ def test_a_dataset_that_is_not_there_is_said(studio, until):
     bpy.ops.legs4d.train()
     until(lambda: session.current.link.message, "the failure")
     assert "nothing" in session.current.link.message and session.current.link.message.endswith(".")
+
+
+def test_lifting_tells_where_the_footage_is_now(addon):
+    from blender_addon.link.jobs import Jobs
+
+    class Link:
+        def request(self, kind, body, **_):
+            self.asked = kind, body
+
+    link = Link()
+    Jobs(link, None).lift("ball", "", "moved/scene")
+    assert link.asked == ("lift", {"run": "ball", "dataset": "moved/scene"})
+
+
+def test_a_run_that_cannot_be_lifted_is_said(studio, until):
+    from blender_addon.link import session
+
+    assert bpy.ops.legs4d.lift() == {"CANCELLED"}
+    bpy.ops.legs4d.lift(run="nothing")
+    until(lambda: session.current.link.message, "the failure")
+    assert "nothing" in session.current.link.message
 
 
 def test_a_job_shows_its_progress_and_can_be_cancelled(studio, until):
@@ -91,12 +114,7 @@ def test_a_job_is_found_again_after_the_connection_was_lost(studio, until):
 
 def test_what_was_made_otherwise_is_made_anew_only_when_asked(studio, until):
     run = studio.root / "kept"
-    subprocess.run(
-        [LIBRARY / "python", "-m", "tests.synthetic", "run", str(run), "--frames", "2", "--train", "4"],
-        cwd=ROOT,
-        env=library_environment(),
-        check=True,
-    )
+    library("-m", "tests.synthetic", "run", str(run), "--frames", "2", "--train", "4")
     file = run / "run.json"
     state = json.loads(file.read_text())
     made = {"settings": {"dataset.scale": 1.0}, "version": 6, "inputs": {}}

@@ -61,7 +61,7 @@ def test_who_is_let_in_gets_through(address, guarded, until) -> None:
 
 def test_who_is_not_let_in_is_told_why(address, until) -> None:
     from blender_addon.link import session
-    from blender_addon.link.client import State
+    from blender_addon.link.types import State
 
     session.current.link.connect()
     until(lambda: session.current.link.status.state is State.REFUSED, "the refusal")

@@ -152,9 +152,8 @@ def test_soft_ellipsoids_composite_like_the_rasteriser(shown, photo) -> None:
 
 
 def test_colours_depend_on_the_view_as_the_harmonics_say(shown, photo) -> None:
-    from blender_addon.portable.sh import sh_basis
-
     from blender_addon import look
+    from blender_addon.portable.sh import sh_basis
 
     gaussians, rng = some_gaussians(40, seed=5), np.random.default_rng(6)
     gaussians["sh_rest"] = rng.uniform(-0.3, 0.3, (40, 15, 3))

@@ -146,6 +146,20 @@ def test_a_run_of_one_frame_shows_at_once(fetch, truth):
         assert playback.message(shown.empty) == ""
 
 
+def test_what_lights_up_in_a_run_of_one_frame_stays_lit(fetch):
+    from blender_addon.cache import storage
+    from blender_addon.cache.frames import Answer, prompt_key
+    from blender_addon.layers import layers
+
+    shown = fetch("one")
+    cache, key = storage.find(shown.empty), prompt_key("it")
+    cache.write_answer(key, Answer("it", ((0, 0, 0, 1.0),), (1.0,)), np.array([0, 255, 255, 0, 0], "u1"))
+    layers.take_answer(shown, layers.add(shown, "it"), key, cache.answer(key), bpy.context.scene)
+    for frame in (-5, 1, 2, 100):
+        bpy.context.scene.frame_set(frame)
+        assert _read(shown.static_object, "highlight").tolist() == pytest.approx([0, 1, 1, 0, 0], abs=1e-6)
+
+
 def test_half_of_the_bytes_keep_small_scales(fetch, truth, served, until):
     """Scales span orders of magnitude, so they travel as logarithms."""
     from blender_addon import wire

@@ -10,6 +10,7 @@ import bpy
 import numpy as np
 import pytest
 from conftest import PROMPT
+from pictures import add_camera
 
 RENDER = """
 import sys, bpy
@@ -32,12 +33,9 @@ def scene(imported, until) -> bpy.types.Scene:
     bpy.ops.legs4d.ask(prompt=PROMPT)
     until(lambda: not session.current.questions.busy, "the answer")
     found = bpy.context.scene
-    camera = bpy.data.objects.new("Camera", bpy.data.cameras.new("Camera"))
-    found.collection.objects.link(camera)
-    camera.location, camera.rotation_euler = (0, -4, 1.2), (1.4, 0, 0)
-    found.camera, found.render.engine = camera, "CYCLES"
+    add_camera(found, (0, -4, 1.2), (1.4, 0, 0), 48, 32)
+    found.render.engine = "CYCLES"
     found.cycles.samples, found.cycles.use_denoising, found.cycles.seed = 8, False, 1
-    found.render.resolution_x, found.render.resolution_y = 48, 32
     found.render.image_settings.file_format = "PNG"
     look.prepare(found)
     return found
