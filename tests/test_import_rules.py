@@ -103,7 +103,6 @@ def imported_modules(folders: tuple[str, ...]) -> dict[str, set[str]]:
 
 
 BEING_OPENED = {
-    ("blender_addon.engine.engine", "blender_addon.engine.preview", "blender_addon.engine.engine"),
     (
         "scripts.training.synthetic.pictures.kernel",
         "scripts.training.synthetic.pictures.render",

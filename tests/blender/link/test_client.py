@@ -122,7 +122,7 @@ def test_a_closed_port_is_said(connect):
 
 
 def test_a_silent_server_is_said(serve, connect, monkeypatch):
-    from blender_addon.link import client as module
+    from blender_addon.link import conversation as module
 
     monkeypatch.setattr(module, "HELLO_SECONDS", 0.2)
     client = connect(serve(lambda header: None).endpoint)
