@@ -10,7 +10,7 @@ them there. Name and description come first, everything else is as in `bpy.props
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import bpy
 from bpy import props
@@ -34,39 +34,29 @@ EnumItems = Iterable[tuple[str, str, str]]
 """(identifier, name, description) of each choice."""
 
 
-def string(name: str = "", description: str = "", **options: Any) -> str:
-    """Text; a path with `subtype`."""
-    return _any(props.StringProperty(name=name, description=description, **options))
+class Kind(Generic[T]):
+    """How properties of one kind are declared: `kind("Name", "Description", …)`.
+
+    Args:
+        make: of `bpy.props`.
+        options: what all of this kind have, unless a declaration says otherwise.
+    """
+
+    def __init__(self, make: Any, **options: Any) -> None:
+        self._make, self._options = make, options
+
+    def __call__(self, name: str = "", description: str = "", **options: Any) -> T:
+        return _any(self._make(name=name, description=description, **{**self._options, **options}))
 
 
-def boolean(name: str = "", description: str = "", **options: Any) -> bool:
-    """Yes or no."""
-    return _any(props.BoolProperty(name=name, description=description, **options))
-
-
-def integer(name: str = "", description: str = "", **options: Any) -> int:
-    """A whole number."""
-    return _any(props.IntProperty(name=name, description=description, **options))
-
-
-def number(name: str = "", description: str = "", **options: Any) -> float:
-    """A number."""
-    return _any(props.FloatProperty(name=name, description=description, **options))
-
-
-def factor(name: str = "", description: str = "", **options: Any) -> float:
-    """A share, 0 to 1 unless `min` and `max` say otherwise, as a slider."""
-    return number(name, description, **{"subtype": "FACTOR", "min": 0.0, "max": 1.0, **options})
-
-
-def vector(name: str = "", description: str = "", **options: Any) -> Color:
-    """Three numbers."""
-    return _any(props.FloatVectorProperty(name=name, description=description, **options))
-
-
-def color(name: str, description: str, **options: Any) -> Color:
-    """A colour."""
-    return vector(name, description, subtype="COLOR", size=3, min=0.0, max=1.0, **options)
+string = Kind[str](props.StringProperty)
+boolean = Kind[bool](props.BoolProperty)
+integer = Kind[int](props.IntProperty)
+number = Kind[float](props.FloatProperty)
+factor = Kind[float](props.FloatProperty, subtype="FACTOR", min=0.0, max=1.0)
+angle = Kind[float](props.FloatProperty, subtype="ANGLE")
+vector = Kind[Color](props.FloatVectorProperty)
+color = Kind[Color](props.FloatVectorProperty, subtype="COLOR", size=3, min=0.0, max=1.0)
 
 
 def enum(name: str = "", description: str = "", items: EnumItems = (), **options: Any) -> str:

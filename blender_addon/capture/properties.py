@@ -52,38 +52,22 @@ class CaptureSettings(bpy.types.PropertyGroup):
     radius = declare.number(
         "Radius", "Distance of the cameras from the centre", subtype="DISTANCE", default=4.0, min=0.01
     )
-    arc = declare.number(
-        "Arc", "How far around the centre the cameras go", subtype="ANGLE", default=TURN, min=0.0, max=TURN
+    arc = declare.angle("Arc", "How far around the centre the cameras go", default=TURN, min=0.0, max=TURN)
+    facing = declare.angle(
+        "Middle", "Direction of the middle camera, seen from the centre, counted from X towards Y", default=-math.pi / 2
     )
-    facing = declare.number(
-        "Middle",
-        "Direction of the middle camera, seen from the centre, counted from X towards Y",
-        subtype="ANGLE",
-        default=-math.pi / 2,
+    lowest = declare.angle(
+        "Lowest", "Elevation of the lowest cameras", default=math.radians(10), min=-math.pi / 2, max=math.pi / 2
     )
-    lowest = declare.number(
-        "Lowest",
-        "Elevation of the lowest cameras",
-        subtype="ANGLE",
-        default=math.radians(10),
-        min=-math.pi / 2,
-        max=math.pi / 2,
-    )
-    highest = declare.number(
+    highest = declare.angle(
         "Highest",
         "Elevation of the highest cameras of a dome",
-        subtype="ANGLE",
         default=math.radians(40),
         min=-math.pi / 2,
         max=math.pi / 2,
     )
-    angle = declare.number(
-        "Field of View",
-        "Of all cameras, across",
-        subtype="ANGLE",
-        default=math.radians(60),
-        min=math.radians(1),
-        max=math.radians(170),
+    angle = declare.angle(
+        "Field of View", "Of all cameras, across", default=math.radians(60), min=math.radians(1), max=math.radians(170)
     )
     width = declare.integer("Width", subtype="PIXEL", default=640, min=16, max=8192)
     height = declare.integer("Height", subtype="PIXEL", default=480, min=16, max=8192)

@@ -78,13 +78,8 @@ class LEGS4D_OT_bullet_time(_LayerEffect, bpy.types.Operator):
     changes_time = True
 
     frames = declare.integer("Frames", "Scene frames that time stands still", default=48, min=2)
-    angle = declare.number(
-        "Angle",
-        "How far the camera goes around",
-        subtype="ANGLE",
-        default=math.radians(120),
-        min=-4 * math.pi,
-        max=4 * math.pi,
+    angle = declare.angle(
+        "Angle", "How far the camera goes around", default=math.radians(120), min=-4 * math.pi, max=4 * math.pi
     )
 
     def make(self, context: bpy.types.Context, shown: sequence.Sequence) -> str:
@@ -108,9 +103,7 @@ class LEGS4D_OT_zoom(_LayerEffect, bpy.types.Operator):
     bl_label = "Zoom to Action"
 
     ramp = declare.integer("Ramp", "Scene frames that closing in takes", default=12, min=1)
-    fill = declare.number(
-        "Fill", "Share of the picture's height that the action fills", subtype="FACTOR", default=0.4, min=0.02, max=1.0
-    )
+    fill = declare.factor("Fill", "Share of the picture's height that the action fills", default=0.4, min=0.02)
 
     def make(self, context: bpy.types.Context, shown: sequence.Sequence) -> str:
         """Camera, target, keys, camera markers."""

@@ -91,14 +91,8 @@ class LayerProperties(bpy.types.PropertyGroup):
     threshold = declare.factor(
         "Threshold", "Relevancy from which a point counts as named by the prompt", default=0.5, update=_look_changed
     )
-    softness = declare.number(
-        "Softness",
-        "Half the width of the transition around the threshold",
-        min=0.0,
-        max=0.5,
-        default=0.1,
-        subtype="FACTOR",
-        update=_look_changed,
+    softness = declare.factor(
+        "Softness", "Half the width of the transition around the threshold", max=0.5, default=0.1, update=_look_changed
     )
     intervals = declare.collection(IntervalProperties)
     markers = declare.collection(MarkerProperties)
@@ -144,11 +138,10 @@ class SequenceProperties(bpy.types.PropertyGroup):
     files_folder = declare.string("Folder", "Where they were when they were imported")
     files_beside = declare.string("Relative", "The same, relative to the saved file")
     fps = declare.number("Frame rate", "Of the capture, frames per second", min=0.0)
-    pixel_angle = declare.number(
+    pixel_angle = declare.angle(
         "Blur",
         "Angle that a pixel of the capture's cameras saw. Points are shown as blurred as training saw them; "
         "less is sharper, with gaps between small points",
-        subtype="ANGLE",
         precision=5,
         min=0.0,
         max=0.1,
@@ -165,13 +158,11 @@ class SequenceProperties(bpy.types.PropertyGroup):
         default=True,
         update=_timing_changed,
     )
-    detail = declare.number(
+    detail = declare.factor(
         "Detail",
         "Share of the points that viewports show, the most important first; renders always show all",
         min=0.001,
-        max=1.0,
         default=1.0,
-        subtype="FACTOR",
         update=_look_changed,
     )
     mode = declare.enum(

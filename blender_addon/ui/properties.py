@@ -66,13 +66,11 @@ class WindowProperties(bpy.types.PropertyGroup):
     train_out = declare.string(
         "Output", "Name of the run to write, under the backend's first root; empty: the dataset's name and '-run'"
     )
-    train_scale = declare.number(
+    train_scale = declare.factor(
         "Image Scale",
         "Size of the training images relative to the captured ones; smaller is faster",
         min=0.05,
-        max=1.0,
         default=1.0,
-        subtype="FACTOR",
     )
     train_preset = declare.enum(
         "Effort",
