@@ -12,7 +12,7 @@ from ..layers import layers
 from ..portable.look import AMOUNTS
 from ..sequence import display, sequence, timing
 from ..sequence.properties import LayerProperties, properties_of
-from ..ui.operators import NeedsSequence, OnLayer
+from ..ui.operators import NeedsSequence, OnLayer, refuse
 from . import bullet_time, cameras, cuts, fades, zoom
 from .places import Nowhere
 
@@ -36,8 +36,7 @@ class _Effect(NeedsSequence):
         try:
             self.report({"INFO"}, self.make(context, shown))
         except (Nowhere, CacheError) as obstacle:
-            self.report({"WARNING"}, f"{obstacle}.")
-            return {"CANCELLED"}
+            return refuse(self, f"{obstacle}.")
         display.update(shown.empty, moved=self.changes_time)
         return {"FINISHED"}
 

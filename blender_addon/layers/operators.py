@@ -11,7 +11,7 @@ from ..link import session
 from ..sequence import display, properties, sequence
 from ..sequence.properties import properties_of
 from ..ui import properties as ui_properties
-from ..ui.operators import NeedsSequence, OnLayer
+from ..ui.operators import NeedsSequence, OnLayer, refuse
 from ..ui.properties import window
 from . import layers
 
@@ -30,8 +30,7 @@ class LEGS4D_OT_ask(NeedsSequence, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> declare.Result:
         prompt = (self.prompt or window().prompt).strip()
         if not prompt:
-            self.report({"WARNING"}, "Type a prompt first, such as 'throwing the ball'.")
-            return {"CANCELLED"}
+            return refuse(self, "Type a prompt first, such as 'throwing the ball'.")
         shown = sequence.meant(context)
         same = layers.with_prompt(shown, prompt)
         layer_id = same.layer_id if same else layers.add(shown, prompt)
@@ -113,8 +112,7 @@ class LEGS4D_OT_duplicate_layer(OnLayer, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> declare.Result:
         shown, layer_id = sequence.meant(context), self.layer(context)
         if layers.find(shown, layer_id) is None:
-            self.report({"WARNING"}, "Select a layer first.")
-            return {"CANCELLED"}
+            return refuse(self, "Select a layer first.")
         layers.duplicate(shown, layer_id)
         _changed(shown)
         return {"FINISHED"}
@@ -147,8 +145,7 @@ class LEGS4D_OT_jump(OnLayer, bpy.types.Operator):
         layer = layers.find(shown, self.layer(context))
         peaks = sorted(shown.scene_frame(peak) for _, _, peak, _ in layers.intervals(layer)) if layer else []
         if not peaks:
-            self.report({"WARNING"}, "The layer has no action to jump to.")
-            return {"CANCELLED"}
+            return refuse(self, "The layer has no action to jump to.")
         now = context.scene.frame_current
         context.scene.frame_set(next((peak for peak in peaks if peak > now), peaks[0]))
         return {"FINISHED"}

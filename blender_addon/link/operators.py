@@ -9,7 +9,7 @@ import bpy
 from .. import declare
 from ..cache.frames import CacheError
 from ..sequence import sequence
-from ..ui.operators import NeedsSequence, action
+from ..ui.operators import NeedsSequence, action, refuse
 from ..ui.properties import window
 from . import session
 from .backends import BackendError
@@ -54,8 +54,7 @@ class LEGS4D_OT_start_backend(bpy.types.Operator):
             session.current.link.start_backend()
         except BackendError as problem:
             session.current.link.message = f"{problem}."
-            self.report({"WARNING"}, f"{problem}.")
-            return {"CANCELLED"}
+            return refuse(self, f"{problem}.")
         return {"FINISHED"}
 
 
@@ -72,8 +71,7 @@ class LEGS4D_OT_import_run(NeedsBackend, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> declare.Result:
         run = self.run or selected_run()
         if not run:
-            self.report({"WARNING"}, "Select a run in the list first.")
-            return {"CANCELLED"}
+            return refuse(self, "Select a run in the list first.")
         session.current.runs.import_run(run, self.start_frame, self.set_range)
         return {"FINISHED"}
 
@@ -96,8 +94,7 @@ class LEGS4D_OT_fetch(NeedsSequence, bpy.types.Operator):
             else:
                 session.current.runs.fetch_missing(shown)
         except CacheError as problem:
-            self.report({"WARNING"}, f"{problem}.")
-            return {"CANCELLED"}
+            return refuse(self, f"{problem}.")
         return {"FINISHED"}
 
 
@@ -110,8 +107,7 @@ class LEGS4D_OT_train(NeedsBackend, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> declare.Result:
         form = window()
         if not form.train_dataset:
-            self.report({"WARNING"}, "Choose a dataset first.")
-            return {"CANCELLED"}
+            return refuse(self, "Choose a dataset first.")
         out = form.train_out.strip() or f"{form.train_dataset.rstrip('/')}-run"
         session.current.jobs.train(
             form.train_dataset, out, form.train_scale, form.train_encoder.strip(), form.train_preset
@@ -131,8 +127,7 @@ for in the dataset that stands here, or else where it was"""
     def execute(self, context: bpy.types.Context) -> declare.Result:
         form, run = window(), self.run or selected_run()
         if not run:
-            self.report({"WARNING"}, "Select a run in the list first.")
-            return {"CANCELLED"}
+            return refuse(self, "Select a run in the list first.")
         session.current.jobs.lift(run, form.train_encoder.strip(), form.train_dataset)
         return {"FINISHED"}
 
@@ -148,8 +143,7 @@ class LEGS4D_OT_make_anew(NeedsBackend, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> declare.Result:
         request = self.request or window().train_again
         if not request:
-            self.report({"WARNING"}, "Nothing was refused.")
-            return {"CANCELLED"}
+            return refuse(self, "Nothing was refused.")
         session.current.jobs.make_anew(request)
         return {"FINISHED"}
 
@@ -173,8 +167,7 @@ class LEGS4D_OT_choose_dataset(NeedsBackend, bpy.types.Operator):
             if chosen.is_relative_to(root.resolve()):
                 window().train_dataset = chosen.relative_to(root.resolve()).as_posix()
                 return {"FINISHED"}
-        self.report({"WARNING"}, f"{chosen} is under none of the backend's folders: {', '.join(map(str, roots))}.")
-        return {"CANCELLED"}
+        return refuse(self, f"{chosen} is under none of the backend's folders: {', '.join(map(str, roots))}.")
 
 
 class LEGS4D_OT_job_log(NeedsBackend, bpy.types.Operator):

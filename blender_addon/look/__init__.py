@@ -25,11 +25,10 @@ def sync(empty: bpy.types.Object) -> None:
 
     Nodes are rebuilt only when the set or order of layers changed; else values are set, which is cheap.
     """
-    clouds = _clouds(empty)
-    if not clouds:
+    its = properties_of(empty)
+    if not (clouds := its.cloud_objects):
         return
     tree = _tree(empty, clouds)
-    its = properties_of(empty)
     ids = [layer.layer_id for layer in its.layers]
     presets.ensure(empty, its.mode)
     signature = f"{formulas.VERSION}:{its.num_sh}:{','.join(ids)}"
@@ -51,7 +50,7 @@ def sync(empty: bpy.types.Object) -> None:
 def remove(empty: bpy.types.Object) -> None:
     """Removes the modifiers, the node group and its drivers; the material stays for other sequences."""
     trees = set()
-    for child in _clouds(empty):
+    for child in properties_of(empty).cloud_objects:
         modifier: Any = child.modifiers.get(MODIFIER)
         if modifier is not None:
             trees.add(modifier.node_group)
@@ -59,10 +58,6 @@ def remove(empty: bpy.types.Object) -> None:
     for tree in trees:
         if tree is not None and not tree.users:
             bpy.data.node_groups.remove(tree)
-
-
-def _clouds(empty: bpy.types.Object) -> list[bpy.types.Object]:
-    return properties_of(empty).cloud_objects
 
 
 def _tree(empty: bpy.types.Object, clouds: list[bpy.types.Object]) -> bpy.types.NodeTree:

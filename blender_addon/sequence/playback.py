@@ -98,7 +98,7 @@ def refresh_run(run_id: str) -> None:
 
 def invalidate(empty: bpy.types.Object) -> None:
     """Write the static points' layers again at the next frame: the cache holds another answer of the same prompt."""
-    still = properties_of(empty).static_object
+    still = properties_of(empty).child("STATIC")
     if still is not None:
         player.forget_static(cloud_of(still))
 

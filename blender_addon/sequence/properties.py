@@ -189,26 +189,12 @@ class SequenceProperties(bpy.types.PropertyGroup):
         return bool(self.role == "SEQUENCE")
 
     @property
-    def static_object(self) -> bpy.types.Object | None:
-        """The cloud of points that do not move; None if the run has none or it was deleted."""
-        return self._child("STATIC")
-
-    @property
-    def dynamic_object(self) -> bpy.types.Object | None:
-        """The cloud of points that move; None if the run has none or it was deleted."""
-        return self._child("DYNAMIC")
-
-    @property
-    def loose_object(self) -> bpy.types.Object | None:
-        """The cloud of points that only the current frame has; None if the run has none or it was deleted."""
-        return self._child("LOOSE")
-
-    @property
     def cloud_objects(self) -> list[bpy.types.Object]:
         """All of its clouds that are there."""
-        return [child for child in map(self._child, names.ROLES) if child is not None]
+        return [child for child in map(self.child, names.ROLES) if child is not None]
 
-    def _child(self, role: str) -> bpy.types.Object | None:
+    def child(self, role: str) -> bpy.types.Object | None:
+        """The cloud of one of `names.ROLES`; None if the run has none or it was deleted."""
         # Found among the children: a pointer property would keep an object alive that its user deleted.
         for child in _owner(self).children:
             if child.type == "POINTCLOUD" and properties_of(child).role == role:

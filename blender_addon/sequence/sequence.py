@@ -34,6 +34,12 @@ CONSTANT_ROLES = ("STATIC", "DYNAMIC")
 _STORED = {names.POSITION: "means", names.ROTATION: "quats", names.SCALE: "scales"}
 _SH = {names.sh_attribute(index): f"sh_{index}" for index in range(MOST_SH)}
 
+_KEPT = (
+    *("run_id", "run", "revision", "num_frames", "num_static", "num_dynamic", "num_loose", "fps", "pixel_angle"),
+    "has_seen",
+)
+"""What a sequence's properties and its description call alike."""
+
 being_filled: set[int] = set()
 """Session ids of parents whose constants are being set in pieces: they show nothing until all are there."""
 
@@ -63,13 +69,10 @@ class Sequence:
         empty.empty_display_size = 0.25
         its = properties_of(empty)
         its.role, its.start_frame = "SEQUENCE", start_frame
-        its.run_id, its.run, its.revision = description.run_id, description.run, description.revision
-        its.num_frames, its.fps = description.num_frames, description.fps
-        its.pixel_angle = description.pixel_angle
+        for field in _KEPT:
+            setattr(its, field, getattr(description, field))
+        its.num_sh, its.changing, its.up = description.sh, " ".join(description.changing), description.up
         its.detail = min(1.0, FLUENT_POINTS / max(description.num_points, 1))
-        its.num_static, its.num_dynamic = description.num_static, description.num_dynamic
-        its.num_loose, its.num_sh, its.has_seen = description.num_loose, description.sh, description.has_seen
-        its.changing, its.up = " ".join(description.changing), description.up
         collection.objects.link(empty)
         counts = {"STATIC": description.num_static, "DYNAMIC": description.num_dynamic, "LOOSE": description.num_loose}
         for role, points in counts.items():
@@ -87,36 +90,23 @@ class Sequence:
     def description(self) -> Description:
         """What it was imported as, from the file alone."""
         its = self.its
-        return Description(
-            run_id=its.run_id,
-            run=its.run,
-            revision=its.revision,
-            num_frames=its.num_frames,
-            num_static=its.num_static,
-            num_dynamic=its.num_dynamic,
-            fps=its.fps,
-            pixel_angle=its.pixel_angle,
-            up=triple(its.up),
-            num_loose=its.num_loose,
-            sh=its.num_sh,
-            changing=tuple(its.changing.split()),
-            has_seen=its.has_seen,
-        )
+        same: dict[str, Any] = {name: getattr(its, name) for name in _KEPT}
+        return Description(**same, up=triple(its.up), sh=its.num_sh, changing=tuple(its.changing.split()))
 
     @property
     def static_object(self) -> bpy.types.Object | None:
         """The points that do not move; None if there are none."""
-        return self.its.static_object
+        return self.its.child("STATIC")
 
     @property
     def dynamic_object(self) -> bpy.types.Object | None:
         """The points that move; None if there are none."""
-        return self.its.dynamic_object
+        return self.its.child("DYNAMIC")
 
     @property
     def loose_object(self) -> bpy.types.Object | None:
         """The points that only the current frame has; None if there are none."""
-        return self.its.loose_object
+        return self.its.child("LOOSE")
 
     @property
     def objects(self) -> list[bpy.types.Object]:
@@ -140,9 +130,9 @@ class Sequence:
         gone = [
             label
             for label, count, child in (
-                ("static", its.num_static, its.static_object),
-                ("moving", its.num_dynamic, its.dynamic_object),
-                ("loose", its.num_loose, its.loose_object),
+                ("static", its.num_static, self.static_object),
+                ("moving", its.num_dynamic, self.dynamic_object),
+                ("loose", its.num_loose, self.loose_object),
             )
             if count and child is None
         ]

@@ -12,6 +12,12 @@ from ..sequence import sequence
 Do = Callable[[bpy.types.Context], object]
 
 
+def refuse(operator: declare.Operator, sentence: str) -> declare.Result:
+    """Say why an operator does nothing, and end it."""
+    operator.report({"WARNING"}, sentence)
+    return {"CANCELLED"}
+
+
 class NeedsSequence(declare.Operator):
     """For operators on the sequence that is meant."""
 
