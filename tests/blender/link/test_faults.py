@@ -301,7 +301,8 @@ sys.path.insert(0, {str(package.parent)!r})
 import bpy
 bpy.ops.wm.read_factory_settings(use_empty=True)
 bpy.ops.preferences.addon_enable(module="blender_addon")
-from blender_addon import session, sequence
+from blender_addon.link import session
+from blender_addon.sequence import sequence
 bpy.context.preferences.addons["blender_addon"].preferences.cache_folder = {str(tmp_path / "cache")!r}
 def until(condition):
     end = time.monotonic() + 60
