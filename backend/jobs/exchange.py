@@ -14,8 +14,8 @@ from typing import Any
 
 from backend.runs.paths import Roots
 from backend.service.errors import BackendError
-from backend.service.requests import Export, Import4legs, ImportD3dgs, ImportSplats
 from backend.wire import Code
+from legs4d.commands import Export, Import4legs, ImportD3dgs, ImportSplats
 from legs4d.context import Context
 from legs4d.errors import RunError
 from legs4d.gaussians.export import check_export, export_files

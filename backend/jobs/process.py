@@ -205,5 +205,5 @@ def _visible(device: str) -> str:
     if device.startswith(CPU):
         return ""
     index = int(device.removeprefix("cuda:"))
-    ours = [entry for entry in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if entry.strip()]
-    return ours[index].strip() if index < len(ours) else str(index)
+    visible = [entry for entry in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if entry.strip()]
+    return visible[index].strip() if index < len(visible) else str(index)

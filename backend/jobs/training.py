@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from backend.runs.paths import Roots
-from backend.service.requests import Extract, Lift, Reconstruct, Train
+from legs4d.commands import Extract, Lift, Reconstruct, Train
 from legs4d.config import ExtractSettings, LiftSettings, TrainSettings
 from legs4d.context import Context, EncoderFiles
 from legs4d.errors import DatasetError, RunError
@@ -114,9 +114,10 @@ def _confined(settings: Any, roots: Roots) -> Any:
     }
 
 
-def finished_frames(out: Path) -> int:
+def finished_frames(spec: Spec) -> int:
     """Frames and stages recorded as finished, in the run and where it is made anew: another number whenever a process
     got anywhere."""
+    out = Path(spec["out"])
     return sum(_finished(folder) for folder in (out, out / BESIDE))
 
 

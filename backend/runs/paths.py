@@ -109,5 +109,5 @@ def _subfolders(folder: Path) -> list[Path]:
                 for entry in entries
                 if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
             ]
-    except OSError:  # vanished, or not ours to read: then it holds nothing that we could serve
+    except OSError:  # vanished, or not readable: then it holds nothing to serve
         return []

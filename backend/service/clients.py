@@ -98,7 +98,7 @@ class Call:
         self._outlet.send(self.client, parts)
 
     def fail(self, error: BaseException) -> None:
-        """Answer with an error, and end the call. A defect of ours is logged with its traceback."""
+        """Answer with an error, and end the call. A defect of the server is logged with its traceback."""
         if self.finished:
             return
         if not isinstance(error, Legs4dError | WireError):
@@ -296,5 +296,5 @@ class Clients:
 
 
 def _printable(name: str) -> str:
-    """As it may stand in the log: what a client says of itself must not look like a line of ours."""
+    """As it may stand in the log: what a client says of itself must not look like a line of the server's."""
     return "".join(character if character.isprintable() else "?" for character in name)

@@ -29,7 +29,7 @@ _CODES: tuple[tuple[type[Legs4dError], Code], ...] = (
 
 
 def error_body(error: BaseException) -> ErrorBody:
-    """What a client is told. A defect of ours is named by its type only: its text may hold what is no client's."""
+    """What a client is told. A defect is named by its type only: its text may hold what is no client's."""
     if isinstance(error, WireError):
         return {"code": str(error.code), "message": error.message, "hint": error.hint}
     if isinstance(error, Legs4dError):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from backend.jobs.kinds import JOB_KINDS, JobKind
 from backend.service.errors import BackendError
 from backend.wire import MAX_ID, MAX_WINDOW, Code, Kind, Precision
-from legs4d import commands
 from legs4d.commands import FrameNumber
 from legs4d.settings import problem
 
@@ -159,7 +159,7 @@ class Cancel(Body):
 
 
 class Submission(Body):
-    """What every request has that submits a job; the rest of it is the command's own model."""
+    """What every request has that submits a job; `JOBS` adds the command's own fields."""
 
     priority: int = Field(default=0, ge=-100, le=100)
     ticket: str | None = Field(default=None, min_length=1, max_length=64)
@@ -169,49 +169,13 @@ class OnDevice(Submission):
     device: str = Field(default="auto", min_length=1, max_length=20)
 
 
-class Train(OnDevice, commands.Train):
-    pass
+def _submission(job: JobKind) -> type[Submission]:
+    bases: Any = (OnDevice if job.on_device else Submission, job.command)
+    return create_model(job.command.__name__, __base__=bases)
 
 
-class Reconstruct(OnDevice, commands.Reconstruct):
-    pass
-
-
-class Extract(OnDevice, commands.Extract):
-    pass
-
-
-class Lift(OnDevice, commands.Lift):
-    pass
-
-
-class Export(Submission, commands.Export):
-    pass
-
-
-class ImportSplats(Submission, commands.ImportSplats):
-    pass
-
-
-class ImportD3dgs(Submission, commands.ImportD3dgs):
-    pass
-
-
-class Import4legs(Submission, commands.Import4legs):
-    pass
-
-
-JOBS: dict[str, type[Submission]] = {
-    "train": Train,
-    "reconstruct": Reconstruct,
-    "extract": Extract,
-    "lift": Lift,
-    "export": Export,
-    "import-splats": ImportSplats,
-    "import-d3dgs": ImportD3dgs,
-    "import-4legs": Import4legs,
-}
-"""Bodies of the requests that submit a job, which are called as the command is; `work.JOB_KINDS` says what they do."""
+JOBS: dict[str, type[Submission]] = {kind: _submission(job) for kind, job in JOB_KINDS.items()}
+"""Bodies of the requests that submit a job: what its command can be told, and what every submission can."""
 
 
 class JobName(Body):

@@ -156,8 +156,8 @@ def test_lists_come_in_pages(server: ServerProcess) -> None:
         assert [run["name"] for run in rest["runs"]] == ["b/two"] and rest["next"] is None
         assert [problem["name"] for problem in rest["problems"]] == ["broken"]
         assert client.ask("datasets") == {"datasets": [{"name": "ball", "layout": "panoptic"}], "next": None}
-    with Client(find_server(server.state_dir)) as ours:
-        assert [run["name"] for run in ours.listed("runs")] == ["a", "b/one", "b/two"]
+    with Client(find_server(server.state_dir)) as client:
+        assert [run["name"] for run in client.listed("runs")] == ["a", "b/one", "b/two"]
 
 
 def test_jobs_come_in_pages(tmp_path: Path) -> None:
