@@ -9,18 +9,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner, Result
 
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store.run import Run
 from tests.backend.plain_client import PlainClient
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+LEGS4D = (sys.executable, "-c", "from legs4d.cli import app; app()")
+"""The command line, as a process of its own."""
 
 
 @dataclass
@@ -44,7 +48,7 @@ class ServerProcess:
         options = [*(f"--root={root}" for root in self.roots), f"--state-dir={self.state_dir}", *self.options]
         with open(self.state_dir.parent / "server.log", "ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", "from legs4d.cli import app; app()", "serve", *options],
+                [*LEGS4D, "serve", *options],
                 cwd=REPOSITORY,
                 stdout=log,
                 stderr=log,
@@ -87,6 +91,24 @@ class ServerProcess:
             self.stop()
 
 
+def legs4d(*arguments: object) -> Result:
+    """The command line in this process: a new one takes a second to start."""
+    from legs4d.cli import app
+
+    return CliRunner().invoke(app, [*map(str, arguments)], env={"COLUMNS": "200"})
+
+
+@contextmanager
+def serving(home: Path, *more: Path, options: Sequence[str] = ()) -> Iterator[ServerProcess]:
+    """A server of the folder `root` in `home`, and more roots, until the block ends."""
+    (home / "root").mkdir(exist_ok=True)
+    server = ServerProcess([home / "root", *more], home / "state", [*options])
+    try:
+        yield server.start()
+    finally:
+        server.close()
+
+
 @pytest.fixture
 def start_server(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
     """Start servers of one's own (on `roots`, by default the folder `root`)."""
@@ -109,9 +131,8 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerPr
     """One server for the tests of a module that leave it as it was; serves `shot/run` (9 frames) and others."""
     home = tmp_path_factory.mktemp("backend")
     write_small_run(home / "root" / "shot" / "run")
-    server = ServerProcess([home / "root"], home / "state").start()
-    yield server
-    server.close()
+    with serving(home) as server:
+        yield server
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from legs4d.grounding import query
 from legs4d.portable.look import Amounts
 from legs4d.raster import render
 from legs4d.scene.camera import Cameras
-from tests.backend.conftest import ServerProcess, random_gaussians
+from tests.backend.conftest import ServerProcess, random_gaussians, serving
 from tests.backend.plain_client import PlainClient, RefusedError
 from tests.synthetic import CAPTION_FLYING, Scene, write_run
 
@@ -25,23 +25,16 @@ FRAME = 2
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     home = tmp_path_factory.mktemp("pictures")
     write_run(home / "root" / "ball", Scene())
-    started = ServerProcess([home / "root"], home / "state").start()
-    yield started
-    started.close()
-
-
-@pytest.fixture
-def client(server: ServerProcess) -> Iterator[PlainClient]:
-    with server.connect() as connected:
-        yield connected
+    with serving(home) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
-def run(server: ServerProcess) -> Run:
-    return Run.open(server.roots[0] / "ball")
+def run(shared_server: ServerProcess) -> Run:
+    return Run.open(shared_server.roots[0] / "ball")
 
 
 def sample(cameras: Cameras, frame: float = FRAME, **changes: Any) -> dict[str, Any]:

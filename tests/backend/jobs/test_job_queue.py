@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,20 +14,20 @@ import numpy as np
 import pytest
 from plyfile import PlyData
 from pydantic import BaseModel
+from typer.testing import Result
 
 from backend.jobs.devices import choose_devices
 from backend.jobs.store import Job, JobStore
 from backend.jobs.training import FILE_SETTINGS
 from backend.service.errors import BackendError
+from legs4d import pipeline
 from legs4d.config import TrainSettings
 from legs4d.gaussians.dynamic3dgs import export_dynamic3dgs
 from legs4d.gaussians.store.run import Run
-from tests.backend.conftest import REPOSITORY, ServerProcess, write_small_run
+from tests.backend.conftest import LEGS4D, REPOSITORY, ServerProcess, legs4d, serving, write_small_run
 from tests.backend.jobs.test_jobs import ENDLESS, TINY, in_stage, watch, workers_of
 from tests.backend.plain_client import PlainClient, RefusedError
 from tests.synthetic import Scene, write_dataset
-
-StartServer = Callable[..., ServerProcess]
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +36,25 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_dataset(tmp_path_factory.mktemp("footage") / "ball", scene)
 
 
-@pytest.fixture
-def server(start_server: StartServer, footage: Path, tmp_path: Path) -> Iterator[ServerProcess]:
-    """Two devices, a small run `shot`, and a dataset `ball`."""
-    config = tmp_path / "server.toml"
+def started(home: Path, footage: Path) -> AbstractContextManager[ServerProcess]:
+    """A server of two devices, a small run `shot`, and a dataset `ball`."""
+    config = home / "server.toml"
     config.write_text('devices = ["cpu:0", "cpu:1"]\n')
-    write_small_run(tmp_path / "runs" / "shot")
-    yield start_server(tmp_path / "runs", footage.parent, options=[f"--config={config}"])
+    write_small_run(home / "root" / "shot")
+    return serving(home, footage.parent, options=[f"--config={config}"])
+
+
+@pytest.fixture(scope="module")
+def server(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """One for all tests that do not kill it; each writes to places of its own."""
+    with started(tmp_path_factory.mktemp("queue"), footage) as server:
+        yield server
+
+
+@pytest.fixture
+def mortal_server(footage: Path, tmp_path: Path) -> Iterator[ServerProcess]:
+    with started(tmp_path, footage) as server:
+        yield server
 
 
 def endless(client: PlainClient, out: str, **more: Any) -> str:
@@ -57,7 +69,8 @@ def wait_for(client: PlainClient, job: str, state: str, seconds: float = 60) -> 
     return found
 
 
-def test_a_worker_per_device_priorities_pause_and_cancel(server: ServerProcess) -> None:
+def test_a_worker_per_device_priorities_pause_and_cancel(mortal_server: ServerProcess) -> None:
+    server = mortal_server
     client = server.connect()
     one, two = endless(client, "one"), endless(client, "two", device="cpu:1")
     running = {wait_for(client, job, "running")["device"] for job in (one, two)}
@@ -98,7 +111,7 @@ def test_a_ticket_makes_asking_twice_one_job(server: ServerProcess) -> None:
     assert client.ask("export", **asked)["job"] == job
     with pytest.raises(RefusedError, match="this ticket is job"):
         client.ask("export", run="shot", out="files/b", ticket="t-1")
-    assert len(client.ask("jobs")["jobs"]) == 1
+    assert [one["job"] for one in client.ask("jobs")["jobs"] if one["request"].get("ticket") == "t-1"] == [job]
 
 
 def test_files_appear_whole_and_a_killed_export_goes_on(server: ServerProcess) -> None:
@@ -148,17 +161,17 @@ def test_a_capture_of_dynamic3dgs_becomes_a_run(server: ServerProcess) -> None:
 def test_splats_become_a_run_and_links_out_of_the_roots_are_not_followed(server: ServerProcess, tmp_path: Path) -> None:
     client = server.connect()
     root = server.roots[0]
-    job = client.ask("export", run="shot", out="files/shot", frames=[2, 5])["job"]
+    job = client.ask("export", run="shot", out="files/splats", frames=[2, 5])["job"]
     wait_for(client, job, "done")
-    job = client.ask("import-splats", paths=["files/shot"], out="again", fps=25.0, up=[0.0, 0.0, 1.0])["job"]
+    job = client.ask("import-splats", paths=["files/splats"], out="splats", fps=25.0, up=[0.0, 0.0, 1.0])["job"]
     result = wait_for(client, job, "done")["result"]
     stored = Run.open(root / "shot")
-    assert result["run"] == "again" and result["gaussians"] == [stored.num_gaussians] * 4
+    assert result["run"] == "splats" and result["gaussians"] == [stored.num_gaussians] * 4
     assert (result["identity"], result["up"]) == ("kept", [0.0, 0.0, 1.0])
-    opened = client.ask("open", run="again")
+    opened = client.ask("open", run="splats")
     assert (opened["frames"], opened["dynamic"], opened["fps"]) == (4, stored.num_gaussians, 25.0)
     outside = tmp_path / "outside.ply"
-    outside.write_bytes((root / "files/shot/frame_000002.ply").read_bytes())
+    outside.write_bytes((root / "files/splats/frame_000002.ply").read_bytes())
     (root / "linked").mkdir()
     (root / "linked/0.ply").symlink_to(outside)
     job = client.ask("import-splats", paths=["linked"], out="stolen")["job"]
@@ -166,8 +179,9 @@ def test_splats_become_a_run_and_links_out_of_the_roots_are_not_followed(server:
     assert not (root / "stolen").exists()
 
 
-def test_what_a_dead_server_left_is_told_by_the_disk(server: ServerProcess) -> None:
+def test_what_a_dead_server_left_is_told_by_the_disk(mortal_server: ServerProcess) -> None:
     """The worker finished while no server was there to hear it: the job is done, not done again."""
+    server = mortal_server
     client = server.connect()
     job = client.ask("export", run="shot", out="files/a")["job"]
     wait_for(client, job, "done")
@@ -182,10 +196,9 @@ def test_what_a_dead_server_left_is_told_by_the_disk(server: ServerProcess) -> N
     assert found["attempts"] == 1
 
 
-def test_language_is_extracted_and_lifted_onto_a_run(server: ServerProcess) -> None:
+def test_language_is_extracted_and_lifted_onto_a_run(server: ServerProcess, footage: Path) -> None:
     client = server.connect()
-    first = client.ask("train", dataset="ball", out="new", settings=TINY)["job"]
-    wait_for(client, first, "done", 120)
+    pipeline.train(footage, server.roots[0] / "new", TrainSettings.model_validate(TINY), engine="cpu")
     again = client.ask("lift", run="new", encoder="captions")["job"]
     assert wait_for(client, again, "done", 120)["result"] == {"run": "new"}
     (server.roots[0] / "weights.pt").write_bytes(b"no weights")
@@ -237,26 +250,24 @@ def test_a_list_of_jobs_from_before_tickets_is_brought_up_to_date(tmp_path: Path
 
 
 def test_the_command_line_follows_and_steers(server: ServerProcess) -> None:
-    def run(*options: str) -> subprocess.CompletedProcess[str]:
-        place = ["--state-dir", str(server.state_dir)]
-        command = [sys.executable, "-c", "from legs4d.cli import app; app()", options[0], *place, *options[1:]]
-        return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    def run(command: str, *options: str) -> Result:
+        return legs4d(command, f"--state-dir={server.state_dir}", *options)
 
     client = server.connect()
-    job = client.ask("export", run="shot", out="files/a")["job"]
+    job = client.ask("export", run="shot", out="files/told")["job"]
     followed = run("jobs", "follow", job[:6])
-    assert followed.returncode == 0 and "done" in followed.stderr and "ends: done" in run("jobs", "log", job).stdout
+    assert followed.exit_code == 0 and "done" in followed.stderr and "ends: done" in run("jobs", "log", job).stdout
     listed = run("jobs")
-    assert job in listed.stdout and "files/a" in listed.stdout
+    assert job in listed.stdout and "files/told" in listed.stdout
     assert "cpu:1    free" in run("status").stdout
     refused = run("jobs", "cancel", job)
-    assert refused.returncode == 1 and "is over already" in refused.stderr
+    assert refused.exit_code == 1 and "is over already" in refused.stderr
     assert "no job begins with" in run("jobs", "pause", "zzz").stderr
 
 
 def test_it_stops_with_the_program_that_started_it(tmp_path: Path) -> None:
     options = [f"--root={tmp_path}", f"--state-dir={tmp_path / 'state'}", "--stop-with-stdin"]
-    command = [sys.executable, "-c", "from legs4d.cli import app; app()", "serve", *options]
+    command = [*LEGS4D, "serve", *options]
     with subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None and process.stdout is not None
         assert b"listens on" in process.stdout.readline()
@@ -270,7 +281,7 @@ def test_settings_name_no_file_outside_the_roots(server: ServerProcess) -> None:
     for weights in ("/etc/passwd", "../../x", "a\\b"):
         settings = {"lift": {"codec": {"name": "autoencoder", "weights": weights}}}
         with pytest.raises(RefusedError) as refused:
-            client.ask("train", dataset="ball", out="new", settings=settings)
+            client.ask("train", dataset="ball", out="confined", settings=settings)
         assert refused.value.code == "path"
 
 

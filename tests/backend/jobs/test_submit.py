@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from legs4d.config import FULL_TRACKING, ReconstructSettings, TrackingSettings, 
 from legs4d.gaussians.export import export_frames
 from legs4d.gaussians.store.run import Run
 from legs4d.settings import SettingsError, read_settings
-from tests.backend.conftest import REPOSITORY, ServerProcess, write_small_run
+from tests.backend.conftest import ServerProcess, legs4d, serving, write_small_run
 from tests.synthetic import Scene, write_dataset
 
 
@@ -29,15 +27,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     home = tmp_path_factory.mktemp("submit")
     write_small_run(home / "root" / "shot")
     write_dataset(home / "root" / "ball", Scene(num_frames=2, width=48, height=32, num_train=4, num_test=1))
-    server = ServerProcess([home / "root"], home / "state").start()
-    yield server
-    server.close()
-
-
-def legs4d(*arguments: object, cwd: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from legs4d.cli import app; app()", *map(str, arguments)]
-    environment = {"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin", "COLUMNS": "200"}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120)
+    with serving(home) as server:
+        yield server
 
 
 def test_a_job_has_the_options_of_its_command() -> None:
@@ -51,12 +42,13 @@ def test_a_job_has_the_options_of_its_command() -> None:
         assert set(writer.model().model_fields) < set(JOBS[writer.name].model_fields)
 
 
-def test_submit_prints_an_id_and_follows(server: ServerProcess) -> None:
+def test_submit_prints_an_id_and_follows(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     root, place = server.roots[0], f"--state-dir={server.state_dir}"
     one = legs4d("submit", "export", root / "shot", "--out", root / "files/a", "--frames", "2:3", place, "--json")
     job = json.loads(one.stdout)["job"]
-    again = legs4d("submit", "export", "shot", "--out", "files/b", "--format", "spz", "--follow", place, cwd=root)
-    assert again.returncode == 0 and f"job {job}" not in again.stderr and "done" in again.stderr
+    monkeypatch.chdir(root)
+    again = legs4d("submit", "export", "shot", "--out", "files/b", "--format", "spz", "--follow", place)
+    assert again.exit_code == 0 and f"job {job}" not in again.stderr and "done" in again.stderr
     assert len(list((root / "files/b").iterdir())) == 9
     with server.connect() as client:
         asked = client.ask("job", job=job)["request"]
@@ -75,7 +67,7 @@ def test_a_training_that_was_submitted_has_the_settings_that_were_asked_for(serv
         *("submit", "reconstruct", root / "ball", "--out", root / "made", "--config", config, *small, "--follow"),
         *(f"--state-dir={server.state_dir}", "--json", "--device", "cpu"),
     )
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     job = json.loads(done.stdout)
     assert (job["state"], job["kind"], job["result"]["run"]) == ("done", "reconstruct", "made")
     assert job["request"]["settings"]["reconstruct"]["tracking"] == {"nodes": {"steps": 0}, "steps": 3}
@@ -86,7 +78,7 @@ def test_a_training_that_was_submitted_has_the_settings_that_were_asked_for(serv
 def test_a_file_that_the_server_does_not_see_is_sent(server: ServerProcess, tmp_path: Path) -> None:
     (tmp_path / "params.npz").write_bytes(b"no arrays")
     sent = legs4d("submit", "import-d3dgs", tmp_path / "params.npz", "--out", "sent", f"--state-dir={server.state_dir}")
-    assert sent.returncode == 0 and "sends params.npz" in sent.stderr
+    assert sent.exit_code == 0 and "sends params.npz" in sent.stderr
     with server.connect() as client:
         name = client.ask("job", job=sent.stdout.strip())["request"]["params"]
     assert name.startswith(".legs4d-inbox/local/") and (server.roots[0] / name).read_bytes() == b"no arrays"
@@ -103,7 +95,7 @@ def test_what_is_wrong_is_said_before_anything_is_sent(server: ServerProcess, tm
         (("--device", "cuda:9"), "no device 'cuda:9'"),
     ):
         refused = legs4d("submit", "train", root / "ball", "--out", root / "new", *arguments, place)
-        assert refused.returncode == 1 and refused.stderr.count("\n") == 1, refused.stderr
+        assert refused.exit_code == 1 and refused.stderr.count("\n") == 1, refused.stderr
         assert says in refused.stderr
     assert not (root / "new").exists()
 
@@ -158,10 +150,10 @@ def test_splats_are_imported_anew_only_when_asked_to(server: ServerProcess, tmp_
     first, second = (tmp_path / f"made{n}" / f"frame_{n:06d}.ply" for n in (0, 1))
     place = (f"--state-dir={server.state_dir}", "--follow", "--json")
     done = legs4d("submit", "import-splats", first, "--out", "splats", *place)
-    assert done.returncode == 0 and json.loads(done.stdout)["result"]["run"] == "splats", done.stderr
+    assert done.exit_code == 0 and json.loads(done.stdout)["result"]["run"] == "splats", done.stderr
     before = Run.open(server.roots[0] / "splats").frame(0).means
     refused = legs4d("submit", "import-splats", second, "--out", "splats", *place)
-    assert refused.returncode == 1 and "is there already" in refused.stderr
-    assert legs4d("submit", "import-splats", second, "--out", "splats", "--again", *place).returncode == 0
+    assert refused.exit_code == 1 and "is there already" in refused.stderr
+    assert legs4d("submit", "import-splats", second, "--out", "splats", "--again", *place).exit_code == 0
     after = Run.open(server.roots[0] / "splats").frame(0).means
     assert after.shape == before.shape and not (after == before).all()

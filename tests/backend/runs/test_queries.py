@@ -14,7 +14,7 @@ from backend.runs.paths import Roots
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding import query
 from legs4d.progress import Stopped
-from tests.backend.conftest import ServerProcess, write_small_run
+from tests.backend.conftest import ServerProcess, serving, write_small_run
 from tests.backend.plain_client import PlainClient, RefusedError
 from tests.synthetic import CAPTION_FLYING, Scene, write_run
 
@@ -22,24 +22,17 @@ PROMPT = CAPTION_FLYING
 
 
 @pytest.fixture(scope="module")
-def query_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """Serves `ball`, a run with language, and `mute`, one without."""
     home = tmp_path_factory.mktemp("queries")
     write_run(home / "root" / "ball", Scene())
     write_small_run(home / "root" / "mute")
-    server = ServerProcess([home / "root"], home / "state").start()
-    yield server
-    server.close()
+    with serving(home) as server:
+        yield server
 
 
-@pytest.fixture
-def client(query_server: ServerProcess) -> Iterator[PlainClient]:
-    with query_server.connect() as connected:
-        yield connected
-
-
-def test_an_answer_is_the_librarys(client: PlainClient, query_server: ServerProcess) -> None:
-    run = Run.open(query_server.roots[0] / "ball")
+def test_an_answer_is_the_librarys(client: PlainClient, shared_server: ServerProcess) -> None:
+    run = Run.open(shared_server.roots[0] / "ball")
     (expected,) = query(run, [PROMPT])
     request = client.send("query", run="ball", prompt=PROMPT, around=3)
     first, *frames = client.events(request)
@@ -102,8 +95,8 @@ def test_a_query_that_streams_is_superseded_too(client: PlainClient) -> None:
     client.reply(newer)
 
 
-def test_layers_of_two_clients_are_their_own(client: PlainClient, query_server: ServerProcess) -> None:
-    with query_server.connect() as other:
+def test_layers_of_two_clients_are_their_own(client: PlainClient, shared_server: ServerProcess) -> None:
+    with shared_server.connect() as other:
         mine = client.send("query", run="ball", prompt=PROMPT, layer="a", per_gaussian=False)
         theirs = other.send("query", run="ball", prompt=PROMPT, layer="a", per_gaussian=False)
         assert client.reply(mine).body["prompt"] == other.reply(theirs).body["prompt"] == PROMPT
@@ -131,15 +124,15 @@ def test_small_requests_do_not_wait_for_a_query(client: PlainClient) -> None:
     client.reply(request)
 
 
-def test_the_server_process_has_no_torch(client: PlainClient, query_server: ServerProcess) -> None:
+def test_the_server_process_has_no_torch(client: PlainClient, shared_server: ServerProcess) -> None:
     """It would cost half a gigabyte and five seconds of every start."""
     client.reply(client.send("query", run="ball", prompt=PROMPT, per_gaussian=False))
-    assert query_server.process is not None
-    mapped = Path(f"/proc/{query_server.process.pid}/maps").read_text()
+    assert shared_server.process is not None
+    mapped = Path(f"/proc/{shared_server.process.pid}/maps").read_text()
     assert "libtorch" not in mapped
 
 
-def test_relevancy_is_compressed_on_request(client: PlainClient, query_server: ServerProcess) -> None:
+def test_relevancy_is_compressed_on_request(client: PlainClient, shared_server: ServerProcess) -> None:
     plain = list(client.events(client.send("query", run="ball", prompt=PROMPT)))
     packed = list(client.events(client.send("query", run="ball", prompt=PROMPT, compress="zstd")))
     assert client.compressed > 0
@@ -149,8 +142,8 @@ def test_relevancy_is_compressed_on_request(client: PlainClient, query_server: S
             np.testing.assert_array_equal(values, other.arrays[name])
 
 
-def test_a_query_that_nobody_waits_for_ends_between_two_frames(query_server: ServerProcess) -> None:
-    opened = Library(Roots(query_server.roots)).open("ball")
+def test_a_query_that_nobody_waits_for_ends_between_two_frames(shared_server: ServerProcess) -> None:
+    opened = Library(Roots(shared_server.roots)).open("ball")
     asked: list[int] = []
 
     def wanted() -> bool:

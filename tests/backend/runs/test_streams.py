@@ -26,6 +26,12 @@ def shown(client: PlainClient, request: int) -> list[int]:
     return [event.body["frame"] for event in client.events(request)]
 
 
+@pytest.fixture
+def own(shared_server: ServerProcess, request: pytest.FixtureRequest) -> Path:
+    """The folder of a run that this test alone makes, under the name that the server knows it by."""
+    return shared_server.roots[0] / request.node.name
+
+
 def test_runs_are_listed_with_what_they_hold(start_server: StartServer, tmp_path: Path) -> None:
     first, second = tmp_path / "one", tmp_path / "two"
     write_small_run(first / "b" / "deep" / "run")
@@ -56,12 +62,11 @@ def test_datasets_are_listed(start_server: StartServer, tmp_path: Path) -> None:
     assert client.ask("datasets")["datasets"] == [{"name": "footage/basketball", "layout": "panoptic"}]
 
 
-def test_open_gives_everything_that_does_not_move(start_server: StartServer, tmp_path: Path) -> None:
-    run = write_run(tmp_path / "root" / "a", Scene(), language=False)
-    client = start_server().connect()
-    reply = client.reply(client.send("open", run="a"))
+def test_open_gives_everything_that_does_not_move(client: PlainClient, own: Path) -> None:
+    run = write_run(own, Scene(), language=False)
+    reply = client.reply(client.send("open", run=own.name))
     body, arrays = reply.body, reply.arrays
-    assert (body["name"], body["frames"], body["finished"], body["language"]) == ("a", 6, True, False)
+    assert (body["name"], body["frames"], body["finished"], body["language"]) == (own.name, 6, True, False)
     assert (body["static"], body["dynamic"]) == (run.num_static, run.num_dynamic)
     assert len(body["up"]) == 3 and body["up"][1] < -0.99 and body["fps"] == 10.0 and body["encoder"] == ""
     assert body["available"] == [0, 1, 2, 3, 4, 5]
@@ -191,83 +196,74 @@ def test_bad_frames_and_runs_are_named(client: PlainClient) -> None:
         assert refused.value.code == code
 
 
-def test_frames_of_an_unfinished_run(start_server: StartServer, tmp_path: Path) -> None:
+def test_frames_of_an_unfinished_run(client: PlainClient, own: Path) -> None:
     """What is done can be streamed, what is not is named; nothing is passed off as trained."""
-    run = write_small_run(tmp_path / "root" / "run")
+    run = write_small_run(own)
     moved = run.dynamic(1)
     run.forget_stage("tracking")
     run.begin_stage("tracking", "again")
     run.write_frame(1, moved.means, moved.quats, moved.colors)
     run.frame_done("tracking", 1, 1.0)
-    client = start_server().connect()
-    opened = client.ask("open", run="run")
+    opened = client.ask("open", run=own.name)
     assert (opened["available"], opened["finished"]) == ([0, 1], False)
-    request = client.send("frames", run="run", frames=[0, 1, 2, 5], revision=opened["revision"])
+    request = client.send("frames", run=own.name, frames=[0, 1, 2, 5], revision=opened["revision"])
     assert shown(client, request) == [0, 1]
     assert client.answer["missing"] == [2, 5]
     run.write_frame(2, moved.means, moved.quats, moved.colors)
     run.frame_done("tracking", 2, 1.0)
-    later = client.ask("open", run="run")
+    later = client.ask("open", run=own.name)
     assert later["available"] == [0, 1, 2] and later["revision"] == opened["revision"]
 
 
-def test_a_run_that_is_removed_while_open(start_server: StartServer, tmp_path: Path) -> None:
-    folder = tmp_path / "root" / "run"
-    write_small_run(folder)
-    client = start_server().connect()
-    request = client.send("frames", run="run", window=1)
+def test_a_run_that_is_removed_while_open(client: PlainClient, own: Path) -> None:
+    write_small_run(own)
+    request = client.send("frames", run=own.name, window=1)
     client.receive(request)
-    shutil.rmtree(folder)
+    shutil.rmtree(own)
     client.send("credit", request=request, frames=1)
     with pytest.raises(RefusedError) as refused:
         shown(client, request)
     assert refused.value.code == "run" and "removed" in refused.value.message
     with pytest.raises(RefusedError, match="removed"):
-        client.ask("open", run="run")
-    assert client.ask("runs")["runs"] == []
+        client.ask("open", run=own.name)
+    assert own.name not in [run["name"] for run in client.ask("runs")["runs"]]
 
 
-def test_a_run_that_is_replaced_while_open(start_server: StartServer, tmp_path: Path) -> None:
-    folder = tmp_path / "root" / "run"
-    write_small_run(folder)
-    client = start_server().connect()
-    before = client.ask("open", run="run")["revision"]
-    request = client.send("frames", run="run", window=1)
+def test_a_run_that_is_replaced_while_open(client: PlainClient, own: Path) -> None:
+    write_small_run(own)
+    before = client.ask("open", run=own.name)["revision"]
+    request = client.send("frames", run=own.name, window=1)
     client.receive(request)
-    shutil.rmtree(folder)
-    write_small_run(folder, seed=1)
+    shutil.rmtree(own)
+    write_small_run(own, seed=1)
     client.send("credit", request=request, frames=1)
     with pytest.raises(RefusedError) as refused:
         shown(client, request)
     assert refused.value.code == "run" and "replaced" in refused.value.message
-    assert client.ask("open", run="run")["revision"] != before
+    assert client.ask("open", run=own.name)["revision"] != before
 
 
-def test_a_damaged_frame_is_named_and_the_server_goes_on(start_server: StartServer, tmp_path: Path) -> None:
-    folder = tmp_path / "root" / "run"
-    write_small_run(folder)
-    (chunk,) = (folder / "run.zarr" / "dynamic" / "means").glob("c.3.*")
+def test_a_damaged_frame_is_named_and_the_server_goes_on(client: PlainClient, own: Path) -> None:
+    write_small_run(own)
+    (chunk,) = (own / "run.zarr" / "dynamic" / "means").glob("c.3.*")
     chunk.write_bytes(b"short")
-    client = start_server().connect()
     with pytest.raises(RefusedError, match="damaged"):
-        client.reply(client.send("frames", run="run", frames=[3]))
-    assert shown(client, client.send("frames", run="run", frames=[4])) == [4]
+        client.reply(client.send("frames", run=own.name, frames=[3]))
+    assert shown(client, client.send("frames", run=own.name, frames=[4])) == [4]
 
 
-def test_coordinates_too_large_for_half_precision_are_said(start_server: StartServer, tmp_path: Path) -> None:
-    run = write_small_run(tmp_path / "root" / "run")
+def test_coordinates_too_large_for_half_precision_are_said(client: PlainClient, own: Path) -> None:
+    run = write_small_run(own)
     moved = run.dynamic(2)
     run.write_frame(2, moved.means * 1e6, moved.quats, moved.colors)
-    client = start_server().connect()
     with pytest.raises(RefusedError, match="ask for float32"):
-        client.reply(client.send("frames", run="run", frames=[2], precision="float16"))
-    assert shown(client, client.send("frames", run="run", frames=[2])) == [2]
+        client.reply(client.send("frames", run=own.name, frames=[2], precision="float16"))
+    assert shown(client, client.send("frames", run=own.name, frames=[2])) == [2]
 
 
 def test_a_client_that_never_gives_credit_costs_little_memory(start_server: StartServer, tmp_path: Path) -> None:
     """200 frames of 4 MB, of which 64 MiB may be under way to each client, however large its window."""
-    big = write_small_run(tmp_path / "root" / "run", num_frames=200, num_dynamic=4)
-    write_big_frames(big.path, 100_000)
+    write_big_frames(tmp_path / "root" / "run", 100_000, num_frames=200)
     server = start_server()
     greedy, polite = server.connect(), server.connect()
     before = server.memory()
@@ -284,10 +280,8 @@ def test_a_client_that_never_gives_credit_costs_little_memory(start_server: Star
     assert 15 <= received <= 20
 
 
-def write_big_frames(folder: Path, count: int) -> None:
-    """Replace the run by one with `count` moving Gaussians, all frames the same file."""
-    num_frames = Run.open(folder).num_frames
-    shutil.rmtree(folder)
+def write_big_frames(folder: Path, count: int, num_frames: int) -> None:
+    """A run of `count` moving Gaussians, all frames the same file."""
     run = write_small_run(folder, num_frames=2, num_dynamic=count)
     geometry = run.dynamic(1)
     run.write_geometry(run.static(), geometry, num_frames)

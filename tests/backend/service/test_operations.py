@@ -35,13 +35,8 @@ from backend.service.logs import start_logging
 from backend.service.metrics import Metrics
 from backend.service.server import Server
 from legs4d.progress import Progress
-from tests.backend.conftest import REPOSITORY, ServerProcess, write_small_run
+from tests.backend.conftest import REPOSITORY, ServerProcess, legs4d, serving, write_small_run
 from tests.synthetic import Scene, write_dataset
-
-
-def legs4d(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from legs4d.cli import app; app()", *map(str, arguments)]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +50,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     write_dataset(home / "root/ball", Scene(num_frames=2, width=48, height=32, num_train=4, num_test=1))
     config = home / "server.toml"
     config.write_text('metrics = "127.0.0.1:0"\nlog_file = "logs/server.log"\n[limits]\nclients = 12\n')
-    server = ServerProcess([home / "root"], home / "state", [f"--config={config}"]).start()
-    yield server
-    server.close()
+    with serving(home, options=[f"--config={config}"]) as server:
+        yield server
 
 
 def fetch(address: str) -> tuple[int, str]:

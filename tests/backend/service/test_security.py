@@ -19,16 +19,10 @@ from backend.service.config import make_config, read_config
 from backend.service.errors import BackendError
 from backend.service.listener import Listener
 from legs4d.errors import Legs4dError
-from tests.backend.conftest import ServerProcess
+from tests.backend.conftest import LEGS4D, REPOSITORY, ServerProcess, legs4d
 from tests.backend.plain_client import PlainClient, RefusedError
 
 StartServer = Callable[..., ServerProcess]
-REPOSITORY = Path(__file__).resolve().parents[3]
-
-
-def legs4d(*options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from legs4d.cli import app; app()", *options]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
 
 
 @pytest.fixture
@@ -49,15 +43,15 @@ def test_keys_let_a_client_in_until_they_are_revoked(start_server: StartServer, 
     remote = ["status", f"--server={endpoint}", f"--server-key={server_key}", f"--state-dir={mine}", "--json"]
 
     refused = legs4d(*remote)
-    assert refused.returncode == 1 and "does not know your key" in refused.stderr
-    assert legs4d("keys", "authorize", public, "anna", "--state-dir", str(theirs)).returncode == 0
+    assert refused.exit_code == 1 and "does not know your key" in refused.stderr
+    assert legs4d("keys", "authorize", public, "anna", "--state-dir", str(theirs)).exit_code == 0
     assert json.loads(legs4d(*remote).stdout)["devices"][0]["name"]
 
     pair = json.loads((mine / "keys" / "client.json").read_text())
     with PlainClient.elsewhere(endpoint, server_key, pair) as client:
         assert client.ask("runs") == {"runs": [], "problems": [], "next": None}
         ends = client.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
-        assert legs4d("keys", "revoke", "anna", "--state-dir", str(theirs)).returncode == 0
+        assert legs4d("keys", "revoke", "anna", "--state-dir", str(theirs)).exit_code == 0
         assert ends.poll(3000), "its connection still stands"
         client.send("runs")
         assert client.quiet(0.5)
@@ -145,7 +139,8 @@ def test_settings_come_from_a_file_and_are_checked(home: Path) -> None:
     with pytest.raises(Legs4dError, match="cannot be read"):
         read_config(home / "none.toml")
     path.write_text('devices = ["cuda:55"]')
-    refused = legs4d("serve", f"--config={path}", f"--state-dir={home / 'state'}")
+    command = [*LEGS4D, "serve", f"--config={path}", f"--state-dir={home / 'state'}"]
+    refused = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
     assert refused.returncode == 1 and "no device 'cuda:55'" in refused.stderr
 
 

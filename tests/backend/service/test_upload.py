@@ -18,7 +18,7 @@ from backend.service.keys import authorize, make_client_keys
 from backend.service.requests import Upload
 from backend.uploads.inbox import FOLDER, Inbox, safe_name
 from backend.wire import UPLOAD_BYTES
-from tests.backend.conftest import ServerProcess
+from tests.backend.conftest import ServerProcess, serving
 from tests.backend.plain_client import PlainClient, RefusedError
 
 StartServer = Callable[..., ServerProcess]
@@ -45,11 +45,9 @@ def send_pieces(client: PlainClient, content: bytes, begin: int, end: int, **mor
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """Takes files of 2 MiB, and 3 MiB from a client; asks for keys on loopback too."""
     home = tmp_path_factory.mktemp("uploads")
-    (home / "root").mkdir()
     (home / "server.toml").write_text("curve = true\n[limits]\nupload_mib = 2\ninbox_mib = 3\n")
-    server = ServerProcess([home / "root"], home / "state", [f"--config={home / 'server.toml'}"]).start()
-    yield server
-    server.close()
+    with serving(home, options=[f"--config={home / 'server.toml'}"]) as server:
+        yield server
 
 
 @pytest.fixture
