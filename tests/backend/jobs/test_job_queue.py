@@ -22,6 +22,7 @@ from backend.jobs.training import FILE_SETTINGS
 from backend.service.errors import BackendError
 from legs4d import pipeline
 from legs4d.config import TrainSettings
+from legs4d.context import Context
 from legs4d.gaussians.dynamic3dgs import export_dynamic3dgs
 from legs4d.gaussians.store.run import Run
 from tests.backend.conftest import LEGS4D, REPOSITORY, ServerProcess, legs4d, serving, write_small_run
@@ -198,7 +199,7 @@ def test_what_a_dead_server_left_is_told_by_the_disk(mortal_server: ServerProces
 
 def test_language_is_extracted_and_lifted_onto_a_run(server: ServerProcess, footage: Path) -> None:
     client = server.connect()
-    pipeline.train(footage, server.roots[0] / "new", TrainSettings.model_validate(TINY), engine="cpu")
+    pipeline.train(footage, server.roots[0] / "new", TrainSettings.model_validate(TINY), Context("cpu"))
     again = client.ask("lift", run="new", encoder="captions")["job"]
     assert wait_for(client, again, "done", 120)["result"] == {"run": "new"}
     (server.roots[0] / "weights.pt").write_bytes(b"no weights")

@@ -210,7 +210,7 @@ def test_status_of_a_dead_server_is_told_at_once(server: ServerProcess, tmp_path
         server.process.send_signal(signal.SIGCONT)
     (dead / "server.json").write_text(json.dumps({**found, "endpoint": "tcp://127.0.0.1:9"}))
     said = legs4d("status", f"--state-dir={dead}")
-    assert said.returncode == 1 and said.stderr.count("\n") == 1 and "no server answers" in said.stderr
+    assert said.exit_code == 1 and said.stderr.count("\n") == 1 and "no server answers" in said.stderr
 
 
 def test_both_versions_are_said_when_they_differ(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
