@@ -185,7 +185,7 @@ def test_a_changed_lift_alone_is_made_anew_beside_the_old(footage: Path, run: Pa
     assert Run.open(run).moving_codes(1)[0].shape[1] == 3
     same = [name for name in before if "codes" not in name and "codec" not in name and "confidence" not in name]
     assert all(after[name] == before[name] for name in same)
-    assert not (run / swap.BESIDE).exists()
+    assert not (run / swap.REMADE).exists()
     assert not train(footage, run, OTHER_CODEC).stages
 
 

@@ -19,7 +19,7 @@ from legs4d.gaussians.store.footage import travelling
 from legs4d.gaussians.store.recorded import differences_of_settings
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import WITHOUT_OUT, RunDiffers
-from legs4d.gaussians.store.swap import BESIDE
+from legs4d.gaussians.store.swap import REMADE
 from legs4d.progress import OnProgress, StopSignal
 
 FILE_SETTINGS = frozenset({"weights"})
@@ -118,7 +118,7 @@ def finished_frames(spec: Spec) -> int:
     """Frames and stages recorded as finished, in the run and where it is made anew: another number whenever a process
     got anywhere."""
     out = Path(spec["out"])
-    return sum(_finished(folder) for folder in (out, out / BESIDE))
+    return sum(_finished(folder) for folder in (out, out / REMADE))
 
 
 def _finished(folder: Path) -> int:

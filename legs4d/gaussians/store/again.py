@@ -1,6 +1,6 @@
 """Going on with a run, or making it anew: what is there is lost by neither.
 
-What is made anew grows in a run folder of its own inside the run (`swap.BESIDE`); what of the old is still valid is
+What is made anew grows in a run folder of its own inside the run (`swap.REMADE`); what of the old is still valid is
 shared with it by hard links. Until the new is finished the old opens, answers and exports.
 """
 
@@ -27,7 +27,7 @@ from legs4d.gaussians.store.stage_records import (
     StageRecord,
     differences,
 )
-from legs4d.gaussians.store.swap import BESIDE, publish
+from legs4d.gaussians.store.swap import REMADE, publish
 
 Wanted = Mapping[str, MadeFrom]
 """Stage → what it is to be made from, in the order in which stages are made."""
@@ -191,7 +191,7 @@ def _listed(names: list[str]) -> str:
 @contextmanager
 def _beside(run: Run, plan: Wanted, stages: list[str], forget: Forget, tell: Tell) -> Iterator[Run]:
     """A run in which `stages` are missing, which takes the place of `run` when the block ends."""
-    folder = run.path / BESIDE
+    folder = run.path / REMADE
     note = {
         "stages": stages,
         "wanted": {name: plan[name].fingerprint for name in stages},

@@ -15,7 +15,7 @@ from legs4d.errors import RunError
 from legs4d.gaussians.store.files import TEMPORARY_PREFIX, clear_write_errors, sync_folder, write_file
 from legs4d.gaussians.store.lock import lock_file
 
-BESIDE = ".again"
+REMADE = ".again"
 """Folder in a run in which it is made anew."""
 _READY = ".ready"
 _PARTS = ("run.zarr", "features", "footage.json", "run.json")
@@ -28,13 +28,13 @@ WAIT_SECONDS = 10.0
 
 def publish(run: Path) -> None:
     """Let what is finished in RUN/.again take the place of what is in RUN; the caller holds the run's lock."""
-    write_file(run / BESIDE / _READY)
+    write_file(run / REMADE / _READY)
     _rename(run)
 
 
 def settle(run: Path) -> bool:
     """Finish what a killed `publish` has begun; the caller holds the run's lock. Whether there was anything."""
-    if not (run / BESIDE / _READY).exists():
+    if not (run / REMADE / _READY).exists():
         return False
     _rename(run)
     return True
@@ -46,7 +46,7 @@ def settle_if_need_be(run: Path) -> None:
     Raises:
         RunError: it cannot be done here, or another process takes too long over it.
     """
-    ready = run / BESIDE / _READY
+    ready = run / REMADE / _READY
     until = time.monotonic() + WAIT_SECONDS
     while ready.exists():
         try:
@@ -59,7 +59,7 @@ def settle_if_need_be(run: Path) -> None:
 
 
 def _rename(run: Path) -> None:
-    beside = run / BESIDE
+    beside = run / REMADE
     with clear_write_errors(run):
         for name in _PARTS:
             new, now, old = beside / name, run / name, beside / f"{_OLD}{name}"
