@@ -56,14 +56,14 @@ def test_cameras_see_what_blenders_camera_sees(camera, change) -> None:
     projection = camera.calc_matrix_camera(
         depsgraph, x=width, y=height, scale_x=render.pixel_aspect_x, scale_y=render.pixel_aspect_y
     )
-    ours = view(projection, camera.matrix_world, width, height)
-    tolerance = 0.1 if ours.setback else 1e-3
+    seen = view(projection, camera.matrix_world, width, height)
+    tolerance = 0.1 if seen.setback else 1e-3
     for point in ((0, 0, 0), (0.8, 0.5, 0.3), (-1.0, 1.0, 1.0)):
-        x, y, z = (ours.world_to_camera @ np.array([*point, 1.0]))[:3]
-        found = (ours.fx * x / z + ours.cx, ours.fy * y / z + ours.cy)
+        x, y, z = (seen.world_to_camera @ np.array([*point, 1.0]))[:3]
+        found = (seen.fx * x / z + seen.cx, seen.fy * y / z + seen.cy)
         assert found == pytest.approx(seen_by_blender(scene, camera, Vector(point)), abs=tolerance)
         depth = -(camera.matrix_world.inverted() @ Vector(point)).z
-        assert z - ours.setback == pytest.approx(depth, abs=1e-3)
+        assert z - seen.setback == pytest.approx(depth, abs=1e-3)
 
 
 def test_reduced_views_show_the_same_points() -> None:

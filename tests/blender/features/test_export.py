@@ -194,7 +194,7 @@ def test_a_failing_render_restores_everything(scene, imported, tmp_path, monkeyp
     assert not list((tmp_path / "export").iterdir())
 
 
-def test_our_engine_exports_the_same_layers(scene, imported, tmp_path) -> None:
+def test_the_splats_engine_exports_the_same_layers(scene, imported, tmp_path) -> None:
     from blender_addon.layers import layers as prompt_layers
 
     start, end, _, _ = prompt_layers.intervals(imported.layers[0])[0]
@@ -273,17 +273,17 @@ def test_spz_is_what_the_library_writes(scene, imported, runs, tmp_path) -> None
     )
     target = tmp_path / "expected.spz"
     library("-c", code, str(runs / "ball"), str(target))
-    ours, theirs = (
+    written, expected = (
         np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8)
         for path in (tmp_path / "export" / "ball_0003.spz", target)
     )
-    assert len(ours) == len(theirs)
-    assert ours[:12].tolist() == theirs[:12].tolist()
-    points = int.from_bytes(ours[8:12].tobytes(), "little")
+    assert len(written) == len(expected)
+    assert written[:12].tolist() == expected[:12].tolist()
+    points = int.from_bytes(written[8:12].tobytes(), "little")
     values = slice(16 + 9 * points, 16 + 16 * points)  # opacities, colours, scales
-    assert np.abs(ours[values].astype(int) - theirs[values].astype(int)).max() <= 1
+    assert np.abs(written[values].astype(int) - expected[values].astype(int)).max() <= 1
     steps = []
-    for data in (ours, theirs):
+    for data in (written, expected):
         raw = data[16 : 16 + 9 * points].reshape(-1, 3).astype(np.int64)
         whole = raw[:, 0] + (raw[:, 1] << 8) + (raw[:, 2] << 16)
         steps.append(np.where(whole >= 1 << 23, whole - (1 << 24), whole) / (1 << int(data[13])))

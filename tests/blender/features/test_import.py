@@ -44,7 +44,7 @@ def test_velocity_is_per_second_of_the_scene(imported, truth):
     np.testing.assert_allclose(_read(imported.dynamic_object, "velocity"), expected, atol=1e-5)
 
 
-def test_attributes_have_the_types_of_the_contract(imported):
+def test_attributes_have_the_types_that_files_keep(imported):
     types = {
         "position": "FLOAT_VECTOR",
         "scale": "FLOAT_VECTOR",

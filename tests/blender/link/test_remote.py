@@ -46,10 +46,10 @@ def test_who_is_let_in_gets_through(address, guarded, until) -> None:
     from blender_addon.link import keys, session
     from blender_addon.ui import preferences
 
-    ours = keys.ensure(preferences.user_folder())
+    pair = keys.ensure(preferences.user_folder())
     assert (preferences.user_folder() / keys.FILE).stat().st_mode & 0o077 == 0
     subprocess.run(
-        [LIBRARY / "legs4d", "keys", "authorize", ours.public, "artist", "--state-dir", guarded],
+        [LIBRARY / "legs4d", "keys", "authorize", pair.public, "artist", "--state-dir", guarded],
         check=True,
         cwd=ROOT,
         env=library_environment(),
