@@ -11,25 +11,22 @@ from bpy_extras.io_utils import ExportHelper
 
 from .. import declare
 from ..sequence import sequence
-from ..sequence.rendering import RenderOperator, RenderProblem
+from ..sequence.rendering import RenderProblem
+from ..ui.operators import NeedsSequence
 from .native import Bake
-from .operators import KINDS
+from .operators import KINDS, SequenceExport
 from .properties import settings_of
 
 COMMAND = "legs4d_export"
 
 
-class LEGS4D_OT_export_to(bpy.types.Operator):
+class LEGS4D_OT_export_to(NeedsSequence, bpy.types.Operator):
     """Export the sequence with the settings of the Export panel into a folder that is chosen now"""
 
     bl_idname = "legs4d.export_to"
     bl_label = "4-LEGS Layers (PNG, EXR, PLY, SPZ, OTIO)"
 
     directory = declare.string("Folder", subtype="DIR_PATH", options={"SKIP_SAVE"})
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return sequence.active(context) is not None
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> declare.Result:
         """Asks for the folder."""
@@ -42,7 +39,7 @@ class LEGS4D_OT_export_to(bpy.types.Operator):
         return declare.ops().export("EXEC_DEFAULT" if bpy.app.background else "INVOKE_DEFAULT")
 
 
-class LEGS4D_OT_bake(RenderOperator, ExportHelper, bpy.types.Operator):
+class LEGS4D_OT_bake(SequenceExport, ExportHelper, bpy.types.Operator):
     """Save a file that plays and renders this sequence without the add-on, with its points in a folder beside it"""
 
     bl_idname = "legs4d.bake"
@@ -51,13 +48,6 @@ class LEGS4D_OT_bake(RenderOperator, ExportHelper, bpy.types.Operator):
 
     filter_glob = declare.string(default="*.blend", options={"HIDDEN"})
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if sequence.active(context) is None:
-            cls.poll_message_set("Import a run, or select the sequence to bake")
-            return False
-        return super().poll(context)
-
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
         """Asks for the file's name."""
         return ExportHelper.invoke(self, context, event)
@@ -65,10 +55,6 @@ class LEGS4D_OT_bake(RenderOperator, ExportHelper, bpy.types.Operator):
     def make_job(self, context: bpy.types.Context) -> Bake:
         """The bake that was asked for."""
         return Bake(context.scene, context.view_layer, sequence.meant(context), self._target())
-
-    def show(self, context: bpy.types.Context, progress: float, message: str) -> None:
-        """In the Export panel."""
-        settings_of(context.scene).progress, settings_of(context.scene).message = progress, message
 
     def completed(self, context: bpy.types.Context) -> None:
         """Says where it is."""

@@ -63,11 +63,8 @@ def frames(scene: bpy.types.Scene) -> tuple[int, ...]:
     return tuple(range(first, last + 1))
 
 
-class LEGS4D_OT_export(RenderOperator, bpy.types.Operator):
-    """Render the current camera over a range of frames, with mattes of the prompt layers, and write what was found"""
-
-    bl_idname = "legs4d.export"
-    bl_label = "Export"
+class SequenceExport(RenderOperator):
+    """For exports of the sequence that is meant; the panel section shows how far they are."""
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -76,14 +73,21 @@ class LEGS4D_OT_export(RenderOperator, bpy.types.Operator):
             return False
         return super().poll(context)
 
-    def make_job(self, context: bpy.types.Context) -> Export:
-        """The export that the settings ask for."""
-        return Export(context.scene, context.view_layer, sequence.meant(context), wanted(context.scene))
-
     def show(self, context: bpy.types.Context, progress: float, message: str) -> None:
         """In the panel section."""
         settings = settings_of(context.scene)
         settings.progress, settings.message = progress, message
+
+
+class LEGS4D_OT_export(SequenceExport, bpy.types.Operator):
+    """Render the current camera over a range of frames, with mattes of the prompt layers, and write what was found"""
+
+    bl_idname = "legs4d.export"
+    bl_label = "Export"
+
+    def make_job(self, context: bpy.types.Context) -> Export:
+        """The export that the settings ask for."""
+        return Export(context.scene, context.view_layer, sequence.meant(context), wanted(context.scene))
 
     def completed(self, context: bpy.types.Context) -> None:
         """Says where the files are."""

@@ -11,10 +11,11 @@ import torch
 
 from backend.compute.look import Layer, show
 from backend.compute.placement import Part, between, moved_by, place, quaternions, rotations
+from backend.service.requests import RenderLook
 from legs4d.gaussians.gaussians import SH_C0, Gaussians
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding import query
-from legs4d.portable.look import Amounts
+from legs4d.portable.look import AMOUNTS, Amounts
 from legs4d.raster import render
 from legs4d.scene.camera import Cameras
 from tests.backend.conftest import ServerProcess, random_gaussians, serving
@@ -60,6 +61,10 @@ def srgb(values: np.ndarray) -> np.ndarray:
 
 def psnr(one: np.ndarray, other: np.ndarray) -> float:
     return float(-10 * np.log10(np.mean((one - other) ** 2)))
+
+
+def test_a_request_can_name_every_way_to_stand_out() -> None:
+    assert list(RenderLook.model_fields) == list(AMOUNTS)
 
 
 def test_the_picture_is_the_rasterisers_in_linear_light(client: PlainClient, run: Run) -> None:
