@@ -108,12 +108,12 @@ def mix(tree: bpy.types.NodeTree, share: Any, first: Any, second: Any) -> Value:
 
 @dataclass(frozen=True)
 class Nodes:
-    """The arithmetic of `portable.look`, done by nodes of a tree."""
+    """The arithmetic of `portable.look.Arrays`, done by nodes of a tree."""
 
     tree: bpy.types.NodeTree
 
     def smoothstep(self, low: Any, high: Any, value: Any) -> Value:
-        """See `Arithmetic`, as for the others."""
+        """See `Arrays`, as for the others."""
         kind = "ShaderNodeMapRange"
         return output(node(self.tree, kind, {0: value, 1: low, 2: high}, interpolation_type="SMOOTHSTEP"))
 

@@ -1,8 +1,9 @@
 """The look of layers: what colour and opacity Gaussians have under the prompts that name them.
 
 Each formula stands here once, for the extension's node groups, points and exports and the server's pictures. It is
-given the arithmetic that it is done in: `NUMPY` below, the server's for torch, the extension's `look.builder.Nodes`,
-which adds nodes. backend/README.md, "The look of layers", tells a client the same. Colours are linear light (Rec. 709).
+given the arithmetic that it is done in (`on`): `NUMPY` below, the server's for torch, or the extension's
+`look.builder.Nodes`, which adds nodes. backend/README.md, "The look of layers", tells a client the same. Colours are
+linear light (Rec. 709).
 
 A new way to stand out is a field of `Amounts`, an entry of `PRESETS` and its term in `colored` or `opacity`.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -76,34 +77,6 @@ PRESETS: Mapping[str, Preset] = {
 """What the panel offers, by the names that files hold."""
 
 
-class Arithmetic(Protocol):
-    """What the formulas need beyond `+ - * /` of numbers."""
-
-    def smoothstep(self, low: Number, high: Number, value: Number) -> Number:
-        """0 up to `low`, 1 from `high`, 3x² − 2x³ between."""
-
-    def maximum(self, one: Number, other: Number) -> Number:
-        """The larger of two."""
-
-    def at_least(self, value: Number, least: float) -> Number:
-        """`value`, or `least` where that is more."""
-
-    def mix(self, share: Number, first: Number, second: Number) -> Number:
-        """`first` where `share` is 0, `second` where it is 1."""
-
-    def mix_colors(self, share: Number, first: Color, second: Color) -> Color:
-        """`mix` of colours."""
-
-    def add(self, one: Color, other: Color) -> Color:
-        """The sum of two colours."""
-
-    def scale(self, color: Color, by: Number) -> Color:
-        """A colour, or a vector, times a number."""
-
-    def dot(self, color: Color, weights: tuple[float, float, float]) -> Number:
-        """The weighted sum of a colour's channels."""
-
-
 class Combined(NamedTuple):
     """What the layers say of each Gaussian together: the largest weight, the weights' sum, the colours' by weight."""
 
@@ -112,7 +85,7 @@ class Combined(NamedTuple):
     tints: Color
 
 
-def weight(on: Arithmetic, relevancy: Number, threshold: Number, softness: Number, *factors: Number) -> Number:
+def weight(on: Any, relevancy: Number, threshold: Number, softness: Number, *factors: Number) -> Number:
     """A Gaussian's weight in a layer, 0..1: its relevancy above the threshold, times the layer's own factors."""
     softness = on.at_least(softness, LEAST_SOFTNESS)
     found = on.smoothstep(threshold - softness, threshold + softness, relevancy)
@@ -121,7 +94,7 @@ def weight(on: Arithmetic, relevancy: Number, threshold: Number, softness: Numbe
     return found
 
 
-def combine(on: Arithmetic, before: Combined, weight: Number, color: Color) -> Combined:
+def combine(on: Any, before: Combined, weight: Number, color: Color) -> Combined:
     """One more layer; their order does not matter."""
     return Combined(
         on.maximum(before.strongest, weight),
@@ -130,7 +103,7 @@ def combine(on: Arithmetic, before: Combined, weight: Number, color: Color) -> C
     )
 
 
-def tint(on: Arithmetic, layers: Combined) -> Color:
+def tint(on: Any, layers: Combined) -> Color:
     """The mean of the layers' colours by weight."""
     return on.scale(layers.tints, 1.0 / on.at_least(layers.weights, LEAST_WEIGHTS))
 
@@ -140,7 +113,7 @@ def changed(strongest: Number, amounts: Amounts) -> Any:
     return (strongest > 0) & (amounts.tint > 0) | (strongest < 1) & (amounts.desaturate > 0)
 
 
-def colored(on: Arithmetic, captured: Color, strongest: Number, tint: Color, amounts: Amounts) -> Color:
+def colored(on: Any, captured: Color, strongest: Number, tint: Color, amounts: Amounts) -> Color:
     """The colour that shows."""
     brightness = on.dot(captured, LUMINANCE)
     tinted = on.scale(tint, brightness + GLOW)
@@ -149,7 +122,7 @@ def colored(on: Arithmetic, captured: Color, strongest: Number, tint: Color, amo
     return on.mix_colors(amounts.desaturate * (1.0 - strongest), lit, grey)
 
 
-def opacity(on: Arithmetic, captured: Number, strongest: Number, amounts: Amounts) -> Number:
+def opacity(on: Any, captured: Number, strongest: Number, amounts: Amounts) -> Number:
     """The opacity that shows."""
     return captured * on.mix(amounts.isolate, 1.0, strongest)
 
@@ -159,7 +132,7 @@ def outline_opacity(captured: Number, strongest: Number, amounts: Amounts) -> Nu
     return captured * strongest * amounts.outline
 
 
-def outline_shape(on: Arithmetic, away: Color, distance: Number) -> tuple[Color, Number]:
+def outline_shape(on: Any, away: Color, distance: Number) -> tuple[Color, Number]:
     """How far an outline lies from its Gaussian, and by how much its standard deviations are larger.
 
     Args:
@@ -170,7 +143,7 @@ def outline_shape(on: Arithmetic, away: Color, distance: Number) -> tuple[Color,
 
 
 def lit_picture(
-    on: Arithmetic, picture: Color, matte: Number, tint: Color, *, tint_amount: float, desaturate: float, dim: float
+    on: Any, picture: Color, matte: Number, tint: Color, *, tint_amount: float, desaturate: float, dim: float
 ) -> Color:
     """A finished picture (sRGB-encoded): under the matte pulled towards the tint, elsewhere greyed and dimmed."""
     grey = on.scale((1.0, 1.0, 1.0), on.dot(picture, LUMA))
@@ -179,7 +152,7 @@ def lit_picture(
 
 
 class Arrays:
-    """The formulas' arithmetic on numpy's arrays or torch's tensors.
+    """The formulas' arithmetic on numpy's arrays or torch's tensors; what is not `+ - * /` of numbers.
 
     Args:
         module: `numpy` or `torch`.
@@ -189,31 +162,38 @@ class Arrays:
         self._of = module
 
     def smoothstep(self, low: Number, high: Number, value: Number) -> Number:
-        """See `Arithmetic`, as for the others."""
+        """0 up to `low`, 1 from `high`, 3x² − 2x³ between."""
         x = ((value - low) / (high - low)).clip(0, 1)
         return x * x * (3 - 2 * x)
 
     def maximum(self, one: Number, other: Number) -> Number:
+        """The larger of two."""
         return self._of.maximum(one, other)
 
     def at_least(self, value: Number, least: float) -> Number:
+        """`value`, or `least` where that is more."""
         return max(value, least) if isinstance(value, float | int) else value.clip(least)
 
     def mix(self, share: Number, first: Number, second: Number) -> Number:
+        """`first` where `share` is 0, `second` where it is 1."""
         return first + share * (second - first)
 
     def mix_colors(self, share: Number, first: Color, second: Color) -> Color:
+        """`mix` of colours."""
         return self.mix(_over_channels(share), first, second)
 
     def add(self, one: Color, other: Color) -> Color:
+        """The sum of two colours."""
         return one + other
 
     def scale(self, color: Color, by: Number) -> Color:
+        """A colour, or a vector, times a number."""
         if isinstance(color, tuple):
             return self._of.stack([by * channel for channel in color], -1)
         return color * _over_channels(by)
 
     def dot(self, color: Color, weights: tuple[float, float, float]) -> Number:
+        """The weighted sum of a colour's channels."""
         # Not a matrix product: its threads spin while others compute.
         return color[..., 0] * weights[0] + color[..., 1] * weights[1] + color[..., 2] * weights[2]
 

@@ -59,10 +59,10 @@ def settle_if_need_be(run: Path) -> None:
 
 
 def _rename(run: Path) -> None:
-    beside = run / REMADE
+    made = run / REMADE
     with clear_write_errors(run):
         for name in _PARTS:
-            new, now, old = beside / name, run / name, beside / f"{_OLD}{name}"
+            new, now, old = made / name, run / name, made / f"{_OLD}{name}"
             if not new.exists():
                 continue  # renamed before a kill, or never a part of this run
             if name != "run.json" and now.exists():
@@ -73,6 +73,6 @@ def _rename(run: Path) -> None:
         leftover = run / f"{TEMPORARY_PREFIX}replaced"
         if leftover.exists():
             shutil.rmtree(leftover)
-        beside.rename(leftover)
+        made.rename(leftover)
         sync_folder(run)
         shutil.rmtree(leftover)
