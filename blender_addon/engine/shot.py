@@ -11,6 +11,7 @@ import numpy as np
 
 from ..declare import triple
 from ..layers import layers, presets
+from ..portable.look import NUMPY
 from ..sequence import sequence, timing
 from ..sequence.properties import LayerProperties, properties_of
 from .camera import View
@@ -66,7 +67,7 @@ def background(scene: bpy.types.Scene) -> tuple[float, float, float] | None:
 def _encoded(value: float) -> float:
     """sRGB-encoded value of a linear one, 0..1."""
     value = min(max(value, 0.0), 1.0)
-    return value * 12.92 if value <= 0.0031308 else 1.055 * value ** (1 / 2.4) - 0.055
+    return float(NUMPY.encoded(np.float64(value)))
 
 
 def visible_clouds(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer) -> list[bpy.types.Object]:

@@ -12,12 +12,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from legs4d.errors import DatasetError
 from legs4d.gaussians.formats.gltf_file import GltfFile
 from legs4d.gaussians.formats.placing import joined, placed, usable
 from legs4d.gaussians.gaussians import SH_C0, dc_from_rgb
+from legs4d.portable.look import NUMPY
 from legs4d.portable.splats import FloatArray, SplatFileError, Splats
 from legs4d.portable.spz import read_spz
 
@@ -57,12 +57,6 @@ def read_gltf(path: Path) -> Splats:
             fix="name a file of splats; meshes can be filmed and trained on",
         )
     return usable(joined([part for part in parts if len(part)]), str(path))
-
-
-def linear_from_srgb(values: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Linear light of sRGB-encoded values; below 0 as above it, with the sign."""
-    size = np.abs(values)
-    return np.sign(values) * np.where(size <= 0.04045, size / 12.92, ((size + 0.055) / 1.055) ** 2.4)
 
 
 def _splats(file: GltfFile, primitive: dict[str, Any]) -> Splats:
@@ -180,7 +174,7 @@ def _encoded(colors: FloatArray, rest: FloatArray | None) -> tuple[FloatArray, F
     size = np.abs(light)
     low = size <= 0.0031308
     bounded = np.maximum(size, 0.0031308)
-    curve = np.sign(light) * np.where(low, 12.92 * size, 1.055 * bounded ** (1 / 2.4) - 0.055)
+    curve = np.sign(light) * NUMPY.encoded(size)
     slope = np.where(low, 12.92, 1.055 / 2.4 * bounded ** (1 / 2.4 - 1))
     encoded = dc_from_rgb(curve.astype(np.float32))
     return encoded, None if rest is None else (rest * slope[:, None, :]).astype(np.float32)

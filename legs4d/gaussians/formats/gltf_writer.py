@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from legs4d.gaussians.formats.gltf import EXTENSION, SRGB, linear_from_srgb
+from legs4d.gaussians.formats.gltf import EXTENSION, SRGB
 from legs4d.gaussians.gaussians import SH_C0
 from legs4d.gaussians.store.files import write_file
+from legs4d.portable.look import NUMPY
 from legs4d.portable.splats import Splats
 from legs4d.portable.turns import rotation_matrix, upright_turn
 
@@ -35,7 +36,7 @@ def write_glb(path: Path, splats: Splats) -> None:
     Raises:
         RunError: the file cannot be written.
     """
-    rgb = linear_from_srgb(np.clip(0.5 + SH_C0 * splats.colors, 0, 1))
+    rgb = NUMPY.linear(np.clip(0.5 + SH_C0 * splats.colors, 0, 1))
     diffuse = np.concatenate([rgb, splats.opacities[:, None]], axis=1)
     attributes: dict[str, NDArray[Any]] = {
         "POSITION": splats.means,

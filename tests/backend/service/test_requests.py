@@ -14,9 +14,10 @@ import msgpack
 import pytest
 
 from backend.jobs.kinds import JOB_KINDS
-from backend.service.requests import BODIES, JOBS
+from backend.service.requests import BODIES, JOBS, RenderLook
 from backend.wire import REQUESTS
 from legs4d import __version__
+from legs4d.portable.look import AMOUNTS
 from tests.backend.conftest import ServerProcess
 from tests.backend.plain_client import PlainClient, RefusedError
 
@@ -88,6 +89,7 @@ def test_unknown_kinds_are_named(client: PlainClient) -> None:
 
 def test_every_request_has_a_schema() -> None:
     assert set(BODIES) == {*REQUESTS, *JOB_KINDS} and set(JOBS) == set(JOB_KINDS)
+    assert set(RenderLook.model_fields) == set(AMOUNTS)
 
 
 @pytest.mark.parametrize(
