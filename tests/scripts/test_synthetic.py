@@ -9,7 +9,8 @@ from training.synthetic.dice import Dice
 from training.synthetic.facts import reversed_facts
 from training.synthetic.pictures import crops, looks
 from training.synthetic.pictures.cameras import elevations
-from training.synthetic.pictures.render import NO_COLOR, SCENERY, Scene, render_plainly
+from training.synthetic.pictures.render import render_plainly
+from training.synthetic.pictures.scene import NO_COLOR, SCENERY, Scene
 from training.synthetic.scenes import Generator
 from training.synthetic.schema import (
     ACTIONS,
@@ -30,7 +31,8 @@ from training.synthetic.skeleton import affine, inverted
 from training.synthetic.stage import Director, to_tensors
 from training.synthetic.words.abilities import DOES, PAIRS
 from training.synthetic.words.holdout import HELD_OUT_ACTIONS, HELD_OUT_COLORS, HELD_OUT_ELEVATIONS, SPLITS, Split
-from training.synthetic.world.objects import VARIANTS, Kind, library
+from training.synthetic.world.objects import VARIANTS, library
+from training.synthetic.world.primitives import Kind
 
 CPU = torch.device("cpu")
 TRAIN, HELD_OUT = False, True

@@ -11,14 +11,16 @@ import torch
 from safetensors.torch import load_file
 from training.synthetic.schema import ACTIONS, COLORS, FALSE, OBJECTS, TRUE, Clips, Facts, Shown
 from training.synthetic.words.abilities import PAIRS
-from training.synthetic.words.captions import Bank, Habits, draw, labels, make_bank
+from training.synthetic.words.captions import Bank, Habits, draw, labels
 from training.synthetic.words.holdout import HELD_OUT_ACTIONS
+from training.synthetic.words.phrases import make_bank
 from training.synthetic.words.vocabulary import vocabulary_text
 from training.synthetic.words.wordings import VERBS, is_held_out
 from training.tiny.evaluation import among_actions, forwards_or_backwards, plain_captions, score
 from training.tiny.muon import Muon, orthogonal
+from training.tiny.nets import read_by_length, standardise
 from training.tiny.pool import Pool, windows
-from training.tiny.training import STATE, WEIGHTS, Settings, Training, read_by_length, standardise
+from training.tiny.training import STATE, WEIGHTS, Settings, Training
 
 from legs4d.language.embedding import pyramid
 from legs4d.language.encoders.clip_text import ClipText

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from training.synthetic.cast import ENTITIES
 from training.synthetic.constants import constant
-from training.synthetic.pictures.render import Pictures, Scene
+from training.synthetic.pictures.scene import Pictures, Scene
 from training.synthetic.schema import ACTIONS, BACKWARDS, CENTER, COLORS, FRAMES, Facts, Shown
 from training.synthetic.skeleton import inverted
 from training.synthetic.stage import UNSURE, Stage

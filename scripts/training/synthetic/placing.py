@@ -11,7 +11,7 @@ from training.synthetic.dice import Dice
 from training.synthetic.schema import ACTIONS, CENTER, OBJECTS
 from training.synthetic.skeleton import about_z
 from training.synthetic.stage import NATURAL, Stage
-from training.synthetic.world.objects import HINGE, Kind
+from training.synthetic.world.primitives import HINGE, Kind
 from training.synthetic.world.rooms import FIRST_WALL, Pieces
 
 

@@ -12,13 +12,14 @@ from training.synthetic.dice import Dice
 from training.synthetic.facts import DIRECTED, Evidence, Shows, facts, inside, reversed_facts
 from training.synthetic.pictures import crops, looks
 from training.synthetic.pictures.cameras import Cameras, cameras, middles
-from training.synthetic.pictures.render import NO_COLOR, SCENERY, Pattern, Scene, render
+from training.synthetic.pictures.render import render
+from training.synthetic.pictures.scene import NO_COLOR, SCENERY, Pattern, Scene
 from training.synthetic.placing import hang_doors, place, with_props
 from training.synthetic.schema import ACTIONS, CENTER, FRAMES, Clips, Facts, Shown
 from training.synthetic.skeleton import compose, inverted
 from training.synthetic.stage import Director, Stage, to_tensors
 from training.synthetic.words.holdout import Split
-from training.synthetic.world.objects import PARTS, ROPE, Kind, Slot
+from training.synthetic.world.primitives import PARTS, ROPE, Kind, Slot
 from training.synthetic.world.rooms import rooms
 
 SAMPLES = 128

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from training.synthetic.constants import constant
-from training.synthetic.world.objects import Node
+from training.synthetic.world.primitives import Node
 
 
 def around(axis: Tensor, angle: Tensor) -> Tensor:

@@ -14,8 +14,9 @@ from training.synthetic.dice import Dice
 from training.synthetic.schema import ACTIONS, CENTER, OBJECTS
 from training.synthetic.skeleton import about_y, about_z, affine, around, bodies, hinged, palms
 from training.synthetic.words.abilities import PEOPLE
-from training.synthetic.world.objects import HEIGHT, VARIANTS, Node, library
+from training.synthetic.world.objects import HEIGHT, VARIANTS, library
 from training.synthetic.world.people import PEOPLE_DO, Act
+from training.synthetic.world.primitives import Node
 from training.synthetic.world.things import BALL, THINGS_DO, Motion, turn_rolling
 
 NATURAL = 1.75

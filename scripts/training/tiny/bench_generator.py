@@ -17,7 +17,8 @@ sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and t
 from bench import figures
 
 from training.synthetic import scenes
-from training.synthetic.pictures.render import Pictures, Scene, render, render_plainly
+from training.synthetic.pictures.render import render, render_plainly
+from training.synthetic.pictures.scene import Pictures, Scene
 
 
 def main() -> None:

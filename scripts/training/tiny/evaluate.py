@@ -24,8 +24,9 @@ from legs4d.language.encoders.tiny.model import TinyModel
 from legs4d.language.encoders.tiny.words import known_words
 from training.synthetic.scenes import SAMPLES, Generator
 from training.synthetic.schema import ACTIONS, COLORS, OBJECTS, Clips, Facts
-from training.synthetic.words.captions import Bank, Captions, join, make_bank
+from training.synthetic.words.captions import Bank, Captions, join
 from training.synthetic.words.holdout import HELD_OUT_ACTIONS, HELD_OUT_COLORS, SPLITS
+from training.synthetic.words.phrases import make_bank
 from training.tiny.evaluation import (
     BLIND,
     COLOR_SHARE,

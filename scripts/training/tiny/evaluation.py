@@ -19,7 +19,7 @@ from training.synthetic.words import wordings
 from training.synthetic.words.abilities import PAIRS
 from training.synthetic.words.captions import Asked, Bank, Captions, choose_entity, labels, spread
 from training.synthetic.words.wordings import Verb
-from training.tiny.training import normalised
+from training.tiny.nets import normalised
 
 CHOICES = 100
 ACTION_CHOICES = 20

@@ -16,7 +16,7 @@ from training.synthetic.skeleton import affine, compose
 from training.synthetic.stage import Stage
 from training.synthetic.words.abilities import PEOPLE
 from training.synthetic.words.holdout import HELD_OUT_ELEVATIONS
-from training.synthetic.world.objects import Node
+from training.synthetic.world.primitives import Node
 
 ELEVATIONS = (1.0, 62.0)
 """Degrees above the horizon."""

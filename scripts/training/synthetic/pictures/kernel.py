@@ -8,7 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from training.synthetic.constants import constant
-from training.synthetic.pictures.render import FAR, NO_COLOR, SCENERY, Scene
+from training.synthetic.pictures.scene import FAR, NO_COLOR, SCENERY, Scene
 
 TILE = 16
 """Rays along a tile's side."""

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from training.synthetic.constants import constant
 from training.synthetic.dice import Dice
-from training.synthetic.pictures.render import NO_COLOR, Pattern
+from training.synthetic.pictures.scene import NO_COLOR, Pattern
 from training.synthetic.schema import COLORS, OBJECTS
 from training.synthetic.words.abilities import PEOPLE
 from training.synthetic.words.holdout import HELD_OUT_COLORS
-from training.synthetic.world.objects import Slot
+from training.synthetic.world.primitives import Slot
 
 RANGES = {
     # hue, in turns; saturation; value

@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path[:0] = map(str, Path(__file__).resolve().parents[3:5])  # scripts/ and the repository
 
 from legs4d.language.encoders.tiny.words import WORDS_FILE
-from training.synthetic.words.captions import all_words
+from training.synthetic.words.phrases import all_words
 
 
 def vocabulary_text() -> str:

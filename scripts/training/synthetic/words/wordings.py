@@ -2,6 +2,8 @@
 
 A wording says which objects or actions it surely names, and which it may name: of a thing that falls, it is true that
 it is "in mid-air"; whether one that bounces is, cannot be told, and is not taught.
+
+Most of this file is data: tables of words, which are read side by side.
 """
 
 from __future__ import annotations

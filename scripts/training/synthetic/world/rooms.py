@@ -10,9 +10,9 @@ from torch import Tensor
 from training.synthetic.constants import constant
 from training.synthetic.dice import Dice
 from training.synthetic.pictures.looks import unnamed
-from training.synthetic.pictures.render import Pattern
+from training.synthetic.pictures.scene import Pattern
 from training.synthetic.skeleton import about_z, affine
-from training.synthetic.world.objects import Kind
+from training.synthetic.world.primitives import Kind
 
 WALLS, PICTURES, CLUTTER = 2, 4, 10
 PIECES = 2 + WALLS + PICTURES + CLUTTER

@@ -13,7 +13,7 @@ from training.synthetic.constants import constant
 from training.synthetic.dice import Dice
 from training.synthetic.schema import CENTER, OBJECTS
 from training.synthetic.skeleton import about_y, about_z, around
-from training.synthetic.world.objects import HINGE, Node
+from training.synthetic.world.primitives import HINGE, Node
 
 TAU = 2 * torch.pi
 LEGS = (Node.THIGH_L, Node.SHIN_L, Node.THIGH_R, Node.SHIN_R)
