@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import bpy
 import numpy as np
@@ -30,7 +31,7 @@ class Pose:
     """How far the right foot stands behind the left one."""
 
     @classmethod
-    def reaching(cls, x: float, z: float, side: float, **rest: float | tuple[float, float, float]) -> Pose:
+    def reaching(cls, x: float, z: float, side: float, **rest: Any) -> Pose:
         """Both hands around something whose centre is `x` ahead and `z` up, each `side` from the middle."""
         return cls(left=(x, side, z), right=(x, -side, z), **rest)
 
@@ -41,7 +42,7 @@ class Pose:
 
     def mixed(self, other: Pose, share: float) -> Pose:
         """This pose moved towards `other` by `share` (0..1)."""
-        mix = {
+        mix: dict[str, Any] = {
             name: tuple(np.add(np.multiply(mine, 1 - share), np.multiply(getattr(other, name), share)))
             if isinstance(mine, tuple)
             else mine * (1 - share) + getattr(other, name) * share
@@ -197,7 +198,8 @@ def _add_bones(armature: bpy.types.Object) -> None:
 def _skin(name: str, materials: Mapping[str, bpy.types.Material]) -> bpy.types.Mesh:
     """All capsules of the figure as one mesh; each vertex carries its bone's number in the attribute `bone`."""
     slots, bones = list(materials), list(JOINTS)
-    points, faces, face_slots, vertex_bones = [], [], [], []
+    points: list[np.ndarray] = []
+    faces, face_slots, vertex_bones = [], [], []
 
     def add(solid: tuple[np.ndarray, list[list[int]]], bone: str, material: str) -> None:
         start = sum(map(len, points))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import bpy
 import numpy as np
 from mathutils import Vector
@@ -35,7 +37,9 @@ def matte(name: str, color: Color) -> bpy.types.Material:
     return material
 
 
-def patterned(name: str, colors: list[Color], texture: str, scale: tuple[float, float, float], **settings: float):
+def patterned(
+    name: str, colors: Sequence[Sequence[float]], texture: str, scale: tuple[float, float, float], **settings: float
+):
     """A diffuse material whose colours are a ramp over a procedural texture of the object's own coordinates.
 
     Args:

@@ -185,7 +185,7 @@ def _figures(collection: bpy.types.Collection) -> None:
         materials["shirt"].node_tree.nodes["Wave Texture"].bands_direction = "Z"
         figure = build_figure(name, materials, collection)
         figure.location.x, figure.rotation_euler.z = x, turn
-        _animate(figure, lambda time, f=figure, k=keys: _pose_channels(f, pose_along(k, time)))
+        _animate(figure, lambda time, f=figure, k=keys: _pose_channels(f, pose_along(k, time)))  # type: ignore[misc]
 
 
 def _pose_channels(figure: bpy.types.Object, pose: Pose) -> dict[str, np.ndarray]:

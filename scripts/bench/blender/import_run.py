@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[3]
 sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
 
 from bench import figures
-from bench.blender.prompt import enable_addon
+from bench.blender.prompt import backend, enable_addon
 
 TARGET_FIRST_S, TARGET_BLOCK_MS, TARGET_SAVE_S = 2.0, 50.0, 2.0
 TICK_SECONDS = 0.02
@@ -85,17 +85,12 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=150)
     options = figures.parse(parser)
     with tempfile.TemporaryDirectory(prefix="legs4d-bench-") as scratch:
-        state, runs = Path(scratch) / "state", Path(scratch) / "runs"
+        runs = Path(scratch) / "runs"
         still = options.points - options.moving
-        command = [ROOT / ".venv" / "bin" / "python", "-c", _WRITE, runs / "large"]
-        subprocess.run([*command, *map(str, (still, options.moving, options.frames))], check=True)
-        os.environ["LEGS4D_STATE_DIR"] = str(state)
-        serve = [ROOT / ".venv" / "bin" / "legs4d", "serve", "--root", runs]
-        with subprocess.Popen(serve, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as backend:
-            try:
-                return _measure(Path(scratch), options)
-            finally:
-                backend.terminate()
+        words = [ROOT / ".venv" / "bin" / "python", "-c", _WRITE, runs / "large", still, options.moving, options.frames]
+        subprocess.run(list(map(str, words)), check=True)
+        with backend(runs, Path(scratch) / "state"):
+            return _measure(Path(scratch), options)
 
 
 def _measure(scratch: Path, options: argparse.Namespace) -> int:
@@ -146,7 +141,7 @@ def _shown() -> bool:
     if not found or playback.message(found[0].empty):
         return False
     child = found[0].dynamic_object or found[0].static_object
-    return bool(attributes.read(child.data, "position").any())
+    return bool(attributes.read(child.data, "position").any())  # type: ignore[arg-type]
 
 
 def _wait(session, condition, waits: Waits) -> None:

@@ -14,7 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import bpy
@@ -37,15 +38,23 @@ def main() -> int:
     parser.add_argument("prompt")
     parser.add_argument("--times", type=int, default=5)
     options = figures.parse(parser)
-    with tempfile.TemporaryDirectory(prefix="legs4d-bench-") as scratch:
-        state = Path(scratch) / "state"
-        os.environ["LEGS4D_STATE_DIR"] = str(state)
-        serve = [ROOT / ".venv" / "bin" / "legs4d", "serve", "--root", options.run.resolve().parent]
-        with subprocess.Popen(serve, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as backend:
-            try:
-                return _measure(Path(scratch), options)
-            finally:
-                backend.terminate()
+    with (
+        tempfile.TemporaryDirectory(prefix="legs4d-bench-") as scratch,
+        backend(options.run.resolve().parent, Path(scratch) / "state"),
+    ):
+        return _measure(Path(scratch), options)
+
+
+@contextmanager
+def backend(root: Path, state: Path) -> Iterator[None]:
+    """A backend for runs under `root`, which the add-on finds by the folder of its state."""
+    os.environ["LEGS4D_STATE_DIR"] = str(state)
+    serve = [str(ROOT / ".venv" / "bin" / "legs4d"), "serve", "--root", str(root)]
+    with subprocess.Popen(serve, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
 
 
 def _measure(scratch: Path, options: argparse.Namespace) -> int:
