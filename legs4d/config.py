@@ -80,9 +80,11 @@ class DensifySettings(Settings):
     every: int = Field(default=50, gt=0)
     """Steps between rounds."""
     start: float = Field(default=0.1, ge=0, le=1)
+    """First round, as a share of all steps."""
     stop: float = Field(default=0.7, ge=0, le=1)
-    """First and last round, as a share of all steps."""
+    """Last round, as a share of all steps."""
     max_gaussians: int = Field(default=15_000, gt=0)
+    """No more are added than make so many."""
     split_above: float = 0.01
     """Gaussians wider than this share of the radius are split, narrower ones cloned (Kerbl et al.: 1 %)."""
     max_scale: float = 0.35
@@ -104,10 +106,13 @@ class FirstFrameSettings(PixelSettings):
     """Fitting all Gaussians to the first frame."""
 
     steps: int = Field(default=500, gt=0)
+    """Of Adam, each of a few cameras."""
     cameras_per_step: int = Field(default=5, gt=0)
+    """Pictures that each step compares."""
     num_foreground: int = Field(default=3000, gt=0)
+    """Points of the foreground to start from when the dataset ships none."""
     num_background: int = Field(default=7000, gt=0)
-    """Points to start from when the dataset ships none."""
+    """Points of the background, likewise."""
     rates: LearningRates = LearningRates(means=8e-4, quats=2e-3, scales=1e-2, colors=1e-2)
     """Higher than for the tens of thousands of steps of Kerbl et al., as there are few."""
     means_decay: float = 0.02
@@ -119,7 +124,7 @@ class FirstFrameSettings(PixelSettings):
     ssim_share: float = 0.2
     """0.8 · L1 + 0.2 · (1 - SSIM), as Kerbl et al."""
     segmentation_weight: float = 3.0
-    """Dynamic3DGS."""
+    """Times the loss of the foreground's mask (Dynamic3DGS)."""
     opaque_weight: float = 0.5
     """Times the mean of 1 - alpha: a room leaves no ray without an end. (With the near plane: 28 dB instead of 22.)"""
     dropout: float = Field(default=0.0, ge=0, lt=1)
@@ -138,6 +143,7 @@ class FirstFrameSettings(PixelSettings):
     round of densification; 0: the result is where the last step ends."""
     densify: DensifySettings = DensifySettings()
     seed: int = 0
+    """Of all that is drawn at random."""
 
     def suited(self, pixels: int) -> FirstFrameSettings:
         """Those for footage with so many pixels in the training pictures of a frame."""
@@ -160,11 +166,13 @@ class NodeSettings(Settings):
     steps: int = Field(default=18, ge=0)
     """0 leaves it out."""
     count: int = Field(default=300, gt=0)
+    """Nodes."""
     bindings: int = Field(default=3, gt=0)
     """Nodes that carry a Gaussian."""
     shift_rate: float = 0.012
-    """Times the stage's radius."""
+    """Adam's step size of places, times the stage's radius."""
     turn_rate: float = 0.03
+    """Of rotations."""
     decay: float = 0.06
     """Both rates fall to this share."""
 
@@ -175,6 +183,7 @@ class MotionRates(Settings):
     means: float = 1e-3
     """Times the stage's radius."""
     quats: float = 4e-3
+    """Of rotations."""
     colors: float = 1e-3
     """Of the SH DC coefficients."""
 
@@ -186,24 +195,35 @@ class TrackingSettings(Settings):
     steps: int = Field(default=14, gt=0)
     """Of the fine half, Gaussian by Gaussian."""
     cameras_per_step: int = Field(default=5, gt=0)
+    """Pictures that each step compares."""
     rates: MotionRates = MotionRates()
     """Few steps of many cameras instead of 2000 of one; scales and opacities are frozen."""
     means_decay: float = 0.1
+    """The rate of the means falls to this share, exponentially."""
     ssim_share: float = 0.2
+    """As in the first frame."""
     segmentation_weight: float = 3.0
+    """As in the first frame."""
     rigid_weight: float = 4.0
+    """Of Dynamic3DGS, as the next four: neighbours move as one rigid body."""
     rotation_weight: float = 4.0
+    """Neighbours turn alike."""
     isometry_weight: float = 2.0
+    """Neighbours keep their distances to those of the first frame."""
     floor_weight: float = 2.0
+    """Nothing sinks below the floor."""
     color_weight: float = 0.01
-    """Weights of Dynamic3DGS. Its background weight has no counterpart: what does not move is not optimised."""
+    """Colours stay. The background weight has no counterpart: what does not move is not optimised."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    """As in the first frame."""
     averaging: float = Field(default=0.0, ge=0, lt=1)
     """As in the first frame; the running mean is of the fine half's second half."""
     neighbours: int = 20
+    """Gaussians that each is held together with."""
     neighbour_decay: float = 2000.0
     """λ of the neighbours' weights exp(-λ d²), d in metres; less where Gaussians are sparse (`SPARSE_WEIGHT`)."""
     seed: int = 0
+    """Of all that is drawn at random."""
 
 
 class RefinementSettings(PixelSettings):
@@ -214,19 +234,27 @@ class RefinementSettings(PixelSettings):
     frames: int = Field(default=12, gt=0)
     """Evenly spread; their pictures are held on the device."""
     cameras_per_step: int = Field(default=9, gt=0)
+    """Pictures that each step compares."""
     rates: LearningRates = LearningRates(means=7e-5, quats=6e-4, scales=3e-3, opacities=0.015, colors=3e-3)
     """About a third of the first frame's, the means' less."""
     decay: float = 0.05
     """All rates fall to this share, exponentially."""
     ssim_share: float = 0.2
+    """As in the first frame."""
     segmentation_weight: float = 1.0
+    """As in the first frame."""
     opaque_weight: float = 0.5
+    """As in the first frame."""
     dropout: float = Field(default=0.2, ge=0, lt=1)
+    """As in the first frame."""
     opacity_weight: float = Field(default=0.02, ge=0)
+    """As in the first frame."""
     scale_weight: float = Field(default=0.2, ge=0)
+    """As in the first frame."""
     averaging: float = Field(default=0.98, ge=0, lt=1)
     """As in the first frame; the running mean is of the last third of the steps."""
     seed: int = 0
+    """Of all that is drawn at random."""
 
     def suited(self, pixels: int) -> RefinementSettings:
         """Those for footage with so many pixels in the training pictures of a frame."""
@@ -343,19 +371,24 @@ class AutoencoderSettings(Settings):
     hidden: tuple[int, ...] = (512, 256)
     """Widths between the feature's and the code's."""
     epochs: int = Field(default=100, gt=0)
+    """Rounds through all rows."""
     min_steps: int = Field(default=2000, ge=0)
     """Where there are few rows, such as captions, epochs are short."""
     batch: int = Field(default=64, gt=1)
+    """Rows a step."""
     rate: float = Field(default=1e-4, gt=0)
+    """Adam's step size."""
     cosine_weight: float = 1e-3
     """Loss: mean squared error + this · (1 - cosine)."""
     seed: int = 0
+    """Of all that is drawn at random."""
 
 
 class CodecSettings(Settings):
     """How features become a few numbers."""
 
     name: Literal["linear", "autoencoder"] = "linear"
+    """A linear projection, or the paper's network."""
     dim: int | None = Field(default=None, gt=0, le=1024)
     """Numbers of a code; by default the paper's 128 of the autoencoder, and of the linear codec as many as keep 99.9 %
     of the variance, 64 at most."""
@@ -372,9 +405,11 @@ class TrainedLiftSettings(Settings):
     neighbours: int = Field(default=20, ge=0)
     """Nearest Gaussians that each attends to, beside itself; 0 leaves the attention out."""
     feature_rate: float = 2.5e-3
+    """Adam's step size of features."""
     attention_rate: float = 1e-3
-    """Adam's step sizes."""
+    """Adam's step size of the attention."""
     seed: int = 0
+    """Of all that is drawn at random."""
 
 
 class LiftSettings(Settings):

@@ -101,7 +101,7 @@ def _path(location: tuple[int | str, ...], model: type[BaseModel]) -> Iterator[s
         yield str(part)
         if inside is not None:
             field = inside.model_fields.get(str(part))
-            inside = None if field is None else _model_in(field.annotation)
+            inside = None if field is None else model_in(field.annotation)
 
 
 def put(settings: dict[str, Any], key: str, value: Any) -> None:
@@ -115,7 +115,7 @@ def put(settings: dict[str, Any], key: str, value: Any) -> None:
 def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """The dotted key of every single setting of a model, those of nested models included."""
     for name, field in model.model_fields.items():
-        nested = _model_in(field.annotation)
+        nested = model_in(field.annotation)
         if nested is None:
             yield prefix + name
         else:
@@ -149,7 +149,7 @@ def _field(model: type[BaseModel], key: str) -> Any:
     field = model.model_fields.get(name)
     if field is None or not rest:
         return field
-    nested = _model_in(field.annotation)
+    nested = model_in(field.annotation)
     return None if nested is None else _field(nested, rest)
 
 
@@ -165,7 +165,7 @@ def _admits_none(model: type[BaseModel], key: str) -> bool:
     return type(None) in get_args(_field(model, key).annotation)
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
+def model_in(annotation: Any) -> type[BaseModel] | None:
     """The model that a field holds, perhaps optionally."""
     kinds = [annotation, *get_args(annotation)]
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)

@@ -2,7 +2,18 @@
 # ruff: noqa: I001  # imported in the order of --help, as importing a file registers its commands
 
 from legs4d.cli.command import app
-from legs4d.cli import making, importing, asking, showing, inspecting, priors, serving
+from legs4d.cli import making, importing, asking, showing, inspecting, settings, priors, serving
 from legs4d.cli import submitting  # after all whose commands can be submitted
 
-__all__ = ["app", "asking", "importing", "inspecting", "making", "priors", "serving", "showing", "submitting"]
+__all__ = [
+    "app",
+    "asking",
+    "importing",
+    "inspecting",
+    "making",
+    "priors",
+    "serving",
+    "settings",
+    "showing",
+    "submitting",
+]

@@ -122,19 +122,10 @@ def import_4legs(
 
     Prompts then need the weights of `viclip`, the encoder that 4-LEGS was trained with.
     """
+    given = locals()
     from legs4d import commands, pipeline
 
-    how = asked(
-        commands.Import4legs,
-        folder=folder,
-        sequence=sequence,
-        out=out,
-        autoencoder=autoencoder,
-        dataset=dataset,
-        scale=scale,
-        fps=fps,
-        linear=linear,
-    )
+    how = asked(commands.Import4legs, given)
     with working() as context:
         run = pipeline.import_4legs(
             folder,

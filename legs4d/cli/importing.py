@@ -59,20 +59,13 @@ def import_splats(
 
     A run of one frame is a static scene. Language comes by `legs4d lift`, which looks at the run itself.
     """
+    given = locals()
     from legs4d import commands
     from legs4d.gaussians.import_splats import describe_import
     from legs4d.gaussians.import_splats import import_splats as import_files
 
-    how = asked(
-        commands.ImportSplats,
-        paths=paths,
-        out=out,
-        fps=fps,
-        up=direction(up),
-        identity=identity,
-        frames=frames,
-        heads=None if heads is None else heads.split(","),
-    )
+    parts = {"up": direction(up), "heads": None if heads is None else heads.split(",")}
+    how = asked(commands.ImportSplats, {**given, **parts})
     with working() as context:
         run = import_files(how.paths, out, context, **how.how(), again=again)
     told = describe_import(run)

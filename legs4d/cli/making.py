@@ -78,24 +78,10 @@ def train(
     What was made otherwise is told, and left as it is unless --again is given. Footage is known by its content: it may
     be moved and copied.
     """
+    given = locals()
     from legs4d import commands, pipeline
 
-    settings = asked(
-        commands.Train,
-        dataset=dataset,
-        out=out,
-        scale=scale,
-        cameras=cameras,
-        leave_out=leave_out,
-        offset=offset,
-        align=align,
-        encoder=encoder,
-        every=every,
-        preset=preset,
-        chunks=chunks,
-        assignments=assignments,
-        config=config,
-    ).geometry()
+    settings = asked(commands.Train, given).geometry()
     folders = {"run": out, "dataset": dataset}
     with working(engine, cluster, store=store, folders=folders, weights=weights, download=download) as context:
         run = pipeline.train(dataset, out, settings, context, again=again)
@@ -123,22 +109,10 @@ def reconstruct(
     as_json: Json = False,
 ) -> None:
     """Reconstruct footage as dynamic Gaussians, without language; goes on where a killed one stopped."""
+    given = locals()
     from legs4d import commands, pipeline
 
-    settings = asked(
-        commands.Reconstruct,
-        dataset=dataset,
-        out=out,
-        scale=scale,
-        cameras=cameras,
-        leave_out=leave_out,
-        offset=offset,
-        align=align,
-        preset=preset,
-        chunks=chunks,
-        assignments=assignments,
-        config=config,
-    ).geometry()
+    settings = asked(commands.Reconstruct, given).geometry()
     folders = {"run": out, "dataset": dataset}
     with working(engine, cluster, store=store, folders=folders) as context:
         run = pipeline.reconstruct(dataset, out, settings, context, again=again)
@@ -164,17 +138,10 @@ def extract(
     as_json: Json = False,
 ) -> None:
     """Embed the crops of a run's pictures, which `lift` then puts onto its Gaussians; goes on where it stopped."""
+    given = locals()
     from legs4d import commands, pipeline
 
-    settings = asked(
-        commands.Extract,
-        run=run,
-        every=every,
-        background=background,
-        change=change,
-        assignments=assignments,
-        config=config,
-    ).extraction()
+    settings = asked(commands.Extract, given).extraction()
     folders = _travelling(run, dataset, store)
     with working(engine, cluster, store=store, folders=folders, weights=weights, download=download) as context:
         done = pipeline.extract(run, encoder, settings, context, dataset=dataset, again=again)
@@ -205,20 +172,10 @@ def lift(
 
     With an encoder that sees, what `extract` made is lifted; what is not there yet is extracted first.
     """
+    given = locals()
     from legs4d import commands, pipeline
 
-    settings = asked(
-        commands.Lift,
-        run=run,
-        encoder=encoder,
-        method=method,
-        refine=refine,
-        codec=codec,
-        dim=dim,
-        codec_weights=codec_weights,
-        assignments=assignments,
-        config=config,
-    ).lifting()
+    settings = asked(commands.Lift, given).lifting()
     folders = _travelling(run, dataset, store)
     with working(engine, cluster, store=store, folders=folders, weights=weights, download=download) as context:
         lifted = pipeline.lift(run, settings, context, dataset=dataset, again=again)
@@ -239,9 +196,10 @@ def import_d3dgs(
     as_json: Json = False,
 ) -> None:
     """Turn a result of Dynamic 3D Gaussians into a run; goes on where a killed one stopped."""
+    given = locals()
     from legs4d import commands, pipeline
 
-    how = asked(commands.ImportD3dgs, params=params, out=out, dataset=dataset, scale=scale, fps=fps)
+    how = asked(commands.ImportD3dgs, given)
     with working() as context:
         run = pipeline.import_params(params, out, context, dataset=dataset, scale=how.scale, fps=fps, again=again)
     _report(run, as_json)

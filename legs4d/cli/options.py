@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -177,7 +178,7 @@ Set = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Any other setting, as reconstruct.tracking.steps=20; legs4d/config.py has them all. Repeatable.",
+        help="Any other setting, as reconstruct.tracking.steps=20; `legs4d settings` tells them all. Repeatable.",
     ),
 ]
 Config = Annotated[
@@ -189,24 +190,21 @@ Json = Annotated[bool, typer.Option("--json", help="Print only JSON on stdout; p
 Frames = Annotated[str | None, typer.Option(metavar="FIRST:LAST", help="Frames, both ends included; all by default.")]
 
 
-def asked(
-    model: type[AnyCommand], *, assignments: list[str] | None = None, config: Path | None = None, **given: Any
-) -> AnyCommand:
+def asked(model: type[AnyCommand], given: Mapping[str, Any]) -> AnyCommand:
     """A command as its options say it; what was not given (None) is left to the command's defaults.
 
     Args:
-        assignments, config: --set and --config, of commands that have settings.
-        given: the other options, by the names of the model's fields.
+        given: what the command line's function was called with, its `locals()`: the model's fields are taken from it,
+            and `assignments` and `config`, which are --set and --config. What else is in it is no part of the model.
 
     Raises SettingsError, which names what is wrong.
     """
-    values = {name: _plain(value) for name, value in given.items() if value is not None}
+    from legs4d.settings import checked, read_settings
+
+    values = {name: _plain(given[name]) for name in model.model_fields if given.get(name) is not None}
+    assignments, config = given.get("assignments"), given.get("config")
     if assignments or config:
-        from legs4d.settings import read_settings
-
         values["settings"] = read_settings(model.model_fields["settings"].annotation, assignments or (), config)  # type: ignore[arg-type]
-    from legs4d.settings import checked
-
     return checked(model, values, "the options")
 
 

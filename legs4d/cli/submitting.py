@@ -51,7 +51,7 @@ def send(writer: Writer, given: dict[str, Any], sending: dict[str, Any]) -> None
         given: the command's options, by name.
         sending: those of `_sending`.
     """
-    command = asked(writer.model(), **given)
+    command = asked(writer.model(), given)
     with connect(sending["state_dir"], sending["server"], sending["server_key"]) as client:
         known = client.server["kinds"]
         if writer.name not in known:

@@ -28,10 +28,9 @@ from legs4d.gaussians.store.again import working_on
 from legs4d.gaussians.store.folder import CHANGEABLE
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import MadeFrom
+from legs4d.gaussians.virtual_cameras import look_around
 from legs4d.portable.splats import Splats
-from legs4d.scene.camera import Cameras
 from legs4d.scene.content import digest_of, hash_files
-from legs4d.scene.paths import orbit
 
 Identity = Literal["auto", "keep", "none"]
 
@@ -45,15 +44,6 @@ SAMPLED_ROWS = 20_000
 MOVED_LITTLE = 0.25
 """Median way of a row from frame to frame, as a share of the median distance of two rows that have nothing to do with
 each other: frames that were made apart have 1, a dancer at 10 frames a second has less than 0.1."""
-VIEWS = 8
-"""Cameras of a run that was not filmed: a circle around it."""
-VIEW_SIZE = (640, 480)
-VIEW_ANGLE = 45.0
-"""Their vertical field of view, degrees."""
-ROOM = 1.4
-"""Their distance, as a share of that from which the whole just fits: an orbit comes somewhat nearer."""
-NEAR_SHARE = 0.02
-"""Their near plane, as a share of their distance."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +154,7 @@ class _Import:
         report = run.info["report"]
         direction = up if up is not None else _direction(report["up"])
         if not run.has_cameras or run.info.get("up") != direction.tolist():
-            _look_around(run, direction)
+            look_around(run, direction)
         run.set_info(
             fps=fps,
             times=[frame / fps for frame in range(len(self.frames))],
@@ -358,25 +348,6 @@ def moved(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:
     apart = float(np.median(np.linalg.norm(here - there[chance.permutation(len(rows))], axis=1)))
     way = float(np.median(np.linalg.norm(here - there, axis=1)))
     return way / apart if apart > 0 else float(way > 0)
-
-
-def _look_around(run: Run, up: NDArray[np.float64]) -> None:
-    """Give a run cameras that nobody filmed with, a circle around its first frame, and what belongs to them."""
-    gaussians = run.frame(0)
-    solid = gaussians.opacities > 0.1
-    means = gaussians.means[solid] if solid.any() else gaussians.means
-    center = np.median(means, axis=0).astype(np.float32)
-    away = np.linalg.norm(means - center, axis=1)
-    # What is far behind a scene does not push the cameras out of it.
-    size = min(float(np.quantile(away, 0.95)), 2 * float(np.median(away))) or float(gaussians.scales.max())
-    width, height = VIEW_SIZE
-    focal = height / 2 / np.tan(np.radians(VIEW_ANGLE / 2))
-    lens = np.array([[[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]]], np.float32)
-    like = Cameras(np.eye(4, dtype=np.float32)[None], lens, width, height, (0,))
-    distance = ROOM * size / np.sin(np.radians(VIEW_ANGLE / 2))
-    nothing = np.zeros((VIEWS, 3), np.float32)
-    run.write_cameras(orbit(center, distance, -up, VIEWS, like), None, nothing, nothing)
-    run.set_info(center=center.tolist(), radius=distance, near=NEAR_SHARE * distance, cameras="virtual")
 
 
 def _gaussians(splats: Splats, sh: int) -> Gaussians:

@@ -26,8 +26,8 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Run:
     run = write_run(folder / "made", SCENE, language=False)
     export_frames(run, folder / "files", range(3))
     with pytest.MonkeyPatch.context() as patch:  # fewer and smaller pictures, for the time that a test has
-        patch.setattr("legs4d.gaussians.import_splats.VIEWS", 2)
-        patch.setattr("legs4d.gaussians.import_splats.VIEW_SIZE", (96, 72))
+        patch.setattr("legs4d.gaussians.virtual_cameras.VIEWS", 2)
+        patch.setattr("legs4d.gaussians.virtual_cameras.VIEW_SIZE", (96, 72))
         return import_splats([folder / "files"], folder / "run", identity="none")
 
 

@@ -148,9 +148,13 @@ def test_offsets_of_what_has_none_are_refused(tmp_path: Path) -> None:
 
 
 def test_commands_take_offsets() -> None:
-    told = asked(Train, dataset="d", out="o", offset=["cam03=0.5", "a=b=-1"], align="motion").geometry().dataset
+    told = (
+        asked(Train, {"dataset": "d", "out": "o", "offset": ["cam03=0.5", "a=b=-1"], "align": "motion"})
+        .geometry()
+        .dataset
+    )
     assert told.offsets == {"cam03": 0.5, "a=b": -1} and told.align == "motion"
     assert Train(dataset="d", out="o", offset={"cam03": 0.5}).geometry().dataset.offsets == {"cam03": 0.5}
     for wrong, says in ((["cam03"], "no CAM=SECONDS"), (["a=1", "a=2"], "given twice"), (["a=nan"], "no CAM=SECONDS")):
         with pytest.raises(Legs4dError, match=says):
-            asked(Train, dataset="d", out="o", offset=wrong)
+            asked(Train, {"dataset": "d", "out": "o", "offset": wrong})
