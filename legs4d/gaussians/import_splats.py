@@ -103,8 +103,7 @@ def import_splats(
         RunError: the folder cannot be written.
         Stopped: `stop` was set; the frames that are done are kept.
     """
-    out = Path(out)
-    found = find_splats(named, total=frames, heads=heads)
+    found, out = find_splats(named, total=frames, heads=heads), Path(out)
     direction = None if up is None else _direction(up)
     work = _Import(found, identity, context)
     if again or not (out / "run.json").exists():
