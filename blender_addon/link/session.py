@@ -6,10 +6,13 @@ All of it runs on the main thread, in `pump`: a timer calls it in a window, test
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import bpy
+from bpy.app.handlers import persistent
 
 from .. import declare
+from ..sequence import handlers
 from ..splats.imports import Imports
 from ..splats.sending import Sendings
 from ..ui import preferences
@@ -68,6 +71,7 @@ current = Session()
 
 def register() -> None:
     """Start the timer; connect if the preferences say so and somebody is looking."""
+    handlers.add(_HANDLERS)
     if not bpy.app.timers.is_registered(_tick):
         bpy.app.timers.register(_tick, first_interval=IDLE_SECONDS, persistent=True)
     chosen = preferences.get()
@@ -78,6 +82,7 @@ def register() -> None:
 def unregister() -> None:
     """Stop the timer, the connection, and the backend if it was started here."""
     global current
+    handlers.remove(_HANDLERS)
     if bpy.app.timers.is_registered(_tick):
         bpy.app.timers.unregister(_tick)
     current.imports.close()
@@ -89,6 +94,16 @@ def _tick() -> float:
     if current.pump():
         _redraw_panels()
     return BUSY_SECONDS if current.busy else IDLE_SECONDS
+
+
+@persistent
+def _legs4d_session_load(*_: Any) -> None:
+    """The file that was opened may show runs that were moved since."""
+    if current.link.ready:
+        current.runs.refresh()
+
+
+_HANDLERS = (("load_post", _legs4d_session_load),)
 
 
 def _redraw_panels() -> None:

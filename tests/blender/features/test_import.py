@@ -151,7 +151,7 @@ def test_a_machine_without_the_cache_fetches_it(imported, until, truth, tmp_path
     assert playback.message(imported.empty) == ""
 
 
-def test_a_sequence_follows_a_run_that_was_moved(backend, until, addon):
+def test_a_sequence_follows_a_run_that_was_moved(backend, until, addon, tmp_path):
     from blender_addon.cache import storage
     from blender_addon.link import session
     from blender_addon.sequence import sequence
@@ -177,6 +177,10 @@ def test_a_sequence_follows_a_run_that_was_moved(backend, until, addon):
     assert bpy.ops.legs4d.fetch() == {"FINISHED"}
     until(lambda: not session.current.runs.opening and not session.current.transfers.pending, "what is missing")
     assert storage.find(shown.empty).path == cache and storage.find(shown.empty).missing_frames() == []
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "saved.blend"))
+    (backend.root / "takes" / "throw").rename(backend.root / "again")
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "saved.blend"))
+    until(lambda: sequence.find(bpy.context.scene)[0].its.run == "again", "the opened file to follow")
 
 
 def test_a_run_trained_anew_is_not_followed(imported):
