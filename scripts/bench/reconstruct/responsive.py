@@ -1,0 +1,105 @@
+"""How soon a command on large pictures says something, how long it is silent, and how soon Ctrl-C ends it.
+
+    .venv/bin/python scripts/bench/reconstruct/responsive.py [--size 3840x2160] [--cameras 6] [--frames 2] [--stops 8]
+
+`legs4d train` is started on a made capture and interrupted at moments spread over a first, undisturbed minute. Prints the
+first line's delay from the start of the process, the longest silence, and the longest time from Ctrl-C to the exit. Aims:
+2 s each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pty
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+
+from tests.synthetic import Scene, write_dataset
+
+PROGRAM = (sys.executable, "-m", "legs4d", "train")
+
+
+class Watched:
+    """A command on a terminal of its own, and when it wrote what."""
+
+    def __init__(self, *arguments: object) -> None:
+        self._end, there = pty.openpty()
+        self.started = time.monotonic()
+        self._process = subprocess.Popen([*PROGRAM, *map(str, arguments)], stdout=there, stderr=there, close_fds=True)
+        os.close(there)
+        self.lines: list[tuple[float, str]] = []
+        """Seconds from the start, and what was written."""
+
+    def watch(self, seconds: float) -> bool:
+        """Read what it writes, for so long; whether it has ended by then."""
+        os.set_blocking(self._end, False)
+        while time.monotonic() - self.started < seconds:
+            if not self._read() and self._process.poll() is not None:
+                return True
+            time.sleep(0.01)
+        return self._process.poll() is not None
+
+    def interrupt(self, patience: float = 60) -> float:
+        """Seconds from Ctrl-C to the exit; raises RuntimeError when the exit code is not 130."""
+        asked = time.monotonic()
+        self._process.send_signal(signal.SIGINT)
+        while self._process.poll() is None and time.monotonic() - asked < patience:
+            self._read()
+            time.sleep(0.005)
+        took = time.monotonic() - asked
+        self._process.kill()
+        if self._process.wait() != 130:
+            raise RuntimeError(f"ended with {self._process.returncode} {took:.1f} s after Ctrl-C")
+        return took
+
+    def _read(self) -> bool:
+        try:
+            text = os.read(self._end, 65536).decode(errors="replace")
+        except (BlockingIOError, OSError):  # nothing yet; or the other end is closed
+            return False
+        self.lines.append((time.monotonic() - self.started, text))
+        return bool(text)
+
+    def silences(self) -> list[tuple[float, float]]:
+        """(how long, from when), longest first."""
+        times = [0.0, *(at for at, _ in self.lines)]
+        return sorted(((b - a, a) for a, b in zip(times[:-1], times[1:], strict=True)), reverse=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", default="3840x2160")
+    parser.add_argument("--cameras", type=int, default=6)
+    parser.add_argument("--frames", type=int, default=2)
+    parser.add_argument("--stops", type=int, default=8)
+    parser.add_argument("--watched", type=float, default=60, help="seconds of the undisturbed run")
+    options = parser.parse_args()
+    width, height = map(int, options.size.split("x"))
+    with tempfile.TemporaryDirectory() as scratch:
+        scene = Scene(options.frames, width, height, num_train=options.cameras, num_test=1)
+        dataset = write_dataset(Path(scratch) / "dataset", scene)
+        watched = Watched(dataset, "--out", Path(scratch) / "run")
+        watched.watch(options.watched)
+        longest = watched.silences()[:3]
+        print(f"{options.size}, {options.cameras} cameras, load {os.getloadavg()[0]:.1f}")
+        print(f"first line after {watched.lines[0][0]:.2f} s")
+        print("longest silences: " + ", ".join(f"{seconds:.1f} s from {at:.1f} s on" for seconds, at in longest))
+        exits = [watched.interrupt()]
+        for stop in range(1, options.stops + 1):
+            again = Watched(dataset, "--out", Path(scratch) / f"run{stop}")
+            at = options.watched * stop / (options.stops + 1)
+            again.watch(at)
+            exits.append(again.interrupt())
+            print(f"Ctrl-C at {at:.0f} s: ended after {exits[-1]:.2f} s", flush=True)
+        print(f"longest from Ctrl-C to the exit: {max(exits):.2f} s")
+
+
+if __name__ == "__main__":
+    main()
