@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from legs4d.gaussians.store.run import Run
+from legs4d.progress import go_on
 from legs4d.raster import Render
 from legs4d.raster.upload import upload
 from legs4d.reconstruct.fitting.losses import image_loss
@@ -20,6 +22,10 @@ REGION_MARGIN = 0.03
 
 SATURATED = 0.98
 """Of a channel's range: JPEG leaves white a little below."""
+
+
+SETTLED_AT_ONCE = 1_000_000
+"""Pixels of all frames whose median is found between two looks at whether to stop."""
 
 
 @dataclass(frozen=True)
@@ -58,16 +64,24 @@ class Backdrop:
     def __len__(self) -> int:
         return len(self.images)
 
-    def settled(self) -> Backdrop:
+    def settled(self, check: Callable[..., object] = go_on) -> Backdrop:
         """One picture a camera, for cameras that stand still: at each pixel the median of the frames open there.
 
         Noise and passing shadows go, and what is hidden at one time is there from another.
+
+        Args:
+            check: called before each few rows; what it raises ends the work.
         """
-        images, opened = [], self.open.any(dim=0)
-        for c in range(self.images.shape[1]):  # one camera at a time: as floats all of them are gigabytes
-            values = torch.where(self.open[:, c, ..., None], self.images[:, c].to(torch.float32), torch.nan)
-            images.append(values.nanmedian(dim=0).values.nan_to_num().to(torch.uint8))
-        return Backdrop(self.cameras[:1], torch.stack(images)[None], opened[None])
+        frames, count, height, width = self.open.shape
+        images = self.images.new_empty((count, height, width, 3))
+        rows = max(1, SETTLED_AT_ONCE // (frames * width))
+        for c in range(count):  # in pieces: as floats all of them are gigabytes
+            for top in range(0, height, rows):
+                check()
+                piece = (slice(None), c, slice(top, top + rows))
+                values = torch.where(self.open[piece][..., None], self.images[piece].to(torch.float32), torch.nan)
+                images[piece[1:]] = values.nanmedian(dim=0).values.nan_to_num().to(torch.uint8)
+        return Backdrop(self.cameras[:1], images[None], self.open.any(dim=0)[None])
 
     def loss(self, seen: torch.Tensor, frame: int, index: NDArray[np.integer], ssim_share: float) -> torch.Tensor:
         """Colour loss of renderings [B, H, W, 3], in the colours of the cameras at `index`, of the background alone
@@ -122,10 +136,16 @@ def spread(marked: torch.Tensor) -> torch.Tensor:
 
 def grow(masks: torch.Tensor, reach: int) -> torch.Tensor:
     """Masks [C, H, W] in which every pixel takes the highest value within `reach` pixels to all sides."""
-    values = masks[:, None]
-    for kernel, padding in (((2 * reach + 1, 1), (reach, 0)), ((1, 2 * reach + 1), (0, reach))):
-        values = torch.nn.functional.max_pool2d(values, kernel, 1, padding)
-    return values[:, 0]
+    for axis in (1, 2):
+        edges = (reach, reach) if axis == 2 else (0, 0, reach, reach)
+        masks = torch.nn.functional.pad(masks, edges, value=-torch.inf)
+        spanned, window = 1, 2 * reach + 1  # each pixel has the highest of so many from it on
+        while spanned < window:  # doubled each time: of 4K pictures a pooling's every step would cost seconds
+            step = min(spanned, window - spanned)
+            length = masks.shape[axis] - step
+            masks = torch.maximum(masks.narrow(axis, 0, length), masks.narrow(axis, step, length))
+            spanned += step
+    return masks
 
 
 def as_captured(seen: torch.Tensor, images: torch.Tensor) -> torch.Tensor:

@@ -140,7 +140,7 @@ def find_backdrop(
         images=torch.stack([(observed.images * 255).round().to(torch.uint8) for observed in seen]),
         open=torch.stack([~spread(observed.masks > 0) for observed in seen]),
     )
-    return backdrop if cameras_move(sequence) else backdrop.settled()
+    return backdrop if cameras_move(sequence) else backdrop.settled(check)
 
 
 def find_scene_stage(sequence: Sequence) -> Stage:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from scipy.fft import next_fast_len
 from scipy.spatial import cKDTree
 
 from legs4d.progress import go_on
@@ -43,6 +44,9 @@ STRONGEST = 0.2
 NOISE = 1e-5
 """Variance below which all agreement is the same."""
 
+LONGEST_SUM = 129
+"""Taps of a window that is summed directly."""
+
 FEWEST_VIEWS = 3
 TESTED = 0.6
 """Share of the radii at which so many views must see a direction, for one of them to be believed."""
@@ -63,7 +67,7 @@ def swept_shell(
         images: [C, H, W, 3] in 0..1.
         opened: [C, H, W] bool, pixels that show the background.
         floor: how far below the centre (along `stage.down`) the floor lies, scene units.
-        check: called before each distance that is tried; what it raises ends the work.
+        check: called every second or so of work on large pictures; what it raises ends it.
     """
     device = images.device
     directions = _fibonacci_sphere(target)
@@ -80,14 +84,14 @@ def swept_shell(
         distance = torch.minimum(factor * stage.radius * torch.ones_like(to_floor), to_floor)
         return center + distance[:, None] * rays
 
-    seen = torch.cat([_details(images, opened), opened[..., None].to(images.dtype)], dim=-1)
+    seen = torch.cat([_details(images, opened, check), opened[..., None].to(images.dtype)], dim=-1)
     costs = []
     for factor in FACTORS:
         check()
         costs.append(_disagreement(seen, cameras, places(float(factor)), stage.near))
     cost = torch.stack(costs)
     cost = cost * (1 + PRIOR * torch.as_tensor(np.abs(np.log(FACTORS)), dtype=cost.dtype, device=device))[:, None]
-    best = _best_factors(cost, directions.numpy(), neighbours, rounds)
+    best = _best_factors(cost, directions.numpy(), neighbours, rounds, check)
     return places(best), _colors(torch.cat([images, seen[..., 3:]], dim=-1), cameras, places(best), stage.near)
 
 
@@ -102,12 +106,17 @@ def _disagreement(seen: torch.Tensor, cameras: Cameras, points: torch.Tensor, ne
 
 
 def _best_factors(
-    cost: torch.Tensor, directions: NDArray[np.float32], neighbours: torch.Tensor, rounds: int
+    cost: torch.Tensor,
+    directions: NDArray[np.float32],
+    neighbours: torch.Tensor,
+    rounds: int,
+    check: Callable[..., object],
 ) -> torch.Tensor:
     """[N] the factor of least cost [F, N] of each direction's patch, smoothed."""
     judged = (~cost.isnan()).to(cost.dtype)
     total = cost.nan_to_num(nan=0.0)
     for _ in range(rounds):
+        check()
         total, judged = total[:, neighbours].mean(dim=-1), judged[:, neighbours].mean(dim=-1)
     cost = torch.where(judged > 0.5, total / judged.clamp(min=0.5), torch.inf)
     factors = torch.as_tensor(FACTORS, dtype=cost.dtype, device=cost.device)
@@ -132,22 +141,41 @@ def _colors(seen: torch.Tensor, cameras: Cameras, points: torch.Tensor, near: fl
     return torch.where(count > 0, (values[..., :3] * counted).sum(dim=0) / count.clamp(min=1), 0.5)
 
 
-def _details(images: torch.Tensor, opened: torch.Tensor) -> torch.Tensor:
+def _details(images: torch.Tensor, opened: torch.Tensor, check: Callable[..., object]) -> torch.Tensor:
     """[C, H, W, 3] the open pixels less the mean of the open ones around them; 0 elsewhere."""
     weight = opened[..., None].to(images.dtype)
-    wide = _blur(torch.cat([images * weight, weight], dim=-1), max(1.0, DETAIL * images.shape[1]))
+    wide = _blur(torch.cat([images * weight, weight], dim=-1), max(1.0, DETAIL * images.shape[1]), check)
     return ((images - wide[..., :3] / wide[..., 3:].clamp(min=1e-3)) * weight).clamp(-STRONGEST, STRONGEST)
 
 
-def _blur(images: torch.Tensor, width: float) -> torch.Tensor:
+def _blur(images: torch.Tensor, width: float, check: Callable[..., object]) -> torch.Tensor:
     """[C, H, W, D] under a Gaussian of this standard deviation in pixels, zero outside the image."""
     reach = int(3 * width)
     window = torch.exp(-((torch.arange(-reach, reach + 1, device=images.device) / width) ** 2) / 2).to(images.dtype)
     window /= window.sum()
-    planes = images.permute(0, 3, 1, 2).flatten(0, 1)[:, None]
-    planes = F.conv2d(planes, window.view(1, 1, 1, -1), padding=(0, reach))
-    planes = F.conv2d(planes, window.view(1, 1, -1, 1), padding=(reach, 0))[:, 0]
-    return planes.view(len(images), images.shape[3], *images.shape[1:3]).permute(0, 2, 3, 1)
+    blurred = torch.empty_like(images)
+    along = _by_sums if len(window) <= LONGEST_SUM else _by_spectra
+    for image, into in zip(images, blurred, strict=True):
+        for channel in range(images.shape[3]):  # of 4K pictures each costs a second
+            check()
+            into[..., channel] = along(image[..., channel], window)
+    return blurred
+
+
+def _by_sums(plane: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
+    """A plane [H, W] under the window along both axes."""
+    reach = len(window) // 2
+    plane = F.conv2d(plane[None, None], window.view(1, 1, 1, -1), padding=(0, reach))
+    return F.conv2d(plane, window.view(1, 1, -1, 1), padding=(reach, 0))[0, 0]
+
+
+def _by_spectra(plane: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
+    """The same by the convolution theorem: where a window has hundreds of taps, sums take minutes."""
+    (height, width), reach = plane.shape, len(window) // 2
+    rows, columns = (next_fast_len(side + 2 * reach, real=True) for side in (height, width))
+    spectrum = torch.fft.rfft2(plane, s=(rows, columns))
+    spectrum *= torch.fft.fft(window, n=rows)[:, None] * torch.fft.rfft(window, n=columns)
+    return torch.fft.irfft2(spectrum, s=(rows, columns))[reach : reach + height, reach : reach + width]
 
 
 def _fibonacci_sphere(count: int) -> torch.Tensor:

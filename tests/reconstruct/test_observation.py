@@ -10,11 +10,12 @@ import torch
 
 from legs4d.config import FirstFrameSettings
 from legs4d.progress import StageReporter, Stopped
+from legs4d.reconstruct import observation
 from legs4d.reconstruct.first_frame import fit_first_frame
 from legs4d.reconstruct.fitting.averaging import RunningMean
 from legs4d.reconstruct.fitting.dropout import leave_out
 from legs4d.reconstruct.initialise import initial_points
-from legs4d.reconstruct.observation import Backdrop, CameraColors, Observation
+from legs4d.reconstruct.observation import Backdrop, CameraColors, Observation, grow
 from legs4d.reconstruct.stages import READ_AT_ONCE, find_backdrop, observe, torch_threads
 from legs4d.reconstruct.vignette import falloff
 from legs4d.scene.readers import open_sequence
@@ -45,14 +46,16 @@ def test_reading_is_told_and_can_be_ended_between_pictures(tmp_path: Path) -> No
     assert steps == [(0, 9), (min(READ_AT_ONCE, 9), 9)]
 
 
-def test_a_settled_backdrop_is_the_median_of_what_is_open() -> None:
+@pytest.mark.parametrize("at_once", [1, 3, 1000])
+def test_a_settled_backdrop_is_the_median_of_what_is_open(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observation, "SETTLED_AT_ONCE", at_once)
     values = torch.tensor([[10, 200], [250, 20], [12, 22], [14, 99]], dtype=torch.uint8)
     opened = torch.tensor([[True, False], [False, True], [True, True], [True, False]])
-    images = values.view(4, 1, 1, 2, 1).expand(4, 1, 1, 2, 3)
+    images = values.view(4, 1, 2, 1, 1).expand(4, 1, 2, 1, 3)
     cameras = Scene().cameras("train").take([0])
-    settled = Backdrop([cameras] * 4, images, opened.view(4, 1, 1, 2)).settled()
-    assert settled.images.shape == (1, 1, 1, 2, 3) and settled.open.all() and len(settled.cameras) == 1
-    assert settled.images[0, 0, 0, :, 0].tolist() == [12, 20]
+    settled = Backdrop([cameras] * 4, images, opened.view(4, 1, 2, 1)).settled()
+    assert settled.images.shape == (1, 1, 2, 1, 3) and settled.open.all() and len(settled.cameras) == 1
+    assert settled.images[0, 0, :, 0, 0].tolist() == [12, 20]
 
 
 def test_the_backdrop_shows_what_the_ball_hides_at_first(tmp_path: Path) -> None:
@@ -68,6 +71,13 @@ def test_the_backdrop_shows_what_the_ball_hides_at_first(tmp_path: Path) -> None
     assert int(hidden.sum()) > 10
     difference = (backdrop.images[0].float() / 255 - last.images).abs()[hidden]
     assert float(difference.median()) < 0.02
+
+
+@pytest.mark.parametrize("reach", [1, 2, 3, 7, 12])
+def test_masks_grow_to_all_sides(reach: int) -> None:
+    masks = torch.rand(2, 31, 40, generator=torch.Generator().manual_seed(reach))
+    windows = torch.nn.functional.pad(masks, [reach] * 4).unfold(1, 2 * reach + 1, 1).unfold(2, 2 * reach + 1, 1)
+    assert torch.equal(grow(masks, reach), windows.amax(dim=(-2, -1)))
 
 
 def test_no_backdrop_is_looked_for_where_none_is_asked_for(tmp_path: Path) -> None:

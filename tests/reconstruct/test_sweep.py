@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from legs4d.reconstruct import sweep
 from legs4d.reconstruct.sweep import swept_shell
 from legs4d.scene.camera import Cameras
 from legs4d.scene.stage import Stage
@@ -62,3 +63,15 @@ def test_without_views_the_shell_is_where_the_cameras_are() -> None:
     points, colors = swept_shell(torch.rand(4, 24, 32, 3), hidden, cameras, stage, 10.0, 100)
     np.testing.assert_allclose(points.norm(dim=1).numpy(), 3.3, rtol=1e-4)
     assert (colors == 0.5).all()
+
+
+@pytest.mark.parametrize("size", [(37, 64), (200, 90)])
+def test_wide_windows_blur_as_sums_do(size: tuple[int, int]) -> None:
+    """By spectra, against the double sum written out."""
+    plane = torch.rand(size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    window = torch.linspace(0.1, 1, 151, dtype=torch.float64)
+    window = torch.minimum(window, window.flip(0)) / 40
+    apart = [np.abs(np.subtract.outer(np.arange(n), np.arange(n))) for n in size]
+    taps = np.pad(window.numpy()[75:], (0, 200))
+    rows, columns = (torch.as_tensor(taps[distance]) for distance in apart)
+    assert torch.allclose(sweep._by_spectra(plane, window), rows @ plane @ columns, atol=1e-10)
