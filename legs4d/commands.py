@@ -103,6 +103,7 @@ class Reconstruct(WithSettings):
         offset: seconds by which each camera's video was begun later than the others.
         align: have that found by "sound" or "motion".
         preset: effort; by default "auto": full where there is a GPU.
+        method: "tracking" from frame to frame, or "deform", all frames together; by default by the footage.
         chunks: frames that are tracked in a row; 0 for all.
         again: make anew what was made otherwise, or all of it if nothing was; else that is an error.
         settings: any others; they win over the preset's.
@@ -115,6 +116,7 @@ class Reconstruct(WithSettings):
         "offset": "dataset.offsets",
         "align": "dataset.align",
         "preset": "preset",
+        "method": "method",
         "chunks": "reconstruct.chunks.length",
     }
 
@@ -126,6 +128,7 @@ class Reconstruct(WithSettings):
     offset: Offsets | None = None
     align: Literal["sound", "motion"] | None = None
     preset: Literal["auto", "quick", "full"] | None = None
+    method: Literal["auto", "tracking", "deform"] | None = None
     chunks: int | None = Field(default=None, ge=0)
     again: bool = False
     settings: GeometrySettings = GeometrySettings()

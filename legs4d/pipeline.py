@@ -33,7 +33,7 @@ from legs4d.scene.foreground import MotionMasks
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence, cameras_move
 
-GEOMETRY = ("first_frame", "tracking", "refinement")
+GEOMETRY = ("deform", "first_frame", "tracking", "refinement")
 """The stages of reconstruction."""
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def reconstruct(
     again: bool | str = False,
 ) -> Run:
     """The reconstruction half of `train`."""
-    asked = TrainSettings(dataset=settings.dataset, preset=settings.preset, reconstruct=settings.reconstruct)
+    asked = TrainSettings(**{name: getattr(settings, name) for name in GeometrySettings.model_fields})
     plan = Plan(open_sequence(dataset, settings.dataset, context), asked, context, ("reconstruct",))
     there = run_in(out)
     plan.check(there)
@@ -198,13 +198,15 @@ class _Work:
 
     def reconstruct(self) -> None:
         """Do what is left of the reconstruction."""
+        from legs4d.deform.stage import Deformation
         from legs4d.reconstruct.chunks import ChunkedReconstruction
         from legs4d.reconstruct.stages import Reconstruction
 
         run, plan, making, sequence = self.run, self.plan, self.making, self.plan.sequence
         if all(run.has_finished(name) for name in plan.wanted(run, making) if name in GEOMETRY):
             return
-        if isinstance(sequence, MotionMasks):
+        bends = making.method == "deform"
+        if isinstance(sequence, MotionMasks) and not bends:
             sequence.prepare(plan.context)
         first = sequence.cameras("train", 0)
         run.set_info(
@@ -214,11 +216,16 @@ class _Work:
             origin=list(sequence.origin),
             fps=sequence.fps,
             frame_numbers=list(sequence.frame_numbers),
-            masks="motion" if isinstance(sequence, MotionMasks) else "footage",
+            masks="footage" if not isinstance(sequence, MotionMasks) else "none" if bends else "motion",
             cameras_move=cameras_move(sequence),
         )
+        reading = sequence.reading
+        if bends:
+            what = run, sequence, making.deform, plan.device, plan.context
+            Deformation(*what, dataset=reading, preset=making.preset).finish()
+            return
         kind = ChunkedReconstruction if making.reconstruct.chunks.length else Reconstruction
-        settings, reading = making.reconstruct, sequence.reading
+        settings = making.reconstruct
         kind(run, sequence, settings, plan.device, plan.context, dataset=reading, preset=making.preset).finish()
 
     def extract(self) -> None:

@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from legs4d.config import ExtractSettings, LiftSettings, Preset, ReconstructSettings, TrainSettings
+from legs4d.config import DeformSettings, ExtractSettings, LiftSettings, Preset, ReconstructSettings, TrainSettings
 from legs4d.context import Context
 from legs4d.gaussians.store.footage import footage_differences
-from legs4d.gaussians.store.recorded import made_from_of, recorded_reconstruction, recorded_settings
+from legs4d.gaussians.store.recorded import made_from_of, recorded_deform, recorded_reconstruction, recorded_settings
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import WITHOUT_OUT, Difference, MadeFrom, StageRecord
 from legs4d.language.embedding.grids import GridFeatures, GridStore, forget_grids, has_grids, is_complete
 from legs4d.language.encoders import AUTO, choose_encoder, get_encoder, sees
 from legs4d.language.lift.stage import lift_stage
-from legs4d.scene.checks import check_camera_count
+from legs4d.scene.checks import check_camera_count, check_picture_count
 from legs4d.scene.sequence import Sequence
 
 if TYPE_CHECKING:
@@ -31,6 +31,11 @@ PIXELS = {"cpu": (1_000_000, 350_000), "cuda": (4_000_000, 2_500_000)}
 BYTES_A_PIXEL = 16
 """Three colours and a mask, in float32."""
 
+FEW_CAMERAS = 4
+"""In a timestep: with fewer training cameras, frames do not determine what is in them one by one."""
+
+Method = Literal["tracking", "deform"]
+
 
 @dataclass(frozen=True)
 class Making:
@@ -38,12 +43,15 @@ class Making:
 
     Attributes:
         preset: its name, where the reconstruction's settings are one.
+        method: which of `reconstruct` and `deform` counts.
         extract: None where nothing needs to be extracted.
         encoder: its name.
     """
 
     preset: str | None
+    method: Method
     reconstruct: ReconstructSettings
+    deform: DeformSettings
     extract: ExtractSettings | None
     lift: LiftSettings
     encoder: str
@@ -96,7 +104,10 @@ class Plan:
             encoder = get_encoder(self._choose_encoder(run), self.context.files)
             _ = encoder.weights_id if sees(encoder) else encoder.sample_rows(self.sequence)
         if "reconstruct" in self._parts:
-            check_camera_count(len(self.sequence.cameras("train", 0)), f"{self.sequence.root}, frame 0")
+            if self.method(run) == "tracking":
+                check_camera_count(len(self.sequence.cameras("train", 0)), f"{self.sequence.root}, frame 0")
+            else:
+                check_picture_count(_pictures(self.sequence), str(self.sequence.root))
             _ = self.device
 
     def advice(self, run: Run | None) -> str | None:
@@ -122,24 +133,28 @@ class Plan:
     def making(self, run: Run) -> Making:
         """What is asked for, with what follows from a run that is there."""
         encoder = self._choose_encoder(run)
-        preset, reconstruct = self._reconstruction(run)
+        preset, reconstruct, deform = self._reconstruction(run)
         extract = None
         if self._parts != ("reconstruct",) and sees(get_encoder(encoder)):
             anew = self._extracts or self.context.files is not None
             if anew or not is_complete(run.path, encoder, self.sequence):
                 extract = self.settings.extract if self._extracts else self._recorded_extraction(run, encoder)
         lift = self.settings.lift.model_copy(update={"encoder": encoder})
-        return Making(preset, reconstruct, extract, lift, encoder)
+        return Making(preset, self.method(run), reconstruct, deform, extract, lift, encoder)
 
     def wanted(self, run: Run, making: Making) -> dict[str, MadeFrom]:
         """Stage → what it is to be made from, in the order in which they are made."""
         stages: dict[str, MadeFrom] = {}
         if "reconstruct" in self._parts:
+            from legs4d.deform.stage import deform_stages
             from legs4d.reconstruct.stages import reconstruction_stages
 
             means = {"engine": self.device.type} | ({"preset": making.preset} if making.preset else {})
-            stages |= reconstruction_stages(self.sequence, self.sequence.reading, making.reconstruct, means)
-            if "refinement" in run.stages and "refinement" not in stages:
+            if making.method == "deform":
+                stages |= deform_stages(self.sequence, self.sequence.reading, making.deform, means)
+            else:
+                stages |= reconstruction_stages(self.sequence, self.sequence.reading, making.reconstruct, means)
+            if making.method == "tracking" and "refinement" in run.stages and "refinement" not in stages:
                 settings = {"reconstruct.refinement.steps": making.reconstruct.refinement.steps}
                 stages["refinement"] = replace(stages["tracking"], settings=settings)
         if making.extract is not None:
@@ -190,17 +205,34 @@ class Plan:
             return str(recorded or run.info.get("encoder") or choose_encoder(asked, self.sequence))
         return choose_encoder(asked, self.sequence)
 
-    def _reconstruction(self, run: Run) -> tuple[str | None, ReconstructSettings]:
-        settings, preset = self.settings.reconstruct, self.settings.preset
+    def method(self, run: Run | None) -> Method:
+        """The road that is asked for, or that a run has begun, or that suits the footage."""
+        asked = self.settings.method
+        if asked != "auto":
+            return asked
+        begun: set[str] = set() if run is None else {name for name, record in run.stages.items() if record.has_begun}
+        if "deform" in begun or "first_frame" in begun:
+            return "deform" if "deform" in begun else "tracking"
+        sequence = self.sequence
+        most = max(len(sequence.cameras("train", frame)) for frame in range(sequence.num_frames))
+        return "deform" if most < FEW_CAMERAS or sequence.num_frames == 1 else "tracking"
+
+    def _reconstruction(self, run: Run) -> tuple[str | None, ReconstructSettings, DeformSettings]:
+        settings, deform, preset = self.settings.reconstruct, self.settings.deform, self.settings.preset
         if preset is None or "reconstruct" not in self._parts:
-            return None, settings
+            return None, settings, deform
         if preset != "auto":
-            return preset, settings.with_preset(preset)
+            return preset, settings.with_preset(preset), deform.with_preset(preset)
+        suited: Preset = "full" if self.device.type == "cuda" else "quick"
+        if self.method(run) == "deform":
+            there = recorded_deform(run)
+            if there is not None:
+                return there[0], settings, deform.on(there[1])
+            return suited, settings, deform.with_preset(suited)
         recorded = recorded_reconstruction(run)
         if recorded is None:
-            suited: Preset = "full" if self.device.type == "cuda" else "quick"
-            return suited, settings.with_preset(suited)
-        return recorded[0], settings.on(recorded[1])
+            return suited, settings.with_preset(suited), deform
+        return recorded[0], settings.on(recorded[1]), deform
 
     def _recorded_extraction(self, run: Run, encoder: str) -> ExtractSettings:
         there = made_from_of(records(run, encoder).get("extract"))
@@ -220,3 +252,7 @@ def forget(run: Run, stage: str, encoder: str) -> None:
     if stage == "extract":
         forget_grids(run.path, encoder)
     run.forget_stage(stage)
+
+
+def _pictures(sequence: Sequence) -> int:
+    return sum(len(sequence.cameras("train", frame)) for frame in range(sequence.num_frames))

@@ -21,7 +21,7 @@ from legs4d.errors import Legs4dError, RunError
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.objects import read_objects
 from legs4d.gaussians.selections import selection_names
-from legs4d.gaussians.store.run import Run
+from legs4d.gaussians.store.run import LAYOUT_STAGES, WHOLE_STAGES, Run
 from legs4d.scene.camera import Cameras
 from legs4d.scene.readers import layout_of
 from legs4d.scene.sequence import Split
@@ -207,7 +207,7 @@ def summary(opened: OpenRun) -> RunBody:
 
 def _is_finished(run: Run) -> bool:
     """Whether all frames are there: by run.json where that says it, as looking for each takes long on a slow disk."""
-    made = [run.stages[name] for name in ("import", "tracking") if name in run.stages]
+    made = [run.stages[name] for name in WHOLE_STAGES if name in run.stages]
     return all(stage.finished for stage in made) if made else len(run.available_frames()) == run.num_frames
 
 
@@ -294,9 +294,7 @@ def _revision(run: Run) -> str:
     if run.has_geometry and not (run.path / "run.zarr" / "dynamic" / "zarr.json").is_file():
         raise RunError("is damaged: run.zarr is missing", where=str(run.path), fix="copy the run again")
     mark = run.geometry_id or (_mark_of(run) if run.has_geometry else "")
-    fingerprints = [
-        run.stages[name].fingerprint for name in ("import", "first_frame", "tracking") if name in run.stages
-    ]
+    fingerprints = [run.stages[name].fingerprint for name in (*LAYOUT_STAGES, "tracking") if name in run.stages]
     refined = run.stages.get("refinement")
     if refined is not None and refined.finished:
         fingerprints.append(refined.fingerprint)

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 AnyCommand = TypeVar("AnyCommand", bound="Command")
 
 
+class MethodChoice(StrEnum):
+    auto = "auto"
+    tracking = "tracking"
+    deform = "deform"
+
+
 class PresetChoice(StrEnum):
     auto = "auto"
     quick = "quick"
@@ -171,6 +177,15 @@ PresetName = Annotated[
         "--preset",
         show_default="auto",
         help="Effort: quick (minutes on a laptop), full (for a GPU), or full where there is one.",
+    ),
+]
+MethodName = Annotated[
+    MethodChoice | None,
+    typer.Option(
+        "--method",
+        show_default="auto",
+        help="Follow what moves from frame to frame (tracking: several cameras), or fit all frames together (deform: one "
+        "moving camera, a few cameras, a static capture); by the footage where it is left out.",
     ),
 ]
 Set = Annotated[

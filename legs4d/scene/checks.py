@@ -70,7 +70,18 @@ def check_camera_count(count: int, where: str) -> None:
             f"there {'is 1 training camera' if count == 1 else f'are {count} training cameras'}, "
             f"but depth needs at least {MIN_TRAIN_CAMERAS}",
             where=where,
-            fix="add synchronised cameras that see the scene from other sides",
+            fix="add synchronised cameras that see the scene from other sides, or give --method deform for one that moves",
+        )
+
+
+def check_picture_count(count: int, where: str) -> None:
+    """Raise DatasetError when there are too few training pictures, of all times together."""
+    if count < MIN_TRAIN_CAMERAS:
+        raise DatasetError(
+            f"there {'is 1 training picture' if count == 1 else f'are {count} training pictures'}, "
+            f"but depth needs at least {MIN_TRAIN_CAMERAS}",
+            where=where,
+            fix="add pictures from other sides",
         )
 
 

@@ -74,6 +74,7 @@ class MotionMasks:
         self.root, self.num_frames, self.fps = sequence.root, sequence.num_frames, sequence.fps
         self.frame_numbers, self.captions = sequence.frame_numbers, sequence.captions
         self.initial_points, self.content = sequence.initial_points, sequence.content
+        self.see_through = False
         self.notes, self.origin, self.reading = sequence.notes, sequence.origin, sequence.reading
         self._cache, self._lock = ImageCache(), Lock()
         self._backgrounds: list[_Background] | None = None

@@ -57,6 +57,8 @@ class Sequence(Protocol):
     """What was read in another way than one might think, or not at all: a sentence each."""
     reading: DatasetSettings
     """How it was read; what was found for it, such as when videos were begun, stands there as if it had been said."""
+    see_through: bool
+    """Whether masks are the pictures' alpha: where they are 0 there is nothing at all, and pictures show white."""
     origin: tuple[float, float, float]
     """What was taken off all positions: footage in map coordinates would lose its digits in float32."""
 

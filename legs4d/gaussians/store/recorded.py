@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from legs4d.config import LiftSettings, ReconstructSettings, Settings, TrainSettings
+from legs4d.config import DeformSettings, LiftSettings, ReconstructSettings, Settings, TrainSettings
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import Difference, MadeFrom, StageRecord, differences, unflatten
 
@@ -32,10 +32,17 @@ def differences_of_settings(run: Run, settings: TrainSettings, parts: tuple[str,
         elif preset is not None and preset != "auto":
             reconstruct = reconstruct.with_preset(preset)
         means: dict[str, str] = {} if preset is None or preset == "auto" else {"preset": preset}
+        there = recorded_deform(run)
+        deform = settings.deform
+        if preset == "auto" and there is not None:
+            deform = deform.on(there[1])
+        elif preset is not None and preset != "auto":
+            deform = deform.with_preset(preset)
         first: dict[str, Settings] = {"dataset": settings.dataset, "reconstruct.first_frame": reconstruct.first_frame}
         wanted["first_frame"] = first, means
         wanted["tracking"] = {"reconstruct.tracking": reconstruct.tracking}, means
         wanted["refinement"] = {"reconstruct.refinement": reconstruct.refinement}, means
+        wanted["deform"] = {"dataset": settings.dataset, "deform": deform}, means
     if "lift" in parts:
         there = made_from_of(run.stages.get("lift"))
         asked = settings.lift
@@ -66,6 +73,18 @@ def recorded_reconstruction(run: Run) -> tuple[str | None, ReconstructSettings] 
         for name, there in made.items()
     }
     return named, like.model_copy(update=recorded)
+
+
+def recorded_deform(run: Run) -> tuple[str | None, DeformSettings] | None:
+    """The same of a deformation."""
+    made = made_from_of(run.stages.get("deform"))
+    if made is None:
+        return None
+    named = made.means.get("preset")
+    like = DeformSettings()
+    if named in ("quick", "full"):
+        like = like.with_preset(named)  # type: ignore[arg-type]
+    return named, recorded_settings(made, "deform", DeformSettings, like)
 
 
 def made_from_of(record: StageRecord | None) -> MadeFrom | None:

@@ -21,6 +21,7 @@ _NOTHING = object()
 
 FOLLOWING = {
     "import": ("lift",),
+    "deform": ("lift",),
     "first_frame": ("tracking", "refinement", "lift"),
     "tracking": ("refinement", "lift"),
     "refinement": ("lift",),
@@ -29,11 +30,11 @@ FOLLOWING = {
 }
 """Stage → those whose output means nothing without its own. Codes stay what they are when features are made anew."""
 
-GEOMETRY_STAGES = ("import", "first_frame", "tracking", "refinement")
+GEOMETRY_STAGES = ("import", "deform", "first_frame", "tracking", "refinement")
 """Those that make Gaussians, in their order; a run has those of one road."""
-LAYOUT_STAGES = ("import", "first_frame")
+LAYOUT_STAGES = ("import", "deform", "first_frame")
 """Those that decide how many Gaussians there are."""
-WHOLE_STAGES = ("import", "tracking")
+WHOLE_STAGES = ("import", "deform", "tracking")
 """Those after which all frames are there."""
 
 

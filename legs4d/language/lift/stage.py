@@ -27,7 +27,7 @@ from legs4d.errors import EncoderError
 from legs4d.executor import IN_ORDER, Done, Executor, Threads
 from legs4d.gaussians.store.handed import check_handed
 from legs4d.gaussians.store.mirror import here
-from legs4d.gaussians.store.run import Run
+from legs4d.gaussians.store.run import WHOLE_STAGES, Run
 from legs4d.gaussians.store.stage_records import MadeFrom
 from legs4d.language.codec.linear import Codec, codec_from_arrays
 from legs4d.language.codec.training import make_codec
@@ -128,7 +128,7 @@ def lift_stage(
         inputs["features"] = encoder.version
     elif not hasattr(encoder, "vision"):
         inputs["language"], version = sequence.fingerprint(language=True), f"{VERSION}.{encoder.version}"
-    for name in ("import", "tracking"):
+    for name in WHOLE_STAGES:
         if name in run.stages:
             inputs["geometry"] = run.stages[name].fingerprint
     inputs |= dict(zip(["lift.codec.weights"], _digests(settings), strict=False))

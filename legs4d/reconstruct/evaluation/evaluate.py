@@ -56,6 +56,8 @@ def evaluate_pictures(
         Stopped: the stop signal is set.
     """
     reporter = context.reporter("eval")
+    # What is transparent in the pictures is white in them.
+    behind = None if "background" not in run.info else torch.tensor(run.info["background"], device=device)
     plain: list[Score] = []
     fitted: list[Score] = []
     for frame in range(run.num_frames):
@@ -64,7 +66,7 @@ def evaluate_pictures(
             continue
         truth = torch.as_tensor(sequence.images("test", frame), device=device)
         with torch.no_grad():
-            rendered = render(run.frame(frame).torch(device), cameras, near=run.info["near"])
+            rendered = render(run.frame(frame).torch(device), cameras, background=behind, near=run.info["near"])
             made = as_filmed(rendered.color, run, cameras)
             plain += _scores(made, truth, cameras.ids, frame, lpips)
             fitted += _scores(fit_gain(made, truth).clamp(0, 1), truth, cameras.ids, frame, lpips)

@@ -92,7 +92,7 @@ class Footage:
         self._has_objects = _all_or_none([s.objects for frame in shots["train"] for s in frame], "object mask", root)
         if self._masked:
             _check_foreground(first)
-        self._has_alpha = not self._masked and _tells_by_alpha(first)
+        self.see_through = not self._masked and _tells_by_alpha(first)
         self.initial_points = None if points is None else _shifted(points, self.origin)
         self.notes = (*notes, *of_masks, *self._notes(every))
         self._cache = ImageCache()
@@ -112,13 +112,13 @@ class Footage:
     def images(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32]:
         """[C, H, W, 3] RGB in 0..1; what is transparent is white, as NeRF's synthetic scenes are shown."""
         pictures = self._pictures(split, frame, cameras)
-        if not self._has_alpha:
+        if not self.see_through:
             return pictures
         return pictures[..., :3] * pictures[..., 3:] + (1 - pictures[..., 3:])
 
     def masks(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32] | None:
         """[C, H, W] share of each pixel that is foreground; None without masks, and for test cameras without alpha."""
-        if self._has_alpha:
+        if self.see_through:
             return self._pictures(split, frame, cameras)[..., 3]
         if split != "train" or not self._masked:
             return None
@@ -162,7 +162,7 @@ class Footage:
 
     def _pictures(self, split: Split, frame: int, cameras: list[int] | None) -> NDArray[np.float32]:
         """[C, H, W, 3 or 4] in 0..1, at the working size."""
-        return self._stack("picture", split, frame, cameras, (4 if self._has_alpha else 3,), np.float32)
+        return self._stack("picture", split, frame, cameras, (4 if self.see_through else 3,), np.float32)
 
     def _stack(
         self, kind: str, split: Split, frame: int, cameras: list[int] | None, channels: tuple[int, ...], dtype: type
@@ -191,7 +191,7 @@ class Footage:
                 where=str(self.root),
                 fix="all pictures must have the size that their cameras were calibrated for",
             )
-        if not self._has_alpha:
+        if not self.see_through:
             return self._canvas.picture(picture[..., :3], shot.lens, size)
         if picture.shape[2] == 3:
             opaque = np.full((*picture.shape[:2], 1), np.iinfo(picture.dtype).max, picture.dtype)

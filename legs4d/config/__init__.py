@@ -5,17 +5,14 @@ What a run was made with is kept in it, setting by setting (`gaussians.stage_rec
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from legs4d.config.base import LearningRates, Settings, merged
+from legs4d.config.deform import DeformSettings
 
 Preset = Literal["quick", "full"]
-
-
-class Settings(BaseModel):
-    """Immutable, and without room for misspelt names."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class DatasetSettings(Settings):
@@ -58,20 +55,6 @@ class PixelSettings(Settings):
 def fewer(number: int, share: float, least: int = 1) -> int:
     """This share of a number, but `least` if the number itself is not less."""
     return min(number, max(least, round(number * share)))
-
-
-class LearningRates(Settings):
-    """Adam's step sizes for raw parameters."""
-
-    means: float = 1.6e-4
-    """Times the stage's radius (Kerbl et al. 2023)."""
-    quats: float = 1e-3
-    scales: float = 5e-3
-    """Of the logarithm."""
-    opacities: float = 0.05
-    """Of the logit."""
-    colors: float = 2.5e-3
-    """Of the SH DC coefficients."""
 
 
 class DensifySettings(Settings):
@@ -307,14 +290,7 @@ class ReconstructSettings(Settings):
 
     def on(self, others: ReconstructSettings) -> ReconstructSettings:
         """Other settings, and on top of them those that were set here."""
-        return ReconstructSettings.model_validate(_merged(others.model_dump(), self.model_dump(exclude_unset=True)))
-
-
-def _merged(settings: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-    nested = {
-        name: _merged(settings[name], value) if isinstance(value, dict) else value for name, value in more.items()
-    }
-    return {**settings, **nested}
+        return ReconstructSettings.model_validate(merged(others.model_dump(), self.model_dump(exclude_unset=True)))
 
 
 FULL_FIRST_FRAME = FirstFrameSettings(
@@ -447,7 +423,12 @@ class GeometrySettings(Settings):
     preset: Literal["quick", "full", "auto"] | None = None
     """Settings of the stages in `reconstruct` that are not set there: those of `quick`, of `full`, or by the engine
     (`auto`): `full` on CUDA."""
+    method: Literal["auto", "tracking", "deform"] = "auto"
+    """How what moves is found: from frame to frame, which needs several cameras in each; or in all frames together; by
+    the footage (`auto`)."""
     reconstruct: ReconstructSettings = ReconstructSettings()
+    """Of tracking."""
+    deform: DeformSettings = DeformSettings()
 
 
 class TrainSettings(GeometrySettings):

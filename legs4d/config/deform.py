@@ -1,0 +1,130 @@
+"""Settings of canonical Gaussians and of what bends them in time."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from legs4d.config.base import LearningRates, Settings, merged
+
+
+class GrowthSettings(Settings):
+    """Adding and removing canonical Gaussians; the count is given, and the threshold comes out."""
+
+    every: int = Field(default=100, gt=0)
+    """Steps between rounds."""
+    start: float = Field(default=0.06, ge=0, le=1)
+    stop: float = Field(default=0.6, ge=0, le=1)
+    """First and last round, as a share of all steps."""
+    max_gaussians: int = Field(default=8_000, gt=0)
+    split_above: float = 0.01
+    """Gaussians wider than this share of the radius are split, narrower ones cloned (Kerbl et al.: 1 %)."""
+    max_scale: float = 0.15
+    """Wider than this share of the radius: removed."""
+    min_opacity: float = 0.01
+    """Fainter: removed."""
+
+
+class NodesSettings(Settings):
+    """Control nodes, moved in time by a small network (SC-GS, Huang et al. 2024)."""
+
+    count: int = Field(default=384, gt=0)
+    bindings: int = Field(default=4, gt=0)
+    """Nearest nodes that carry a Gaussian, with weights softmax(-d² / 2 r²)."""
+    reach: float = Field(default=1.0, gt=0)
+    """r of a node in mean distances to its nearest others."""
+    width: int = Field(default=64, gt=0)
+    depth: int = Field(default=4, gt=1)
+    """Layers of the network, and values of each."""
+    place_waves: int = Field(default=6, ge=0)
+    time_waves: int = Field(default=6, ge=0)
+    """Octaves of sines in which the network is told place and time."""
+    placed: tuple[float, ...] = (0.05, 0.15, 0.3)
+    """Shares of the steps after which nodes are spread anew over the Gaussians that there are then."""
+    bind_every: int = Field(default=400, gt=0)
+    """Steps after which Gaussians are bound anew, beside every round of growth."""
+    rigid_weight: float = Field(default=0.01, ge=0)
+    """Times how far neighbouring nodes are from moving as one rigid thing, in squared radii per squared distance."""
+    rigid_neighbours: int = Field(default=6, gt=0)
+
+
+class PlanesSettings(Settings):
+    """A HexPlane field that bends every Gaussian by itself (DreamScene4D's sizes by default)."""
+
+    channels: int = Field(default=16, gt=0)
+    space: int = Field(default=32, gt=1)
+    """Entries along each axis at the coarsest level; each further level has twice as many."""
+    levels: int = Field(default=2, gt=0)
+    time: int = Field(default=0, ge=0)
+    """Entries along time; 0: one for two frames, 8 at least."""
+    width: int = Field(default=64, gt=0)
+    """Of the network behind the planes."""
+    combine: Literal["product", "concatenate"] = "product"
+    grid_rate: float = Field(default=10.0, gt=0)
+    """Step size of the planes, in that of the network."""
+    smooth_weight: float = Field(default=1e-3, ge=0)
+    """Times the total variation of the planes in space."""
+    time_weight: float = Field(default=1e-2, ge=0)
+    """Times the second differences of the planes along time."""
+
+
+class DeformSettings(Settings):
+    """Fitting canonical Gaussians, and what bends them, to pictures of all times together."""
+
+    field: Literal["nodes", "planes"] = "nodes"
+    """What bends: control nodes, or a HexPlane field."""
+    steps: int = Field(default=2500, gt=0)
+    pictures_per_step: int = Field(default=2, gt=0)
+    num_points: int = Field(default=3_000, gt=0)
+    """To start from, inside the silhouettes' hull, or in a volume; given points are all taken, up to the most."""
+    start_opacity: float = Field(default=0.1, gt=0, lt=1)
+    opacities_held: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the steps in which opacities stay what they are: a volume would fade before it has found its shape."""
+    rates: LearningRates = LearningRates(means=1.8e-4, quats=1e-3, scales=5e-3, opacities=2e-2, colors=2.5e-3)
+    means_decay: float = 0.01
+    """The rate of the means falls to this share, exponentially."""
+    settle: float = Field(default=0.2, gt=0, le=1)
+    """All other rates of Gaussians fall to this share in the second half."""
+    sh_degree: int = Field(default=0, ge=0, le=3)
+    sh_start: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the steps after which colours may depend on the view."""
+    deformation_rate: float = 2e-3
+    deformation_decay: float = 0.05
+    deformation_start: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the steps without deformation."""
+    ssim_share: float = 0.2
+    opacity_weight: float = Field(default=0.0, ge=0)
+    """Times the mean opacity."""
+    changing: tuple[Literal["scales", "opacities"], ...] = ()
+    """What else of a Gaussian may change in time."""
+    pose_rate: float = Field(default=0.0, ge=0)
+    """Step size of a small turn and shift of every camera; 0: poses are right."""
+    still_below: float = Field(default=0.25, ge=0)
+    """Pixels: Gaussians that never go farther from where they are in the middle, as seen from the radius, are static."""
+    growth: GrowthSettings = GrowthSettings()
+    nodes: NodesSettings = NodesSettings()
+    planes: PlanesSettings = PlanesSettings()
+    keep_every: float = Field(default=30.0, gt=0)
+    """Seconds after which a fit that is going on is written to the run folder, to be gone on with after a kill."""
+    seed: int = 0
+
+    def with_preset(self, name: Literal["quick", "full"]) -> DeformSettings:
+        """The settings that suit a processor (`quick`, the defaults) or a GPU, and on top of them those set here."""
+        return self.on(FULL_DEFORM if name == "full" else DeformSettings())
+
+    def on(self, others: DeformSettings) -> DeformSettings:
+        """Other settings, and on top of them those that were set here."""
+        return DeformSettings.model_validate(merged(others.model_dump(), self.model_dump(exclude_unset=True)))
+
+
+FULL_DEFORM = DeformSettings(
+    steps=12_000,
+    pictures_per_step=2,
+    num_points=30_000,
+    sh_degree=3,
+    growth=GrowthSettings(every=200, max_gaussians=60_000),
+    nodes=NodesSettings(count=2048, width=256, depth=6, place_waves=8),
+    planes=PlanesSettings(channels=32, space=64, levels=4),
+)
+"""For a GPU."""

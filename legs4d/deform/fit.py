@@ -1,0 +1,244 @@
+"""Fitting canonical Gaussians and what bends them to pictures of all times together.
+
+A step renders a few pictures, each of its own time, and moves everything by Adam. On CUDA a step is captured in a graph
+and replayed, as it would else wait for Python most of the time: 12 to 16 ms a step were measured so, for 0.3 ms of
+rendering. The host looks in only for growth, and to tell of progress.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from legs4d.config.deform import DeformSettings
+from legs4d.deform.adam import Moments, step_group
+from legs4d.deform.canonical import NAMES, Canonical
+from legs4d.deform.field import Field
+from legs4d.deform.growth import grow
+from legs4d.deform.pictures import Pictures
+from legs4d.deform.poses import posed
+from legs4d.deform.schedule import Schedule
+from legs4d.gaussians.gaussians import Gaussians
+from legs4d.raster.states import Pull, Room, States, render_states
+from legs4d.reconstruct.fitting.losses import image_loss
+
+WARM_UP = 3
+"""Steps on CUDA before one is captured: kernels are compiled, and libraries set up, in the first."""
+ROOM_A_PICTURE = 400_000
+"""Pairs of a Gaussian and a tile for which there is room at first, for each picture of a step."""
+LOOK_EVERY = 100
+"""Steps on CUDA after which the host looks whether there was room, and tells of progress."""
+
+
+@dataclass
+class Fit:
+    """What is fitted, at some step.
+
+    Attributes:
+        canonical, deformation: what is fitted.
+        pictures: what it is fitted to.
+        schedule: what each step does.
+        near: near plane; radius: of the stage; both scene units.
+        done: steps done.
+    """
+
+    canonical: Canonical
+    deformation: Field
+    pictures: Pictures
+    schedule: Schedule
+    settings: DeformSettings
+    near: float
+    radius: float
+    threads: int | None = None
+    done: int = 0
+    loss: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
+    poses: torch.Tensor = field(init=False)
+    """[F, 6] a turn (rotation vector) and a shift of what each picture shows, where poses are refined."""
+
+    def __post_init__(self) -> None:
+        device = self.canonical.device
+        self.poses = torch.zeros(len(self.pictures), 6, device=device)
+        if self.settings.pose_rate:
+            self.poses.requires_grad_()
+        self._pose_moments = Moments.of(self.poses.detach())
+        self.pull = Pull.of(self.canonical.capacity, device)
+        self._is_cuda = device.type == "cuda"
+        batch = self.schedule.pictures.shape[1]
+        self.room = Room.of(ROOM_A_PICTURE * batch, device) if self._is_cuda else None
+        self._table = torch.as_tensor(self.schedule.table(), device=device) if self._is_cuda else None
+        self._counter = torch.zeros((), dtype=torch.int64, device=device)
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._graph_rows = 0
+        self.loss = torch.zeros((), device=device)
+
+    @property
+    def total(self) -> int:
+        return len(self.schedule)
+
+    def advance(self) -> None:
+        """One step on the CPU; on CUDA as many as may be done until the host is wanted."""
+        if not self._is_cuda:
+            row = self.done
+            rates = [float(rate) for rate in self.schedule.rates[row]]
+            which = torch.as_tensor(self.schedule.pictures[row])
+            self._step(which, torch.as_tensor(self.schedule.backgrounds[row]), rates)
+            self.done += 1
+        else:
+            self._replay(min(self._until_wanted(), LOOK_EVERY))
+        self._look_after()
+
+    def _until_wanted(self) -> int:
+        """Steps until growth, binding or placing are due."""
+        dues = [due for due in self._dues() if due > self.done]
+        return min([*dues, self.total]) - self.done
+
+    def _dues(self) -> list[int]:
+        """The next steps after which something is due."""
+        own, growth = self.settings, self.settings.growth
+        found = [
+            (self.done // growth.every + 1) * growth.every,
+            (self.done // own.nodes.bind_every + 1) * own.nodes.bind_every,
+        ]
+        return found + [round(share * self.total) for share in own.nodes.placed]
+
+    def _look_after(self) -> None:
+        """What is done between steps."""
+        own, growth = self.settings, self.settings.growth
+        first, last = round(growth.start * self.total), round(growth.stop * self.total)
+        grown = first <= self.done < last and self.done % growth.every == 0
+        placed = self.done in {round(share * self.total) for share in own.nodes.placed}
+        if grown:
+            rounds = (last - 1 - self.done) // growth.every + 1
+            grow(self.canonical, self.pull, growth, self.radius, rounds, own.seed + self.done)
+            self.pull.clear()
+        if grown or placed or self.done % own.nodes.bind_every == 0:
+            self.follow(spread=placed)
+
+    def follow(self, *, spread: bool = False) -> None:
+        """Have the deformation suit the Gaussians as they are now."""
+        with torch.no_grad():
+            opacities = torch.sigmoid(self.canonical.used("logit_opacities"))
+            self.deformation.follow(self.canonical.used("means"), opacities, spread=spread)
+
+    # -- a step --------------------------------------------------------------------------------------------------------
+
+    def _step(self, which: torch.Tensor, background: torch.Tensor, rates: list[float] | torch.Tensor) -> None:
+        """Look at the pictures at `which` [B] on backgrounds [B, 3], and move everything."""
+        own, times = self.settings, self.pictures.times[which]
+        states = self.states(times)
+        if own.pose_rate:
+            states = posed(states, self.poses[which])
+        color, _ = render_states(
+            states,
+            self.pictures.table,
+            which,
+            background,
+            near=self.near,
+            pull=self.pull,
+            room=self.room,
+            threads=self.threads,
+        )
+        seen = self.pictures.images[which].to(torch.float32) / 255
+        truth = seen[..., :3] + (1 - seen[..., 3:]) * background[:, None, None]
+        loss = image_loss(color, truth, own.ssim_share) + self.deformation.regularise(times)
+        if own.opacity_weight:
+            loss = loss + own.opacity_weight * states.opacities.mean()
+        loss.backward()
+        self.pull.collect()
+        groups = len(NAMES)
+        self.canonical.step(rates[:groups])
+        self.deformation.step(rates[groups])
+        if own.pose_rate:
+            step_group([self.poses], [self._pose_moments], rates[groups + 1])
+        self.loss.copy_(loss.detach())
+
+    def states(self, times: torch.Tensor) -> States:
+        """The Gaussians that take part, at times [B] in 0..1."""
+        v = self.canonical.values
+        bent = self.deformation.bend(v["means"], v["quats"], times)
+        scales, logits = v["log_scales"], v["logit_opacities"]
+        scales = scales.expand(len(times), -1, -1) if bent.log_scales is None else scales + bent.log_scales
+        logits = logits.expand(len(times), -1) if bent.logits is None else logits + bent.logits
+        sh_rest = v["sh_rest"] if v["sh_rest"].shape[1] else None
+        return States(bent.means, bent.quats, torch.exp(scales), torch.sigmoid(logits), v["colors"], sh_rest)
+
+    # -- CUDA ----------------------------------------------------------------------------------------------------------
+
+    def _replay(self, steps: int) -> None:
+        """So many steps by a captured graph, which is captured first where what takes part has changed."""
+        assert self._table is not None and self.room is not None
+        if self.room.needed.item() > 0.8 * self.room.size:
+            self.room = Room.of(int(1.6 * self.room.needed.item()), self.canonical.device)
+            self._graph = None
+        self._counter.fill_(self.done)
+        if self._graph is None or self._graph_rows != self.canonical.rows:
+            warm_up = min(WARM_UP, steps)
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                for _ in range(warm_up):
+                    self._step_on_device()
+            torch.cuda.current_stream().wait_stream(stream)
+            self.done += warm_up
+            steps -= warm_up
+            if not steps:
+                return
+            self._graph, self._graph_rows = torch.cuda.CUDAGraph(), self.canonical.rows
+            with torch.cuda.graph(self._graph):
+                self._step_on_device()
+        for _ in range(steps):
+            self._graph.replay()
+        self.done += steps
+
+    def _step_on_device(self) -> None:
+        """The step that the counter on the device names."""
+        assert self._table is not None
+        row = self._table.index_select(0, self._counter[None])[0]
+        batch, groups = self.schedule.pictures.shape[1], self.schedule.rates.shape[1]
+        which, background = row[:batch].to(torch.int64), row[batch : 4 * batch].view(batch, 3)
+        self._step(which, background, row[4 * batch : 4 * batch + groups])
+        self._counter += 1
+
+    # -- what comes out ------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def gaussians_at(self, time: float) -> Gaussians:
+        """The Gaussians in use at a time in 0..1, detached."""
+        states = self.states(torch.tensor([time], dtype=torch.float32, device=self.canonical.device))
+        count = self.canonical.count
+        return self.canonical.gaussians().replace(
+            means=states.means[0, :count],
+            quats=torch.nn.functional.normalize(states.quats[0, :count], dim=-1),
+            scales=states.scales[0, :count],
+            opacities=states.opacities[0, :count],
+        )
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that the next step depends on."""
+        found = {f"canonical.{name}": value for name, value in self.canonical.state().items()}
+        found |= {f"deformation.{name}": value for name, value in self.deformation.state().items()}
+        m = self._pose_moments
+        of_poses = {"value": self.poses, "first": m.first, "second": m.second, "steps": m.steps}
+        found |= {f"poses.{name}": value for name, value in of_poses.items()}
+        found |= {"pull.norm": self.pull.norm, "pull.seen": self.pull.seen, "done": torch.tensor(self.done)}
+        return {name: value.detach().cpu().numpy() for name, value in found.items()}
+
+    def load(self, state: dict[str, np.ndarray]) -> None:
+        """Go on from what `state` gave."""
+        tensors = {name: torch.as_tensor(value) for name, value in state.items()}
+
+        def part(prefix: str) -> dict[str, torch.Tensor]:
+            return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+        self.canonical.load(part("canonical."))
+        self.deformation.load(part("deformation."))
+        poses, pull = part("poses."), part("pull.")
+        with torch.no_grad():
+            self.poses.copy_(poses["value"])
+            for name in ("first", "second", "steps"):
+                getattr(self._pose_moments, name).copy_(poses[name])
+            self.pull.norm.copy_(pull["norm"])
+            self.pull.seen.copy_(pull["seen"])
+        self.done = int(tensors["done"])

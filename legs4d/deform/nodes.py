@@ -1,0 +1,192 @@
+"""Control nodes moved in time by a small network, which carry the Gaussians around them.
+
+    x ↦ Σ_j w_j (R_j (x - p_j) + p_j + t_j),   w = softmax over the nearest nodes of -d² / 2 r_j²
+
+(embedded deformation, Sumner, Schmid and Pauly 2007; with a network, SC-GS, Huang et al. 2024). Weights are fixed between
+two bindings, so that a step is two small matrix products and one weighted sum a Gaussian.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from legs4d.config.deform import DeformSettings
+from legs4d.deform.adam import Moments, step_group
+from legs4d.deform.blend import Binding, blend
+from legs4d.deform.field import Bent, waves
+from legs4d.deform.rigidity import rigidity
+from legs4d.reconstruct.fitting.quaternions import multiply, rotation_matrices
+
+SOLID = 0.2
+"""Opacity from which on a Gaussian counts as part of the thing, when nodes are spread over it."""
+CANDIDATES = 20_000
+"""Gaussians among which nodes are spread."""
+FIRST_OUTPUT = 1e-4
+"""Deviation of the last layer's weights at the start: nearly nothing moves."""
+
+
+class NodeField:
+    """K nodes for up to `capacity` Gaussians.
+
+    Args:
+        center: [3] scene units, radius: of what is filmed; places and shifts are in it.
+    """
+
+    def __init__(
+        self, settings: DeformSettings, capacity: int, center: torch.Tensor, radius: float, device: torch.device
+    ) -> None:
+        own = settings.nodes
+        self.settings, self.center, self.radius, self.device = own, center.to(device), radius, device
+        self.nodes = torch.zeros(own.count, 3, device=device)
+        self.widths = torch.ones(own.count, device=device)
+        """r of each node, scene units."""
+        self.binding = Binding.empty(capacity, own.bindings, own.count, device)
+        self._neighbours = torch.zeros(own.count, own.rigid_neighbours, dtype=torch.int64, device=device)
+        self._near = torch.zeros(own.count, own.rigid_neighbours, device=device)
+        self._scaled, self._faded = "scales" in settings.changing, "opacities" in settings.changing
+        self._layers = self._network(settings.seed)
+        self._moments = [Moments.of(value) for value in self._layers]
+        self._place = torch.zeros(own.count, 3 * (2 * own.place_waves + 1), device=device)
+        self._is_placed, self._bound = False, 0
+
+    def _network(self, seed: int) -> list[torch.Tensor]:
+        """Weights and biases: of place and time into the first layer, and again into the middle one; the others."""
+        own, chance = self.settings, torch.Generator().manual_seed(seed)
+        place, time = 3 * (2 * own.place_waves + 1), 2 * own.time_waves + 1
+        outputs = 6 + self._scaled + self._faded
+        shapes = [(place, own.width), (time, own.width), (place, own.width), (time, own.width)]
+        shapes += [(own.width, own.width)] * (own.depth - 1) + [(own.width, outputs)]
+        made: list[torch.Tensor] = []
+        for number, (inputs, width) in enumerate(shapes):
+            if number == len(shapes) - 1:
+                weight = FIRST_OUTPUT * torch.randn(inputs, width, generator=chance)
+            else:  # as torch.nn.Linear begins
+                fan = place + time if number < 4 else inputs
+                weight = (torch.rand(inputs, width, generator=chance) * 2 - 1) / fan**0.5
+            made.append(weight)
+        made += [torch.zeros(own.width) for _ in range(own.depth)] + [torch.zeros(outputs)]
+        return [value.to(self.device).requires_grad_() for value in made]
+
+    def poses(self, times: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(shift [B, K, 3] scene units, turn [B, K, 4] wxyz of any length, the other outputs [B, K, ·]) at times [B]."""
+        own, weights = self.settings, self._layers
+        count = 4 + own.depth
+        linear, biases = weights[:count], weights[count:]
+        when = waves(times[:, None] * 2 - 1, own.time_waves)
+        told = [(self._place @ linear[2 * i])[None] + (when @ linear[2 * i + 1])[:, None] for i in range(2)]
+        hidden = torch.relu(told[0] + biases[0])
+        for i in range(1, own.depth):
+            hidden = hidden @ linear[3 + i]
+            if i == own.depth // 2:
+                hidden = hidden + told[1]
+            hidden = torch.relu(hidden + biases[i])
+        out = hidden @ linear[-1] + biases[-1]
+        turns = torch.cat([torch.ones_like(out[..., :1]), out[..., 3:6]], dim=-1)
+        return out[..., :3] * self.radius, turns, out[..., 6:]
+
+    def bend(self, means: torch.Tensor, quats: torch.Tensor, times: torch.Tensor) -> Bent:
+        shifts, turns, others = self.poses(times)
+        batch, count = len(times), len(self.nodes)
+        turns = torch.nn.functional.normalize(turns, dim=-1)
+        matrices = rotation_matrices(turns.reshape(-1, 4)).view(batch, count, 3, 3)
+        offsets = self.nodes + shifts - torch.einsum("bkxy,ky->bkx", matrices, self.nodes)
+        values = torch.cat([matrices.flatten(-2), offsets, turns, others], dim=-1)
+        mixed = blend(values, self.binding, len(means))
+        moved = (mixed[..., :9].unflatten(-1, (3, 3)) * means[:, None]).sum(dim=-1) + mixed[..., 9:12]
+        turned = multiply(mixed[..., 12:16], torch.nn.functional.normalize(quats, dim=-1).expand(batch, -1, -1))
+        rest = 16
+        scaled = mixed[..., rest : rest + 1] if self._scaled else None
+        faded = mixed[..., rest + self._scaled] if self._faded else None
+        return Bent(moved, turned, scaled, faded)
+
+    def regularise(self, times: torch.Tensor) -> torch.Tensor:
+        if not self.settings.rigid_weight:
+            return times.new_zeros(())
+        shifts, turns, _ = self.poses(times)
+        cost = rigidity(self.nodes, self.nodes + shifts, turns, self._neighbours, self._near)
+        return self.settings.rigid_weight * cost
+
+    def step(self, rate: float | torch.Tensor) -> None:
+        step_group(self._layers, self._moments, rate)
+
+    def follow(self, means: torch.Tensor, opacities: torch.Tensor, *, spread: bool) -> None:
+        if spread or not self._is_placed:
+            self._spread(means, opacities)
+        own = self.settings
+        found = [_nearest(part, self.nodes, own.bindings) for part in means.split(CANDIDATES)]
+        distances, index = (torch.cat(parts) for parts in zip(*found, strict=True))
+        weight = torch.softmax(-distances.square() / (2 * self.widths[index].square()), dim=1)
+        self._bound = len(means)
+        self.binding.set(index, weight)
+
+    def _spread(self, means: torch.Tensor, opacities: torch.Tensor) -> None:
+        """Place the nodes by farthest point sampling among the solid Gaussians."""
+        solid = means[opacities > SOLID]
+        if len(solid) < 2 * len(self.nodes):
+            solid = means
+        if len(solid) > CANDIDATES:
+            drawn = torch.randperm(len(solid), generator=torch.Generator().manual_seed(0))[:CANDIDATES]
+            solid = solid[drawn.to(solid.device)]
+        chosen = farthest(solid, min(len(self.nodes), len(solid)))
+        # Where there are fewer Gaussians than nodes, some nodes are the same.
+        self.nodes.copy_(solid[chosen[torch.arange(len(self.nodes), device=self.device) % len(chosen)]])
+        self._settle()
+
+    def _settle(self) -> None:
+        """What follows from where the nodes are."""
+        own = self.settings
+        self._is_placed = True
+        distances, index = _nearest(self.nodes, self.nodes, own.rigid_neighbours + 1)
+        self._neighbours.copy_(index[:, 1:])
+        spacing = distances[:, 1:].mean(dim=1).clamp(min=1e-6 * self.radius)
+        self.widths.copy_(own.reach * distances[:, 1:4].mean(dim=1).clamp(min=1e-6 * self.radius))
+        self._near.copy_((1 / spacing.square()[:, None] / own.rigid_neighbours).expand_as(self._near))
+        self._place.copy_(waves((self.nodes - self.center) / self.radius, own.place_waves))
+
+    def bound(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """(nodes [N, J] int32, weights [N, J]) of the Gaussians in use."""
+        return self.binding.index[: self._bound], self.binding.weight[: self._bound]
+
+    def state(self) -> dict[str, torch.Tensor]:
+        index, weight = self.bound()
+        found = {"nodes": self.nodes, "index": index, "weight": weight}
+        for number, (value, m) in enumerate(zip(self._layers, self._moments, strict=True)):
+            found |= {f"layer.{number}": value, f"layer.{number}.first": m.first, f"layer.{number}.second": m.second}
+            found[f"layer.{number}.steps"] = m.steps
+        return {name: value.detach().cpu().clone() for name, value in found.items()}
+
+    def load(self, state: dict[str, torch.Tensor]) -> None:
+        self.nodes.copy_(state["nodes"])
+        self._settle()
+        # As they were bound, not as they would be bound now.
+        self._bound = len(state["index"])
+        self.binding.set(state["index"].long().to(self.device), state["weight"].to(self.device))
+        with torch.no_grad():
+            for number, (value, m) in enumerate(zip(self._layers, self._moments, strict=True)):
+                value.copy_(state[f"layer.{number}"])
+                m.first.copy_(state[f"layer.{number}.first"])
+                m.second.copy_(state[f"layer.{number}.second"])
+                m.steps.copy_(state[f"layer.{number}.steps"])
+
+
+def farthest(points: torch.Tensor, count: int) -> torch.Tensor:
+    """[count] positions of points [N, 3] spread over all of them, each as far as can be from those before it."""
+    chosen = torch.zeros(count, dtype=torch.int64, device=points.device)
+    distance = torch.full((len(points),), torch.inf, device=points.device)
+    for i in range(1, count):
+        distance = torch.minimum(distance, (points - points[chosen[i - 1]]).square().sum(dim=-1))
+        chosen[i] = distance.argmax()
+    return chosen
+
+
+def _nearest(points: torch.Tensor, others: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(distances, positions in `others`) [N, count] of the nearest to each point."""
+    # Not by products: near ones would be lost in float32.
+    distances = torch.cdist(points, others, compute_mode="donot_use_mm_for_euclid_dist")
+    values, indices = [], []
+    for _ in range(count):  # a few passes over memory; on a GPU `topk` takes a hundred times as long
+        value, index = distances.min(dim=1, keepdim=True)
+        values.append(value)
+        indices.append(index)
+        distances.scatter_(1, index, torch.inf)
+    return torch.cat(values, dim=1), torch.cat(indices, dim=1)

@@ -1,0 +1,139 @@
+"""All training pictures of a sequence on a device, as bytes: each has a camera and a time of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from legs4d.errors import DatasetError
+from legs4d.progress import go_on
+from legs4d.raster.states import CameraTable
+from legs4d.scene.camera import Cameras
+from legs4d.scene.foreground import MotionMasks
+from legs4d.scene.sequence import Sequence
+
+BLANK = 1e-3
+"""Mean alpha under which a picture shows nothing, and pictures that differ by less than this are alike."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """F pictures.
+
+    Attributes:
+        images: [F, H, W, 4] uint8: colours times alpha, and alpha; alpha is 255 where pictures are opaque.
+        table: their cameras.
+        frames: [F] int64, the frame of each, on the CPU.
+        times: [F] float32 in 0..1 on the device: the place of that frame in the sequence.
+        masks: [F, H, W] uint8 share of foreground, or None where nothing tells.
+        see_through: whether alpha means that nothing is there; else pictures have a background.
+    """
+
+    images: torch.Tensor
+    table: CameraTable
+    frames: NDArray[np.int64]
+    times: torch.Tensor
+    masks: torch.Tensor | None
+    see_through: bool
+    notes: tuple[str, ...] = ()
+    """What should be known of them: a sentence each."""
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+
+def moments(sequence: Sequence) -> NDArray[np.float64]:
+    """[T] the time of each frame in 0..1."""
+    return np.arange(sequence.num_frames) / max(sequence.num_frames - 1, 1)
+
+
+def read_pictures(sequence: Sequence, device: torch.device, step: Callable[[int, int], object] = go_on) -> Pictures:
+    """The training pictures of all frames.
+
+    Args:
+        step: told after every frame how many are read, of how many; what it raises ends the reading.
+
+    Raises:
+        DatasetError: there are too few pictures, they are all alike, or nothing is in any of them.
+    """
+    times, see_through = moments(sequence), sequence.see_through
+    cameras: list[Cameras] = []
+    images: list[NDArray[np.uint8]] = []
+    masks: list[NDArray[np.uint8]] = []
+    frames: list[int] = []
+    for frame in range(sequence.num_frames):
+        step(frame, sequence.num_frames)
+        some = sequence.cameras("train", frame)
+        if not len(some):
+            continue
+        shown = sequence.images("train", frame)
+        # What moves is no help here: of one moving camera everything does.
+        inside = None if isinstance(sequence, MotionMasks) else sequence.masks("train", frame)
+        alpha = inside if see_through and inside is not None else np.ones(shown.shape[:3], np.float32)
+        if see_through:  # as readers show what is transparent on white
+            shown = shown - (1 - alpha[..., None])
+        both = np.concatenate([shown, alpha[..., None]], axis=-1)
+        images.append((both.clip(0, 1) * 255).round().astype(np.uint8))
+        if inside is not None:
+            masks.append((inside * 255).round().astype(np.uint8))
+        cameras.append(some)
+        frames += [frame] * len(some)
+    step(sequence.num_frames, sequence.num_frames)
+    stacked = np.concatenate(images)
+    notes = _check(stacked, len(frames), see_through, str(sequence.root))
+    return Pictures(
+        torch.as_tensor(stacked, device=device),
+        CameraTable.of(together(cameras), device),
+        np.array(frames, np.int64),
+        torch.as_tensor(times[frames], dtype=torch.float32, device=device),
+        torch.as_tensor(np.concatenate(masks), device=device) if masks else None,
+        see_through,
+        notes,
+    )
+
+
+def together(cameras: list[Cameras]) -> Cameras:
+    """Cameras of one size in one table."""
+    return Cameras(
+        np.concatenate([some.world_to_camera for some in cameras]),
+        np.concatenate([some.intrinsics for some in cameras]),
+        cameras[0].width,
+        cameras[0].height,
+        tuple(i for some in cameras for i in some.ids),
+    )
+
+
+def all_cameras(sequence: Sequence) -> Cameras:
+    """The training cameras of all frames."""
+    each = [sequence.cameras("train", frame) for frame in range(sequence.num_frames)]
+    return together([some for some in each if len(some)])
+
+
+def _check(images: NDArray[np.uint8], count: int, see_through: bool, where: str) -> tuple[str, ...]:
+    """Raise DatasetError where they tell nothing; what else to tell of them."""
+    if count < 2:
+        raise DatasetError(
+            "has one picture, which tells nothing of depth", where=where, fix="add pictures from other sides"
+        )
+    notes: tuple[str, ...] = ()
+    if see_through:
+        shown = images[..., 3].reshape(count, -1).mean(axis=1) / 255
+        empty = np.flatnonzero(shown < BLANK)
+        if len(empty) == count:
+            raise DatasetError("all pictures are transparent", where=where, fix="check the alpha channel")
+        if len(empty):
+            which = ", ".join(str(i) for i in empty[:3]) + (", …" if len(empty) > 3 else "")
+            notes = (f"{len(empty)} pictures show nothing ({which}, counted from 0): they say where nothing is.",)
+    first = images[0].astype(np.float32)
+    apart = max(float(np.abs(image - first).mean()) for image in images[1:]) / 255
+    if apart < BLANK:
+        raise DatasetError(
+            f"all {count} pictures are alike (they differ by {apart:.1e} on average)",
+            where=where,
+            fix="check that the files are not copies of one picture",
+        )
+    return notes

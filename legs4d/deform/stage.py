@@ -1,0 +1,164 @@
+"""The stage "deform": footage of all times together → a run, resumable at any step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+
+from legs4d.config import DatasetSettings, DeformSettings
+from legs4d.deform.canonical import Canonical
+from legs4d.deform.field import Field, Still
+from legs4d.deform.fit import Fit
+from legs4d.deform.kept import forget, keep, kept
+from legs4d.deform.nodes import NodeField
+from legs4d.deform.pictures import Pictures, all_cameras, moments, read_pictures
+from legs4d.deform.planes import PlaneField
+from legs4d.deform.result import write_result
+from legs4d.deform.schedule import plan
+from legs4d.deform.start import Start, find_stage_of, find_start
+from legs4d.gaussians.store.run import Run
+from legs4d.gaussians.store.stage_records import MadeFrom
+from legs4d.progress import OnProgress, StageReporter, StopSignal
+from legs4d.reconstruct.stages import torch_threads
+from legs4d.scene.sequence import Sequence
+from legs4d.scene.stage import Stage, bring_near
+
+STAGE = "deform"
+VERSION = 1
+"""Of this code: raise it when the same input gives another result, so that old runs are told apart."""
+
+
+def deform_stages(
+    sequence: Sequence, dataset: DatasetSettings, settings: DeformSettings, means: Mapping[str, str] | None = None
+) -> dict[str, MadeFrom]:
+    """What the stage is made from; see `reconstruct.stages.reconstruction_stages`."""
+    of = {"dataset": dataset, "deform": settings}
+    made = MadeFrom.of(of, VERSION, {"footage": sequence.fingerprint()}, means)
+    # How often a fit is kept says nothing of what comes out.
+    return {STAGE: replace(made, settings={k: v for k, v in made.settings.items() if k != "deform.keep_every"})}
+
+
+@dataclass(frozen=True)
+class Deformation:
+    """One run's deformation: what is to be made from what, and where."""
+
+    run: Run
+    sequence: Sequence
+    settings: DeformSettings
+    device: torch.device
+    progress: OnProgress | None = None
+    stop: StopSignal | None = None
+    dataset: DatasetSettings = field(default_factory=DatasetSettings)
+    preset: str | None = None
+    """Name of the preset that the settings are, if they are one."""
+
+    def finish(self) -> None:
+        """Do what is not done yet. The caller holds the run's lock.
+
+        Raises:
+            RunDiffers: the run was begun otherwise.
+            DatasetError: the footage does not determine a scene.
+            Stopped: the stop signal is set; what is fitted so far is kept.
+        """
+        means = {"engine": self.device.type} | ({"preset": self.preset} if self.preset else {})
+        wanted = deform_stages(self.sequence, self.dataset, self.settings, means)[STAGE]
+        if self.run.begin_stage(STAGE, wanted).finished:
+            return
+        threads = 1 if self.device.type == "cpu" else torch.get_num_threads()
+        with torch_threads(threads), _fast_products():
+            self._fit(wanted.fingerprint)
+
+    def _fit(self, fingerprint: str) -> None:
+        began = time.perf_counter()
+        reading = StageReporter("reading_pictures", self.progress, self.stop)
+        where = str(self.sequence.root)
+        stage = find_stage_of(all_cameras(self.sequence), where)
+        given = self.sequence.initial_points
+        if given is not None:
+            stage = bring_near(stage, all_cameras(self.sequence), given.positions)
+        pictures = read_pictures(self.sequence, self.device, reading.step)
+        fit, start = begin_fit(pictures, self.sequence, stage, self.settings, reading)
+        state = kept(self.run, fingerprint)
+        if state is not None:
+            fit.load(state)
+        reporter = StageReporter(STAGE, self.progress, self.stop)
+        last = time.monotonic()
+        try:
+            while fit.done < fit.total:
+                reporter.step(fit.done, fit.total, fit.loss)
+                fit.advance()
+                if time.monotonic() - last > self.settings.keep_every:
+                    keep(self.run, fingerprint, fit.state())
+                    last = time.monotonic()
+        finally:
+            if fit.done > 0:
+                keep(self.run, fingerprint, fit.state())
+        reporter.step(fit.total, fit.total, fit.loss)
+        self._write(fit, start, stage)
+        self.run.finish_stage(STAGE, time.perf_counter() - began)
+        forget(self.run)
+
+    def _write(self, fit: Fit, start: Start, stage: Stage) -> None:
+        run, sequence = self.run, self.sequence
+        first = next(c for f in range(sequence.num_frames) if len(c := sequence.cameras("train", f)))
+        test = sequence.cameras("test", 0)
+        heights = start.points.positions @ stage.down
+        run.set_info(
+            near=stage.near,
+            center=[float(x) for x in stage.center],
+            radius=stage.radius,
+            down=[float(x) for x in stage.down],
+            floor=float(np.quantile(heights, 0.995)),
+            **({"background": [1.0, 1.0, 1.0]} if fit.pictures.see_through else {}),
+            notes=[*run.info.get("notes", []), *fit.pictures.notes],
+            times=[float(t) for t in moments(sequence) * max(sequence.num_frames - 1, 1) / sequence.fps],
+        )
+        nothing = np.zeros((len(first), 3), np.float32)
+        run.write_cameras(first, test if len(test) else None, nothing, nothing)
+        writing = StageReporter("writing", self.progress)  # too short to be stopped, and begun anew if killed
+        write_result(fit, run, moments(sequence), writing.step)
+
+
+def begin_fit(
+    pictures: Pictures, sequence: Sequence, stage: Stage, settings: DeformSettings, reading: StageReporter
+) -> tuple[Fit, Start]:
+    """A fit before its first step, and where it starts."""
+    device = pictures.images.device
+    own = settings
+    start = find_start(pictures, sequence.initial_points, stage, own.num_points, str(sequence.root), reading.check)
+    if start.is_volume and own.opacities_held == 0:
+        own = own.model_copy(update={"opacities_held": VOLUME_HELD})
+    canonical = Canonical(own.growth.max_gaussians, (own.sh_degree + 1) ** 2 - 1, device)
+    canonical.start(start.points, own.start_opacity, stage.radius)
+    bending: Field
+    center = torch.as_tensor(start.center)
+    if sequence.num_frames == 1:
+        bending = Still()
+    elif own.field == "nodes":
+        bending = NodeField(own, canonical.capacity, center, start.radius, device)
+    else:
+        bending = PlaneField(own, sequence.num_frames, center, start.radius, device)
+    schedule = plan(own, len(pictures), pictures.see_through, stage.radius)
+    fit = Fit(canonical, bending, pictures, schedule, own, stage.near, stage.radius)
+    fit.follow(spread=True)
+    return fit, start
+
+
+VOLUME_HELD = 0.05
+"""Share of the steps in which opacities are held where points begin in a volume, unless another is set."""
+
+
+@contextmanager
+def _fast_products() -> Iterator[None]:
+    """Let CUDA multiply matrices in TF32: the network of a deformation needs no more digits."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before

@@ -1,0 +1,182 @@
+"""Where canonical Gaussians begin: given points, else what most silhouettes allow, else a volume that cameras look into.
+
+Silhouettes are of a thing that moves, so no point lies in all of them. What lies in four fifths is the thing's body;
+limbs grow out of it. Without silhouettes nothing says where things end, and a start from chance alone fades to the
+colour of the background before it has found a shape: opacities are then held for a while (`DeformSettings`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from legs4d.deform.pictures import BLANK, Pictures
+from legs4d.errors import DatasetError
+from legs4d.progress import go_on
+from legs4d.reconstruct.initialise import visual_hull
+from legs4d.reconstruct.views import look_up
+from legs4d.scene.camera import Cameras
+from legs4d.scene.sequence import InitialPoints
+from legs4d.scene.stage import Stage, find_stage
+
+AGREEMENTS = (0.8, 0.65, 0.5)
+"""Shares of the views in whose silhouettes a point has to lie: the first that leaves enough of them."""
+VIEWS = 60
+"""Silhouettes that are looked at, spread over time."""
+SEEN_BY = 0.3
+"""Share of the cameras that look at a point of a volume."""
+COLOR_VIEWS = 12
+FILMED = 0.95
+"""Share of the points within the radius of what is filmed."""
+AWAY = 0.5
+"""Share of the cameras that may look away from what the others look at."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Points to begin with, and the space that they take.
+
+    Attributes:
+        points: positions, colours, foreground.
+        center: [3] scene units; radius: of nearly all points about it.
+        is_volume: whether they are in a volume by chance.
+    """
+
+    points: InitialPoints
+    center: NDArray[np.float32]
+    radius: float
+    is_volume: bool
+
+
+def find_stage_of(cameras: Cameras, where: str) -> Stage:
+    """The space that cameras look into, which they should look at, not away from.
+
+    Raises:
+        DatasetError: their axes are parallel, or they look away from each other: poses of another convention.
+    """
+    stage = find_stage(cameras)
+    ahead = np.einsum("ci,ci->c", cameras.world_to_camera[:, 2, :3], stage.center - cameras.centers) > 0
+    if ahead.mean() < AWAY:
+        raise DatasetError(
+            f"{int((~ahead).sum())} of {len(cameras)} cameras look away from the point around which they stand",
+            where=where,
+            fix="poses seem to be of another convention: in transforms.json cameras look along -z, y up (OpenGL)",
+        )
+    return stage
+
+
+def find_start(
+    pictures: Pictures,
+    given: InitialPoints | None,
+    stage: Stage,
+    count: int,
+    where: str,
+    check: Callable[..., object] = go_on,
+) -> Start:
+    """About `count` points, or those that are given.
+
+    Args:
+        check: called every few pictures; what it raises ends the work.
+
+    Raises:
+        DatasetError: silhouettes have nothing in common, or a camera stands in what they show.
+    """
+    device = pictures.images.device
+    is_volume = False
+    inside = pictures.images[..., 3] if pictures.see_through else pictures.masks
+    if given is not None:
+        positions = torch.as_tensor(given.positions, device=device)
+        if not pictures.see_through:
+            return _start(given, False)
+        return _start(_colored(positions, pictures, stage, given), False)
+    if inside is not None and pictures.see_through:
+        positions = _hull(inside, pictures.table.cameras, stage, count, check)
+        _check_outside(positions, pictures.table.cameras, stage, where)
+    else:
+        positions = _volume(pictures.table.cameras, stage, count, device)
+        is_volume = True
+        if inside is not None:
+            positions = torch.cat([_hull(inside, pictures.table.cameras, stage, count // 2, check), positions])
+    return _start(_colored(positions, pictures, stage), is_volume)
+
+
+def _start(points: InitialPoints, is_volume: bool) -> Start:
+    center = np.median(points.positions, axis=0).astype(np.float32)
+    away = np.linalg.norm(points.positions - center, axis=1)
+    return Start(points, center, float(max(np.quantile(away, FILMED), 1e-6)), is_volume)
+
+
+def _hull(
+    inside: torch.Tensor, cameras: Cameras, stage: Stage, count: int, check: Callable[..., object]
+) -> torch.Tensor:
+    shown = torch.tensor([float(mask.float().mean()) / 255 > BLANK for mask in inside]).nonzero().flatten().numpy()
+    chosen = shown[np.unique(np.linspace(0, len(shown) - 1, VIEWS).round().astype(int))]
+    masks = inside[torch.as_tensor(chosen, device=inside.device)].to(torch.float32) / 255
+    for agreement in AGREEMENTS:
+        try:
+            hull = visual_hull(masks, cameras.take(chosen), stage, count, agreement, check)
+        except DatasetError:
+            if agreement == AGREEMENTS[-1]:
+                raise
+            continue
+        if len(hull) >= count // 4 or agreement == AGREEMENTS[-1]:
+            return hull
+    raise AssertionError("the last agreement returns or raises")
+
+
+def _volume(cameras: Cameras, stage: Stage, count: int, device: torch.device) -> torch.Tensor:
+    """Points by chance where many cameras look, from just before them to well behind the middle."""
+    chance = np.random.default_rng(0)
+    found: list[NDArray[np.float64]] = []
+    reach = 1.5 * stage.radius
+    for _ in range(64):
+        points = stage.center + reach * chance.uniform(-1, 1, (4 * count, 3))
+        seen = np.zeros(len(points))
+        for c in range(len(cameras)):
+            inside = points @ cameras.world_to_camera[c, :3, :3].T + cameras.world_to_camera[c, :3, 3]
+            pixel = (inside @ cameras.intrinsics[c].T)[:, :2] / np.maximum(inside[:, 2:], 1e-6)
+            seen += (inside[:, 2] > stage.near) & (pixel >= 0).all(1) & (pixel < [cameras.width, cameras.height]).all(1)
+        found.append(points[seen >= SEEN_BY * len(cameras)])
+        if sum(len(part) for part in found) >= count:
+            break
+    points = np.concatenate(found)[:count]
+    return torch.as_tensor(points, dtype=torch.float32, device=device)
+
+
+def _colored(
+    positions: torch.Tensor, pictures: Pictures, stage: Stage, given: InitialPoints | None = None
+) -> InitialPoints:
+    """Points in the mean colour of what a few pictures show there, or as they are given."""
+    count = len(pictures)
+    chosen = np.unique(np.linspace(0, count - 1, COLOR_VIEWS).round().astype(int))
+    images = pictures.images[torch.as_tensor(chosen, device=positions.device)].to(torch.float32) / 255
+    values, seen = look_up(images, pictures.table.cameras.take(chosen), positions, stage.near)
+    weight = (values[..., 3:] * seen[..., None]).sum(dim=0)
+    mean = (values[..., :3] * seen[..., None]).sum(dim=0) / weight.clamp(min=1e-6)
+    colors = torch.where(weight > 0.5, mean, torch.full_like(mean, 0.5)).clamp(0, 1).cpu().numpy()
+    is_foreground = np.full(len(positions), pictures.see_through)
+    return InitialPoints(
+        positions.cpu().numpy(),
+        colors if given is None else given.colors,
+        is_foreground if given is None else given.is_foreground,
+    )
+
+
+def _check_outside(hull: torch.Tensor, cameras: Cameras, stage: Stage, where: str) -> None:
+    """That no camera stands among the hull's points: nearer to them than they are to each other."""
+    points = hull.cpu().numpy()
+    size = float(np.linalg.norm(points.max(axis=0) - points.min(axis=0)))
+    for c, place in enumerate(cameras.centers):
+        away = points - place
+        # Surrounded: points close by on all sides.
+        near = away[np.linalg.norm(away, axis=1) < 0.5 * size]
+        if len(near) and ((near > 0).mean(axis=0) > 0.1).all() and ((near < 0).mean(axis=0) > 0.1).all():
+            raise DatasetError(
+                f"the camera of picture {c} stands inside what the silhouettes show",
+                where=where,
+                fix="check its pose, and that poses and pictures are in the same order",
+            )

@@ -1,0 +1,290 @@
+"""Several states of the same Gaussians, each rendered into a camera of its own: what a deformation is trained with.
+
+`render` shows one state to many cameras. Here every picture has its own moment, and on CUDA nothing waits for the host:
+the whole call may be captured in a CUDA graph, which `render` cannot be, as the number of tiles that Gaussians touch
+decides there how much memory is taken. Here that room is given, and what was needed is told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from legs4d.errors import Legs4dError
+from legs4d.gaussians.gaussians import Gaussians
+from legs4d.gaussians.sh import evaluate
+from legs4d.raster.constants import BLUR
+from legs4d.raster.rasterise import ScreenGradient
+from legs4d.scene.camera import Cameras
+
+TILE = 16
+"""Pixels; gsplat's own default."""
+
+
+@dataclass(frozen=True)
+class CameraTable:
+    """F cameras of one image size, at hand on a device.
+
+    Attributes:
+        cameras: as they are.
+        viewmats: [F, 4, 4] world to camera, intrinsics: [F, 3, 3], centers: [F, 3], float32 on the device.
+    """
+
+    cameras: Cameras
+    viewmats: torch.Tensor
+    intrinsics: torch.Tensor
+    centers: torch.Tensor
+
+    @classmethod
+    def of(cls, cameras: Cameras, device: torch.device) -> CameraTable:
+        values = (cameras.world_to_camera, cameras.intrinsics, cameras.centers)
+        return cls(cameras, *(torch.as_tensor(value, dtype=torch.float32, device=device) for value in values))
+
+
+@dataclass(frozen=True)
+class States:
+    """B states of N Gaussians, torch tensors of one device.
+
+    Attributes:
+        means: [B, N, 3], quats: [B, N, 4] wxyz of any length.
+        scales: [B, N, 3] linear, opacities: [B, N] in 0..1.
+        colors: [N, 3] SH DC coefficients; sh_rest: [N, K, 3] or None, as `Gaussians` has them.
+    """
+
+    means: torch.Tensor
+    quats: torch.Tensor
+    scales: torch.Tensor
+    opacities: torch.Tensor
+    colors: torch.Tensor
+    sh_rest: torch.Tensor | None = None
+
+
+@dataclass
+class Pull:
+    """How much losses pulled at the projected centres since the last `clear`; what densification looks at.
+
+    Attributes:
+        norm: [N] sum over pictures of ‖∂loss/∂(projected centre)‖, per pixel.
+        seen: [N] pictures that each Gaussian reached.
+    """
+
+    norm: torch.Tensor
+    seen: torch.Tensor
+    _parts: list[ScreenGradient] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, count: int, device: torch.device) -> Pull:
+        return cls(torch.zeros(count, device=device), torch.zeros(count, device=device))
+
+    def clear(self) -> None:
+        self.norm.zero_()
+        self.seen.zero_()
+
+    def collect(self) -> None:
+        """Add what the last `backward()` left on the CPU; on CUDA it has been added already."""
+        for part in self._parts:
+            if hasattr(part, "norm"):  # no gradient reaches a picture that no Gaussian reaches
+                count = len(part.norm)
+                self.norm[:count] += part.norm
+                self.seen[:count] += part.seen
+        self._parts.clear()
+
+
+@dataclass
+class Room:
+    """Memory for the tiles that Gaussians touch in a call on CUDA.
+
+    Attributes:
+        size: pairs of a Gaussian and a tile that there is room for, all pictures together.
+        needed: [] int64 on the device, the most that any call needed; what found no room was not drawn.
+    """
+
+    size: int
+    needed: torch.Tensor
+
+    @classmethod
+    def of(cls, size: int, device: torch.device) -> Room:
+        return cls(size, torch.zeros((), dtype=torch.int64, device=device))
+
+
+def render_states(
+    states: States,
+    table: CameraTable,
+    which: torch.Tensor,
+    background: torch.Tensor,
+    *,
+    near: float,
+    pull: Pull | None = None,
+    room: Room | None = None,
+    threads: int | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Picture b shows state b through camera `which[b]`.
+
+    Differentiable in all of the states.
+
+    Args:
+        which: [B] int64, positions in the table, on the device of the states.
+        background: [B, 3] seen where rays end.
+        near: scene units, see `render`.
+        pull: gathers what the backward pass says of screen space; call its `collect` afterwards.
+        room: needed on CUDA.
+        threads: CPU threads, all by default.
+
+    Returns:
+        (colour [B, H, W, 3] not clamped, alpha [B, H, W] in 0..1).
+
+    Raises:
+        Legs4dError: gsplat is not installed.
+    """
+    if states.means.device.type == "cuda":
+        if room is None:
+            raise ValueError("CUDA needs room for tiles")
+        return _render_cuda(states, table, which, background, near, pull, room)
+    return _render_cpu(states, table, which, background, near, pull, threads)
+
+
+def seen_colors(states: States, centers: torch.Tensor) -> torch.Tensor:
+    """[B, N, 3] RGB, not negative, of each state as seen from its camera centre [B, 3]."""
+    if states.sh_rest is None:
+        return evaluate(states.colors, None, None).expand(len(states.means), -1, -1)
+    directions = torch.nn.functional.normalize(states.means - centers[:, None], dim=-1)
+    return evaluate(states.colors, states.sh_rest, directions).clamp(min=0)
+
+
+def _render_cpu(
+    states: States,
+    table: CameraTable,
+    which: torch.Tensor,
+    background: torch.Tensor,
+    near: float,
+    pull: Pull | None,
+    threads: int | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    from legs4d.raster.cpu import render_channels
+
+    channels = seen_colors(states, table.centers[which])
+    nothing = torch.zeros(states.means.shape[1], dtype=torch.bool)
+    colors, alphas = [], []
+    for b, camera in enumerate(which.tolist()):
+        screen = ScreenGradient()
+        if pull is not None:
+            pull._parts.append(screen)
+        one = Gaussians(states.means[b], states.quats[b], states.scales[b], states.opacities[b], states.colors, nothing)
+        cameras = table.cameras.take(np.array([camera]))
+        behind = background[b : b + 1]
+        color, alpha = render_channels(
+            one, cameras, channels[b], behind, near, False, False, None, None, threads, screen
+        )
+        colors.append(color)
+        alphas.append(alpha)
+    return torch.cat(colors), torch.cat(alphas)
+
+
+def _render_cuda(
+    states: States,
+    table: CameraTable,
+    which: torch.Tensor,
+    background: torch.Tensor,
+    near: float,
+    pull: Pull | None,
+    room: Room,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    try:
+        from gsplat import fully_fused_projection, rasterize_to_pixels, spherical_harmonics
+    except ImportError as error:
+        raise Legs4dError(
+            "gsplat is not installed", where="the CUDA engine", fix="install it with pip install gsplat==1.5.3"
+        ) from error
+    count, total = states.means.shape[:2]
+    width, height = table.cameras.width, table.cameras.height
+    columns, rows = -(-width // TILE), -(-height // TILE)
+    radii, centers, depths, conics, _ = fully_fused_projection(
+        states.means,
+        None,
+        states.quats,
+        states.scales,
+        table.viewmats[which][:, None],
+        table.intrinsics[which][:, None],
+        width,
+        height,
+        eps2d=BLUR,
+        near_plane=near,
+        opacities=states.opacities,
+    )
+    radii, centers, depths, conics = radii[:, 0], centers[:, 0], depths[:, 0], conics[:, 0]
+    if pull is not None and centers.requires_grad:
+        reached = (radii > 0).all(dim=-1).sum(dim=0)
+
+        def remember(gradient: torch.Tensor) -> None:
+            pull.norm[:total] += torch.linalg.vector_norm(gradient, dim=-1).sum(dim=0)
+            pull.seen[:total] += reached
+
+        centers.register_hook(remember)
+    if states.sh_rest is None:
+        colors = seen_colors(states, table.centers[which]).contiguous()
+    else:  # the same as `seen_colors`, in one kernel
+        coefficients = torch.cat([states.colors[:, None], states.sh_rest], dim=1)
+        degree = round(coefficients.shape[1] ** 0.5) - 1
+        directions = states.means - table.centers[which][:, None]
+        colors = spherical_harmonics(degree, directions, coefficients.expand(count, -1, -1, -1), masks=None)
+        colors = (colors + 0.5).clamp(min=0)
+    # One row of tiles more, which is not drawn: there lies what is left of the room.
+    offsets, order = _tiles(centers.detach(), radii, depths.detach(), columns, rows + 1, room)
+    drawn = torch.ones(count, rows + 1, columns, dtype=torch.bool, device=centers.device)
+    drawn[:, rows] = False
+    color, alpha = rasterize_to_pixels(
+        centers,
+        conics,
+        colors,
+        states.opacities.contiguous(),
+        columns * TILE,
+        (rows + 1) * TILE,
+        TILE,
+        offsets,
+        order,
+        backgrounds=background.contiguous(),
+        masks=drawn,
+    )
+    return color[:, :height, :width], alpha[:, :height, :width, 0]
+
+
+@torch.no_grad()
+def _tiles(
+    centers: torch.Tensor, radii: torch.Tensor, depths: torch.Tensor, columns: int, rows: int, room: Room
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which Gaussians each tile draws, nearest first, in memory of a size known beforehand.
+
+    Args:
+        centers: [B, N, 2] pixels, radii: [B, N, 2] int32 pixels, 0 where nothing is to be drawn, depths: [B, N] > 0.
+        rows: one more than there are: the last is for what is left of the room, and drawn by nobody.
+
+    Returns:
+        (where each tile begins [B, rows, columns] int32, positions in B·N [room] int32).
+    """
+    device, pictures = centers.device, len(centers)
+    reach = radii.to(torch.float32)
+    low, high = ((centers - reach) / TILE).floor(), ((centers + reach) / TILE).ceil()
+    left, right = (edge[..., 0].clamp(0, columns).to(torch.int32).flatten() for edge in (low, high))
+    top, bottom = (edge[..., 1].clamp(0, rows - 1).to(torch.int32).flatten() for edge in (low, high))
+    wide = right - left
+    touched = (wide * (bottom - top) * (radii > 0).all(dim=-1).flatten()).to(torch.int64)
+    ends = touched.cumsum(dim=0)
+    needed = ends[-1]
+    room.needed.copy_(torch.maximum(room.needed, needed))
+    slot = torch.arange(room.size, device=device)
+    owner = torch.searchsorted(ends, slot, right=True).clamp(max=len(touched) - 1)
+    within = (slot - (ends[owner] - touched[owner])).to(torch.int32)
+    across = wide[owner].clamp(min=1)
+    row, column = top[owner] + within // across, left[owner] + within % across
+    picture = owner // centers.shape[1]
+    tile = (picture * rows + row) * columns + column
+    # Bits of a positive float are in its order.
+    key = (tile << 32) | depths.reshape(-1)[owner].view(torch.int32).to(torch.int64)
+    last = (pictures * rows - 1) * columns
+    key = torch.where(slot < needed, key, last << 32)
+    key, order = key.sort()
+    first = torch.arange(pictures * rows * columns, device=device) << 32
+    offsets = torch.searchsorted(key, first).to(torch.int32).view(pictures, rows, columns)
+    return offsets, owner[order].to(torch.int32)

@@ -1,0 +1,201 @@
+"""From a small film by one moving camera to a run, through the pipeline that the command line calls."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from legs4d import pipeline
+from legs4d.config import DeformSettings, GeometrySettings
+from legs4d.config.deform import GrowthSettings, NodesSettings
+from legs4d.errors import DatasetError
+from legs4d.gaussians.nodes import frame_between, read_nodes
+from legs4d.gaussians.store.run import Run
+from legs4d.progress import Progress, Stopped
+from legs4d.raster import render
+from legs4d.reconstruct.evaluation.evaluate import evaluate_pictures
+from legs4d.scene.readers import open_sequence
+from tests.deform.film import RADII, balls, camera, picture, write_film
+
+SETTINGS = DeformSettings(
+    steps=240,
+    num_points=300,
+    growth=GrowthSettings(every=30, max_gaussians=700),
+    nodes=NodesSettings(count=48, width=32, depth=3, placed=(0.2,), bind_every=60),
+    deformation_rate=3e-3,
+    keep_every=1e9,
+)
+
+
+def asked(**changes: object) -> GeometrySettings:
+    return GeometrySettings(deform=SETTINGS.model_copy(update=changes))
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_film(tmp_path_factory.mktemp("film") / "film")
+
+
+@pytest.fixture(scope="module")
+def run(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return pipeline.reconstruct(film, tmp_path_factory.mktemp("run") / "run", asked(), engine="cpu")
+
+
+def score(run: Run, film: Path) -> float:
+    found = evaluate_pictures(run, open_sequence(film), torch.device("cpu"))
+    return float(found["psnr"])
+
+
+def test_one_moving_camera_becomes_a_run(run: Run, film: Path) -> None:
+    assert run.geometry_stages == ("deform",) and run.has_finished("deform") and run.num_frames == 16
+    assert run.available_frames() == list(range(16)) and not (run.path / "fit.npz").exists()
+    assert run.num_dynamic > 50 and run.num_gaussians <= 700
+    assert len(run.info["times"]) == 16 and run.info["cameras_move"]
+    seen = run.seen(0)
+    assert seen is not None and float(np.median(seen)) > 0.3
+    assert score(run, film) > 24
+
+
+def test_it_follows_what_moves(run: Run) -> None:
+    """Gaussians that lie on a ball in the first frame lie on it in the last."""
+    first, last = run.frame(0), run.frame(15)
+    for which, radius in enumerate(RADII):
+        on = np.linalg.norm(first.means - balls(0.0)[which], axis=1) < 1.15 * radius
+        on &= first.opacities > 0.3
+        assert on.sum() > 10
+        away = np.linalg.norm(last.means[on] - balls(1.0)[which], axis=1)
+        assert np.median(away) < 1.15 * radius, which
+
+
+def test_between_frames_it_follows_its_nodes(run: Run) -> None:
+    nodes = read_nodes(run)
+    assert nodes is not None and nodes.pose.shape == (16, 48, 7)
+    bound = nodes.weight[run.num_static :]
+    np.testing.assert_allclose(bound.sum(axis=1), 1, atol=1e-5)
+    assert not nodes.weight[: run.num_static].any()
+    half = frame_between(run, 7.5).means[run.num_static :]
+    straight = (run.frame(7).means + run.frame(8).means)[run.num_static :] / 2
+    assert 0 < np.abs(half - straight).max() < 0.05
+
+
+def test_a_static_model_of_the_same_film_is_worse(run: Run, film: Path, tmp_path: Path) -> None:
+    still = pipeline.reconstruct(film, tmp_path / "run", asked(deformation_start=0.999, steps=120), engine="cpu")
+    assert score(still, film) < score(run, film) - 2
+
+
+def test_stopped_and_gone_on_with_it_is_the_same(film: Path, run: Run, tmp_path: Path) -> None:
+    stop = threading.Event()
+
+    def until(progress: Progress) -> None:
+        if progress.stage == "deform" and progress.done >= 100:
+            stop.set()
+
+    with pytest.raises(Stopped):
+        pipeline.reconstruct(film, tmp_path / "run", asked(), engine="cpu", progress=until, stop=stop)
+    assert (tmp_path / "run/fit.npz").exists()
+    gone_on = pipeline.reconstruct(film, tmp_path / "run", asked(), engine="cpu")
+    for frame in (0, 9, 15):
+        assert np.array_equal(gone_on.frame(frame).means, run.frame(frame).means)
+        assert np.array_equal(gone_on.frame(frame).quats, run.frame(frame).quats)
+    assert np.array_equal(gone_on.frame(0).colors, run.frame(0).colors)
+
+
+def test_planes_bend_too(film: Path, tmp_path: Path) -> None:
+    made = pipeline.reconstruct(film, tmp_path / "run", asked(field="planes", steps=60), engine="cpu")
+    assert made.num_dynamic > 20 and read_nodes(made) is None
+
+
+def test_scales_and_opacities_change_where_asked(film: Path, tmp_path: Path) -> None:
+    made = pipeline.reconstruct(film, tmp_path / "run", asked(changing=("scales", "opacities"), steps=60), engine="cpu")
+    assert set(made.changing) == {"scales", "opacities"}
+    assert np.abs(made.frame(0).opacities - made.frame(15).opacities).max() > 1e-4
+
+
+def test_a_static_capture_is_a_run_of_one_frame(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "film", frames=12)
+    for split in ("train", "test"):
+        path = film / f"transforms_{split}.json"
+        content = json.loads(path.read_text())
+        for number, frame in enumerate(content["frames"]):
+            del frame["time"]
+            pose = np.array(frame["transform_matrix"])
+            Image.fromarray(picture_at_rest(pose)).save(film / f"{split}/r_{number:03d}.png")
+        path.write_text(json.dumps(content))
+    made = pipeline.reconstruct(film, tmp_path / "run", asked(steps=150), engine="cpu")
+    assert made.num_frames == 1 and made.num_dynamic == 0 and made.num_static > 50
+    assert score(made, film) > 24
+    view = render(made.frame(0).torch(), open_sequence(film).cameras("train", 0), near=made.info["near"])
+    assert float(view.alpha.max()) > 0.9
+
+
+def picture_at_rest(pose: np.ndarray, size: int = 40) -> np.ndarray:
+    return picture(pose, 0.0, size)
+
+
+# -- which road ----------------------------------------------------------------------------------------------------------
+
+
+def test_tracking_of_one_camera_is_refused_with_the_other_road(film: Path, tmp_path: Path) -> None:
+    settings = asked().model_copy(update={"method": "tracking"})
+    with pytest.raises(DatasetError, match="1 training camera.*--method deform"):
+        pipeline.reconstruct(film, tmp_path / "run", settings, engine="cpu")
+
+
+# -- bad input -----------------------------------------------------------------------------------------------------------
+
+
+def refused(film: Path, out: Path) -> str:
+    with pytest.raises(DatasetError) as caught:
+        pipeline.reconstruct(film, out, asked(steps=2), engine="cpu")
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def test_pictures_that_are_all_alike(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "film", frames=4, size=32)
+    alike = picture_at_rest(camera(0.3, 0.0), 32)
+    for number in range(4):
+        Image.fromarray(alike).save(film / f"train/r_{number:03d}.png")
+    assert "alike" in refused(film, tmp_path / "run")
+
+
+def test_pictures_that_are_all_transparent(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "film", frames=4, size=32)
+    chance = np.random.default_rng(0)
+    for number in range(4):
+        empty = chance.integers(0, 255, (32, 32, 4), np.uint8)
+        empty[..., 3] = 0
+        Image.fromarray(empty).save(film / f"train/r_{number:03d}.png")
+    assert "transparent" in refused(film, tmp_path / "run")
+
+
+def test_a_few_empty_pictures_are_no_matter(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "film", frames=8, size=32)
+    for number in (2, 5):
+        Image.fromarray(np.zeros((32, 32, 4), np.uint8)).save(film / f"train/r_{number:03d}.png")
+    made = pipeline.reconstruct(film, tmp_path / "run", asked(steps=10), engine="cpu")
+    assert any("2 pictures show nothing" in note for note in made.info["notes"])
+
+
+def test_poses_of_another_convention(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "film", frames=6, size=32)
+    path = film / "transforms_train.json"
+    content = json.loads(path.read_text())
+    for frame in content["frames"]:  # OpenCV's, where OpenGL's are wanted
+        pose = np.array(frame["transform_matrix"])
+        pose[:3, 1:3] *= -1
+        frame["transform_matrix"] = pose.tolist()
+    path.write_text(json.dumps(content))
+    assert "look away" in refused(film, tmp_path / "run") and "OpenGL" in refused(film, tmp_path / "run")
+
+
+def test_one_picture(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "film", frames=1, size=32)
+    assert "1 training" in refused(film, tmp_path / "run")
