@@ -184,8 +184,8 @@ MethodName = Annotated[
     typer.Option(
         "--method",
         show_default="auto",
-        help="Follow what moves from frame to frame (tracking: several cameras), or fit all frames together (deform: one "
-        "moving camera, a few cameras, a static capture); by the footage where it is left out.",
+        help="Follow what moves from frame to frame (tracking: several cameras), or fit all frames together (deform: "
+        "one moving camera, a few cameras, a static capture); by the footage where it is left out.",
     ),
 ]
 Set = Annotated[

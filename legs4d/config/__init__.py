@@ -24,7 +24,7 @@ class DatasetSettings(Settings):
     """Names or numbers of the cameras to read; none: all."""
     leave_out: tuple[str, ...] = ()
     """Names or numbers of cameras not to read."""
-    offsets: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
+    offsets: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default_factory=dict)
     """Camera → seconds by which its video was begun later than those of the others; where given, 0 of all others."""
     align: Literal["sound", "motion"] | None = None
     """Have the offsets that are not given found: by the videos' sound, or by how much moves in their pictures."""

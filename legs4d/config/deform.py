@@ -101,7 +101,7 @@ class DeformSettings(Settings):
     pose_rate: float = Field(default=0.0, ge=0)
     """Step size of a small turn and shift of every camera; 0: poses are right."""
     still_below: float = Field(default=0.25, ge=0)
-    """Pixels: Gaussians that never go farther from where they are in the middle, as seen from the radius, are static."""
+    """Pixels, as seen from the radius: Gaussians that never go farther from where they are in the middle are static."""
     growth: GrowthSettings = GrowthSettings()
     nodes: NodesSettings = NodesSettings()
     planes: PlanesSettings = PlanesSettings()

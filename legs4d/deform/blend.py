@@ -52,7 +52,7 @@ class Binding:
 
 
 def blend(values: torch.Tensor, binding: Binding, count: int) -> torch.Tensor:
-    """What the nodes hold, as the first `count` Gaussians get it: out[b, n] = Σ_j weight[n, j] · values[b, index[n, j]].
+    """What nodes hold, as the first `count` Gaussians get it: out[b, n] = Σ_j weight[n, j] · values[b, index[n, j]].
 
     Args:
         values: [B, K, C]; differentiable.

@@ -2,8 +2,8 @@
 
     x ↦ Σ_j w_j (R_j (x - p_j) + p_j + t_j),   w = softmax over the nearest nodes of -d² / 2 r_j²
 
-(embedded deformation, Sumner, Schmid and Pauly 2007; with a network, SC-GS, Huang et al. 2024). Weights are fixed between
-two bindings, so that a step is two small matrix products and one weighted sum a Gaussian.
+(embedded deformation, Sumner, Schmid and Pauly 2007; with a network, SC-GS, Huang et al. 2024). Weights are fixed
+between two bindings, so that a step is a few small matrix products and one weighted sum a Gaussian.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class NodeField:
         return [value.to(self.device).requires_grad_() for value in made]
 
     def poses(self, times: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(shift [B, K, 3] scene units, turn [B, K, 4] wxyz of any length, the other outputs [B, K, ·]) at times [B]."""
+        """(shift [B, K, 3] scene units, turn [B, K, 4] wxyz of any length, other outputs [B, K, ·]) at times [B]."""
         own, weights = self.settings, self._layers
         count = 4 + own.depth
         linear, biases = weights[:count], weights[count:]

@@ -78,7 +78,7 @@ class PlaneField:
         own = self.settings
         smooth = sum(total_variation(level[i]) for level in self.planes.planes for i in range(6) if i not in OF_TIME)
         steady = sum(second_difference(level[i]) for level in self.planes.planes for i in OF_TIME)
-        return own.smooth_weight * smooth + own.time_weight * steady
+        return torch.as_tensor(own.smooth_weight * smooth + own.time_weight * steady)
 
     def step(self, rate: float | torch.Tensor) -> None:
         grids = len(self._grids)

@@ -1,4 +1,4 @@
-"""Small corrections of camera poses: what a picture shows is turned and shifted instead, which any engine can follow."""
+"""Small corrections of camera poses: what a picture shows is turned and shifted instead, as any engine can."""
 
 from __future__ import annotations
 

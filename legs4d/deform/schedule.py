@@ -7,6 +7,7 @@ reads its step from the device.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +52,7 @@ def plan(settings: DeformSettings, count: int, see_through: bool, extent: float)
         backgrounds = chance.random((steps, batch, 3), dtype=np.float32)
     done = np.arange(steps) / max(steps, 1)
     rates = settings.rates
-    own = {
+    own: dict[str, Any] = {
         "means": rates.means * extent * settings.means_decay**done,
         "quats": rates.quats,
         "log_scales": rates.scales,

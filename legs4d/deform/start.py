@@ -1,4 +1,4 @@
-"""Where canonical Gaussians begin: given points, else what most silhouettes allow, else a volume that cameras look into.
+"""Where canonical Gaussians begin: given points, what most silhouettes allow, or a volume that cameras look into.
 
 Silhouettes are of a thing that moves, so no point lies in all of them. What lies in four fifths is the thing's body;
 limbs grow out of it. Without silhouettes nothing says where things end, and a start from chance alone fades to the

@@ -70,7 +70,7 @@ def check_camera_count(count: int, where: str) -> None:
             f"there {'is 1 training camera' if count == 1 else f'are {count} training cameras'}, "
             f"but depth needs at least {MIN_TRAIN_CAMERAS}",
             where=where,
-            fix="add synchronised cameras that see the scene from other sides, or give --method deform for one that moves",
+            fix="add synchronised cameras that see the scene from other sides, or give --method deform if it moves",
         )
 
 

@@ -1,4 +1,4 @@
-"""A small film by one moving camera, in D-NeRF's layout: a still ball, and two that go a twelfth of a round about it."""
+"""A small film by one moving camera, in D-NeRF's layout: a still ball, and two that swing about it."""
 
 from __future__ import annotations
 

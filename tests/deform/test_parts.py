@@ -201,7 +201,7 @@ def test_corrections_of_poses_turn_and_shift() -> None:
     )  # fmt: skip
     turn = Rotation.from_rotvec([0.01, -0.02, 0.015])
     found = posed(states, torch.tensor([[0.01, -0.02, 0.015, 0.1, 0.2, 0.3]]))
-    expected = turn.apply(states.means[0].numpy()) + [0.1, 0.2, 0.3]
+    expected = turn.apply(states.means[0].numpy()) + np.array([0.1, 0.2, 0.3])
     np.testing.assert_allclose(found.means[0], expected, atol=1e-5)
     unit = torch.nn.functional.normalize(found.quats[0], dim=-1)
     np.testing.assert_allclose(unit[0], turn.as_quat(scalar_first=True), atol=1e-5)

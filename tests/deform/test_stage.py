@@ -138,16 +138,16 @@ def picture_at_rest(pose: np.ndarray, size: int = 40) -> np.ndarray:
     return picture(pose, 0.0, size)
 
 
-# -- which road ----------------------------------------------------------------------------------------------------------
+# -- which road -------------------------------------------------------------------------------------------------------
 
 
 def test_tracking_of_one_camera_is_refused_with_the_other_road(film: Path, tmp_path: Path) -> None:
     settings = asked().model_copy(update={"method": "tracking"})
-    with pytest.raises(DatasetError, match="1 training camera.*--method deform"):
+    with pytest.raises(DatasetError, match=r"1 training camera.*--method deform"):
         pipeline.reconstruct(film, tmp_path / "run", settings, engine="cpu")
 
 
-# -- bad input -----------------------------------------------------------------------------------------------------------
+# -- bad input --------------------------------------------------------------------------------------------------------
 
 
 def refused(film: Path, out: Path) -> str:

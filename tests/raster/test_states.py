@@ -44,7 +44,15 @@ def test_each_picture_is_a_render_of_its_state(device: str, views: bool) -> None
     sh_rest = values[5] if views else None
     pull = Pull.of(200, torch.device(device))
     room = Room.of(50_000, torch.device(device))
-    color, alpha = render_states(States(*values[:5], sh_rest), table, which, behind, near=NEAR, pull=pull, room=room)
+    color, alpha = render_states(
+        States(values[0], values[1], values[2], values[3], values[4], sh_rest),
+        table,
+        which,
+        behind,
+        near=NEAR,
+        pull=pull,
+        room=room,
+    )
     weight = torch.rand(color.shape, generator=torch.Generator().manual_seed(1)).to(device)
     (color * weight).sum().backward()
     pull.collect()
@@ -54,7 +62,8 @@ def test_each_picture_is_a_render_of_its_state(device: str, views: bool) -> None
     for b, camera in enumerate(which.tolist()):
         one = [value[b] for value in others[:4]]
         is_foreground = torch.ones(200, dtype=torch.bool, device=device)
-        gaussians = Gaussians(*one, others[4], is_foreground, others[5] if views else None)
+        rest = others[5] if views else None
+        gaussians = Gaussians(one[0], one[1], one[2], one[3], others[4], is_foreground, rest)
         rendered.append(render(gaussians, table.cameras.take([camera]), background=behind[b], near=NEAR))
     expected = torch.cat([part.color for part in rendered])
     torch.testing.assert_close(color, expected, atol=1e-5, rtol=1e-5)
@@ -63,8 +72,11 @@ def test_each_picture_is_a_render_of_its_state(device: str, views: bool) -> None
     for gradient, value in zip(found, others, strict=False):
         assert gradient is not None and value.grad is not None
         torch.testing.assert_close(gradient, value.grad, atol=1e-4 * float(value.grad.abs().max()), rtol=1e-3)
-    torch.testing.assert_close(pull.norm, sum(part.screen.norm for part in rendered), rtol=1e-3, atol=1e-4)
-    assert torch.equal(pull.seen, sum(part.screen.seen for part in rendered).to(torch.float32))
+    norm, seen = (
+        torch.stack([getattr(part.screen, name) for part in rendered]).sum(dim=0) for name in ("norm", "seen")
+    )
+    torch.testing.assert_close(pull.norm, norm, rtol=1e-3, atol=1e-4)
+    assert torch.equal(pull.seen, seen.to(torch.float32))
 
 
 @pytest.mark.gpu

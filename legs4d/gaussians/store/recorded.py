@@ -32,10 +32,9 @@ def differences_of_settings(run: Run, settings: TrainSettings, parts: tuple[str,
         elif preset is not None and preset != "auto":
             reconstruct = reconstruct.with_preset(preset)
         means: dict[str, str] = {} if preset is None or preset == "auto" else {"preset": preset}
-        there = recorded_deform(run)
-        deform = settings.deform
-        if preset == "auto" and there is not None:
-            deform = deform.on(there[1])
+        bent, deform = recorded_deform(run), settings.deform
+        if preset == "auto" and bent is not None:
+            deform = deform.on(bent[1])
         elif preset is not None and preset != "auto":
             deform = deform.with_preset(preset)
         first: dict[str, Settings] = {"dataset": settings.dataset, "reconstruct.first_frame": reconstruct.first_frame}

@@ -1,11 +1,11 @@
 """Films an animated glTF model as a D-NeRF capture: one camera a frame, RGBA, and where its vertices truly are.
 
-    .venv-blender/bin/python scripts/bench/film_gltf.py MODEL ANIMATION OUT [--frames 150] [--test 20] [--size 400]
+    .venv-blender/bin/python scripts/bench/blender/film_gltf.py MODEL ANIMATION OUT [--frames 150] [--test 20] [--size 400]
 
-OUT then holds `transforms_train.json`, `transforms_test.json`, `train/`, `test/` and `truth.npz` (vertices [T, V, 3] and
-visible [T, V] in the world of the cameras, of up to 3,000 vertices). What is there is not filmed again, so that a killed
-call goes on. Materials are unlit, the longest side of all that the model reaches is 1, the lens and distance are L4GM's.
-Finally the test pictures are filmed with another seed, and how well both agree is printed: what no model can surpass.
+OUT then holds `transforms_train.json`, `transforms_test.json`, `train/`, `test/` and `truth.npz` (vertices [T, V, 3] in
+the world of the cameras, up to 3,000 of them). What is there is not filmed again, so that a killed call goes on.
+Materials are unlit, the longest side of all that the model reaches is 1, the lens and distance are L4GM's. Finally the
+test pictures are filmed with another seed, and how well both agree is printed: what no model can surpass.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 from mathutils import Matrix
 
 # The rig alone: the add-on as a whole wants its copy of the wire format, which its build makes.
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "blender_addon" / "capture"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "blender_addon" / "capture"))
 from rig import GOLDEN, View, camera_matrix
 
 ANGLE, DISTANCE = math.radians(49.1), 1.5
