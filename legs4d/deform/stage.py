@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from legs4d.config import DatasetSettings, DeformSettings
+from legs4d.context import QUIET, Context
 from legs4d.deform.canonical import Canonical
 from legs4d.deform.field import Field, Still
 from legs4d.deform.fit import Fit
@@ -23,7 +24,7 @@ from legs4d.deform.schedule import plan
 from legs4d.deform.start import Start, find_stage_of, find_start
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import MadeFrom
-from legs4d.progress import OnProgress, StageReporter, StopSignal
+from legs4d.progress import StageReporter
 from legs4d.reconstruct.stages import torch_threads
 from legs4d.scene.sequence import Sequence
 from legs4d.scene.stage import Stage, bring_near
@@ -51,8 +52,7 @@ class Deformation:
     sequence: Sequence
     settings: DeformSettings
     device: torch.device
-    progress: OnProgress | None = None
-    stop: StopSignal | None = None
+    context: Context = QUIET
     dataset: DatasetSettings = field(default_factory=DatasetSettings)
     preset: str | None = None
     """Name of the preset that the settings are, if they are one."""
@@ -75,7 +75,7 @@ class Deformation:
 
     def _fit(self, fingerprint: str) -> None:
         began = time.perf_counter()
-        reading = StageReporter("reading_pictures", self.progress, self.stop)
+        reading = self.context.reporter("reading_pictures")
         where = str(self.sequence.root)
         stage = find_stage_of(all_cameras(self.sequence), where)
         given = self.sequence.initial_points
@@ -86,7 +86,7 @@ class Deformation:
         state = kept(self.run, fingerprint)
         if state is not None:
             fit.load(state)
-        reporter = StageReporter(STAGE, self.progress, self.stop)
+        reporter = self.context.reporter(STAGE)
         last = time.monotonic()
         try:
             while fit.done < fit.total:
@@ -120,7 +120,7 @@ class Deformation:
         )
         nothing = np.zeros((len(first), 3), np.float32)
         run.write_cameras(first, test if len(test) else None, nothing, nothing)
-        writing = StageReporter("writing", self.progress)  # too short to be stopped, and begun anew if killed
+        writing = StageReporter("writing", self.context.progress)  # too short to be stopped, and begun anew if killed
         write_result(fit, run, moments(sequence), writing.step)
 
 

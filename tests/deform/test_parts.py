@@ -11,7 +11,8 @@ from scipy.spatial.transform import Rotation
 
 from legs4d.config.deform import DeformSettings, GrowthSettings, NodesSettings, PlanesSettings
 from legs4d.deform.adam import Moments, step_group
-from legs4d.deform.blend import Binding, blend
+from legs4d.deform.binding import Binding
+from legs4d.deform.blend import blend
 from legs4d.deform.canonical import Canonical
 from legs4d.deform.growth import grow
 from legs4d.deform.nodes import NodeField, farthest

@@ -14,6 +14,7 @@ from PIL import Image
 from legs4d import pipeline
 from legs4d.config import DeformSettings, GeometrySettings
 from legs4d.config.deform import GrowthSettings, NodesSettings
+from legs4d.context import Context
 from legs4d.errors import DatasetError
 from legs4d.gaussians.nodes import frame_between, read_nodes
 from legs4d.gaussians.store.run import Run
@@ -44,7 +45,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return pipeline.reconstruct(film, tmp_path_factory.mktemp("run") / "run", asked(), engine="cpu")
+    return pipeline.reconstruct(film, tmp_path_factory.mktemp("run") / "run", asked(), Context(engine="cpu"))
 
 
 def score(run: Run, film: Path) -> float:
@@ -85,7 +86,9 @@ def test_between_frames_it_follows_its_nodes(run: Run) -> None:
 
 
 def test_a_static_model_of_the_same_film_is_worse(run: Run, film: Path, tmp_path: Path) -> None:
-    still = pipeline.reconstruct(film, tmp_path / "run", asked(deformation_start=0.999, steps=120), engine="cpu")
+    still = pipeline.reconstruct(
+        film, tmp_path / "run", asked(deformation_start=0.999, steps=120), Context(engine="cpu")
+    )
     assert score(still, film) < score(run, film) - 2
 
 
@@ -97,9 +100,9 @@ def test_stopped_and_gone_on_with_it_is_the_same(film: Path, run: Run, tmp_path:
             stop.set()
 
     with pytest.raises(Stopped):
-        pipeline.reconstruct(film, tmp_path / "run", asked(), engine="cpu", progress=until, stop=stop)
+        pipeline.reconstruct(film, tmp_path / "run", asked(), Context(engine="cpu", progress=until, stop=stop))
     assert (tmp_path / "run/fit.npz").exists()
-    gone_on = pipeline.reconstruct(film, tmp_path / "run", asked(), engine="cpu")
+    gone_on = pipeline.reconstruct(film, tmp_path / "run", asked(), Context(engine="cpu"))
     for frame in (0, 9, 15):
         assert np.array_equal(gone_on.frame(frame).means, run.frame(frame).means)
         assert np.array_equal(gone_on.frame(frame).quats, run.frame(frame).quats)
@@ -107,12 +110,14 @@ def test_stopped_and_gone_on_with_it_is_the_same(film: Path, run: Run, tmp_path:
 
 
 def test_planes_bend_too(film: Path, tmp_path: Path) -> None:
-    made = pipeline.reconstruct(film, tmp_path / "run", asked(field="planes", steps=60), engine="cpu")
+    made = pipeline.reconstruct(film, tmp_path / "run", asked(field="planes", steps=60), Context(engine="cpu"))
     assert made.num_dynamic > 20 and read_nodes(made) is None
 
 
 def test_scales_and_opacities_change_where_asked(film: Path, tmp_path: Path) -> None:
-    made = pipeline.reconstruct(film, tmp_path / "run", asked(changing=("scales", "opacities"), steps=60), engine="cpu")
+    made = pipeline.reconstruct(
+        film, tmp_path / "run", asked(changing=("scales", "opacities"), steps=60), Context(engine="cpu")
+    )
     assert set(made.changing) == {"scales", "opacities"}
     assert np.abs(made.frame(0).opacities - made.frame(15).opacities).max() > 1e-4
 
@@ -127,7 +132,7 @@ def test_a_static_capture_is_a_run_of_one_frame(tmp_path: Path) -> None:
             pose = np.array(frame["transform_matrix"])
             Image.fromarray(picture_at_rest(pose)).save(film / f"{split}/r_{number:03d}.png")
         path.write_text(json.dumps(content))
-    made = pipeline.reconstruct(film, tmp_path / "run", asked(steps=150), engine="cpu")
+    made = pipeline.reconstruct(film, tmp_path / "run", asked(steps=150), Context(engine="cpu"))
     assert made.num_frames == 1 and made.num_dynamic == 0 and made.num_static > 50
     assert score(made, film) > 24
     view = render(made.frame(0).torch(), open_sequence(film).cameras("train", 0), near=made.info["near"])
@@ -144,7 +149,7 @@ def picture_at_rest(pose: np.ndarray, size: int = 40) -> np.ndarray:
 def test_tracking_of_one_camera_is_refused_with_the_other_road(film: Path, tmp_path: Path) -> None:
     settings = asked().model_copy(update={"method": "tracking"})
     with pytest.raises(DatasetError, match=r"1 training camera.*--method deform"):
-        pipeline.reconstruct(film, tmp_path / "run", settings, engine="cpu")
+        pipeline.reconstruct(film, tmp_path / "run", settings, Context(engine="cpu"))
 
 
 # -- bad input --------------------------------------------------------------------------------------------------------
@@ -152,7 +157,7 @@ def test_tracking_of_one_camera_is_refused_with_the_other_road(film: Path, tmp_p
 
 def refused(film: Path, out: Path) -> str:
     with pytest.raises(DatasetError) as caught:
-        pipeline.reconstruct(film, out, asked(steps=2), engine="cpu")
+        pipeline.reconstruct(film, out, asked(steps=2), Context(engine="cpu"))
     text = str(caught.value)
     assert "\n" not in text
     return text
@@ -180,7 +185,7 @@ def test_a_few_empty_pictures_are_no_matter(tmp_path: Path) -> None:
     film = write_film(tmp_path / "film", frames=8, size=32)
     for number in (2, 5):
         Image.fromarray(np.zeros((32, 32, 4), np.uint8)).save(film / f"train/r_{number:03d}.png")
-    made = pipeline.reconstruct(film, tmp_path / "run", asked(steps=10), engine="cpu")
+    made = pipeline.reconstruct(film, tmp_path / "run", asked(steps=10), Context(engine="cpu"))
     assert any("2 pictures show nothing" in note for note in made.info["notes"])
 
 

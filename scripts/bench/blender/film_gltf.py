@@ -1,6 +1,6 @@
 """Films an animated glTF model as a D-NeRF capture: one camera a frame, RGBA, and where its vertices truly are.
 
-    .venv-blender/bin/python scripts/bench/blender/film_gltf.py MODEL ANIMATION OUT [--frames 150] [--test 20] [--size 400]
+    .venv-blender/bin/python scripts/bench/blender/film_gltf.py MODEL ANIMATION OUT [--frames 150] [--size 400]
 
 OUT then holds `transforms_train.json`, `transforms_test.json`, `train/`, `test/` and `truth.npz` (vertices [T, V, 3] in
 the world of the cameras, up to 3,000 of them). What is there is not filmed again, so that a killed call goes on.
