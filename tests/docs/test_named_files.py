@@ -11,7 +11,7 @@ from tests.docs.documents import DOCUMENTS, ROOT
 
 FOLDERS = ("legs4d", "backend", "blender_addon", "scripts", "tests", "docs", "csrc", "findings")
 NAMED = re.compile(rf"(?<![\w./-])(?:{'|'.join(FOLDERS)})/[\w./*-]*\w")
-MADE = re.compile(r"docs/figures\.json|legs4d/server\.json|legs4d/_csrc|scripts/tools/run_findings.sh")
+MADE = re.compile(r"legs4d/server\.json|legs4d/_csrc")
 """Made by a build or on a user's machine."""
 ROOMS = ("legs4d", "backend", "blender_addon", "scripts")
 
