@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from legs4d.config import ExtractSettings, GeometrySettings, LiftSettings, TrainSettings
+from legs4d.config import DatasetSettings, ExtractSettings, GeometrySettings, LiftSettings, TrainSettings
 from legs4d.context import QUIET, Context
 from legs4d.errors import EncoderError, Legs4dError
 from legs4d.gaussians.store.again import run_in, working_on
@@ -32,6 +32,7 @@ from legs4d.scene.checks import size_notes
 from legs4d.scene.foreground import MotionMasks
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence, cameras_move
+from legs4d.settings import checked
 
 GEOMETRY = ("deform", "first_frame", "tracking", "refinement")
 """The stages of reconstruction."""
@@ -402,3 +403,40 @@ def evaluate(
             metrics_plot(Path(pictures) / "grounding.png", result["grounding"])
             write_mask_pages(run, groundings, grounding, pictures, device, per_pixel=per_pixel)
     return result
+
+
+def find_objects(
+    dataset: str | Path,
+    out: str | Path | None = None,
+    context: Context = QUIET,
+    *,
+    scale: float | None = None,
+    cameras: list[str] | None = None,
+    leave_out: list[str] | None = None,
+    priors: Path | None = None,
+    again: bool = False,
+) -> dict[str, Any]:
+    """Find what moves in footage, with names and masks.
+
+    Args:
+        out: folder to make; by default DATASET.objects, beside the dataset.
+        scale, cameras, leave_out: how the footage is read, as in `train`.
+        priors: folder of helpers' weights, if not the usual one.
+        again: replace what was found otherwise.
+
+    Returns:
+        As `priors.objects.find.find_objects`.
+    """
+    from legs4d.priors.objects.find import find_objects as find
+    from legs4d.priors.objects.find import open_helpers
+    from legs4d.priors.objects.folder import default_folder
+    from legs4d.reconstruct.stages import choose_device
+
+    asked = {"scale": scale, "cameras": cameras, "leave_out": leave_out}
+    reading = checked(
+        DatasetSettings, {name: value for name, value in asked.items() if value is not None}, "the options"
+    )
+    sequence = open_sequence(dataset, reading, context, found=False)
+    helpers = open_helpers(choose_device(context.engine), priors)
+    folder = default_folder(Path(dataset)) if out is None else Path(out)
+    return find(sequence, folder, helpers, context, again=again)

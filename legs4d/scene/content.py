@@ -164,8 +164,12 @@ def _read_all(files: Mapping[str, Path], states: Mapping[str, State], context: C
 def _name(root: Path, path: Path) -> str:
     try:
         return path.relative_to(root).as_posix()
-    except ValueError:  # what a dataset names elsewhere is known by where that is
-        return path.as_posix()
+    except ValueError:
+        pass
+    beside = root.resolve().with_name(f"{root.resolve().name}.objects")
+    if path.is_relative_to(beside):  # found in it, and moved with it
+        return f"found/{path.relative_to(beside).as_posix()}"
+    return path.as_posix()  # what a dataset names elsewhere is known by where that is
 
 
 def _state(path: Path) -> State:

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 from legs4d.cli import app
+from legs4d.context import Context
 from legs4d.errors import Legs4dError
 from legs4d.gaussians.store.lock import lock_file
 from legs4d.priors import cache, registry
@@ -149,7 +150,7 @@ def test_stopped(index: Path, tmp_path: Path) -> None:
     stop = threading.Event()
     stop.set()
     with pytest.raises(Stopped):
-        fetch(["tiny"], tmp_path / "cache", stop=stop)
+        fetch(["tiny"], tmp_path / "cache", Context(stop=stop))
     assert [path.suffix for path in (tmp_path / "cache").rglob("*") if path.is_file()] == [".lock"]
 
 

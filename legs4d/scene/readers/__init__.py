@@ -11,6 +11,7 @@ from legs4d.config import DatasetSettings
 from legs4d.context import QUIET, Context
 from legs4d.errors import DatasetError
 from legs4d.scene.foreground import with_masks
+from legs4d.scene.found_objects import with_found_objects
 from legs4d.scene.readers.choice import check_no_offsets
 from legs4d.scene.readers.colmap import ColmapSequence, find_model
 from legs4d.scene.readers.multipleview import MultipleViewSequence, is_multipleview
@@ -25,10 +26,13 @@ def open_sequence(
     path: str | Path,
     settings: DatasetSettings | float = 1.0,
     context: Context = QUIET,
+    *,
+    found: bool = True,
 ) -> Sequence:
     """The footage in a folder, by the reader that knows its layout; each layout is told in its reader's file.
 
-    Footage without foreground masks gets those of what moves (`scene.foreground`), found when they are asked for.
+    Footage without foreground masks gets those of the objects that were found in it (`scene.found_objects`), else of
+    what moves (`scene.foreground`), found when they are asked for.
 
     Args:
         path: a dataset folder: PanopticSports (train_meta.json), NeRF (transforms.json or transforms_train.json),
@@ -36,6 +40,7 @@ def open_sequence(
             COLMAP (sparse/).
         settings: scale, choice of cameras, and when videos were begun; a number is a scale.
         context: told of videos that are opened, and put on one clock.
+        found: use the objects that `legs4d objects` found in it, where it has no object masks of its own.
 
     Raises:
         DatasetError: there is no such folder, no reader knows its layout, or its content cannot be used.
@@ -50,9 +55,11 @@ def open_sequence(
         raise DatasetError(what, where=str(root), fix="give a dataset folder, see README")
     reader = _choose_reader(root)
     if reader is Neu3dSequence or reader is VideoSequence:
-        return with_masks(reader(root, settings, context))
-    check_no_offsets(settings, str(root))
-    return with_masks(reader(root, settings))
+        footage = reader(root, settings, context)
+    else:
+        check_no_offsets(settings, str(root))
+        footage = reader(root, settings)
+    return with_masks(with_found_objects(footage) if found else footage)
 
 
 def reading_of(info: Mapping[str, Any]) -> DatasetSettings:
