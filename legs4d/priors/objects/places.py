@@ -130,7 +130,7 @@ def _search(rays: _Rays, numbers: NDArray[np.int64], is_person: bool) -> list[Pl
         chosen = _one_a_camera(weights[best], rays.cameras)
         if len(chosen) < LEAST_CAMERAS or support[best] < LEAST_SUPPORT:
             return found
-        left = weights.any(axis=0)
+        left = np.asarray(weights.any(axis=0))
         position, chosen = _settled(rays, chosen, weights[best], left)
         support_of = float(rays.scores[chosen].sum())
         found.append(Place(is_person, position, _size(rays.take(chosen), position), support_of, numbers[chosen]))
