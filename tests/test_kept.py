@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from legs4d import pipeline
+from legs4d import imports, pipeline
 from legs4d.config import (
     CodecSettings,
     DensifySettings,
@@ -199,7 +199,7 @@ def test_an_option_that_changes_nothing_is_told(footage: Path, run: Path) -> Non
     told = train(footage, run, SETTINGS.model_copy(update={"extract": ExtractSettings(every=2)}))
     assert not told.stages and "(--every) changes nothing: captions do not look" in " ".join(told.sentences)
     assert not any("--every" in sentence for sentence in train(footage, run).sentences)
-    for call in (partial(pipeline.import_params, "x.npz"), partial(pipeline.import_4legs, "x", "ball")):
+    for call in (partial(imports.import_params, "x.npz"), partial(imports.import_4legs, "x", "ball")):
         with pytest.raises(Legs4dError, match="--scale: is of footage, and none is given"):
             call(run.parent / "other", scale=0.5)
     assert not (run.parent / "other").exists()

@@ -176,12 +176,12 @@ def import_splats(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[st
 
 def import_d3dgs(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any]:
     """As `export`."""
-    from legs4d import pipeline
+    from legs4d import imports
 
     def write(folder: Path) -> None:
         how = {name: spec[name] for name in ("dataset", "scale", "fps")}
         context = Context(progress=progress, stop=stop)
-        pipeline.import_params(spec["source"], folder, context, **how, again=_once(spec))
+        imports.import_params(spec["source"], folder, context, **how, again=_once(spec))
 
     _make_run(spec, write)
     return {"run": spec["name"]}
@@ -189,12 +189,12 @@ def import_d3dgs(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str
 
 def import_4legs(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any]:
     """As `export`."""
-    from legs4d import pipeline
+    from legs4d import imports
 
     def write(folder: Path) -> None:
         how = {name: spec[name] for name in ("autoencoder", "dataset", "scale", "fps", "linear")}
         context = Context(progress=progress, stop=stop)
-        pipeline.import_4legs(spec["source"], spec["sequence"], folder, context, **how, again=_once(spec))
+        imports.import_4legs(spec["source"], spec["sequence"], folder, context, **how, again=_once(spec))
 
     _make_run(spec, write)
     return {"run": spec["name"]}

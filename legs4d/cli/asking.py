@@ -123,11 +123,11 @@ def import_4legs(
     Prompts then need the weights of `viclip`, the encoder that 4-LEGS was trained with.
     """
     given = locals()
-    from legs4d import commands, pipeline
+    from legs4d import commands, imports
 
     how = asked(commands.Import4legs, given)
     with working() as context:
-        run = pipeline.import_4legs(
+        run = imports.import_4legs(
             folder,
             sequence,
             out,

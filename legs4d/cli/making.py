@@ -200,11 +200,11 @@ def import_d3dgs(
 ) -> None:
     """Turn a result of Dynamic 3D Gaussians into a run; goes on where a killed one stopped."""
     given = locals()
-    from legs4d import commands, pipeline
+    from legs4d import commands, imports
 
     how = asked(commands.ImportD3dgs, given)
     with working() as context:
-        run = pipeline.import_params(params, out, context, dataset=dataset, scale=how.scale, fps=fps, again=again)
+        run = imports.import_params(params, out, context, dataset=dataset, scale=how.scale, fps=fps, again=again)
     _report(run, as_json)
 
 
