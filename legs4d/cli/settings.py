@@ -50,7 +50,8 @@ def all_settings() -> Iterator[Setting]:
     from legs4d.config import TrainSettings
 
     plain = TrainSettings()
-    full = plain.model_copy(update={"reconstruct": plain.reconstruct.with_preset("full")})
+    stages = {name: getattr(plain, name).with_preset("full") for name in ("reconstruct", "deform")}
+    full = plain.model_copy(update=stages)
     return settings_of(plain, full)
 
 
