@@ -96,6 +96,9 @@ class DeformSettings(Settings):
     ssim_share: float = 0.2
     opacity_weight: float = Field(default=0.0, ge=0)
     """Times the mean opacity."""
+    background: Literal["auto", "kept", "removed"] = "auto"
+    """What masks leave out of opaque pictures: part of the scene, or nothing; auto: nothing in static captures, as what
+    lies about an object on a turntable does not turn with it."""
     changing: tuple[Literal["scales", "opacities"], ...] = ()
     """What else of a Gaussian may change in time."""
     pose_rate: float = Field(default=0.0, ge=0)

@@ -51,16 +51,19 @@ def moments(sequence: Sequence) -> NDArray[np.float64]:
     return np.arange(sequence.num_frames) / max(sequence.num_frames - 1, 1)
 
 
-def read_pictures(sequence: Sequence, device: torch.device, step: Callable[[int, int], object] = go_on) -> Pictures:
+def read_pictures(
+    sequence: Sequence, device: torch.device, step: Callable[[int, int], object] = go_on, *, removed: bool = False
+) -> Pictures:
     """The training pictures of all frames.
 
     Args:
+        removed: whether nothing is to be where masks are 0, also in opaque pictures.
         step: told after every frame how many are read, of how many; what it raises ends the reading.
 
     Raises:
         DatasetError: there are too few pictures, they are all alike, or nothing is in any of them.
     """
-    times, see_through = moments(sequence), sequence.see_through
+    times, see_through = moments(sequence), sequence.see_through or removed
     cameras: list[Cameras] = []
     images: list[NDArray[np.uint8]] = []
     masks: list[NDArray[np.uint8]] = []
@@ -73,9 +76,14 @@ def read_pictures(sequence: Sequence, device: torch.device, step: Callable[[int,
         shown = sequence.images("train", frame)
         # What moves is no help here: of one moving camera everything does.
         inside = None if isinstance(sequence, MotionMasks) else sequence.masks("train", frame)
+        if removed and inside is None:
+            what = "has no masks that say what of the pictures is to be removed"
+            raise DatasetError(what, where=str(sequence.root), fix="add masks/, or set deform.background=kept")
         alpha = inside if see_through and inside is not None else np.ones(shown.shape[:3], np.float32)
-        if see_through:  # as readers show what is transparent on white
+        if sequence.see_through:  # readers show what is transparent on white
             shown = shown - (1 - alpha[..., None])
+        elif removed:
+            shown = shown * alpha[..., None]
         both = np.concatenate([shown, alpha[..., None]], axis=-1)
         images.append((both.clip(0, 1) * 255).round().astype(np.uint8))
         if inside is not None:
@@ -85,6 +93,8 @@ def read_pictures(sequence: Sequence, device: torch.device, step: Callable[[int,
     step(sequence.num_frames, sequence.num_frames)
     stacked = np.concatenate(images)
     notes = _check(stacked, len(frames), see_through, str(sequence.root))
+    if removed:
+        notes = ("Masks say what there is: what lies outside of them is left out.", *notes)
     return Pictures(
         torch.as_tensor(stacked, device=device),
         CameraTable.of(together(cameras), device),

@@ -26,6 +26,7 @@ from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import MadeFrom
 from legs4d.progress import StageReporter
 from legs4d.reconstruct.stages import torch_threads
+from legs4d.scene.foreground import MotionMasks
 from legs4d.scene.sequence import Sequence
 from legs4d.scene.stage import Stage, bring_near
 
@@ -81,7 +82,7 @@ class Deformation:
         given = self.sequence.initial_points
         if given is not None:
             stage = bring_near(stage, all_cameras(self.sequence), given.positions)
-        pictures = read_pictures(self.sequence, self.device, reading.step)
+        pictures = read_pictures(self.sequence, self.device, reading.step, removed=self._removes)
         fit, start = begin_fit(pictures, self.sequence, stage, self.settings, reading)
         state = kept(self.run, fingerprint)
         if state is not None:
@@ -103,6 +104,14 @@ class Deformation:
         self.run.finish_stage(STAGE, time.perf_counter() - began)
         forget(self.run)
 
+    @property
+    def _removes(self) -> bool:
+        """Whether what masks leave out of opaque pictures is nothing."""
+        if self.settings.background != "auto" or self.sequence.see_through:
+            return self.settings.background == "removed" and not self.sequence.see_through
+        has_masks = not isinstance(self.sequence, MotionMasks)
+        return has_masks and self.sequence.num_frames == 1
+
     def _write(self, fit: Fit, start: Start, stage: Stage) -> None:
         run, sequence = self.run, self.sequence
         first = next(c for f in range(sequence.num_frames) if len(c := sequence.cameras("train", f)))
@@ -114,7 +123,7 @@ class Deformation:
             radius=stage.radius,
             down=[float(x) for x in stage.down],
             floor=float(np.quantile(heights, 0.995)),
-            **({"background": [1.0, 1.0, 1.0]} if fit.pictures.see_through else {}),
+            **({"background": [1.0, 1.0, 1.0]} if sequence.see_through else {}),
             notes=[*run.info.get("notes", []), *fit.pictures.notes],
             times=[float(t) for t in moments(sequence) * max(sequence.num_frames - 1, 1) / sequence.fps],
         )

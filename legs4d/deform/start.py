@@ -18,7 +18,7 @@ from legs4d.deform.pictures import BLANK, Pictures
 from legs4d.errors import DatasetError
 from legs4d.progress import go_on
 from legs4d.reconstruct.initialise import visual_hull
-from legs4d.reconstruct.views import look_up
+from legs4d.reconstruct.views import look_up, project
 from legs4d.scene.camera import Cameras
 from legs4d.scene.sequence import InitialPoints
 from legs4d.scene.stage import Stage, find_stage
@@ -27,6 +27,8 @@ AGREEMENTS = (0.8, 0.65, 0.5)
 """Shares of the views in whose silhouettes a point has to lie: the first that leaves enough of them."""
 VIEWS = 60
 """Silhouettes that are looked at, spread over time."""
+WIDELY = 0.5
+"""Of the most cameras that look at any point of the hull, those that look at each."""
 SEEN_BY = 0.3
 """Share of the cameras that look at a point of a volume."""
 COLOR_VIEWS = 12
@@ -118,7 +120,9 @@ def _hull(
     masks = inside[torch.as_tensor(chosen, device=inside.device)].to(torch.float32) / 255
     for agreement in AGREEMENTS:
         try:
-            hull = visual_hull(masks, cameras.take(chosen), stage, count, agreement, check)
+            hull = _widely_seen(
+                visual_hull(masks, cameras.take(chosen), stage, count, agreement, check), cameras, stage
+            )
         except DatasetError:
             if agreement == AGREEMENTS[-1]:
                 raise
@@ -126,6 +130,14 @@ def _hull(
         if len(hull) >= count // 4 or agreement == AGREEMENTS[-1]:
             return hull
     raise AssertionError("the last agreement returns or raises")
+
+
+def _widely_seen(points: torch.Tensor, cameras: Cameras, stage: Stage) -> torch.Tensor:
+    """Without those that few cameras look at: silhouettes of three agree on much that is not there."""
+    views = torch.zeros(len(points), device=points.device)
+    for c in range(len(cameras)):
+        views += project(cameras.take([c]), points, stage.near)[1][0]
+    return points[views >= WIDELY * views.max()]
 
 
 def _volume(cameras: Cameras, stage: Stage, count: int, device: torch.device) -> torch.Tensor:

@@ -139,6 +139,29 @@ def test_a_static_capture_is_a_run_of_one_frame(tmp_path: Path) -> None:
     assert float(view.alpha.max()) > 0.9
 
 
+def test_what_masks_leave_out_of_a_static_capture_is_nothing(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "film", frames=12, size=32)
+    for split in ("train", "test"):
+        path = film / f"transforms_{split}.json"
+        content = json.loads(path.read_text())
+        for number, frame in enumerate(content["frames"]):
+            del frame["time"]
+            shown = picture_at_rest(np.array(frame["transform_matrix"]), 32)
+            name = f"{split}/r_{number:03d}"
+            if split == "train":
+                frame["mask_path"] = f"{name}_mask.png"
+                Image.fromarray(shown[..., 3]).save(film / frame["mask_path"])
+            shown[shown[..., 3] == 0] = (0, 200, 0, 255)  # a green room, which does not turn with the object
+            Image.fromarray(shown[..., :3]).save(film / f"{name}.png")
+        path.write_text(json.dumps(content))
+    made = pipeline.reconstruct(film, tmp_path / "run", asked(steps=150), Context(engine="cpu"))
+    cameras = open_sequence(film).cameras("train", 0)
+    alpha = render(made.frame(0).torch(), cameras, near=made.info["near"]).alpha.numpy()
+    masks = open_sequence(film).masks("train", 0)
+    assert masks is not None and np.abs(alpha - masks).mean() < 0.05
+    assert any("left out" in note for note in made.info["notes"])
+
+
 def picture_at_rest(pose: np.ndarray, size: int = 40) -> np.ndarray:
     return picture(pose, 0.0, size)
 
@@ -204,3 +227,14 @@ def test_poses_of_another_convention(tmp_path: Path) -> None:
 def test_one_picture(tmp_path: Path) -> None:
     film = write_film(tmp_path / "film", frames=1, size=32)
     assert "1 training" in refused(film, tmp_path / "run")
+
+
+def test_a_camera_inside_the_object(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "film", frames=12, size=32)
+    path = film / "transforms_train.json"
+    content = json.loads(path.read_text())
+    pose = np.array(content["frames"][5]["transform_matrix"])
+    pose[:3, 3] = 0.02
+    content["frames"][5]["transform_matrix"] = pose.tolist()
+    path.write_text(json.dumps(content))
+    assert "picture 5 stands inside" in refused(film, tmp_path / "run")

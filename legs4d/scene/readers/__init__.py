@@ -16,6 +16,7 @@ from legs4d.scene.readers.choice import check_no_offsets
 from legs4d.scene.readers.colmap import ColmapSequence, find_model
 from legs4d.scene.readers.multipleview import MultipleViewSequence, is_multipleview
 from legs4d.scene.readers.nerf import NerfSequence
+from legs4d.scene.readers.nerfies import NerfiesSequence, is_nerfies
 from legs4d.scene.readers.neu3d import Neu3dSequence
 from legs4d.scene.readers.panoptic import PanopticSequence
 from legs4d.scene.readers.videos import CAMERA_FILE, VideoSequence
@@ -36,8 +37,8 @@ def open_sequence(
 
     Args:
         path: a dataset folder: PanopticSports (train_meta.json), NeRF (transforms.json or transforms_train.json),
-            Neural 3D Video and LLFF (poses_bounds.npy), videos (cameras.json), 4DGaussians' multipleview (sparse_/), or
-            COLMAP (sparse/).
+            Nerfies, HyperNeRF and DyCheck (metadata.json), Neural 3D Video and LLFF (poses_bounds.npy), videos
+            (cameras.json), 4DGaussians' multipleview (sparse_/), or COLMAP (sparse/).
         settings: scale, choice of cameras, and when videos were begun; a number is a scale.
         context: told of videos that are opened, and put on one clock.
         found: use the objects that `legs4d objects` found in it, where it has no object masks of its own.
@@ -88,6 +89,7 @@ def _has(*names: str) -> Callable[[Path], bool]:
 LAYOUTS = (
     Layout("panoptic", _has("train_meta.json"), PanopticSequence),
     Layout("nerf", _has("transforms_train.json", "transforms.json"), NerfSequence),
+    Layout("nerfies", is_nerfies, NerfiesSequence),
     Layout("neu3d", _has("poses_bounds.npy"), Neu3dSequence),
     Layout("videos", _has(CAMERA_FILE), VideoSequence),
     Layout("multipleview", is_multipleview, MultipleViewSequence),

@@ -1,0 +1,200 @@
+"""The layout of Nerfies and HyperNeRF (Park et al. 2021), and of DyCheck's iPhone captures (Gao et al. 2022):
+
+    dataset.json            {"ids", "train_ids", "val_ids"}, names of pictures
+    metadata.json           {ID: {"warp_id" or "time_id", "camera_id", "appearance_id"}}
+    scene.json              {"scale", "center", "near", "far"}: not needed here
+    camera/ID.json          {"orientation" 3×3 world to camera, "position", "focal_length", "principal_point", …}
+    rgb/1x/ID.png           pictures, or smaller ones in rgb/2x, …; the largest that are there are read
+    splits/train.json, …    {"frame_names", "camera_ids", "time_ids"} (DyCheck), in place of dataset.json's
+    points.npy              [N, 3] points to start from (optional)
+
+Cameras are OpenCV's, with distortion. Pictures of one time are one frame; those that are held out are shown in the
+frame nearest to their time.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, RootModel
+
+from legs4d.config import DatasetSettings
+from legs4d.errors import DatasetError
+from legs4d.scene.lens import Lens, lens_of
+from legs4d.scene.readers.choice import whole_frames
+from legs4d.scene.readers.footage import Footage, read_model
+from legs4d.scene.readers.names import PICTURES, find_inside, list_folder
+from legs4d.scene.readers.rig import nearest_time
+from legs4d.scene.readers.shots import Shot, Shots, file_shot
+from legs4d.scene.sequence import Split
+
+FPS = 30.0
+"""Frames per second, where no extra.json tells."""
+_DATASET, _METADATA, _EXTRA, _POINTS = "dataset.json", "metadata.json", "extra.json", "points.npy"
+_FIX = "copy the dataset again"
+
+
+class _Dataset(BaseModel):
+    ids: list[str] = Field(min_length=1)
+    train_ids: list[str] = []
+    val_ids: list[str] = []
+
+
+class _Of(BaseModel):
+    warp_id: int | None = None
+    time_id: int | None = None
+    camera_id: int = 0
+
+
+class _Metadata(RootModel[dict[str, _Of]]):
+    pass
+
+
+class _Split(BaseModel):
+    frame_names: list[str] = Field(min_length=1)
+
+
+class _Extra(BaseModel):
+    fps: float | None = Field(default=None, gt=0)
+
+
+class _Camera(BaseModel):
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    orientation: list[list[float]]
+    position: list[float] = Field(min_length=3, max_length=3)
+    focal_length: float = Field(gt=0)
+    principal_point: list[float] = Field(min_length=2, max_length=2)
+    image_size: list[int] = Field(min_length=2, max_length=2)
+    pixel_aspect_ratio: float = Field(default=1.0, gt=0)
+    skew: float = 0.0
+    radial_distortion: list[float] = []
+    tangential_distortion: list[float] = []
+    tangential: list[float] = []
+
+
+class NerfiesSequence(Footage):
+    """A `Sequence` in the layout of Nerfies.
+
+    Raises:
+        DatasetError: a file is missing or says something else, a picture is missing or does not fit its lens, or a
+            camera is impossible.
+    """
+
+    def __init__(self, root: Path, settings: DatasetSettings) -> None:
+        if settings.cameras or settings.leave_out:
+            what = "its cameras move, so that none can be told from another"
+            raise DatasetError(what, where=str(root), fix="edit the lists of pictures")
+        fix = 'write {"ids": […], "train_ids": […], "val_ids": […]}'
+        dataset = read_model(root / _DATASET, _Dataset, "list of pictures", fix)
+        of = read_model(root / _METADATA, _Metadata, "table of times", 'write {ID: {"warp_id": 0, …}}').root
+        split_of, split_files = _splits(root, dataset)
+        folder = _pictures(root)
+        missing: list[str] = []
+        times: dict[str, int] = {}
+        shots: dict[str, Shot] = {}
+        cameras: list[Path] = []
+        for name in split_of:
+            if name not in of:
+                raise DatasetError(f"has no entry of picture {name!r}", where=str(root / _METADATA), fix=_FIX)
+            own = of[name]
+            times[name] = (own.warp_id if own.time_id is None else own.time_id) or 0
+            path = find_inside(folder, name, str(folder), suffixes=PICTURES)
+            if path is None:
+                missing.append(f"{folder / name}: is missing")
+                continue
+            cameras.append(root / "camera" / f"{name}.json")
+            pose, lens = _camera(cameras[-1])
+            shots[name] = file_shot(Shot(own.camera_id, pose, lens, path))
+        moments = sorted({times[name] for name, split in split_of.items() if split == "train" and name in shots})
+        _, left_out = whole_frames(len(split_of), {i: [text] for i, text in enumerate(missing)}, str(root))
+        if not moments:
+            raise DatasetError("has no training pictures", where=str(root / _DATASET), fix="list some in train_ids")
+        frames: Shots = {split: [[] for _ in moments] for split in ("train", "test")}
+        for name, shot in shots.items():
+            frames[split_of[name]][nearest_time([float(m) for m in moments], float(times[name]))].append(shot)
+        if not any(frames["test"]):
+            del frames["test"]
+        points, notes = _points(root)
+        extra = read_model(root / _EXTRA, _Extra, "note", "write fps") if (root / _EXTRA).is_file() else _Extra()
+        tables = [root / _DATASET, root / _METADATA, *split_files]
+        tables += [root / name for name in (_EXTRA, _POINTS) if (root / name).is_file()]
+        given = [shot.picture for shot in shots.values() if shot.picture is not None]
+        super().__init__(
+            root,
+            settings,
+            frames,
+            extra.fps or FPS,
+            (*tables, *cameras, *given),
+            points=points,
+            notes=(*notes, *left_out),
+        )
+
+
+def is_nerfies(root: Path) -> bool:
+    """Whether a folder has the files of this layout."""
+    return (root / _METADATA).is_file() and (root / _DATASET).is_file() and (root / "camera").is_dir()
+
+
+def _splits(root: Path, dataset: _Dataset) -> tuple[dict[str, Split], list[Path]]:
+    """The split of each picture that is read, and the files that say so."""
+    train, val = root / "splits/train.json", root / "splits/val.json"
+    if train.is_file():
+        fix, files = 'write {"frame_names": […]}', [path for path in (train, val) if path.is_file()]
+        names = [read_model(path, _Split, "list of pictures", fix).frame_names for path in files]
+        of: dict[str, Split] = dict.fromkeys(names[0], "train")
+        return of | {name: "test" for name in (names[1] if len(names) > 1 else []) if name not in of}, files
+    known = dataset.train_ids or [name for name in dataset.ids if name not in set(dataset.val_ids)]
+    of = dict.fromkeys(known, "train")
+    return of | {name: "test" for name in dataset.val_ids if name not in of}, []
+
+
+def _pictures(root: Path) -> Path:
+    """The folder of the largest pictures."""
+    scales = {
+        int(path.name[:-1]): path
+        for path in (list_folder(root / "rgb") if (root / "rgb").is_dir() else [])
+        if path.is_dir() and path.name.endswith("x") and path.name[:-1].isdecimal()
+    }
+    if not scales:
+        raise DatasetError("has no pictures in rgb/1x, rgb/2x, …", where=str(root), fix=_FIX)
+    return scales[min(scales)]
+
+
+def _camera(path: Path) -> tuple[NDArray[np.float64], Lens]:
+    """World to camera [4, 4], and the lens."""
+    own = read_model(path, _Camera, "camera", "write orientation, position, focal_length, principal_point, image_size")
+    turn = np.array(own.orientation, np.float64)
+    if turn.shape != (3, 3):
+        raise DatasetError(f"orientation is {turn.shape}, not 3×3", where=str(path), fix="write world to camera")
+    pose = np.eye(4)
+    pose[:3, :3], pose[:3, 3] = turn, -turn @ np.array(own.position)
+    if abs(own.skew) > 1e-6 * own.focal_length:
+        raise DatasetError(f"has a skew of {own.skew:g}", where=str(path), fix="calibrate without")
+    names = dict(zip(("k1", "k2", "k3"), own.radial_distortion, strict=False))
+    names |= dict(zip(("p1", "p2"), own.tangential_distortion or own.tangential, strict=False))
+    focal = own.focal_length, own.focal_length * own.pixel_aspect_ratio
+    center = own.principal_point[0], own.principal_point[1]
+    return pose, lens_of("OPENCV", own.image_size[0], own.image_size[1], focal, center, names, str(path))
+
+
+def _points(
+    root: Path,
+) -> tuple[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]] | None, tuple[str, ...]]:
+    """Points to start from, grey, and a note where there are none."""
+    path = root / _POINTS
+    if not path.is_file():
+        note = (
+            f"There is no {_POINTS} to start from: points are put where the cameras look, which takes longer to settle."
+        )
+        return None, (note,)
+    try:
+        points = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"cannot be read ({error})", where=str(path), fix="delete it, or copy it again") from error
+    if points.ndim != 2 or points.shape[1] != 3 or not np.isfinite(points).all() or not len(points):
+        raise DatasetError(f"holds {points.shape}, not points [N, 3]", where=str(path), fix="delete it")
+    values = points.astype(np.float64)
+    return (values, np.full((len(values), 3), 0.5), np.zeros(len(values), bool)), ()

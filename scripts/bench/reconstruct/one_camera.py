@@ -1,0 +1,199 @@
+"""One moving camera: held-out views, seconds and tracks of captures with known truth, beside a static model's.
+
+    .venv/bin/python scripts/bench/reconstruct/one_camera.py CAPTURE… [--preset full] [--out FOLDER]
+        [--prototype FILE --prototype-steps N]
+
+CAPTURE is a folder that scripts/bench/blender/film_gltf.py made. PSNR is on white, and inside the true alpha. Tracks
+are of vertices that move by more than a twentieth of the size, each carried by the Gaussian nearest to it in frame 0;
+told is the median of how far off they are, in hundredths of the size. FOLDER gets a page per capture: truth, ours,
+error. A prototype (`FILE nodes STEPS PACK.npz`, which prints its own figures) is run on the same pictures for a ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
+
+from legs4d.config import DeformSettings, Preset
+from legs4d.deform.fit import Fit
+from legs4d.deform.pictures import all_cameras, moments, read_pictures
+from legs4d.deform.stage import begin_fit
+from legs4d.deform.start import find_stage_of
+from legs4d.progress import StageReporter
+from legs4d.raster import render
+from legs4d.reconstruct.stages import choose_device
+from legs4d.scene.images import read_picture
+from legs4d.scene.readers import open_sequence
+from legs4d.scene.sequence import Sequence
+
+MOVING = 0.05
+"""Of the size: vertices that go farther are followed."""
+STATIC_STEPS = 0.25
+"""Of the steps: a static model settles sooner."""
+
+
+@dataclass
+class Figures:
+    """Of one fit: dB on white and inside alpha, seconds and milliseconds a step, Gaussians, tracks in % of the size."""
+
+    white: float
+    inside: float
+    seconds: float
+    step: float
+    gaussians: int
+    tracks: float | None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("captures", nargs="+", type=Path)
+    parser.add_argument("--preset", choices=["quick", "full"])
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--engine", default="auto")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--prototype", type=Path)
+    parser.add_argument("--prototype-steps", type=int, default=8000)
+    asked = parser.parse_args()
+    device = choose_device(asked.engine)
+    preset: Preset = asked.preset or ("full" if device.type == "cuda" else "quick")
+    settings = DeformSettings(**({"steps": asked.steps} if asked.steps else {})).with_preset(preset)
+    table = Table(title=f"{settings.steps} steps of {settings.pictures_per_step} pictures on {device}")
+    for column in (
+        "capture",
+        "dB on white",
+        "inside",
+        "s",
+        "ms a step",
+        "Gaussians",
+        "tracks %",
+        "static: dB",
+        "tracks %",
+    ):
+        table.add_column(column, justify="left" if column == "capture" else "right")
+    found: list[dict[str, Any]] = []
+    for place in asked.captures:
+        ours = measure(place, settings, device, asked.out)
+        still_settings = settings.model_copy(
+            update={"deformation_start": 0.999, "steps": max(1, round(STATIC_STEPS * settings.steps))}
+        )
+        still = measure(place, still_settings, device, None)
+        found.append({"capture": place.name, "ours": ours.__dict__, "static": still.__dict__})
+        numbers = (
+            ours.white,
+            ours.inside,
+            ours.seconds,
+            ours.step,
+            ours.gaussians,
+            ours.tracks,
+            still.white,
+            still.tracks,
+        )
+        table.add_row(place.name, *("–" if n is None else f"{n:.2f}".removesuffix(".00") for n in numbers))
+        if asked.prototype is not None:
+            print(run_prototype(asked.prototype, asked.prototype_steps, place))
+    Console().print(table)
+    print(json.dumps(found))
+
+
+def measure(place: Path, settings: DeformSettings, device: torch.device, out: Path | None) -> Figures:
+    """Fit one capture, and judge it."""
+    sequence = open_sequence(place)
+    pictures = read_pictures(sequence, device)
+    stage = find_stage_of(all_cameras(sequence), str(place))
+    began = time.perf_counter()
+    torch.backends.cuda.matmul.allow_tf32 = True
+    fit, _ = begin_fit(pictures, sequence, stage, settings, StageReporter("start"))
+    while fit.done < fit.total:
+        fit.advance()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - began
+    white, inside = judge(fit, sequence, place, out)
+    step = 1000 * seconds / fit.total
+    return Figures(white, inside, seconds, step, fit.canonical.count, tracks(fit, sequence, place))
+
+
+def judge(fit: Fit, sequence: Sequence, place: Path, out: Path | None) -> tuple[float, float]:
+    """dB over the test pictures, on white and inside alpha; a page of them where it is wanted."""
+    device, times = fit.canonical.device, moments(sequence)
+    white, inside, rows = [], [], []
+    for frame in range(sequence.num_frames):
+        cameras = sequence.cameras("test", frame)
+        if not len(cameras):
+            continue
+        truth = torch.as_tensor(sequence.images("test", frame), device=device)
+        masks = sequence.masks("test", frame)
+        assert masks is not None, f"{place}: has no alpha"
+        alpha = torch.as_tensor(masks, device=device)[..., None] > 0.5
+        gaussians = fit.gaussians_at(float(times[frame]))
+        made = render(gaussians, cameras, background=torch.ones(3, device=device), near=fit.near).color.clamp(0, 1)
+        wrong = (made - truth).square()
+        white += (-10 * torch.log10(wrong.mean(dim=(1, 2, 3)))).tolist()
+        within = (wrong * alpha).sum(dim=(1, 2, 3)) / (3 * alpha.sum(dim=(1, 2, 3))).clamp(min=1)
+        inside += (-10 * torch.log10(within)).tolist()
+        rows.append(torch.cat([truth[0], made[0], (4 * (made - truth).abs()).clamp(0, 1)[0]], dim=1))
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        page = (torch.cat(rows[:: max(1, len(rows) // 5)]).cpu().numpy() * 255).astype(np.uint8)
+        Image.fromarray(page).save(out / f"{place.name}.png")
+    return float(np.mean(white)), float(np.mean(inside))
+
+
+def tracks(fit: Fit, sequence: Sequence, place: Path) -> float | None:
+    """Median distance of carried vertices from where they truly are, in % of the size; None without truth."""
+    if not (place / "truth.npz").is_file():
+        return None
+    with np.load(place / "truth.npz", allow_pickle=False) as file:
+        truth: NDArray[np.float32] = file["vertices"]
+    size = float((truth[0].max(axis=0) - truth[0].min(axis=0)).max())
+    moving = np.linalg.norm(truth - truth[:1], axis=-1).max(axis=0) > MOVING * size
+    times = moments(sequence)
+    first = fit.gaussians_at(0.0).numpy()
+    solid = np.flatnonzero(first.opacities > 0.1)
+    nearest = solid[cKDTree(first.means[solid]).query(truth[0, moving])[1]]
+    local = truth[0, moving] - first.means[nearest]
+    before = Rotation.from_quat(first.quats[nearest], scalar_first=True).inv()
+    errors = []
+    for frame in range(1, sequence.num_frames):
+        now = fit.gaussians_at(float(times[frame])).numpy()
+        turn = Rotation.from_quat(now.quats[nearest], scalar_first=True) * before
+        errors.append(np.linalg.norm(now.means[nearest] + turn.apply(local) - truth[frame, moving], axis=-1))
+    return 100 * float(np.median(errors)) / size
+
+
+def run_prototype(program: Path, steps: int, place: Path) -> str:
+    """What the prototype prints of this capture."""
+    pack: dict[str, Any] = {}
+    for split in ("train", "test"):
+        content = json.loads((place / f"transforms_{split}.json").read_text())
+        pictures = [read_picture(place / f"{frame['file_path']}.png") for frame in content["frames"]]
+        stacked = np.stack(pictures).astype(np.float32)
+        stacked[..., :3] *= stacked[..., 3:] / 255
+        pack[f"{split}_im"] = stacked.round().astype(np.uint8)
+        pack[f"{split}_c2w"] = np.array([frame["transform_matrix"] for frame in content["frames"]])
+        pack[f"{split}_t"] = np.array([frame["time"] for frame in content["frames"]])
+        pack["fovx"] = content["camera_angle_x"]
+    with tempfile.TemporaryDirectory() as folder:
+        np.savez(Path(folder) / "pack.npz", **pack)
+        command = [sys.executable, str(program), "nodes", str(steps), str(Path(folder) / "pack.npz")]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+if __name__ == "__main__":
+    main()
