@@ -30,7 +30,7 @@ else:
 T = TypeVar("T")
 Color = tuple[float, float, float]
 """Scene linear, 0 to 1; or any other vector of three."""
-EnumItems = Iterable[tuple[str, str, str]]
+EnumItems = Iterable[tuple[str, str, str] | tuple[str, str, str, str, int]]
 """(identifier, name, description) of each choice."""
 
 

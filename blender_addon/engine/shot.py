@@ -121,7 +121,7 @@ def body(shown: sequence.Sequence, instants: Sequence[Instant], style: Style, pa
         "samples": [_sample(shown, one) for one in instants],
         "passes": list(passes),
         "layers": _layers(shown, middle),
-        "look": {name: float(amount) for name, amount in asdict(presets.amounts(shown.empty, middle)).items()},
+        "look": _look(asdict(presets.amounts(shown.empty, middle))),
         "antialiased": style.antialiased,
     }
     if first.crop is not None:
@@ -153,6 +153,12 @@ def _sample(shown: sequence.Sequence, one: Instant) -> Body:
         if child.name in one.matrices:
             sample[properties_of(child).role.lower()] = (view.world_to_camera @ one.matrices[child.name]).tolist()
     return sample
+
+
+def _look(amounts: dict[str, float]) -> dict[str, float]:
+    """Those that do anything, and the tint, which is not 0 where it is not said: an older server refuses names that it
+    does not know."""
+    return {name: float(amount) for name, amount in amounts.items() if amount or name == "tint"}
 
 
 def _layers(shown: sequence.Sequence, scene_frame: float) -> list[Body]:

@@ -1,4 +1,4 @@
-"""How what the layers name stands out: four amounts on the parent empty, which presets set and F-curves animate.
+"""How what the layers name stands out: its amounts on the parent empty, which presets set and F-curves animate.
 
 Each amount is a custom property of the empty, 0 to 1, that drives the node group, so that a keyframe on it is all an
 animator needs, and files show it without the add-on.

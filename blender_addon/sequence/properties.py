@@ -168,7 +168,7 @@ class SequenceProperties(bpy.types.PropertyGroup):
     mode = declare.enum(
         "Show",
         "How the points that a prompt names stand out",
-        [(name, preset.label, preset.says) for name, preset in PRESETS.items()],
+        [(name, preset.label, preset.says, "", preset.number) for name, preset in PRESETS.items()],
         update=_mode_changed,
     )
     viewport = declare.enum(

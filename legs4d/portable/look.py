@@ -60,21 +60,22 @@ AMOUNTS: Mapping[str, str] = {each.name: each.metadata["says"] for each in field
 
 
 class Preset(NamedTuple):
-    """A choice of amounts; those it does not name are 0."""
+    """A choice of amounts; those it does not name are 0. Files hold `number`, which therefore stays what it is."""
 
+    number: int
     label: str
     says: str
     amounts: Mapping[str, float]
 
 
 PRESETS: Mapping[str, Preset] = {
-    "HIGHLIGHT": Preset("Highlight", "Tint them in the layer's color", {"tint": 1.0}),
-    "DESATURATE": Preset("Desaturate Others", "Take the color out of everything else", {"desaturate": 1.0}),
-    "ISOLATE": Preset("Isolate", "Hide everything else", {"isolate": 1.0}),
-    "OUTLINE": Preset("Outline", "Draw the layer's color around it", {"outline": 1.0}),
-    "NONE": Preset("As Captured", "Show the captured colors only", {}),
+    "HIGHLIGHT": Preset(0, "Highlight", "Tint them in the layer's color", {"tint": 1.0}),
+    "DESATURATE": Preset(1, "Desaturate Others", "Take the color out of everything else", {"desaturate": 1.0}),
+    "ISOLATE": Preset(2, "Isolate", "Hide everything else", {"isolate": 1.0}),
+    "OUTLINE": Preset(3, "Outline", "Draw the layer's color around it", {"outline": 1.0}),
+    "NONE": Preset(4, "As Captured", "Show the captured colors only", {}),
 }
-"""What the panel offers, by the names that files hold."""
+"""What the panel offers, in its order."""
 
 
 class Combined(NamedTuple):

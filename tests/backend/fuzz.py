@@ -76,6 +76,7 @@ def valid_bodies(run: str) -> list[tuple[str, dict[str, Any]]]:
         ("extract", {"run": "none", "encoder": "viclip", "weights": "none", "settings": {}}),
         ("lift", {"run": "none", "encoder": "captions", "settings": {}, "device": "cpu", "priority": 3, "ticket": "t"}),
         ("export", {"run": "none", "out": "new", "format": "ply", "frames": [0, 1], "prompt": "a ball"}),
+        ("import-splats", {"paths": ["none"], "out": "new", "fps": 24.0, "up": [0.0, 1.0, 0.0], "identity": "keep"}),
         ("import-d3dgs", {"params": "none", "dataset": "none", "scale": 0.5, "out": "new", "fps": 25.0}),
         ("import-4legs", {"folder": "none", "sequence": "x", "out": "new", "linear": 16}),
         ("pause_job", {"job": "none"}),

@@ -80,3 +80,10 @@ def test_every_amount_is_described_and_offered() -> None:
     assert all(look.AMOUNTS.values())
     chosen = [dict(preset.amounts) for preset in look.PRESETS.values()]
     assert all({name: 1.0} in chosen for name in look.AMOUNTS)
+
+
+def test_files_find_the_preset_that_they_were_saved_with() -> None:
+    """A .blend file has the number alone: one that changes gives old files another look."""
+    numbers = {name: preset.number for name, preset in look.PRESETS.items()}
+    saved = {"HIGHLIGHT": 0, "DESATURATE": 1, "ISOLATE": 2, "OUTLINE": 3, "NONE": 4}
+    assert saved.items() <= numbers.items() and len(set(numbers.values())) == len(numbers)
