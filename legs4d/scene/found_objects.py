@@ -33,6 +33,7 @@ class FoundObjects:
         self.root, self.num_frames, self.fps = sequence.root, sequence.num_frames, sequence.fps
         self.frame_numbers, self.captions = sequence.frame_numbers, sequence.captions
         self.initial_points, self.origin, self.reading = sequence.initial_points, sequence.origin, sequence.reading
+        self.see_through = sequence.see_through
         self._masked = sequence.masks("train", 0, []) is not None
         files = tuple(self._place(camera, frame) for frame in range(self.num_frames) for camera in self._ids(frame))
         for place in files:

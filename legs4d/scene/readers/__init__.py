@@ -56,7 +56,7 @@ def open_sequence(
         raise DatasetError(what, where=str(root), fix="give a dataset folder, see README")
     reader = _choose_reader(root)
     if reader is Neu3dSequence or reader is VideoSequence:
-        footage = reader(root, settings, context)
+        footage: Sequence = reader(root, settings, context)
     else:
         check_no_offsets(settings, str(root))
         footage = reader(root, settings)

@@ -24,7 +24,7 @@ from mathutils import Matrix
 
 # The rig alone: the add-on as a whole wants its copy of the wire format, which its build makes.
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "blender_addon" / "capture"))
-from rig import GOLDEN, View, camera_matrix
+from rig import GOLDEN, View, camera_matrix  # type: ignore[import-not-found]  # by the path above
 
 ANGLE, DISTANCE = math.radians(49.1), 1.5
 """Horizontal field of view, and scene units from the middle (L4GM)."""
