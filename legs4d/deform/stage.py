@@ -138,7 +138,7 @@ def begin_fit(
 ) -> tuple[Fit, Start]:
     """A fit before its first step, and where it starts."""
     device = pictures.images.device
-    own = settings
+    own = settings.suited(pictures.images[..., 0].numel())
     start = find_start(pictures, sequence.initial_points, stage, own.num_points, str(sequence.root), reading.check)
     if start.is_volume and own.opacities_held == 0:
         own = own.model_copy(update={"opacities_held": VOLUME_HELD})

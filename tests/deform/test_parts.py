@@ -220,3 +220,11 @@ def test_a_schedule_shows_every_picture_equally_often_and_holds_back_what_begins
     for name, begins in (("opacities", 6), ("sh", 15), ("bend", 12)):
         assert not rates[name][:begins].any() and rates[name][begins:].all(), name
     assert not plan(settings, 6, see_through=False, extent=1.0).backgrounds.any()
+
+
+def test_small_footage_takes_fewer_gaussians_and_steps_and_suiting_twice_changes_nothing() -> None:
+    settings = DeformSettings()
+    small = settings.suited(settings.enough_pixels // 4)
+    assert small.steps == settings.steps // 2 and small.growth.max_gaussians == settings.growth.max_gaussians // 4
+    assert small.num_points <= small.growth.max_gaussians and small.suited(10) == small
+    assert settings.suited(settings.enough_pixels) == settings

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from legs4d import pipeline
-from legs4d.config import DeformSettings, GeometrySettings
+from legs4d.config import DeformSettings, GeometrySettings, LearningRates
 from legs4d.config.deform import GrowthSettings, NodesSettings
 from legs4d.context import Context
 from legs4d.errors import DatasetError
@@ -25,6 +25,8 @@ from legs4d.scene.readers import open_sequence
 from tests.deform.film import RADII, balls, camera, picture, write_film
 
 SETTINGS = DeformSettings(
+    enough_pixels=1,
+    rates=LearningRates(means=1.8e-4, quats=1e-3, scales=5e-3, opacities=2e-2, colors=2.5e-3),
     steps=240,
     num_points=300,
     growth=GrowthSettings(every=30, max_gaussians=700),
