@@ -59,7 +59,7 @@ def test_a_result_of_few_pixels_says_that_it_is_not_to_be_trusted():
 FOLLOW = """
 import functools, json, sys, time
 from pathlib import Path
-import legs4d.scene.readers.footage as footage
+import legs4d.scene.footage.footage as footage
 from legs4d.config import TrainSettings
 from legs4d.context import Context
 from legs4d.pipeline import train

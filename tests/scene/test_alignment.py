@@ -15,9 +15,9 @@ from legs4d.config import DatasetSettings
 from legs4d.context import Context
 from legs4d.errors import DatasetError
 from legs4d.progress import Progress, StageReporter, Stopped
+from legs4d.scene.movies.alignment import SURE, Curve, compare, correlate, find_offsets
+from legs4d.scene.movies.movie import Movie
 from legs4d.scene.readers import open_sequence
-from legs4d.scene.readers.alignment import SURE, Curve, compare, correlate, find_offsets
-from legs4d.scene.readers.movie import Movie
 
 RATE = 16_000
 WIDTH, HEIGHT = 96, 64

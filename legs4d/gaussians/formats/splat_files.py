@@ -23,7 +23,7 @@ from legs4d.portable.ply.header import read_header
 from legs4d.portable.splat import read_splat
 from legs4d.portable.splats import Splats
 from legs4d.portable.spz import read_spz
-from legs4d.scene.readers.names import list_folder, natural_key, some
+from legs4d.scene.footage.names import list_folder, natural_key, some
 
 if TYPE_CHECKING:
     from legs4d.gaussians.formats.usd import UsdSplats

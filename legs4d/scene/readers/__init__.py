@@ -10,9 +10,9 @@ from typing import Any
 from legs4d.config import DatasetSettings
 from legs4d.context import QUIET, Context
 from legs4d.errors import DatasetError
+from legs4d.scene.footage.choice import check_no_offsets
 from legs4d.scene.foreground import with_masks
 from legs4d.scene.found_objects import with_found_objects
-from legs4d.scene.readers.choice import check_no_offsets
 from legs4d.scene.readers.colmap import ColmapSequence, find_model
 from legs4d.scene.readers.multipleview import MultipleViewSequence, is_multipleview
 from legs4d.scene.readers.nerf import NerfSequence

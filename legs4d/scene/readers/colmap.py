@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 
 from legs4d.config import DatasetSettings
 from legs4d.errors import DatasetError
+from legs4d.scene.footage.choice import chosen_cameras, whole_frames
+from legs4d.scene.footage.footage import Footage
+from legs4d.scene.footage.frames import common_frames
+from legs4d.scene.footage.names import PICTURES, as_posix, folded, list_files, natural_key, numbers_of
+from legs4d.scene.footage.shots import Shot, file_shot, held_out, split_shots, test_among
 from legs4d.scene.lens import COEFFICIENTS, ONE_FOCAL, Lens, lens_of
-from legs4d.scene.readers.choice import chosen_cameras, whole_frames
-from legs4d.scene.readers.footage import Footage
-from legs4d.scene.readers.frames import common_frames
-from legs4d.scene.readers.names import PICTURES, as_posix, folded, list_files, natural_key, numbers_of
-from legs4d.scene.readers.shots import Shot, file_shot, held_out, split_shots, test_among
 
 if TYPE_CHECKING:
     import pycolmap

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.errors import DatasetError, reason_of
+from legs4d.scene.footage.arrays import ARRAY_ERRORS
 from legs4d.scene.lens import Lens
-from legs4d.scene.readers.arrays import ARRAY_ERRORS
 
 SAME_SHAPE = 0.02
 """Relative difference of two pictures' width by height that is rounding."""

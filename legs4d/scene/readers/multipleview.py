@@ -16,15 +16,15 @@ import numpy as np
 
 from legs4d.config import DatasetSettings
 from legs4d.errors import DatasetError
+from legs4d.scene.footage.choice import chosen_cameras, whole_frames
+from legs4d.scene.footage.footage import Footage
+from legs4d.scene.footage.frames import common_frames
+from legs4d.scene.footage.names import PICTURES, list_files, list_folder, natural_key, numbers_of, some
+from legs4d.scene.footage.shots import Shot, file_shot, held_out, split_shots, test_among
 from legs4d.scene.images import inspect_picture
 from legs4d.scene.lens import Lens
-from legs4d.scene.readers.choice import chosen_cameras, whole_frames
 from legs4d.scene.readers.colmap import FPS, Points, has_model, read_colmap, read_points, read_pose
-from legs4d.scene.readers.footage import Footage
-from legs4d.scene.readers.frames import common_frames
 from legs4d.scene.readers.llff import match_rows, read_poses
-from legs4d.scene.readers.names import PICTURES, list_files, list_folder, natural_key, numbers_of, some
-from legs4d.scene.readers.shots import Shot, file_shot, held_out, split_shots, test_among
 
 MODEL, POSES, POINTS = "sparse_", "poses_bounds_multipleview.npy", "points3D_multipleview.ply"
 

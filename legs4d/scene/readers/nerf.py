@@ -23,14 +23,14 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from legs4d.config import DatasetSettings
 from legs4d.errors import DatasetError
+from legs4d.scene.footage.camera_file import whole
+from legs4d.scene.footage.choice import chosen_cameras, whole_frames
+from legs4d.scene.footage.footage import Footage, read_model
+from legs4d.scene.footage.names import PICTURES, as_posix, find_inside
+from legs4d.scene.footage.rig import camera_names, frame_times, nearest_time, number_cameras, times_by_name
+from legs4d.scene.footage.shots import Shot, Shots, file_shot, held_out
 from legs4d.scene.images import inspect_picture
 from legs4d.scene.lens import COEFFICIENTS, Lens, lens_of
-from legs4d.scene.readers.camera_file import whole
-from legs4d.scene.readers.choice import chosen_cameras, whole_frames
-from legs4d.scene.readers.footage import Footage, read_model
-from legs4d.scene.readers.names import PICTURES, as_posix, find_inside
-from legs4d.scene.readers.rig import camera_names, frame_times, nearest_time, number_cameras, times_by_name
-from legs4d.scene.readers.shots import Shot, Shots, file_shot, held_out
 from legs4d.scene.sequence import Split
 
 FPS = 30.0

@@ -22,12 +22,12 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from legs4d.config import DatasetSettings
 from legs4d.errors import DatasetError
+from legs4d.scene.footage.choice import whole_frames
+from legs4d.scene.footage.footage import Footage, read_model
+from legs4d.scene.footage.names import PICTURES, find_inside, list_folder
+from legs4d.scene.footage.rig import nearest_time
+from legs4d.scene.footage.shots import Shot, Shots, file_shot
 from legs4d.scene.lens import Lens, lens_of
-from legs4d.scene.readers.choice import whole_frames
-from legs4d.scene.readers.footage import Footage, read_model
-from legs4d.scene.readers.names import PICTURES, find_inside, list_folder
-from legs4d.scene.readers.rig import nearest_time
-from legs4d.scene.readers.shots import Shot, Shots, file_shot
 from legs4d.scene.sequence import Split
 
 FPS = 30.0

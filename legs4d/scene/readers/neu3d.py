@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from legs4d.config import DatasetSettings
 from legs4d.context import QUIET, Context
 from legs4d.errors import DatasetError
+from legs4d.scene.footage.choice import check_no_offsets, chosen_cameras, whole_frames
+from legs4d.scene.footage.footage import Footage
+from legs4d.scene.footage.frames import common_frames
+from legs4d.scene.footage.names import PICTURES, VIDEOS, list_files, list_folder, numbers_of
+from legs4d.scene.footage.shots import Shot, file_shot, split_shots, test_among
 from legs4d.scene.images import inspect_picture
-from legs4d.scene.readers.choice import check_no_offsets, chosen_cameras, whole_frames
-from legs4d.scene.readers.footage import Footage
-from legs4d.scene.readers.frames import common_frames
+from legs4d.scene.movies.movie_set import MovieSet, open_videos
 from legs4d.scene.readers.llff import LlffCamera, match_rows, read_poses
-from legs4d.scene.readers.movie_set import MovieSet, open_videos
-from legs4d.scene.readers.names import PICTURES, VIDEOS, list_files, list_folder, numbers_of
-from legs4d.scene.readers.shots import Shot, file_shot, split_shots, test_among
 from legs4d.scene.sequence import Split
 
 TEST_CAMERA = 0

@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 from legs4d.config import DatasetSettings
 from legs4d.errors import DatasetError, reason_of
 from legs4d.scene.checks import check_camera_count, check_scale
-from legs4d.scene.readers.arrays import ARRAY_ERRORS
-from legs4d.scene.readers.camera_file import CameraFile, read_camera_file, read_json
-from legs4d.scene.readers.choice import chosen_cameras, whole_frames
-from legs4d.scene.readers.footage import Footage
-from legs4d.scene.readers.names import PICTURES, as_posix, find_inside
-from legs4d.scene.readers.shots import Shot, Shots, file_shot
+from legs4d.scene.footage.arrays import ARRAY_ERRORS
+from legs4d.scene.footage.camera_file import CameraFile, read_camera_file, read_json
+from legs4d.scene.footage.choice import chosen_cameras, whole_frames
+from legs4d.scene.footage.footage import Footage
+from legs4d.scene.footage.names import PICTURES, as_posix, find_inside
+from legs4d.scene.footage.shots import Shot, Shots, file_shot
 from legs4d.scene.sequence import Caption, Split
 
 PANOPTIC_FPS = 30.0

@@ -22,12 +22,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from legs4d.config import DatasetSettings
 from legs4d.context import QUIET, Context
 from legs4d.errors import DatasetError
+from legs4d.scene.footage.choice import chosen_cameras
+from legs4d.scene.footage.footage import Footage, read_model
+from legs4d.scene.footage.names import as_posix, find_inside
+from legs4d.scene.footage.shots import Shot, held_out, split_shots, test_among
 from legs4d.scene.lens import lens_of_matrix
-from legs4d.scene.readers.choice import chosen_cameras
-from legs4d.scene.readers.footage import Footage, read_model
-from legs4d.scene.readers.movie_set import MovieSet, open_videos
-from legs4d.scene.readers.names import as_posix, find_inside
-from legs4d.scene.readers.shots import Shot, held_out, split_shots, test_among
+from legs4d.scene.movies.movie_set import MovieSet, open_videos
 from legs4d.scene.sequence import Split
 
 CAMERA_FILE = "cameras.json"

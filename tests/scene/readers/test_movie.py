@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from legs4d.errors import DatasetError
-from legs4d.scene.readers.movie import Movie
+from legs4d.scene.movies.movie import Movie
 from tests.scene.readers.movies import HEIGHT, WIDTH, ffmpeg, film, film_at, number_of, shown_forwards
 
 H264 = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-bf", "2", "-g", "8", "-crf", "10"]

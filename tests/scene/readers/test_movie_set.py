@@ -12,9 +12,9 @@ from legs4d.cli.options import asked
 from legs4d.commands import Train
 from legs4d.config import DatasetSettings
 from legs4d.errors import DatasetError, Legs4dError
+from legs4d.scene.movies.movie import Movie
+from legs4d.scene.movies.movie_set import MovieSet, nearest, resolve_offsets
 from legs4d.scene.readers import open_sequence
-from legs4d.scene.readers.movie import Movie
-from legs4d.scene.readers.movie_set import MovieSet, nearest, resolve_offsets
 from tests.scene.readers.layouts import encode, photograph, write_neu3d, write_plain_videos
 from tests.scene.readers.movies import film, film_at, number_of
 from tests.synthetic import FPS, Scene, write_dataset

@@ -14,9 +14,7 @@ from training.synthetic.world.primitives import Kind
 def render(scene: Scene, side: int) -> Pictures:
     """Crops of side × side rays: on CUDA by the kernel beside this, elsewhere by `render_plainly`."""
     if scene.eye.is_cuda:
-        from training.synthetic.pictures.kernel import (
-            render_fused,  # needs triton, which only comes with torch for CUDA
-        )
+        from training.synthetic.pictures.kernel import render_fused
 
         return Pictures(*render_fused(scene, side))
     return render_plainly(scene, side)

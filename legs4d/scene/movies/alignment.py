@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from legs4d.errors import DatasetError
 from legs4d.progress import StageReporter
-from legs4d.scene.readers.movie import Movie
+from legs4d.scene.movies.movie import Movie
 
 SOUND_RATE, SOUND_STEP = 8000, 0.005
 """Samples a second that sound is reduced to, and seconds of a curve's value: sound goes 1.7 m in them."""

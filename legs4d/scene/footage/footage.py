@@ -18,6 +18,10 @@ from legs4d.errors import DatasetError
 from legs4d.scene.camera import Cameras
 from legs4d.scene.checks import check_camera_count, check_poses, check_scale
 from legs4d.scene.content import Content
+from legs4d.scene.footage.canvas import Canvas
+from legs4d.scene.footage.masks import find_masks
+from legs4d.scene.footage.names import some
+from legs4d.scene.footage.shots import Shot, Shots, is_scaled
 from legs4d.scene.images import (
     ImageCache,
     inspect_picture,
@@ -27,10 +31,6 @@ from legs4d.scene.images import (
     read_picture,
 )
 from legs4d.scene.lens import Lens, check_lens
-from legs4d.scene.readers.canvas import Canvas
-from legs4d.scene.readers.masks import find_masks
-from legs4d.scene.readers.names import some
-from legs4d.scene.readers.shots import Shot, Shots, is_scaled
 from legs4d.scene.sequence import Caption, InitialPoints, Split
 
 Model = TypeVar("Model", bound=BaseModel)

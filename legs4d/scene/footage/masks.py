@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 
 from legs4d.errors import DatasetError
-from legs4d.scene.readers.names import PICTURES, find_inside, in_order, list_files, list_folder, natural_key
-from legs4d.scene.readers.shots import Shot, Shots
+from legs4d.scene.footage.names import PICTURES, find_inside, in_order, list_files, list_folder, natural_key
+from legs4d.scene.footage.shots import Shot, Shots
 
 FOLDERS = ("masks", "seg", "mask")
 _PICTURE_FOLDERS = {"images", "ims"}

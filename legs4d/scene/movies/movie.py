@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.errors import DatasetError
-from legs4d.scene.readers.movie_colors import BT2020_PRIMARIES, check_colors, to_rgb, turn_of
-from legs4d.scene.readers.movie_index import Key, Opened, PictureIndex, Unreadable, index_pictures, pictures
+from legs4d.scene.movies.colors import BT2020_PRIMARIES, check_colors, to_rgb, turn_of
+from legs4d.scene.movies.index import Key, Opened, PictureIndex, Unreadable, index_pictures, pictures
 
 
 class Movie:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from legs4d.errors import DatasetError
 from legs4d.scene.checks import check_poses
+from legs4d.scene.footage.names import natural_key
 from legs4d.scene.lens import Lens, lens_of_matrix
-from legs4d.scene.readers.names import natural_key
 
 _FIELDS = ("w", "h", "k", "w2c", "fn", "cam_id")
 _DISTORTION = ("distortion", "dist", "distCoef", "dist_coeffs")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from legs4d.scene.readers.names import as_posix, in_order
+from legs4d.scene.footage.names import as_posix, in_order
 
 SAME_POSE = 1e-4
 """Of the cameras' spread, and of a rotation's entries: poses closer than this are one camera's."""

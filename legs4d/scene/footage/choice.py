@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from legs4d.config import DatasetSettings
 from legs4d.errors import DatasetError
-from legs4d.scene.readers.names import natural_key, some
+from legs4d.scene.footage.names import natural_key, some
 
 MISSING_SHARE = 0.05
 """Of a dataset's frames: so many may lack a picture, and are left out. With more, something else is wrong."""

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from legs4d.config import DatasetSettings
 from legs4d.context import QUIET, Context
 from legs4d.errors import DatasetError
-from legs4d.scene.readers.alignment import Found, find_offsets
-from legs4d.scene.readers.movie import Movie
-from legs4d.scene.readers.names import natural_key, some
+from legs4d.scene.footage.names import natural_key, some
+from legs4d.scene.movies.alignment import Found, find_offsets
+from legs4d.scene.movies.movie import Movie
 
 FEW_FRAMES, FEW_SHARE = 5, 0.1
 """Videos that end so many frames apart at most, and by so much of the longest, were stopped one after another; where

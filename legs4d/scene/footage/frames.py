@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from legs4d.errors import DatasetError
-from legs4d.scene.readers.names import in_order, natural_key
+from legs4d.scene.footage.names import in_order, natural_key
 
 
 def common_frames(

@@ -1,0 +1,1 @@
+"""What readers of all layouts are made of: pictures as shots, names, rigs, masks, choices of cameras."""

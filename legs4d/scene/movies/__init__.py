@@ -1,0 +1,1 @@
+"""Movies: frames of videos, exactly, their clocks put on one."""
