@@ -55,6 +55,7 @@ def open_sequence(
         what = "is empty" if root.is_dir() else "is not a folder"
         raise DatasetError(what, where=str(root), fix="give a dataset folder, see README")
     reader = _choose_reader(root)
+    footage: Sequence
     if reader is Neu3dSequence or reader is VideoSequence:
         footage: Sequence = reader(root, settings, context)
     else:
