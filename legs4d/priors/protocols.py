@@ -8,10 +8,13 @@ bottom) in these coordinates. An implementation decides at its making where it c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
 
 Role = Literal[
     "masks", "boxes", "people", "flow", "matches", "depth", "views", "video", "picture", "guidance", "perceptual"
@@ -150,6 +153,24 @@ class PicturePrior(Protocol):
 
     def picture(self, text: str, seed: int) -> NDArray[np.float32]:
         """[H, W, 3]."""
+        ...
+
+
+class GuidancePrior(Protocol):
+    """Says how a rendering of an object should change to look like the object of a reference picture."""
+
+    def pose(self, elevation: float, azimuth: float, distance: float) -> torch.Tensor:
+        """[4] of a camera relative to the reference's: degrees, degrees, and units of the world."""
+        ...
+
+    def reference(self, picture: NDArray[np.float32]) -> tuple[torch.Tensor, torch.Tensor]:
+        """What is kept of the reference [S, S, 3] on white, for `loss`."""
+        ...
+
+    def loss(
+        self, rendering: torch.Tensor, poses: torch.Tensor, reference: tuple[torch.Tensor, torch.Tensor], step: int
+    ) -> torch.Tensor:
+        """Whose gradient in the renderings [B, 3, H, W] is that of score distillation at a step of the noise."""
         ...
 
 

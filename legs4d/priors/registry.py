@@ -155,6 +155,15 @@ _POSE = "mediapipe/modules/pose_landmark/pose_landmark_full.tflite"
 
 PRIORS: tuple[Prior, ...] = (
     Prior(
+        "sam2",
+        "masks",
+        "SAM 2.1 (Ravi et al. 2024): boxes and clicks",
+        "legs4d.priors.masks.sam2:Sam2",
+        Published("facebook/sam2.1-hiera-small", "config.json and model.safetensors", "transformers"),
+        "Apache-2.0",
+        184_000_000,
+    ),
+    Prior(
         "u2netp",
         "masks",
         "U²-Net, small (Qin et al. 2020): the main thing in a box",
@@ -172,6 +181,17 @@ PRIORS: tuple[Prior, ...] = (
         None,
         "no weights",
         0,
+    ),
+    Prior(
+        "sam2-video",
+        "masks",
+        "SAM 2.1 (Ravi et al. 2024): boxes of one frame, carried through a video",
+        "legs4d.priors.masks.sam2:Sam2Video",
+        Published(
+            "facebook/sam2.1-hiera-small", "config.json (of its video model) and model.safetensors", "transformers"
+        ),
+        "Apache-2.0",
+        184_000_000,
     ),
     Prior(
         "nanodet",
@@ -214,6 +234,15 @@ PRIORS: tuple[Prior, ...] = (
         "a ball that moves 59 px: 91 % of its pixels land in it (DIS 0 %); 15.8 s a pair of 640×360",
     ),
     Prior(
+        "raft",
+        "flow",
+        "RAFT, large (Teed and Deng 2020)",
+        "legs4d.priors.flow.raft:Raft",
+        Published("torchvision's models", "raft_large_C_T_SKHT_V2-ff5fadd5.pth", "torchvision"),
+        "BSD-3-Clause",
+        21_000_000,
+    ),
+    Prior(
         "dis",
         "flow",
         "DIS (Kroeger et al. 2016) in crops around what moves",
@@ -247,6 +276,59 @@ PRIORS: tuple[Prior, ...] = (
         "no weights",
         0,
         "cameras 29° apart: 30 of 68 within 2 px of their epipolar lines",
+    ),
+    Prior(
+        "depth-anything",
+        "depth",
+        "Depth Anything V2, small (Yang et al. 2024)",
+        "legs4d.priors.depth.depth_anything:DepthAnything",
+        Published("depth-anything/Depth-Anything-V2-Small-hf", "config.json and model.safetensors", "transformers"),
+        "Apache-2.0",
+        99_000_000,
+    ),
+    Prior(
+        "svd",
+        "video",
+        "Stable Video Diffusion (Blattmann et al. 2023)",
+        "legs4d.priors.video.svd:StableVideo",
+        Published(
+            "stabilityai/stable-video-diffusion-img2vid", "model_index.json and the folders that it names", "diffusers"
+        ),
+        "Stability AI Community",
+        4_500_000_000,
+    ),
+    Prior(
+        "wan",
+        "video",
+        "Wan 2.2 image to video, 5B (Wan team 2025)",
+        "legs4d.priors.video.wan:WanVideo",
+        Published("Wan-AI/Wan2.2-TI2V-5B-Diffusers", "model_index.json and the folders that it names", "diffusers"),
+        "Apache-2.0",
+        34_000_000_000,
+    ),
+    Prior(
+        "sdxl",
+        "picture",
+        "Stable Diffusion XL (Podell et al. 2023)",
+        "legs4d.priors.picture.sdxl:Sdxl",
+        Published(
+            "stabilityai/stable-diffusion-xl-base-1.0", "model_index.json and the folders that it names", "diffusers"
+        ),
+        "OpenRAIL++-M",
+        7_000_000_000,
+    ),
+    Prior(
+        "zero123",
+        "guidance",
+        "Stable-Zero123 in parts (Liu et al. 2023)",
+        "legs4d.priors.guidance.zero123:Zero123",
+        Published(
+            "a Stable-Zero123 in diffusers' format",
+            "unet/, vae/, image_encoder/ and clip_camera_projection/",
+            "diffusers",
+        ),
+        "Stability AI Non-Commercial",
+        4_000_000_000,
     ),
     Prior(
         "lpips-alex",

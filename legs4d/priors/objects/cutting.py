@@ -10,20 +10,24 @@ import torch
 from numpy.typing import NDArray
 
 from legs4d.priors.objects.places import project
-from legs4d.priors.objects.sightings import Sightings, histogram
+from legs4d.priors.objects.sightings import PERSON, Sightings, histogram
 from legs4d.priors.objects.tracks import Thing
-from legs4d.priors.picture_crops import crop, grown, put_back
+from legs4d.priors.picture_crops import clipped, crop, grown, intersections_over_unions, put_back
 from legs4d.priors.protocols import MasksPrior, PeoplePrior
 from legs4d.scene.camera import Cameras
 
-KEY_FRAMES = 6
-"""A mask that a network cut serves this many frames, following its box."""
+KEY_FRAMES, PERSONS_KEY_FRAMES = 6, 3
+"""A mask that a network cut serves this many frames, following its box; people change their shape."""
 _LIKE = 0.6
 """Likeness of colours from which a thing is there where it should be, though no box was found."""
 _PRESENT = 0.5
 """Score from which a person is."""
 _SHOWN = 0.3
 """Of a box: the share that must lie in the picture."""
+_FILLED = 0.2
+"""Of a person's box in the picture, that a mask covers at least."""
+_FITS = 0.35
+"""IoU with the part of a thing's box that lies in the picture, from which a sighting is of it."""
 _AROUND = 0.5
 """Of a box, added around it, that is carried with the mask."""
 _GRAIN = 96
@@ -31,6 +35,8 @@ _GRAIN = 96
 
 Pictures = Callable[[int], NDArray[np.float32]]
 """Frame → picture [H, W, 3] of the camera."""
+Moving = Callable[[int], NDArray[np.float32] | None]
+"""Frame → [H, W] share of each pixel of the camera that moves; None where nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,7 @@ def cut_camera(
     sightings: list[Sightings],
     cameras: list[Cameras],
     pictures: Pictures,
+    moving: Moving,
     cutters: Cutters,
     step: Callable[[int], None],
 ) -> NDArray[np.uint8]:
@@ -75,11 +82,16 @@ def cut_camera(
     Args:
         camera: its position in the sequence.
         sightings, cameras: of each frame.
+        pictures, moving: of the camera.
         step: told after each frame; raises to stop.
     """
     width, height = cameras[0].width, cameras[0].height
-    views = [_views(thing, camera, sightings, cameras) for thing in things]
-    keys = [_keys(seen) for seen in views]
+    free = _free(things, sightings)
+    views = [_views(thing, camera, sightings, cameras, free) for thing in things]
+    keys = [
+        _keys(seen, PERSONS_KEY_FRAMES if thing.track.is_person else KEY_FRAMES)
+        for thing, seen in zip(things, views, strict=True)
+    ]
     cut: dict[tuple[int, int], NDArray[np.float32]] = {}
     labels = np.zeros((len(sightings), height, width), np.uint8)
     for frame in range(len(sightings)):
@@ -88,7 +100,7 @@ def cut_camera(
         for number, (thing, seen) in enumerate(zip(things, views, strict=True)):
             if frame not in seen:
                 continue
-            mask = _mask(number, thing, frame, seen, keys[number], picture, pictures, cutters, cut)
+            mask = _mask(number, thing, frame, seen, keys[number], picture, pictures, moving, cutters, cut)
             if mask is not None:
                 shown.append((number, seen[frame], mask))
         # far ones first; things over the people who hold them
@@ -98,7 +110,22 @@ def cut_camera(
     return labels
 
 
-def _views(thing: Thing, camera: int, sightings: list[Sightings], cameras: list[Cameras]) -> dict[int, View]:
+def _free(things: list[Thing], sightings: list[Sightings]) -> list[NDArray[np.bool_]]:
+    """Of each frame, which sightings are no thing's: those cut by a picture's edge have their middle elsewhere."""
+    free = [np.ones(len(seen), bool) for seen in sightings]
+    for thing in things:
+        for frame, place in thing.track.places.items():
+            free[frame][place.sightings] = False
+    return free
+
+
+def _views(
+    thing: Thing,
+    camera: int,
+    sightings: list[Sightings],
+    cameras: list[Cameras],
+    free: list[NDArray[np.bool_]],
+) -> dict[int, View]:
     """Frame → where a thing is in a camera's picture, of the frames in which it is in it."""
     found: dict[int, View] = {}
     track = thing.track
@@ -116,18 +143,46 @@ def _views(thing: Thing, camera: int, sightings: list[Sightings], cameras: list[
             mine = numbers[sightings[frame].cameras[numbers] == camera]
             if len(mine):
                 box, score = sightings[frame].boxes[mine[0]], float(sightings[frame].scores[mine[0]])
+        if not score:
+            box, score = _cut_by_edge(thing, camera, sightings[frame], free[frame], box, rig)
         inside = np.clip(np.minimum(box[2:], [rig.width, rig.height]) - np.maximum(box[:2], 0), 0, None).prod()
         if inside >= _SHOWN * (box[2:] - box[:2]).prod():
             found[frame] = View(box.astype(np.float32), float(depth), score)
     return found
 
 
-def _keys(views: dict[int, View]) -> dict[int, int]:
+def _cut_by_edge(
+    thing: Thing,
+    camera: int,
+    seen: Sightings,
+    free: NDArray[np.bool_],
+    box: NDArray[np.float64],
+    rig: Cameras,
+) -> tuple[NDArray[np.float64], float]:
+    """The sighting that a thing should give, which is its box as far as it lies in the picture; else the box, and 0."""
+    likely = np.flatnonzero(free & (seen.cameras == camera) & ((seen.names == PERSON) == thing.track.is_person))
+    if not len(likely):
+        return box, 0.0
+    inside = clipped(box[None].astype(np.float32), rig.width, rig.height)
+    overlap = intersections_over_unions(inside, seen.boxes[likely])[0]
+    best = int(np.argmax(overlap))
+    if overlap[best] < _FITS:
+        return box, 0.0
+    return seen.boxes[likely[best]].astype(np.float64), float(seen.scores[likely[best]])
+
+
+def _area(box: NDArray[np.float32], picture: NDArray[np.float32]) -> float:
+    """Pixels of a box that lie in the picture."""
+    inside = clipped(box[None], picture.shape[1], picture.shape[0])[0]
+    return float((inside[2:] - inside[:2]).prod())
+
+
+def _keys(views: dict[int, View], count: int) -> dict[int, int]:
     """Frame → the frame whose mask serves it: of each stretch of frames, that of the surest sighting."""
     found: dict[int, int] = {}
     frames = sorted(views)
-    for start in range(0, len(frames), KEY_FRAMES):
-        stretch = frames[start : start + KEY_FRAMES]
+    for start in range(0, len(frames), count):
+        stretch = frames[start : start + count]
         best = max(stretch, key=lambda frame: views[frame].score)
         found |= dict.fromkeys(stretch, best)
     return found
@@ -141,6 +196,7 @@ def _mask(
     keys: dict[int, int],
     picture: NDArray[np.float32],
     pictures: Pictures,
+    moving: Moving,
     cutters: Cutters,
     cut: dict[tuple[int, int], NDArray[np.float32]],
 ) -> NDArray[np.float32] | None:
@@ -148,8 +204,17 @@ def _mask(
     view = views[frame]
     if thing.track.is_person and cutters.people is not None:
         people = cutters.people.people(picture, view.box[None])
-        if people.masks is not None:
-            return people.masks[0] if people.scores[0] >= _PRESENT else None
+        masks = people.masks if people.scores[0] >= _PRESENT else None
+        if masks is not None and (masks[0] > 0.5).sum() >= _FILLED * _area(view.box, picture):
+            return masks[0]
+        # of somebody near by, of whom a part is seen, it makes nothing; whose box was found is there all the same
+        if not view.score:
+            return None
+        stirs = moving(frame)
+        if stirs is not None:
+            inside = put_back(torch.ones(2, 2), view.box, *picture.shape[:2]) * stirs
+            if (inside > 0.5).sum() >= _FILLED * _area(view.box, picture):
+                return inside
     if not view.score and float(histogram(picture, view.box) @ thing.colors) < _LIKE:
         return None
     key = keys[frame]

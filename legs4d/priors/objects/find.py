@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from legs4d.context import QUIET, Context
 from legs4d.errors import DatasetError
@@ -182,7 +184,7 @@ def _work(
         what = "nothing that moves was found in three cameras or more"
         fix = "fetch helpers by `legs4d priors get all`, or give object masks of your own"
         raise DatasetError(what, where=str(sequence.root), fix=fix if helpers.missing else "give masks of your own")
-    _cut(sequence, folder, helpers.cutters, sure, sightings, context)
+    _cut(sequence, folder, helpers.cutters, sure, sightings, knows, context)
     doubts = [_doubt(i + 1, thing) for i, thing in enumerate(sure) if thing.doubt]
     unsure = [_doubt(None, thing) for thing in moving if all(thing is not one for one in sure)]
     still = [thing.name for thing in things if thing.moving < MOVES and thing.confidence >= SURE]
@@ -204,6 +206,11 @@ def _knows_what_moves(sequence: Sequence, helpers: Helpers, context: Context) ->
         return False
 
 
+def _moving(sequence: Sequence, frame: int, camera: int) -> NDArray[np.float32] | None:
+    masks = sequence.masks("train", frame, [camera])
+    return None if masks is None else masks[0]
+
+
 def _look(
     sequence: Sequence,
     folder: Path,
@@ -219,9 +226,8 @@ def _look(
     found = []
 
     def look(frame: int, camera: int) -> Sightings:
-        moving = sequence.masks("train", frame, [camera]) if knows else None
         shown = sequence.images("train", frame, [camera])[0]
-        return see(camera, shown, None if moving is None else moving[0], finders)
+        return see(camera, shown, _moving(sequence, frame, camera) if knows else None, finders)
 
     with _workers() as pool:
         for frame in range(sequence.num_frames):
@@ -245,6 +251,7 @@ def _cut(
     cutters: Cutters,
     things: list[Thing],
     sightings: list[Sightings],
+    knows: bool,
     context: Context,
 ) -> None:
     """Write the masks of every camera that has not all of them."""
@@ -268,6 +275,7 @@ def _cut(
             sightings,
             cameras,
             lambda frame: sequence.images("train", frame, [camera])[0],
+            lambda frame: _moving(sequence, frame, camera) if knows else None,
             cutters,
             step,
         )

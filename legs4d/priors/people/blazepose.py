@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from legs4d.errors import Legs4dError
 from legs4d.priors.graphs.opened import open_network
@@ -58,7 +59,7 @@ class BlazePose:
             told = landmarks.reshape(_POINTS, 5)[: len(LANDMARKS)].cpu().numpy()
             scale = (square[2:] - square[:2]) / SIDE
             points.append(told[:, :2] * scale + square[:2])
-            visible.append(1 / (1 + np.exp(-told[:, 3:].min(axis=1))))  # seen, and inside the crop
+            visible.append(expit(told[:, 3:].min(axis=1)))  # seen, and inside the crop
             world.append(metres.reshape(_POINTS, 3)[: len(LANDMARKS)].cpu().numpy())
             scores.append(float(score))
             masks.append(put_back(mask[0, :, :, 0].sigmoid(), square, height, width))

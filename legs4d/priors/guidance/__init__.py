@@ -1,0 +1,1 @@
+"""What a learned model of pictures would change in a rendering."""

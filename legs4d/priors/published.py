@@ -1,0 +1,106 @@
+"""Models that their users bring: a local folder as it is published, checked to be whole, and nothing asked of a hub.
+
+Only .safetensors are read: the other kind of file could hold code.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from legs4d.errors import Legs4dError
+
+if TYPE_CHECKING:
+    import torch
+
+_INDEX = "model_index.json"
+
+
+def library(name: str, role: str) -> Any:
+    """A library that runs published models. Raises Legs4dError where it is not installed."""
+    try:
+        return import_module(name)
+    except ImportError as error:
+        fix = "install it with `pip install 'legs4d[priors]'`"
+        raise Legs4dError(f"the package {name} is needed", where=role, fix=fix) from error
+
+
+def precision(device: torch.device) -> torch.dtype:
+    """Half on CUDA, where these models were made for it; single on a CPU, which has no fast half."""
+    import torch
+
+    return torch.float16 if device.type == "cuda" else torch.float32
+
+
+def open_model(library_name: str, kind: str, folder: Path, device: torch.device, repository: str, *, role: str) -> Any:
+    """A model of transformers or diffusers out of a folder, in evaluation mode on the device.
+
+    Args:
+        library_name, kind: package and class.
+        folder: with config.json and its .safetensors.
+        repository: where it is published, for the error.
+        role: for the error.
+
+    Raises:
+        Legs4dError: the library is missing, the folder lacks a file, is damaged, or is another model's.
+    """
+    made_by = getattr(library(library_name, role), kind)
+    fix = f"put the files of {repository} into {folder}"
+    if not (folder / "config.json").is_file():
+        raise Legs4dError("there is no config.json", where=str(folder), fix=fix)
+    if not any(folder.glob("*.safetensors")):
+        raise Legs4dError("there are no .safetensors", where=str(folder), fix=fix)
+    from safetensors import SafetensorError
+
+    told: dict[str, Any] = {"output_loading_info": True, "local_files_only": True, "use_safetensors": True}
+    told["dtype" if library_name == "transformers" else "torch_dtype"] = precision(device)
+    try:
+        model, info = made_by.from_pretrained(folder, **told)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise Legs4dError(f"cannot be read as a {kind} ({reason})", where=str(folder), fix=fix) from error
+    for words, key in (
+        ("lacks", "missing_keys"),
+        ("has", "unexpected_keys"),
+        ("has another shape of", "mismatched_keys"),
+    ):
+        wrong = sorted(str(one if isinstance(one, str) else one[0]) for one in info.get(key) or ())
+        if wrong:
+            what = f"{words} {wrong[0]!r}: these are another model's weights than its config.json tells"
+            raise Legs4dError(what, where=str(folder), fix=fix)
+    return model.to(device).eval()
+
+
+def open_pipeline(kind: str, folder: Path, device: torch.device, repository: str, *, role: str) -> Any:
+    """A pipeline of diffusers out of a folder: all parts that its model_index.json names, each checked.
+
+    Raises:
+        Legs4dError: see `open_model`; the folder is another pipeline's.
+    """
+    made_by = getattr(library("diffusers", role), kind)
+    fix = f"put the files of {repository} into {folder}"
+    try:
+        index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise Legs4dError(f"there is no {_INDEX}", where=str(folder), fix=fix) from error
+    except (OSError, ValueError) as error:
+        raise Legs4dError("cannot be read", where=str(folder / _INDEX), fix=fix) from error
+    if index.get("_class_name") != kind:
+        raise Legs4dError(f"is a {index.get('_class_name')}, no {kind}", where=str(folder / _INDEX), fix=fix)
+    parts = {}
+    for name, value in index.items():
+        if name.startswith("_") or not isinstance(value, list) or value[0] is None:
+            continue
+        if not (folder / name).is_dir():
+            raise Legs4dError(f"there is no {name}/", where=str(folder), fix=fix)
+        if value[0] in ("diffusers", "transformers") and (folder / name / "config.json").is_file():
+            parts[name] = open_model(value[0], value[1], folder / name, device, f"{repository}, {name}/", role=role)
+    try:
+        pipeline = made_by.from_pretrained(folder, local_files_only=True, torch_dtype=precision(device), **parts)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise Legs4dError(f"cannot be read as a {kind} ({reason})", where=str(folder), fix=fix) from error
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to(device)

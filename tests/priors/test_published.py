@@ -1,0 +1,307 @@
+"""Models that their users bring: tiny random twins of the same classes are read, run, and refused when not whole."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+
+from legs4d.errors import Legs4dError
+from legs4d.priors.cache import is_there, open_prior
+from legs4d.priors.depth.depth_anything import DepthAnything
+from legs4d.priors.flow.raft import Raft
+from legs4d.priors.guidance.zero123 import Zero123
+from legs4d.priors.masks.sam2 import Sam2, Sam2Video
+from legs4d.priors.registry import find_prior
+from legs4d.priors.video.svd import StableVideo
+from legs4d.priors.video.wan import frames_it_makes
+
+CPU = torch.device("cpu")
+transformers: Any = import_module("transformers")
+diffusers: Any = import_module("diffusers")
+
+
+@pytest.fixture
+def pictures() -> NDArray[np.float32]:
+    return np.random.default_rng(0).random((3, 40, 60, 3)).astype(np.float32)
+
+
+def depth_twin(folder: Path) -> Path:
+    torch.manual_seed(0)
+    backbone = transformers.Dinov2Config(
+        hidden_size=16,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        image_size=28,
+        patch_size=14,
+        out_indices=[1, 2, 3, 4],
+        reshape_hidden_states=False,
+        apply_layernorm=True,
+    )
+    config = transformers.DepthAnythingConfig(
+        backbone_config=backbone,
+        reassemble_hidden_size=16,
+        patch_size=14,
+        neck_hidden_sizes=[4, 4, 4, 4],
+        fusion_hidden_size=4,
+        head_hidden_size=4,
+    )
+    transformers.DepthAnythingForDepthEstimation(config).save_pretrained(folder)
+    return folder
+
+
+def sam_twin(folder: Path, *, video: bool = False) -> Path:
+    torch.manual_seed(0)
+    width = 128 if video else 16  # wider than the memory, 64, as the published ones are
+    backbone = transformers.Sam2HieraDetConfig(
+        hidden_size=8,
+        num_attention_heads=1,
+        image_size=[64, 64],
+        blocks_per_stage=[1, 2, 2, 1],
+        embed_dim_per_stage=[8, 16, 32, 64],
+        num_attention_heads_per_stage=[1, 1, 2, 4],
+        window_size_per_stage=[8, 4, 8, 4],
+        global_attention_blocks=[4],
+        window_positional_embedding_background_size=[4, 4],
+    )
+    vision = transformers.Sam2VisionConfig(
+        backbone_config=backbone,
+        backbone_channel_list=[64, 32, 16, 8],
+        backbone_feature_sizes=[[16, 16], [8, 8], [4, 4]],
+        fpn_hidden_size=width,
+    )
+    prompt = {"hidden_size": width, "image_size": 64}
+    decoder = {"hidden_size": width, "mlp_dim": 32, "num_attention_heads": 2, "iou_head_hidden_dim": 16}
+    if not video:
+        config = transformers.Sam2Config(
+            vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder
+        )
+        transformers.Sam2Model(config).save_pretrained(folder)
+        return folder
+    config = transformers.Sam2VideoConfig(
+        vision_config=vision,
+        prompt_encoder_config=prompt,
+        mask_decoder_config=decoder,
+        image_size=64,
+        memory_attention_hidden_size=128,
+        memory_attention_num_layers=1,
+        memory_attention_feed_forward_hidden_size=32,
+        memory_attention_rope_feat_sizes=[4, 4],
+        memory_encoder_hidden_size=128,
+        memory_encoder_output_channels=64,
+        mask_downsampler_embed_dim=128,
+        memory_fuser_embed_dim=128,
+        memory_fuser_intermediate_dim=16,
+    )
+    transformers.Sam2VideoModel(config).save_pretrained(folder)
+    return folder
+
+
+def test_disparity(tmp_path: Path, pictures: NDArray[np.float32]) -> None:
+    folder = depth_twin(tmp_path / "depth-anything")
+    assert is_there(find_prior("depth-anything"), tmp_path)
+    found = DepthAnything(folder, CPU, shorter_side=28).disparity(pictures)
+    assert found.shape == (3, 40, 60) and found.min() >= 0 and np.isfinite(found).all()
+    # a network sees the picture: another one, another answer; the same one, the same
+    again = open_prior("depth-anything", CPU, tmp_path)
+    again._side = 28
+    np.testing.assert_array_equal(again.disparity(pictures[:1]), found[:1])
+
+
+def test_masks_from_boxes_and_clicks(tmp_path: Path, pictures: NDArray[np.float32]) -> None:
+    sam = Sam2(sam_twin(tmp_path / "sam2"), CPU)
+    boxes = np.array([[2, 3, 20, 30], [30, 5, 58, 38]], np.float32)
+    found = sam.masks(pictures[0], boxes)
+    assert found.shape == (2, 40, 60) and found.min() >= 0 and found.max() <= 1
+    assert not np.array_equal(found[0], found[1])
+    assert sam.masks(pictures[0], boxes[:0]).shape == (0, 40, 60)
+    clicked = sam.click(pictures[0], np.array([[10, 10], [50, 30]], np.float32), np.array([True, False]))
+    assert clicked.shape == (40, 60)
+
+
+def test_masks_through_a_video(tmp_path: Path, pictures: NDArray[np.float32]) -> None:
+    sam = Sam2Video(sam_twin(tmp_path / "sam2-video", video=True), CPU)
+    boxes = np.array([[2, 3, 20, 30], [30, 5, 58, 38]], np.float32)
+    found = sam.masks_through(pictures, boxes, frame=1)
+    assert found.shape == (3, 2, 40, 60) and (found.max(axis=(1, 2, 3)) > 0).all()
+    with pytest.raises(Legs4dError, match="there is no frame 3; choose one from 0 to 2"):
+        sam.masks_through(pictures, boxes, frame=3)
+
+
+def test_what_is_not_whole_is_told_with_what_to_put_where(tmp_path: Path) -> None:
+    def message(folder: Path) -> str:
+        with pytest.raises(Legs4dError) as error:
+            DepthAnything(folder, CPU)
+        return str(error.value)
+
+    put = f"put the files of depth-anything/Depth-Anything-V2-Small-hf into {tmp_path}"
+    assert message(tmp_path / "none") == f"{tmp_path}/none: there is no config.json; {put}/none."
+    folder = depth_twin(tmp_path / "x")
+    weights = folder / "model.safetensors"
+    state = load_file(weights)
+    name = sorted(state)[0]
+    save_file({key: value for key, value in state.items() if key != name}, weights, {"format": "pt"})
+    assert f"lacks {name!r}: these are another model's weights" in message(folder)
+    save_file({**state, "stranger": torch.zeros(1)}, weights, {"format": "pt"})
+    assert "has 'stranger'" in message(folder)
+    save_file({**state, name: torch.zeros(3)}, weights, {"format": "pt"})
+    assert str(folder) in message(folder)
+    weights.write_bytes(weights.read_bytes()[:1000])
+    assert "cannot be read as a DepthAnythingForDepthEstimation" in message(folder)
+    weights.rename(folder / "pytorch_model.bin")
+    assert "there are no .safetensors" in message(folder)
+
+
+@pytest.mark.long
+def test_raft(tmp_path: Path, pictures: NDArray[np.float32]) -> None:
+    raft_large = import_module("torchvision.models.optical_flow").raft_large
+    torch.manual_seed(0)
+    state = raft_large(weights=None).state_dict()
+    torch.save(state, tmp_path / "raft.pth")
+    found = Raft(tmp_path, CPU).flow(pictures[0], pictures[1])
+    assert found.shape == (40, 60, 2) and np.isfinite(found).all()
+    name = next(iter(state))
+    torch.save({key: value for key, value in state.items() if key != name}, tmp_path / "raft.pth")
+    with pytest.raises(Legs4dError, match=f"has no '{name}', which RAFT has.*put torchvision's raft_large"):
+        Raft(tmp_path / "raft.pth", CPU)
+    with pytest.raises(Legs4dError, match="there are 0 files of weights"):
+        Raft(Path(__file__).parent, CPU)
+
+
+def zero123_twin(folder: Path) -> Path:
+    torch.manual_seed(0)
+    diffusers.UNet2DConditionModel(
+        sample_size=8,
+        in_channels=8,
+        out_channels=4,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        norm_num_groups=4,
+        cross_attention_dim=12,
+        attention_head_dim=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+    ).save_pretrained(folder / "unet")
+    diffusers.AutoencoderKL(
+        block_out_channels=(8, 8),
+        norm_num_groups=4,
+        latent_channels=4,
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+    ).save_pretrained(folder / "vae")
+    clip: Any = transformers.CLIPVisionConfig(
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        image_size=32,
+        patch_size=16,
+        projection_dim=12,
+    )
+    transformers.CLIPVisionModelWithProjection(clip).save_pretrained(folder / "image_encoder")
+    (folder / "clip_camera_projection").mkdir()
+    layer = {"proj.weight": torch.randn(12, 16) * 0.1, "proj.bias": torch.zeros(12)}
+    save_file(layer, folder / "clip_camera_projection/model.safetensors")
+    return folder
+
+
+def test_score_distillation_moves_a_rendering(tmp_path: Path, pictures: NDArray[np.float32]) -> None:
+    zero = Zero123(zero123_twin(tmp_path / "zero123"), CPU, side=32)
+    reference = zero.reference(pictures[0, :, :40])
+    assert reference[0].shape == (1, 12) and reference[1].shape == (1, 4, 16, 16)
+    rendering = torch.rand(2, 3, 48, 48, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    poses = torch.stack([zero.pose(0, 30, 0), zero.pose(-10, 180, 0)])
+    np.testing.assert_allclose(poses[0].numpy(), [0, 0.5, np.sqrt(0.75), np.pi / 2], atol=1e-6)
+
+    def loss(step: int) -> torch.Tensor:
+        return zero.loss(rendering, poses, reference, step, generator=torch.Generator().manual_seed(2))
+
+    loss(600).backward()
+    assert rendering.grad is not None and torch.isfinite(rendering.grad).all() and rendering.grad.abs().max() > 0
+    # its weight is 1 − ᾱ: hardly any noise, hardly any say
+    assert loss(0) < loss(600) / 100
+    with pytest.raises(Legs4dError, match="there is no step 1000"):
+        loss(1000)
+    (tmp_path / "zero123/clip_camera_projection/model.safetensors").unlink()
+    with pytest.raises(Legs4dError, match=r"clip_camera_projection: there are 0 .safetensors; put the files of"):
+        Zero123(tmp_path / "zero123", CPU)
+
+
+def test_a_pipeline_of_another_kind_or_with_parts_missing(tmp_path: Path) -> None:
+    with pytest.raises(Legs4dError, match=r"there is no model_index.json; put the files of stabilityai"):
+        open_sdxl(tmp_path)
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "FluxPipeline"}))
+    with pytest.raises(Legs4dError, match="is a FluxPipeline, no StableDiffusionXLPipeline"):
+        open_sdxl(tmp_path)
+    index = {"_class_name": "StableDiffusionXLPipeline", "unet": ["diffusers", "UNet2DConditionModel"]}
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(Legs4dError, match="there is no unet/"):
+        open_sdxl(tmp_path)
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet/config.json").write_text("{}")
+    with pytest.raises(Legs4dError, match=r"there are no .safetensors"):
+        open_sdxl(tmp_path)
+
+
+def open_sdxl(folder: Path) -> Any:
+    from legs4d.priors.picture.sdxl import Sdxl
+
+    return Sdxl(folder, CPU)
+
+
+def svd_twin(folder: Path) -> Path:
+    torch.manual_seed(0)
+    unet = diffusers.UNetSpatioTemporalConditionModel(
+        block_out_channels=(32, 64),
+        layers_per_block=1,
+        sample_size=8,
+        in_channels=8,
+        out_channels=4,
+        down_block_types=("CrossAttnDownBlockSpatioTemporal", "DownBlockSpatioTemporal"),
+        up_block_types=("UpBlockSpatioTemporal", "CrossAttnUpBlockSpatioTemporal"),
+        cross_attention_dim=12,
+        num_attention_heads=2,
+        projection_class_embeddings_input_dim=96,
+        addition_time_embed_dim=32,
+        num_frames=3,
+    )
+    vae = diffusers.AutoencoderKLTemporalDecoder(
+        block_out_channels=(32, 32), down_block_types=("DownEncoderBlock2D",) * 2, latent_channels=4
+    )
+    # the pipeline always brings pictures to 224
+    clip: Any = transformers.CLIPVisionConfig(
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        image_size=224,
+        patch_size=112,
+        projection_dim=12,
+    )
+    diffusers.StableVideoDiffusionPipeline(
+        vae=vae,
+        image_encoder=transformers.CLIPVisionModelWithProjection(clip),
+        unet=unet,
+        scheduler=diffusers.EulerDiscreteScheduler(),
+        feature_extractor=transformers.CLIPImageProcessor(crop_size=224, size=224),
+    ).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.long
+def test_a_picture_that_moves(tmp_path: Path, pictures: NDArray[np.float32]) -> None:
+    video = StableVideo(svd_twin(tmp_path / "svd"), CPU, steps=1)
+    found = video.video(pictures[0], "", 8, seed=1)
+    assert found.shape == (3, 64, 64, 3) and found.min() >= 0 and found.max() <= 1
+    np.testing.assert_array_equal(video.video(pictures[0], "", 8, seed=1), found)
+
+
+def test_numbers_of_frames_that_wan_makes() -> None:
+    assert [frames_it_makes(wanted) for wanted in (1, 5, 6, 8, 16, 81)] == [5, 5, 5, 9, 17, 81]
