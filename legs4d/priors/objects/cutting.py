@@ -24,10 +24,12 @@ _PRESENT = 0.5
 """Score from which a person is."""
 _SHOWN = 0.3
 """Of a box: the share that must lie in the picture."""
-_FILLED = 0.2
+_FILLED = 0.08
 """Of a person's box in the picture, that a mask covers at least."""
-_FITS = 0.35
+_FITS = 0.5
 """IoU with the part of a thing's box that lies in the picture, from which a sighting is of it."""
+_AGREE = 0.5
+"""IoU with what moves, from which a person's mask by a network that knows no people is believed."""
 _AROUND = 0.5
 """Of a box, added around it, that is carried with the mask."""
 _GRAIN = 96
@@ -205,7 +207,8 @@ def _mask(
     if thing.track.is_person and cutters.people is not None:
         people = cutters.people.people(picture, view.box[None])
         masks = people.masks if people.scores[0] >= _PRESENT else None
-        if masks is not None and (masks[0] > 0.5).sum() >= _FILLED * _area(view.box, picture):
+        filled = _FILLED * _area(view.box, picture)
+        if masks is not None and (not view.score or (masks[0] > 0.5).sum() >= filled):
             return masks[0]
         # of somebody near by, of whom a part is seen, it makes nothing; whose box was found is there all the same
         if not view.score:
@@ -213,17 +216,38 @@ def _mask(
         stirs = moving(frame)
         if stirs is not None:
             inside = put_back(torch.ones(2, 2), view.box, *picture.shape[:2]) * stirs
-            if (inside > 0.5).sum() >= _FILLED * _area(view.box, picture):
-                return inside
+            if (inside > 0.5).sum() >= filled:
+                made = _by_network(number, frame, views, keys, picture, pictures, cutters, cut)
+                return made if _agree(made, inside) else inside
     if not view.score and float(histogram(picture, view.box) @ thing.colors) < _LIKE:
         return None
+    return _by_network(number, frame, views, keys, picture, pictures, cutters, cut)
+
+
+def _agree(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
+    """Whether two masks are of the same thing."""
+    both, either = ((one > 0.5) & (other > 0.5)).sum(), ((one > 0.5) | (other > 0.5)).sum()
+    return bool(both > _AGREE * either)
+
+
+def _by_network(
+    number: int,
+    frame: int,
+    views: dict[int, View],
+    keys: dict[int, int],
+    picture: NDArray[np.float32],
+    pictures: Pictures,
+    cutters: Cutters,
+    cut: dict[tuple[int, int], NDArray[np.float32]],
+) -> NDArray[np.float32]:
+    """[H, W] of a thing, cut in its key frame and carried from there."""
     key = keys[frame]
     if (number, key) not in cut:
         shown = picture if key == frame else pictures(key)
         cut[number, key] = cutters.masks.masks(shown, views[key].box[None])[0]
     if key == frame:
         return cut[number, key]
-    return _carried(cut[number, key], views[key].box, view.box)
+    return _carried(cut[number, key], views[key].box, views[frame].box)
 
 
 def _carried(mask: NDArray[np.float32], box: NDArray[np.float32], to: NDArray[np.float32]) -> NDArray[np.float32]:
