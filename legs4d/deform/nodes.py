@@ -54,7 +54,7 @@ class NodeField:
         """Weights and biases: of place and time into the first layer, and again into the middle one; the others."""
         own, chance = self.settings, torch.Generator().manual_seed(seed)
         place, time = 3 * (2 * own.place_waves + 1), 2 * own.time_waves + 1
-        outputs = 6 + self._scaled + self._faded
+        outputs = 7 + self._scaled + self._faded
         shapes = [(place, own.width), (time, own.width), (place, own.width), (time, own.width)]
         shapes += [(own.width, own.width)] * (own.depth - 1) + [(own.width, outputs)]
         made: list[torch.Tensor] = []
@@ -82,8 +82,9 @@ class NodeField:
                 hidden = hidden + told[1]
             hidden = torch.relu(hidden + biases[i])
         out = hidden @ linear[-1] + biases[-1]
-        turns = torch.cat([torch.ones_like(out[..., :1]), out[..., 3:6]], dim=-1)
-        return out[..., :3] * self.radius, turns, out[..., 6:]
+        # All four numbers are free: with a real part of 1 nothing could turn by more than half a round.
+        turns = torch.cat([1 + out[..., 6:7], out[..., 3:6]], dim=-1)
+        return out[..., :3] * self.radius, turns, out[..., 7:]
 
     def bend(self, means: torch.Tensor, quats: torch.Tensor, times: torch.Tensor) -> Bent:
         shifts, turns, others = self.poses(times)

@@ -116,6 +116,18 @@ def test_nodes_carry_gaussians_as_embedded_deformation_has_it() -> None:
     assert bent.quats.shape == (2, 60, 4)
 
 
+def test_nodes_may_turn_by_more_than_half_a_round() -> None:
+    field, _ = moving_field()
+    bias = field._layers[-1]
+    with torch.no_grad():
+        field._layers[4 + field.settings.depth - 1].zero_()
+        bias.zero_()
+        bias[3:7] = torch.tensor([0.0, 0.0, np.sin(1.9), np.cos(1.9) - 1])  # 3.8 about z
+    _, turns, _ = field.poses(torch.tensor([0.5]))
+    found = Rotation.from_quat(turns[0, 0].detach().numpy(), scalar_first=True).as_rotvec()
+    np.testing.assert_allclose(found, [0, 0, 3.8 - 2 * np.pi], atol=1e-5)
+
+
 def test_a_node_field_goes_on_as_if_it_had_never_stopped() -> None:
     def advance(field: NodeField, steps: range) -> None:
         for step in steps:
