@@ -46,7 +46,7 @@ class Kind(Generic[T]):
         self._make, self._options = make, options
 
     def __call__(self, name: str = "", description: str = "", **options: Any) -> T:
-        return _any(self._make(name=name, description=description, **{**self._options, **options}))
+        return _any(self._make(**_called(name), description=description, **{**self._options, **options}))
 
 
 string = Kind[str](props.StringProperty)
@@ -61,12 +61,12 @@ color = Kind[Color](props.FloatVectorProperty, subtype="COLOR", size=3, min=0.0,
 
 def enum(name: str = "", description: str = "", items: EnumItems = (), **options: Any) -> str:
     """One of several; the first by default."""
-    return _any(props.EnumProperty(name=name, description=description, items=list(items), **options))
+    return _any(props.EnumProperty(**_called(name), description=description, items=list(items), **options))
 
 
 def pointer(kind: type[T], name: str = "", description: str = "", **options: Any) -> T | None:
     """A data-block, or none."""
-    return _any(props.PointerProperty(type=_any(kind), name=name, description=description, **options))
+    return _any(props.PointerProperty(type=_any(kind), **_called(name), description=description, **options))
 
 
 def collection(kind: type[T], **options: Any) -> Collection[T]:
@@ -123,6 +123,11 @@ def windows() -> bpy.types.WindowManager:
 def ops() -> Any:
     """The extension's own operators, as functions."""
     return bpy.ops.legs4d  # type: ignore[attr-defined]
+
+
+def _called(name: str) -> dict[str, Any]:
+    """Without a name Blender takes the identifier, which an empty one would blank in its data views."""
+    return {"name": name} if name else {}
 
 
 def _any(value: Any) -> Any:

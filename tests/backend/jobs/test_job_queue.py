@@ -89,7 +89,7 @@ def test_a_worker_per_device_priorities_pause_and_cancel(mortal_server: ServerPr
     asked = time.monotonic()
     assert client.ask("cancel_job", job=urgent)["state"] == "cancelling"
     wait_for(client, urgent, "cancelled", 5)
-    assert time.monotonic() - asked < 1.5  # the machine may be busy; scripts/faults.py says how long it takes
+    assert time.monotonic() - asked < 1.5  # the machine may be busy; tests/backend/faults.py tells how long it takes
     wait_for(client, patient, "running")
     assert client.ask("job", job=later)["state"] == "queued"
 

@@ -180,3 +180,10 @@ def test_node_groups_are_named_framed_and_shared(asked):
         assert all(node.parent is not None for node in inside), name
         places = [tuple(node.location) for node in inside]
         assert len(set(places)) == len(places), f"nodes of {name} lie on each other"
+
+
+def test_properties_that_were_given_no_name_are_called_by_their_identifier(addon):
+    exporting = bpy.context.scene.legs4d_export.bl_rna.properties
+    assert (exporting["message"].name, exporting["progress"].name) == ("message", "progress")
+    assert bpy.types.Object.bl_rna.properties["legs4d"].name == "legs4d"
+    assert bpy.ops.legs4d.move_layer.get_rna_type().properties["direction"].name == "direction"
