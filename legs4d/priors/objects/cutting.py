@@ -49,11 +49,13 @@ class View:
         box: [4] float32, pixels.
         depth: of its middle.
         score: of its sighting; 0 where it was not sighted, and only should be there.
+        whole: [4] float32, pixels: the box with what the picture's edge cuts off.
     """
 
     box: NDArray[np.float32]
     depth: float
     score: float
+    whole: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -145,11 +147,12 @@ def _views(
             mine = numbers[sightings[frame].cameras[numbers] == camera]
             if len(mine):
                 box, score = sightings[frame].boxes[mine[0]], float(sightings[frame].scores[mine[0]])
+        whole = box
         if not score:
             box, score = _cut_by_edge(thing, camera, sightings[frame], free[frame], box, rig)
         inside = np.clip(np.minimum(box[2:], [rig.width, rig.height]) - np.maximum(box[:2], 0), 0, None).prod()
         if inside >= _SHOWN * (box[2:] - box[:2]).prod():
-            found[frame] = View(box.astype(np.float32), float(depth), score)
+            found[frame] = View(box.astype(np.float32), float(depth), score, whole.astype(np.float32))
     return found
 
 
@@ -205,7 +208,7 @@ def _mask(
     """[H, W] of a thing in a frame; None where it does not show, being behind another."""
     view = views[frame]
     if thing.track.is_person and cutters.people is not None:
-        people = cutters.people.people(picture, view.box[None])
+        people = cutters.people.people(picture, view.whole[None])  # it expects all of somebody
         masks = people.masks if people.scores[0] >= _PRESENT else None
         filled = _FILLED * _area(view.box, picture)
         if masks is not None and (not view.score or (masks[0] > 0.5).sum() >= filled):
