@@ -25,7 +25,7 @@ def test_blending_is_that_of_the_processor() -> None:
     for device in ("cpu", "cuda"):
         binding = Binding.empty(1000, 4, 50, torch.device(device))
         binding.set(index.to(device), weight.to(device))
-        leaf = values.to(device).requires_grad_()
+        leaf = values.clone().to(device).requires_grad_()
         out = blend(leaf, binding, 900)
         out.backward(pull.to(device))
         assert leaf.grad is not None
@@ -37,7 +37,7 @@ def test_blending_is_that_of_the_processor() -> None:
 def test_a_large_step_of_adam_is_that_of_the_processor() -> None:
     start, found = torch.randn(40_000, 3), []
     for device in ("cpu", "cuda"):
-        value = start.to(device).requires_grad_()
+        value = start.clone().to(device).requires_grad_()
         moments = Moments.of(value.detach())
         for step in range(3):
             value.grad = (value.detach() - step).clone()
