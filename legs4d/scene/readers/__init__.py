@@ -57,7 +57,7 @@ def open_sequence(
     reader = _choose_reader(root)
     footage: Sequence
     if reader is Neu3dSequence or reader is VideoSequence:
-        footage: Sequence = reader(root, settings, context)
+        footage = reader(root, settings, context)
     else:
         check_no_offsets(settings, str(root))
         footage = reader(root, settings)
