@@ -21,7 +21,6 @@ from tests.raster.test_cpu_engine import (
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
     pytest.mark.skipif(find_spec("gsplat") is None, reason="needs gsplat"),
 ]
 

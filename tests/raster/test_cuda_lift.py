@@ -15,7 +15,6 @@ from tests.raster.test_lift_table import HEIGHT, VIEWS, WIDTH, random_map
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
     pytest.mark.skipif(not cuda_lift.is_built(), reason="needs csrc/cuda"),
 ]
 
