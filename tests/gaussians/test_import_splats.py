@@ -407,7 +407,7 @@ def test_touched_and_moved_files_are_the_same(tmp_path: Path) -> None:
 
 def test_splats_do_not_take_the_place_of_a_training(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", Scene(num_frames=2, width=16, height=16))
-    with pytest.raises(RunDiffers, match="made by: training → import of splats"):
+    with pytest.raises(RunDiffers, match="made by: tracking → import of splats"):
         import_splats([walk(tmp_path / "walk")], run.path)
     assert Run.open(run.path).num_frames == 2 and "first_frame" in Run.open(run.path).stages
 

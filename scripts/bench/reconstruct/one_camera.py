@@ -30,6 +30,9 @@ from rich.table import Table
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
+sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
+
+from bench import figures
 from legs4d.config import DeformSettings, Preset
 from legs4d.deform.fit import Fit
 from legs4d.deform.pictures import all_cameras, moments, read_pictures
@@ -42,6 +45,7 @@ from legs4d.scene.images import read_picture
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence
 
+SUBJECT = "One moving camera"
 MOVING = 0.05
 """Of the size: vertices that go farther are followed."""
 STATIC_STEPS = 0.25
@@ -69,7 +73,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--prototype", type=Path)
     parser.add_argument("--prototype-steps", type=int, default=8000)
-    asked = parser.parse_args()
+    asked = figures.parse(parser)
     device = choose_device(asked.engine)
     preset: Preset = asked.preset or ("full" if device.type == "cuda" else "quick")
     settings = DeformSettings(**({"steps": asked.steps} if asked.steps else {})).with_preset(preset)
@@ -105,6 +109,14 @@ def main() -> None:
             still.tracks,
         )
         table.add_row(place.name, *("–" if n is None else f"{n:.2f}".removesuffix(".00") for n in numbers))
+        steps = f"{place.name}, {settings.steps} steps of {settings.pictures_per_step} pictures"
+        figures.record(SUBJECT, f"{steps}: on white", ours.white, "dB", aim="≥ 40 dB in 60 s")
+        figures.record(SUBJECT, f"{steps}: inside the mask", ours.inside, "dB")
+        figures.record(SUBJECT, f"{steps}: time", ours.seconds, "s", aim="≤ 60 s")
+        figures.record(SUBJECT, f"{steps}: a static model beside it, on white", still.white, "dB")
+        if ours.tracks is not None and still.tracks is not None:
+            figures.record(SUBJECT, f"{steps}: tracks, median error", ours.tracks, "% of the size", aim="≤ 1 %")
+            figures.record(SUBJECT, f"{steps}: tracks of the static model", still.tracks, "% of the size")
         if asked.prototype is not None:
             print(run_prototype(asked.prototype, asked.prototype_steps, place))
     Console().print(table)
