@@ -105,6 +105,8 @@ class Reconstruct(WithSettings):
         preset: effort; by default "auto": full where there is a GPU.
         method: "tracking" from frame to frame, or "deform", all frames together; by default by the footage.
         chunks: frames that are tracked in a row; 0 for all.
+        objects: folder of the objects that were found in the footage, if not the one beside it.
+        no_objects: use none, and look for none.
         again: make anew what was made otherwise, or all of it if nothing was; else that is an error.
         settings: any others; they win over the preset's.
     """
@@ -130,6 +132,8 @@ class Reconstruct(WithSettings):
     preset: Literal["auto", "quick", "full"] | None = None
     method: Literal["auto", "tracking", "deform"] | None = None
     chunks: int | None = Field(default=None, ge=0)
+    objects: Place | None = None
+    no_objects: bool = False
     again: bool = False
     settings: GeometrySettings = GeometrySettings()
 

@@ -18,7 +18,7 @@ from legs4d.config import DatasetSettings, ExtractSettings, GeometrySettings, Li
 from legs4d.context import QUIET, Context
 from legs4d.errors import EncoderError
 from legs4d.gaussians.store.again import run_in, working_on
-from legs4d.gaussians.store.footage import find_footage, remember_footage
+from legs4d.gaussians.store.footage import find_footage, found_objects_of, remember_footage
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import MadeFrom
 from legs4d.grounding import query
@@ -30,6 +30,7 @@ from legs4d.language.lift.stage import lift as lift_run
 from legs4d.plan import Making, Plan, forget, records
 from legs4d.scene.checks import size_notes
 from legs4d.scene.foreground import MotionMasks
+from legs4d.scene.found_objects import found_beside
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence, cameras_move
 from legs4d.settings import checked
@@ -48,6 +49,7 @@ def train(
     settings: TrainSettings,
     context: Context = QUIET,
     *,
+    objects: str | Path | bool = True,
     again: bool | str = False,
 ) -> Run:
     """Reconstruct footage, then lift language onto it; goes on where a stopped or killed call ended.
@@ -55,6 +57,9 @@ def train(
     Args:
         dataset: folder in a layout that `scene.readers` knows.
         out: run folder, made if need be.
+        objects: folder of objects that `legs4d objects` found; True for the one beside the footage, which is made where
+            masks are missing and the helpers' weights are there; False for none. True means, of a run that has begun,
+            what it was made with.
         again: make anew what was made otherwise, or everything where nothing was and all is finished. The old result
             counts until the new one is finished. A name makes that happen once, see `gaussians.again.working_on`.
 
@@ -65,10 +70,9 @@ def train(
         RunError: the run folder cannot be used, or another process writes it.
         Stopped: the context's stop was set; what is finished is kept.
     """
-    plan = Plan(
-        open_sequence(dataset, settings.dataset, context), settings, context, ("reconstruct", "lift"), extracts=True
-    )
     there = run_in(out)
+    sequence = _read(dataset, Path(out), there, settings.dataset, context, objects, again)
+    plan = Plan(sequence, settings, context, ("reconstruct", "lift"), extracts=True)
     plan.check(there)
     with _working(there or out, plan, again) as work:
         if work.making.extract is None and settings.extract.model_fields_set:
@@ -85,12 +89,14 @@ def reconstruct(
     settings: GeometrySettings,
     context: Context = QUIET,
     *,
+    objects: str | Path | bool = True,
     again: bool | str = False,
 ) -> Run:
     """The reconstruction half of `train`."""
     asked = TrainSettings(**{name: getattr(settings, name) for name in GeometrySettings.model_fields})
-    plan = Plan(open_sequence(dataset, settings.dataset, context), asked, context, ("reconstruct",))
     there = run_in(out)
+    sequence = _read(dataset, Path(out), there, settings.dataset, context, objects, again)
+    plan = Plan(sequence, asked, context, ("reconstruct",))
     plan.check(there)
     with _working(there or out, plan, again) as work:
         work.reconstruct()
@@ -154,6 +160,34 @@ def extract(
     return Run.open(run_folder)
 
 
+def _read(
+    dataset: str | Path,
+    out: Path,
+    there: Run | None,
+    reading: DatasetSettings,
+    context: Context,
+    objects: str | Path | bool,
+    again: bool | str,
+) -> Sequence:
+    """The footage of a run that is to be made at `out`, with the objects in it; `there` is the run, if it is."""
+    if not isinstance(objects, bool):
+        return open_sequence(dataset, reading, context, found=Path(objects))
+    if objects and there is not None and there.stages and not again:
+        objects_then = found_objects_of(there.info)
+        beside = found_beside(Path(dataset))
+        if objects_then is False and beside is not None:
+            context.tell(f"{there.path} was made without the objects in {beside.name}; --again makes it with them.")
+        return open_sequence(dataset, reading, context, found=objects_then)
+    sequence = open_sequence(dataset, reading, context, found=objects)
+    if not objects or not isinstance(sequence, MotionMasks):
+        return sequence
+    from legs4d.priors.objects.unasked import find_unasked
+    from legs4d.reconstruct.stages import choose_device
+
+    folder = find_unasked(sequence, Path(dataset), out, choose_device(context.engine), context)
+    return sequence if folder is None else open_sequence(dataset, sequence.reading, context, found=folder)
+
+
 def _shown(run: Run, dataset: str | Path | None, context: Context) -> Sequence:
     """What encoders are shown of a run: its footage, or, where there never was any, pictures of the run itself."""
     if dataset is None and not is_filmed(run):
@@ -198,7 +232,14 @@ class _Work:
     making: Making
 
     def reconstruct(self) -> None:
-        """Do what is left of the reconstruction."""
+        """Do what is left of the reconstruction, and tell the run of its objects."""
+        self._fit()
+        if self.plan.tells_objects(self.run):
+            from legs4d.reconstruct.objects import place_objects
+
+            place_objects(self.run, self.plan.sequence, self.plan.context)
+
+    def _fit(self) -> None:
         from legs4d.deform.stage import Deformation
         from legs4d.reconstruct.chunks import ChunkedReconstruction
         from legs4d.reconstruct.stages import Reconstruction

@@ -157,6 +157,10 @@ class Plan:
             if making.method == "tracking" and "refinement" in run.stages and "refinement" not in stages:
                 settings = {"reconstruct.refinement.steps": making.reconstruct.refinement.steps}
                 stages["refinement"] = replace(stages["tracking"], settings=settings)
+            if self.tells_objects(run):
+                from legs4d.reconstruct.objects import STAGE, objects_stage
+
+                stages[STAGE] = objects_stage(run, self.sequence)
         if making.extract is not None:
             from legs4d.language.embedding.extract import extraction
 
@@ -204,6 +208,10 @@ class Plan:
             recorded = lift.made_from.settings.get("lift.encoder") if lift.made_from else None
             return str(recorded or run.info.get("encoder") or choose_encoder(asked, self.sequence))
         return choose_encoder(asked, self.sequence)
+
+    def tells_objects(self, run: Run) -> bool:
+        """Whether the run is told of objects: the footage tells them apart, and the run's format has them."""
+        return run.format >= 2 and self.sequence.objects("train", 0, []) is not None
 
     def method(self, run: Run | None) -> Method:
         """The road that is asked for, or that a run has begun, or that suits the footage."""

@@ -208,7 +208,7 @@ def test_an_option_that_changes_nothing_is_told(footage: Path, run: Path) -> Non
 def test_asked_for_again_without_a_difference_all_is_made_anew(footage: Path, run: Path) -> None:
     before = content(run)
     mark = Run.open(run).geometry_id
-    assert train(footage, run, again=True).stages == {"first_frame", "tracking", "lift"}
+    assert train(footage, run, again=True).stages == {"first_frame", "tracking", "objects", "lift"}
     assert content(run) == before  # the same settings on the same processor
     assert Run.open(run).geometry_id != mark
 

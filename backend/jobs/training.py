@@ -59,6 +59,7 @@ def _on_footage(request: Train | Reconstruct, roots: Roots, parts: tuple[str, ..
         "run": request.out,
         "weights": None,
         "settings": _settings(settings, roots),
+        "objects": not request.no_objects if request.objects is None else str(roots.find(request.objects)),
         "again": request.again,
     }
 
@@ -138,7 +139,7 @@ def train(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any]:
 
     settings = TrainSettings.model_validate(spec["settings"])
     with _context(spec, progress, stop) as context:
-        pipeline.train(spec["dataset"], spec["out"], settings, context, again=_again(spec))
+        pipeline.train(spec["dataset"], spec["out"], settings, context, objects=_objects(spec), again=_again(spec))
     return {"run": spec["run"]}
 
 
@@ -148,7 +149,9 @@ def reconstruct(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str,
 
     settings = TrainSettings.model_validate(spec["settings"])
     with _context(spec, progress, stop) as context:
-        pipeline.reconstruct(spec["dataset"], spec["out"], settings, context, again=_again(spec))
+        pipeline.reconstruct(
+            spec["dataset"], spec["out"], settings, context, objects=_objects(spec), again=_again(spec)
+        )
     return {"run": spec["run"]}
 
 
@@ -186,6 +189,12 @@ def _context(spec: Spec, progress: OnProgress, stop: StopSignal) -> Iterator[Con
         folders = travelling(Run.open(run), spec.get("dataset"))
     with executor_on(spec["cluster"], spec["engine"], store=store, folders=folders) as executor:
         yield Context(spec["engine"], executor, files, log.info, progress, stop)
+
+
+def _objects(spec: Spec) -> str | bool:
+    """`objects` of `pipeline.train`; jobs that an earlier version queued say nothing of them."""
+    found: str | bool = spec.get("objects", True)
+    return found
 
 
 def _again(spec: Spec) -> str | bool:

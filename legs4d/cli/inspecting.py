@@ -72,7 +72,7 @@ def describe(run: Run) -> dict[str, Any]:
         },
         "encoder": run.info.get("encoder"),
         "up": run.up.tolist() if ready and run.has_cameras else run.info.get("up"),
-        "objects": [] if objects is None else list(objects.names),
+        "objects": [] if objects is None else objects.table(),
         "selections": selection_names(run) if ready else [],
         "made_from": run.info.get("made_from"),
         "bytes": _bytes_in(run.path),
@@ -102,7 +102,8 @@ def _print_info(found: dict[str, Any]) -> None:
         scale = f", scale {footage['scale']:g}" if footage["scale"] else ""
         lines.append(("footage", f"{footage['place']}{'' if footage['there'] else ' (not there now)'}{scale}"))
     if found["objects"]:
-        lines.append(("objects", ", ".join(name or "–" for name in found["objects"])))
+        told = (f"{one['id']} {one['name'] or '–'}" for one in found["objects"])
+        lines.append(("objects", ", ".join(told)))
     if found["selections"]:
         lines.append(("selections", ", ".join(found["selections"])))
     for label, text in lines:

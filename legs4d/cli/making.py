@@ -33,6 +33,8 @@ from legs4d.cli.options import (
     LeftOut,
     LiftMethodName,
     MethodName,
+    NoObjects,
+    Objects,
     Offset,
     Out,
     PresetName,
@@ -44,6 +46,7 @@ from legs4d.cli.options import (
     Weights,
     asked,
 )
+from legs4d.errors import Legs4dError
 from legs4d.terminal import print_json, say
 
 if TYPE_CHECKING:
@@ -69,6 +72,8 @@ def train(
     cluster: Cluster = None,
     store: Store = None,
     chunks: Chunks = None,
+    objects: Objects = None,
+    no_objects: NoObjects = False,
     assignments: Set = None,
     config: Config = None,
     again: Again = False,
@@ -84,9 +89,10 @@ def train(
     from legs4d import commands, pipeline
 
     settings = asked(commands.Train, given).geometry()
-    folders = {"run": out, "dataset": dataset}
+    folders = _to_send(dataset, out, objects)
+    found = _found(objects, no_objects)
     with working(engine, cluster, store=store, folders=folders, weights=weights, download=download) as context:
-        run = pipeline.train(dataset, out, settings, context, again=again)
+        run = pipeline.train(dataset, out, settings, context, objects=found, again=again)
     _tell_choice(run, settings.lift.encoder)
     _report(run, as_json)
 
@@ -106,6 +112,8 @@ def reconstruct(
     cluster: Cluster = None,
     store: Store = None,
     chunks: Chunks = None,
+    objects: Objects = None,
+    no_objects: NoObjects = False,
     assignments: Set = None,
     config: Config = None,
     again: Again = False,
@@ -116,9 +124,10 @@ def reconstruct(
     from legs4d import commands, pipeline
 
     settings = asked(commands.Reconstruct, given).geometry()
-    folders = {"run": out, "dataset": dataset}
+    folders = _to_send(dataset, out, objects)
+    found = _found(objects, no_objects)
     with working(engine, cluster, store=store, folders=folders) as context:
-        run = pipeline.reconstruct(dataset, out, settings, context, again=again)
+        run = pipeline.reconstruct(dataset, out, settings, context, objects=found, again=again)
     _report(run, as_json)
 
 
@@ -208,23 +217,44 @@ def import_d3dgs(
     _report(run, as_json)
 
 
+def _found(objects: Path | None, none: bool) -> Path | bool:
+    """`objects` of `pipeline.train`. Raises Legs4dError where both were said."""
+    if objects is not None and none:
+        raise Legs4dError("stands beside --no-objects", where="--objects", fix="give one of them")
+    return not none if objects is None else objects
+
+
+def _to_send(dataset: Path, out: Path, objects: Path | None) -> dict[str, Path]:
+    """What workers elsewhere need; a folder need not be there yet."""
+    from legs4d.priors.objects.folder import default_folder
+
+    return {"run": out, "dataset": dataset, "objects": objects or default_folder(dataset)}
+
+
 def _tell_choice(run: Run, asked: str) -> None:
     if asked == "auto" and run.info["encoder"] == "tiny":
         say("The footage has no captions: its language is what the encoder `tiny` sees in the pictures.")
 
 
 def _report(run: Run, as_json: bool) -> None:
+    from legs4d.gaussians.objects import read_objects
+
     seconds = {name: round(stage.seconds, 1) for name, stage in run.stages.items()}
     notes = run.info.get("notes", [])
     counts = [run.count(frame) for frame in range(run.num_frames)]
+    objects = read_objects(run)
+    table = [] if objects is None else objects.table()
     if as_json:
         told = {"run": str(run.path), "frames": run.num_frames, "gaussians": max(counts), "seconds": seconds}
+        told["objects"] = table
         print_json({**told, "warnings": notes})
         return
     for note in notes:
         say(note)
     if run.info.get("masks") == "motion":
         say("The footage has no foreground masks: what moves against the background was taken for it.")
+    if table:
+        say("objects: " + ", ".join(f"{one['id']} {one['name']}".strip() for one in table))
     many = f"{min(counts)} to {max(counts)}" if len(set(counts)) > 1 else str(counts[0])
     moving = "which no other frame has" if run.has_loose else f"{run.num_dynamic} of which move"
     say(f"{run.path}: {run.num_frames} frames, {many} Gaussians, {moving}")

@@ -84,6 +84,17 @@ Align = Annotated[
     Alignment | None,
     typer.Option("--align", help="Find the videos' offsets by their sound, or by how much moves in their pictures."),
 ]
+Objects = Annotated[
+    Path | None,
+    typer.Option(
+        "--objects",
+        metavar="FOLDER",
+        show_default="DATASET.objects",
+        help="What `legs4d objects` found in the footage. Where it has no masks, and the helpers of `legs4d priors` "
+        "are there, it is found by this command.",
+    ),
+]
+NoObjects = Annotated[bool, typer.Option("--no-objects", help="Use no found objects, and look for none.")]
 Again = Annotated[
     bool,
     typer.Option(

@@ -9,7 +9,7 @@ import typer
 
 from legs4d.cli.command import app
 from legs4d.cli.edge import working
-from legs4d.cli.options import Again, CameraNames, Dataset, Engine, EngineName, Json, LeftOut, Scale
+from legs4d.cli.options import Again, CameraNames, Dataset, Engine, EngineName, Json, LeftOut, RunFolder, Scale
 from legs4d.errors import Legs4dError
 from legs4d.terminal import print_json, say
 
@@ -165,3 +165,26 @@ def objects(
     if told["without"]:
         say(f"Found without {', '.join(told['without'])}: `legs4d priors get {' '.join(told['without'])}`.")
     say(f"wrote {told['folder']}")
+
+
+@app.command()
+def name(
+    run: RunFolder,
+    number: Annotated[int, typer.Argument(metavar="ID", help="Of the object, as `legs4d info RUN` lists them.")],
+    called: Annotated[str, typer.Argument(metavar="NAME", help='What it is called; "" for nothing.')],
+    as_json: Json = False,
+) -> None:
+    """Give an object of a run a name.
+
+    --json prints {run, objects: [{id, name, frames}]}.
+    """
+    from legs4d.gaussians.objects import name_object
+    from legs4d.gaussians.store.run import Run
+
+    with Run.open(run).lock() as opened:
+        table = name_object(opened, number, called).table()
+    if as_json:
+        print_json({"run": str(run), "objects": table})
+        return
+    for one in table:
+        print(f"{one['id']:3}  {one['name'] or '–'}")

@@ -72,7 +72,7 @@ def choose_cameras(run: Run, wanted: str) -> CameraPath:
 def _filming_cameras(run: Run) -> list[dict[str, Cameras]]:
     """The training and the test cameras of each frame. A run keeps those of its first; if they move, footage tells."""
     if run.info.get("cameras_move"):
-        sequence = open_sequence(run.info["dataset"], reading_of(run.info))
+        sequence = open_sequence(run.info["dataset"], reading_of(run.info), found=False)
         splits: tuple[Split, Split] = ("train", "test")
         return [{split: sequence.cameras(split, frame) for split in splits} for frame in range(run.num_frames)]
     train = run.cameras("train")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,15 +25,27 @@ class Objects:
         pose: [T, O, 7] float32, world from object: translation in scene units, then a unit quaternion wxyz.
         scale: [T, O] float32, > 0, of the object about its origin.
         visible: [T, O] bool, whether it is there.
+        ids: O, what people call them by: the numbers in the object masks that they come from; 0, 1, … where empty.
     """
 
     names: tuple[str, ...]
     pose: NDArray[np.float32]
     scale: NDArray[np.float32]
     visible: NDArray[np.bool_]
+    ids: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.ids:
+            object.__setattr__(self, "ids", tuple(range(len(self.names))))
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def table(self) -> list[dict[str, Any]]:
+        """[{id, name, frames}] for people and programs; frames: first and last in which it is there, or none."""
+        there = [np.flatnonzero(self.visible[:, i]) for i in range(len(self))]
+        frames = [[int(when[0]), int(when[-1])] if len(when) else None for when in there]
+        return [{"id": i, "name": n, "frames": f} for i, n, f in zip(self.ids, self.names, frames, strict=True)]
 
 
 def write_objects(run: Run, objects: Objects) -> None:
@@ -52,7 +65,7 @@ def write_objects(run: Run, objects: Objects) -> None:
         "scale": np.asarray(objects.scale, np.float32),
         "visible": np.asarray(objects.visible, np.bool_),
     }
-    run.write_attached(GROUP, arrays, {"names": list(objects.names)})
+    run.write_attached(GROUP, arrays, {"names": list(objects.names), "ids": list(objects.ids)})
 
 
 def read_objects(run: Run) -> Objects | None:
@@ -61,21 +74,24 @@ def read_objects(run: Run) -> Objects | None:
     if found is None:
         return None
     arrays, attributes = found
-    return Objects(tuple(attributes["names"]), arrays["pose"], arrays["scale"], arrays["visible"])
+    ids = tuple(int(number) for number in attributes.get("ids", ()))
+    return Objects(tuple(attributes["names"]), arrays["pose"], arrays["scale"], arrays["visible"], ids)
 
 
 def name_object(run: Run, number: int, name: str) -> Objects:
-    """Give an object a name; the caller holds the run's lock.
+    """Give an object, by its id, a name; the caller holds the run's lock.
 
     Raises:
         RunError: the run has no such object, or the name is too long.
     """
     objects = read_objects(run)
-    if objects is None or not 0 <= number < len(objects):
-        have = "no objects" if objects is None else f"objects 0 to {len(objects) - 1}"
-        raise RunError(f"has no object {number}: it has {have}", where=str(run.path), fix="see `legs4d info RUN`")
+    if objects is None or number not in objects.ids:
+        have = "no objects" if not objects else f"objects {', '.join(map(str, objects.ids))}"
+        fix = "see `legs4d info RUN`" if objects else "train it with object masks, see `legs4d objects --help`"
+        raise RunError(f"has no object {number}: it has {have}", where=str(run.path), fix=fix)
     if len(name) > LONGEST_NAME:
         raise RunError(f"a name of {len(name)} characters is too long", where=f"object {number}", fix="shorten it")
-    named = replace(objects, names=(*objects.names[:number], name.strip(), *objects.names[number + 1 :]))
+    row = objects.ids.index(number)
+    named = replace(objects, names=(*objects.names[:row], name.strip(), *objects.names[row + 1 :]))
     write_objects(run, named)
     return named

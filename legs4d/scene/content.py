@@ -47,11 +47,13 @@ class Content:
         root: the dataset folder.
         footage: its files of cameras, pictures, masks and points.
         language: those that matter to the lift alone: captions, object masks.
+        found: folder of objects that were found in it, wherever that lies; its files are called "found/…".
     """
 
     root: Path
     footage: tuple[Path, ...]
     language: tuple[Path, ...] = ()
+    found: Path | None = None
     _known: dict[str, dict[str, str]] = field(default_factory=dict, repr=False, compare=False)
 
     def hashes(self, context: Context = QUIET, *, language: bool = False) -> dict[str, str]:
@@ -64,7 +66,7 @@ class Content:
         kind = "language" if language else "footage"
         if kind not in self._known:
             paths = self.language if language else self.footage
-            self._known[kind] = hash_files(self.root, paths, context)
+            self._known[kind] = hash_files(self.root, paths, context, self.found)
         return self._known[kind]
 
     def fingerprint(self, *, language: bool = False) -> str:
@@ -78,15 +80,20 @@ def digest_of(value: object) -> str:
     return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
 
-def hash_files(root: Path, paths: Iterable[Path], context: Context = QUIET) -> dict[str, str]:
+def hash_files(
+    root: Path, paths: Iterable[Path], context: Context = QUIET, objects: Path | None = None
+) -> dict[str, str]:
     """Name relative to `root`, with "/" between folders, → hash of each file's bytes. Several are read at once.
+
+    Args:
+        objects: `found` of `Content`.
 
     Raises:
         DatasetError: a file cannot be read.
         Stopped: `stop` was set.
     """
     began = time.time_ns()
-    files = {_name(root, path): path for path in paths}
+    files = {_name(root, path, objects): path for path in paths}
     states = {name: _state(path) for name, path in files.items()}
     cache = _cache_file(root)
     kept = _read_cache(cache)
@@ -161,14 +168,13 @@ def _read_all(files: Mapping[str, Path], states: Mapping[str, State], context: C
     return found
 
 
-def _name(root: Path, path: Path) -> str:
+def _name(root: Path, path: Path, found: Path | None) -> str:
+    if found is not None and path.is_relative_to(found):
+        return f"found/{path.relative_to(found).as_posix()}"
     try:
         return path.relative_to(root).as_posix()
     except ValueError:
         pass
-    beside = root.resolve().with_name(f"{root.resolve().name}.objects")
-    if path.is_relative_to(beside):  # found in it, and moved with it
-        return f"found/{path.relative_to(beside).as_posix()}"
     return path.as_posix()  # what a dataset names elsewhere is known by where that is
 
 

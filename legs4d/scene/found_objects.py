@@ -1,6 +1,7 @@
 """Footage with the objects that `legs4d objects` found in it, which lie beside it: DATASET.objects.
 
 They stand in for object masks that the dataset does not have, and for foreground masks where it has none of these too.
+A folder of them that lies elsewhere, and was named, wins over the dataset's own object masks.
 """
 
 from __future__ import annotations
@@ -24,12 +25,22 @@ class FoundObjects:
     """A `Sequence` with found objects.
 
     Args:
-        sequence: footage without object masks.
+        sequence: footage.
         folder: that `legs4d objects` made of it.
+
+    Attributes:
+        folder: the same.
+
+    Raises:
+        DatasetError: the folder is no such one, or lacks masks of some pictures.
     """
 
     def __init__(self, sequence: Sequence, folder: Path) -> None:
-        self._sequence, self._folder = sequence, folder
+        self._sequence, self.folder = sequence, folder.resolve()
+        folder = self.folder
+        if not (folder / TABLE).is_file():
+            fix = "give a folder that `legs4d objects` made"
+            raise DatasetError(f"holds no {TABLE}", where=str(folder), fix=fix)
         self.root, self.num_frames, self.fps = sequence.root, sequence.num_frames, sequence.fps
         self.frame_numbers, self.captions = sequence.frame_numbers, sequence.captions
         self.initial_points, self.origin, self.reading = sequence.initial_points, sequence.origin, sequence.reading
@@ -44,7 +55,7 @@ class FoundObjects:
         # what is foreground matters to the reconstruction, which object a pixel shows to the lift alone
         footage = content.footage if self._masked else (*content.footage, *files)
         language = (*content.language, *files, folder / TABLE)
-        self.content = Content(content.root, footage, language)
+        self.content = Content(content.root, footage, language, folder)
         self.notes = (*sequence.notes, f"Object masks are those of {folder.name}.")
         self._cache = ImageCache()
 
@@ -89,7 +100,7 @@ class FoundObjects:
         return self._sequence.cameras("train", frame).ids
 
     def _place(self, camera: int, frame: int) -> Path:
-        return self._folder / "objects" / str(camera) / f"{self.frame_numbers[frame]:06d}.png"
+        return self.folder / "objects" / str(camera) / f"{self.frame_numbers[frame]:06d}.png"
 
     def _labels(self, frame: int, camera: int) -> NDArray[np.uint8]:
         place = self._place(self._ids(frame)[camera], frame)
@@ -103,9 +114,16 @@ def found_beside(dataset: Path) -> Path | None:
     return folder if (folder / TABLE).is_file() else None
 
 
-def with_found_objects(sequence: Sequence) -> Sequence:
-    """The footage itself if it has object masks or nothing was found in it, else with what was found."""
-    if sequence.objects("train", 0, []) is not None:
+def with_found_objects(sequence: Sequence, found: bool | Path) -> Sequence:
+    """The footage with what was found in it.
+
+    Args:
+        found: the folder to use; True for the one beside the footage, if it has no object masks of its own and there
+            is one; False for none.
+    """
+    if isinstance(found, Path):
+        return FoundObjects(sequence, found)
+    if not found or sequence.objects("train", 0, []) is not None:
         return sequence
     folder = found_beside(sequence.root)
     return sequence if folder is None else FoundObjects(sequence, folder)

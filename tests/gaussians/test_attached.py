@@ -53,7 +53,7 @@ def test_objects_come_back_and_are_named(tmp_path: Path) -> None:
     found = read_objects(Run.open(run.path))
     assert found is not None and found.names == ("basketball", "man")
     assert np.array_equal(found.pose, pose) and np.array_equal(found.visible, visible)
-    with pytest.raises(RunError, match="has no object 2: it has objects 0 to 1"):
+    with pytest.raises(RunError, match="has no object 2: it has objects 0, 1"):
         name_object(run, 2, "x")
     with pytest.raises(ValueError, match="pose: shape"):
         write_objects(run, Objects(("a",), pose, np.ones((FRAMES, 1), np.float32), visible[:, :1]))

@@ -1,8 +1,9 @@
 """What a run remembers of the footage that it was made from: where it was last, and what was in its files.
 
-info["dataset"]      the folder, where it was last
-info["footage"]      fingerprints {content, language}, and how many files there are
-RUN/footage.json     {footage, language}: name → hash of each file
+info["dataset"]        the folder, where it was last
+info["footage"]        fingerprints {content, language}, and how many files there are
+info["found_objects"]  the folder of found objects that it was read with, where that was last; "" for none
+RUN/footage.json       {footage, language}: name → hash of each file
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ import numpy as np
 from legs4d.context import QUIET, Context
 from legs4d.errors import DatasetError, RunError
 from legs4d.gaussians.store.files import write_file
+from legs4d.gaussians.store.mirror import here
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import Difference, RunDiffers
+from legs4d.scene.found_objects import FoundObjects
 from legs4d.scene.readers import open_sequence, reading_of
 from legs4d.scene.sequence import Sequence, Split
 
@@ -57,7 +60,7 @@ def find_footage(
             where=str(place),
             fix="say with --dataset where it is now",
         )
-    sequence = open_sequence(place, reading_of({"scale": 1.0, **run.info}))
+    sequence = open_sequence(place, reading_of({"scale": 1.0, **run.info}), found=found_objects_of(run.info))
     sequence.content.hashes(context)
     found = footage_differences(run, sequence)
     if found:
@@ -71,7 +74,19 @@ def find_footage(
 def travelling(run: Run, dataset: str | Path | None = None) -> dict[str, Path]:
     """The folders that workers on other machines need of a run: its own, and its footage's, if there is any."""
     place = dataset or run.info.get("dataset")
-    return {"run": run.path, **({} if place is None else {"dataset": Path(place)})}
+    folders = {"run": run.path, **({} if place is None else {"dataset": Path(place)})}
+    found = found_objects_of(run.info)
+    return {**folders, "objects": found} if isinstance(found, Path) else folders
+
+
+def found_objects_of(info: Mapping[str, Any]) -> bool | Path:
+    """`found` of `open_sequence` for a run's footage, from its `info`: what it was read with, if that is still there,
+    else what lies beside it; what runs of before say nothing of lies beside it too."""
+    told = info.get("found_objects")
+    if not told:
+        return told is None
+    folder = here(told)
+    return folder if folder.is_dir() else True
 
 
 def remember_footage(run: Run, sequence: Sequence, *, language: bool = False) -> None:
@@ -93,8 +108,13 @@ def remember_footage(run: Run, sequence: Sequence, *, language: bool = False) ->
         "files": len(listed["footage"]),
     }
     place = str(sequence.root.resolve())
-    if (run.info.get("dataset"), run.info.get("footage")) != (place, content):
-        run.set_info(dataset=place, footage=content)
+    now_read = {"dataset": place, "footage": content, "found_objects": _found_folder(sequence)}
+    if any(run.info.get(name) != value for name, value in now_read.items()):
+        run.set_info(**now_read)
+
+
+def _found_folder(sequence: Sequence) -> str:
+    return str(sequence.folder) if isinstance(sequence, FoundObjects) else ""
 
 
 def read_listing(run: Run) -> dict[str, dict[str, str]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from legs4d.config import DatasetSettings
 from legs4d.errors import RunError
+from legs4d.gaussians.store.footage import found_objects_of
 from legs4d.gaussians.store.mirror import here
 from legs4d.gaussians.store.run import Run
 from legs4d.scene.readers import open_sequence, reading_of
@@ -33,10 +34,10 @@ def check_handed(path: str, stage: str, fingerprint: str, done: str) -> None:
 def handed_footage(run: Run) -> Sequence:
     """A run's footage as this machine sees it; opened once for all that is made of it."""
     reading = reading_of(run.info).model_dump_json()
-    return _open(here(run.info["dataset"]), reading, json.dumps(run.info.get("footage")))
+    return _open(here(run.info["dataset"]), reading, found_objects_of(run.info), json.dumps(run.info.get("footage")))
 
 
 @functools.lru_cache(maxsize=1)
-def _open(place: Path, reading: str, content: str) -> Sequence:
+def _open(place: Path, reading: str, found: bool | Path, content: str) -> Sequence:
     """`content` tells footage that has changed from what it was."""
-    return open_sequence(place, DatasetSettings.model_validate_json(reading))
+    return open_sequence(place, DatasetSettings.model_validate_json(reading), found=found)

@@ -20,11 +20,12 @@ WITHOUT_OUT = "give --again to make it anew (it stays until that is done), or to
 _NOTHING = object()
 
 FOLLOWING = {
-    "import": ("lift",),
-    "deform": ("lift",),
-    "first_frame": ("tracking", "refinement", "lift"),
-    "tracking": ("refinement", "lift"),
-    "refinement": ("lift",),
+    "import": ("objects", "lift"),
+    "deform": ("objects", "lift"),
+    "first_frame": ("tracking", "refinement", "objects", "lift"),
+    "tracking": ("refinement", "objects", "lift"),
+    "refinement": ("objects", "lift"),
+    "objects": (),
     "extract": (),
     "lift": (),
 }

@@ -28,7 +28,7 @@ def open_sequence(
     settings: DatasetSettings | float = 1.0,
     context: Context = QUIET,
     *,
-    found: bool = True,
+    found: bool | Path = True,
 ) -> Sequence:
     """The footage in a folder, by the reader that knows its layout; each layout is told in its reader's file.
 
@@ -41,7 +41,8 @@ def open_sequence(
             (cameras.json), 4DGaussians' multipleview (sparse_/), or COLMAP (sparse/).
         settings: scale, choice of cameras, and when videos were begun; a number is a scale.
         context: told of videos that are opened, and put on one clock.
-        found: use the objects that `legs4d objects` found in it, where it has no object masks of its own.
+        found: objects that `legs4d objects` found in it: the folder of them; True for the one beside it, if there is
+            one and it has no object masks of its own; False for none.
 
     Raises:
         DatasetError: there is no such folder, no reader knows its layout, or its content cannot be used.
@@ -61,7 +62,7 @@ def open_sequence(
     else:
         check_no_offsets(settings, str(root))
         footage = reader(root, settings)
-    return with_masks(with_found_objects(footage) if found else footage)
+    return with_masks(with_found_objects(footage, found))
 
 
 def reading_of(info: Mapping[str, Any]) -> DatasetSettings:

@@ -131,7 +131,7 @@ def test_options_stand_for_settings_and_win() -> None:
     assert (lift.lifting().codec.name, lift.lifting().codec.dim, lift.lifting().codec.weights) == (
         *("autoencoder", 8, "c.pth"),
     )
-    assert Train.places() == ["dataset", "out", "weights"] and Export.places() == ["run", "out"]
+    assert Train.places() == ["dataset", "out", "objects", "weights"] and Export.places() == ["run", "out"]
 
 
 def test_settings_win_over_the_preset() -> None:
