@@ -14,6 +14,8 @@ from .layers import operators as layer_operators
 from .layers import strip
 from .link import operators as link_operators
 from .link import session
+from .selection import edit_mode, gestures
+from .selection import operators as selection_operators
 from .sequence import playback, viewport
 from .sequence import properties as sequence_properties
 from .splats import handlers as splat_handlers
@@ -27,6 +29,8 @@ CLASSES = (
     *link_operators.CLASSES,
     *layer_operators.CLASSES,
     *splat_operators.CLASSES,
+    *selection_operators.CLASSES,
+    *gestures.CLASSES,
     *look.CLASSES,
     *export.CLASSES,
     *capture.CLASSES,
@@ -45,7 +49,7 @@ _HOMES = (
 )
 """Which of Blender's own types has which property group under which name."""
 
-_PARTS = (export, layer_operators, playback, splat_handlers, viewport, session, engine)
+_PARTS = (export, layer_operators, playback, edit_mode, splat_handlers, viewport, session, engine)
 """What has a `register` and an `unregister` of its own, in this order."""
 
 

@@ -15,7 +15,17 @@ SEEN = "seen"
 """Point attribute (FLOAT), 0 to 1: how much of the point training pixels showed, 0 is invented; where a run tells."""
 
 SELECTION = "selection"
-"""`selection:<id>` (FLOAT) is what names in a run select."""
+"""`selection:<id>` (FLOAT, 0 to 1) is how much of a point belongs to a selection that was kept under a name."""
+
+SELECTED = ".selection"
+"""Point attribute (BOOLEAN): what is selected now; Blender's edit mode of point clouds has it under the same name."""
+DELETED, HIDDEN = "deleted", "hidden"
+"""Point attributes (BOOLEAN): what nothing shows, renders or exports. The run has it still."""
+MASKS = (DELETED, HIDDEN)
+IDENTITY = "legs4d:id"
+"""Point attribute (INT): which of its cloud's points each is, so that what edit mode removes is known."""
+EDITS = "legs4d:edits"
+"""Custom property of the parent empty (JSON): what is selected, deleted and hidden of loose points, frame by frame."""
 
 CLOUD_ATTRIBUTES = {
     POSITION: "FLOAT_VECTOR",
@@ -84,3 +94,18 @@ def amount_property(name: str) -> str:
 def amount_path(name: str) -> str:
     """The RNA path of that custom property, for F-curves and drivers."""
     return f'["{amount_property(name)}"]'
+
+
+def selection_attribute(name: str) -> str:
+    """The point attribute (FLOAT, 0..1) of a selection that was kept under a name."""
+    return f"{SELECTION}:{name}"
+
+
+def grade_property(grade_id: str, name: str) -> str:
+    """The parent empty's custom property that carries `strength` or one of `portable.look.GRADE` of a grade."""
+    return f"legs4d:{grade_id}:{name}"
+
+
+def grade_path(grade_id: str, name: str) -> str:
+    """The RNA path of that custom property, for F-curves and drivers."""
+    return f'["{grade_property(grade_id, name)}"]'

@@ -9,7 +9,7 @@ import torch
 
 from legs4d.gaussians.gaussians import SH_C0, Gaussians, concatenate
 from legs4d.portable import look
-from legs4d.portable.look import Amounts
+from legs4d.portable.look import Amounts, Grade
 
 TORCH = look.Arrays(torch)
 
@@ -34,6 +34,23 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Graded:
+    """How one grade shows.
+
+    Attributes:
+        grade: its values.
+        layer: index of the layer that says where; None: `points` does.
+        points: index of the column of the Gaussians' selections; None: everywhere.
+        strength: 0..1.
+    """
+
+    grade: Grade
+    layer: int | None
+    points: int | None
+    strength: float
+
+
+@dataclass(frozen=True)
 class Shown:
     """N Gaussians as their layers show them.
 
@@ -49,7 +66,13 @@ class Shown:
 
 
 def show(
-    gaussians: Gaussians, relevancy: torch.Tensor, layers: Sequence[Layer], amounts: Amounts, eye: torch.Tensor
+    gaussians: Gaussians,
+    relevancy: torch.Tensor,
+    layers: Sequence[Layer],
+    amounts: Amounts,
+    eye: torch.Tensor,
+    grades: Sequence[Graded] = (),
+    selections: torch.Tensor | None = None,
 ) -> Shown:
     """What Gaussians look like under their layers.
 
@@ -58,8 +81,13 @@ def show(
         relevancy: [N, L] 0..1, one column per layer.
         layers: L of them; the order does not matter.
         eye: [3] where the camera is, in the Gaussians' axes.
+        grades: of the captured colours, one after the other.
+        selections: [N, S] 0..1 for those that name one.
     """
     strongest, tint = _combine(relevancy, layers)
+    for one in grades:
+        weight = _graded_weight(one, relevancy, layers, selections)
+        gaussians = gaussians.replace(colors=(_graded(gaussians.rgb, weight, one.grade) - 0.5) / SH_C0)
     opacities = look.opacity(TORCH, gaussians.opacities, strongest, amounts)
     rgb = _colored(gaussians.rgb, strongest, tint, amounts)
     shown = gaussians.replace(opacities=opacities, colors=(rgb - 0.5) / SH_C0)
@@ -71,6 +99,26 @@ def show(
     everything = concatenate(shown, around.replace(sh_rest=None))
     source = torch.cat([torch.arange(len(gaussians), device=rgb.device), named.nonzero()[:, 0]])
     return Shown(everything, strongest, source)
+
+
+def _graded_weight(
+    one: Graded, relevancy: torch.Tensor, layers: Sequence[Layer], selections: torch.Tensor | None
+) -> torch.Tensor:
+    """[N] how much of each Gaussian's colour is graded."""
+    if one.layer is not None:
+        return _weight(relevancy[:, one.layer], layers[one.layer]) * one.strength
+    if one.points is not None and selections is not None:
+        return selections[:, one.points] * one.strength
+    return relevancy.new_full((len(relevancy),), one.strength)
+
+
+def _graded(rgb: torch.Tensor, weight: torch.Tensor, grade: Grade) -> torch.Tensor:
+    """[N, 3] sRGB-encoded colours; exactly the captured ones where the grade weighs nothing."""
+    other = weight > 0
+    graded = rgb.clone()
+    plain = TORCH.linear(rgb[other].clamp(0, 1))
+    graded[other] = TORCH.encoded(look.graded(TORCH, plain, weight[other], grade))
+    return graded
 
 
 def _colored(rgb: torch.Tensor, strongest: torch.Tensor, tint: torch.Tensor, amounts: Amounts) -> torch.Tensor:
@@ -99,6 +147,11 @@ def _combine(relevancy: torch.Tensor, layers: Sequence[Layer]) -> tuple[torch.Te
     none = relevancy.new_zeros(len(relevancy))
     found = look.Combined(none, none, relevancy.new_zeros((len(relevancy), 3)))
     for column, layer in zip(relevancy.T, layers, strict=True):
-        weight = look.weight(TORCH, column, layer.threshold, layer.softness, layer.weight)
+        weight = _weight(column, layer)
         found = look.combine(TORCH, found, weight, relevancy.new_tensor(list(layer.color)))
     return found.strongest, look.tint(TORCH, found)
+
+
+def _weight(relevancy: torch.Tensor, layer: Layer) -> torch.Tensor:
+    found: torch.Tensor = look.weight(TORCH, relevancy, layer.threshold, layer.softness, layer.weight)
+    return found

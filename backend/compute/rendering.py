@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from backend.compute.look import TORCH, Layer, show
+from backend.compute.look import TORCH, Graded, Layer, show
 from backend.compute.placement import Part, Placed, as_seen, between, place
+from backend.compute.selections import chosen
 from backend.compute.worker import Context
 from backend.service.requests import Render, RenderLayer, RenderSample
 from legs4d.errors import RunError
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding.query import Grounding, query
-from legs4d.portable.look import Amounts
+from legs4d.portable.look import Amounts, Grade
 from legs4d.progress import OnProgress, Progress, Stopped, StopSignal
 from legs4d.raster import render as rasterise
 from legs4d.scene.camera import Cameras
@@ -113,14 +114,16 @@ class Renderer:
         return self._answers[prompt]
 
     def _sample(self, body: Render, sample: RenderSample, answers: list[Grounding], layers: list[Layer]) -> _Sums:
-        parts = self._parts(sample, answers)
+        parts = self._parts(body, sample, answers)
         if not parts:
             return _nothing(body, self._device)
         placed = place([as_seen(part) for part in parts])
         eye = -(placed.world_to_camera[:3, :3].T @ placed.world_to_camera[:3, 3])
         amounts = Amounts(**body.look.model_dump())
-        shown = show(placed.gaussians, placed.relevancy, layers, amounts, eye.to(self._device))
-        features = torch.cat([shown.highlight[:, None], placed.relevancy], dim=1)
+        relevancy, selections = placed.relevancy[:, : len(layers)], placed.relevancy[:, len(layers) :]
+        eye = eye.to(self._device)
+        shown = show(placed.gaussians, relevancy, layers, amounts, eye, _grades(body), selections)
+        features = torch.cat([shown.highlight[:, None], relevancy], dim=1)
         behind = [*(body.background or (0.0, 0.0, 0.0)), *(0.0,) * features.shape[1]]
         picture = rasterise(
             shown.gaussians,
@@ -138,23 +141,23 @@ class Renderer:
         color = _scene_linear(_cropped(body, picture.color), alpha, opaque=body.background is not None)
         return _Sums(color, alpha, _cropped(body, picture.depth) * placed.unit, _cropped(body, picture.features))
 
-    def _parts(self, sample: RenderSample, answers: list[Grounding]) -> list[Part]:
-        """What is visible."""
+    def _parts(self, body: Render, sample: RenderSample, answers: list[Grounding]) -> list[Part]:
+        """What is visible; after the relevancies, a column for each grade that names its Gaussians."""
         parts = []
         if sample.static is not None and len(self._static):
             relevancy = self._columns([answer.static for answer in answers], len(self._static))
-            parts.append(Part(self._static, relevancy, _matrix(sample.static)))
+            parts.append(_masked(body, "static", self._static, relevancy, _matrix(sample.static)))
         if sample.dynamic is not None and self._run.num_dynamic:
             moving, relevancy = self._dynamic(sample.frame, answers)
-            parts.append(Part(moving, relevancy, _matrix(sample.dynamic)))
+            parts.append(_masked(body, "dynamic", moving, relevancy, _matrix(sample.dynamic)))
         if sample.loose is not None and self._run.has_loose:
             frame = math.floor(min(sample.frame, self._run.num_frames - 1.0) + SAME_TIME)
             self._require(frame)
             loose = self._run.loose(frame).torch(self._device)
             if len(loose):
                 relevancy = self._columns([answer.loose(frame) for answer in answers], len(loose))
-                parts.append(Part(loose, relevancy, _matrix(sample.loose)))
-        return parts
+                parts.append(_masked(body, "loose", loose, relevancy, _matrix(sample.loose), frame))
+        return [part for part in parts if len(part.gaussians)]
 
     def _dynamic(self, moment: float, answers: list[Grounding]) -> tuple[Gaussians, torch.Tensor]:
         """What moves, at a time in capture frames, clamped to the run; between frames, between their states."""
@@ -253,6 +256,36 @@ def _cropped(body: Render, images: torch.Tensor) -> torch.Tensor:
 
 def _matrix(rows: list[list[float]]) -> torch.Tensor:
     return torch.tensor(rows, dtype=torch.float64)
+
+
+def _masked(
+    body: Render, part: str, gaussians: Gaussians, relevancy: torch.Tensor, to_camera: torch.Tensor, frame: int = 0
+) -> Part:
+    """Those of a part that the request keeps, with which of them each grade names."""
+    count, device = len(gaussians), str(relevancy.device)
+    columns = [relevancy]
+    for one in body.grades:
+        if one.points is not None:
+            named = chosen(one.points, part, count, device, frame)
+            columns.append(relevancy.new_zeros((count, 1)) if named is None else named[:, None].to(relevancy))
+    relevancy = torch.cat(columns, dim=1)
+    keep = chosen(body.kept, part, count, device, frame)
+    if keep is not None:
+        gaussians, relevancy = gaussians.take(keep), relevancy[keep]
+    return Part(gaussians, relevancy, to_camera)
+
+
+def _grades(body: Render) -> list[Graded]:
+    """The request's grades; of one whose layer is not there, nothing."""
+    found, column = [], 0
+    names = [layer.name for layer in body.layers]
+    for one in body.grades:
+        grade = Grade(one.exposure, one.hue, one.saturation, tuple(one.lift), tuple(one.gamma), tuple(one.gain))
+        place = column if one.points is not None else None
+        column += one.points is not None
+        if not one.layer or one.layer in names:
+            found.append(Graded(grade, names.index(one.layer) if one.layer else None, place, one.strength))
+    return found
 
 
 def _layer(asked: RenderLayer, answer: Grounding) -> Layer:

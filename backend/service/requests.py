@@ -103,6 +103,38 @@ class RenderLook(Body):
     outline: Unit = 0.0
 
 
+Bits = Annotated[bytes, Field(max_length=200_000)]
+"""One bit a Gaussian, the first in the highest of the first byte, deflated (zlib)."""
+
+
+class RenderLoosePoints(Body):
+    frame: FrameNumber
+    points: Bits
+
+
+class RenderPoints(Body):
+    """Some of a run's Gaussians; all of those that are not told of."""
+
+    static: Bits | None = None
+    dynamic: Bits | None = None
+    loose: list[RenderLoosePoints] = Field(default_factory=list, max_length=64)
+
+
+Channels = Annotated[list[Annotated[float, Field(ge=-100, le=100)]], Field(min_length=3, max_length=3)]
+
+
+class RenderGrade(Body):
+    layer: str = Field(default="", max_length=100)
+    points: RenderPoints | None = None
+    strength: Unit = 1.0
+    exposure: float = Field(default=0.0, ge=-20, le=20)
+    hue: float = Field(default=0.0, ge=-100, le=100)
+    saturation: float = Field(default=1.0, ge=0, le=100)
+    lift: Channels = [0.0, 0.0, 0.0]
+    gamma: Channels = [1.0, 1.0, 1.0]
+    gain: Channels = [1.0, 1.0, 1.0]
+
+
 class Render(Body):
     run: Name
     revision: str | None = Field(default=None, max_length=100)
@@ -113,6 +145,8 @@ class Render(Body):
     passes: list[RenderPass] = Field(min_length=1, max_length=5)
     layers: list[RenderLayer] = Field(default_factory=list, max_length=28)
     look: RenderLook = Field(default_factory=RenderLook)
+    kept: RenderPoints | None = None
+    grades: list[RenderGrade] = Field(default_factory=list, max_length=28)
     background: Color | None = None
     antialiased: bool = False
     view: str = Field(default="", max_length=100)

@@ -14,6 +14,7 @@ from ..layers import layers, presets
 from ..portable.look import NUMPY
 from ..sequence import sequence, timing
 from ..sequence.properties import LayerProperties, properties_of
+from . import masking
 from .camera import View
 from .properties import settings_of
 
@@ -96,6 +97,8 @@ def shown_in(scene: bpy.types.Scene, clouds: Iterable[bpy.types.Object]) -> list
 def obstacle(shown: Iterable[sequence.Sequence]) -> str:
     """Why the backend cannot render these, a sentence; empty if it can."""
     for one in shown:
+        if problem := masking.obstacle(one):
+            return problem
         if one.its.files:
             return (
                 f"'{one.empty.name}' plays splat files of this machine, which the backend does not have; render with "
@@ -124,6 +127,9 @@ def body(shown: sequence.Sequence, instants: Sequence[Instant], style: Style, pa
         "look": _look(asdict(presets.amounts(shown.empty, middle))),
         "antialiased": style.antialiased,
     }
+    asked |= masking.told(
+        shown, middle, [float(sum(timing.shown_frames(shown.empty, i.scene_frame))) for i in instants]
+    )
     if first.crop is not None:
         asked["crop"] = list(first.crop)
     if style.background is not None:

@@ -14,23 +14,29 @@ from ..portable import look
 from ..portable.look import NUMPY
 from ..portable.splats import Splats
 from ..portable.values import SH_C0
+from ..selection import grades, mask
 from ..sequence import attributes
 from ..sequence.highlighter import strongest_and_tint
 from ..sequence.sequence import Sequence
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+SLOPE_STEP = 0.02
+"""Of encoded colours: how far beside a colour it is seen what a grade does to differences."""
+
 
 def read(shown: Sequence, scene_frame: float, *, baked: bool) -> Splats:
-    """All clouds as they stand, in the capture's axes, with what is up in Blender as `up`.
+    """All clouds as they stand, in the capture's axes, with what is up in Blender as `up`; no deleted or hidden point.
 
     Args:
-        baked: whether colours and opacities are those that the layers give, for viewers that know no highlight.
+        baked: whether colours and opacities are those that the layers give, for viewers that know no highlight. Grades
+            are in the colours either way.
     """
     wanted = (names.POSITION, names.SCALE, names.ROTATION, names.RADIANCE, names.HIGHLIGHT)
     parts = [[attributes.read(cloud, name) for cloud in shown.clouds] for name in wanted]
     positions, scales, rotations, radiance, highlight = (np.concatenate(part) for part in parts)
     dc, opacities, rest = radiance[:, :3], radiance[:, 3], _rest(shown)
+    dc, rest = _graded(shown, scene_frame, dc, rest)
     extra = {names.HIGHLIGHT: highlight}
     if shown.its.has_seen:
         extra[names.SEEN] = np.concatenate([attributes.read(cloud, names.SEEN) for cloud in shown.clouds])
@@ -38,16 +44,39 @@ def read(shown: Sequence, scene_frame: float, *, baked: bool) -> Splats:
         dc, opacities, changed = _as_shown(shown, scene_frame, dc, opacities)
         if rest is not None:
             rest[changed] = 0.0  # a layer's colour is the same from everywhere
+    keep = mask.kept_of(shown.clouds)
     return Splats(
-        means=positions,
-        quats=rotations,
-        scales=scales,
-        opacities=opacities,
-        colors=dc,
-        sh_rest=rest,
-        extra=extra,
+        means=positions[keep],
+        quats=rotations[keep],
+        scales=scales[keep],
+        opacities=opacities[keep],
+        colors=dc[keep],
+        sh_rest=None if rest is None else rest[keep],
+        extra={name: values[keep] for name, values in extra.items()},
         up=_up(shown),
     )
+
+
+def _graded(shown: Sequence, scene_frame: float, dc: Array, rest: Array | None) -> tuple[Array, Array | None]:
+    """Coefficients and view dependence under the sequence's grades; the latter as far as it is linear."""
+    found = grades.at(shown, scene_frame)
+    if not found:
+        return dc, rest
+
+    def encoded(offset: float) -> Array:
+        """[N, 3] sRGB-encoded graded colours, of captured ones that are brighter by so much."""
+        light = NUMPY.linear(np.clip(0.5 + SH_C0 * dc + np.float32(offset), 0, 1))
+        parts, start = [], 0
+        for cloud in shown.clouds:
+            part = light[start : start + len(cloud.points)]
+            parts.append(grades.colored(shown, cloud, scene_frame, part, grades=found))
+            start += len(part)
+        return NUMPY.encoded(np.concatenate(parts))
+
+    if rest is not None:
+        slope = (encoded(SLOPE_STEP) - encoded(-SLOPE_STEP)) / (2 * SLOPE_STEP)
+        rest = (rest * slope[:, None, :]).astype(np.float32)
+    return ((encoded(0.0) - 0.5) / SH_C0).astype(np.float32), rest
 
 
 def _rest(shown: Sequence) -> Array | None:

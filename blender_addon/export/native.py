@@ -18,6 +18,7 @@ from .. import engine, look, names
 from ..cache.blocks import MOST_SH
 from ..look.builder import arrange, math, node, output, socket
 from ..portable.ply.writer import table_parts
+from ..selection import mask
 from ..sequence import attributes
 from ..sequence.properties import cloud_of, properties_of
 from ..sequence.rendering import Job, RenderProblem
@@ -152,6 +153,9 @@ def _write_ply(path: Path, cloud: bpy.types.PointCloud, layers: list[str]) -> No
             columns |= dict(_split(cloud, name, parts))
     for name in layers:
         columns[name] = attributes.read(cloud, name)
+    keep = mask.kept(cloud)
+    if keep is not None:
+        columns = {name: values[keep] for name, values in columns.items()}
     path.write_bytes(b"".join(table_parts(columns)))
 
 

@@ -63,26 +63,30 @@ def find(owner: bpy.types.ID, path: str, index: int = 0) -> bpy.types.FCurve | N
     return None
 
 
-def value(owner: bpy.types.Object, name: str, frame: float) -> float:
+def value(owner: bpy.types.Object, name: str, frame: float, index: int | None = None) -> float:
     """A custom property's value at a scene frame: its F-curve's where it has one that acts, else as it stands.
 
     Needed before a frame is evaluated, when the property itself still has the last frame's value.
+
+    Args:
+        index: of the component, where the property has several.
     """
-    return values(owner, name, (frame,))[0]
+    return values(owner, name, (frame,), index)[0]
 
 
-def values(owner: bpy.types.Object, name: str, frames: Iterable[float]) -> list[float]:
+def values(owner: bpy.types.Object, name: str, frames: Iterable[float], index: int | None = None) -> list[float]:
     """`value` at each of these scene frames."""
-    curve = find(owner, f'["{name}"]')
+    curve = find(owner, f'["{name}"]', index or 0)
     if curve is None or curve.mute or curve.is_empty:
-        return [float(owner.get(name, 0.0)) for _ in frames]
+        stands: Any = owner.get(name, 0.0)
+        return [float(stands if index is None else stands[index]) for _ in frames]
     return [float(curve.evaluate(frame)) for frame in frames]
 
 
-def remove(owner: bpy.types.Object, path: str) -> None:
+def remove(owner: bpy.types.Object, path: str, index: int = 0) -> None:
     """Remove the F-curve at this path, if there is one."""
     for bag in _bags(owner):
-        if (curve := bag.fcurves.find(path)) is not None:
+        if (curve := bag.fcurves.find(path, index=index)) is not None:
             bag.fcurves.remove(curve)
 
 

@@ -10,7 +10,7 @@ from .. import declare, names
 from ..layers import layers, presets
 from ..portable import look as formulas
 from ..sequence.properties import LayerProperties, properties_of
-from . import points, scene, shape
+from . import grade, points, scene, shape
 from .points import GROUPS
 from .scene import CLASSES, draw, prepare, problems
 
@@ -31,18 +31,25 @@ def sync(empty: bpy.types.Object) -> None:
     tree = _tree(empty, clouds)
     ids = [layer.layer_id for layer in its.layers]
     presets.ensure(empty, its.mode)
-    signature = f"{formulas.VERSION}:{its.num_sh}:{','.join(ids)}"
+    grades = [(item.grade_id, item.where, item.source) for item in its.grades]
+    signature = f"{formulas.VERSION}:{its.num_sh}:{','.join(ids)}:{grades}"
     if tree.get(_SIGNATURE) != signature:
         _remove_drivers(tree)
-        points.build(tree, ids, its.num_sh)
+        points.build(tree, ids, grades, its.num_sh)
         for layer_id in ids:
             for socket, curve in (("Active", "active"), ("Strength", "strength")):
                 _drive(tree.nodes[layer_id].inputs[socket], empty, names.curve_path(layer_id, curve))
+        for grade_id, _, _ in grades:
+            _drive_grade(tree.nodes[grade_id], empty, grade_id)
         for name, amount in points.amounts(tree).items():
             _drive(amount.outputs[0], empty, names.amount_path(name))
         tree[_SIGNATURE] = signature
     shape.set_pixel_angle(tree, its.pixel_angle)
     points.set_detail(tree, its.detail)
+    for item in its.grades:
+        enabled: Any = tree.nodes[item.grade_id].inputs["Enabled"]
+        if enabled.default_value != float(item.enabled):
+            enabled.default_value = float(item.enabled)
     for layer in its.layers:
         _set_layer(tree.nodes[layer.layer_id], layer, layers.is_shown(its, layer))
 
@@ -90,9 +97,19 @@ def _set_layer(step: bpy.types.Node, layer: LayerProperties, shown: bool) -> Non
             socket.default_value = value
 
 
-def _drive(socket: Any, empty: bpy.types.Object, path: str) -> None:
+def _drive_grade(made: bpy.types.Node, empty: bpy.types.Object, grade_id: str) -> None:
+    for name in ("strength", *formulas.GRADE):
+        path = names.grade_path(grade_id, name)
+        if name in grade.VECTORS:
+            for index in range(3):
+                _drive(made.inputs[grade.socket_of(name)], empty, f"{path}[{index}]", index)
+        else:
+            _drive(made.inputs[grade.socket_of(name)], empty, path)
+
+
+def _drive(socket: Any, empty: bpy.types.Object, path: str, index: int = -1) -> None:
     """What is animated comes from the parent empty's custom properties, without Python expressions."""
-    driver = socket.driver_add("default_value").driver
+    driver = socket.driver_add("default_value", index).driver
     driver.type = "AVERAGE"
     variable = driver.variables.new()
     variable.type = "SINGLE_PROP"

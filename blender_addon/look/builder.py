@@ -9,6 +9,8 @@ from typing import Any
 
 import bpy
 
+from ..portable.look import LEAST_GAMMA
+
 _VERSION, _SHARED = "legs4d:version", "legs4d:shared"
 COLUMN, ROW, GAP = 220.0, 240.0, 120.0
 """Of arranged nodes: distances between columns, rows and frames."""
@@ -134,6 +136,24 @@ class Nodes:
 
     def scale(self, color: Any, by: Any) -> Value:
         return vector_math(self.tree, "SCALE", color, Scale=by)
+
+    def multiply(self, color: Any, by: Any) -> Value:
+        return vector_math(self.tree, "MULTIPLY", color, by)
+
+    def complement(self, color: Any) -> Value:
+        return vector_math(self.tree, "SUBTRACT", (1.0, 1.0, 1.0), color)
+
+    def root(self, color: Any, degrees: Any) -> Value:
+        least = vector_math(self.tree, "MAXIMUM", degrees, (LEAST_GAMMA,) * 3)
+        powers = vector_math(self.tree, "DIVIDE", (1.0, 1.0, 1.0), least)
+        return vector_math(self.tree, "POWER", vector_math(self.tree, "MAXIMUM", color, (0.0, 0.0, 0.0)), powers)
+
+    def exp2(self, value: Any) -> Value:
+        return math(self.tree, "POWER", 2.0, value)
+
+    def turn(self, color: Any, angle: Any) -> Value:
+        axis = {"Vector": color, "Axis": (1.0, 1.0, 1.0), "Angle": angle}
+        return output(node(self.tree, "ShaderNodeVectorRotate", axis, rotation_type="AXIS_ANGLE"))
 
     def dot(self, color: Any, weights: tuple[float, float, float]) -> Value:
         return vector_math(self.tree, "DOT_PRODUCT", color, weights)

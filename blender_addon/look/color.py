@@ -1,4 +1,4 @@
-"""The node group of colour: a point's captured colour as light, and what its layers make of it."""
+"""The node groups of colour: a point's captured colour as light, and what its layers make of it."""
 
 from __future__ import annotations
 
@@ -7,23 +7,33 @@ from collections.abc import Callable
 import bpy
 import numpy as np
 
+from .. import names
 from ..portable import look
 from ..portable.values import SH_C0
 from .builder import Nodes, Value, frame, node, output, shared, vector_math
 
-GROUP = "4-LEGS: color"
+GROUP, LIGHT_GROUP = "4-LEGS: color", "4-LEGS: captured light"
 SRGB_KNOTS = 65
 
 
 def ensure() -> bpy.types.NodeTree:
-    """The group: SH DC coefficients, the layers' tint and strongest weight, amounts of the look, to linear colour."""
+    """The group: a linear colour, the layers' tint and strongest weight, amounts of the look, to linear colour."""
     return shared(
         GROUP,
         look.VERSION,
-        {"DC": "Vector", "Color": "Vector", **dict.fromkeys(("Strongest", *map(socket_of, look.AMOUNTS)), "Float")},
+        {
+            "Captured": "Vector",
+            "Color": "Vector",
+            **dict.fromkeys(("Strongest", *map(socket_of, look.AMOUNTS)), "Float"),
+        },
         {"Color": "Vector"},
         lambda tree, given: {"Color": _color(tree, given)},
     )
+
+
+def ensure_light() -> bpy.types.NodeTree:
+    """The group: what the view adds to a point's SH DC coefficients, to its captured colour, linear, and opacity."""
+    return shared(LIGHT_GROUP, look.VERSION, {"View": "Vector"}, {"Color": "Vector", "Opacity": "Float"}, _captured)
 
 
 def socket_of(amount: str) -> str:
@@ -37,11 +47,20 @@ def amounts_of(given: Callable[[str], Value]) -> look.Amounts:
 
 
 def _color(tree: bpy.types.NodeTree, given: Callable[[str], Value]) -> Value:
-    with frame(tree, "Captured color, as light"):
-        captured = _linear(tree, given("DC"))
     with frame(tree, "Under the layers"):
-        shown: Value = look.colored(Nodes(tree), captured, given("Strongest"), given("Color"), amounts_of(given))
+        shown: Value = look.colored(
+            Nodes(tree), given("Captured"), given("Strongest"), given("Color"), amounts_of(given)
+        )
     return shown
+
+
+def _captured(tree: bpy.types.NodeTree, given: Callable[[str], Value]) -> dict[str, Value]:
+    with frame(tree, "Captured color, as light"):
+        stored = node(tree, "GeometryNodeInputNamedAttribute", {0: names.RADIANCE}, data_type="FLOAT_COLOR")
+        split = node(tree, "FunctionNodeSeparateColor", {0: output(stored)})
+        dc = output(node(tree, "ShaderNodeCombineXYZ", {i: split.outputs[i] for i in range(3)}))
+        color = _linear(tree, vector_math(tree, "ADD", dc, given("View")))
+    return {"Color": color, "Opacity": output(split, "Alpha")}
 
 
 def _linear(tree: bpy.types.NodeTree, dc: Value) -> Value:

@@ -12,8 +12,8 @@ import bpy
 
 from .. import names
 from ..portable import look
-from . import color, material, outline, rays, shape
-from .builder import Nodes, Value, arrange, constant, frame, group, math, node, output, put, shared, socket, vector_math
+from . import color, grade, material, outline, rays, shape
+from .builder import Nodes, Value, arrange, constant, frame, group, math, node, output, put, shared, socket
 from .color import amounts_of, socket_of
 
 LAYER_GROUP, SPLATS_GROUP = "4-LEGS: layer", "4-LEGS: splats"
@@ -21,10 +21,14 @@ LAYER_GROUP, SPLATS_GROUP = "4-LEGS: layer", "4-LEGS: splats"
 AMOUNT_NODE, DETAIL_NODE = "Amount", "Viewport detail"
 
 
-def build(tree: bpy.types.NodeTree, layer_ids: Sequence[str], num_sh: int = 0) -> None:
-    """Writes the sequence's node group: one `LAYER_GROUP` node per layer, named by its id, before `SPLATS_GROUP`.
+def build(
+    tree: bpy.types.NodeTree, layer_ids: Sequence[str], grades: Sequence[tuple[str, str, str]] = (), num_sh: int = 0
+) -> None:
+    """Writes the sequence's node group: one `LAYER_GROUP` node per layer and one of `grade` per grade, named by their
+    ids, before `SPLATS_GROUP`.
 
     Args:
+        grades: (id, where, source) of each.
         num_sh: SH coefficients beyond degree 0 that its points have.
     """
     tree.nodes.clear()
@@ -38,10 +42,20 @@ def build(tree: bpy.types.NodeTree, layer_ids: Sequence[str], num_sh: int = 0) -
         shares = {socket_of(name): output(made) for name, made in _add_amounts(tree).items()}
         detail = _value(tree, DETAIL_NODE, 1.0)
         angle = _value(tree, shape.PIXEL_ANGLE_NODE, 0.0)
-    inputs = {"Geometry": source, "Strongest": strongest, "Weights": weights, "Tints": tints, **shares}
+    view: dict[str, Value] = {}
     if num_sh:
         with frame(tree, "View"):
-            inputs["View"] = output(group(tree, rays.ensure(num_sh), {}))
+            view["View"] = output(group(tree, rays.ensure(num_sh), {}))
+    with frame(tree, "Captured color, graded"):
+        light = group(tree, color.ensure_light(), view)
+        captured = output(light, "Color")
+        for grade_id, where, place in grades:
+            weight = grade.weight_of(tree, where, place)
+            made = group(tree, grade.ensure(), {"Color": captured, "Weight": weight})
+            made.name = made.label = grade_id
+            captured = output(made, "Color")
+    inputs = {"Geometry": source, "Strongest": strongest, "Weights": weights, "Tints": tints, **shares}
+    inputs |= {"Captured": captured, "Opacity": output(light, "Opacity")}
     splats = group(tree, _splats_group(), inputs | {"Detail": detail, "Pixel Angle": angle})
     node(tree, "NodeGroupOutput", {0: output(splats)})
     arrange(tree)
@@ -59,11 +73,11 @@ def set_detail(tree: bpy.types.NodeTree, share: float) -> None:
 
 def _splats_group() -> bpy.types.NodeTree:
     """The file's one group from points, with what their layers say, to ellipsoids."""
-    numbers = ("Strongest", "Weights", *map(socket_of, look.AMOUNTS), "Detail", "Pixel Angle")
+    numbers = ("Strongest", "Weights", *map(socket_of, look.AMOUNTS), "Opacity", "Detail", "Pixel Angle")
     return shared(
         SPLATS_GROUP,
         look.VERSION,
-        {"Geometry": "Geometry", "Tints": "Vector", "View": "Vector", **dict.fromkeys(numbers, "Float")},
+        {"Geometry": "Geometry", "Tints": "Vector", "Captured": "Vector", **dict.fromkeys(numbers, "Float")},
         {"Geometry": "Geometry"},
         lambda tree, given: {"Geometry": _splats(tree, given)},
     )
@@ -73,11 +87,14 @@ def _splats(tree: bpy.types.NodeTree, given: Callable[[str], Value]) -> Value:
     with frame(tree, "Fewer points in viewports"):
         source = _fewer(tree, given("Geometry"), given("Detail"))
     with frame(tree, "Color and opacity"):
-        dc, opacity = _radiance(tree)
-        dc = vector_math(tree, "ADD", dc, given("View"))
-        strongest, shares = given("Strongest"), {name: given(name) for name in map(socket_of, look.AMOUNTS)}
+        opacity, strongest = given("Opacity"), given("Strongest")
+        shares = {name: given(name) for name in map(socket_of, look.AMOUNTS)}
         tint = look.tint(Nodes(tree), look.Combined(strongest, given("Weights"), given("Tints")))
-        shown = output(group(tree, color.ensure(), {"DC": dc, "Color": tint, "Strongest": strongest, **shares}))
+        shown = output(
+            group(
+                tree, color.ensure(), {"Captured": given("Captured"), "Color": tint, "Strongest": strongest, **shares}
+            )
+        )
         visible = look.opacity(Nodes(tree), opacity, strongest, amounts_of(given))
         marked = material.marked(tree, source, shown, visible)
     with frame(tree, "Outline"):
@@ -150,7 +167,11 @@ def _layer_group() -> bpy.types.NodeTree:
     running = {"Strongest": "Float", "Weights": "Float", "Tints": "Vector"}
     numbers = ("Relevancy", "Threshold", "Softness", "Enabled", "Active", "Strength")
     return shared(
-        LAYER_GROUP, look.VERSION, {**running, **dict.fromkeys(numbers, "Float"), "Tint": "Color"}, running, _add_layer
+        LAYER_GROUP,
+        look.VERSION,
+        {**running, **dict.fromkeys(numbers, "Float"), "Tint": "Color"},
+        {**running, "Weight": "Float"},
+        _add_layer,
     )
 
 
@@ -162,15 +183,7 @@ def _add_layer(tree: bpy.types.NodeTree, given: Callable[[str], Value]) -> dict[
     with frame(tree, "Added to the layers before"):
         before = look.Combined(given("Strongest"), given("Weights"), given("Tints"))
         after = look.combine(on, before, weight, given("Tint"))
-    return {"Strongest": after.strongest, "Weights": after.weights, "Tints": after.tints}
-
-
-def _radiance(tree: bpy.types.NodeTree) -> tuple[Value, Value]:
-    """SH DC coefficients and opacity."""
-    stored = node(tree, "GeometryNodeInputNamedAttribute", {0: names.RADIANCE}, data_type="FLOAT_COLOR")
-    split = node(tree, "FunctionNodeSeparateColor", {0: output(stored)})
-    dc = node(tree, "ShaderNodeCombineXYZ", {i: split.outputs[i] for i in range(3)})
-    return output(dc), output(split, "Alpha")
+    return {"Strongest": after.strongest, "Weights": after.weights, "Tints": after.tints, "Weight": weight}
 
 
 def _add_amounts(tree: bpy.types.NodeTree) -> dict[str, bpy.types.Node]:
@@ -184,6 +197,8 @@ GROUPS: tuple[Callable[[], object], ...] = (
     lambda: material.ensure(material.SOLID),
     lambda: material.ensure(material.FLAT),
     color.ensure,
+    color.ensure_light,
+    grade.ensure,
     outline.ensure,
     shape.ensure,
     _splats_group,

@@ -7,8 +7,13 @@ from typing import Any
 import bpy
 import numpy as np
 
-_FIELD = {"FLOAT": "value", "FLOAT_VECTOR": "vector", "QUATERNION": "value", "FLOAT4": "vector"}
-_WIDTH = {"FLOAT": 1, "FLOAT_VECTOR": 3, "QUATERNION": 4, "FLOAT4": 4}
+_FIELD = {
+    **{"FLOAT": "value", "FLOAT_VECTOR": "vector", "QUATERNION": "value", "FLOAT4": "vector"},
+    **{"BOOLEAN": "value", "INT": "value"},
+}
+_WIDTH = {"FLOAT": 1, "FLOAT_VECTOR": 3, "QUATERNION": 4, "FLOAT4": 4, "BOOLEAN": 1, "INT": 1}
+_DTYPE = {"BOOLEAN": np.dtype(bool), "INT": np.dtype(np.int32)}
+"""Of those that are no float32."""
 
 
 class AttributeProblem(Exception):
@@ -28,8 +33,8 @@ def write(cloud: bpy.types.PointCloud, name: str, data_type: str, values: np.nda
     """Set an attribute.
 
     Args:
-        values: float32, C-ordered, as many numbers as points times the type's width; anything else would be copied
-            number by number.
+        values: float32 (bool for BOOLEAN, int32 for INT), C-ordered, as many numbers as points times the type's width;
+            anything else would be copied number by number.
 
     AttributeProblem if the number of points is another: the cloud was edited.
     """
@@ -44,10 +49,10 @@ def write(cloud: bpy.types.PointCloud, name: str, data_type: str, values: np.nda
 
 
 def read(cloud: bpy.types.PointCloud, name: str) -> np.ndarray[Any, Any]:
-    """[points] or [points, width] float32 values of an attribute. KeyError if there is none of this name."""
+    """[points] or [points, width] values of an attribute, float32, bool or int32. KeyError if there is none."""
     attribute: Any = cloud.attributes[name]
     width = _WIDTH[attribute.data_type]
-    values = np.empty(len(cloud.points) * width, np.float32)
+    values = np.empty(len(cloud.points) * width, _DTYPE.get(attribute.data_type, np.float32))
     if values.size:
         attribute.data.foreach_get(_FIELD[attribute.data_type], values)
     return values.reshape(-1, width) if width > 1 else values

@@ -71,3 +71,20 @@ def strongest_and_tint(
             color = np.array(layers.find(shown, weight.layer_id).color, np.float32)
             found = look.combine(look.NUMPY, found, shown_levels(weight)[relevancy], color)
     return found.strongest, look.tint(look.NUMPY, found)
+
+
+def weight_of(
+    shown: Sequence,
+    cloud: bpy.types.PointCloud,
+    scene_frame: float,
+    layer_id: str,
+    chosen: slice | Array,
+    count: int,
+) -> Array:
+    """[count] float32: how strongly one layer shows on these points of a cloud."""
+    attribute = names.layer_attribute(layer_id)
+    for weight in layers.weights(shown, scene_frame):
+        if weight.layer_id == layer_id and weight.weight > 0.0 and attribute in cloud.attributes:
+            relevancy = (attributes.read(cloud, attribute)[chosen] * 255.0 + 0.5).astype(np.uint8)
+            return shown_levels(weight)[relevancy]
+    return np.zeros(count, np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import bpy
@@ -10,6 +11,7 @@ import numpy as np
 from .. import names
 from ..cache.frames import STEPS, RunCache
 from ..layers.layers import Weight
+from ..selection import mask
 from . import attributes
 from .highlighter import Highlighter
 
@@ -28,11 +30,19 @@ class LooseFrames:
         self._buffers: dict[int, Array] = {}
 
     def show(
-        self, cloud: bpy.types.PointCloud, frame: int, weights: tuple[Weight, ...], *, layers_only: bool, sh: bool
+        self,
+        cloud: bpy.types.PointCloud,
+        frame: int,
+        weights: tuple[Weight, ...],
+        masks: Mapping[str, Array],
+        *,
+        layers_only: bool,
+        sh: bool,
     ) -> None:
         """Write a frame, or what its layers say only.
 
         Args:
+            masks: what is selected, deleted, hidden and kept of it, by attribute.
             sh: whether view dependence is written too.
         """
         points, coefficients, arrays = self._cache.loose(frame)
@@ -40,6 +50,7 @@ class LooseFrames:
             cloud.resize(points)
             layers_only = False
         if not layers_only:
+            _write_masks(cloud, masks)
             self._write(cloud, points, arrays)
         if sh and not layers_only:
             self._write_sh(cloud, points, coefficients, arrays)
@@ -49,7 +60,7 @@ class LooseFrames:
         four = self._buffer(points, 4)
         np.multiply(arrays["colors"], STEPS["colors"], out=four[:, :3])
         np.multiply(arrays["opacities"], STEPS["opacities"], out=four[:, 3])
-        attributes.write(cloud, names.RADIANCE, "FLOAT4", four)
+        attributes.write(cloud, names.RADIANCE, "FLOAT4", mask.dimmed(cloud, four))
         np.multiply(arrays["quats"], STEPS["quats"], out=four)
         attributes.write(cloud, names.ROTATION, "QUATERNION", four)
         attributes.write(cloud, names.POSITION, "FLOAT_VECTOR", arrays["means"])
@@ -83,3 +94,11 @@ class LooseFrames:
         if kept is None or len(kept) < points:
             kept = self._buffers[width] = np.empty((points, width), np.float32)
         return kept[:points]
+
+
+def _write_masks(cloud: bpy.types.PointCloud, masks: Mapping[str, Array]) -> None:
+    """Of this frame: what the cloud has is another frame's."""
+    for name in (names.SELECTED, *names.MASKS):
+        mask.write(cloud, name, masks.get(name, np.zeros(len(cloud.points), bool)))
+    for name in masks.keys() - {names.SELECTED, *names.MASKS}:
+        attributes.write(cloud, name, "FLOAT", masks[name].astype(np.float32))

@@ -67,7 +67,7 @@ def show(scene: bpy.types.Scene, shown: Sequence, layers_only: bool = False) -> 
             missing, touched = _player(shown.empty, cache).show(scene, shown, layers_only, _is_complete(shown))
             problem = missing or problem
             for child in touched:
-                _touch(child)
+                touch(child)
         else:
             problem = problem or f"'{shown.empty.name}' has not arrived yet; connect a backend and press Fetch."
     except (CacheError, AttributeProblem) as obstacle:
@@ -136,7 +136,8 @@ def _is_complete(shown: Sequence) -> bool:
     return shown.its.viewport == "SPLATS" or any(sequence.is_native(cloud) for cloud in shown.clouds)
 
 
-def _touch(child: bpy.types.Object) -> None:
+def touch(child: bpy.types.Object) -> None:
+    """Have Blender, and what is derived from a cloud, notice that its attributes were written."""
     child.data.update_tag()
     _versions[child.session_uid] = _versions.get(child.session_uid, 0) + 1
 

@@ -11,6 +11,7 @@ from .. import names
 from ..cache.frames import STEPS, RunCache
 from ..layers import layers
 from ..layers.layers import Weight
+from ..selection import frames, mask
 from . import attributes, timing
 from .changing import Changing
 from .highlighter import Highlighter
@@ -40,6 +41,7 @@ class Player:
         self._color, self._next_color = np.empty((points, 3), np.float32), np.empty((points, 3), np.float32)
         self._radiance = np.empty((points, 4), np.float32)
         self._radiance[:, 3] = self._opacities
+        self._is_dimmed = False
         self._changing = Changing(cache) if cache.description.changing else None
         self._dynamic = Highlighter(points)
         self._static = Highlighter(cache.description.num_static)
@@ -70,7 +72,8 @@ class Player:
                 touched,
             )
         if loose is not None:
-            self._loose.show(cloud_of(loose), frame, weights, layers_only=layers_only, sh=complete)
+            masks = frames.masks(shown.empty, self.cache, frame)
+            self._loose.show(cloud_of(loose), frame, weights, masks, layers_only=layers_only, sh=complete)
             touched.append(loose)
         if moving is None:
             return "", touched
@@ -96,11 +99,15 @@ class Player:
             self._opacities = self._changing.opacities(frame, share, self._opacities)
         if not self._always:
             np.multiply(self._opacities, self._alive(frame), out=self._radiance[:, 3])
-        elif self._changing is not None:
+        elif self._changing is not None or self._is_dimmed:
             self._radiance[:, 3] = self._opacities
         if share:
             self._move_on(frame, share)
         np.copyto(self._radiance[:, :3], self._color)
+        keep = mask.kept(cloud)  # read every time: undo changes it, too
+        self._is_dimmed = keep is not None
+        if keep is not None:
+            self._radiance[:, 3] *= keep
         self._step *= np.float32(per_second)
         for name, values in (
             (names.POSITION, self._position),

@@ -102,6 +102,23 @@ class LayerProperties(bpy.types.PropertyGroup):
     active_written = declare.string("Active as written", "The same of the active curve")
 
 
+class GradeProperties(bpy.types.PropertyGroup):
+    """A colour grade; its values are custom properties of the parent empty. Its `name` is its id."""
+
+    grade_id = declare.string("Grade id", "Names the grade's values and F-curves for good")
+    label = declare.string("Name", "What the list calls the grade")
+    where = declare.enum(
+        "Where",
+        items=[
+            ("ALL", "Everything", "All points"),
+            ("LAYER", "Layer", "What a prompt names, as strongly as its layer shows"),
+            ("SELECTION", "Selection", "What was selected when the grade was made"),
+        ],
+    )
+    source = declare.string("Source", "Id of the layer, or the name that the selection is kept under")
+    enabled = declare.boolean("Enabled", "Follow this grade", default=True, update=_look_changed)
+
+
 class SequenceProperties(bpy.types.PropertyGroup):
     """On every object: what makes an empty a sequence, and an object one of its clouds."""
 
@@ -182,6 +199,8 @@ class SequenceProperties(bpy.types.PropertyGroup):
     )
     layers = declare.collection(LayerProperties)
     active_layer = declare.integer("Active layer", min=0)
+    grades = declare.collection(GradeProperties)
+    active_grade = declare.integer("Active grade", min=0)
 
     @property
     def is_sequence(self) -> bool:
@@ -202,7 +221,7 @@ class SequenceProperties(bpy.types.PropertyGroup):
         return None
 
 
-CLASSES = (IntervalProperties, MarkerProperties, LayerProperties, SequenceProperties)
+CLASSES = (IntervalProperties, MarkerProperties, LayerProperties, GradeProperties, SequenceProperties)
 
 
 def cloud_of(child: bpy.types.Object) -> bpy.types.PointCloud:

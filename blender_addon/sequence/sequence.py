@@ -14,6 +14,7 @@ from ..cache.blocks import MOST_SH
 from ..cache.frames import STEPS, Description, RunCache
 from ..declare import Collection, triple
 from ..portable.turns import turn_between
+from ..selection import mask
 from . import attributes, timing
 from .properties import LayerProperties, SequenceProperties, cloud_of, properties_of
 
@@ -162,7 +163,7 @@ class Sequence:
         if attribute == names.RANK:
             values = cache.ranks(role)
         elif attribute == names.RADIANCE:
-            values = np.column_stack((arrays["colors"], arrays["opacities"]))
+            values = mask.dimmed(cloud_of(child), np.column_stack((arrays["colors"], arrays["opacities"])))
         elif attribute == names.SEEN:
             values = arrays["seen"] * np.float32(1 / 255)
         elif attribute in _SH:
@@ -278,6 +279,8 @@ def _add_cloud(empty: bpy.types.Object, collection: bpy.types.Collection, role: 
         **names.optional_attributes(its.num_sh, its.has_seen),
     }.items():
         attributes.ensure(cloud, attribute, data_type)
+    if role in CONSTANT_ROLES:
+        attributes.write(cloud, names.IDENTITY, "INT", np.arange(points, dtype=np.int32))
     child = bpy.data.objects.new(name, cloud)
     child.parent = empty
     properties_of(child).role = role

@@ -18,6 +18,7 @@ from ..layers import layers, presets
 from ..portable import look as formulas
 from ..portable.look import NUMPY
 from ..portable.values import SH_C0
+from ..selection import grades, mask
 from . import attributes, playback, sequence
 from .highlighter import strongest_and_tint
 from .properties import cloud_of, properties_of
@@ -28,6 +29,8 @@ Array = np.ndarray[Any, Any]
 FAINT = 0.1
 """Points less opaque than this are not drawn."""
 SMALLEST_PIXELS, LARGEST_PIXELS = 2.0, 24.0
+SELECTED_COLOR, SELECTED_SHARE = (1.0, 0.35, 0.0), 0.8
+"""Of what is selected, scene linear, and how much of its own colour that covers."""
 OUTLINE_PIXELS = 8.0
 """What an outline's discs are larger than the points they lie behind."""
 
@@ -102,12 +105,16 @@ def shown_points(shown: Sequence, child: bpy.types.Object, scene_frame: float) -
     chosen = _chosen(child, shown.its.detail)
     radiance = attributes.read(cloud, names.RADIANCE)[chosen.points]
     colors, opacity = _captured(radiance), radiance[:, 3]
+    colors = grades.colored(shown, cloud, scene_frame, colors, chosen.points)
     strongest, tint = strongest_and_tint(shown, cloud, scene_frame, chosen.points)
     other = np.flatnonzero(formulas.changed(strongest, shares))  # few, mostly: the rest need no arithmetic
     colors[other] = formulas.colored(NUMPY, colors[other], strongest[other], tint[other], shares)
     around = np.flatnonzero(formulas.outline_opacity(opacity, strongest, shares) > FAINT)
     if shares.isolate:
         opacity = formulas.opacity(NUMPY, opacity, strongest, shares)
+    if names.SELECTED in cloud.attributes:
+        marked = np.flatnonzero(mask.read(cloud, names.SELECTED)[chosen.points])
+        colors[marked] += (np.array(SELECTED_COLOR, np.float32) - colors[marked]) * np.float32(SELECTED_SHARE)
     positions, radii = attributes.read(cloud, names.POSITION)[chosen.points], chosen.radii
     kept = np.flatnonzero(opacity > FAINT)
     if not len(around):
@@ -201,7 +208,7 @@ def _batch(shown: Sequence, child: bpy.types.Object, scene_frame: float) -> gpu.
     its = shown.its
     tints = tuple(tuple(layer.color) for layer in its.layers)
     shares, weights = presets.amounts(shown.empty, scene_frame), layers.weights(shown, scene_frame)
-    signature = (playback.version(child), shares, its.detail, weights, tints)
+    signature = (playback.version(child), shares, its.detail, weights, tints, grades.at(shown, scene_frame))
     known = _batches.get(child.session_uid)
     if known is None or known[0] != signature:
         _batches[child.session_uid] = known = (signature, _make_batch(*shown_points(shown, child, scene_frame)))

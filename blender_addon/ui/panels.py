@@ -10,6 +10,8 @@ from .. import capture, declare, effects, export, look
 from ..layers import prompt_panel
 from ..link import session
 from ..link.types import State
+from ..selection import grade_panel
+from ..selection import panel as selection_panel
 from ..sequence import playback, sequence, timing
 from . import preferences
 from .properties import JobItem, window
@@ -228,6 +230,8 @@ CLASSES = (
     LEGS4D_PT_backend,
     LEGS4D_PT_sequence,
     *prompt_panel.CLASSES,
+    *selection_panel.CLASSES,
+    *grade_panel.CLASSES,
     *effects.PANELS,
     LEGS4D_PT_training,
     LEGS4D_PT_export,

@@ -10,13 +10,14 @@ A new way to stand out is a field of `Amounts`, an entry of `PRESETS` and its te
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 import numpy as np
 
-VERSION = 8
+VERSION = 9
 """Raised when a formula or one of its node groups changes, so that files made before are brought up to date."""
 
 Number = Any
@@ -41,6 +42,7 @@ OUTLINE_PUSH = 1.01
 """How much farther than their Gaussians outlines lie, so that those cover them."""
 
 LEAST_SOFTNESS = 1e-4
+LEAST_GAMMA = 1e-2
 LEAST_WEIGHTS = 1e-4
 """Layers that weigh less together give no tint of their own."""
 
@@ -54,6 +56,22 @@ class Amounts:
     isolate: Number = field(default=0.0, metadata={"says": "How far everything else is hidden"})
     outline: Number = field(default=0.0, metadata={"says": "How strongly what the layers name is outlined"})
 
+
+@dataclass(frozen=True)
+class Grade:
+    """How an artist changes the captured colour; as it is made here, not at all. Colours are three floats, or what
+    drives a node group."""
+
+    exposure: Number = field(default=0.0, metadata={"says": "Stops: 1 is twice as bright"})
+    hue: Number = field(default=0.0, metadata={"says": "Turns colors around grey, in radians"})
+    saturation: Number = field(default=1.0, metadata={"says": "0 is grey, 1 as captured, 2 twice as colorful"})
+    lift: Color = field(default=(0.0, 0.0, 0.0), metadata={"says": "Added to the darks"})
+    gamma: Color = field(default=(1.0, 1.0, 1.0), metadata={"says": "Above 1 the mid tones are brighter"})
+    gain: Color = field(default=(1.0, 1.0, 1.0), metadata={"says": "Multiplies the lights"})
+
+
+GRADE: Mapping[str, str] = {each.name: each.metadata["says"] for each in fields(Grade)}
+"""Name → what it does, for people."""
 
 AMOUNTS: Mapping[str, str] = {each.name: each.metadata["says"] for each in fields(Amounts)}
 """Name → what it does, for people."""
@@ -107,6 +125,18 @@ def combine(on: Any, before: Combined, weight: Number, color: Color) -> Combined
 def tint(on: Any, layers: Combined) -> Color:
     """The mean of the layers' colours by weight."""
     return on.scale(layers.tints, 1.0 / on.at_least(layers.weights, LEAST_WEIGHTS))
+
+
+def graded(on: Any, captured: Color, weight: Number, grade: Grade) -> Color:
+    """The captured colour under a grade, as far as `weight` (0..1) says; several are done one after the other.
+
+    Exposure, then hue, then saturation, then (gain · (c + lift · (1 − c)))^(1 / gamma), channel by channel.
+    """
+    turned = on.turn(on.scale(captured, on.exp2(grade.exposure)), grade.hue)
+    grey = on.dot(turned, LUMINANCE) * (1.0 - grade.saturation)
+    vivid = on.add(on.scale(turned, grade.saturation), on.scale((1.0, 1.0, 1.0), grey))
+    lifted = on.add(vivid, on.multiply(on.complement(vivid), grade.lift))
+    return on.mix_colors(weight, captured, on.root(on.multiply(lifted, grade.gain), grade.gamma))
 
 
 def changed(strongest: Number, amounts: Amounts) -> Any:
@@ -192,6 +222,35 @@ class Arrays:
         if isinstance(color, tuple):
             return self._of.stack([by * channel for channel in color], -1)
         return color * _over_channels(by)
+
+    def multiply(self, color: Color, by: Color) -> Color:
+        """Channel by channel; `by` is three floats."""
+        return self._of.stack([color[..., i] * by[i] for i in range(3)], -1)
+
+    def complement(self, color: Color) -> Color:
+        """What each channel lacks of 1."""
+        return 1.0 - color
+
+    def root(self, color: Color, degrees: Color) -> Color:
+        """The `degrees`-th root of each channel, three floats; what is below 0 is 0."""
+        return self._of.stack([color[..., i].clip(0) ** (1.0 / max(degrees[i], LEAST_GAMMA)) for i in range(3)], -1)
+
+    def exp2(self, value: float) -> float:
+        """2 to this power."""
+        return float(2.0**value)
+
+    def turn(self, color: Color, angle: float) -> Color:
+        """A colour turned by so many radians around grey, from red to green."""
+        mean, cosine, sine = self.dot(color, (1 / 3,) * 3), math.cos(angle), math.sin(angle) / math.sqrt(3)
+        r, g, b = color[..., 0], color[..., 1], color[..., 2]
+        across = ((b, g), (r, b), (g, r))
+        return self._of.stack(
+            [
+                c * cosine + (one - other) * sine + mean * (1 - cosine)
+                for c, (one, other) in zip((r, g, b), across, strict=True)
+            ],
+            -1,
+        )
 
     def dot(self, color: Color, weights: tuple[float, float, float]) -> Number:
         """The weighted sum of a colour's channels."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -55,6 +57,31 @@ def test_a_lit_picture() -> None:
     how = {"tint_amount": 0.5, "desaturate": 1.0, "dim": 0.5}
     found = look.lit_picture(NUMPY, picture, np.array([1.0, 0.0]), np.array([0.0, 1.0, 0.0]), **how)
     np.testing.assert_allclose(found, [[0.5, 0.5, 0.0], [0.1495] * 3])
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, [0.2, 0.4, 0.1]),
+        ({"exposure": 1.0}, [0.4, 0.8, 0.2]),
+        ({"hue": 2 * np.pi / 3}, [0.1, 0.2, 0.4]),
+        ({"saturation": 0.0}, [0.2126 * 0.2 + 0.7152 * 0.4 + 0.0722 * 0.1] * 3),
+        ({"saturation": 1.25}, [1.25 * c - 0.25 * 0.33582 for c in (0.2, 0.4, 0.1)]),
+        ({"lift": (0.5, 0.0, -0.1)}, [0.6, 0.4, 0.01]),
+        ({"gain": (2.0, 1.0, 0.0)}, [0.4, 0.4, 0.0]),
+        ({"gamma": (2.0, 1.0, 0.5)}, [0.2**0.5, 0.4, 0.01]),
+        ({"lift": (-1.0, -1.0, -1.0)}, [0.0, 0.0, 0.0]),
+    ],
+)
+def test_a_grade_of_one_colour(values: dict[str, Any], expected: list[float]) -> None:
+    captured = np.array([[0.2, 0.4, 0.1]] * 2)
+    for on, colors, weight in (
+        (NUMPY, captured, np.array([1.0, 0.25])),
+        (Arrays(torch), torch.as_tensor(captured), torch.tensor([1.0, 0.25])),
+    ):
+        graded = np.asarray(look.graded(on, colors, weight, look.Grade(**values)))
+        np.testing.assert_allclose(graded[0], expected, atol=1e-9)
+        np.testing.assert_allclose(graded[1], 0.75 * captured[0] + 0.25 * np.array(expected), atol=1e-9)
 
 
 def test_srgb_there_and_back() -> None:

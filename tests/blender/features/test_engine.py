@@ -304,14 +304,15 @@ def test_a_picture_tells_its_progress_and_can_be_cancelled(scene, imported, came
 
 _LOOK = """
 import sys, json, numpy as np, torch
-from backend.compute.look import Layer, show
+from backend.compute.look import Graded, Layer, show
 from legs4d.gaussians.gaussians import Gaussians
-from legs4d.portable.look import Amounts
+from legs4d.portable.look import Amounts, Grade
 a = {name: torch.as_tensor(values) for name, values in np.load(sys.argv[1]).items()}
 cloud = Gaussians(a["means"], a["quats"], a["scales"], a["opacities"], a["colors"], a["opacities"] > 0)
 told = json.loads(sys.argv[2])
 layers = [Layer(**layer) for layer in told["layers"]]
-made = show(cloud, a["relevancy"], layers, Amounts(**told["amounts"]), torch.zeros(3))
+grades = [Graded(Grade(**told["grade"]), 0, None, 1.0)]
+made = show(cloud, a["relevancy"], layers, Amounts(**told["amounts"]), torch.zeros(3), grades)
 np.savez(sys.argv[1], rgb=made.gaussians.rgb, opacities=made.gaussians.opacities)
 """
 
@@ -325,13 +326,18 @@ def test_backend_and_add_on_show_layers_alike(scene, imported, tmp_path, mode) -
     from blender_addon import names
     from blender_addon.export import gaussians
     from blender_addon.layers import layers, presets
+    from blender_addon.selection import grades
     from blender_addon.sequence import attributes
 
     start, end, _, _ = layers.intervals(imported.layers[0])[0]
     frame = imported.scene_frame((start + end) // 2)
     imported.empty.legs4d.mode = mode
     scene.frame_set(frame)
-    plain, baked = (gaussians.read(imported, frame, baked=baked) for baked in (False, True))
+    plain = gaussians.read(imported, frame, baked=False)
+    grade_id, graded = grades.add(imported, "LAYER", imported.layers[0].layer_id), {"exposure": -0.5, "saturation": 0.7}
+    for name, value in graded.items():
+        imported.empty[names.grade_property(grade_id, name)] = value
+    baked = gaussians.read(imported, frame, baked=True)
     (layer,) = imported.layers
     (weight,) = layers.weights(imported, frame)
     parts = [attributes.read(cloud, names.layer_attribute(layer.layer_id)) for cloud in imported.clouds]
@@ -342,8 +348,36 @@ def test_backend_and_add_on_show_layers_alike(scene, imported, tmp_path, mode) -
     told = {
         "layers": [{**shown, "color": list(layer.color)}],
         "amounts": {**asdict(presets.amounts(imported.empty, frame))},
+        "grade": graded,
     }
     library("-c", _LOOK, str(file), json.dumps(told))
     with np.load(file) as theirs:
         np.testing.assert_allclose(0.5 + 0.28209479 * baked.colors, theirs["rgb"], atol=2e-3)
         np.testing.assert_allclose(baked.opacities, theirs["opacities"], atol=2e-3)
+
+
+def test_deleted_points_and_grades_reach_the_backend(rendered, imported) -> None:
+    """All static points deleted are the picture without their object; a grade of the others selected is one of all."""
+    from blender_addon import names
+    from blender_addon.selection import grades, selecting
+
+    still = imported.static_object
+    selecting.choose_weights(
+        imported, np.arange(imported.its.num_static + imported.its.num_dynamic) < imported.its.num_static
+    )
+    bpy.ops.legs4d.delete_points()
+    bpy.ops.legs4d.select_all(action="ALL")
+    chosen = grades.add(imported, "SELECTION")
+    imported.empty[names.grade_property(chosen, "exposure")] = -1.0
+    by_mask = rendered()
+    bpy.ops.legs4d.show_points(what="DELETED")
+    still.hide_render = True
+    grades.remove(imported, chosen)
+    plain = rendered()
+    imported.empty[names.grade_property(grades.add(imported, "ALL"), "exposure")] = -1.0
+    by_hand = rendered()
+    np.testing.assert_array_equal(by_mask["Combined"], by_hand["Combined"])
+    assert by_hand["Combined"][..., 3].max() > 0.5
+    # Composited encoded: half the light is not exactly half the picture at soft edges.
+    middle = plain["Combined"][..., 3] > 0.99
+    np.testing.assert_allclose(by_hand["Combined"][middle][:, :3], 0.5 * plain["Combined"][middle][:, :3], atol=0.02)

@@ -243,6 +243,35 @@ def test_isolate_hides_the_others(pair, photo) -> None:
     assert right[3] < 0.02
 
 
+def test_grades_of_everything_a_layer_and_a_selection_follow_one_another(pair, photo) -> None:
+    """The left blob is graded thrice, the right once; a key counts, a disabled grade does not."""
+    from blender_addon import look, names
+    from blender_addon.portable import look as formulas
+    from blender_addon.selection import grades, selecting
+
+    empty = pair.empty
+    empty.legs4d.mode = "NONE"
+    selecting.choose_weights(pair, np.array([1.0, 0.0]))
+    values = [{"exposure": 0.5}, {"hue": 1.0, "saturation": 0.5}, {"lift": (0.1, 0.0, 0.0), "gamma": (1.0, 1.5, 1.0)}]
+    made = [grades.add(pair, where, pair.layers[0].layer_id) for where in ("ALL", "LAYER", "SELECTION")]
+    for grade_id, told in zip(made, values, strict=True):
+        for name, value in told.items():
+            empty[names.grade_property(grade_id, name)] = value
+    empty.keyframe_insert(names.grade_path(made[0], "exposure"), frame=1)
+    empty[names.grade_property(grades.add(pair, "ALL"), "gain")] = (0.0, 0.0, 0.0)
+    pair.its.grades[3].enabled = False
+    look.sync(empty)
+    found = blobs(photo(4))
+    for color, count in zip(found, (3, 1), strict=True):
+        expected = linear(np.array([[0.7, 0.4, 0.4]]))
+        for told in values[:count]:
+            expected = formulas.graded(formulas.NUMPY, expected, np.ones(1), formulas.Grade(**told))
+        np.testing.assert_allclose(color[:3], encoded(expected[0]), atol=0.02)
+    grades.remove(pair, made[1])
+    look.sync(empty)
+    assert not [name for name in empty if made[1] in name] and len(pair.its.grades) == 3
+
+
 def test_viewports_show_the_most_important_share_and_renders_all(shown, photo) -> None:
     from blender_addon import look, names
     from blender_addon.cache import importance

@@ -1,0 +1,170 @@
+"""Choosing points of a sequence: by a region, by weights, all, none; and what the choice is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import bpy
+import numpy as np
+
+from .. import names
+from ..layers import layers
+from ..sequence import attributes, playback
+from ..sequence.properties import cloud_of, properties_of
+from ..sequence.sequence import Sequence
+from . import frames, mask, regions
+from .regions import Points, Region
+
+Array = np.ndarray[Any, Any]
+MODES = {
+    "SET": "Select these alone",
+    "ADD": "Add these to what is selected",
+    "SUBTRACT": "Take these from what is selected",
+    "INTERSECT": "Keep of what is selected what is among these",
+}
+
+
+def lasting(shown: Sequence) -> Iterator[bpy.types.Object]:
+    """Its clouds whose points every frame has."""
+    for child in (shown.static_object, shown.dynamic_object):
+        if child is not None and names.RADIANCE in cloud_of(child).attributes:
+            yield child
+
+
+def choose(shown: Sequence, region_of: Callable[[bpy.types.Object], Region], mode: str = "SET") -> None:
+    """Change what is selected.
+
+    Args:
+        region_of: the region in the axes of one of its clouds.
+        mode: one of `MODES`, or "INVERT".
+    """
+    for child in lasting(shown):
+        cloud = cloud_of(child)
+        found = region_of(child).inside(points_of(shown, child))
+        mask.write(cloud, names.SELECTED, regions.combined(mask.read(cloud, names.SELECTED), mode, found))
+    loose = shown.loose_object
+    if loose is not None:
+        frames.write(shown.empty, frames.read(shown.empty).chosen(mode, region_of(loose)))
+    redraw(shown)
+
+
+def choose_weights(
+    shown: Sequence,
+    weights: Array,
+    threshold: float = 0.5,
+    mode: str = "SET",
+    loose: Mapping[int, Array] | None = None,
+) -> None:
+    """Select what another tool found: segments, clicks, clusters.
+
+    Args:
+        weights: [N] f16 or f32, 0..1, of the static points, then of those that move, as a run numbers them. ValueError
+            if there are not so many.
+        threshold: from which a point is selected.
+        mode: one of `MODES`.
+        loose: the weights [points] of a frame's loose points, by capture frame; frames that are not named select none.
+    """
+    its = shown.its
+    counts = {"STATIC": its.num_static, "DYNAMIC": its.num_dynamic}
+    if len(weights) != sum(counts.values()):
+        raise ValueError(f"{len(weights)} weights for the {sum(counts.values())} points of '{shown.empty.name}'")
+    found = np.asarray(weights) >= threshold
+    start = 0
+    for role, count in counts.items():
+        child = its.child(role)
+        if child is not None:
+            cloud = cloud_of(child)
+            before = mask.read(cloud, names.SELECTED)
+            mask.write(cloud, names.SELECTED, regions.combined(before, mode, found[start : start + count]))
+        start += count
+    if shown.loose_object is not None:
+        edits = frames.read(shown.empty)
+        steps = [(frame, np.asarray(values) >= threshold) for frame, values in (loose or {}).items()]
+        picked = [Region("PICKED", frame=frame, bits=regions.packed(values)) for frame, values in steps]
+        for number, region in enumerate(picked or [Region("PICKED")]):
+            edits = edits.chosen(mode if number == 0 else "ADD", region)
+        frames.write(shown.empty, edits)
+    redraw(shown)
+
+
+def choose_none(shown: Sequence) -> None:
+    """Select nothing."""
+    for cloud in shown.clouds:
+        attributes.remove(cloud, names.SELECTED)
+    if shown.loose_object is not None:
+        edits = frames.read(shown.empty)
+        frames.write(shown.empty, frames.Edits((), edits.done, edits.kept))
+    redraw(shown)
+
+
+def keep_as(shown: Sequence, name: str) -> None:
+    """Keep what is selected under a name, as `names.selection_attribute(name)` of every cloud."""
+    for child in lasting(shown):
+        chosen = mask.read(cloud_of(child), names.SELECTED)
+        attributes.write(cloud_of(child), names.selection_attribute(name), "FLOAT", chosen.astype(np.float32))
+    if shown.loose_object is not None:
+        edits = frames.read(shown.empty)
+        frames.write(shown.empty, frames.Edits(edits.selected, edits.done, {**edits.kept, name: edits.selected}))
+
+
+def forget(shown: Sequence, name: str) -> None:
+    """Forget what was kept under this name."""
+    for cloud in shown.clouds:
+        attributes.remove(cloud, names.selection_attribute(name))
+    edits = frames.read(shown.empty)
+    kept = {other: steps for other, steps in edits.kept.items() if other != name}
+    frames.write(shown.empty, frames.Edits(edits.selected, edits.done, kept))
+
+
+def counts(shown: Sequence) -> tuple[int, int]:
+    """How many points are selected and how many there are, deleted and hidden ones left out, at this frame."""
+    chosen = total = 0
+    for cloud in shown.clouds:
+        keep = mask.kept(cloud)
+        total += len(cloud.points) if keep is None else int(keep.sum())
+        chosen += int(mask.read(cloud, names.SELECTED).sum())
+    return chosen, total
+
+
+def any_selected(shown: Sequence) -> bool:
+    """Whether anything is selected; of loose points, in any frame."""
+    if any(names.SELECTED in cloud.attributes for cloud in shown.clouds):
+        return True
+    return shown.loose_object is not None and bool(frames.read(shown.empty).selected)
+
+
+def points_of(shown: Sequence, child: bpy.types.Object) -> Points:
+    """A cloud's points as they stand."""
+    cloud = cloud_of(child)
+
+    def levels(key: str) -> Array | None:
+        for layer in shown.layers:
+            attribute = names.layer_attribute(layer.layer_id)
+            if layer.answer_key == key and attribute in cloud.attributes:
+                return (attributes.read(cloud, attribute) * 255.0 + 0.5).astype(np.uint8)
+        return None
+
+    return Points(
+        attributes.read(cloud, names.POSITION),
+        attributes.read(cloud, names.SCALE),
+        attributes.read(cloud, names.RADIANCE)[:, 3],
+        levels,
+    )
+
+
+def layer_region(shown: Sequence, layer_id: str) -> Region:
+    """What a layer's prompt names: relevancy from its threshold on, whenever it is active."""
+    layer = layers.find(shown, layer_id)
+    if layer is None:
+        return Region("PICKED")
+    return Region("LAYER", key=layer.answer_key, threshold=layer.threshold)
+
+
+def redraw(shown: Sequence) -> None:
+    """Have viewports show what is selected now."""
+    if shown.loose_object is not None:
+        playback.refresh(shown.empty)
+    for child in shown.objects:
+        if properties_of(child).role != "LOOSE":
+            playback.touch(child)
