@@ -298,6 +298,7 @@ def render(
     cameras: str = "test",
     grounding: Grounding | None = None,
     layers: Several[Layer] = (),
+    fps: float | None = None,
 ) -> list[Path]:
     """A run as video, and what was written; see `effects.run_video.write_run_video`."""
     run = Run.open(run_folder)
@@ -305,7 +306,7 @@ def render(
     from legs4d.reconstruct.stages import choose_device
 
     device = choose_device(context.engine)
-    return write_run_video(run, out, cameras, grounding, device, context, layers=layers)
+    return write_run_video(run, out, cameras, grounding, device, context, layers=layers, fps=fps)
 
 
 def evaluate(

@@ -47,6 +47,10 @@ def render(
     segmentation: Annotated[
         bool, typer.Option("--segmentation", help="Also x_segmentation: how much of a pixel is foreground.")
     ] = False,
+    fps: Annotated[
+        float | None,
+        typer.Option(min=0.01, max=1000, help="Pictures a second, also between frames; by default the run's frames."),
+    ] = None,
     engine: EngineName = Engine.auto,
 ) -> None:
     """Show a run as its cameras see it, from an orbit around it, or along a camera path."""
@@ -56,7 +60,7 @@ def render(
     layers = [layer for layer, asked in wanted.items() if asked]
     grounding = ground(run, [prompt])[0] if prompt is not None else None
     with working(engine) as context:
-        written = pipeline.render(run, out, context, cameras=cameras, grounding=grounding, layers=layers)
+        written = pipeline.render(run, out, context, cameras=cameras, grounding=grounding, layers=layers, fps=fps)
     say(f"wrote {', '.join(map(str, written))}")
 
 

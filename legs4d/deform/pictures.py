@@ -48,7 +48,8 @@ class Pictures:
 
 def moments(sequence: Sequence) -> NDArray[np.float64]:
     """[T] the time of each frame in 0..1."""
-    return np.arange(sequence.num_frames) / max(sequence.num_frames - 1, 1)
+    times = np.array(sequence.times)
+    return times / max(times[-1], 1e-12)
 
 
 def read_pictures(

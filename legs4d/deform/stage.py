@@ -29,6 +29,7 @@ from legs4d.reconstruct.stages import torch_threads
 from legs4d.scene.foreground import MotionMasks
 from legs4d.scene.sequence import Sequence
 from legs4d.scene.stage import Stage, bring_near
+from legs4d.scene.track import filmed
 
 STAGE = "deform"
 VERSION = 2
@@ -78,8 +79,8 @@ class Deformation:
         began = time.perf_counter()
         reading = self.context.reporter("reading_pictures")
         where = str(self.sequence.root)
-        stage = find_stage_of(all_cameras(self.sequence), where)
         given = self.sequence.initial_points
+        stage = find_stage_of(all_cameras(self.sequence), where, None if given is None else given.positions)
         if given is not None:
             stage = bring_near(stage, all_cameras(self.sequence), given.positions)
         pictures = read_pictures(self.sequence, self.device, reading.step, removed=self._removes)
@@ -114,8 +115,8 @@ class Deformation:
 
     def _write(self, fit: Fit, start: Start, stage: Stage) -> None:
         run, sequence = self.run, self.sequence
-        first = next(c for f in range(sequence.num_frames) if len(c := sequence.cameras("train", f)))
-        test = sequence.cameras("test", 0)
+        train = filmed(sequence, "train")
+        assert train is not None  # pictures were read
         heights = start.points.positions @ stage.down
         run.set_info(
             near=stage.near,
@@ -125,10 +126,10 @@ class Deformation:
             floor=float(np.quantile(heights, 0.995)),
             **({"background": [1.0, 1.0, 1.0]} if sequence.see_through else {}),
             notes=[*run.info.get("notes", []), *fit.pictures.notes],
-            times=[float(t) for t in moments(sequence) * max(sequence.num_frames - 1, 1) / sequence.fps],
+            times=list(sequence.times),
         )
-        nothing = np.zeros((len(first), 3), np.float32)
-        run.write_cameras(first, test if len(test) else None, nothing, nothing)
+        nothing = np.zeros((len(sequence.cameras("train", 0)), 3), np.float32)
+        run.write_cameras(train, filmed(sequence, "test"), nothing, nothing)
         writing = StageReporter("writing", self.context.progress)  # too short to be stopped, and begun anew if killed
         write_result(fit, run, moments(sequence), writing.step)
 

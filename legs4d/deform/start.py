@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from legs4d.deform.pictures import BLANK, Pictures
 from legs4d.errors import DatasetError
+from legs4d.portable.up import find_up
 from legs4d.progress import go_on
 from legs4d.reconstruct.initialise import visual_hull
 from legs4d.reconstruct.views import look_up, project
 from legs4d.scene.camera import Cameras
 from legs4d.scene.sequence import InitialPoints
-from legs4d.scene.stage import Stage, find_stage
+from legs4d.scene.stage import NEAR_SHARE, Stage, find_stage
 
 AGREEMENTS = (0.8, 0.65, 0.5)
 """Shares of the views in whose silhouettes a point has to lie: the first that leaves enough of them."""
@@ -36,6 +37,13 @@ FILMED = 0.95
 """Share of the points within the radius of what is filmed."""
 AWAY = 0.5
 """Share of the cameras that may look away from what the others look at."""
+IN_VIEW = 0.3
+"""Share of the cameras that have the point that their axes meet at in their pictures, at least: those of a hand-held
+camera have it nearly always, axes in any directions hardly ever (3 % of the directions, for a lens of 40°)."""
+APART = 1e-3
+"""Of the distance from the middle: cameras whose places differ by less stand in one."""
+SHOWN = 0.1
+"""Share of given points that a camera has in its picture if its pose is right."""
 
 
 @dataclass(frozen=True)
@@ -54,21 +62,81 @@ class Start:
     is_volume: bool
 
 
-def find_stage_of(cameras: Cameras, where: str) -> Stage:
+CONVENTIONS = (
+    "poses seem to be of another convention: transforms.json wants camera to world, along -z (OpenGL), camera/*.json "
+    "world to camera, along +z (OpenCV)"
+)
+
+
+def find_stage_of(cameras: Cameras, where: str, points: NDArray[np.float32] | None = None) -> Stage:
     """The space that cameras look into, which they should look at, not away from.
 
+    Args:
+        points: [N, 3] what is known to be there; then cameras may look to all sides, or one way, if they see that.
+
     Raises:
-        DatasetError: their axes are parallel, or they look away from each other: poses of another convention.
+        DatasetError: their axes are parallel, they look away from what others look at or from the points (poses of
+            another convention), or they stand in one place.
     """
+    if points is not None:
+        blind = np.array([_share_in_view(cameras.take([c]), points) < SHOWN for c in range(len(cameras))])
+        if blind.mean() > AWAY:
+            raise DatasetError(
+                f"{int(blind.sum())} of {len(cameras)} cameras do not have the points to start from in their pictures",
+                where=where,
+                fix=CONVENTIONS,
+            )
+        try:
+            stage = find_stage(cameras)
+        except DatasetError:  # they look one way: what they look at is told by the points alone
+            return _stage_at(points, cameras)
+        return stage if _looked_at(stage, cameras).mean() >= AWAY else _stage_at(points, cameras)
     stage = find_stage(cameras)
-    ahead = np.einsum("ci,ci->c", cameras.world_to_camera[:, 2, :3], stage.center - cameras.centers) > 0
-    if ahead.mean() < AWAY:
+    spread = float(np.linalg.norm(cameras.centers - cameras.centers.mean(axis=0), axis=1).max())
+    size = max(float(np.abs(cameras.centers).max()), stage.radius, 1e-12)
+    if spread < APART * size:
         raise DatasetError(
-            f"{int((~ahead).sum())} of {len(cameras)} cameras look away from the point around which they stand",
+            f"all {len(cameras)} cameras stand in one place, which tells nothing of depth",
             where=where,
-            fix="poses seem to be of another convention: in transforms.json cameras look along -z, y up (OpenGL)",
+            fix=f"walk around what you film; if that was done, {CONVENTIONS}",
+        )
+    away = ~_looked_at(stage, cameras)
+    if away.mean() > AWAY:
+        raise DatasetError(
+            f"{int(away.sum())} of {len(cameras)} cameras look away from the point around which they stand",
+            where=where,
+            fix=CONVENTIONS,
+        )
+    centre = stage.center[None]
+    seen = np.array([_share_in_view(cameras.take([c]), centre) > 0 for c in range(len(cameras))])
+    if seen.mean() < IN_VIEW:
+        raise DatasetError(
+            f"only {int(seen.sum())} of {len(cameras)} cameras have in their pictures what they stand around",
+            where=where,
+            fix=CONVENTIONS,
         )
     return stage
+
+
+def _looked_at(stage: Stage, cameras: Cameras) -> NDArray[np.bool_]:
+    """[C] whether the stage's middle is before each camera."""
+    ahead = np.einsum("ci,ci->c", cameras.world_to_camera[:, 2, :3], stage.center - cameras.centers) > 0
+    return np.asarray(ahead)
+
+
+def _share_in_view(camera: Cameras, points: NDArray[np.float32]) -> float:
+    """Share of the points that one camera has before it and in its picture."""
+    inside = points @ camera.world_to_camera[0, :3, :3].T + camera.world_to_camera[0, :3, 3]
+    pixel = (inside @ camera.intrinsics[0].T)[:, :2] / np.maximum(inside[:, 2:], 1e-6)
+    return float(((inside[:, 2] > 0) & (pixel >= 0).all(1) & (pixel < [camera.width, camera.height]).all(1)).mean())
+
+
+def _stage_at(points: NDArray[np.float32], cameras: Cameras) -> Stage:
+    """The stage in the middle of points, for cameras whose axes tell none."""
+    center = np.median(points, axis=0).astype(np.float32)
+    radius = float(np.median(np.linalg.norm(cameras.centers - center, axis=1)))
+    down = -find_up(cameras.world_to_camera)
+    return Stage(center, radius, down.astype(np.float32), NEAR_SHARE * radius)
 
 
 def find_start(

@@ -23,6 +23,8 @@ from legs4d.context import QUIET, Context
 from legs4d.effects.highlight import fade, highlight
 from legs4d.effects.video import check_video_name, grid, write_video
 from legs4d.errors import Legs4dError, RunError
+from legs4d.gaussians.gaussians import Gaussians
+from legs4d.gaussians.nodes import SAME_TIME, frame_between, read_nodes
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding import Grounding
 from legs4d.grounding.masks import OPAQUE, render_views
@@ -42,13 +44,16 @@ STILL_PICTURES = 120
 Layer = Literal["depth", "alpha", "segmentation"]
 
 
-def choose_cameras(run: Run, wanted: str) -> CameraPath:
+def choose_cameras(run: Run, wanted: str, fps: float | None = None) -> CameraPath:
     """The film's pictures: "test", "train", "orbit" (one circle over the whole run), ids such as "0,10", or the name
     of a camera path's file (`scene.camera_path`), which ends in .json. A run that nobody filmed has no test cameras:
     there "test" is the orbit.
 
+    Args:
+        fps: pictures a second, of moments between frames too; None: a picture a frame. A camera path's are its own.
+
     Raises:
-        Legs4dError: there are no such cameras.
+        Legs4dError: there are no such cameras, or not at every moment.
     """
     if wanted.endswith(".json"):
         like = run.cameras("train") if run.has_cameras else None
@@ -56,22 +61,55 @@ def choose_cameras(run: Run, wanted: str) -> CameraPath:
     if wanted == "orbit" or (wanted == "test" and run.info.get("cameras") == "virtual"):
         like = run.cameras("train")
         center = np.array(run.info["center"], np.float32)
-        count = run.num_frames if run.num_frames > 1 else STILL_PICTURES
-        circle = orbit(center, ORBIT_RADIUS * run.info["radius"], -run.up, count, like)
-        return CameraPath([Shot(circle.take([at]), min(at, run.num_frames - 1)) for at in range(count)], None)
+        moments = _moments(run, fps) if run.num_frames > 1 else [0.0] * STILL_PICTURES
+        circle = orbit(center, ORBIT_RADIUS * run.info["radius"], -run.up, len(moments), like)
+        return CameraPath([Shot(circle.take([at]), moment) for at, moment in enumerate(moments)], None)
     filmed = _filming_cameras(run)
+    if wanted == "test" and not any(len(cameras["test"]) for cameras in filmed):
+        raise RunError("has no test cameras", where=str(run.path), fix="use train, or orbit")
+    if fps is not None:
+        moments = _moments(run, fps)
+        return CameraPath([Shot(_at(run, filmed[0], wanted, moment), moment) for moment in moments], None)
     if wanted not in ("train", "test"):
         chosen = _by_number(filmed, wanted)
-    elif wanted == "test" and not any(len(cameras["test"]) for cameras in filmed):
-        raise RunError("has no test cameras", where=str(run.path), fix="use train, or orbit")
     else:
         chosen = [cameras[wanted] for cameras in filmed]
     return CameraPath([Shot(cameras, frame) for frame, cameras in enumerate(chosen) if len(cameras)], None)
 
 
+def _moments(run: Run, fps: float | None) -> list[float]:
+    """What a film of a run shows, in frames: every frame, or so many moments a second of the time that it took."""
+    if fps is None:
+        return [float(frame) for frame in range(run.num_frames)]
+    times = np.array(run.info.get("times") or np.arange(run.num_frames) / run.info["fps"])
+    moments = np.arange(int(times[-1] * fps + SAME_TIME) + 1) / fps
+    return [float(moment) for moment in np.interp(moments, times, np.arange(run.num_frames))]
+
+
+def _at(run: Run, first: dict[str, Cameras], wanted: str, moment: float) -> Cameras:
+    """Cameras that are asked for, at a moment: those of the first frame if they stand still; of moving ones the single
+    one that films."""
+    if not run.info.get("cameras_move"):
+        return first[wanted] if wanted in first else _by_number([first], wanted)[0]
+    track = run.track("train")
+    if track is None or not track.is_one or wanted not in ("train", str(track.cameras.ids[0])):
+        raise Legs4dError(
+            f"cameras {wanted!r} move, and are not known between frames",
+            where="--fps",
+            fix="use --cameras orbit or path.json" + (", or train" if track is not None and track.is_one else ""),
+        )
+    return track.between(moment)
+
+
 def _filming_cameras(run: Run) -> list[dict[str, Cameras]]:
-    """The training and the test cameras of each frame. A run keeps those of its first; if they move, footage tells."""
-    if run.info.get("cameras_move"):
+    """The training and the test cameras of each frame."""
+    if run.info.get("cameras_move") and run.track("train") is not None:
+        none, tested = run.cameras("train").take([]), run.has_test_cameras
+        return [
+            {"train": run.cameras("train", frame), "test": run.cameras("test", frame) if tested else none}
+            for frame in range(run.num_frames)
+        ]
+    if run.info.get("cameras_move"):  # older runs keep the cameras of the first frame alone, but footage tells
         sequence = open_sequence(run.info["dataset"], reading_of(run.info), found=False)
         splits: tuple[Split, Split] = ("train", "test")
         return [{split: sequence.cameras(split, frame) for split in splits} for frame in range(run.num_frames)]
@@ -128,6 +166,7 @@ def write_run_video(
     context: Context = QUIET,
     *,
     layers: Several[Layer] = (),
+    fps: float | None = None,
 ) -> list[Path]:
     """Write every picture of a film, all chosen cameras in one picture, as a video or a folder of PNGs.
 
@@ -136,6 +175,7 @@ def write_run_video(
         cameras: see `choose_cameras`.
         grounding: a prompt's, lit up where and while it holds, the rest fading to grey; None shows the run as it is.
         layers: what to write besides, each in a file of its own (`layer_path`).
+        fps: pictures a second, see `choose_cameras`; by default the run's frames, as fast as they were filmed.
 
     Returns:
         What was written: `out`, then the layers.
@@ -146,26 +186,33 @@ def write_run_video(
     """
     target = Path(out)
     check_video_name(target)
-    path = choose_cameras(run, cameras)
-    near = near_plane(run, path)
+    path = choose_cameras(run, cameras, fps)
+    near, rate = near_plane(run, path), fps or run.info["fps"]
+    nodes = read_nodes(run)
     amount = None
     if grounding is not None:
         amount = fade(np.array([grounding.holds(frame) for frame in range(run.num_frames)]))
     reporter = context.reporter("render")
     files = {layer: layer_path(target, layer) for layer in dict.fromkeys(layers)}
     with ExitStack() as stack, torch.no_grad():
-        write = stack.enter_context(write_video(target, run.info["fps"]))
+        write = stack.enter_context(write_video(target, rate))
         extra = {
-            layer: stack.enter_context(write_video(file, run.info["fps"], deep=layer == "depth"))
-            for layer, file in files.items()
+            layer: stack.enter_context(write_video(file, rate, deep=layer == "depth")) for layer, file in files.items()
         }
         for done, shot in enumerate(path.shots, 1):
             if grounding is not None and amount is not None:
                 held = grounding.nearest_held(shot.frame)
-                views = render_views(run, grounding, shot.frame, shot.cameras, near=near, device=device, lit_as=held)
-                write(grid(highlight(views.color, views.matte, float(amount[shot.frame]))))
+                views = render_views(
+                    *(run, grounding, shot.frame, shot.cameras),
+                    near=near,
+                    device=device,
+                    lit_as=held,
+                    shown=frame_between(run, shot.moment, nodes),
+                )
+                share = float(np.interp(shot.moment, np.arange(len(amount)), amount))
+                write(grid(highlight(views.color, views.matte, share)))
             if grounding is None or extra:
-                color, made = _render(run, shot, near, device)
+                color, made = _render(frame_between(run, shot.moment, nodes), shot.cameras, near, device)
                 if grounding is None:
                     write(grid(color))
                 for layer, append in extra.items():
@@ -187,12 +234,12 @@ def near_plane(run: Run, path: CameraPath) -> float:
 
 
 def _render(
-    run: Run, shot: Shot, near: float, device: torch.device
+    shown: Gaussians, cameras: Cameras, near: float, device: torch.device
 ) -> tuple[NDArray[np.float32], dict[Layer, NDArray[np.float32]]]:
     """Colours [C, H, W, 3], and the layers, [C, H, W] in 0..1."""
-    gaussians = run.frame(shot.frame).torch(device)
+    gaussians = shown.torch(device)
     foreground = gaussians.is_foreground[:, None].to(torch.float32)
-    rendered = render(gaussians, shot.cameras, foreground, near=near, depth=True)
+    rendered = render(gaussians, cameras, foreground, near=near, depth=True)
     assert rendered.depth is not None and rendered.features is not None
     nearness = torch.where(rendered.alpha >= OPAQUE, near * rendered.alpha / rendered.depth.clamp(min=near / 2), 0)
     layers: dict[Layer, torch.Tensor] = {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
@@ -13,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.context import QUIET, Context
-from legs4d.errors import DatasetError, RunError
+from legs4d.errors import DatasetError
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding.masks import PixelDecoder, render_views
 from legs4d.grounding.metrics import mask_accuracy, temporal_iou, volume_iou
@@ -21,6 +19,7 @@ from legs4d.grounding.query import Grounding, query
 from legs4d.grounding.truth import Truth, read_truth
 from legs4d.progress import StageReporter
 from legs4d.scene.camera import Cameras
+from legs4d.scene.sequence import Split
 
 if TYPE_CHECKING:
     import torch
@@ -114,12 +113,16 @@ def _found_masks(
     reporter: StageReporter,
 ) -> list[dict[int, NDArray[np.bool_]]]:
     """Per truth, the frames in which the prompt was found and its masks there."""
-    cameras = [camera_of(run, truth) for truth in truths]
     frames = [frame for frame in range(run.num_frames) if grounding.holds(frame)]
     found: list[dict[int, NDArray[np.bool_]]] = [{} for _ in truths]
+    for truth in truths:  # none is of another capture
+        camera_of(run, truth, 0)
     for done, frame in enumerate(frames):
         reporter.step(done, len(frames))
-        for masks, camera in zip(found, cameras, strict=True):
+        for masks, truth in zip(found, truths, strict=True):
+            camera = camera_of(run, truth, frame)
+            if camera is None:  # it moves, and took no picture then: nobody can say what it would have shown
+                continue
             views = render_views(run, grounding, frame, camera, near=run.info["near"], device=device, pixels=pixels)
             masks[frame] = views.mask[0]
     reporter.step(len(frames), len(frames))
@@ -149,13 +152,16 @@ def _in_run(truth: Truth, run: Run) -> Truth:
     return Truth(truth.prompt, truth.camera, masks)
 
 
-def camera_of(run: Run, truth: Truth) -> Cameras:
-    """The run's camera of this number, at the size of the true masks.
+def camera_of(run: Run, truth: Truth, frame: int) -> Cameras | None:
+    """The run's camera of this number in a frame, at the size of the true masks; None where it moves and took no
+    picture then.
 
     Raises:
         DatasetError: it has none, or one of another shape.
     """
-    one = _camera_at_run_size(run, truth)
+    one = _camera_at_run_size(run, truth, frame)
+    if one is None:
+        return None
     height, width = truth.size
     resized = one.scaled(width / one.width)
     if (resized.height, resized.width) != (height, width):
@@ -167,17 +173,15 @@ def camera_of(run: Run, truth: Truth) -> Cameras:
     return resized
 
 
-def _camera_at_run_size(run: Run, truth: Truth) -> Cameras:
-    for cameras in _all_cameras(run):
+def _camera_at_run_size(run: Run, truth: Truth, frame: int) -> Cameras | None:
+    splits: tuple[Split, ...] = ("test", "train") if run.has_test_cameras else ("train",)
+    for split in splits:
+        cameras = run.cameras(split, frame)
         if truth.camera in cameras.ids:
             return cameras.take([cameras.ids.index(truth.camera)])
+    tracks = [track for split in splits if (track := run.track(split)) is not None]
+    if any(truth.camera in track.cameras.ids for track in tracks):
+        return None
     raise DatasetError(
         f"the run has no camera {truth.camera}", where=truth.prompt, fix="evaluate a run of the same capture"
     )
-
-
-def _all_cameras(run: Run) -> Iterator[Cameras]:
-    """The test cameras, where there are any, then the training ones."""
-    with suppress(RunError):
-        yield run.cameras("test")
-    yield run.cameras("train")

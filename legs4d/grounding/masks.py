@@ -95,6 +95,7 @@ def render_views(
     device: str | torch.device = "cpu",
     pixels: PixelDecoder | None = None,
     lit_as: int | None = None,
+    shown: Gaussians | None = None,
 ) -> Views:
     """Render a frame with the prompt in it.
 
@@ -107,16 +108,17 @@ def render_views(
         pixels: decode relevancy per pixel, as the paper does, in place of per Gaussian.
         lit_as: show those who take part in this frame in the matte, wherever they are in `frame`: what fades in and out
             beside an interval is what the interval is about. By default `frame`; per Gaussian only.
+        shown: the Gaussians, if not as they are in `frame`: at a moment to which it is the nearest.
 
     Raises:
         RunError: the run has not got this frame.
     """
-    gaussians = run.frame(frame)
+    gaussians = run.frame(frame) if shown is None else shown
     if pixels is None:
         part = grounding.part(frame, lit_as)
         shares = np.stack([grounding.frame(frame), part.astype(np.float32)], axis=1)
-        color, shown, _ = _render(gaussians, cameras, shares, near, device)
-        return Views(color, shown[..., 0], shown[..., 1])
+        color, values, _ = _render(gaussians, cameras, shares, near, device)
+        return Views(color, values[..., 0], values[..., 1])
     color, codes, opaque = _render(gaussians, cameras, pixels.codes(frame), near, device)
     relevancy = pixels.relevancy(grounding, frame, codes, opaque)
     matte = (relevancy >= grounding.threshold) & opaque & grounding.holds(frame)

@@ -30,6 +30,7 @@ from legs4d.scene.foreground import VERSION as MASKS_VERSION
 from legs4d.scene.foreground import MotionMasks
 from legs4d.scene.sequence import Sequence, cameras_move
 from legs4d.scene.stage import Stage, bring_near, find_stage
+from legs4d.scene.track import filmed
 
 FIRST_FRAME_VERSION = 6
 TRACKING_VERSION = 4
@@ -287,10 +288,9 @@ class Reconstruction:
             floor=float(np.quantile(moving.means @ stage.down, FLOOR_QUANTILE)),
             vignette=None if colors.vignette is None else [float(x) for x in colors.vignette],
         )
-        test = self.sequence.cameras("test", 0)
-        self.run.write_cameras(
-            observed.cameras, test if len(test) else None, colors.gain.cpu().numpy(), colors.offset.cpu().numpy()
-        )
+        train, test = filmed(self.sequence, "train"), filmed(self.sequence, "test")
+        assert train is not None  # their pictures were fitted
+        self.run.write_cameras(train, test, colors.gain.cpu().numpy(), colors.offset.cpu().numpy())
         still = gaussians.take(~gaussians.is_foreground)
         self.run.write_geometry(still, moving, self.sequence.num_frames)
         self.run.finish_stage("first_frame", time.perf_counter() - started)

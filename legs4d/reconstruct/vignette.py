@@ -1,4 +1,5 @@
-"""How light falls off towards the corners of a picture, the same for all cameras of a capture."""
+"""What a capture's cameras make of a rendering: how light falls off towards the corners of a picture, the same for all
+of them, and what is seen where nothing is."""
 
 from __future__ import annotations
 
@@ -30,6 +31,11 @@ def falloff(vignette: torch.Tensor, cameras: Cameras) -> torch.Tensor:
 def vignette_of(run: Run, device: torch.device) -> torch.Tensor:
     """The run's (a, b); without falloff where none was fitted."""
     return torch.tensor(run.info.get("vignette") or NONE, dtype=torch.float32, device=device)
+
+
+def background_of(run: Run, device: torch.device) -> torch.Tensor | None:
+    """[3] what is seen where nothing is: white where pictures were transparent there; None for black."""
+    return None if "background" not in run.info else torch.tensor(run.info["background"], device=device)
 
 
 def as_filmed(rendered: torch.Tensor, run: Run, cameras: Cameras) -> torch.Tensor:

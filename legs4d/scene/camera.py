@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +38,17 @@ class Cameras:
             self.width,
             self.height,
             tuple(self.ids[i] for i in picked),
+        )
+
+    @classmethod
+    def together(cls, parts: Sequence[Cameras]) -> Cameras:
+        """Cameras of one size, at least one part of them, in one table."""
+        return cls(
+            np.concatenate([part.world_to_camera for part in parts]),
+            np.concatenate([part.intrinsics for part in parts]),
+            parts[0].width,
+            parts[0].height,
+            tuple(i for part in parts for i in part.ids),
         )
 
     def scaled(self, scale: float) -> Cameras:

@@ -9,7 +9,8 @@
 A keyframe says where the camera is `at` a picture, counted from 0 and ascending: at `position`, looking at `target`,
 with `up` (by default [0, -1, 0], as +y points down in most captures) upwards in the picture; or as `w2c`, world to
 camera, OpenCV. `frame` is the frame of the run that is seen, by default the same as `at`. In between, positions lie on
-a smooth curve through the keyframes, directions turn evenly, and `frame` and `fov` change evenly.
+a smooth curve through the keyframes, directions turn evenly, and `frame` and `fov` change evenly: between two frames
+what moves is between where it is in them.
 
 Instead of "keyframes", "cameras": [{"w2c": 4×4, "k": 3×3, "frame": 0}, …] gives every picture's camera as it is. `k` is
 in pixels, by default from `fov`; `frame` is by default the picture's own number.
@@ -17,6 +18,7 @@ in pixels, by default from `fov`; `frame` is by default the picture's own number
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -74,10 +76,15 @@ class _File(_Strict):
 
 @dataclass(frozen=True)
 class Shot:
-    """One picture of a film: a frame of the run, through one camera or several side by side."""
+    """One picture of a film: a moment of the run, in frames, through one camera or several side by side."""
 
     cameras: Cameras
-    frame: int
+    moment: float
+
+    @property
+    def frame(self) -> int:
+        """The nearest frame; of two the earlier."""
+        return math.ceil(self.moment - 0.5)
 
 
 @dataclass(frozen=True)
@@ -115,10 +122,10 @@ def read_camera_path(path: Path, num_frames: int, like: Cameras | None = None) -
     names = [f"{where}, picture {i}" for i in range(len(poses))]
     check_poses(poses, intrinsics, names)
     shots = []
-    for i, frame in enumerate(np.rint(frames).astype(int).tolist()):
-        if not 0 <= frame < num_frames:
+    for i, frame in enumerate(frames.tolist()):
+        if not 0 <= frame <= num_frames - 1:
             raise Legs4dError(
-                f"shows frame {frame}, the run has frames 0 to {num_frames - 1}",
+                f"shows frame {frame:g}, the run has frames 0 to {num_frames - 1}",
                 where=names[i],
                 fix='say which by "frame"',
             )

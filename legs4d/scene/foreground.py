@@ -72,7 +72,8 @@ class MotionMasks:
     def __init__(self, sequence: Sequence) -> None:
         self._sequence = sequence
         self.root, self.num_frames, self.fps = sequence.root, sequence.num_frames, sequence.fps
-        self.frame_numbers, self.captions = sequence.frame_numbers, sequence.captions
+        self.frame_numbers, self.times = sequence.frame_numbers, sequence.times
+        self.captions = sequence.captions
         self.initial_points, self.content = sequence.initial_points, sequence.content
         self.see_through = False
         self.notes, self.origin, self.reading = sequence.notes, sequence.origin, sequence.reading
@@ -83,6 +84,9 @@ class MotionMasks:
 
     def cameras(self, split: Split, frame: int) -> Cameras:
         return self._sequence.cameras(split, frame)
+
+    def taken_at(self, split: Split, frame: int) -> NDArray[np.float64]:
+        return self._sequence.taken_at(split, frame)
 
     def images(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32]:
         return self._sequence.images(split, frame, cameras)

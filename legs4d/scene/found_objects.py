@@ -42,7 +42,8 @@ class FoundObjects:
             fix = "give a folder that `legs4d objects` made"
             raise DatasetError(f"holds no {TABLE}", where=str(folder), fix=fix)
         self.root, self.num_frames, self.fps = sequence.root, sequence.num_frames, sequence.fps
-        self.frame_numbers, self.captions = sequence.frame_numbers, sequence.captions
+        self.frame_numbers, self.times = sequence.frame_numbers, sequence.times
+        self.captions = sequence.captions
         self.initial_points, self.origin, self.reading = sequence.initial_points, sequence.origin, sequence.reading
         self.see_through = sequence.see_through
         self._masked = sequence.masks("train", 0, []) is not None
@@ -63,6 +64,9 @@ class FoundObjects:
 
     def cameras(self, split: Split, frame: int) -> Cameras:
         return self._sequence.cameras(split, frame)
+
+    def taken_at(self, split: Split, frame: int) -> NDArray[np.float64]:
+        return self._sequence.taken_at(split, frame)
 
     def images(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32]:
         return self._sequence.images(split, frame, cameras)

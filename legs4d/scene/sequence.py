@@ -48,6 +48,8 @@ class Sequence(Protocol):
     """The dataset's own number of each frame."""
     fps: float
     """Frames per second of the capture."""
+    times: tuple[float, ...]
+    """When each frame was taken: seconds from the first. Frames of footage that tells times may be apart unevenly."""
     captions: dict[int, list[Caption]] | None
     """Object id → what it does over time; None when the dataset has no captions."""
     initial_points: InitialPoints | None
@@ -63,6 +65,11 @@ class Sequence(Protocol):
     """What was taken off all positions: footage in map coordinates would lose its digits in float32."""
 
     def cameras(self, split: Split, frame: int) -> Cameras: ...
+
+    def taken_at(self, split: Split, frame: int) -> NDArray[np.float64]:
+        """[C] when the pictures of a frame were taken, in frames: all at `frame`, but what a moving camera took for
+        testing, which belongs to the frame nearest to its own time."""
+        ...
 
     def images(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32]:
         """[C, H, W, 3] RGB in 0..1, sRGB-encoded as captured."""

@@ -54,7 +54,7 @@ def find_stage(cameras: Cameras) -> Stage:
         raise DatasetError(
             "the cameras' optical axes are parallel, so the filmed space cannot be found from them",
             where="cameras",
-            fix="film from around the scene, or give an initial point cloud (init_pt_cld.npz)",
+            fix="film from around the scene",
         )
     center = np.linalg.solve(matrix, np.einsum("cij,cj->i", across, centers))
     radius = float(np.median(np.linalg.norm(centers - center, axis=1)))

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from legs4d import pipeline
 from legs4d.config import DeformSettings, GeometrySettings, LearningRates
 from legs4d.config.deform import GrowthSettings, NodesSettings
 from legs4d.context import Context
+from legs4d.deform.start import find_stage_of
 from legs4d.errors import DatasetError
 from legs4d.gaussians.nodes import frame_between, read_nodes
 from legs4d.gaussians.store.run import Run
 from legs4d.progress import Progress, Stopped
 from legs4d.raster import render
 from legs4d.reconstruct.evaluation.evaluate import evaluate_pictures
+from legs4d.scene.camera import Cameras
 from legs4d.scene.readers import open_sequence
 from tests.deform.film import RADII, balls, camera, picture, write_film
 
@@ -214,16 +219,108 @@ def test_a_few_empty_pictures_are_no_matter(tmp_path: Path) -> None:
     assert any("2 pictures show nothing" in note for note in made.info["notes"])
 
 
-def test_poses_of_another_convention(tmp_path: Path) -> None:
-    film = write_film(tmp_path / "film", frames=6, size=32)
-    path = film / "transforms_train.json"
+def rewrite(film: Path, change: Callable[[int, dict[str, Any]], object], split: str = "train") -> None:
+    """Change the entry of every picture, given its number."""
+    path = film / f"transforms_{split}.json"
     content = json.loads(path.read_text())
-    for frame in content["frames"]:  # OpenCV's, where OpenGL's are wanted
-        pose = np.array(frame["transform_matrix"])
-        pose[:3, 1:3] *= -1
-        frame["transform_matrix"] = pose.tolist()
+    for number, frame in enumerate(content["frames"]):
+        change(number, frame)
     path.write_text(json.dumps(content))
-    assert "look away" in refused(film, tmp_path / "run") and "OpenGL" in refused(film, tmp_path / "run")
+
+
+def transposed(pose: np.ndarray) -> np.ndarray:
+    turned = pose.copy()
+    turned[:3, :3] = pose[:3, :3].T
+    return turned
+
+
+@pytest.mark.parametrize(
+    ("convention", "says"),
+    [
+        (lambda pose: pose @ np.diag([1, -1, -1, 1]), "look away from the point"),  # OpenCV's
+        (np.linalg.inv, "stand in one place"),  # world to camera
+        (transposed, "have in their pictures what they stand around"),
+    ],
+)
+def test_poses_of_another_convention(tmp_path: Path, convention: Callable[[np.ndarray], np.ndarray], says: str) -> None:
+    film = write_film(tmp_path / "film", frames=6, size=32)
+    rewrite(
+        film,
+        lambda _, frame: frame.update(transform_matrix=convention(np.array(frame["transform_matrix"])).tolist()),
+    )
+    text = refused(film, tmp_path / "run")
+    assert says in text and "OpenGL" in text
+
+
+def looking(degrees: list[float], places: NDArray[np.float64]) -> Cameras:
+    """Cameras on the ground at these places [C, 2] (x, z), turned about the vertical; 0 looks along z."""
+    poses = np.tile(np.eye(4, dtype=np.float32), (len(degrees), 1, 1))
+    for pose, angle, (x, z) in zip(poses, np.radians(degrees), places, strict=True):
+        right, forward = (np.cos(angle), 0, -np.sin(angle)), (np.sin(angle), 0, np.cos(angle))
+        pose[:3, :3] = [right, (0, 1, 0), forward]
+        pose[:3, 3] = -pose[:3, :3] @ np.array([x, 0, z])
+    k = np.array([[40, 0, 32], [0, 40, 24], [0, 0, 1]], np.float32)
+    return Cameras(poses, np.tile(k, (len(degrees), 1, 1)), 64, 48, tuple(range(len(degrees))))
+
+
+def test_points_tell_where_the_scene_is_where_axes_do_not() -> None:
+    chance = np.random.default_rng(0)
+    slide = looking([0.0] * 5, np.stack([np.arange(5) / 4, np.zeros(5)], axis=1))
+    ahead = chance.normal([0.5, 0, 4], 0.3, (200, 3)).astype(np.float32)
+    with pytest.raises(DatasetError, match="axes are parallel"):
+        find_stage_of(slide, "here")
+    found = find_stage_of(slide, "here", ahead)
+    np.testing.assert_allclose(found.center, [0.5, 0, 4], atol=0.1)
+    assert 3.5 < found.radius < 4.5
+    # One who turns about in a room films its walls; poses are right, as walls are in the pictures.
+    angles = np.arange(0.0, 360, 30)
+    places = 0.3 * np.stack([np.sin(np.radians(angles)), np.cos(np.radians(angles))], axis=1)
+    room = looking(angles.tolist(), places)
+    turn = chance.uniform(0, 2 * np.pi, 500)
+    walls = np.stack([3 * np.sin(turn), chance.uniform(-1, 1, 500), 3 * np.cos(turn)], axis=1).astype(np.float32)
+    with pytest.raises(DatasetError, match="look away"):
+        find_stage_of(room, "here")
+    assert find_stage_of(room, "here", walls).radius == pytest.approx(0.3, abs=0.3)
+    with pytest.raises(DatasetError, match="do not have the points to start from"):
+        find_stage_of(slide, "here", ahead * np.array([1, 1, -1], np.float32))
+
+
+def test_times_that_are_not_as_they_are_usually_written_are_said(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "film", frames=6, size=32)
+    plain = open_sequence(film)
+    assert not any("ime" in note for note in plain.notes)
+    content = json.loads((film / "transforms_train.json").read_text())
+    content["frames"].reverse()
+    (film / "transforms_train.json").write_text(json.dumps(content))
+    for split in ("train", "test"):
+        rewrite(film, lambda _, frame: frame.update(time=20 * frame["time"] - 10), split)
+    other = open_sequence(film)
+    assert [note.split(",")[0] for note in other.notes[:2]] == [
+        "Pictures are not listed in the order of their times: they are taken in that of the times.",
+        "Times go from -10 to 10",
+    ]
+    for frame in range(6):
+        assert np.array_equal(other.images("train", frame), plain.images("train", frame))
+        assert other.taken_at("test", frame).tolist() == plain.taken_at("test", frame).tolist()
+    np.testing.assert_allclose(other.times, plain.times)
+    rewrite(film, lambda number, frame: frame.update(time=[10, 10, 4, 2, 2, -10][number]))
+    repeated = open_sequence(film)
+    assert repeated.num_frames == 4 and [len(repeated.cameras("train", frame)) for frame in range(4)] == [1, 2, 1, 2]
+    assert any("2 training pictures have times that another one has" in note for note in repeated.notes)
+    np.testing.assert_allclose(np.array(repeated.times) * 30, np.array([0, 12, 14, 20]) / 6)
+
+
+def test_times_of_some_pictures_alone(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "film", frames=4, size=32)
+    rewrite(film, lambda number, frame: frame.pop("time") if number == 2 else None)
+    with pytest.raises(DatasetError, match=r"r_002: has no time, as 1 of 8 pictures"):
+        open_sequence(film)
+
+
+def test_many_pictures_from_one_place(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "film", frames=4, size=32)
+    rewrite(film, lambda _, frame: frame.update(transform_matrix=camera(0.3, 0.2).tolist()))
+    assert "4 training pictures, all from one place" in refused(film, tmp_path / "run")
 
 
 def test_one_picture(tmp_path: Path) -> None:

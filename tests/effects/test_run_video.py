@@ -19,6 +19,7 @@ from legs4d.gaussians.store.run import Run
 from legs4d.progress import Stopped
 from legs4d.reconstruct.evaluation.evaluate import evaluate_pictures
 from legs4d.scene.readers import open_sequence
+from legs4d.scene.track import track_of
 from tests.scene.readers.layouts import write_d_nerf
 from tests.synthetic import BALL_RADIUS, NEAR, Scene, write_run
 
@@ -69,18 +70,25 @@ def test_test_cameras_are_the_scene(run: Run, tmp_path: Path) -> None:
     assert (found & (ids[0] > 0)).sum() / (found | (ids[0] > 0)).sum() > 0.5  # soft Gaussians reach over the edges
 
 
-def test_cameras_that_move_are_where_the_footage_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_old", [False, True])
+def test_cameras_that_move_are_where_the_footage_says(tmp_path: Path, is_old: bool) -> None:
+    """An old run says that they move, and keeps those of its first frame alone."""
     dataset = write_d_nerf(tmp_path / "d_nerf", SCENE)
     run = write_run(tmp_path / "run", SCENE, language=False, dataset=str(dataset))
     with run.lock():
         run.set_info(cameras_move=True)
+        if not is_old:
+            sequence, nothing = open_sequence(dataset), np.zeros((1, 3))
+            run.write_cameras(track_of(sequence, "train"), track_of(sequence, "test"), nothing, nothing)
+            run.set_info(dataset="is not needed")
     train = choose_cameras(run, "train").shots
     for shot in train:
         truth = SCENE.cameras("train").take([shot.frame % SCENE.num_train])
         np.testing.assert_allclose(shot.cameras.world_to_camera, truth.world_to_camera, atol=1e-5)
     assert [shot.frame for shot in train] == list(range(6))
     assert [shot.frame for shot in choose_cameras(run, "test").shots] == [2]
-    assert [shot.frame for shot in choose_cameras(run, "3").shots] == [3]
+    assert [shot.frame for shot in choose_cameras(run, "0").shots] == list(range(6))
+    assert [shot.frame for shot in choose_cameras(run, "1").shots] == [2]
     scores = evaluate_pictures(run, open_sequence(dataset), CPU)
     assert [value is not None for value in scores["per_frame"]] == [False, False, True, False, False, False]
     write_test_views(run, open_sequence(dataset), tmp_path / "views.png", CPU)

@@ -70,12 +70,16 @@ def _write_page(
     for frame in frames:
         pictures, scores = [], []
         for truth in truths:
-            camera = camera_of(run, truth)
+            camera = camera_of(run, truth, frame)
+            if camera is None:  # it moves, and took no picture then
+                pictures.append(np.zeros((*truth.size, 3), np.float32))
+                continue
             views = render_views(run, grounding, frame, camera, near=run.info["near"], device=device, pixels=pixels)
             true = truth.masks.get(frame, np.zeros_like(views.mask[0]))
             pictures.append(_shrunk(compared(views.color[0], views.mask[0], true)))
             scores.append(mask_iou(views.mask[0], true))
-        rows[f"frame {frame}\nIoU {np.mean(scores):.2f}"] = pictures
+        told = f"\nIoU {np.mean(scores):.2f}" if scores else ""
+        rows[f"frame {frame}{told}"] = pictures
     contact_sheet(
         path, rows, [f"cam {truth.camera}" for truth in truths], title=f"{run.path.name}: {grounding.prompt!r}"
     )

@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 
 from legs4d.effects.pages.contact_sheet import contact_sheet, error_picture
+from legs4d.gaussians.nodes import frame_between, read_nodes
 from legs4d.gaussians.store.run import Run
 from legs4d.raster import render
-from legs4d.reconstruct.vignette import as_filmed
+from legs4d.reconstruct.vignette import as_filmed, background_of
 from legs4d.scene.sequence import Sequence
 
 COLUMNS = ["truth", "rendered", "error"]
@@ -22,12 +23,14 @@ def write_test_views(run: Run, sequence: Sequence, path: str | Path, device: tor
         path: a .png.
     """
     rows = {}
+    nodes, behind = read_nodes(run), background_of(run, device)
     seen = [frame for frame in range(run.num_frames) if len(sequence.cameras("test", frame))]
     for frame in sorted({seen[0], seen[(len(seen) - 1) // 2], seen[-1]}):
         cameras, photos = sequence.cameras("test", frame), sequence.images("test", frame)
-        with torch.no_grad():
-            rendered = render(run.frame(frame).torch(device), cameras, near=run.info["near"])
-        made = as_filmed(rendered.color, run, cameras).cpu().numpy()
-        for i, camera in enumerate(cameras.ids):
-            rows[f"cam {camera}, frame {frame}"] = [photos[i], made[i], error_picture(photos[i], made[i])]
+        for i, (camera, moment) in enumerate(zip(cameras.ids, sequence.taken_at("test", frame), strict=True)):
+            one, shown = cameras.take([i]), frame_between(run, float(moment), nodes).torch(device)
+            with torch.no_grad():
+                rendered = render(shown, one, background=behind, near=run.info["near"])
+            made = as_filmed(rendered.color, run, one)[0].cpu().numpy()
+            rows[f"cam {camera}, frame {moment:.4g}"] = [photos[i], made, error_picture(photos[i], made)]
     contact_sheet(path, rows, COLUMNS, title=run.path.resolve().name)

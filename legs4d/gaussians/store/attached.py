@@ -22,6 +22,7 @@ from legs4d.gaussians.store.folder import RunFolder
 from legs4d.portable.up import CAMERA_UP, find_up
 from legs4d.scene.camera import Cameras
 from legs4d.scene.sequence import Split
+from legs4d.scene.track import Track
 
 ATTACHED = ("nodes", "light", "objects", "segments", "selections")
 """Groups that speak of these very Gaussians, and go with them."""
@@ -120,22 +121,28 @@ class RunAttached(RunFolder):
         downward axes, which leans; else that mean; else as 3DGS captures have it, -Y.
         """
         if "up" not in self.info and self.has_cameras:
-            return find_up(self.cameras("train").world_to_camera)
+            return find_up(self._constant("cameras/train/viewmats"))
         down = self.info.get("down", np.negative(CAMERA_UP))
         up = np.asarray(self.info.get("up", np.negative(down)), np.float64)
         return up / np.linalg.norm(up)
 
-    def write_cameras(self, train: Cameras, test: Cameras | None, gain: ArrayLike, offset: ArrayLike) -> None:
-        """Store the cameras, and the colour `gain` and `offset` ([C,3]) of the training cameras:
-        image ≈ exp(gain) · render + offset."""
+    def write_cameras(
+        self, train: Cameras | Track, test: Cameras | Track | None, gain: ArrayLike, offset: ArrayLike
+    ) -> None:
+        """Store the cameras, or where they were if they move, and the colour `gain` and `offset` ([C,3]) of the
+        training cameras of the first frame: image ≈ exp(gain) · render + offset."""
         arrays: dict[str, NDArray[Any]] = {
             "gain": np.asarray(gain, np.float32),
             "offset": np.asarray(offset, np.float32),
         }
         attributes: dict[str, Any] = {}
-        for split, cameras in (("train", train), ("test", test)):
-            if cameras is None:
+        for split, given in (("train", train), ("test", test)):
+            if given is None:
                 continue
+            cameras = given.cameras if isinstance(given, Track) else given
+            if isinstance(given, Track):
+                arrays[f"{split}/frame"] = np.asarray(given.frames, np.int32)
+                arrays[f"{split}/moment"] = np.asarray(given.moments, np.float64)
             arrays[f"{split}/viewmats"] = np.asarray(cameras.world_to_camera, np.float32)
             arrays[f"{split}/Ks"] = np.asarray(cameras.intrinsics, np.float32)
             arrays[f"{split}/ids"] = np.asarray(cameras.ids, np.int32)
@@ -144,8 +151,29 @@ class RunAttached(RunFolder):
         replace_group(self._group("cameras"), arrays, attributes)
         self._forget()
 
-    def cameras(self, split: Split) -> Cameras:
-        """The training or test cameras. Raises RunError when the run has none of this split."""
+    def cameras(self, split: Split, frame: int = 0) -> Cameras:
+        """The training or test cameras; of those that move, where they are in this frame, in which there may be none.
+
+        Raises:
+            RunError: the run has none of this split.
+        """
+        track = self.track(split)
+        return self._cameras(split) if track is None else track.at(frame)
+
+    def track(self, split: Split) -> Track | None:
+        """Where training or test cameras that move were; None where they stand still.
+
+        Raises:
+            RunError: the run has none of this split.
+        """
+        cameras = self._cameras(split)
+        if not (self._group("cameras") / split / "frame").is_dir():
+            return None
+        frames, moments = (self._constant(f"cameras/{split}/{name}").copy() for name in ("frame", "moment"))
+        return Track(cameras, frames, moments)
+
+    def _cameras(self, split: Split) -> Cameras:
+        """All that are stored."""
         sizes = read_attributes(self._group("cameras")) if self.has_cameras else {}
         if split not in sizes:
             raise RunError(f"has no {split} cameras", where=str(self.path), fix="use the other split, or orbit")

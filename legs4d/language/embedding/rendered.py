@@ -13,6 +13,7 @@ from legs4d.gaussians.store.handed import handed_footage
 from legs4d.gaussians.store.run import Run
 from legs4d.scene.camera import Cameras
 from legs4d.scene.content import Content, digest_of
+from legs4d.scene.footage.clock import seconds_of
 from legs4d.scene.sequence import Caption, InitialPoints, Sequence, Split
 
 VERSION = 1
@@ -51,12 +52,17 @@ class RenderedFootage:
         self.num_frames = run.num_frames
         self.frame_numbers: tuple[int, ...] = tuple(run.info["frame_numbers"])
         self.fps = float(run.info["fps"])
+        self.times = seconds_of(range(run.num_frames), self.fps)
         self._seen: tuple[int, NDArray[np.float32], NDArray[np.float32]] | None = None
 
     def cameras(self, split: Split, frame: int) -> Cameras:
         """The run's; there are none to test by."""
         cameras = self._run.cameras("train")
         return cameras if split == "train" else cameras.take([])
+
+    def taken_at(self, split: Split, frame: int) -> NDArray[np.float64]:
+        """Pictures of a frame show that frame."""
+        return np.full(len(self.cameras(split, frame)), frame, np.float64)
 
     def images(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32]:
         """[C, H, W, 3] RGB in 0..1."""

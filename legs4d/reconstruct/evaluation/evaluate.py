@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from legs4d.context import QUIET, Context
 from legs4d.errors import DatasetError
+from legs4d.gaussians.nodes import frame_between, read_nodes
 from legs4d.gaussians.store.run import Run
 from legs4d.priors.perceptual.lpips import Lpips
 from legs4d.raster import render
 from legs4d.reconstruct.fitting.losses import ssim
-from legs4d.reconstruct.vignette import as_filmed
+from legs4d.reconstruct.vignette import as_filmed, background_of
 from legs4d.scene.sequence import Sequence
 
 
@@ -47,29 +49,35 @@ def evaluate_pictures(
         lpips: None when its weights are not at hand.
 
     Returns:
-        {psnr, ssim, lpips, per_camera: {id: dB}, per_frame: [dB, ...], images: [{camera, frame, psnr, ssim, lpips}],
-        gain_fitted: {the same}}; means are over images, `gain_fitted` is after `fit_gain`, every lpips is None without
-        its weights, and per_frame is None in frames without test pictures.
+        {psnr, ssim, lpips, per_camera: {id: dB}, per_frame: [dB, ...], images: [{camera, frame, moment, psnr, ssim,
+        lpips}], gain_fitted: {the same}}; means are over images, `gain_fitted` is after `fit_gain`, every lpips is
+        None without its weights, and per_frame is None in frames without test pictures. Pictures that were taken
+        between two frames are compared with the run at their own time.
 
     Raises:
         DatasetError: the dataset has no test cameras.
         Stopped: the stop signal is set.
     """
     reporter = context.reporter("eval")
-    # What is transparent in the pictures is white in them.
-    behind = None if "background" not in run.info else torch.tensor(run.info["background"], device=device)
+    nodes, behind = read_nodes(run), background_of(run, device)
     plain: list[Score] = []
     fitted: list[Score] = []
     for frame in range(run.num_frames):
         cameras = sequence.cameras("test", frame)
         if len(cameras) == 0:  # a moving camera has a test picture now and then
             continue
-        truth = torch.as_tensor(sequence.images("test", frame), device=device)
-        with torch.no_grad():
-            rendered = render(run.frame(frame).torch(device), cameras, background=behind, near=run.info["near"])
-            made = as_filmed(rendered.color, run, cameras)
-            plain += _scores(made, truth, cameras.ids, frame, lpips)
-            fitted += _scores(fit_gain(made, truth).clamp(0, 1), truth, cameras.ids, frame, lpips)
+        pictures = torch.as_tensor(sequence.images("test", frame), device=device)
+        moments = sequence.taken_at("test", frame)
+        for moment in np.unique(moments):  # each at its own time, which may be between two frames
+            here = np.flatnonzero(moments == moment)
+            seen, truth = cameras.take(here), pictures[here]
+            with torch.no_grad():
+                shown = frame_between(run, float(moment), nodes).torch(device)
+                rendered = render(shown, seen, background=behind, near=run.info["near"])
+                made = as_filmed(rendered.color, run, seen)
+                at = frame, float(moment)
+                plain += _scores(made, truth, seen.ids, at, lpips)
+                fitted += _scores(fit_gain(made, truth).clamp(0, 1), truth, seen.ids, at, lpips)
         reporter.step(frame + 1, run.num_frames)
     if not plain:
         raise DatasetError("has no test cameras to compare with", where=str(sequence.root), fix="hold some out")
@@ -78,22 +86,24 @@ def evaluate_pictures(
 
 @dataclass(frozen=True)
 class Score:
-    """How close one rendering comes to its picture: PSNR in dB, SSIM, and LPIPS if it could be had."""
+    """How close one rendering comes to its picture: PSNR in dB, SSIM, and LPIPS if it could be had. `moment` is when
+    the picture was taken, in frames, `frame` the nearest one."""
 
     camera: int
     frame: int
+    moment: float
     psnr: float
     ssim: float
     lpips: float | None
 
 
 def _scores(
-    made: torch.Tensor, truth: torch.Tensor, cameras: tuple[int, ...], frame: int, lpips: Lpips | None
+    made: torch.Tensor, truth: torch.Tensor, cameras: tuple[int, ...], at: tuple[int, float], lpips: Lpips | None
 ) -> list[Score]:
     decibels, similarity = psnr(made, truth).tolist(), ssim(made, truth).tolist()
     distances = [None] * len(cameras) if lpips is None else lpips(made, truth).tolist()
     return [
-        Score(camera, frame, *values) for camera, *values in zip(cameras, decibels, similarity, distances, strict=True)
+        Score(camera, *at, *values) for camera, *values in zip(cameras, decibels, similarity, distances, strict=True)
     ]
 
 

@@ -4,7 +4,7 @@ of one size, with pictures on demand and no more memory than a few frames."""
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,9 +16,10 @@ from pydantic import BaseModel, ValidationError
 from legs4d.config import DatasetSettings
 from legs4d.errors import DatasetError
 from legs4d.scene.camera import Cameras
-from legs4d.scene.checks import check_camera_count, check_poses, check_scale
+from legs4d.scene.checks import check_poses, check_scale
 from legs4d.scene.content import Content
 from legs4d.scene.footage.canvas import Canvas
+from legs4d.scene.footage.clock import seconds_of
 from legs4d.scene.footage.masks import find_masks
 from legs4d.scene.footage.names import some
 from legs4d.scene.footage.shots import Shot, Shots, is_scaled
@@ -54,6 +55,8 @@ class Footage:
         files: what was read beside the shots' files: cameras, videos, points.
         language: likewise of what matters to the lift alone.
         points: to start from, if any: positions [N, 3] float64, colours [N, 3] in 0..1, foreground [N].
+        times: of each frame, ascending, in any unit: only how far they are apart counts, and half of them as far as
+            `fps` says. By default frames follow each other evenly.
         notes: see `Sequence`.
 
     Raises:
@@ -72,6 +75,7 @@ class Footage:
         *,
         language: tuple[Path, ...] = (),
         points: tuple[NDArray[np.float64], NDArray[Any], NDArray[np.bool_]] | None = None,
+        times: Sequence[float] | None = None,
         notes: tuple[str, ...] = (),
     ) -> None:
         shots, of_masks = find_masks(root, shots)
@@ -79,6 +83,7 @@ class Footage:
         self._shots, self.reading = shots, settings
         self.num_frames = len(shots["train"])
         self.frame_numbers = tuple(range(self.num_frames))
+        self.times = seconds_of(range(self.num_frames) if times is None else times, fps)
         every = list(_every(shots))
         _check_masks(every)
         self.content = _content(root, every, files, language)
@@ -108,6 +113,11 @@ class Footage:
         if split not in self._tracks:
             return self._tracks["train"][0].take([]).scaled(self.scale)
         return self._tracks[split][frame].scaled(self.scale)
+
+    def taken_at(self, split: Split, frame: int) -> NDArray[np.float64]:
+        """[C] when the pictures of a frame were taken, in frames."""
+        shots = self._shots[split][frame] if split in self._shots else []
+        return np.array([frame if shot.moment is None else shot.moment for shot in shots], np.float64)
 
     def images(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32]:
         """[C, H, W, 3] RGB in 0..1; what is transparent is white, as NeRF's synthetic scenes are shown."""
@@ -231,8 +241,13 @@ def _check_cameras(shots: Shots, root: Path) -> None:
             names = [f"{root}, {split} camera {shot.number}, frame {frame}" for shot in taken]
             poses = np.array([shot.world_to_camera for shot in taken]).reshape(-1, 4, 4)
             check_poses(poses, np.array([shot.lens.intrinsics for shot in taken]).reshape(-1, 3, 3), names)
-    if len({shot.world_to_camera.tobytes() for frame in shots["train"] for shot in frame}) < 2:
-        check_camera_count(min(1, sum(len(frame) for frame in shots["train"])), str(root))
+    places = [shot.world_to_camera.tobytes() for frame in shots["train"] for shot in frame]
+    if len(set(places)) < 2:
+        one = len(places) == 1
+        what = "is 1 training picture" if one else f"are {len(places)} training pictures, all from one place"
+        raise DatasetError(
+            f"there {what}, which tells nothing of depth", where=str(root), fix="add pictures from other sides"
+        )
 
 
 def _check_masks(every: list[Shot]) -> None:
@@ -258,10 +273,11 @@ def _fitted(values: NDArray[Any], lens: Lens) -> NDArray[Any]:
 
 
 def _sizes(every: list[Shot], root: Path) -> list[tuple[int, int]]:
-    """Of each camera's pictures."""
-    sizes: dict[int, tuple[int, int]] = {}
+    """Of each camera's pictures; of a camera that moves, of those from each place."""
+    sizes: dict[tuple[int, bytes], tuple[int, int]] = {}
     for shot in every:
-        (w, h), (width, height) = shot.lens.size, sizes.setdefault(shot.number, shot.lens.size)
+        (w, h), place = shot.lens.size, (shot.number, shot.world_to_camera.tobytes())
+        width, height = sizes.setdefault(place, shot.lens.size)
         if (w, h) != (width, height):
             raise DatasetError(
                 f"camera {shot.number} has pictures of {width}×{height} and of {w}×{h} pixels",

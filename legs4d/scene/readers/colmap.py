@@ -108,6 +108,7 @@ class ColmapSequence(Footage):
             FPS,
             (*model_files, *given),
             points=read_points(model),
+            times=kept,
             notes=notes,
         )
 

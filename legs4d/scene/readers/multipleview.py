@@ -64,6 +64,7 @@ class MultipleViewSequence(Footage):
             FPS,
             (*sources, *given),
             points=points,
+            times=kept,
             notes=(*more, *notes),
         )
 

@@ -25,6 +25,7 @@ from legs4d.config import DatasetSettings
 from legs4d.errors import DatasetError
 from legs4d.scene.footage.camera_file import whole
 from legs4d.scene.footage.choice import chosen_cameras, whole_frames
+from legs4d.scene.footage.clock import moment_of
 from legs4d.scene.footage.footage import Footage, read_model
 from legs4d.scene.footage.names import PICTURES, as_posix, find_inside
 from legs4d.scene.footage.rig import camera_names, frame_times, nearest_time, number_cameras, times_by_name
@@ -35,6 +36,9 @@ from legs4d.scene.sequence import Split
 
 FPS = 30.0
 """Frames per second where the file tells none: times are shares of the clip."""
+
+SAME_MOMENT = 1e-3
+"""Of a frame: pictures whose times differ by less were taken at one time."""
 
 _FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
 """OpenGL's camera axes to OpenCV's."""
@@ -116,7 +120,7 @@ class NerfSequence(Footage):
         taken = [p for p in pictures if p.is_there]
         if not taken:
             raise DatasetError("is missing", where=pictures[0].where, fix="copy the dataset again")
-        shots, notes = _sorted(pictures, root, settings)
+        shots, times, notes = _sorted(pictures, root, settings)
         given = [path for p in taken for path in (p.path, p.mask) if path is not None]
         super().__init__(
             root,
@@ -124,6 +128,7 @@ class NerfSequence(Footage):
             shots,
             files[names[0]].fps or FPS,
             (*(root / name for name in files), *given),
+            times=times,
             notes=(*notes, *_of_masks(taken), *_unused(files)),
         )
 
@@ -152,22 +157,18 @@ class _Picture:
     def is_there(self) -> bool:
         return self.path is not None
 
-    def shot(self, number: int, world_to_camera: NDArray[np.float64]) -> Shot:
+    def shot(self, number: int, world_to_camera: NDArray[np.float64], moment: float | None) -> Shot:
         assert self.lens is not None
         mask = self.mask if self.split != "test" else None
-        return file_shot(Shot(number, world_to_camera, self.lens, self.path, mask), self.where)
+        return file_shot(Shot(number, world_to_camera, self.lens, self.path, mask, moment=moment), self.where)
 
 
-def _sorted(pictures: list[_Picture], root: Path, settings: DatasetSettings) -> tuple[Shots, tuple[str, ...]]:
-    """The chosen cameras' shots, by split and frame, and what to note."""
-    notes: tuple[str, ...] = ()
+def _sorted(
+    pictures: list[_Picture], root: Path, settings: DatasetSettings
+) -> tuple[Shots, list[float], tuple[str, ...]]:
+    """The chosen cameras' shots, by split and frame, the frames' times, and what to note."""
     numbers = number_cameras(pictures)
-    if all(picture.time is None for picture in pictures):
-        times = times_by_name(pictures, numbers, str(root))
-        if any(times):
-            notes = ("No picture has a time: those from one pose are taken in the order of their names.",)
-    else:
-        times = [picture.time or 0.0 for picture in pictures]
+    times, notes = _times(pictures, numbers, root)
     training = [i for i, picture in enumerate(pictures) if picture.split != "test"]
     if not training:
         raise DatasetError("has no training pictures", where=str(root), fix="list some that are not in test_filenames")
@@ -181,6 +182,8 @@ def _sorted(pictures: list[_Picture], root: Path, settings: DatasetSettings) -> 
         rank[frame, number] = rank.get((frame, number), 0) + 1
         table[frame][place] = i
     still = _stands_still(table, pictures)
+    if not still:
+        notes = (*notes, *_of_times([times[i] for i in training], [frames[i] for i in training]))
     owners = sorted({number for row in table for number in row}) if still else []
     called = camera_names([[pictures[row[n]].name for row in table if n in row] for n in owners])
     if still:
@@ -208,8 +211,10 @@ def _sorted(pictures: list[_Picture], root: Path, settings: DatasetSettings) -> 
     kept, left_out = whole_frames(len(table), missing, str(root))
     poses = _still_poses(table, pictures) if still else {}
     held = {owners[i] for i in held_out(len(owners))} & kept_cameras
+    most_at_once = max(sum(pictures[i].split != "test" for i in row.values()) for row in table)
     found: Shots = {"train": [], "test": []}
-    for frame in kept:
+    own_times = [moments[frame] for frame in kept]
+    for place, frame in enumerate(kept):
         taken = sorted(set(table[frame]) & kept_cameras)
         if not held:
             held_here = {taken[i] for i in held_out(len(taken))}
@@ -217,12 +222,52 @@ def _sorted(pictures: list[_Picture], root: Path, settings: DatasetSettings) -> 
         for number in taken:
             picture = pictures[table[frame][number]]
             split = picture.split or ("test" if number in (held or held_here) else "train")
-            split_here[split].append(picture.shot(number, poses.get(number, picture.world_to_camera)))
+            moment = None
+            if split == "test" and not still:
+                at = moment_of(own_times, times[table[frame][number]])
+                moment = None if abs(at - place) < SAME_MOMENT else at
+            # What moves is one camera throughout, whatever its poses: the first, second, … of each frame.
+            called_here = number if still else len(split_here[split]) + (most_at_once if split == "test" else 0)
+            split_here[split].append(picture.shot(called_here, poses.get(number, picture.world_to_camera), moment))
         for split, several in split_here.items():
             found[split].append(several)
     if not any(found["test"]):
         del found["test"]
-    return found, (*notes, *left_out)
+    return found, own_times, (*notes, *left_out)
+
+
+def _times(pictures: list[_Picture], numbers: list[int], root: Path) -> tuple[list[float], tuple[str, ...]]:
+    """A time for each picture, in any unit, and what to note."""
+    lacking = [picture for picture in pictures if picture.time is None]
+    if not lacking:
+        return [picture.time or 0.0 for picture in pictures], ()
+    if len(lacking) < len(pictures):
+        raise DatasetError(
+            f"has no time, as {len(lacking)} of {len(pictures)} pictures, and the others have one",
+            where=lacking[0].where,
+            fix="give every picture a time, or none",
+        )
+    times = times_by_name(pictures, numbers, str(root))
+    if any(times):
+        return times, ("No picture has a time: those from one pose are taken in the order of their names.",)
+    return times, ()
+
+
+def _of_times(times: list[float], frames: list[int]) -> tuple[str, ...]:
+    """Notes of a moving camera's training times that are other than one would write them."""
+    notes = []
+    if times != sorted(times):
+        notes.append("Pictures are not listed in the order of their times: they are taken in that of the times.")
+    if len(times) > len(set(times)) and (several := len(frames) - len(set(frames))):
+        notes.append(
+            f"{several} training pictures have {'a time' if several == 1 else 'times'} that another one has: "
+            "pictures of one time are one frame."
+        )
+    if times and not (min(times) >= 0 and max(times) <= 1):
+        notes.append(
+            f"Times go from {min(times):g} to {max(times):g}, not from 0 to 1: only how far they are apart counts."
+        )
+    return tuple(notes)
 
 
 def _stands_still(table: list[dict[int, int]], pictures: list[_Picture]) -> bool:

@@ -14,6 +14,7 @@ frame nearest to their time.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 from legs4d.config import DatasetSettings
 from legs4d.errors import DatasetError
 from legs4d.scene.footage.choice import whole_frames
+from legs4d.scene.footage.clock import moment_of
 from legs4d.scene.footage.footage import Footage, read_model
 from legs4d.scene.footage.names import PICTURES, find_inside, list_folder
 from legs4d.scene.footage.rig import nearest_time
@@ -114,7 +116,9 @@ class NerfiesSequence(Footage):
             raise DatasetError("has no training pictures", where=str(root / _DATASET), fix="list some in train_ids")
         frames: Shots = {split: [[] for _ in moments] for split in ("train", "test")}
         for name, shot in shots.items():
-            frames[split_of[name]][nearest_time([float(m) for m in moments], float(times[name]))].append(shot)
+            at = moment_of(moments, times[name])
+            frame = nearest_time(moments, times[name])
+            frames[split_of[name]][frame].append(shot if at == frame else replace(shot, moment=at))
         if not any(frames["test"]):
             del frames["test"]
         points, notes = _points(root)
@@ -129,6 +133,7 @@ class NerfiesSequence(Footage):
             extra.fps or FPS,
             (*tables, *cameras, *given),
             points=points,
+            times=moments,
             notes=(*notes, *left_out),
         )
 

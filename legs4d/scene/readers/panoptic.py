@@ -69,6 +69,7 @@ class PanopticSequence(Footage):
             tuple(root / name for name in _FILES if (root / name).exists()),
             language=tuple(root / name for name in ("captions.json",) if (root / name).exists()),
             points=_read_points(root / "init_pt_cld.npz"),
+            times=kept,
             notes=(*notes, *_unused(files)),
         )
         numbers = _frame_numbers(train)

@@ -72,7 +72,8 @@ def _row(
 ) -> list[NDArray[np.floating]]:
     pictures: list[NDArray[np.floating]] = []
     for name, run in runs.items():
-        camera = camera_of(run, true)
+        camera = camera_of(run, true, frame)
+        assert camera is not None  # it has a true mask then
         views = render_views(run, found[name], frame, camera, near=run.info["near"], device=device)
         if not pictures:
             pictures.append(_outlined(np.clip(views.color[0], 0, 1), true.masks[frame]))
