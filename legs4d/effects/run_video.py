@@ -70,10 +70,8 @@ def choose_cameras(run: Run, wanted: str, fps: float | None = None) -> CameraPat
     if fps is not None:
         moments = _moments(run, fps)
         return CameraPath([Shot(_at(run, filmed[0], wanted, moment), moment) for moment in moments], None)
-    if wanted not in ("train", "test"):
-        chosen = _by_number(filmed, wanted)
-    else:
-        chosen = [cameras[wanted] for cameras in filmed]
+    is_split = wanted in ("train", "test")
+    chosen = [cameras[wanted] for cameras in filmed] if is_split else _by_number(filmed, wanted)
     return CameraPath([Shot(cameras, frame) for frame, cameras in enumerate(chosen) if len(cameras)], None)
 
 
