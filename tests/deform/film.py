@@ -36,6 +36,11 @@ def camera(azimuth: float, elevation: float) -> NDArray[np.float64]:
 
 def picture(pose: NDArray[np.float64], time: float, size: int) -> NDArray[np.uint8]:
     """[size, size, 4] RGBA."""
+    return filmed(pose, time, size)[0]
+
+
+def filmed(pose: NDArray[np.float64], time: float, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """([size, size, 4] RGBA, [size, size] which ball is in the middle of each pixel, from 1; 0 for none)."""
     side = size * FINER
     focal = side / 2 / np.tan(ANGLE / 2)
     grid = (np.arange(side) + 0.5 - side / 2) / focal
@@ -44,17 +49,18 @@ def picture(pose: NDArray[np.float64], time: float, size: int) -> NDArray[np.uin
     rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
     nearest = np.full((side, side), np.inf)
     shown = np.zeros((side, side, 4))
-    for center, radius, color in zip(balls(time), RADII, COLORS, strict=True):
+    ids = np.zeros((side, side), np.uint8)
+    for number, (center, radius, color) in enumerate(zip(balls(time), RADII, COLORS, strict=True), 1):
         away = center - pose[:3, 3]
         along = rays @ away
         inside = radius**2 - (away @ away - along**2)
         depth = along - np.sqrt(np.maximum(inside, 0))
         hit = (inside > 0) & (depth < nearest)
         nearest = np.where(hit, depth, nearest)
-        shown[hit] = [*color, 1]
+        shown[hit], ids[hit] = [*color, 1], number
     fine = shown.reshape(size, FINER, size, FINER, 4).mean(axis=(1, 3))
     fine[..., :3] /= np.maximum(fine[..., 3:], 1e-6)
-    return (fine * 255).round().astype(np.uint8)
+    return (fine * 255).round().astype(np.uint8), ids[FINER // 2 :: FINER, FINER // 2 :: FINER]
 
 
 def write_film(folder: Path, *, frames: int = 16, size: int = 40, tests: int = 4) -> Path:
@@ -72,4 +78,53 @@ def write_film(folder: Path, *, frames: int = 16, size: int = 40, tests: int = 4
             entries.append({"file_path": f"./{name}", "time": float(time), "transform_matrix": pose.tolist()})
         content = {"camera_angle_x": ANGLE, "frames": entries}
         (folder / f"transforms_{split}.json").write_text(json.dumps(content))
+    return folder
+
+
+CAPTIONS = {
+    "1": [{"start": 0, "end": 15, "caption": "a yellow ball resting in the middle"}],
+    "2": [
+        {"start": 0, "end": 5, "caption": "a red ball waiting"},
+        {"start": 6, "end": 11, "caption": "a red ball flying through the air"},
+        {"start": 12, "end": 15, "caption": "a red ball waiting"},
+    ],
+    "3": [{"start": 0, "end": 15, "caption": "a blue ball swinging"}],
+}
+"""What each ball does; of 16 frames."""
+FLYING = "a red ball flying through the air", 2, 6, 11
+"""A prompt, the ball that it is about, and from when to when it holds."""
+
+
+def write_captioned(folder: Path, *, size: int = 40) -> Path:
+    """The same film as this project's captures have it: PanopticSports' layout, of one camera that moves and one for
+    testing that stands still, with objects' ids, captions, and alpha in place of masks."""
+    frames = 16
+    focal = size / 2 / np.tan(ANGLE / 2)
+    k = [[focal, 0, size / 2], [0, focal, size / 2], [0, 0, 1]]
+    for split, number in (("train", 0), ("test", 1)):
+        table: dict[str, list] = {"k": [], "w2c": [], "fn": [], "cam_id": []}
+        for frame in range(frames):
+            at = (0.3 + 2.4 * frame, 0.5 * np.sin(1.7 * frame)) if split == "train" else (1.1, 0.4)
+            shown, ids = filmed(camera(*at), frame / (frames - 1), size)
+            name = f"{number}/{frame:06d}.png"
+            for kind, values in (("ims", shown), ("objects", ids)):
+                (folder / kind / str(number)).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(values).save(folder / kind / name)
+            pose = np.linalg.inv(camera(*at) @ np.diag([1.0, -1, -1, 1]))
+            for key, value in (("k", k), ("w2c", pose.tolist()), ("fn", name), ("cam_id", number)):
+                table[key].append([value])
+        (folder / f"{split}_meta.json").write_text(json.dumps({"w": size, "h": size, **table}))
+    (folder / "captions.json").write_text(json.dumps({"objects": CAPTIONS}))
+    return folder
+
+
+def write_truth(folder: Path, dataset: Path) -> Path:
+    """Where and when `FLYING` holds, as the benchmark has it, for both cameras."""
+    prompt, ball, first, last = FLYING
+    for number in (0, 1):
+        place = folder / prompt.replace(" ", "_") / f"cam{number}"
+        place.mkdir(parents=True)
+        for frame in range(first, last + 1):
+            ids = np.asarray(Image.open(dataset / f"objects/{number}/{frame:06d}.png"))
+            Image.fromarray(ids == ball).save(place / f"{frame:06d}.png")
     return folder

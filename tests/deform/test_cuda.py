@@ -12,8 +12,9 @@ from legs4d.context import Context
 from legs4d.deform.adam import BETA1, BETA2, EPSILON, Moments, step_group
 from legs4d.deform.binding import Binding
 from legs4d.deform.blend import blend
+from tests.deform.conftest import asked
 from tests.deform.film import write_film
-from tests.deform.test_stage import asked, score
+from tests.deform.test_stage import score
 
 pytestmark = pytest.mark.gpu
 

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from legs4d import pipeline
-from legs4d.config import DeformSettings, GeometrySettings, LearningRates
-from legs4d.config.deform import GrowthSettings, NodesSettings
 from legs4d.context import Context
 from legs4d.deform.start import find_stage_of
 from legs4d.errors import DatasetError
@@ -27,32 +25,8 @@ from legs4d.raster import render
 from legs4d.reconstruct.evaluation.evaluate import evaluate_pictures
 from legs4d.scene.camera import Cameras
 from legs4d.scene.readers import open_sequence
+from tests.deform.conftest import asked
 from tests.deform.film import RADII, balls, camera, picture, write_film
-
-SETTINGS = DeformSettings(
-    enough_pixels=1,
-    rates=LearningRates(means=1.8e-4, quats=1e-3, scales=5e-3, opacities=2e-2, colors=2.5e-3),
-    steps=240,
-    num_points=300,
-    growth=GrowthSettings(every=30, max_gaussians=700),
-    nodes=NodesSettings(count=48, width=32, depth=3, placed=(0.2,), bind_every=60),
-    deformation_rate=3e-3,
-    keep_every=1e9,
-)
-
-
-def asked(**changes: object) -> GeometrySettings:
-    return GeometrySettings(deform=SETTINGS.model_copy(update=changes))
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_film(tmp_path_factory.mktemp("film") / "film")
-
-
-@pytest.fixture(scope="module")
-def run(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return pipeline.reconstruct(film, tmp_path_factory.mktemp("run") / "run", asked(), Context(engine="cpu"))
 
 
 def score(run: Run, film: Path) -> float:

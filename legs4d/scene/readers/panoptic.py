@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from legs4d.config import DatasetSettings
 from legs4d.errors import DatasetError, reason_of
-from legs4d.scene.checks import check_camera_count, check_scale
+from legs4d.scene.checks import check_scale
 from legs4d.scene.footage.arrays import ARRAY_ERRORS
 from legs4d.scene.footage.camera_file import CameraFile, read_camera_file, read_json
 from legs4d.scene.footage.choice import chosen_cameras, whole_frames
@@ -55,7 +55,6 @@ class PanopticSequence(Footage):
     def __init__(self, root: Path, settings: DatasetSettings) -> None:
         files: dict[Split, CameraFile] = {"train": read_camera_file(root / "train_meta.json")}
         train = files["train"]
-        check_camera_count(len(train.ids), str(root / "train_meta.json"))
         check_scale(settings.scale, train.width, train.height)
         if (root / "test_meta.json").exists():
             files["test"] = _read_test(root / "test_meta.json", train)
@@ -126,7 +125,8 @@ def _shots(
         split: [[file_shot(table[split, f, camera]) for s, camera in chosen if s == split] for f in kept]
         for split in files
     }
-    check_camera_count(len(shots["train"][0]), str(root / "train_meta.json"))
+    if not shots["train"][0]:
+        raise DatasetError("no training camera is left", where=str(root), fix="choose some of train_meta.json's")
     return {split: frames for split, frames in shots.items() if frames[0]}, kept, notes
 
 

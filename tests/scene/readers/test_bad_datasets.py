@@ -62,7 +62,6 @@ META: dict[str, tuple[Callable[[dict], object], str]] = {
     ),
     "singular pose": (singular, f"camera {CAMERAS[1]}, frame 0: the pose is not a rotation.*is 0, and must be 1"),
     "scaled pose": (lambda m: set_pose(m, 0, 0, 3.0), f"camera {CAMERAS[2]}, frame 1: the pose is not a rotation"),
-    "one camera": (one_camera, "there is 1 training camera, but depth needs at least 2"),
     "a frame lacks a camera": (
         lambda m: [m[name][1].pop() for name in ("k", "w2c", "fn", "cam_id")],
         f"frame 1 lacks camera {CAMERAS[2]}",
@@ -87,6 +86,12 @@ def test_camera_files(dataset: Path, case: str) -> None:
     with pytest.raises(DatasetError, match=rf"train_meta\.json.*{says}") as caught:
         open_sequence(dataset)
     assert str(caught.value).endswith(".") and "\n" not in str(caught.value)
+
+
+def test_one_camera_that_stands_still(dataset: Path) -> None:
+    edit(dataset / "train_meta.json", one_camera)
+    with pytest.raises(DatasetError, match="there are 2 training pictures, all from one place"):
+        open_sequence(dataset)
 
 
 def test_no_folder_and_an_empty_one(tmp_path: Path) -> None:

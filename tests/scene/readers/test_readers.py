@@ -250,7 +250,7 @@ BAD: list[tuple[str, Callable[[Path], object], str]] = [
         change("transforms_train.json", lambda c: c["frames"][0]["transform_matrix"].__setitem__(0, [9.0] * 4)),
         "the pose is not a rotation",
     ),
-    ("d_nerf", change("transforms_train.json", lambda c: c.update(frames=c["frames"][:1])), "1 training camera"),
+    ("d_nerf", change("transforms_train.json", lambda c: c.update(frames=c["frames"][:1])), "1 training picture"),
     ("instant_ngp", change("transforms.json", lambda c: c.update(w=96)), "the camera file says 96×32"),
     ("neu3d", junk("poses_bounds.npy"), "poses_bounds.npy: cannot be read"),
     ("neu3d", poses(lambda p: p[:, :15]), "is float64 (9, 15)"),
