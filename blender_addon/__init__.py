@@ -12,15 +12,16 @@ from .engine.properties import RenderSettings
 from .export.properties import ExportSettings
 from .layers import operators as layer_operators
 from .layers import strip
+from .link import first_run, session
 from .link import operators as link_operators
-from .link import session
 from .selection import edit_mode, gestures
 from .selection import operators as selection_operators
 from .sequence import playback, viewport
 from .sequence import properties as sequence_properties
 from .splats import handlers as splat_handlers
 from .splats import operators as splat_operators
-from .ui import panels, preferences, properties
+from .splats import sample
+from .ui import menus, panels, preferences, properties
 
 CLASSES = (
     *preferences.CLASSES,
@@ -29,6 +30,8 @@ CLASSES = (
     *link_operators.CLASSES,
     *layer_operators.CLASSES,
     *splat_operators.CLASSES,
+    *first_run.CLASSES,
+    *sample.CLASSES,
     *selection_operators.CLASSES,
     *gestures.CLASSES,
     *look.CLASSES,
@@ -37,6 +40,7 @@ CLASSES = (
     *effects.CLASSES,
     *engine.CLASSES,
     *panels.CLASSES,
+    *menus.CLASSES,
 )
 """Everything that Blender registers, in this order."""
 
@@ -49,7 +53,7 @@ _HOMES = (
 )
 """Which of Blender's own types has which property group under which name."""
 
-_PARTS = (export, layer_operators, playback, edit_mode, splat_handlers, viewport, session, engine)
+_PARTS = (export, layer_operators, playback, edit_mode, splat_handlers, viewport, session, engine, menus)
 """What has a `register` and an `unregister` of its own, in this order."""
 
 

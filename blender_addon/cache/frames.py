@@ -284,6 +284,10 @@ class RunCache:
             blocks.write(file.with_suffix(".loose"), RELEVANCY, len(loose), {"relevancy": loose})
         blocks.write(file, RELEVANCY, self.description.num_dynamic, {"relevancy": relevancy})
 
+    def prompt_keys(self) -> list[str]:
+        """The keys of prompts that were asked, in order."""
+        return sorted(file.parent.name for file in self._prompts.glob("*/answer.json"))
+
     def answer(self, key: str) -> Answer | None:
         """What was found for this prompt; None if it was not asked or the file is damaged."""
         try:

@@ -13,9 +13,11 @@ from ..portable.look import AMOUNTS
 from ..sequence import display, sequence, timing
 from ..sequence.properties import LayerProperties, properties_of
 from ..ui.operators import NeedsSequence, OnLayer, refuse
-from . import bullet_time, cameras, cuts, fades, zoom
+from . import bullet_time, cameras, cuts, fades, follower, zoom
 from .places import Nowhere
 
+RATE_STEP = 0.01
+"""Frames a second that nobody sees."""
 FADED = {name: says for name, says in AMOUNTS.items() if name != "tint"}
 """What is faded for all layers together; tints follow each layer's strength."""
 
@@ -203,7 +205,72 @@ class LEGS4D_OT_reset_time(_Effect, bpy.types.Operator):
         return "Capture frames follow scene frames one to one."
 
 
+class LEGS4D_OT_add_follower(_Effect, OnLayer, bpy.types.Operator):
+    """Add an empty that follows what the layer's prompt names, or the selected points: parent lights or text to it. \
+Its keys are ordinary ones; add it anew after you changed the time curve"""
+
+    bl_idname = "legs4d.add_follower"
+    bl_label = "Add Follower"
+
+    of = declare.enum(
+        "Of",
+        items=[
+            ("LAYER", "Layer", "The middle of what the layer's prompt names"),
+            ("SELECTION", "Selected Points", "The middle of the selected points that move"),
+        ],
+    )
+
+    def make(self, context: bpy.types.Context, shown: sequence.Sequence) -> str:
+        """An empty with keys."""
+        layer = layers.find(shown, self.layer(context))
+        if self.of == "LAYER" and layer is None:
+            raise Nowhere("Ask a prompt first: there is no layer to follow")
+        if self.of == "LAYER" and layer is not None:
+            made = follower.of_layer(context.scene, shown, layer)
+        else:
+            made = follower.of_selection(context.scene, shown)
+        return f"'{made.name}' follows."
+
+
+class LEGS4D_OT_match_rate(_Effect, bpy.types.Operator):
+    """Have scene and capture run at one speed"""
+
+    bl_idname = "legs4d.match_rate"
+    bl_label = "Match Frame Rate"
+    changes_time = True
+
+    to = declare.enum(
+        "By",
+        items=[
+            ("SCENE", "Scene", "Set the scene's frame rate to the capture's: a frame shows a frame"),
+            ("TIME", "Time Curve", "Keep the scene's frame rate, and have a time curve play the capture in real time"),
+        ],
+    )
+
+    def make(self, context: bpy.types.Context, shown: sequence.Sequence) -> str:
+        """The scene's rate, or a time curve."""
+        scene, rate = context.scene, shown.its.fps
+        if self.to == "SCENE":
+            scene.render.fps, scene.render.fps_base = round(rate), round(rate) / rate
+            return f"The scene runs at {rate:g} frames a second now, as the capture."
+        speed = rate * scene.render.fps_base / scene.render.fps
+        last, first = max(shown.its.num_frames - 1, 1), timing.moments(shown.empty)[0]
+        timing.write(shown.empty, [first, first + last / speed], [0.0, float(last)])
+        scene.frame_end = max(scene.frame_end, math.ceil(first + last / speed))
+        layers.retime(shown, scene)
+        return f"The capture plays in real time, {speed:.3g} of its frames in a frame of the scene."
+
+
+def rates_differ(shown: sequence.Sequence, scene: bpy.types.Scene) -> bool:
+    """Whether the capture plays faster or slower than it was, and nobody has said so by a time curve."""
+    its = shown.its
+    rate = scene.render.fps / scene.render.fps_base
+    return its.num_frames > 1 and timing.curve_of(shown.empty) is None and abs(its.fps - rate) > RATE_STEP
+
+
 CLASSES = (
+    LEGS4D_OT_add_follower,
+    LEGS4D_OT_match_rate,
     LEGS4D_OT_bullet_time,
     LEGS4D_OT_zoom,
     LEGS4D_OT_fade,

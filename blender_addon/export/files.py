@@ -49,7 +49,9 @@ class LEGS4D_OT_bake(SequenceExport, ExportHelper, bpy.types.Operator):
     filter_glob = declare.string(default="*.blend", options={"HIDDEN"})
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
-        """Asks for the file's name."""
+        """Asks for the file's name, and proposes a new one: this file must not be replaced."""
+        here = Path(bpy.data.filepath or f"{sequence.meant(context).empty.name}.blend")
+        self.filepath = str(here.with_name(f"{here.stem}_native.blend"))
         return ExportHelper.invoke(self, context, event)
 
     def make_job(self, context: bpy.types.Context) -> Bake:
@@ -61,7 +63,7 @@ class LEGS4D_OT_bake(SequenceExport, ExportHelper, bpy.types.Operator):
         self.show(context, 0.0, f"Baked into {self._target()}")
 
     def _target(self) -> Path:
-        return Path(self.filepath)  # type: ignore[attr-defined]  # ExportHelper's
+        return Path(self.filepath)
 
 
 def draw_menu(menu: Any, context: bpy.types.Context) -> None:

@@ -39,6 +39,8 @@ def write(
     curve = find(owner, path, index)
     if curve is None:
         curve = _action(owner).fcurve_ensure_for_datablock(owner, path, index=index, group_name=group)
+    elif curve.group is not None and curve.group.name != group:
+        curve.group.name = group  # the prompt was typed anew
     points = curve.keyframe_points
     points.clear()
     points.add(len(frames))

@@ -93,6 +93,15 @@ def intervals(layer: LayerProperties) -> list[tuple[int, int, int, float]]:
     return [(item.start, item.end, item.peak, item.score) for item in layer.intervals]
 
 
+def said(sequence: Sequence, layer: LayerProperties) -> str:
+    """When a layer's prompt holds, in scene frames: "Frames 8–15, 20–24"."""
+    spans = sorted(_scene_intervals(sequence, layer))
+    if not spans:
+        return "It holds at no time in this sequence."
+    parts = [f"{first}" if first == last else f"{first}–{last}" for first, last in spans]
+    return f"Frame{'s' if len(parts) > 1 or '–' in parts[0] else ''} {', '.join(parts)}"
+
+
 def title(layer: LayerProperties) -> str:
     """What a person calls the layer."""
     return str(layer.label or layer.prompt)

@@ -88,8 +88,8 @@ def _draw_layer(
     if layers.is_edited(found, layer, context.scene):
         again = layout.operator("legs4d.ask_again", text="Ask Again and Replace My Edits", icon="LOOP_BACK")
         again.layer_id, again.replace_edits = layer.layer_id, True
-    if layer.answer_key and not layer.intervals:
-        sentence(layout, context, "It holds at no time in this sequence.", "INFO")
+    if layer.answer_key:
+        sentence(layout, context, layers.said(found, layer), "TIME" if layer.intervals else "INFO")
 
 
 def _draw_progress(layout: bpy.types.UILayout, found: sequence.Sequence, layer: LayerProperties) -> None:

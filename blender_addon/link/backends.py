@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,6 +16,9 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 KEY_LENGTH = 40
 """Characters of a CURVE key in Z85."""
+
+TOOL = "legs4d"
+"""What pipx and uv call the tool, and what a checkout's folder is called."""
 
 STOP_SECONDS = 5.0
 """Time for an orderly end before it is killed."""
@@ -53,27 +57,63 @@ def obstacle(endpoint: str, online_access: bool, server_key: str = "") -> str:
     return ""
 
 
-def command(chosen: str) -> list[str]:
+def command(chosen: str, near: str = "") -> list[str]:
     """The command that serves.
 
     Args:
-        chosen: the `legs4d` executable, or the folder of the Python environment it is installed in; empty for the
-            one on PATH.
+        chosen: the `legs4d` executable, the folder of the Python environment it is installed in, or a checkout; empty
+            for the one that is found: on PATH, where pipx and uv put tools, in a checkout around `near`.
+        near: the folder with the runs.
 
     BackendError if there is none.
     """
     if not chosen:
-        found = shutil.which("legs4d")
+        found = shutil.which("legs4d") or next(filter(None, map(_command_in, _usual_places(near))), None)
         if found is None:
             raise BackendError(
-                "There is no 'legs4d' command on PATH; install it, or choose its environment in the preferences"
+                "There is no 'legs4d' command on PATH, among the tools of pipx and uv, or beside the runs; install it, "
+                "or choose its environment in the preferences"
             )
         return [found, "serve"]
     place = Path(chosen).expanduser()
-    for candidate in (place, place / "bin" / "legs4d", place / "Scripts" / "legs4d.exe", place / "legs4d"):
-        if candidate.is_file():
-            return [str(candidate), "serve"]
-    raise BackendError(f"There is no 'legs4d' command in {place}; choose another environment in the preferences")
+    found = _command_in(place)
+    if found is None:
+        raise BackendError(f"There is no 'legs4d' command in {place}; choose another environment in the preferences")
+    return [found, "serve"]
+
+
+def _command_in(place: Path) -> str | None:
+    """The command in an environment or a checkout, or the command itself."""
+    inside = (
+        "bin/legs4d",
+        "Scripts/legs4d.exe",
+        "legs4d",
+        "legs4d.exe",
+        ".venv/bin/legs4d",
+        ".venv/Scripts/legs4d.exe",
+    )
+    for candidate in (place, *(place / name for name in inside)):
+        if candidate.is_file() and os.access(candidate, os.X_OK):
+            return str(candidate)
+    return None
+
+
+def _usual_places(near: str) -> Iterator[Path]:
+    """Folders that may have the command: Blender started from a desktop does not have a shell's PATH."""
+    home = Path.home()
+    shares = [home / ".local" / "share", home / "Library" / "Application Support"]
+    shares += [Path(os.environ[name]) for name in ("XDG_DATA_HOME", "APPDATA", "LOCALAPPDATA") if os.environ.get(name)]
+    yield from (home / ".local" / "bin", home / "bin")
+    for share in shares:
+        yield from (
+            share / "uv" / "tools" / TOOL,
+            share / "uv" / "data" / "tools" / TOOL,
+            share / "pipx" / "venvs" / TOOL,
+        )
+    yield from (home / ".local" / "pipx" / "venvs" / TOOL, home / "pipx" / "venvs" / TOOL)
+    if near:
+        yield from (Path(near), *list(Path(near).parents)[:2])
+    yield home / TOOL
 
 
 class LocalBackend:
@@ -89,7 +129,7 @@ class LocalBackend:
         for root in roots:
             if not root.is_dir():
                 raise BackendError(f"The folder {root} does not exist; choose one with runs or datasets")
-        self.log = log
+        self.log, self._is_stopping = log, False
         log.parent.mkdir(parents=True, exist_ok=True)
         options = [part for root in roots for part in ("--root", str(root))] + ["--stop-with-stdin"]
         try:
@@ -110,14 +150,15 @@ class LocalBackend:
         return self._process.poll() is None
 
     def complaint(self) -> str:
-        """Why it ended by itself: the last line that it wrote. Empty while it runs or after an orderly end."""
-        if self.running or self._process.returncode == 0:
+        """Why it ended by itself: the last line that it wrote. Empty while it runs, and if it was asked to end."""
+        if self.running or self._is_stopping or self._process.returncode == 0:
             return ""
         lines = [line.strip() for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
         return f"The backend ended: {lines[-1] if lines else f'exit code {self._process.returncode}'}"
 
     def stop(self) -> None:
         """Ask it to end; `finish` sees to it."""
+        self._is_stopping = True
         if self.running:
             self._process.terminate()
 

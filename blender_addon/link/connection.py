@@ -65,7 +65,8 @@ class Link:
     def start_backend(self) -> None:
         """Start a backend on this machine and connect. BackendError if that cannot be done."""
         chosen = preferences.get()
-        argv = backends.command(chosen.command and bpy.path.abspath(chosen.command))
+        near = chosen.root and bpy.path.abspath(chosen.root)
+        argv = backends.command(chosen.command and bpy.path.abspath(chosen.command), near)
         if not chosen.root:
             raise BackendError("Choose the folder with your runs and datasets first, in the panel or the preferences")
         root = Path(bpy.path.abspath(chosen.root))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .. import wire
 from ..cache import storage
 from ..cache.frames import Answer, CacheError, RunCache, prompt_key
-from ..layers import layers
+from ..layers import contrast, layers
 from ..sequence import display, playback, sequence
 from ..sequence.sequence import Sequence
 from ..ui import undo
@@ -28,6 +28,7 @@ class Question:
         answered: whether intervals and curve have arrived.
         missing: frames whose relevancy per point has not.
         replace: whether the answer replaces keys and markers that a person changed.
+        is_first: whether the layer never had an answer.
     """
 
     run_id: str
@@ -37,6 +38,7 @@ class Question:
     answered: bool = False
     missing: int = 0
     replace: bool = False
+    is_first: bool = False
 
 
 class Questions:
@@ -73,9 +75,17 @@ class Questions:
         if known and known.prompt == layer.prompt:
             return
         layer.asked = layer.prompt
-        question = self._all[layer_id] = Question(shown.its.run_id, layer_id, layer.prompt, replace=replace)
+        question = self._all[layer_id] = Question(
+            shown.its.run_id, layer_id, layer.prompt, replace=replace, is_first=not layer.answer_key
+        )
         if self._link.ready:
             self._send(question)
+        elif (answer := _known(shown, question.prompt)) is not None:
+            del self._all[layer_id]
+            self._troubles.pop(layer_id, None)
+            _take_answer(shown, question, answer)
+            if question.is_first:
+                contrast.choose(shown, layer_id)
         else:
             self._troubles[layer_id] = "No backend is connected; it is asked as soon as there is one."
 
@@ -140,6 +150,9 @@ class Questions:
     def _ended(self, question: Question) -> None:
         if self._all.get(question.layer_id) is question:
             del self._all[question.layer_id]
+            shown = _with_layer(question)
+            if shown is not None and question.is_first:
+                contrast.choose(shown, question.layer_id)
 
     def _failed(self, question: Question, failure: Failure) -> None:
         if self._all.get(question.layer_id) is not question:
@@ -150,6 +163,15 @@ class Questions:
             return
         del self._all[question.layer_id]
         self._troubles[question.layer_id] = failure.sentence
+
+
+def _known(shown: Sequence, prompt: str) -> Answer | None:
+    """What the cache has of this prompt, where it has all of it: no backend is needed to be told again."""
+    try:
+        cache, key = storage.find(shown.empty), prompt_key(prompt)
+    except CacheError:
+        return None
+    return None if cache.missing_relevancy(key) else cache.answer(key)
 
 
 def _take_answer(shown: Sequence, question: Question, answer: Answer) -> None:

@@ -25,11 +25,13 @@ class Runs:
 
     Attributes:
         opening: names of runs that were asked for and have not been answered.
+        wanted: a run that is imported as soon as a backend lists it: its folder was chosen.
     """
 
     def __init__(self, link: Link, transfers: Transfers, tasks: Tasks) -> None:
         self._link, self._transfers, self._tasks = link, transfers, tasks
         self.opening: set[str] = set()
+        self.wanted = ""
 
     def refresh(self) -> None:
         """Ask what runs and datasets there are; sequences follow runs that were renamed or moved."""
@@ -38,6 +40,9 @@ class Runs:
             _list_runs(body)
             for told in follow_renamed(body["runs"]):
                 self._link.message = told
+            if self.wanted and self.offers(self.wanted):
+                run, self.wanted = self.wanted, ""
+                self.import_run(run, 1, True)
 
         self._list(wire.Kind.RUNS, listed, {"runs": [], "problems": []})
         self._list(wire.Kind.DATASETS, _list_datasets, {"datasets": []})

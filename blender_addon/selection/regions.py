@@ -147,18 +147,29 @@ def _on_screen(region: Region, points: Points) -> Array:
 
 
 def _in_polygon(x: Array, y: Array, corners: Array) -> Array:
-    """Even-odd rule: whether a ray to the right crosses an odd number of edges."""
-    inside = np.zeros(len(x), bool)
+    """Even-odd rule: whether a ray to the right crosses an odd number of edges.
+
+    Points in the order of their height: an edge is asked of those only that are as high as it.
+    """
+    order = np.argsort(y)
+    x, y = x[order], y[order]
+    crossed = np.zeros(len(x), bool)
     for (ax, ay), (bx, by) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
-        if ay != by:
-            inside ^= ((ay > y) != (by > y)) & (x < (bx - ax) * ((y - ay) / (by - ay)) + ax)
+        begin, end = np.searchsorted(y, sorted((ay, by)))
+        if end > begin:
+            crossed[begin:end] ^= x[begin:end] < (bx - ax) / (by - ay) * (y[begin:end] - ay) + ax
+    inside = np.empty(len(x), bool)
+    inside[order] = crossed
     return inside
 
 
 def _in_box(region: Region, points: Points) -> Array:
     matrix = np.asarray(region.matrix, np.float32)
-    moved = points.positions @ matrix[:3, :3].T + matrix[:3, 3]
-    return (np.abs(moved) <= 1.0).all(axis=1)
+    x, y, z = points.positions.T
+    found = np.ones(len(x), bool)
+    for row in matrix[:3]:
+        found &= np.abs(x * row[0] + y * row[1] + z * row[2] + row[3]) <= 1.0
+    return found
 
 
 def _between(values: Array, region: Region) -> Array:
@@ -186,12 +197,14 @@ def _largest(region: Region, points: Points) -> Array:
 
 
 def _length(points: Points) -> Array:
-    return np.max(points.scales, axis=1)
+    a, b, c = points.scales.T  # column by column: reducing rows of three takes ten times as long
+    return np.maximum(np.maximum(a, b), c)
 
 
 def _slenderness(points: Points) -> Array:
-    ordered = np.sort(points.scales, axis=1)
-    return ordered[:, 2] / np.maximum(ordered[:, 1], 1e-12)
+    a, b, c = points.scales.T
+    middle = np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c))
+    return _length(points) / np.maximum(middle, 1e-12)
 
 
 KINDS: dict[str, Callable[[Region, Points], Array]] = {

@@ -8,23 +8,16 @@ import bpy
 
 from .. import capture, declare, effects, export, look
 from ..layers import prompt_panel
-from ..link import session
-from ..link.types import State
+from ..link import first_run, session
 from ..selection import grade_panel
 from ..selection import panel as selection_panel
 from ..sequence import playback, sequence, timing
+from ..splats import sample
 from . import preferences
 from .properties import JobItem, window
 from .sidebar import Rows, Sidebar
 from .text import sentence
 
-_STATE_ICONS: dict[State, declare.Icon] = {
-    State.OFF: "UNLINKED",
-    State.CONNECTING: "SORTTIME",
-    State.READY: "CHECKMARK",
-    State.LOST: "ERROR",
-    State.REFUSED: "ERROR",
-}
 _JOB_ICONS: dict[str, declare.Icon] = {
     "queued": "SORTTIME",
     "running": "PLAY",
@@ -57,21 +50,16 @@ class LEGS4D_PT_backend(Sidebar, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, link, chosen = self.layout, session.current.link, preferences.get()
-        status = link.status
-        sentence(layout, context, status.sentence, _STATE_ICONS[status.state])
+        step = first_run.step()
+        sentence(layout, context, step.sentence, step.icon)
         if link.message:
             sentence(layout, context, link.message, "INFO")
-        if chosen.connection == "LOCAL" and not link.ready:
-            layout.prop(chosen, "root", text="", icon="FILE_FOLDER", placeholder="Folder with runs and datasets")
         row = layout.row(align=True)
-        if link.backend:
-            row.operator("legs4d.stop_backend", icon="CANCEL")
-        elif chosen.connection == "LOCAL" and not link.ready:
-            row.operator("legs4d.start_backend", icon="PLAY")
-        if link.client is None:
-            row.operator("legs4d.connect", icon="LINKED")
-        else:
-            row.operator("legs4d.disconnect", icon="UNLINKED")
+        row.operator(step.operator, text=step.text, icon=step.button_icon)
+        if step.operator == "legs4d.start_backend" and chosen.root:
+            row.operator("legs4d.choose_root", text="", icon="FILE_FOLDER")
+        if sample.is_there() and not sequence.find(context.scene):
+            layout.operator("legs4d.open_sample", icon="OUTLINER_OB_POINTCLOUD")
 
 
 class LEGS4D_PT_sequence(Sidebar, bpy.types.Panel):

@@ -19,6 +19,8 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = map(str, Path(__file__).resolve().parents[1:3])  # scripts/ and the repository
+from tools import build_extension
+
 from demo import sight as demo_sight
 from demo.film import write_film
 
@@ -28,7 +30,7 @@ LEGS4D, PYTHON = (ROOT / ".venv" / "bin" / name for name in ("legs4d", "python")
 LEAST_PSNR, LEAST_TIOU, LEAST_VIOU = 26.0, 0.7, 0.4
 """What the demo has to reach: decibels on the test cameras, and overlap with the truth for each prompt."""
 
-STEPS = ("capture", "train", "blender", "film", "sight", "judge")
+STEPS = ("capture", "train", "blender", "film", "sight", "judge", "sample")
 
 SCENE = ("demo/in_blender.py", "demo/figure.py", "demo/scene.py", "demo/room.py", "capture")
 """What the captured pictures depend on."""
@@ -64,6 +66,7 @@ class Demo:
         self._step("sight", self._sight, ["sight/run/run.json"], ["sight"], _hash_of(SEEING))
         made = ["contact_sheet.png", "timeline.png", "evaluation.json", "sight/evaluation.json"]
         self._step("judge", self._judge, made, [], self._sources("demo/sight.py"))
+        self._step("sample", self._sample, ["sample.zip"], [], self._sources("demo/sample.py"))
         return self._report()
 
     def _step(self, name: str, work: Callable[[], None], makes: list[str], clears: list[str], inputs: str) -> None:
@@ -150,6 +153,14 @@ class Demo:
             sight / "relevancy.png",
             *prompts,
         )
+
+    def _sample(self) -> None:
+        """A part of the run and its answers, for the extension's zip."""
+        (cached,) = (path.parent for path in (self.out / "cache").glob("run-*/manifest.json"))
+        script = ROOT / "scripts" / "demo" / "sample.py"
+        self._command("sample", BLENDER_PYTHON, script, cached, self.out / "sample.zip")
+        build_extension.SAMPLE.parent.mkdir(exist_ok=True)
+        shutil.copy2(self.out / "sample.zip", build_extension.SAMPLE)
 
     def _blender(self, what: str, folder: Path) -> None:
         if not BLENDER_PYTHON.exists():

@@ -15,6 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 WHEEL_CACHE = ROOT / "build" / "wheels"
+SAMPLE = ROOT / "build" / "sample.zip"
+"""What `scripts/demo/sample.py` makes of the demo's run, for people without a backend."""
 PACKAGES = ("msgpack", "pyzmq")
 """What the add-on imports beyond Blender's own Python; versions are those of constraints-blender.txt."""
 
@@ -40,9 +42,11 @@ def assemble(folder: Path) -> Path:
     package = folder / "blender_addon"
     if package.exists():
         shutil.rmtree(package)
-    left_out = shutil.ignore_patterns("__pycache__", "wheels", "wire.py*", "portable")
+    left_out = shutil.ignore_patterns("__pycache__", "wheels", "wire.py*", "portable", SAMPLE.name)
     shutil.copytree(ROOT / "blender_addon", package, ignore=left_out)
     shutil.copy2(ROOT / "backend" / "wire.py", package / "wire.py")
+    if SAMPLE.is_file():
+        shutil.copy2(SAMPLE, package / SAMPLE.name)
     shutil.copytree(ROOT / "legs4d" / "portable", package / "portable", ignore=shutil.ignore_patterns("__pycache__"))
     return package
 
@@ -170,6 +174,8 @@ def main() -> int:
     except BuildError as error:
         print(f"build_extension: {error}", file=sys.stderr)
         return 1
+    if not SAMPLE.is_file():
+        print(f"build_extension: no sample is in it: `make demo` makes {SAMPLE}", file=sys.stderr)
     for archive in made:
         print(f"{archive}  {archive.stat().st_size / 1e6:.1f} MB")
     return 0

@@ -53,19 +53,19 @@ def main() -> int:
 
 
 def _measure(scratch: Path, options: argparse.Namespace) -> int:
-    _enable_addon(scratch)
+    enable_addon(scratch)
     empty_scene = _resident_gb()
-    cache = _write_run(scratch / "cache", options.points, options.frames)
-    shown = _show(cache, options.detail)
-    bare, drawn = _bare_ms(shown), _drawn_ms(shown)
-    _change_frames(options.frames, options.frames)  # once through: the files are in the page cache, as after an import
+    cache = write_run(scratch / "cache", options.points, options.frames)
+    shown = show(cache, options.detail)
+    bare, drawn = bare_ms(shown), _drawn_ms(shown)
+    change_frames(options.frames, options.frames)  # once through: the files are in the page cache, as after an import
     print(f"{options.points} moving points, {options.frames} frames, detail {shown.empty.legs4d.detail:.2f}")
     met = True
     for number, (label, viewport, offset) in enumerate(_WAYS):
         shown.empty.legs4d.viewport = viewport
-        quiet = _change_frames(options.changes, options.frames, offset)
-        with _Stream(scratch / f"other{number}", options.points) as stream:
-            streaming = _change_frames(options.changes, options.frames, offset)
+        quiet = change_frames(options.changes, options.frames, offset)
+        with Stream(scratch / f"other{number}", options.points) as stream:
+            streaming = change_frames(options.changes, options.frames, offset)
         median, late = _told(label, quiet, streaming, stream.rate, bare)
         met = met and median <= TARGET_MEDIAN_MS and late <= TARGET_P95_MS
     print(f"  {'bare foreach_set of the same arrays':44} median {bare:6.1f} ms")
@@ -75,7 +75,7 @@ def _measure(scratch: Path, options: argparse.Namespace) -> int:
         figures.record("Playback in Blender", f"the interface waits: {name}", milliseconds, "ms", aim="50 ms")
     memory = _resident_gb() - empty_scene
     for _ in range(LOOPS):
-        _change_frames(options.frames, options.frames)
+        change_frames(options.frames, options.frames)
     looped = _resident_gb() - empty_scene
     print(f"  memory over the empty scene {memory:.2f} GB, after {LOOPS} more loops {looped:.2f} GB")
     met = met and looped <= TARGET_MEMORY_GB
@@ -103,11 +103,11 @@ def _measure_loose(scratch: Path, options: argparse.Namespace, bare: float) -> b
         bpy.ops.preferences.addon_enable(module="blender_addon")
         bpy.context.preferences.addons["blender_addon"].preferences.cache_folder = str(scratch / f"loose{sh}")
         cache, values = _write_loose(scratch / f"loose{sh}", options.points, frames, sh)
-        _show(cache, options.detail)
-        _change_frames(frames, frames)
-        quiet = _change_frames(options.changes, frames)
-        with _Stream(scratch / f"streamed{sh}", options.points, values) as stream:
-            streaming = _change_frames(options.changes, frames)
+        show(cache, options.detail)
+        change_frames(frames, frames)
+        quiet = change_frames(options.changes, frames)
+        with Stream(scratch / f"streamed{sh}", options.points, values) as stream:
+            streaming = change_frames(options.changes, frames)
         median, _ = _told(label, quiet, streaming, stream.rate, bare)
         met = met and (sh > 0 or median <= TARGET_MEDIAN_MS)
     return met
@@ -135,7 +135,7 @@ def _write_loose(root: Path, points: int, frames: int, sh: int):
     return cache, values
 
 
-def _enable_addon(scratch: Path) -> None:
+def enable_addon(scratch: Path) -> None:
     package = build_extension.assemble(scratch / "extension")
     sys.path.insert(0, str(package.parent))
     bpy.ops.wm.read_factory_settings(use_empty=True)
@@ -143,7 +143,7 @@ def _enable_addon(scratch: Path) -> None:
     bpy.context.preferences.addons["blender_addon"].preferences.cache_folder = str(scratch / "cache")
 
 
-def _write_run(root: Path, points: int, frames: int):
+def write_run(root: Path, points: int, frames: int):
     from blender_addon.cache.frames import Answer, Description, RunCache, prompt_key
 
     root.mkdir()
@@ -173,7 +173,7 @@ def _write_run(root: Path, points: int, frames: int):
     return cache
 
 
-def _show(cache, detail: float | None):
+def show(cache, detail: float | None):
     from blender_addon.cache import storage
     from blender_addon.cache.frames import prompt_key
     from blender_addon.layers import layers
@@ -193,7 +193,7 @@ def _show(cache, detail: float | None):
     return shown
 
 
-def _change_frames(count: int, frames: int, offset: float = 0.0) -> list[float]:
+def change_frames(count: int, frames: int, offset: float = 0.0) -> list[float]:
     """Milliseconds of each frame change."""
     times = []
     for number in range(count):
@@ -233,10 +233,10 @@ def _edit_ms(shown, cache) -> dict[str, float]:
         "a zoom": lambda: bpy.ops.legs4d.zoom(),
         "layer removed": lambda: bpy.ops.legs4d.remove_layer(layer_id=made),
     }
-    return {name: _timed_ms(step) for name, step in steps.items()}
+    return {name: timed_ms(step) for name, step in steps.items()}
 
 
-def _timed_ms(step: Callable[[], object]) -> float:
+def timed_ms(step: Callable[[], object]) -> float:
     started = time.perf_counter()
     step()
     return (time.perf_counter() - started) * 1e3
@@ -254,7 +254,7 @@ def _drawn_ms(shown) -> float:
     return float(np.median(times))
 
 
-def _bare_ms(shown) -> float:
+def bare_ms(shown) -> float:
     """Setting every attribute that playback sets, from arrays at hand."""
     from blender_addon import names
     from blender_addon.sequence import attributes
@@ -271,7 +271,7 @@ def _bare_ms(shown) -> float:
     return float(np.median(times))
 
 
-class _Stream:
+class Stream:
     """A thread that does what the client's does with arriving frames: unpack, store, as fast as it can."""
 
     def __init__(self, root: Path, points: int, loose: dict[str, np.ndarray] | None = None) -> None:
@@ -299,7 +299,7 @@ class _Stream:
             self._cache.write_frame(self.stored % STREAMED_FRAMES, dict(message.arrays))
             self.stored += 1
 
-    def __enter__(self) -> _Stream:
+    def __enter__(self) -> Stream:
         self._started = time.perf_counter()
         self._thread.start()
         return self

@@ -174,3 +174,38 @@ def test_effects_without_an_action_say_so(imported):
     for operator in (bpy.ops.legs4d.bullet_time, bpy.ops.legs4d.zoom, bpy.ops.legs4d.cut):
         assert not operator.poll()
     assert bpy.ops.legs4d.fade(what="DESATURATE") == {"CANCELLED"}
+
+
+def test_followers_go_where_what_they_follow_goes(asked, truth) -> None:
+    """The middle of what a prompt names, and of points that are selected, at every frame."""
+    from blender_addon.selection import selecting
+
+    shown = asked
+    assert bpy.ops.legs4d.add_follower() == {"FINISHED"}
+    assert bpy.context.scene.objects["Follows " + PROMPT].animation_data is not None
+    weights = np.zeros(shown.its.num_static + shown.its.num_dynamic)
+    weights[-5:] = 1.0
+    selecting.choose_weights(shown, weights)
+    assert bpy.ops.legs4d.add_follower(of="SELECTION") == {"FINISHED"}
+    made = bpy.context.scene.objects["Follows part of ball"]
+    for frame in (0, 7):
+        bpy.context.scene.frame_set(shown.scene_frame(frame))
+        middle = shown.empty.matrix_world @ Vector(np.median(truth["means"][frame][-5:], axis=0).tolist())
+        np.testing.assert_allclose(made.matrix_world.translation, middle, atol=1e-5)
+    selecting.choose_none(shown)
+    assert bpy.ops.legs4d.add_follower(of="SELECTION") == {"CANCELLED"}
+
+
+def test_scene_and_capture_are_brought_to_one_rate(asked) -> None:
+    from blender_addon.effects.operators import rates_differ
+    from blender_addon.sequence import timing
+
+    shown, scene = asked, bpy.context.scene
+    scene.render.fps = 3 * round(shown.its.fps)
+    assert rates_differ(shown, scene)
+    bpy.ops.legs4d.match_rate(to="TIME")
+    assert not rates_differ(shown, scene)
+    assert timing.capture_time(shown.empty, shown.its.start_frame + 6) == pytest.approx(2.0, abs=1e-3)
+    bpy.ops.legs4d.reset_time()
+    bpy.ops.legs4d.match_rate(to="SCENE")
+    assert scene.render.fps / scene.render.fps_base == pytest.approx(shown.its.fps) and not rates_differ(shown, scene)

@@ -1,0 +1,76 @@
+"""Followers: empties that go where something of a capture goes, for lights, text, trackers and constraints."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+from mathutils import Vector
+
+from .. import names
+from ..cache import storage
+from ..cache.frames import RunCache
+from ..layers import curves
+from ..selection import mask
+from ..sequence import timing
+from ..sequence.properties import LayerProperties, cloud_of
+from ..sequence.sequence import Sequence
+from . import cameras, places
+from .places import Nowhere
+
+MOST_POINTS = 4096
+
+
+def of_layer(scene: bpy.types.Scene, shown: Sequence, layer: LayerProperties) -> bpy.types.Object:
+    """An empty in the middle of what a prompt names, frame by frame; where it names nothing, where it last did.
+
+    Nowhere if it names nothing in any frame that is here. CacheError if none is.
+    """
+    cache = storage.find(shown.empty)
+    found = {}
+    for frame in _frames(shown, cache):
+        where = places.place(shown, layer, frame)
+        if where is not None:
+            found[frame] = where
+    if not found:
+        raise Nowhere(f"'{layer.prompt}' names no points; lower its threshold, or fetch its frames")
+    size = float(np.median([where.radius for where in found.values()]))
+    return _add(scene, shown, f"Follows {layer.prompt}", size, {at: where.center for at, where in found.items()})
+
+
+def of_selection(scene: bpy.types.Scene, shown: Sequence) -> bpy.types.Object:
+    """An empty in the middle of the selected points that move, frame by frame.
+
+    Nowhere if none of them is selected. CacheError if no frame is here.
+    """
+    moving = shown.dynamic_object
+    chosen = np.flatnonzero(mask.read(cloud_of(moving), names.SELECTED)) if moving is not None else np.empty(0, int)
+    if not len(chosen):
+        raise Nowhere("No point that moves is selected")
+    chosen = chosen[:: max(len(chosen) // MOST_POINTS, 1)]
+    cache, to_world = storage.find(shown.empty), shown.empty.matrix_world
+    middles, size = {}, 0.0
+    for frame in _frames(shown, cache):
+        points = cache.frame(frame)["means"][chosen]
+        middle = np.median(points, axis=0)
+        size = max(size, float(np.median(np.linalg.norm(points - middle, axis=1))))
+        middles[frame] = to_world @ Vector(middle.tolist())
+    if not middles:
+        raise Nowhere("No frame has arrived yet")
+    return _add(scene, shown, f"Follows part of {shown.empty.name}", size * to_world.median_scale, middles)
+
+
+def _frames(shown: Sequence, cache: RunCache) -> list[int]:
+    return [frame for frame in range(shown.its.num_frames) if cache.has_frame(frame)]
+
+
+def _add(
+    scene: bpy.types.Scene, shown: Sequence, name: str, size: float, middles: dict[int, Vector]
+) -> bpy.types.Object:
+    """An empty with a key at each scene frame of the sequence, where its timing shows these capture frames."""
+    made = cameras.new_empty(scene, name, max(size, places.SMALLEST_RADIUS))
+    first, times = timing.moments(shown.empty)
+    known = sorted(middles)
+    for axis in range(3):
+        along = np.interp(times, known, [middles[frame][axis] for frame in known])
+        curves.write(made, "location", first + np.arange(len(times)), along, "LINEAR", "Follower", index=axis)
+    return made

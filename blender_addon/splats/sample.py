@@ -1,0 +1,92 @@
+"""The sample that comes with the extension: a run with its answers, to play with before there is a backend.
+
+`scripts/demo/sample.py` makes it of the demo's run; the build puts it into the zip.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import bpy
+
+from .. import declare
+from ..cache import storage
+from ..cache.frames import MANIFEST, CacheError, RunCache
+from ..layers import layers
+from ..link import session
+from ..sequence import display
+from ..sequence.sequence import Sequence, with_uid
+from ..ui import preferences
+from ..ui.operators import refuse
+
+FILE = Path(__file__).parents[1] / "sample.zip"
+
+
+def is_there() -> bool:
+    """Whether this build of the extension has a sample."""
+    return FILE.is_file()
+
+
+def unpack(root: Path) -> RunCache:
+    """The sample's cache under `root`, unpacked where it is not there yet. CacheError if that cannot be written."""
+    try:
+        with zipfile.ZipFile(FILE) as packed:
+            name = next(one.split("/")[0] for one in packed.namelist() if one.endswith(MANIFEST))
+            if not (root / name / MANIFEST).is_file():
+                root.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryDirectory(dir=root, prefix=".sample-") as scratch:
+                    packed.extractall(scratch)
+                    (Path(scratch) / name).rename(root / name)
+    except (OSError, zipfile.BadZipFile, StopIteration) as error:
+        raise CacheError(f"The sample {FILE.name} cannot be unpacked into {root} ({error})") from error
+    return RunCache.open(root / name)
+
+
+class LEGS4D_OT_open_sample(bpy.types.Operator):
+    """Open a small capture with its prompts answered, to try everything but new prompts. Needs no backend"""
+
+    bl_idname = "legs4d.open_sample"
+    bl_label = "Open the Sample"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Whether there is one."""
+        if not is_there():
+            cls.poll_message_set("This build of the extension has no sample")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> declare.Result:
+        """Unpack it, and make its objects beside the interface; without a window, now."""
+        try:
+            cache = unpack(preferences.cache_root())
+        except CacheError as problem:
+            return refuse(self, f"{problem}.")
+        storage.adopt(cache)
+        made: list[int] = []
+        tasks = session.current.tasks
+        tasks.add(session.current.runs.make_sequence(cache, 1, True, lambda new: made.append(new.empty.session_uid)))
+        tasks.add(_answered(made, cache))
+        if bpy.app.background:
+            while tasks.busy:
+                tasks.pump(1.0)
+        return {"FINISHED"}
+
+
+def _answered(made: list[int], cache: RunCache) -> Iterator[None]:
+    """Have the sequence's prompts answered, one at a time."""
+    for key in sorted(cache.prompt_keys()):
+        yield
+        shown: Sequence | None = with_uid(made[0]) if made else None
+        answer = cache.answer(key)
+        if shown is None or answer is None:
+            continue
+        layer_id = layers.add(shown, answer.prompt)
+        layers.take_answer(shown, layer_id, key, answer, shown.empty.users_scene[0])
+        display.update(shown.empty)
+
+
+CLASSES = (LEGS4D_OT_open_sample,)

@@ -1,0 +1,140 @@
+"""What a newcomer meets: a backend that is found, a folder, a sample without any of it."""
+
+import os
+import sys
+from pathlib import Path
+
+import bpy
+import numpy as np
+import pytest
+from conftest import PROMPT, ROOT
+
+
+def _command(place: Path) -> Path:
+    place.parent.mkdir(parents=True)
+    place.write_text("#!/bin/sh\nsleep 60\n")
+    place.chmod(0o755)
+    return place
+
+
+@pytest.mark.parametrize(
+    ("inside", "near"),
+    [
+        (".local/bin/legs4d", ""),
+        (".local/share/uv/tools/legs4d/bin/legs4d", ""),
+        (".local/share/pipx/venvs/legs4d/bin/legs4d", ""),
+        (".local/pipx/venvs/legs4d/bin/legs4d", ""),
+        ("code/.venv/bin/legs4d", "code/out"),
+    ],
+)
+def test_the_backend_is_found_where_tools_are_installed(addon, tmp_path, monkeypatch, inside, near) -> None:
+    from blender_addon.link import backends
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", "/nowhere")
+    for name in ("XDG_DATA_HOME", "APPDATA", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(backends.BackendError, match="among the tools of pipx and uv"):
+        backends.command("", near and str(tmp_path / near))
+    there = _command(tmp_path / inside)
+    assert backends.command("", near and str(tmp_path / near)) == [str(there), "serve"]
+
+
+def test_one_thing_is_asked_at_a_time(addon, tmp_path, monkeypatch) -> None:
+    from blender_addon.link import first_run, session
+
+    chosen = bpy.context.preferences.addons["blender_addon"].preferences
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    assert first_run.step().operator == "legs4d.choose_command"
+    assert bpy.ops.legs4d.choose_command(filepath=str(tmp_path)) == {"CANCELLED"} and not chosen.command
+    there = _command(tmp_path / "code" / ".venv" / "bin" / "legs4d")
+    assert bpy.ops.legs4d.choose_command(filepath=str(tmp_path / "code")) == {"FINISHED"}
+    assert first_run.step().operator == "legs4d.choose_root"
+    run = tmp_path / "work" / "dance"
+    run.mkdir(parents=True)
+    (run / "run.json").write_text("{}")
+    assert bpy.ops.legs4d.choose_root(directory=str(run)) == {"FINISHED"}  # a run itself: its folder is meant
+    assert (chosen.root, session.current.runs.wanted) == (str(run.parent), "dance")
+    assert there.exists() and first_run.step().operator == "legs4d.stop_backend"
+    bpy.ops.legs4d.stop_backend()
+    session.current.link.backend.finish()
+    session.current.pump()
+    assert session.current.link.message == "" and session.current.link.backend is None  # it was asked to end
+    assert first_run.step().operator == "legs4d.start_backend"
+
+
+def test_a_run_whose_folder_was_chosen_is_imported(connected, until) -> None:
+    from blender_addon.link import session
+    from blender_addon.sequence import sequence
+
+    session.current.runs.wanted = "ball"
+    session.current.runs.refresh()
+    until(lambda: sequence.find(bpy.context.scene), "the sequence")
+
+
+def test_the_sample_opens_and_answers_without_a_backend(imported, until, tmp_path, monkeypatch) -> None:
+    """Made as `make demo` makes it, of the synthetic run, with half a megabyte to fit in."""
+    from blender_addon import names
+    from blender_addon.cache import storage
+    from blender_addon.link import session
+    from blender_addon.sequence import attributes, sequence
+    from blender_addon.splats import sample as packed
+
+    sys.path.insert(0, str(ROOT / "scripts"))
+    from demo import sample
+
+    bpy.ops.legs4d.ask(prompt=PROMPT)
+    until(lambda: not session.current.questions.busy, "the answer")
+    whole = storage.find(imported.empty).description
+    full = sample.make(storage.find(imported.empty).path, tmp_path / "full.zip")
+    assert sample.make(storage.find(imported.empty).path, tmp_path / "sample.zip", full // 2) <= full // 2
+    session.current.link.disconnect()
+    bpy.ops.wm.read_homefile(use_empty=True)
+    monkeypatch.setattr(packed, "FILE", tmp_path / "sample.zip")
+    assert bpy.ops.legs4d.open_sample() == {"FINISHED"}
+    (shown,) = sequence.find(bpy.context.scene)
+    assert 0 < shown.its.num_dynamic < whole.num_dynamic and bpy.context.scene.frame_end == whole.num_frames
+    assert [layer.prompt for layer in shown.layers] == [PROMPT] and len(shown.layers[0].intervals)
+    start = shown.layers[0].intervals[0].start
+    bpy.context.scene.frame_set(shown.scene_frame(start))
+    assert np.ptp(attributes.read(shown.dynamic_object.data, names.POSITION)) > 0
+    bpy.ops.legs4d.remove_layer()
+    bpy.ops.legs4d.ask(prompt=PROMPT.upper())  # what the cache knows is answered without a backend
+    assert len(shown.layers[0].intervals) and not session.current.questions.trouble(shown.layers[0].layer_id)
+    assert os.path.getsize(tmp_path / "sample.zip") <= full // 2
+
+
+def test_a_new_layers_colour_stands_out_from_what_it_marks(addon) -> None:
+    from blender_addon import names
+    from blender_addon.cache.frames import Description
+    from blender_addon.layers import contrast, layers
+    from blender_addon.sequence import attributes
+    from blender_addon.sequence.sequence import Sequence
+
+    shown = Sequence.create(Description("a", "a", "1", 1, 2, 0, 12.0), bpy.context.scene.collection)
+    cloud = shown.static_object.data
+    red, blue = ((np.array(c) - 0.5) / 0.28209479 for c in ((0.8, 0.3, 0.1), (0.1, 0.3, 0.9)))
+    radiance = np.array([[*red, 1.0], [*blue, 1.0]], np.float32)
+    attributes.write(cloud, names.RADIANCE, "FLOAT4", radiance)
+    for named, wanted in (((1, 0), "cold"), ((0, 1), "warm")):
+        layer_id = layers.add(shown, str(named))
+        shown.layers[-1].color = layers.PALETTE[0] if wanted == "cold" else layers.PALETTE[1]
+        attributes.write(cloud, names.layer_attribute(layer_id), "FLOAT", np.array(named, np.float32))
+        contrast.choose(shown, layer_id)
+        color = tuple(layers.find(shown, layer_id).color)
+        assert (color[2] > color[0]) == (wanted == "cold")
+    shown.layers[0].color = (0.5, 0.5, 0.5)
+    contrast.choose(shown, shown.layers[0].layer_id)
+    assert tuple(shown.layers[0].color) == (0.5, 0.5, 0.5)  # a person's own choice
+
+
+def test_menus_find_every_operator_and_draw(addon) -> None:
+    """Each entry names an operator and properties that there are."""
+    from blender_addon.ui import menus
+
+    listed = [*menus.SELECT, *menus.EDIT, *menus.EFFECTS, *menus.RENDER, *menus.ADD]
+    for name, text, values, _ in listed:
+        if name:
+            kind = getattr(bpy.ops.legs4d, name).get_rna_type()
+            assert text and kind.description and set(values) <= set(kind.properties.keys()), name
