@@ -18,7 +18,7 @@ from legs4d.config import DatasetSettings, ExtractSettings, GeometrySettings, Li
 from legs4d.context import QUIET, Context
 from legs4d.errors import EncoderError
 from legs4d.gaussians.store.again import run_in, working_on
-from legs4d.gaussians.store.footage import find_footage, found_objects_of, remember_footage
+from legs4d.gaussians.store.footage import find_footage, remember_footage
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import MadeFrom
 from legs4d.grounding import query
@@ -27,10 +27,9 @@ from legs4d.language.embedding.rendered import RenderedFootage, is_filmed
 from legs4d.language.embedding.sources import open_source
 from legs4d.language.encoders import get_encoder, sees
 from legs4d.language.lift.stage import lift as lift_run
-from legs4d.plan import Making, Plan, forget, records
+from legs4d.plan import Making, Plan, forget, read_footage, records
 from legs4d.scene.checks import size_notes
 from legs4d.scene.foreground import MotionMasks
-from legs4d.scene.found_objects import found_beside
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence, cameras_move
 from legs4d.settings import checked
@@ -71,7 +70,7 @@ def train(
         Stopped: the context's stop was set; what is finished is kept.
     """
     there = run_in(out)
-    sequence = _read(dataset, Path(out), there, settings.dataset, context, objects, again)
+    sequence = read_footage(dataset, Path(out), there, settings.dataset, context, objects=objects, again=again)
     plan = Plan(sequence, settings, context, ("reconstruct", "lift"), extracts=True)
     plan.check(there)
     with _working(there or out, plan, again) as work:
@@ -95,7 +94,7 @@ def reconstruct(
     """The reconstruction half of `train`."""
     asked = TrainSettings(**{name: getattr(settings, name) for name in GeometrySettings.model_fields})
     there = run_in(out)
-    sequence = _read(dataset, Path(out), there, settings.dataset, context, objects, again)
+    sequence = read_footage(dataset, Path(out), there, settings.dataset, context, objects=objects, again=again)
     plan = Plan(sequence, asked, context, ("reconstruct",))
     plan.check(there)
     with _working(there or out, plan, again) as work:
@@ -160,34 +159,6 @@ def extract(
     return Run.open(run_folder)
 
 
-def _read(
-    dataset: str | Path,
-    out: Path,
-    there: Run | None,
-    reading: DatasetSettings,
-    context: Context,
-    objects: str | Path | bool,
-    again: bool | str,
-) -> Sequence:
-    """The footage of a run that is to be made at `out`, with the objects in it; `there` is the run, if it is."""
-    if not isinstance(objects, bool):
-        return open_sequence(dataset, reading, context, found=Path(objects))
-    if objects and there is not None and there.stages and not again:
-        objects_then = found_objects_of(there.info)
-        beside = found_beside(Path(dataset))
-        if objects_then is False and beside is not None:
-            context.tell(f"{there.path} was made without the objects in {beside.name}; --again makes it with them.")
-        return open_sequence(dataset, reading, context, found=objects_then)
-    sequence = open_sequence(dataset, reading, context, found=objects)
-    if not objects or not isinstance(sequence, MotionMasks):
-        return sequence
-    from legs4d.priors.objects.unasked import find_unasked
-    from legs4d.reconstruct.stages import choose_device
-
-    folder = find_unasked(sequence, Path(dataset), out, choose_device(context.engine), context)
-    return sequence if folder is None else open_sequence(dataset, sequence.reading, context, found=folder)
-
-
 def _shown(run: Run, dataset: str | Path | None, context: Context) -> Sequence:
     """What encoders are shown of a run: its footage, or, where there never was any, pictures of the run itself."""
     if dataset is None and not is_filmed(run):
@@ -241,6 +212,7 @@ class _Work:
 
     def _fit(self) -> None:
         from legs4d.deform.stage import Deformation
+        from legs4d.reconstruct.calibration import camera_misfits
         from legs4d.reconstruct.chunks import ChunkedReconstruction
         from legs4d.reconstruct.stages import Reconstruction
 
@@ -248,13 +220,16 @@ class _Work:
         if all(run.has_finished(name) for name in plan.wanted(run, making) if name in GEOMETRY):
             return
         bends = making.method == "deform"
+        doubts = [] if run.has_geometry else [f"{one}." for one in camera_misfits(sequence, plan.device, plan.context)]
+        for sentence in doubts:
+            plan.context.tell(sentence)
         if isinstance(sequence, MotionMasks) and not bends:
             sequence.prepare(plan.context)
         first = sequence.cameras("train", 0)
         run.set_info(
             scale=sequence.reading.scale,
             reading=sequence.reading.model_dump(mode="json", exclude={"scale"}),
-            notes=[*sequence.notes, *size_notes(first.width, first.height)],
+            notes=[*sequence.notes, *size_notes(first.width, first.height), *doubts],
             origin=list(sequence.origin),
             fps=sequence.fps,
             frame_numbers=list(sequence.frame_numbers),

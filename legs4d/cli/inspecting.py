@@ -1,4 +1,4 @@
-"""Commands that look and change nothing: info, doctor."""
+"""Commands that look and change nothing: info, check, doctor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from legs4d.cli.command import app
-from legs4d.cli.options import Json, RunFolder
+from legs4d.cli.edge import working
+from legs4d.cli.options import CameraNames, Dataset, Engine, EngineName, Json, LeftOut, RunFolder, Scale
 from legs4d.progress import duration
 from legs4d.terminal import EXIT_ERROR, print_json
 
@@ -114,6 +115,68 @@ def _print_info(found: dict[str, Any]) -> None:
         print(f"{'stage':10} {name.replace('_', ' ')}: {state}, {done}{duration(stage['seconds'])}")
         for key, value in sorted((stage.get("settings") or {}).items()):
             print(f"{'':10}   {key} = {value}")
+
+
+@app.command()
+def check(
+    dataset: Dataset,
+    scale: Scale = None,
+    cameras: CameraNames = None,
+    leave_out: LeftOut = None,
+    engine: EngineName = Engine.auto,
+    as_json: Json = False,
+) -> None:
+    """Say how a dataset is read, and which of its cameras seem to stand wrong.
+
+    Points that pictures of neighbouring cameras share have to lie on their epipolar lines: LightGlue finds them where
+    its weights are there (`legs4d priors get lightglue`), else SIFT. --json prints {dataset, layout, frames, fps,
+    cameras: {train, test}, width, height, masks, objects, captions, notes, matcher, misfits: [{camera, frame,
+    pixels}]}.
+    """
+    from legs4d.config import DatasetSettings
+    from legs4d.priors.cache import best_prior, open_prior
+    from legs4d.reconstruct.calibration import camera_misfits
+    from legs4d.reconstruct.stages import choose_device
+    from legs4d.scene.foreground import MotionMasks
+    from legs4d.scene.readers import layout_of, open_sequence
+    from legs4d.settings import checked
+
+    named = {
+        "scale": scale,
+        "cameras": None if cameras is None else cameras.split(","),
+        "leave_out": None if leave_out is None else leave_out.split(","),
+    }
+    reading = checked(DatasetSettings, {key: value for key, value in named.items() if value is not None}, "the options")
+    with working(engine) as context:
+        sequence = open_sequence(dataset, reading, context)
+        device, prior = choose_device(engine.value), best_prior("matches")
+        matcher = None if prior is None else open_prior(prior.name, device)
+        wrong = [] if matcher is None else camera_misfits(sequence, device, context, matcher)
+    first, test = sequence.cameras("train", 0), sequence.cameras("test", 0)
+    found = {
+        "dataset": str(dataset),
+        "layout": layout_of(dataset),
+        "frames": sequence.num_frames,
+        "fps": sequence.fps,
+        "cameras": {"train": len(first), "test": len(test)},
+        "width": first.width,
+        "height": first.height,
+        "masks": "motion" if isinstance(sequence, MotionMasks) else "footage",
+        "objects": sequence.objects("train", 0, []) is not None,
+        "captions": sequence.captions is not None,
+        "notes": list(sequence.notes),
+        "matcher": None if prior is None else prior.name,
+        "misfits": [asdict(one) for one in wrong],
+    }
+    if as_json:
+        print_json(found)
+        return
+    print(f"{found['layout']}: {found['frames']} frames, {len(first)} training and {len(test)} test cameras, ", end="")
+    print(f"{first.width}×{first.height}")
+    for sentence in (*sequence.notes, *(f"{one}." for one in wrong)):
+        print(sentence)
+    if not wrong and prior is not None:
+        print(f"No camera misses the epipolar lines of {prior.name}'s matches by more than 2 pixels.")
 
 
 @app.command()

@@ -8,7 +8,7 @@ bottom) in these coordinates. An implementation decides at its making where it c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,7 +116,17 @@ class FlowPrior(Protocol):
 class MatchesPrior(Protocol):
     """Finds the same points in pictures of two cameras."""
 
-    def matches(self, first: NDArray[np.float32], second: NDArray[np.float32]) -> Pairs: ...
+    def matches(self, first: NDArray[np.float32], second: NDArray[np.float32]) -> Pairs:
+        """Pairs of points of two pictures [H, W, 3], which may be of two sizes."""
+        ...
+
+    def points(self, picture: NDArray[np.float32]) -> Any:
+        """Points of a picture with what they look like, to be matched with those of several others by `match`."""
+        ...
+
+    def match(self, first: Any, second: Any) -> Pairs:
+        """Pairs of what `points` found in two pictures."""
+        ...
 
 
 class DepthPrior(Protocol):

@@ -80,6 +80,15 @@ def test_names_that_were_found_are_the_runs_and_those_of_the_user_stay(dataset: 
             place_objects(again, open_sequence(_without_box(dataset, tmp_path / "other")))
 
 
+def test_check_says_how_footage_is_read(dataset: Path) -> None:
+    said = CliRunner().invoke(app, ["check", str(dataset), "--json"])
+    told = json.loads(said.stdout)
+    assert (told["layout"], told["frames"], told["cameras"]) == ("panoptic", 6, {"train": 6, "test": 1})
+    assert (told["masks"], told["objects"], told["matcher"]) == ("footage", True, "sift")
+    assert told["misfits"] == []
+    assert "6 training and 1 test cameras, 96×64" in CliRunner().invoke(app, ["check", str(dataset)]).stdout
+
+
 def _without_box(dataset: Path, folder: Path) -> Path:
     shutil.copytree(dataset, folder)
     mask = next((folder / "objects").rglob("*.png"))

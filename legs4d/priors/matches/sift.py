@@ -11,6 +11,9 @@ from legs4d.priors.protocols import Pairs
 RATIO = 0.8
 """Of the distances of the nearest and the next: Lowe's."""
 
+Points = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""[N, 2] pixels, [N, 128] descriptors."""
+
 
 class SiftMatches:
     """See `protocols.MatchesPrior`."""
@@ -20,7 +23,11 @@ class SiftMatches:
 
     def matches(self, first: NDArray[np.float32], second: NDArray[np.float32]) -> Pairs:
         """Pairs of points of two pictures [H, W, 3], which may be of two sizes."""
-        (here, one), (there, other) = self._points(first), self._points(second)
+        return self.match(self.points(first), self.points(second))
+
+    def match(self, first: Points, second: Points) -> Pairs:
+        """Pairs of the points of two pictures."""
+        (here, one), (there, other) = first, second
         if len(here) < 2 or len(there) < 2:
             none = np.zeros((0, 2), np.float32)
             return Pairs(none, none, np.zeros(0, np.float32))
@@ -30,7 +37,8 @@ class SiftMatches:
         kept = kept[np.argsort(ratio[kept], kind="stable")]
         return Pairs(here[kept], there[forth[kept]], (1 - ratio[kept]).astype(np.float32))
 
-    def _points(self, picture: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def points(self, picture: NDArray[np.float32]) -> Points:
+        """Points of a picture [H, W, 3] with what they look like."""
         grey = np.rint(picture @ np.array([0.299, 0.587, 0.114], np.float32) * 255).astype(np.uint8)
         points, told = self._cv2.SIFT_create().detectAndCompute(grey, None)
         # OpenCV's coordinates are of the centres of pixels

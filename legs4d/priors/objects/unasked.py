@@ -14,7 +14,7 @@ from legs4d.priors.objects.folder import default_folder
 from legs4d.priors.objects.places import LEAST_CAMERAS
 from legs4d.priors.objects.tracks import SHORTEST
 from legs4d.priors.registry import find_prior
-from legs4d.scene.readers import open_sequence
+from legs4d.scene.readers import open_finer
 from legs4d.scene.sequence import Sequence
 
 if TYPE_CHECKING:
@@ -56,13 +56,8 @@ def find_unasked(sequence: Sequence, dataset: Path, out: Path, device: torch.dev
     beside = default_folder(dataset)
     folder = beside if os.access(beside.parent, os.W_OK) else out.absolute().with_name(f"{out.name}.objects")
     context.tell(f"The footage has no masks: its objects are looked for, as by `legs4d objects`, and kept in {folder}.")
-    rig = sequence.cameras("train", 0)
-    fine = sequence.reading.scale * (ENOUGH_PIXELS / (rig.width * rig.height)) ** 0.5
-    scale = min(1.0, max(sequence.reading.scale, fine))
-    reading = sequence.reading.model_copy(update={"scale": scale})
-    larger = open_sequence(dataset, reading, context, found=False)
     try:
-        find_objects(larger, folder, open_helpers(device), context)
+        find_objects(open_finer(sequence, ENOUGH_PIXELS), folder, open_helpers(device), context)
     except DatasetError as error:
         context.tell(f"No objects: {error.what}. What moves is the footage's foreground.")
         return None

@@ -65,6 +65,19 @@ def open_sequence(
     return with_masks(with_found_objects(footage, found))
 
 
+def open_finer(sequence: Sequence, pixels: int) -> Sequence:
+    """The same footage in larger pictures, of about so many pixels at most; as it is, if its own are as large.
+
+    Found objects are left out. For networks, which see more in larger pictures than may be reconstructed.
+    """
+    rig = sequence.cameras("train", 0)
+    share = (pixels / (rig.width * rig.height)) ** 0.5
+    if share <= 1 or sequence.reading.scale >= 1:
+        return sequence
+    scale = min(1.0, sequence.reading.scale * share)
+    return open_sequence(sequence.root, sequence.reading.model_copy(update={"scale": scale}), found=False)
+
+
 def reading_of(info: Mapping[str, Any]) -> DatasetSettings:
     """How a run's footage was read, from the run's `info`."""
     return DatasetSettings.model_validate({**info.get("reading", {}), "scale": info["scale"]})
