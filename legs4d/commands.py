@@ -34,6 +34,21 @@ def _names(value: Any) -> Any:
     return [name for name in (part.strip() for part in value.split(",")) if name] if isinstance(value, str) else value
 
 
+def _numbers(value: Any) -> Any:
+    """A,B,… of the command line as a list of numbers."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return [float(part) for part in value.split(",")]
+    except ValueError:
+        return value
+
+
+def _pixels(value: Any) -> Any:
+    """Several X,Y of the command line as pairs."""
+    return [_numbers(pixel) for pixel in value] if isinstance(value, list) else value
+
+
 def _offsets(value: Any) -> Any:
     """CAM=SECONDS, CAM=SECONDS, … of the command line as a map."""
     if not isinstance(value, list):
@@ -56,6 +71,13 @@ def _offsets(value: Any) -> Any:
 Names = Annotated[list[Text], BeforeValidator(_names)]
 Offsets = Annotated[dict[Text, float], BeforeValidator(_offsets)]
 """Camera → seconds."""
+Pixel = Annotated[list[float], Field(min_length=2, max_length=2)]
+Pixels = Annotated[list[Pixel], Field(min_length=1, max_length=1000), BeforeValidator(_pixels)]
+Box = Annotated[list[float], Field(min_length=4, max_length=4), BeforeValidator(_numbers)]
+"""Left, top, right, bottom."""
+Point = Annotated[list[float], Field(min_length=3, max_length=3), BeforeValidator(_numbers)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+SelectionNames = Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], Field(max_length=100)]
 FrameRange = Annotated[list[FrameNumber], Field(min_length=2, max_length=2), BeforeValidator(_frames)]
 """First and last frame, both included."""
 
@@ -225,6 +247,8 @@ class Export(Command):
         sh_degree: of view dependence; ply is padded with zeros to it (3: 62 properties), the others have at most it.
         spz_version: of .spz files.
         per_frame: usd: a file a frame.
+        selection: names of selections: what belongs to any of them is exported alone.
+        without: names of selections: what belongs to them is left out.
     """
 
     run: Place
@@ -235,6 +259,68 @@ class Export(Command):
     sh_degree: Annotated[int, Field(ge=0, le=3)] | None = None
     spz_version: Literal[2, 3, 4] | None = None
     per_frame: bool = False
+    selection: SelectionNames | None = None
+    without: SelectionNames | None = None
+
+
+class Segments(Command):
+    """Masks of pictures → the segments of a run; or what it has of them.
+
+    Attributes:
+        masks: where masks come from: "objects" and "foreground" of the footage, a folder of files named as its
+            pictures are (.pt of SAM, .png of ids), or "auto".
+        frames: first and last of which masks are taken.
+        dataset: where the run's footage is now, if not where it was last.
+        agree: how much masks of two pictures have to agree to be of one thing, where nobody says.
+        least_piece: pieces that lie apart go, if they are less than this share of a segment's largest.
+        again: make the segments anew, where the run has some.
+        list: say what there is, and make nothing.
+        rename: NUMBER=NAME, a name for a segment.
+        delete: a selection.
+    """
+
+    run: Place
+    masks: Text | None = None
+    frames: FrameRange | None = None
+    dataset: Place | None = None
+    agree: Annotated[float, Field(gt=0, lt=1)] | None = None
+    least_piece: Fraction | None = None
+    again: bool = False
+    list: bool = False
+    rename: Text | None = None
+    delete: Text | None = None
+
+
+class Segment(Command):
+    """What a person points at → a selection in the run.
+
+    Attributes:
+        click: pixels (x, y) of a camera's picture in a frame, from its upper left corner; box: of it.
+        point: a place in the run's axes.
+        prompt: what it is, in words; of a run with language.
+        segment: numbers of segments.
+        bitmap: a .pt file with a value for each Gaussian.
+        scale: 0 is the smallest segment that is meant, 1 the largest.
+        threshold: share of a Gaussian in a segment, from which it belongs.
+        name: of the selection.
+        add, subtract: to or from what it holds; undo: take back its last step.
+    """
+
+    run: Place
+    click: Pixels | None = None
+    box: Box | None = None
+    camera: Annotated[int, Field(ge=0)] | None = None
+    frame: FrameNumber = 0
+    point: Point | None = None
+    prompt: Text | None = None
+    segment: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, max_length=1000)] | None = None
+    bitmap: Place | None = None
+    scale: Fraction | None = None
+    threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
+    name: Annotated[str, Field(min_length=1, max_length=100)] = "selection"
+    add: bool = False
+    subtract: bool = False
+    undo: bool = False
 
 
 class ImportSplats(Command):

@@ -32,6 +32,7 @@ from legs4d.scene.checks import size_notes
 from legs4d.scene.foreground import MotionMasks
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence, cameras_move
+from legs4d.segment.choose import DEFAULT_SCALE
 from legs4d.settings import checked
 
 GEOMETRY = ("deform", "first_frame", "tracking", "refinement")
@@ -274,6 +275,9 @@ def render(
     grounding: Grounding | None = None,
     layers: Several[Layer] = (),
     fps: float | None = None,
+    selections: Several[str] = (),
+    without: Several[str] = (),
+    scale: float = DEFAULT_SCALE,
 ) -> list[Path]:
     """A run as video, and what was written; see `effects.run_video.write_run_video`."""
     run = Run.open(run_folder)
@@ -281,7 +285,19 @@ def render(
     from legs4d.reconstruct.stages import choose_device
 
     device = choose_device(context.engine)
-    return write_run_video(run, out, cameras, grounding, device, context, layers=layers, fps=fps)
+    return write_run_video(
+        run,
+        out,
+        cameras,
+        grounding,
+        device,
+        context,
+        layers=layers,
+        selections=selections,
+        without=without,
+        scale=scale,
+        fps=fps,
+    )
 
 
 def evaluate(

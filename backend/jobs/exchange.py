@@ -19,6 +19,7 @@ from legs4d.commands import Export, Import4legs, ImportD3dgs, ImportSplats
 from legs4d.context import Context
 from legs4d.errors import RunError
 from legs4d.gaussians.export import check_export, export_files
+from legs4d.gaussians.part import of_part, part_of
 from legs4d.gaussians.store.files import TEMPORARY_PREFIX
 from legs4d.gaussians.store.run import Run
 from legs4d.progress import OnProgress, StopSignal
@@ -40,6 +41,7 @@ def prepare_export(request: Export, roots: Roots) -> Spec:
         "spz_version": request.spz_version,
         "per_frame": request.per_frame,
     }
+    part_of(run, request.selection, request.without, keep_places=False)
     try:
         check_export(request.format, prompt=request.prompt is not None, **how)
     except RunError as error:
@@ -52,6 +54,7 @@ def prepare_export(request: Export, roots: Roots) -> Spec:
         "format": request.format,
         "frames": [first, last],
         "prompt": request.prompt,
+        "parts": [request.selection, request.without],
         "how": how,
     }
 
@@ -136,7 +139,8 @@ def export(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any]
     """Raises Legs4dError when it cannot be done, Stopped when told to stop."""
 
     def write(folder: Path) -> None:
-        run = Run.open(spec["source"])
+        whole = Run.open(spec["source"])
+        run = part_of(whole, *spec["parts"], keep_places=False)
         first, last = spec["frames"]
         export_files(
             run,
@@ -145,7 +149,7 @@ def export(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any]
             spec["format"],
             Context(progress=progress, stop=stop),
             **spec["how"],
-            highlight=_highlight(run, spec["prompt"]),
+            highlight=_highlight(whole, run, spec["prompt"]),
             keep=True,
         )
 
@@ -200,7 +204,7 @@ def import_4legs(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str
     return {"run": spec["name"]}
 
 
-def _highlight(run: Run, prompt: str | None) -> Callable[[int], Any] | None:
+def _highlight(run: Run, part: Run, prompt: str | None) -> Callable[[int], Any] | None:
     if prompt is None:
         return None
     from legs4d.grounding import query
@@ -208,7 +212,7 @@ def _highlight(run: Run, prompt: str | None) -> Callable[[int], Any] | None:
     (grounding,) = query(run, [prompt])
     for warning in grounding.warnings:
         log.warning("%r: %s", prompt, warning)
-    return grounding.frame
+    return of_part(part, grounding.frame)
 
 
 def _once(spec: Spec) -> str | bool:

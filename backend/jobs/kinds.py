@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from backend.jobs import exchange, training
+from backend.jobs import exchange, segmenting, training
 from backend.runs.paths import Roots
 from legs4d import commands
 from legs4d.commands import Command
@@ -51,11 +51,18 @@ def _whole(command: type[Command], prepare: Callable[[Any, Roots], Spec], work: 
     return JobKind(command, prepare, work, exchange.files_in, discard=exchange.discard)
 
 
+def _in_run(command: type[Command], prepare: Callable[[Any, Roots], Spec], work: str) -> JobKind:
+    """What is put into a run beside its Gaussians, whole or not at all."""
+    return JobKind(command, prepare, f"backend.jobs.segmenting:{work}", training.finished_frames)
+
+
 JOB_KINDS: dict[str, JobKind] = {
     "train": _on_run(commands.Train, training.prepare_train, "train"),
     "reconstruct": _on_run(commands.Reconstruct, training.prepare_reconstruct, "reconstruct"),
     "extract": _on_run(commands.Extract, training.prepare_extract, "extract"),
     "lift": _on_run(commands.Lift, training.prepare_lift, "lift"),
+    "segments": _in_run(commands.Segments, segmenting.prepare_segments, "segments"),
+    "segment": _in_run(commands.Segment, segmenting.prepare_segment, "segment"),
     "export": _whole(commands.Export, exchange.prepare_export, "export"),
     "import-splats": _whole(commands.ImportSplats, exchange.prepare_splats, "import_splats"),
     "import-d3dgs": _whole(commands.ImportD3dgs, exchange.prepare_d3dgs, "import_d3dgs"),

@@ -2,7 +2,7 @@
 # ruff: noqa: I001  # imported in the order of --help, as importing a file registers its commands
 
 from legs4d.cli.command import app
-from legs4d.cli import making, importing, asking, showing, inspecting, settings, priors, serving
+from legs4d.cli import making, importing, asking, segmenting, showing, inspecting, settings, priors, serving
 from legs4d.cli import submitting  # after all whose commands can be submitted
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "inspecting",
     "making",
     "priors",
+    "segmenting",
     "serving",
     "settings",
     "showing",

@@ -11,7 +11,7 @@ import typer
 
 from legs4d.cli.command import app, writer
 from legs4d.cli.edge import working
-from legs4d.cli.options import Again, Engine, EngineName, Fps, Json, RunFolder, Scale, asked
+from legs4d.cli.options import Again, Engine, EngineName, Fps, Json, Only, RunFolder, Scale, Without, asked
 from legs4d.errors import Legs4dError
 from legs4d.terminal import print_json, say
 
@@ -162,10 +162,12 @@ def highlight(
     out: FilmOut,
     cameras: FilmCameras = "test",
     compose: Compose = False,
+    selection: Only = None,
+    without: Without = None,
     engine: EngineName = Engine.auto,
 ) -> None:
     """What the prompt names lights up while it happens; the rest goes dim and grey."""
-    _make_effect("highlight", run, [prompt], out, cameras, compose, engine)
+    _make_effect("highlight", run, [prompt], out, cameras, compose, engine, selection, without)
 
 
 @effects.command()
@@ -175,10 +177,12 @@ def desaturate(
     out: FilmOut,
     cameras: FilmCameras = "test",
     compose: Compose = False,
+    selection: Only = None,
+    without: Without = None,
     engine: EngineName = Engine.auto,
 ) -> None:
     """Only what the prompt names keeps its colour while it happens."""
-    _make_effect("desaturate", run, [prompt], out, cameras, compose, engine)
+    _make_effect("desaturate", run, [prompt], out, cameras, compose, engine, selection, without)
 
 
 @effects.command(name="bullet-time")
@@ -192,11 +196,23 @@ def bullet_time(
         float, typer.Option(min=1, max=360, help="Of the circle; less than 360 is swung through to either side.")
     ] = 360.0,
     compose: Compose = False,
+    selection: Only = None,
+    without: Without = None,
     engine: EngineName = Engine.auto,
 ) -> None:
     """Time stops when it happens most, the camera circles it, and time goes on."""
     _make_effect(
-        "bullet-time", run, [prompt], out, cameras, compose, engine, circle_seconds=seconds, circle_degrees=degrees
+        "bullet-time",
+        run,
+        [prompt],
+        out,
+        cameras,
+        compose,
+        engine,
+        selection,
+        without,
+        circle_seconds=seconds,
+        circle_degrees=degrees,
     )
 
 
@@ -210,10 +226,12 @@ def zoom(
         float, typer.Option(min=0.01, max=1.0, help="Share of the picture that the action takes up.")
     ] = 0.5,
     compose: Compose = False,
+    selection: Only = None,
+    without: Without = None,
     engine: EngineName = Engine.auto,
 ) -> None:
     """The cameras move to the action while it happens, follow it, and return."""
-    _make_effect("zoom", run, [prompt], out, cameras, compose, engine, zoom_fill=fill)
+    _make_effect("zoom", run, [prompt], out, cameras, compose, engine, selection, without, zoom_fill=fill)
 
 
 @effects.command()
@@ -224,24 +242,37 @@ def scenes(
     cameras: FilmCameras = "test",
     handles: Annotated[float, typer.Option(min=0, help="Seconds to keep before and after each scene.")] = 0.0,
     compose: Compose = False,
+    selection: Only = None,
+    without: Without = None,
     engine: EngineName = Engine.auto,
 ) -> None:
     """Only the scenes in which the prompts hold, joined; beside the video x.json and x.otio, a cut list for editors."""
-    _make_effect("scenes", run, prompts, out, cameras, compose, engine, scene_handles=handles)
+    _make_effect("scenes", run, prompts, out, cameras, compose, engine, selection, without, scene_handles=handles)
 
 
 def _make_effect(
-    kind: str, run: Path, prompts: list[str], out: Path, cameras: str, compose: bool, engine: Engine, **settings: float
+    kind: str,
+    run: Path,
+    prompts: list[str],
+    out: Path,
+    cameras: str,
+    compose: bool,
+    engine: Engine,
+    selection: list[str] | None,
+    without: list[str] | None,
+    **settings: float,
 ) -> None:
     from legs4d.effects.effect import EffectSettings, Kind, write_effect
+    from legs4d.gaussians.part import part_of
     from legs4d.gaussians.store.run import Run
     from legs4d.reconstruct.stages import choose_device
 
     opened = Run.open(run)
+    shown = part_of(opened, selection, without, keep_places=True)
     groundings = ask(opened, prompts, query_settings(None, None, False), compose=compose)
     device, how = choose_device(engine.value), EffectSettings(**settings)
     with working() as context:
-        written = write_effect(opened, Kind(kind), groundings, out, device, context, cameras=cameras, settings=how)
+        written = write_effect(shown, Kind(kind), groundings, out, device, context, cameras=cameras, settings=how)
     say(f"wrote {', '.join(map(str, written))}")
 
 

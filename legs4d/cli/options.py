@@ -215,6 +215,15 @@ Fps = Annotated[float, typer.Option(min=0.01, help="Frames per second of the cap
 Json = Annotated[bool, typer.Option("--json", help="Print only JSON on stdout; progress goes to stderr.")]
 Frames = Annotated[str | None, typer.Option(metavar="FIRST:LAST", help="Frames, both ends included; all by default.")]
 
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--selection", metavar="NAME", help="Only what belongs to this selection of the run; repeatable."),
+]
+Without = Annotated[
+    list[str] | None,
+    typer.Option("--without", metavar="NAME", help="All but what belongs to this selection; repeatable."),
+]
+
 
 def asked(model: type[AnyCommand], given: Mapping[str, Any]) -> AnyCommand:
     """A command as its options say it; what was not given (None) is left to the command's defaults.

@@ -11,7 +11,7 @@ import typer
 from legs4d.cli.asking import PerPixel, ground, warn
 from legs4d.cli.command import app, writer
 from legs4d.cli.edge import working
-from legs4d.cli.options import DatasetNow, Engine, EngineName, Frames, Json, RunFolder, chosen_frames
+from legs4d.cli.options import DatasetNow, Engine, EngineName, Frames, Json, Only, RunFolder, Without, chosen_frames
 from legs4d.errors import Legs4dError
 from legs4d.terminal import print_json, print_scores, say
 
@@ -51,16 +51,45 @@ def render(
         float | None,
         typer.Option(min=0.01, max=1000, help="Pictures a second, also between frames; by default the run's frames."),
     ] = None,
+    selection: Only = None,
+    without: Without = None,
+    mask: Annotated[
+        bool, typer.Option("--mask", help="Also x_mask: where --selection is, among all the rest.")
+    ] = False,
+    similarity: Annotated[
+        bool, typer.Option("--similarity", help="Also x_similarity: what is in the same segments as --selection.")
+    ] = False,
+    segments: Annotated[
+        bool, typer.Option("--segments", help="Also x_segments: a colour for each, at --scale.")
+    ] = False,
+    components: Annotated[
+        bool, typer.Option("--components", help="Also x_components: segments by their principal components.")
+    ] = False,
+    scale: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Of --segments: 0 shows the smallest, 1 the largest.")
+    ] = 0.5,
     engine: EngineName = Engine.auto,
 ) -> None:
     """Show a run as its cameras see it, from an orbit around it, or along a camera path."""
     from legs4d import pipeline
 
     wanted: dict[Layer, bool] = {"depth": depth, "alpha": alpha, "segmentation": segmentation}
+    wanted |= {"mask": mask, "similarity": similarity, "segments": segments, "components": components}
     layers = [layer for layer, asked in wanted.items() if asked]
     grounding = ground(run, [prompt])[0] if prompt is not None else None
     with working(engine) as context:
-        written = pipeline.render(run, out, context, cameras=cameras, grounding=grounding, layers=layers, fps=fps)
+        written = pipeline.render(
+            run,
+            out,
+            context,
+            cameras=cameras,
+            grounding=grounding,
+            layers=layers,
+            selections=selection or (),
+            without=without or (),
+            scale=scale,
+            fps=fps,
+        )
     say(f"wrote {', '.join(map(str, written))}")
 
 
@@ -157,19 +186,23 @@ def export(
         int | None, typer.Option(min=2, max=4, help="spz: 3 (what most programs read), 2 (older ones) or 4 (zstd).")
     ] = None,
     per_frame: Annotated[bool, typer.Option("--per-frame", help="usd: a file a frame.")] = False,
+    selection: Only = None,
+    without: Without = None,
 ) -> None:
     """Write a run as files that other programs read, turned so that up is where their format has it (ply is not).
 
     docs/formats.md says which program takes which.
     """
     from legs4d.gaussians.export import FileFormat, check_export, export_files, what_is_left_out
+    from legs4d.gaussians.part import of_part, part_of
     from legs4d.gaussians.store.run import Run
     from legs4d.portable.spz_writer import Version
 
-    opened, kind = Run.open(run), cast(FileFormat, str(format.value))
+    whole, kind = Run.open(run), cast(FileFormat, str(format.value))
+    opened = part_of(whole, selection, without, keep_places=False)
     wanted = chosen_frames(frames, opened.num_frames)
     check_export(kind, prompt=prompt is not None, sh_degree=sh_degree, spz_version=spz_version, per_frame=per_frame)
-    highlight = ground(run, [prompt])[0].frame if prompt is not None else None
+    highlight = of_part(opened, ground(run, [prompt])[0].frame) if prompt is not None else None
     with working() as context:
         paths = export_files(
             opened,

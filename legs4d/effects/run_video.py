@@ -5,7 +5,8 @@ Beside the colours, on request, in files of their own:
 - depth: near plane / depth, so white at the near plane and black where less than half of a pixel is filled (PNGs have
   16 bits; depth in scene units is near / value);
 - alpha: how much of a pixel the Gaussians fill;
-- segmentation: how much of a pixel the foreground's Gaussians fill.
+- segmentation: how much of a pixel the foreground's Gaussians fill;
+- mask, similarity, segments, components: of the run's selections and segments, see `segment_layers`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence as Several
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -21,10 +22,12 @@ from numpy.typing import NDArray
 
 from legs4d.context import QUIET, Context
 from legs4d.effects.highlight import fade, highlight
+from legs4d.effects.segment_layers import SEGMENT_LAYERS, SegmentLayers
 from legs4d.effects.video import check_video_name, grid, write_video
 from legs4d.errors import Legs4dError, RunError
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.nodes import SAME_TIME, frame_between, read_nodes
+from legs4d.gaussians.part import part_of
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding import Grounding
 from legs4d.grounding.masks import OPAQUE, render_views
@@ -34,6 +37,7 @@ from legs4d.scene.camera_path import CameraPath, Shot, read_camera_path
 from legs4d.scene.paths import orbit
 from legs4d.scene.readers import open_sequence, reading_of
 from legs4d.scene.sequence import Split
+from legs4d.segment.choose import DEFAULT_SCALE
 
 ORBIT_RADIUS = 0.8
 """Of the filming cameras' median distance: inside their circle, where there are no walls."""
@@ -41,7 +45,7 @@ ORBIT_RADIUS = 0.8
 STILL_PICTURES = 120
 """Of the circle around a run of one frame."""
 
-Layer = Literal["depth", "alpha", "segmentation"]
+Layer = Literal["depth", "alpha", "segmentation", "mask", "similarity", "segments", "components"]
 
 
 def choose_cameras(run: Run, wanted: str, fps: float | None = None) -> CameraPath:
@@ -165,6 +169,9 @@ def write_run_video(
     *,
     layers: Several[Layer] = (),
     fps: float | None = None,
+    selections: Several[str] = (),
+    without: Several[str] = (),
+    scale: float = DEFAULT_SCALE,
 ) -> list[Path]:
     """Write every picture of a film, all chosen cameras in one picture, as a video or a folder of PNGs.
 
@@ -174,6 +181,10 @@ def write_run_video(
         grounding: a prompt's, lit up where and while it holds, the rest fading to grey; None shows the run as it is.
         layers: what to write besides, each in a file of its own (`layer_path`).
         fps: pictures a second, see `choose_cameras`; by default the run's frames, as fast as they were filmed.
+        selections: names of selections; what belongs to any of them is shown alone.
+        without: likewise of what is not shown. Layers of segments show it all the same, as they are seen among the
+            rest.
+        scale: 0..1, of the layer `segments`.
 
     Returns:
         What was written: `out`, then the layers.
@@ -187,6 +198,9 @@ def write_run_video(
     path = choose_cameras(run, cameras, fps)
     near, rate = near_plane(run, path), fps or run.info["fps"]
     nodes = read_nodes(run)
+    of_segments = [layer for layer in SEGMENT_LAYERS if layer in layers]
+    things = SegmentLayers(run, of_segments, selections, scale) if of_segments else None
+    run = part_of(run, selections, without, keep_places=True)
     amount = None
     if grounding is not None:
         amount = fade(np.array([grounding.holds(frame) for frame in range(run.num_frames)]))
@@ -211,6 +225,8 @@ def write_run_video(
                 write(grid(highlight(views.color, views.matte, share)))
             if grounding is None or extra:
                 color, made = _render(frame_between(run, shot.moment, nodes), shot.cameras, near, device)
+                if things is not None:
+                    made |= cast(dict[Layer, NDArray[np.float32]], things.pictures(shot, near, device))
                 if grounding is None:
                     write(grid(color))
                 for layer, append in extra.items():

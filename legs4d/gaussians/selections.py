@@ -14,6 +14,8 @@ from legs4d.errors import RunError
 from legs4d.gaussians.store.run import Run
 
 GROUP = "selections"
+MOST_KEPT = 16
+"""Changes of a selection that can be taken back."""
 LONGEST_NAME = 100
 """Characters; a name is also a folder's, in which each may take twelve."""
 
@@ -51,8 +53,11 @@ class Selection:
         return np.concatenate([self.weights, rest]).astype(np.float32)
 
 
-def write_selection(run: Run, selection: Selection) -> None:
+def write_selection(run: Run, selection: Selection, *, keep: Selection | None = None) -> None:
     """Store a selection, in place of one of its name; the caller holds the run's lock.
+
+    Args:
+        keep: what it was before, so that `undone` can take it back; MOST_KEPT of these are kept.
 
     Raises:
         ValueError: its arrays do not fit the run.
@@ -71,7 +76,46 @@ def write_selection(run: Run, selection: Selection) -> None:
         if values.shape != shape:
             raise ValueError(f"{name}: shape {values.shape}, expected {shape}")
         arrays[name] = np.clip(values, 0, 1).astype(np.float16)
-    run.write_attached(_place(selection.name), arrays, {"name": selection.name, "made": selection.made})
+    earlier, made = [], []
+    if keep is not None:
+        found = run.read_attached(_place(keep.name))
+        before, attributes = found if found is not None else ({}, {})
+        made = [*attributes.get("earlier", []), keep.made][-MOST_KEPT:]
+        earlier = [*before.get("earlier", []), _joined(keep)][-MOST_KEPT:]
+    if earlier:
+        arrays["earlier"] = np.stack(earlier).astype(np.float16)
+    attributes = {"name": selection.name, "made": selection.made, "earlier": made}
+    run.write_attached(_place(selection.name), arrays, attributes)
+
+
+def undone(run: Run, name: str) -> Selection:
+    """Store a selection as it was before its last change, and return that; the caller holds the run's lock.
+
+    Raises:
+        RunError: there is no such selection, or it is as it was first made.
+    """
+    selection = read_selection(run, name)
+    found = run.read_attached(_place(name))
+    assert found is not None
+    arrays, attributes = found
+    made = attributes.get("earlier", [])
+    if not made:
+        fix = "delete it by `legs4d segments RUN --delete NAME`, or make it anew"
+        raise RunError(f"the selection {name!r} has no step to take back", where=str(run.path), fix=fix)
+    ids, last = run.num_gaussians, arrays["earlier"][-1]
+    loose = None if selection.loose is None else last[ids:].reshape(selection.loose.shape)
+    before = Selection(selection.name, last[:ids], loose, made[-1])
+    kept = {"weights": before.weights, **({} if loose is None else {"loose": loose})}
+    if len(made) > 1:
+        kept["earlier"] = arrays["earlier"][:-1]
+    run.write_attached(_place(name), kept, {"name": before.name, "made": before.made, "earlier": made[:-1]})
+    return before
+
+
+def _joined(selection: Selection) -> NDArray[np.floating]:
+    return (
+        selection.weights if selection.loose is None else np.concatenate([selection.weights, selection.loose.ravel()])
+    )
 
 
 def read_selection(run: Run, name: str) -> Selection:

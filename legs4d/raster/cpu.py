@@ -6,24 +6,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from legs4d import _csrc
 from legs4d.executor import default_threads
 from legs4d.gaussians.gaussians import Gaussians
-from legs4d.raster.kernel_views import camera_options
+from legs4d.raster.kernel_views import active_tiles, camera_options
 from legs4d.raster.screen import ScreenGradient
 from legs4d.scene.camera import Cameras
-
-
-def active_tiles(region: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """[C, tiles] 1 where a tile of `region` [C, H, W] holds a pixel that is needed; tiles row by row."""
-    tile = _csrc.TILE
-    count, height, width = region.shape
-    rows, columns = -(-height // tile), -(-width // tile)
-    padded = np.zeros((count, rows * tile, columns * tile), dtype=bool)
-    padded[:, :height, :width] = region
-    return padded.reshape(count, rows, tile, columns, tile).any(axis=(2, 4)).reshape(count, -1).astype(np.uint8)
 
 
 class _Rasterize(torch.autograd.Function):

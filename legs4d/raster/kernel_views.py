@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from legs4d import _csrc
 from legs4d.raster.constants import BLUR
 from legs4d.scene.camera import Cameras
 
@@ -20,3 +22,13 @@ def camera_options(cameras: Cameras, near: float) -> dict[str, Any]:
         "near_plane": near,
         "blur": BLUR,
     }
+
+
+def active_tiles(region: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """[C, tiles] 1 where a tile of `region` [C, H, W] holds a pixel that is needed; tiles row by row."""
+    tile = _csrc.TILE
+    count, height, width = region.shape
+    rows, columns = -(-height // tile), -(-width // tile)
+    padded = np.zeros((count, rows * tile, columns * tile), dtype=bool)
+    padded[:, :height, :width] = region
+    return padded.reshape(count, rows, tile, columns, tile).any(axis=(2, 4)).reshape(count, -1).astype(np.uint8)

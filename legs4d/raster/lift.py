@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from legs4d import _csrc
 from legs4d.executor import default_threads
 from legs4d.gaussians.gaussians import Gaussians
-from legs4d.raster.kernel_views import camera_options
+from legs4d.raster.kernel_views import active_tiles, camera_options
 from legs4d.scene.camera import Cameras
 
 
@@ -21,6 +21,7 @@ def lift_weights(
     num_rows: int,
     near: float,
     threads: int | None = None,
+    region: NDArray[np.bool_] | None = None,
 ) -> tuple[scipy.sparse.csr_array, NDArray[np.float32]]:
     """Wᵀ B and Wᵀ 1, with W the compositing weights (pixels × Gaussians) and B a sparse mixture of rows per pixel.
 
@@ -34,6 +35,7 @@ def lift_weights(
         num_rows: R, the rows of G.
         near: scene units, as in `render`.
         threads: CPU threads, all by default. The result does not depend on it.
+        region: [C, H, W] bool, pixels that matter; tiles without one are not looked at, as if nothing filled them.
 
     Returns:
         Wᵀ B as [N, R] float32, and Wᵀ 1 as [N] float32: the pixels, over all views, that each Gaussian fills.
@@ -52,7 +54,7 @@ def lift_weights(
         antialiased=False,
         depth_channel=False,
         frozen=None,
-        active_tiles=None,
+        active_tiles=None if region is None else active_tiles(region),
         threads=threads,
     )
     rows, columns, values, mass = rendering.lift(

@@ -91,6 +91,9 @@ class MotionMasks:
     def images(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32]:
         return self._sequence.images(split, frame, cameras)
 
+    def picture_names(self, split: Split, frame: int) -> tuple[str, ...]:
+        return self._sequence.picture_names(split, frame)
+
     def objects(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.uint8] | None:
         return self._sequence.objects(split, frame, cameras)
 

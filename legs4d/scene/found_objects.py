@@ -71,6 +71,9 @@ class FoundObjects:
     def images(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32]:
         return self._sequence.images(split, frame, cameras)
 
+    def picture_names(self, split: Split, frame: int) -> tuple[str, ...]:
+        return self._sequence.picture_names(split, frame)
+
     # -- what was found --------------------------------------------------------------------------------------------
 
     def fingerprint(self, *, language: bool = False) -> str:

@@ -83,6 +83,10 @@ class Sequence(Protocol):
         """[C, H, W] object id of every pixel; None when the dataset has none."""
         ...
 
+    def picture_names(self, split: Split, frame: int) -> tuple[str, ...]:
+        """What each camera's picture is called, without folder and suffix; files beside pictures are named so."""
+        ...
+
     def fingerprint(self, *, language: bool = False) -> str:
         """Hash of what is in the files that are read, wherever they lie and at whatever scale.
 

@@ -76,6 +76,10 @@ class RenderedFootage:
         """Nobody told any."""
         return None
 
+    def picture_names(self, split: Split, frame: int) -> tuple[str, ...]:
+        """Numbers of the frames."""
+        return (f"{self.frame_numbers[frame]:06d}",) * len(self.cameras(split, frame))
+
     def fingerprint(self, *, language: bool = False) -> str:
         """Of the run's geometry and cameras."""
         stages = {name: self._run.stages[name].fingerprint for name in self._run.geometry_stages}

@@ -140,6 +140,12 @@ class Footage:
             return None
         return self._stack("objects", split, frame, cameras, (), np.uint8)
 
+    def picture_names(self, split: Split, frame: int) -> tuple[str, ...]:
+        """The names of the pictures' files; of a video's pictures their numbers."""
+        shots = self._shots[split][frame] if split in self._shots else []
+        number = f"{self.frame_numbers[frame]:06d}"
+        return tuple(number if shot.picture is None else shot.picture.stem for shot in shots)
+
     def fingerprint(self, *, language: bool = False) -> str:
         """Hash of what is in the files of cameras, points, pictures and masks; see `Sequence`."""
         return self.content.fingerprint(language=language)

@@ -1,0 +1,73 @@
+"""What the command `segment` does: pointing, and prompts, which are answered here and told to `segment` as numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from legs4d.commands import Segment
+from legs4d.errors import Legs4dError, PromptError
+from legs4d.gaussians.store.run import Run
+from legs4d.grounding.query import query
+from legs4d.segment.choose import DEFAULT_THRESHOLD
+from legs4d.segment.segments import num_slots, slots_of
+from legs4d.segment.selecting import Mode, Pointed, Relevancy, select, undo
+
+
+def select_in(folder: str | Path, asked: Segment) -> dict[str, Any]:
+    """Make or change a selection; {run, name, gaussians, share, segments, scores, scale, steps}.
+
+    Raises:
+        Legs4dError: what is pointed at is not there; the selection stays as it was then.
+        PromptError: the prompt cannot be answered.
+        RunError: there is no such run, or it has no segments.
+    """
+    run = Run.open(folder)
+    run.require_geometry()
+    if sum((asked.add, asked.subtract, asked.undo)) > 1:
+        raise Legs4dError("two of --add, --subtract and --undo are given", where="segment", fix="give one at a time")
+    if asked.undo:
+        return {"run": str(run.path), **undo(run, asked.name)}
+    mode: Mode = "add" if asked.add else "subtract" if asked.subtract else "new"
+    return {"run": str(run.path), **select(run, asked.name, pointed_of(asked), mode, relevancy_in(run))}
+
+
+def pointed_of(asked: Segment) -> Pointed:
+    """What is pointed at."""
+    clicks = tuple((x, y) for x, y in asked.click or ())
+    box = None if asked.box is None else (asked.box[0], asked.box[1], asked.box[2], asked.box[3])
+    point = None if asked.point is None else (asked.point[0], asked.point[1], asked.point[2])
+    return Pointed(
+        clicks=clicks,
+        box=box,
+        camera=asked.camera,
+        frame=asked.frame,
+        point=point,
+        prompt=asked.prompt,
+        bitmap=None if asked.bitmap is None else Path(asked.bitmap),
+        segments=tuple(asked.segment or ()),
+        scale=asked.scale,
+        threshold=DEFAULT_THRESHOLD if asked.threshold is None else asked.threshold,
+    )
+
+
+def relevancy_in(run: Run) -> Relevancy:
+    """Answers prompts of a run, by a number for each of its Gaussians: where the prompt holds most."""
+
+    def relevancy(prompt: str) -> tuple[NDArray[np.float32], float]:
+        (found,) = query(run, [prompt])
+        if not found.intervals:
+            raise PromptError(f"{prompt!r} was not found in this run", where="prompt", fix="say it otherwise")
+        values = np.zeros(num_slots(run), np.float32)
+        peak = max(found.intervals, key=lambda interval: interval.score).peak
+        frames = [peak]
+        if run.has_loose:  # each frame's are others
+            frames = [*(frame for frame in range(run.num_frames) if found.holds(frame) and frame != peak), peak]
+        for frame in frames:
+            values[slots_of(run, frame)] = found.frame(frame)
+        return values, found.threshold
+
+    return relevancy

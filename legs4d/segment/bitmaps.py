@@ -1,0 +1,91 @@
+"""Bitmaps of torch.save, as SAGA keeps them: masks of a picture, their scales, and which Gaussians are selected.
+
+    sam_masks/NAME.pt     bool [masks, height, width], of the picture NAME
+    mask_scales/NAME.pt   float [masks], how large each is in space
+    NAME.pt               bool [Gaussians], a selection
+
+Nothing in a file is ever executed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from legs4d.errors import DatasetError
+from legs4d.gaussians.formats.tensors import UnreadableTensorsError, load_tensors
+from legs4d.gaussians.store.files import clear_write_errors, write_file
+from legs4d.segment.masks import MOST_MASKS
+
+
+def read_masks(path: Path) -> NDArray[np.bool_]:
+    """[n, h, w]. Raises DatasetError when the file holds anything else."""
+    values = _tensor(path)
+    if values.ndim == 2:
+        values = values[None]
+    if values.ndim == 4 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim != 3:
+        raise _wrong(path, f"a tensor of shape {tuple(values.shape)}", "masks [masks, height, width]")
+    if len(values) > MOST_MASKS:
+        raise _wrong(path, f"{len(values):,} masks of one picture", f"at most {MOST_MASKS:,}")
+    return np.asarray((values > 0).numpy())
+
+
+def read_scales(path: Path, count: int) -> NDArray[np.float32]:
+    """[count] scales of a picture's masks; not finite where a mask had too few pixels."""
+    values = _tensor(path)
+    if values.ndim != 1 or len(values) != count:
+        raise _wrong(path, f"a tensor of shape {tuple(values.shape)}", f"a scale for each of the {count} masks")
+    return np.asarray(values.float().numpy())
+
+
+def read_bitmap(path: Path, count: int) -> NDArray[np.float32]:
+    """[count] 0 or 1 (or what lies between) of a selection's file.
+
+    Raises:
+        DatasetError: it is of other Gaussians, or of none.
+    """
+    values = _tensor(path).squeeze()
+    if values.ndim != 1 or len(values) != count:
+        raise _wrong(
+            path, f"a tensor of shape {tuple(values.shape)}", f"a value for each of the run's {count} Gaussians"
+        )
+    found = np.clip(np.nan_to_num(values.float().numpy()), 0, 1)
+    if not (found > 0).any():
+        raise DatasetError("selects nothing", where=str(path), fix="give a file with some true values")
+    return np.asarray(found, np.float32)
+
+
+def write_bitmap(path: Path, selected: NDArray[np.bool_]) -> None:
+    """A selection as a file of torch.save, bool [N]."""
+    import io
+
+    import torch
+
+    content = io.BytesIO()
+    torch.save(torch.from_numpy(np.ascontiguousarray(selected, np.bool_)), content)
+    with clear_write_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, content.getvalue())
+
+
+def _tensor(path: Path) -> Any:
+    import torch
+
+    try:
+        values = load_tensors(path)
+    except FileNotFoundError as error:
+        raise DatasetError("there is no such file", where=str(path)) from error
+    except UnreadableTensorsError as error:
+        raise _wrong(path, str(error), "one tensor, written by torch.save") from error
+    if not isinstance(values, torch.Tensor):
+        raise _wrong(path, f"a {type(values).__name__}", "one tensor, written by torch.save")
+    return values
+
+
+def _wrong(path: Path, found: str, expected: str) -> DatasetError:
+    return DatasetError(f"holds {found}", where=str(path), fix=f"it must hold {expected}")

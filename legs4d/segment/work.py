@@ -1,0 +1,91 @@
+"""What the command `segments` does, which the job of its name does too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from legs4d.commands import Segments as Asked
+from legs4d.context import QUIET, Context
+from legs4d.errors import Legs4dError, RunError
+from legs4d.gaussians.selections import delete_selection, read_selection, selection_names
+from legs4d.gaussians.store.run import Run
+from legs4d.segment.segments import Segments, has_segments, name_segment, read_segments
+from legs4d.segment.selecting import described
+from legs4d.segment.stage import find_masks, segment_run
+from legs4d.segment.tree import AGREE, LEAST_PIECE, TreeSettings
+
+
+def segments_of(folder: str | Path, asked: Asked, context: Context = QUIET) -> dict[str, Any]:
+    """Make the segments of a run, or change or tell what it has; {run, segments, selections, made}.
+
+    Raises:
+        RunError: there is no such run; it has segments, and they are not to be made again.
+        DatasetError: masks are not there, or cannot be used.
+        Stopped: the context's stop was set; nothing is changed then.
+    """
+    run = Run.open(folder)
+    run.require_geometry()
+    if asked.rename is not None:
+        number, name = _renamed(asked.rename)
+        with run.lock():
+            name_segment(run, number, name)
+    elif asked.delete is not None:
+        with run.lock():
+            delete_selection(run, asked.delete)
+    elif not asked.list:
+        if has_segments(run) and not asked.again:
+            raise RunError(
+                "has segments already", where=str(run.path), fix="see them by --list, or make them anew by --again"
+            )
+        settings = TreeSettings(
+            agree=AGREE if asked.agree is None else asked.agree,
+            least_piece=LEAST_PIECE if asked.least_piece is None else asked.least_piece,
+        )
+        frames = None if asked.frames is None else range(asked.frames[0], asked.frames[1] + 1)
+        if frames is not None and not (0 <= frames.start < frames.stop <= run.num_frames):
+            raise Legs4dError(
+                f"{frames.start}:{frames.stop - 1} names no frames of this run",
+                where="--frames",
+                fix=f"write FIRST:LAST within 0:{run.num_frames - 1}",
+            )
+        source = find_masks(run, asked.masks or "auto", asked.dataset, context)
+        segment_run(run, source, settings, context, frames=frames)
+    return overview(run)
+
+
+def overview(run: Run) -> dict[str, Any]:
+    """{run, segments, selections, made} of a run; empty lists where it has none."""
+    there = read_segments(run) if has_segments(run) else None
+    return {
+        "run": str(run.path),
+        "segments": [] if there is None else listed(there),
+        "selections": [described(run, read_selection(run, name)) for name in selection_names(run)],
+        "made": None if there is None else there.made,
+    }
+
+
+def listed(segments: Segments) -> list[dict[str, Any]]:
+    """{number, name, parent, scale, quantile, gaussians} of each segment, the largest first."""
+    counts = [int((segments.of(s)[1] >= 0.5).sum()) for s in range(len(segments))]
+    quantile = segments.quantile
+    return [
+        {
+            "number": s,
+            "name": segments.names[s],
+            "parent": None if segments.parent[s] < 0 else int(segments.parent[s]),
+            "scale": round(float(segments.scale[s]), 6),
+            "quantile": round(float(quantile[s]), 4),
+            "gaussians": counts[s],
+        }
+        for s in np.argsort(-segments.scale, kind="stable").tolist()
+    ]
+
+
+def _renamed(text: str) -> tuple[int, str]:
+    number, sign, name = text.partition("=")
+    if not sign or not number.strip().isdigit() or not name.strip():
+        raise Legs4dError(f"{text!r} is no NUMBER=NAME", where="--rename", fix="write for example 3=lamp")
+    return int(number), name.strip()
