@@ -19,6 +19,7 @@ from backend.service.errors import BackendError, error_body
 from backend.wire import Code, Precision, ProblemBody, RunBody
 from legs4d.errors import Legs4dError, RunError
 from legs4d.gaussians.gaussians import Gaussians
+from legs4d.gaussians.nodes import read_nodes
 from legs4d.gaussians.objects import read_objects
 from legs4d.gaussians.selections import selection_names
 from legs4d.gaussians.store.run import LAYOUT_STAGES, WHOLE_STAGES, Run
@@ -232,6 +233,12 @@ def describe(opened: OpenRun) -> tuple[dict[str, Any], Arrays]:
     for split, found in cameras.items():
         if found is not None:
             arrays |= {f"{split}_viewmats": found.world_to_camera, f"{split}_Ks": found.intrinsics}
+            track = run.track(split)
+            if track is not None:
+                arrays |= {f"{split}_frame": track.frames, f"{split}_moment": track.moments}
+    nodes = read_nodes(run)
+    if nodes is not None:
+        arrays |= {f"nodes_{name}": getattr(nodes, name) for name in ("rest", "pose", "index", "weight")}
     opened.check()
     body = {
         **summary(opened),
@@ -260,8 +267,10 @@ def _fields(gaussians: Gaussians) -> Arrays:
 
 
 def _cameras(run: Run, split: Split) -> Cameras | None:
+    """All that are stored: of cameras that move those of every frame."""
     try:
-        return run.cameras(split)
+        track = run.track(split)
+        return run.cameras(split) if track is None else track.cameras
     except RunError:  # an imported run may have none
         return None
 

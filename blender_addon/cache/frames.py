@@ -6,6 +6,7 @@ A run's folder, `<cache root>/<run id>/`:
     static.block              constants of the points that do not move
     dynamic.block             constants of the points that move
     static.ranks, dynamic.ranks    how important each point is; worked out anew if absent
+    cameras.npz, nodes.npz    the cameras that filmed it, the control nodes that bend it, where the run has them
     frames/000012.block       what changes in frame 12 of the points that move
     frames/000012.loose       the points of frame 12 that no other frame knows; the file tells how many
     prompts/<key>/answer.json prompt, intervals, relevancy over time
@@ -228,6 +229,22 @@ class RunCache:
         seen = arrays.get("seen", np.full(points, 255, np.uint8))
         counted = {**arrays, "ranks": ranks, "seen": seen}
         blocks.write_counted(self._loose_file(frame), counted, 0 if rest is None else rest.shape[1])
+
+    def write_table(self, name: str, arrays: dict[str, Array]) -> None:
+        """Store "cameras" or "nodes"; nothing where the run has none."""
+        if arrays:
+            with blocks.replacing(self.path / f"{name}.npz") as stream:
+                np.savez(stream, **arrays)  # type: ignore[arg-type]  # numpy's stubs take keywords for its flag
+
+    def table(self, name: str) -> dict[str, Array]:
+        """What `write_table` was given; empty where the run has none, or was imported before they were kept."""
+        try:
+            with np.load(self.path / f"{name}.npz", allow_pickle=False) as file:
+                return {key: file[key] for key in file.files}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise CacheError(f"{self.path / name}.npz is damaged; remove the cache and fetch the run again") from error
 
     def has_constants(self) -> bool:
         """Whether both constant blocks are here."""

@@ -54,6 +54,13 @@ def store_constants(
     cache.write_static(_of("static_", arrays))
     cache.write_dynamic(bare | _of("dynamic_", arrays))
     cache.write_ranks()
+    filmed = {name: values for name, values in arrays.items() if name.startswith(("train_", "test_"))}
+    for split in ("train", "test"):
+        if (told := body["cameras"][split]) is not None:
+            filmed[f"{split}_ids"] = np.array(told["ids"], np.int32)
+            filmed[f"{split}_size"] = np.array([told["width"], told["height"]], np.int32)
+    cache.write_table("cameras", filmed)
+    cache.write_table("nodes", _of("nodes_", arrays))
     return cache
 
 

@@ -13,7 +13,7 @@ from ..portable.look import AMOUNTS
 from ..sequence import display, sequence, timing
 from ..sequence.properties import LayerProperties, properties_of
 from ..ui.operators import NeedsSequence, OnLayer, refuse
-from . import bullet_time, cameras, cuts, fades, follower, zoom
+from . import brought, bullet_time, cameras, cuts, fades, follower, zoom
 from .places import Nowhere
 
 RATE_STEP = 0.01
@@ -268,9 +268,39 @@ def rates_differ(shown: sequence.Sequence, scene: bpy.types.Scene) -> bool:
     return its.num_frames > 1 and timing.curve_of(shown.empty) is None and abs(its.fps - rate) > RATE_STEP
 
 
+class LEGS4D_OT_bring_cameras(_Effect, bpy.types.Operator):
+    """Add the cameras that filmed the capture, keyed where they moved"""
+
+    bl_idname = "legs4d.bring_cameras"
+    bl_label = "Add Filming Cameras"
+
+    def make(self, context: bpy.types.Context, shown: sequence.Sequence) -> str:
+        """Cameras, children of the sequence; the first becomes the scene's where that has none."""
+        made = brought.bring_cameras(context.scene, shown)
+        if context.scene.camera is None:
+            context.scene.camera = made[0]
+        return f"Added {len(made)} camera{'s' if len(made) > 1 else ''}."
+
+
+class LEGS4D_OT_bring_nodes(_Effect, bpy.types.Operator):
+    """Add the control nodes that bend the capture as empties with keyed poses, to hang things on"""
+
+    bl_idname = "legs4d.bring_nodes"
+    bl_label = "Add Control Nodes"
+
+    most = declare.integer("Most", "Empties to add, spread over all nodes; 0 adds every node", default=100, min=0)
+
+    def make(self, context: bpy.types.Context, shown: sequence.Sequence) -> str:
+        """A collection of empties."""
+        made = brought.bring_nodes(context.scene, shown, self.most)
+        return f"Added {len(made)} nodes."
+
+
 CLASSES = (
     LEGS4D_OT_add_follower,
     LEGS4D_OT_match_rate,
+    LEGS4D_OT_bring_cameras,
+    LEGS4D_OT_bring_nodes,
     LEGS4D_OT_bullet_time,
     LEGS4D_OT_zoom,
     LEGS4D_OT_fade,

@@ -40,6 +40,9 @@ class LEGS4D_PT_effects(SequencePanel, bpy.types.Panel):
         column.operator("legs4d.zoom", icon="VIEW_CAMERA")
         column.operator_menu_enum("legs4d.add_follower", "of", icon="EMPTY_AXIS")
         row = layout.row(align=True)
+        row.operator("legs4d.bring_cameras", text="Filming Cameras", icon="OUTLINER_OB_CAMERA")
+        row.operator("legs4d.bring_nodes", text="Control Nodes", icon="EMPTY_ARROWS")
+        row = layout.row(align=True)
         row.operator("legs4d.cut", text="Cut by Cameras", icon="MARKER").to = "MARKERS"
         row.operator("legs4d.cut", text="Cut as Strips", icon="SEQUENCE").to = "STRIPS"
         row = layout.row(align=True)

@@ -13,6 +13,7 @@ from ..layers import layers
 from ..layers.layers import Weight
 from ..selection import frames, mask
 from . import attributes, timing
+from .carried import Carried
 from .changing import Changing
 from .highlighter import Highlighter
 from .loose import LooseFrames
@@ -46,6 +47,7 @@ class Player:
         self._dynamic = Highlighter(points)
         self._static = Highlighter(cache.description.num_static)
         self._loose = LooseFrames(cache)
+        self._carried = Carried(cache)
 
     def show(
         self, scene: bpy.types.Scene, shown: Sequence, layers_only: bool, complete: bool = True
@@ -133,13 +135,17 @@ class Player:
         """Take the buffers from `frame` the share of the way to the next frame."""
         later = self.cache.frame(frame + 1)
         np.multiply(self._step, np.float32(share), out=self._next_color)  # as room for the part of the way
-        here = None if self._always else self._position.copy()
+        here = None if self._always and not self._carried.is_any else self._position.copy()
         self._position += self._next_color
         np.multiply(later["quats"], STEPS["quats"], out=self._next_rotation)
+        then = later["means"], self._next_rotation.copy() if self._carried.is_any else self._next_rotation
+        now = None if here is None else (here, self._rotation.copy())
         turn_on(self._rotation, self._next_rotation, share)
+        if now is not None and self._carried.is_any:
+            self._carried.place(self._position, self._rotation, now, then, frame, share)
         np.multiply(later["colors"], STEPS["colors"] * np.float32(share), out=self._next_color)
         self._color += self._next_color
-        if here is not None:
+        if here is not None and not self._always:
             self._come_and_go(frame, share, here, later["means"])
 
     def _come_and_go(self, frame: int, share: float, here: Array, there: Array) -> None:

@@ -1,10 +1,5 @@
-"""Control nodes that bend a run in time, as they are stored, and what lies between two stored frames.
-
-A Gaussian is carried by the few nodes it is bound to (embedded deformation: Sumner, Schmid and Pauly 2007; in time as
-in SC-GS, Huang et al. 2024): x ↦ Σ_k w_k (R_k (x - p_k) + p_k + t_k). Between two frames the nodes turn and move at
-constant speed, and Gaussians follow them from both ends, each the less the farther in time; so a wheel that turns goes
-round instead of cutting the corner, and every stored frame is met exactly.
-"""
+"""Control nodes that bend a run in time, as they are stored, and what lies between two stored frames: see
+`portable.between`."""
 
 from __future__ import annotations
 
@@ -13,11 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from legs4d.gaussians.gaussians import Gaussians, concatenate
 from legs4d.gaussians.store.run import Run
-from legs4d.portable.turns import multiply
+from legs4d.portable.between import carried, turn_on
 
 GROUP = "nodes"
 SAME_TIME = 1e-6
@@ -95,10 +89,17 @@ def frame_between(run: Run, moment: float, nodes: Nodes | None = None) -> Gaussi
     nodes = nodes or read_nodes(run)
     between = _straight(start, end, share)
     if nodes is not None:
-        means, quats, follows = _carried(start, end, nodes, first, share)
+        means, quats = carried(
+            (start.means, start.quats),
+            (end.means, end.quats),
+            (nodes.index, nodes.weight),
+            (nodes.pose[first], nodes.pose[first + 1]),
+            share,
+        )
+        follows = np.any(nodes.weight > 0, axis=1)[:, None]
         between = between.replace(
-            means=np.where(follows[:, None], means, between.means),
-            quats=np.where(follows[:, None], quats, between.quats),
+            means=np.where(follows, means, between.means).astype(np.float32),
+            quats=np.where(follows, quats, between.quats).astype(np.float32),
         )
     return concatenate(between, loose) if len(loose) else between
 
@@ -110,7 +111,7 @@ def _straight(now: Gaussians, then: Gaussians, share: float) -> Gaussians:
 
     return now.replace(
         means=mixed("means"),
-        quats=_turned(now.quats, then.quats, share),
+        quats=turn_on(now.quats, then.quats, share).astype(np.float32),
         scales=np.exp((1 - share) * _log(now.scales) + share * _log(then.scales)).astype(np.float32),
         opacities=mixed("opacities"),
         colors=mixed("colors"),
@@ -120,52 +121,3 @@ def _straight(now: Gaussians, then: Gaussians, share: float) -> Gaussians:
 
 def _log(scales: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.log(np.maximum(scales.astype(np.float64), 1e-12))
-
-
-def _carried(
-    now: Gaussians, then: Gaussians, nodes: Nodes, frame: int, share: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
-    """Means and quats of what nodes carry, seen from both ends and mixed; and which Gaussians they carry."""
-    before, after = nodes.pose[frame].astype(np.float64), nodes.pose[frame + 1].astype(np.float64)
-    middle = np.empty_like(before)
-    middle[:, :3] = before[:, :3] + share * (after[:, :3] - before[:, :3])
-    middle[:, 3:] = _turned(before[:, 3:], after[:, 3:], share)
-    from_now = _follow(now, nodes, before, middle)
-    from_then = _follow(then, nodes, after, middle)
-    means = (1 - share) * from_now[0] + share * from_then[0]
-    quats = _turned(from_now[1], from_then[1], share)
-    follows: NDArray[np.bool_] = np.any(nodes.weight > 0, axis=1)
-    return means.astype(np.float32), quats.astype(np.float32), follows
-
-
-def _follow(
-    gaussians: Gaussians, nodes: Nodes, start: NDArray[np.float64], end: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(means [n,3], quats [n,4]) of Gaussians when their nodes go from the poses `start` to `end`, both [K, 7]."""
-    turn = _rotation(end[:, 3:]) * _rotation(start[:, 3:]).inv()
-    matrices, quats = turn.as_matrix(), turn.as_quat(scalar_first=True)
-    means = gaussians.means.astype(np.float64)
-    moved, turned = np.zeros_like(means), np.zeros((len(means), 4))
-    for column in range(nodes.index.shape[1]):
-        which, weight = nodes.index[:, column], nodes.weight[:, column, None].astype(np.float64)
-        local = means - start[which, :3]
-        moved += weight * (np.einsum("nij,nj->ni", matrices[which], local) + end[which, :3])
-        # Of the two quaternions of a turn the one on the side of the others.
-        same = np.where((quats[which] * turned).sum(axis=1, keepdims=True) < 0, -1.0, 1.0)
-        turned += weight * same * quats[which]
-    length = np.linalg.norm(turned, axis=1, keepdims=True)
-    turned = np.where(length > 0, turned / np.maximum(length, 1e-12), [1.0, 0, 0, 0])
-    return moved, multiply(turned, gaussians.quats.astype(np.float64))
-
-
-def _turned(one: NDArray[np.floating], other: NDArray[np.floating], share: float) -> NDArray[np.float32]:
-    """Quaternions wxyz on the way from one to the other, at constant speed."""
-    if not len(one):
-        return np.asarray(one, np.float32)
-    first = _rotation(one)
-    way = (first.inv() * _rotation(other)).as_rotvec()
-    return (first * Rotation.from_rotvec(share * way)).as_quat(scalar_first=True).astype(np.float32)
-
-
-def _rotation(quats: NDArray[np.floating]) -> Rotation:
-    return Rotation.from_quat(np.asarray(quats, np.float64), scalar_first=True)

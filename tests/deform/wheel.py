@@ -44,6 +44,7 @@ def wheel(moment: float) -> Gaussians:
 def write_wheel(folder: Path) -> Run:
     """The run, without cameras."""
     run = Run.create(folder)
+    run.begin_stage("deform", "by hand")
     still = wheel(0).take(slice(0, 0))
     run.write_geometry(still, wheel(0), FRAMES)
     for frame in range(FRAMES):
@@ -54,6 +55,7 @@ def write_wheel(folder: Path) -> Run:
     ones = np.ones((count, 1), np.float32)
     write_nodes(run, Nodes(np.zeros((1, 3), np.float32), pose, np.zeros((count, 1), np.int32), ones))
     run.set_info(near=NEAR, fps=FPS, frame_numbers=list(range(FRAMES)), center=[0.0, 0.0, 0.0], radius=3.0)
+    run.finish_stage("deform")
     return run
 
 

@@ -16,6 +16,9 @@ from legs4d.gaussians.objects import Objects, write_objects
 from legs4d.gaussians.selections import Selection, write_selection
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding.query import Grounding
+from legs4d.scene.camera import Cameras
+from legs4d.scene.track import Track
+from tests.deform.wheel import viewed_from, write_wheel
 from tests.gaussians.test_run_format_2 import COUNTS, NOTHING, splats
 
 
@@ -66,6 +69,18 @@ def test_open_names_objects_and_selections(loose: Run) -> None:
     body, arrays = describe(OpenRun("run", loose, "r", _state_of(loose.path)))
     assert (body["objects"], body["selections"]) == (["ball", ""], ["the ball/left"])
     assert arrays["objects_pose"].shape == (4, 2, 7) and arrays["objects_visible"].all()
+
+
+def test_open_tells_where_moving_cameras_were_and_the_nodes(tmp_path: Path) -> None:
+    run, nothing = write_wheel(tmp_path / "wheel"), np.zeros((1, 3))
+    track = Track(Cameras.together([viewed_from(0), viewed_from(9)]), np.array([0, 2], np.int32), np.array([0, 1.7]))
+    run.write_cameras(track, None, nothing, nothing)
+    run = Run.open(run.path)
+    body, arrays = describe(OpenRun("run", run, "r", _state_of(run.path)))
+    assert body["cameras"] == {"train": {"width": 32, "height": 32, "ids": [0, 0]}, "test": None}
+    np.testing.assert_array_equal(arrays["train_viewmats"], track.cameras.world_to_camera)
+    assert (arrays["train_frame"].tolist(), arrays["train_moment"].tolist()) == ([0, 2], [0, 1.7])
+    assert arrays["nodes_pose"].shape == (3, 1, 7) and arrays["nodes_weight"].tolist() == [[1.0]] * 3
 
 
 def test_the_page_shows_as_many_as_a_frame_has(loose: Run) -> None:
