@@ -1,4 +1,4 @@
-"""What a run knows beside its points: its moving camera, keyed; its nodes, as empties, and subframes that follow them."""
+"""What a run knows beside its points: its camera, keyed; its nodes, as empties, and subframes that follow them."""
 
 import bpy
 import numpy as np
