@@ -24,7 +24,7 @@ from legs4d.scene.camera import Cameras
 from legs4d.scene.sequence import Split
 from legs4d.scene.track import Track
 
-ATTACHED = ("nodes", "light", "objects", "segments", "selections")
+ATTACHED = ("nodes", "light", "objects", "motion", "segments", "selections")
 """Groups that speak of these very Gaussians, and go with them."""
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from legs4d.context import EncoderFiles
+    from legs4d.gaussians.store.run import Run
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,15 @@ class Encoder(TextEncoder, FeatureSource, Protocol):
     """Embeds footage and phrases in one space. Adding one is one file in `encoders/`."""
 
     version: int
+
+
+@runtime_checkable
+class RunEncoder(Protocol):
+    """An `Encoder` of what is in a run beside its Gaussians, such as what its objects do."""
+
+    def of_run(self, run: Run) -> Encoder:
+        """The same, of this run."""
+        ...
 
 
 class ClipModel(Protocol):

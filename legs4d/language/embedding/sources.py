@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from legs4d.gaussians.store.run import Run
-from legs4d.language.embedding.features import FeatureSource
+from legs4d.language.embedding.features import FeatureSource, RunEncoder
 from legs4d.language.embedding.grids import GridFeatures
 from legs4d.language.encoders import get_encoder, sees
 
@@ -16,4 +16,6 @@ def open_source(run: Run, encoder: str) -> FeatureSource:
         RunError: it sees, and nothing has been extracted yet.
     """
     found = get_encoder(encoder)
-    return GridFeatures(run.path, encoder) if sees(found) else found
+    if sees(found):
+        return GridFeatures(run.path, encoder)
+    return found.of_run(run) if isinstance(found, RunEncoder) else found

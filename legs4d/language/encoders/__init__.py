@@ -11,12 +11,13 @@ from typing_extensions import TypeIs
 from legs4d.context import EncoderFiles
 from legs4d.errors import EncoderError
 from legs4d.gaussians.store.run import Run
-from legs4d.language.embedding.features import CropEncoder, Encoder
+from legs4d.language.embedding.features import CropEncoder, Encoder, RunEncoder
 from legs4d.language.embedding.grids import grids_folder
 from legs4d.scene.sequence import Sequence
 
 ENCODERS = {
     "captions": "legs4d.language.encoders.captions:CaptionEncoder",
+    "actions": "legs4d.language.encoders.actions.encoder:ActionEncoder",
     "tiny": "legs4d.language.encoders.tiny.encoder:TinyEncoder",
     "viclip": "legs4d.language.encoders.viclip:ViclipEncoder",
     "openclip": "legs4d.language.encoders.openclip:OpenClipEncoder",
@@ -62,7 +63,12 @@ def encoder_of(run: Run) -> Encoder | CropEncoder:
         EncoderError: it is unknown here, or lacks its weights.
     """
     name = run.info["encoder"]
-    return get_encoder(name, EncoderFiles(text=text_folder(run.path, name)))
+    return of_run(get_encoder(name, EncoderFiles(text=text_folder(run.path, name))), run)
+
+
+def of_run(encoder: Encoder | CropEncoder, run: Run) -> Encoder | CropEncoder:
+    """The encoder itself, or, of one that reads runs, that of this run."""
+    return encoder.of_run(run) if isinstance(encoder, RunEncoder) else encoder
 
 
 def text_folder(run_folder: Path, encoder: str) -> Path:

@@ -1,0 +1,131 @@
+"""How actions are put into words: sentences in which "someone" and "something" stand for who and what.
+
+Most of this file is data. A sentence belongs to what motion recognises (`motion.recognised.ACTIONS`; what somebody does
+and what happens to the thing meanwhile are one action here), or to one of the many things that it knows nothing of:
+without those, whatever is asked would be nearest to something that it knows.
+"""
+
+from __future__ import annotations
+
+from legs4d.motion.recognised import PAIRS
+
+SENTENCES: dict[str, tuple[str, ...]] = {
+    "fly": (
+        "something flying through the air",
+        "something flies across",
+        "something is in the air",
+        "something in flight",
+        "something travels through the air after it was thrown",
+    ),
+    "fall": (
+        "something falling down",
+        "something drops to the floor",
+        "something falls from above",
+        "something coming down",
+    ),
+    "rise": ("something rising", "something goes up into the air", "something floats upwards", "something ascends"),
+    "bounce": ("something bouncing", "something bounces up and down", "something bounces off the floor"),
+    "roll": ("something rolling", "something rolls along the floor", "something rolls away"),
+    "slide": (
+        "something sliding",
+        "something slides across the floor",
+        "something is pushed along the floor",
+        "something moving sideways along the floor",
+    ),
+    "spin": (
+        "something spinning",
+        "something spins around",
+        "something turning around itself",
+        "something rotates in place",
+        "something goes round and round",
+    ),
+    "shake": ("something shaking", "something wobbles", "something trembles", "something rattling to and fro"),
+    "topple": ("something toppling over", "something tips over", "something falls over on its side"),
+    "open": (
+        "something opening",
+        "something opens",
+        "something is being opened",
+        "something swings open on its hinge",
+    ),
+    "close": ("something closing", "something shuts", "something is being closed", "something falls shut"),
+    "still": (
+        "something standing still",
+        "someone standing still",
+        "something does not move",
+        "something lies there",
+        "someone waits",
+        "something is at rest",
+    ),
+    "hold": (
+        "something held in hands",
+        "someone holding something",
+        "someone holds something in the hands",
+        "something is being held by someone",
+        "someone has something in the hands",
+        "something in someone's hands",
+    ),
+    "carry": ("someone carrying something around", "someone walks with something", "something is carried along"),
+    "throw": (
+        "someone throwing something",
+        "someone throws something away",
+        "something being thrown by someone",
+        "something leaves the hands",
+        "someone lets something fly",
+        "someone passes something to someone",
+    ),
+    "catch": (
+        "someone catching something",
+        "someone catches something",
+        "something being caught",
+        "something comes into the hands of someone",
+        "someone receives something that was thrown",
+    ),
+    "kick": ("someone kicking something", "someone kicks something", "something is kicked with the foot"),
+    "lift": (
+        "someone picking something up",
+        "someone lifts something from the floor",
+        "something is picked up from the ground",
+    ),
+    "set down": ("someone putting something down", "someone sets something on the floor", "something is put down"),
+    "approach": (
+        "something approaching",
+        "something comes nearer",
+        "something moves towards someone",
+        "someone approaches someone",
+    ),
+    "walk": ("someone walking", "someone walks along", "someone goes for a walk", "someone strolls"),
+    "run": ("someone running", "someone runs", "someone sprints", "someone jogging"),
+    "jump": ("someone jumping", "someone jumps up", "someone leaps into the air", "someone hops"),
+}
+"""By what motion recognises."""
+
+OTHERS = tuple(
+    f"{who} {what}"
+    for who, whats in (
+        (
+            "someone",
+            "eating something; drinking something; talking to someone; singing; shouting; laughing; crying; reading something; "
+            "writing something; sleeping; sitting down; sitting on something; standing up; lying down; cooking; cutting something; "
+            "waving; waving a hand; bowing; bending forward; clapping hands; dancing; swimming; climbing; kneeling; pointing at "
+            "something; washing something; driving something; riding something; playing music; fighting with someone; hitting "
+            "someone; kissing someone; hugging someone; wearing something; putting on clothes; smiling; looking at something; "
+            "watching something; painting something; building something; breaking something; buying something; typing; "
+            "wiping something; sweeping the floor; pouring something; digging; shooting a gun; stretching; nodding; yawning",
+        ),
+        (
+            "something",
+            "burning; breaking; exploding; melting; glowing; flashing; growing; getting bigger; shrinking; getting smaller; "
+            "appearing; disappearing; changing colour; dripping; flowing; leaking; swinging back and forth; hanging; swaying; "
+            "circling around something; colliding with something; crashing into something; being cut; being painted; "
+            "being eaten; being washed; barking; driving along; floating on water; sinking; bending; stretching; tearing; "
+            "being filled; being empty; making a noise; smoking; being broken",
+        ),
+    )
+    for what in whats.split("; ")
+)
+"""Of what motion knows nothing."""
+
+ROLES: dict[str, tuple[str, ...]] = {
+    action: tuple(dict.fromkeys((action, PAIRS.get(action, action)))) for action in SENTENCES
+}
+"""What is asked for → what motion may have recognised of whoever the prompt is about."""

@@ -1,0 +1,171 @@
+"""What beings do with things: hold, carry, throw, catch, kick, lift, set down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from legs4d.motion.flight import Flight
+from legs4d.motion.measures import NEAREST, Measures, runs
+from legs4d.motion.recognised import PAIRS, Recognised
+from legs4d.motion.rules import Rules
+from legs4d.motion.tracks import Floats, Tracks
+
+NEAR = 2
+"""Frames between a flight and a hold that may belong to each other."""
+FOLLOW = 1
+"""Frames after the release, or the grasp, that still belong to a throw, or a catch."""
+FOOT = 0.25
+"""Share of a being's height up to which what touches a thing is a foot."""
+STIRS = 0.2
+"""Sizes by which a thing has to move in all to be held, where it could rest on something."""
+
+
+@dataclass(frozen=True)
+class Handling:
+    """What the rules are asked about."""
+
+    tracks: Tracks
+    measures: Measures
+    beings: NDArray[np.bool_]
+    flights: list[list[Flight]]
+    rules: Rules
+
+
+def note_handling(found: Recognised, scene: Handling) -> None:
+    """Of every thing that beings touch."""
+    for thing in np.flatnonzero(~scene.beings):
+        if scene.beings.any():
+            _note_thing(found, scene, int(thing))
+
+
+def _note_thing(found: Recognised, scene: Handling, thing: int) -> None:
+    measures, rules = scene.measures, scene.rules
+    gap = np.where(scene.beings, measures.gap[:, thing], np.inf)
+    holder = gap.argmin(axis=1)
+    nearest = gap.min(axis=1)
+    touched = nearest <= rules.touch
+    flying = np.zeros(len(touched), bool)
+    for flight in scene.flights[thing]:
+        flying[flight.start : flight.end + 1] = True
+    off_floor = measures.height[:, thing] > rules.aloft
+    # hands may be lost for a moment between two frames of a hold
+    held = _closed(touched & ~flying & off_floor) & ~flying
+    places = measures.center[:, thing] / measures.size[thing]
+    for start, end in runs(held):
+        if np.ptp(places, axis=0).max() < STIRS and _rests(scene, thing, (start + end) // 2):
+            continue
+        who = int(np.bincount(holder[start : end + 1]).argmax())
+        some = slice(start, end + 1)
+        sure = np.clip(1.5 - nearest[some] / max(2 * rules.touch, 1e-9), 0.55, 1.0)
+        _both(found, "hold", who, thing, some, sure)
+        moves = _level_speed(measures, who, scene.tracks.up)[some] * scene.tracks.fps > rules.walking
+        if moves.mean() > 0.6:
+            _both(found, "carry", who, thing, some, 0.7)
+        _note_beginning(found, scene, thing, who, start, end)
+    for flight in scene.flights[thing]:
+        _note_release(found, scene, thing, flight, held, holder, touched)
+        _note_grasp(found, scene, thing, flight, held, holder)
+
+
+def _note_release(
+    found: Recognised,
+    scene: Handling,
+    thing: int,
+    flight: Flight,
+    held: NDArray[np.bool_],
+    holder: NDArray[np.intp],
+    touched: NDArray[np.bool_],
+) -> None:
+    measures, rules = scene.measures, scene.rules
+    before = [t for t in range(max(0, flight.start - NEAR), flight.start) if held[t] or touched[t]]
+    if not before:
+        return
+    who = int(holder[before[-1]])
+    speed = measures.speed[:, thing]
+    release = float(speed[flight.start : flight.start + 2].max())
+    if release < rules.moving:
+        return
+    action = "throw"
+    contact = float(measures.center[before[-1], thing] @ scene.tracks.up - scene.tracks.floor)
+    tall = float(np.ptp(scene.tracks.points[who][before[-1]] @ scene.tracks.up))
+    if contact < FOOT * tall:
+        action = "kick"
+    elif not held[before[-1]]:
+        return
+    start = flight.start
+    while start > 0 and (held[start - 1] or start - 1 in before) and speed[start - 1] >= rules.swing * release:
+        start -= 1
+    start = min(start, flight.start - 1)
+    end = min(flight.start + FOLLOW, len(speed) - 1)
+    _both(found, action, who, thing, slice(max(start, 0), end + 1), 0.9)
+
+
+def _note_grasp(
+    found: Recognised,
+    scene: Handling,
+    thing: int,
+    flight: Flight,
+    held: NDArray[np.bool_],
+    holder: NDArray[np.intp],
+) -> None:
+    after = [t for t in range(flight.end + 1, min(len(held), flight.end + 1 + NEAR)) if held[t]]
+    if not after:
+        return
+    who = int(holder[after[0]])
+    gap, start = scene.measures.gap[:, thing, who], after[0]
+    while start > flight.start and gap[start - 1] <= scene.rules.reach:
+        start -= 1
+    end = min(after[0] + FOLLOW, len(held) - 1)
+    _both(found, "catch", who, thing, slice(start, end + 1), 0.9)
+
+
+def _note_beginning(found: Recognised, scene: Handling, thing: int, who: int, start: int, end: int) -> None:
+    """A hold that begins, or ends, where the thing rested."""
+    measures, rules = scene.measures, scene.rules
+    speed, height = measures.speed[:, thing], measures.height[:, thing]
+    if start > 1 and speed[start - 2] < rules.moving and not _in_flight(scene, thing, start - 1):
+        last = start
+        while last < end and height[last + 1] > height[last]:
+            last += 1
+        if height[last] - height[start - 1] > rules.aloft:
+            _both(found, "lift", who, thing, slice(start - 1, last + 1), 0.7)
+    if end < len(speed) - 2 and speed[end + 2] < rules.moving and not _in_flight(scene, thing, end + 1):
+        first = end
+        while first > start and height[first - 1] > height[first]:
+            first -= 1
+        if height[first] - height[end + 1] > rules.aloft:
+            _both(found, "set down", who, thing, slice(first, end + 2), 0.7)
+
+
+def _rests(scene: Handling, thing: int, frame: int) -> bool:
+    """Whether anything that never moves is there for a thing to lie on."""
+    if not len(scene.tracks.scenery):
+        return False
+    away = cKDTree(scene.tracks.scenery).query(scene.tracks.points[thing][frame])[0]
+    return bool(np.quantile(away, NEAREST) <= scene.rules.touch * scene.measures.size[thing])
+
+
+def _in_flight(scene: Handling, thing: int, frame: int) -> bool:
+    return any(flight.start <= frame <= flight.end for flight in scene.flights[thing])
+
+
+def _both(found: Recognised, action: str, who: int, thing: int, when: slice, sure: float | Floats) -> None:
+    """What somebody does with a thing, and what happens to it."""
+    found.note(action, who, when, sure, thing)
+    found.note(PAIRS[action], thing, when, sure, who)
+
+
+def _level_speed(measures: Measures, who: int, up: Floats) -> Floats:
+    level = measures.velocity[:, who] - np.outer(measures.velocity[:, who] @ up, up)
+    return np.linalg.norm(level, axis=1)
+
+
+def _closed(flags: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """With single frames filled between two that hold."""
+    filled = flags.copy()
+    filled[1:-1] |= flags[:-2] & flags[2:]
+    return filled

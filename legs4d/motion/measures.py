@@ -1,0 +1,121 @@
+"""What can be measured of each object in each frame, in units that need no scale: its own size, radians, frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from legs4d.gaussians.rigid import fit_rigid
+from legs4d.motion.tracks import Floats, Tracks
+
+FITS = 3
+"""Rounds of a rigid fit: each weighs points by how well they agreed in the one before."""
+LOWEST, NEAREST = 0.02, 0.05
+"""Quantiles that stand for the least height and distance: single points stray."""
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Of O objects over T frames.
+
+    Attributes:
+        center: [T, O, 3] median of its points, scene units.
+        size: [O] diameter of the ball about the centre that holds most of its points, scene units.
+        height: [T, O] of the lowest part over the floor, in its sizes.
+        velocity: [T, O, 3] of the centre, in its sizes a frame.
+        turn: [T, O, 3] rotation vector of a frame's step, radians, about the centre.
+        bend: [T, O] what is left of a step that is not rigid, in its sizes.
+        gap: [T, O, O] least distance between two, in sizes of the smaller; infinite to itself and to what is not there.
+    """
+
+    center: Floats
+    size: Floats
+    height: Floats
+    velocity: Floats
+    turn: Floats
+    bend: Floats
+    gap: Floats
+
+    @property
+    def speed(self) -> Floats:
+        """[T, O] sizes a frame."""
+        return np.linalg.norm(self.velocity, axis=2)
+
+
+def measure(tracks: Tracks) -> Measures:
+    """All of it."""
+    frames, count = tracks.num_frames, len(tracks)
+    center = np.stack([np.median(points, axis=1) for points in tracks.points], axis=1)
+    size = np.array(
+        [
+            2 * np.median(np.quantile(np.linalg.norm(points - center[:, i, None], axis=2), 0.8, axis=1))
+            for i, points in enumerate(tracks.points)
+        ]
+    )
+    size = np.maximum(size, 1e-9)
+    turn, bend = np.zeros((frames, count, 3)), np.zeros((frames, count))
+    for i, points in enumerate(tracks.points):
+        turn[:, i], bend[:, i] = _steps(points)
+    low = np.stack([np.quantile(points @ tracks.up, LOWEST, axis=1) for points in tracks.points], axis=1)
+    velocity = np.gradient(center, axis=0) if frames > 1 else np.zeros_like(center)
+    return Measures(
+        center,
+        size,
+        (low - tracks.floor) / size,
+        velocity / size[:, None],
+        turn,
+        bend / size,
+        _gaps(tracks, size),
+    )
+
+
+def _steps(points: Floats) -> tuple[Floats, Floats]:
+    """([T, 3] rotation vectors, [T] what they leave): the mean of the step to a frame and the one from it."""
+    if len(points) < 2:
+        return np.zeros((len(points), 3)), np.zeros(len(points))
+    fit, weights = fit_rigid(points[:-1], points[1:]), np.ones(points.shape[:2])[:-1]
+    for _ in range(FITS - 1):
+        moved = np.einsum("tij,tnj->tni", fit.rotation, points[:-1]) + fit.translation[:, None]
+        away = np.linalg.norm(moved - points[1:], axis=2)
+        usual = np.maximum(np.median(away, axis=1, keepdims=True), 1e-12)
+        weights = 1 / (1 + (away / usual) ** 2)
+        fit = fit_rigid(points[:-1], points[1:], weights)
+    return _at_frames(rotation_vectors(fit.rotation)), _at_frames(fit.error)
+
+
+def _at_frames(steps: Floats) -> Floats:
+    """[T, ...] of frames from [T − 1, ...] of the steps between them."""
+    both = np.concatenate([steps[:1], steps]), np.concatenate([steps, steps[-1:]])
+    return (both[0] + both[1]) / 2
+
+
+def rotation_vectors(rotations: Floats) -> Floats:
+    """[..., 3] axis times angle (0..π) of rotations [..., 3, 3]."""
+    from scipy.spatial.transform import Rotation
+
+    flat = rotations.reshape(-1, 3, 3)
+    return Rotation.from_matrix(flat).as_rotvec().reshape(*rotations.shape[:-2], 3)
+
+
+def _gaps(tracks: Tracks, size: Floats) -> Floats:
+    frames, count = tracks.num_frames, len(tracks)
+    gap = np.full((frames, count, count), np.inf)
+    for t in range(frames):
+        there = [i for i in range(count) if tracks.visible[t, i]]
+        trees = {i: cKDTree(tracks.points[i][t]) for i in there}
+        for i in there:
+            for j in there:
+                if i != j and size[i] <= size[j]:
+                    away = trees[j].query(tracks.points[i][t])[0]
+                    gap[t, i, j] = gap[t, j, i] = np.quantile(away, NEAREST) / size[i]
+    return gap
+
+
+def runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """(first, last) of each stretch of True in [T]."""
+    padded = np.concatenate([[False], flags, [False]])
+    edges = np.flatnonzero(padded[1:] != padded[:-1])
+    return [(int(a), int(b) - 1) for a, b in zip(edges[::2], edges[1::2], strict=True)]

@@ -1,0 +1,49 @@
+"""The few numbers by which measures become actions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Where each action begins. Sizes are an object's own, see `measures.Measures`; times are frames.
+
+    `scripts/training/actions/fit_rules.py` fits them on generated clips, whose truth is exact, and on scenes that are
+    filmed for that alone.
+
+    Attributes:
+        touch: gap, in sizes of the smaller, up to which two touch.
+        aloft: height, in sizes, from which a thing is off the floor.
+        leap: height, in sizes, from which a being is off the floor.
+        moving: sizes a frame from which a thing moves.
+        ballistic: what a parabola may leave of a flight, in sizes.
+        turning: radians a frame from which a thing turns about itself.
+        rolling: turn a frame, in shares of that of a wheel, from which what moves along the floor rolls.
+        hinge: turn in all from which an axis counts as a hinge, radians.
+        hinged: radians a frame from which it moves on it.
+        steep: share of the way that is down (or up) from which a thing falls (or rises).
+        swing: share of the speed of release from which a throw has begun.
+        reach: sizes that a thing is away from hands when a catch begins.
+        walking, running: own sizes a second.
+        rigid: bend a frame, in sizes, above which an object is a being that moves its limbs.
+    """
+
+    touch: float = 0.3
+    aloft: float = 0.25
+    leap: float = 0.04
+    moving: float = 0.06
+    ballistic: float = 0.12
+    turning: float = 0.08
+    rolling: float = 0.5
+    hinge: float = 0.3
+    hinged: float = 0.03
+    steep: float = 0.85
+    swing: float = 0.35
+    reach: float = 1.6
+    walking: float = 0.25
+    running: float = 1.5
+    rigid: float = 0.01
+
+
+RULES = Rules()

@@ -1,0 +1,1 @@
+"""Numbers of `legs4d.motion`, from clips whose truth is known."""

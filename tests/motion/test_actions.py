@@ -1,0 +1,145 @@
+"""What objects do, from paths whose truth is written here by hand: 30 frames, z up, metres."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from legs4d.motion.flight import find_flights
+from legs4d.motion.recognise import recognise
+from legs4d.motion.recognised import Recognised
+from legs4d.motion.tracks import Tracks
+from legs4d.motion.turning import find_hinge
+
+UP = np.array([0.0, 0.0, 1.0])
+FRAMES = 30
+T = np.arange(FRAMES, dtype=float)
+RNG = np.random.default_rng(0)
+SPHERE = RNG.normal(size=(60, 3))
+SPHERE /= np.linalg.norm(SPHERE, axis=1, keepdims=True)
+BALL = 0.15 * SPHERE
+BODY = np.concatenate([SPHERE * [0.2, 0.2, 0.85] + [0, 0, 0.85]])
+JITTER = 0.002
+
+
+def about_z(angles: NDArray) -> NDArray:
+    c, s, zero, one = np.cos(angles), np.sin(angles), 0 * angles, 0 * angles + 1
+    return np.stack([np.stack([c, -s, zero], -1), np.stack([s, c, zero], -1), np.stack([zero, zero, one], -1)], -2)
+
+
+def moved(shape: NDArray, places: NDArray, turns: NDArray | None = None) -> NDArray:
+    """[T, n, 3], with what a reconstruction strays by."""
+    turned = np.einsum("tij,nj->tni", about_z(0 * T) if turns is None else turns, shape)
+    return turned + places[:, None] + RNG.normal(scale=JITTER, size=(FRAMES, len(shape), 3))
+
+
+def seen(*things: NDArray, scenery: NDArray | None = None) -> Tracks:
+    rows, there = tuple(range(len(things))), np.ones((FRAMES, len(things)), bool)
+    return Tracks(rows, things, there, 30.0, UP, 0.0, np.zeros((0, 3)) if scenery is None else scenery)
+
+
+def when(found: Recognised, action: str, who: int = 0) -> list[int]:
+    """Frames in which it is likely."""
+    return np.flatnonzero(found.sure.get(action, np.zeros((FRAMES, who + 1)))[:, who] >= 0.5).tolist()
+
+
+def path(*places: tuple[float, float, float]) -> NDArray:
+    return np.array(places, float)
+
+
+THROWN = np.stack(
+    [
+        np.where(T < 8, 0.35, np.where(T < 22, 0.35 + 0.2 * (T - 8), 3.15)),
+        0 * T,
+        np.where(T < 8, 1.3, np.where(T < 22, 1.3 + 0.07 * (T - 8) - 0.005 * (T - 8) ** 2, 1.3)),
+    ],
+    axis=1,
+)
+"""In hands at x = 0.35 up to frame 8, then 14 frames of a parabola, then in hands at 3.15."""
+
+
+def test_a_parabola_is_a_flight_from_its_first_frame_to_its_last_though_it_is_near_to_hands_at_both() -> None:
+    free = (T >= 10) & (T <= 20)
+    flights = find_flights(THROWN, free, UP, 0.3, 0.1)
+    assert len(flights) == 1
+    assert (flights[0].start, flights[0].end) == (8, 22)
+    assert flights[0].error < 1e-6 and flights[0].pull == pytest.approx(2 * 0.005 / 0.3)
+
+
+def test_a_ball_is_held_thrown_flies_and_is_caught() -> None:
+    people = moved(BODY, np.tile(path((0, 0, 0)), (FRAMES, 1))), moved(BODY, np.tile(path((3.5, 0, 0)), (FRAMES, 1)))
+    found = recognise(seen(moved(BALL, THROWN), *people), lambda row: "being" if row else "thing")
+    assert when(found, "fly") == list(range(8, 23))
+    assert when(found, "held") == [*range(8), *range(23, 30)]
+    assert when(found, "hold", 1) == list(range(8)) and when(found, "hold", 2) == list(range(23, 30))
+    assert when(found, "throw", 1)[-1] in (8, 9) and len(when(found, "throw", 1)) <= 5
+    assert 22 in when(found, "catch", 2) and not when(found, "catch", 1)
+    assert (found.other["held"][:8, 0] == 1).all() and (found.other["held"][23:, 0] == 2).all()
+    for absent in ("fall", "rise", "bounce", "roll", "spin", "open", "topple"):
+        assert not when(found, absent), absent
+
+
+def test_what_nobody_held_and_goes_straight_down_falls() -> None:
+    drop = np.stack([0 * T, 0 * T, np.where(T < 6, 2.0, np.maximum(2.0 - 0.005 * (T - 6) ** 2, 0.15))], axis=1)
+    found = recognise(seen(moved(BALL, drop)), lambda row: "thing")
+    assert set(range(12, 23)) <= set(when(found, "fall")) and not when(found, "fly")
+
+
+def test_a_door_opens_where_its_free_edge_leaves_the_wall_and_closes_where_it_comes_back() -> None:
+    grid = np.stack(np.meshgrid(np.linspace(0, 0.9, 10), [0.0], np.linspace(0.05, 1.9, 10)), -1).reshape(-1, 3)
+    wall = np.concatenate([grid + [0.95, 0, 0], grid - [0.95, 0, 0]])
+    angle = np.clip(T - 8, 0, 10) * 0.1
+    for turned, action, other in ((angle, "open", "close"), (1.0 - angle, "close", "open")):
+        hinge = find_hinge(moved(grid, np.zeros((FRAMES, 3)), about_z(turned)), 1.5, wall, 0.3)
+        assert hinge is not None and abs(hinge.axis @ UP) > 0.99 and hinge.error < 0.01
+        assert np.linalg.norm(hinge.point[:2]) < 0.03 and np.ptp(hinge.angle) == pytest.approx(1.0, abs=0.03)
+        found = recognise(seen(moved(grid, np.zeros((FRAMES, 3)), about_z(turned)), scenery=wall), lambda row: "thing")
+        assert set(range(9, 18)) <= set(when(found, action)) <= set(range(7, 20)) and not when(found, other)
+        assert not when(found, "spin")
+
+
+def test_a_box_spins_about_itself_while_it_turns() -> None:
+    box = np.clip(SPHERE, -0.5, 0.5) * 0.5
+    turned = np.clip(T - 10, 0, 10) * 0.2
+    found = recognise(seen(moved(box, np.tile(path((0, 0, 0.9)), (FRAMES, 1)), about_z(turned))), lambda row: "thing")
+    assert set(range(11, 20)) <= set(when(found, "spin")) <= set(range(9, 23))
+    assert not any(when(found, action) for action in ("open", "close", "fly", "roll", "slide"))
+
+
+def test_balls_roll_boxes_slide_and_what_the_floor_throws_back_bounces() -> None:
+    along = np.stack([0.04 * T, 0 * T, 0 * T + 0.15], axis=1)
+    c, s = np.cos(0.04 * T / 0.15), np.sin(0.04 * T / 0.15)
+    rolling = np.stack(
+        [np.stack([c, 0 * T, s], -1), np.stack([0 * T, 0 * T + 1, 0 * T], -1), np.stack([-s, 0 * T, c], -1)], -2
+    )
+    hop = np.stack([0.02 * T, 0 * T, 0.15 + 0.6 * np.abs(np.sin(np.pi * T / 10))], axis=1)
+    far = np.array([0, 5.0, 0])
+    found = recognise(
+        seen(moved(BALL, along, rolling), moved(BALL, along + far), moved(BALL, hop + 2 * far)), lambda row: "thing"
+    )
+    assert len(when(found, "roll", 0)) > 25 and not when(found, "slide", 0)
+    assert len(when(found, "slide", 1)) > 25 and not when(found, "roll", 1)
+    assert len(when(found, "bounce", 2)) >= 18 and not when(found, "fly", 2)
+
+
+def test_people_walk_run_jump_and_stand() -> None:
+    place = np.stack([0.04 * T, 0 * T, 0 * T], axis=1)
+    jump = np.stack([0 * T, 0 * T, np.clip(0.5 - 0.012 * (T - 15) ** 2, 0, None)], axis=1)
+    far = np.array([0, 5.0, 0])
+    people = (
+        moved(BODY, place),
+        moved(BODY, 2.2 * place + far),
+        moved(BODY, jump + 2 * far),
+        moved(BODY, 0 * place + 3 * far),
+    )
+    found = recognise(seen(*people), lambda row: "being")
+    assert len(when(found, "walk", 0)) > 25 and len(when(found, "run", 1)) > 25
+    assert set(range(11, 20)) <= set(when(found, "jump", 2)) <= set(range(8, 23))
+    assert len(when(found, "still", 3)) > 25 and not when(found, "still", 0)
+
+
+def test_nothing_is_said_of_a_single_frame_or_of_nobody() -> None:
+    one = Tracks((0,), (moved(BALL, THROWN)[:1],), np.ones((1, 1), bool), 30.0, UP, 0.0, np.zeros((0, 3)))
+    assert not recognise(one).sure
+    assert not recognise(seen()).sure
