@@ -168,7 +168,8 @@ class Train(Reconstruct):
     """Footage → a run that answers prompts: `reconstruct`, `extract` where the encoder sees, `lift`.
 
     Attributes:
-        encoder: where language comes from; "auto" takes captions where there are some, else `tiny`.
+        encoder: where language comes from; "auto" takes captions where there are some, else `actions` where there
+            are object masks, else `tiny`.
         weights: the encoder's file.
         every: timesteps between two that are embedded.
     """

@@ -68,10 +68,11 @@ def query(
 ) -> None:
     """Say in which frames each PROMPT holds.
 
-    --json prints {prompt, intervals: [{start, end, peak, score}], relevancy: [one a frame], warnings, seconds}, or a
-    list of these for several prompts; with --boxes also {boxes: [{frame, boxes: [{center, axes, size, count}]}]}, with
-    --masks also {masks: folder}. Frames are counted from 0, and intervals include both ends. Warnings, which stderr
-    gets too, are of words that the run's encoder does not know.
+    --json prints {prompt, intervals: [{start, end, peak, score}], relevancy: [one a frame], warnings, from, seconds},
+    or a list of these for several prompts; with --boxes also {boxes: [{frame, boxes: [{center, axes, size, count}]}]},
+    with --masks also {masks: folder}. Frames are counted from 0, and intervals include both ends. Warnings, which
+    stderr gets too, are of words that the run's encoder does not know. `from` tells where the answer to what a prompt
+    says comes from.
     """
     from legs4d.gaussians.store.run import Run
     from legs4d.grounding.answers import describe, describe_boxes

@@ -234,6 +234,8 @@ def _to_send(dataset: Path, out: Path, objects: Path | None) -> dict[str, Path]:
 def _tell_choice(run: Run, asked: str) -> None:
     if asked == "auto" and run.info["encoder"] == "tiny":
         say("The footage has no captions: its language is what the encoder `tiny` sees in the pictures.")
+    if asked == "auto" and run.info["encoder"] == "actions":
+        say("The footage has no captions: its language is what its objects do, by how they move (encoder `actions`).")
 
 
 def _report(run: Run, as_json: bool) -> None:

@@ -111,8 +111,8 @@ EncoderName = Annotated[
     typer.Option(
         "--encoder",
         show_default="auto",
-        help="Where language comes from: captions, tiny, viclip, openclip:MODEL; auto takes captions where there are "
-        "some, and else tiny, which looks at the pictures.",
+        help="Where language comes from: captions, actions, tiny, viclip, openclip:MODEL; auto takes captions where "
+        "there are some, else actions where there are object masks, and else tiny, which looks at the pictures.",
     ),
 ]
 Weights = Annotated[Path | None, typer.Option("--weights", metavar="FILE", help="The encoder's weights.")]

@@ -79,7 +79,8 @@ class LiftSettings(Settings):
     """How language gets onto Gaussians."""
 
     encoder: str = "auto"
-    """A name in `language.encoders`, or "auto": `captions` where there are captions, else `tiny`."""
+    """A name in `language.encoders`, or "auto": `captions` where there are captions, else `actions` where there are
+    object masks, else `tiny`."""
     codec: CodecSettings = CodecSettings()
     method: Literal["closed", "trained"] = "closed"
     """One pass (docs/conventions.md, "Lifting"), or the paper's optimisation."""

@@ -24,7 +24,8 @@ _NAME_LENGTH = 100
 
 
 def describe(grounding: Grounding) -> dict[str, Any]:
-    """{prompt, intervals: [{start, end, peak, score}], relevancy: [one a frame, 0..1], warnings: [sentence], seconds}.
+    """{prompt, intervals: [{start, end, peak, score}], relevancy: [one a frame, 0..1], warnings: [sentence], from,
+    seconds}; `from` is as `Grounding.origins`.
 
     JSON values.
     """
@@ -36,6 +37,7 @@ def describe(grounding: Grounding) -> dict[str, Any]:
         ],
         "relevancy": grounding.relevancy.tolist(),
         "warnings": list(grounding.warnings),
+        "from": dict(grounding.origins),
         "seconds": float(grounding.seconds),
     }
 

@@ -121,6 +121,7 @@ def _composed(text: str, expression: Expression, answers: dict[str, Grounding]) 
         scale=1.0,
         warnings=tuple(dict.fromkeys(w for leaf in prompts_of(expression) for w in answers[leaf].warnings)),
         num_dynamic=some.num_dynamic,
+        origins={what: by for leaf in prompts_of(expression) for what, by in answers[leaf].origins.items()},
         _moving=some._moving,
         members=equal,
     )

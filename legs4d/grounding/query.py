@@ -44,6 +44,7 @@ class Grounding:
         scale: strength (`relevancy.strength`) that is shown as relevancy 1.
         warnings: about words that the encoder reads otherwise than they are written, or not at all; a sentence each.
         num_dynamic: M, Gaussians that move and have an id.
+        origins: of what the prompt says, where the answer comes from; see `LanguageField.origins`.
     """
 
     prompt: str
@@ -55,6 +56,7 @@ class Grounding:
     scale: float
     warnings: tuple[str, ...]
     num_dynamic: int
+    origins: dict[str, str]
     _moving: FrameStrengths
     """Strengths of what is not static; scaled when asked for, as most frames are not."""
 
@@ -140,7 +142,10 @@ def query(
     groundings = [_ground(prompt, swept, which) for which, prompt in enumerate(prompts)]
     remarks = [_remarks(field, prompt, settings) for prompt in prompts]
     seconds = time.perf_counter() - start
-    return [Grounding(**g, warnings=of, seconds=seconds) for g, of in zip(groundings, remarks, strict=True)]
+    return [
+        Grounding(**g, warnings=of, origins=field.origins(g["prompt"]), seconds=seconds)
+        for g, of in zip(groundings, remarks, strict=True)
+    ]
 
 
 def open_field(run: Run, settings: QuerySettings, encoder: TextEncoder | None = None) -> LanguageField:

@@ -70,5 +70,5 @@ ACTIONS = Calibration(
     name=0.5,
     belongs=1.0,
 )
-"""For the encoder `actions`, whose relevancy is how well a state fits, and 0 for what fits none: what happens is decided
-where states are told apart, and a Gaussian takes part that shows more of its object than of others."""
+"""For the encoder `actions`, whose relevancy is how well a state fits, and 0 for what fits none: what happens is
+decided where states are told apart, and a Gaussian takes part that shows more of its object than of others."""

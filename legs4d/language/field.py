@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from legs4d.errors import RunError
 from legs4d.gaussians.store.run import Run
 from legs4d.language.codec.linear import LinearCodec, codec_from_arrays
-from legs4d.language.embedding.features import Calibration, LimitedReader, TextEncoder
+from legs4d.language.embedding.features import Calibration, Explaining, LimitedReader, TextEncoder
 from legs4d.language.encoders import encoder_of
 from legs4d.language.scoring import BINS, LinearQuery, Sweep, mean_of_most_relevant, spread_of, strength_of
 from legs4d.progress import go_on
@@ -67,6 +67,11 @@ class LanguageField:
     def remarks(self, prompt: str) -> list[str]:
         """What the encoder reads otherwise than it is written, or not at all; see `LimitedReader`."""
         return self._encoder.remarks(prompt) if isinstance(self._encoder, LimitedReader) else []
+
+    def origins(self, prompt: str) -> dict[str, str]:
+        """Where the answer comes from; see `Explaining`. Of other encoders, all of it from what they said."""
+        encoder = self._encoder
+        return encoder.origins(prompt) if isinstance(encoder, Explaining) else {"prompt": encoder.name}
 
     def static(self, prompts: NDArray[np.float32]) -> Relevancy:
         """Of the N Gaussians that do not move, which have one relevancy for all frames."""

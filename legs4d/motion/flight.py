@@ -11,8 +11,8 @@ from legs4d.motion.measures import runs
 from legs4d.motion.tracks import Floats
 
 LONGEST_REACH = 3
-"""Frames by which a flight may be longer at either end than it was seen to be free: what just left the hands is still
-near to them."""
+"""Frames by which a flight may have begun before it was seen to be free: what just left the hands is still near to
+them. Before a catch nothing is near, so a flight ends where something touches."""
 FEWEST = 3
 """Frames that determine a parabola, with nothing left to judge it by; from one more on it is judged."""
 PATIENCE = 2
@@ -74,7 +74,7 @@ def find_flights(places: Floats, free: NDArray[np.bool_], up: Floats, size: floa
         free: [T] whether nothing is seen to touch it.
         up: [3] unit.
         size: of it, scene units.
-        tolerance: what a parabola may leave, in sizes: up to there neighbouring frames belong to a flight.
+        tolerance: what a parabola may leave, in sizes: up to there the frames before belong to a flight.
 
     Returns:
         In order of time, each of two frames or more, none touching another.
@@ -106,7 +106,7 @@ def _joined(stretches: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _as_far_as_it_goes(places: Floats, first: int, last: int, up: Floats, tolerance: float) -> tuple[int, int]:
-    """The same stretch with what its parabola foretells at both ends, and without what it contradicts there."""
+    """The same stretch with what its parabola tells of before, and without what it contradicts at both ends."""
     times = np.arange(first, last + 1, dtype=float)
     inner = slice(1, -1) if len(times) > FEWEST + 2 else slice(None)
     path = Parabola.through(times[inner], places[first : last + 1][inner], up)
@@ -118,6 +118,4 @@ def _as_far_as_it_goes(places: Floats, first: int, last: int, up: Floats, tolera
         end -= 1
     while start > max(0, first - LONGEST_REACH) and away[start - 1] <= tolerance:
         start -= 1
-    while end < min(len(places) - 1, last + LONGEST_REACH) and away[end + 1] <= tolerance:
-        end += 1
     return start, end

@@ -11,8 +11,16 @@ from scipy.spatial import cKDTree
 from legs4d.gaussians.rigid import fit_rigid
 from legs4d.motion.tracks import Floats, Tracks
 
+FEW = 300
+"""Points of an object that tell how it moves to a hundredth of its size; more would only take longer."""
 FITS = 3
 """Rounds of a rigid fit: each weighs points by how well they agreed in the one before."""
+STRAYS, MOST_STRAYS = 0.002, 4
+"""Share of an object's points, and most of them, that may be near to another one without touching it: masks are wrong
+at outlines, and some points of what holds a ball fly off with it."""
+APART = 0.5
+"""Sizes of a thing: points of another object that are near to it, and this far from all others of theirs, have flown
+off with it."""
 LOWEST, NEAREST = 0.02, 0.05
 """Quantiles that stand for the least height and distance: single points stray."""
 
@@ -48,18 +56,19 @@ class Measures:
 def measure(tracks: Tracks) -> Measures:
     """All of it."""
     frames, count = tracks.num_frames, len(tracks)
-    center = np.stack([np.median(points, axis=1) for points in tracks.points], axis=1)
+    some = [few(points) for points in tracks.points]
+    center = np.stack([np.median(points, axis=1) for points in some], axis=1)
     size = np.array(
         [
             2 * np.median(np.quantile(np.linalg.norm(points - center[:, i, None], axis=2), 0.8, axis=1))
-            for i, points in enumerate(tracks.points)
+            for i, points in enumerate(some)
         ]
     )
     size = np.maximum(size, 1e-9)
     turn, bend = np.zeros((frames, count, 3)), np.zeros((frames, count))
-    for i, points in enumerate(tracks.points):
+    for i, points in enumerate(some):
         turn[:, i], bend[:, i] = _steps(points)
-    low = np.stack([np.quantile(points @ tracks.up, LOWEST, axis=1) for points in tracks.points], axis=1)
+    low = np.stack([np.quantile(points @ tracks.up, LOWEST, axis=1) for points in some], axis=1)
     velocity = np.gradient(center, axis=0) if frames > 1 else np.zeros_like(center)
     return Measures(
         center,
@@ -70,6 +79,12 @@ def measure(tracks: Tracks) -> Measures:
         bend / size,
         _gaps(tracks, size),
     )
+
+
+def few(points: Floats) -> Floats:
+    """[T, n, 3] evenly spread ones of the points of an object, at most FEW."""
+    count = points.shape[1]
+    return points if count <= FEW else points[:, np.linspace(0, count - 1, FEW).round().astype(int)]
 
 
 def _steps(points: Floats) -> tuple[Floats, Floats]:
@@ -103,15 +118,33 @@ def rotation_vectors(rotations: Floats) -> Floats:
 def _gaps(tracks: Tracks, size: Floats) -> Floats:
     frames, count = tracks.num_frames, len(tracks)
     gap = np.full((frames, count, count), np.inf)
+    some = [few(points) for points in tracks.points]
     for t in range(frames):
         there = [i for i in range(count) if tracks.visible[t, i]]
         trees = {i: cKDTree(tracks.points[i][t]) for i in there}
         for i in there:
             for j in there:
                 if i != j and size[i] <= size[j]:
-                    away = trees[j].query(tracks.points[i][t])[0]
-                    gap[t, i, j] = gap[t, j, i] = np.quantile(away, NEAREST) / size[i]
+                    away = _between(some[i][t], trees[j], float(size[i]))
+                    gap[t, i, j] = gap[t, j, i] = away / size[i]
     return gap
+
+
+def _between(points: Floats, other: cKDTree, size: float) -> float:
+    """From points [n, 3] of a thing of a size to another object, scene units."""
+    several = min(max(1, round(STRAYS * other.n)), MOST_STRAYS)
+    away = float(np.quantile(other.query(points, k=[several])[0][:, 0], NEAREST))
+    if away > size:
+        return away
+    near = np.zeros(other.n, bool)
+    near[other.query_ball_point(np.median(points, axis=0), size)] = True
+    if not near.any() or near.all():
+        return away
+    rest = cKDTree(other.data[~near])
+    if rest.query(other.data[near])[0].min() < APART * size:
+        return away
+    several = min(several, rest.n)
+    return float(np.quantile(rest.query(points, k=[several])[0][:, 0], NEAREST))
 
 
 def runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:

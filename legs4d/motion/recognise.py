@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from legs4d.motion.flight import Flight, find_flights
 from legs4d.motion.handling import Handling, note_handling
-from legs4d.motion.measures import Measures, measure, runs
+from legs4d.motion.measures import Measures, few, measure, runs
 from legs4d.motion.recognised import Recognised
 from legs4d.motion.rules import RULES, Rules
 from legs4d.motion.tracks import Floats, Tracks
@@ -46,24 +46,31 @@ class Scene:
     rules: Rules
 
 
-def recognise(tracks: Tracks, kind_of: KindOf = lambda row: None, rules: Rules = RULES) -> Recognised:
+def recognise(
+    tracks: Tracks,
+    kind_of: KindOf = lambda row: None,
+    rules: Rules = RULES,
+    measures: Measures | None = None,
+) -> Recognised:
     """What objects do.
 
     Args:
         tracks: of them.
         kind_of: what a name says; where it says nothing, what moves its limbs is a being.
         rules: numbers.
+        measures: of the tracks, where they are there already.
     """
     found = Recognised(tracks.num_frames, len(tracks))
     if not len(tracks) or tracks.num_frames < 2:
         return found
-    measures = measure(tracks)
+    measures = measures or measure(tracks)
     beings = np.array([_is_being(kind_of(row), measures.bend[:, i], rules) for i, row in enumerate(tracks.rows)])
     flights = [_flights(tracks, measures, beings, i, rules) for i in range(len(tracks))]
     scene = Scene(tracks, measures, beings, flights, rules)
     for who in range(len(tracks)):
+        hinged = _note_hinge(found, scene, who)
+        beings[who] &= not hinged  # a name may be wrong: nobody turns like a door
         _note_flights(found, scene, who)
-        hinged = not beings[who] and _note_hinge(found, scene, who)
         if not hinged:
             _note_turning(found, scene, who)
         if not beings[who] and not hinged:
@@ -149,8 +156,9 @@ def _note_hinge(found: Recognised, scene: Scene, who: int) -> bool:
     tracks, measures, rules = scene.tracks, scene.measures, scene.rules
     if scene.flights[who]:
         return False
-    hinge = find_hinge(tracks.points[who], float(measures.size[who]), tracks.scenery, rules.hinge)
-    if hinge is None or hinge.error > DOOR_ERROR or hinge.beside < DOOR_BESIDE:
+    hinge = find_hinge(few(tracks.points[who]), float(measures.size[who]), tracks.scenery, rules.hinge)
+    error = DOOR_ERROR / 2 if scene.beings[who] else DOOR_ERROR
+    if hinge is None or hinge.error > error or hinge.beside < DOOR_BESIDE:
         return False
     upright = abs(float(hinge.axis @ tracks.up))
     low = (float(hinge.point @ tracks.up) - tracks.floor) / float(measures.size[who])  # of an axis that is level
@@ -249,8 +257,11 @@ def _note_still(found: Recognised, scene: Scene) -> None:
     measures, rules = scene.measures, scene.rules
     calm = (measures.speed < rules.moving / 2) & (find_rates(measures) < rules.turning) & scene.tracks.visible
     for who in range(len(scene.tracks)):
-        bent = measures.bend[:, who] > rules.rigid
-        for start, end in runs(calm[:, who] & ~(scene.beings[who] & bent)):
+        quiet = calm[:, who]
+        if scene.beings[who]:
+            quiet = quiet & (measures.bend[:, who] <= rules.rigid)
+            quiet &= measures.speed[:, who] * scene.tracks.fps <= rules.walking
+        for start, end in runs(quiet):
             if end - start >= 2:
                 found.note("still", who, slice(start, end + 1), 0.8)
 

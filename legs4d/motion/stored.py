@@ -19,17 +19,17 @@ VERSION = 1
 """Of this room's code: raise it when the same run gives other actions."""
 
 
-def note_motion(run: Run, kind_of: Callable[[str], Kind | None], extra: dict[str, Any]) -> Recognised | None:
+def note_motion(run: Run, kind_of: Callable[[int], Kind | None], extra: dict[str, Any]) -> Recognised | None:
     """Recognise what a run's objects do and keep that in it; the caller holds its lock. None where it has no objects.
 
     Args:
-        kind_of: from an object's name, "" where it has none, to what that says that it is.
+        kind_of: from an object's row to what its name says that it is.
         extra: JSON values to keep with it.
     """
     objects, tracks = read_objects(run), tracks_of(run)
     if objects is None or tracks is None:
         return None
-    of_tracks = recognise(tracks, lambda row: kind_of(objects.names[row]))
+    of_tracks = recognise(tracks, kind_of)
     found = Recognised(run.num_frames, len(objects))
     rows = np.array(tracks.rows, int)
     for action, sure in of_tracks.sure.items():

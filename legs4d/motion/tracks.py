@@ -12,8 +12,8 @@ from legs4d.gaussians.store.run import Run
 
 Floats = NDArray[np.float64]
 
-MOST_POINTS = 300
-"""Of an object: enough for its place to a hundredth of its size; more would only take longer."""
+MOST_POINTS = 10_000
+"""Of an object, as many as tell what touches what."""
 MOST_SCENERY = 20_000
 SOLID = 0.3
 """Opacity from which a Gaussian counts: fainter ones float about."""
@@ -84,12 +84,14 @@ def tracks_of(run: Run) -> Tracks | None:
 
 
 def _floor(run: Run, up: Floats, tracks: list[Floats]) -> float:
-    """Of the reconstruction, which measures it along its own downward axis; else as deep as anything ever is."""
-    lowest = min((float(np.quantile(track @ up, 0.005)) for track in tracks), default=0.0)
+    """As low as anything is most of the time; where nothing stands there, as the reconstruction says."""
+    lowest = min((float(np.median(np.quantile(track @ up, 0.02, axis=1))) for track in tracks), default=0.0)
+    tallest = max((float(np.median(np.ptp(track @ up, axis=1))) for track in tracks), default=0.0)
     down = run.info.get("down")
     if "floor" not in run.info or down is None or float(np.dot(down, up)) > -0.99:
         return lowest
-    return min(lowest, -float(run.info["floor"]))
+    told = -float(run.info["floor"])
+    return told if told < lowest - tallest / 2 else lowest
 
 
 def _some(members: NDArray[np.intp], most: int) -> NDArray[np.intp]:

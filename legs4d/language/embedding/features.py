@@ -100,6 +100,15 @@ class LimitedReader(Protocol):
         ...
 
 
+@runtime_checkable
+class Explaining(Protocol):
+    """A `TextEncoder` whose answers come from several places."""
+
+    def origins(self, phrase: str) -> dict[str, str]:
+        """Of what a phrase says ("action", "name", "color"): where the answer to it comes from."""
+        ...
+
+
 class FeatureSource(Protocol):
     """What is said of the training views: an encoder that reads the dataset, or the stored grids of one that sees."""
 

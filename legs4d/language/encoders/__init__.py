@@ -28,7 +28,8 @@ PACKAGED = ("captions", "tiny")
 """Encoders whose weights come with a package."""
 
 AUTO = "auto"
-"""`captions` where there are captions, else `tiny`; see `choose_encoder`."""
+"""`captions` where there are captions, else `actions` where there are object masks, else `tiny`; see
+`choose_encoder`."""
 
 
 @overload
@@ -77,10 +78,13 @@ def text_folder(run_folder: Path, encoder: str) -> Path:
 
 
 def choose_encoder(name: str, sequence: Sequence) -> str:
-    """The name itself; for "auto", `captions` if the footage has captions, else `tiny`, which needs nothing."""
+    """The name itself; for "auto", `captions` if the footage has captions, else `actions` if it has object masks and
+    time in which to move, else `tiny`, which needs nothing."""
     if name != AUTO:
         return name
-    return "captions" if sequence.captions else "tiny"
+    if sequence.captions:
+        return "captions"
+    return "actions" if sequence.num_frames > 1 and sequence.objects("train", 0, []) is not None else "tiny"
 
 
 def sees(encoder: Encoder | CropEncoder) -> TypeIs[CropEncoder]:

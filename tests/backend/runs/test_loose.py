@@ -121,7 +121,7 @@ def test_pictures_show_the_colours_that_the_camera_sees(loose: Run) -> None:
 def test_answers_carry_the_relevancy_of_each_frames_own_gaussians(loose: Run) -> None:
     strengths: Any = [np.linspace(0, 1, count).astype(np.float16) for count in COUNTS]
     curve = np.ones(len(COUNTS), np.float32)
-    grounding = Grounding("it", [], curve, 0.5, np.zeros(6, np.float32), 0.0, 1.0, (), 0, strengths)
+    grounding = Grounding("it", [], curve, 0.5, np.zeros(6, np.float32), 0.0, 1.0, (), 0, {}, strengths)
     opened = OpenRun("run", loose, "r", _state_of(loose.path))
     for frame, expected in enumerate(strengths):
         _, arrays = frame_arrays(opened, grounding, frame)

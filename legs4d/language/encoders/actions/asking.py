@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,38 +17,46 @@ LEAST_FIT = 0.5
 """Of a state: less is no answer. Names and actions fit by degrees, and what fits half as well is something else."""
 
 
+COLOR_LIKELY = 0.2
+"""Probability, as `tiny` was trained to tell it, from which an object may have a colour."""
+
+Origin = Literal["name", "tiny", "motion"]
+
+
 @dataclass(frozen=True)
-class Person:
+class Actor:
     """An object as words may mean it.
 
     Attributes:
-        names: what it is called, the first by whoever named it, others by what its pictures look like; may be empty.
+        name: what it is called; "" where nothing tells.
+        by: who told: "name" (its user, or who found it in the footage), "tiny" or "motion".
         colors: words of colours → 0..1, how much it looks so.
     """
 
-    names: tuple[str, ...]
+    name: str
+    by: Origin
     colors: dict[str, float]
 
     def fit(self, word: str) -> float:
         """0..1, whether a noun may mean it."""
-        return max((fits(word, name) for name in self.names or ("",)), default=0.0)
+        return fits(word, self.name)
 
     def looks(self, words: tuple[str, ...]) -> float:
         """0..1, whether it has the colours among these words; of words that are none, 1."""
         told = [self.colors[word] for word in words if word in self.colors]
-        return min(told, default=1.0)
+        return float(min(told, default=1.0) >= COLOR_LIKELY)
 
 
-def score(story: Story, cast: list[Person], prompt: str) -> NDArray[np.float32]:
+def score(story: Story, cast: list[Actor], prompt: str) -> NDArray[np.float32]:
     """[states] 0..1."""
     reading = read(prompt)
     return np.array([_fit(reading, story, cast, which) for which in range(len(story.states))], np.float32)
 
 
-def _fit(reading: Reading, story: Story, cast: list[Person], which: int) -> float:
+def _fit(reading: Reading, story: Story, cast: list[Actor], which: int) -> float:
     state = story.states[which]
-    person = cast[state.row]
-    subject = max((person.fit(word) for word in reading.subjects), default=1.0) * person.looks(reading.words)
+    actor = cast[state.row]
+    subject = max((actor.fit(word) for word in reading.subjects), default=1.0) * actor.looks(reading.words)
     if not reading.says:
         return subject if subject >= LEAST_FIT else 0.0
     most = max(reading.actions.values(), default=0.0)
@@ -61,22 +70,37 @@ def _fit(reading: Reading, story: Story, cast: list[Person], which: int) -> floa
     return fit if fit >= LEAST_FIT * LEAST_FIT else 0.0
 
 
-def _takes_part(word: str, other: int, row: int, cast: list[Person]) -> float:
+def _takes_part(word: str, other: int, row: int, cast: list[Actor]) -> float:
     """Whether a noun may mean the other one, or at least anybody who is there."""
     if other >= 0 and cast[other].fit(word) > 0:
         return cast[other].fit(word)
-    return 0.7 if any(person.fit(word) > 0 for person in cast) else 0.0
+    return 0.7 if any(actor.fit(word) > 0 for actor in cast) else 0.0
 
 
-def remarks(story: Story, cast: list[Person], prompt: str) -> list[str]:
+def remarks(story: Story, cast: list[Actor], prompt: str) -> list[str]:
     """Why a prompt finds nothing, where that is plain: a sentence each."""
     reading, told = read(prompt), []
     for word in dict.fromkeys((*reading.subjects, *reading.others)):
-        if not any(person.fit(word) > 0 for person in cast):
-            called = ", ".join(f"'{person.names[0]}'" for person in cast if person.names) or "no names yet"
-            told.append(f"Nothing in this run is called '{word}': its objects have {called}.")
+        if not any(actor.fit(word) > 0 for actor in cast):
+            called = (
+                ", ".join(dict.fromkeys(actor.name for actor in cast if actor.name)) or "unknown (see `legs4d name`)"
+            )
+            told.append(f"Nothing in this run is called '{word}'; its objects are: {called}.")
     if reading.says and not reading.actions:
         told.append(
             "What the prompt says happens is nothing that motion tells; `--encoder tiny` looks at the pictures."
         )
+    return told
+
+
+def origins(story: Story, cast: list[Actor], prompt: str) -> dict[str, str]:
+    """Where an answer comes from: "action", "name" and "color" of what the prompt says → "motion", "name" or "tiny"."""
+    reading, told = read(prompt), {}
+    if reading.actions:
+        told["action"] = "motion"
+    fitting = [actor for actor in cast if any(actor.fit(word) > 0 for word in reading.subjects)]
+    if fitting:
+        told["name"] = fitting[0].by
+    if any(word in actor.colors for actor in fitting for word in reading.words):
+        told["color"] = "tiny"
     return told

@@ -9,6 +9,7 @@ an object is understood at once.
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +20,12 @@ from legs4d.gaussians.objects import Objects, read_objects
 from legs4d.gaussians.store.run import Run
 from legs4d.language.calibration import ACTIONS
 from legs4d.language.embedding.features import FeatureMap
-from legs4d.language.encoders.actions.asking import Person, remarks, score
+from legs4d.language.encoders.actions.asking import Actor, origins, remarks, score
+from legs4d.language.encoders.actions.looks import Looks
 from legs4d.language.encoders.actions.names import is_being
 from legs4d.language.encoders.actions.story import MOST_STATES, Story, tell
 from legs4d.motion.recognise import Kind
+from legs4d.motion.recognised import LIKELY, Recognised
 from legs4d.motion.stored import note_motion, read_motion
 from legs4d.scene.sequence import Sequence
 
@@ -90,7 +93,7 @@ class ActionEncoder:
         rows = np.eye(self.dim, dtype=np.float32)
         table = np.full(256, -1, np.int32)
         table[0] = PLACE
-        for row, number in enumerate(_ids(objects)):
+        for row, number in enumerate(objects.ids):
             state = int(story.at[frame, row])
             table[number] = FIRST + state if state >= 0 else PLACE
         index = table[masks][..., None]
@@ -106,22 +109,36 @@ class ActionEncoder:
         _masks(sequence, 0, [])
         if self._run is None:
             return []
-        if note_motion(self._run, kind_of, {}) is None:
+        from legs4d.language.encoders.actions.looking import look
+
+        objects = read_objects(self._run)
+        looks = look(sequence, objects.ids) if objects is not None else {}
+        extra = {"looks": {str(number): one.to_json() for number, one in looks.items()}}
+        if objects is None or note_motion(self._run, lambda row: _kind(_actor(objects, row, looks)), extra) is None:
             raise RunError(
                 "has no objects, of which the encoder `actions` could say what they do",
                 where=str(self._run.path),
                 fix="reconstruct it again (--again), from footage with object masks, or choose another encoder",
             )
-        self.__dict__.pop("_story", None)
+        for stale in ("_told", "_story"):
+            self.__dict__.pop(stale, None)
         used = [NOTHING, PLACE, *range(FIRST, FIRST + len(self._story.states))]
         return [np.eye(self.dim, dtype=np.float32)[used]]
 
+    def origins(self, phrase: str) -> dict[str, str]:
+        """See `Explaining`."""
+        return origins(self._story, self._cast, phrase)
+
     @cached_property
-    def _story(self) -> Story:
+    def _told(self) -> tuple[Recognised, dict[str, Any]]:
         found = read_motion(self._of)
         if found is None:
             raise RunError("does not say what its objects do", where=str(self._of.path), fix=self._of.language_cure)
-        return tell(found[0])
+        return found
+
+    @cached_property
+    def _story(self) -> Story:
+        return tell(self._told[0])
 
     @property
     def _objects(self) -> Objects:
@@ -131,8 +148,13 @@ class ActionEncoder:
         return objects
 
     @property
-    def _cast(self) -> list[Person]:
-        return [Person((name,) if name else (), {}) for name in self._objects.names]
+    def _cast(self) -> list[Actor]:
+        found, extra = self._told
+        objects = self._objects
+        looks = {int(number): Looks.from_json(told) for number, told in extra.get("looks", {}).items()}
+        hinged = [sure for action, sure in found.sure.items() if action in ("open", "close")]
+        swings = np.array([any(sure[:, row].max() >= LIKELY for sure in hinged) for row in range(len(objects))])
+        return [_actor(objects, row, looks, swings=bool(swings[row])) for row in range(len(objects))]
 
     @property
     def _of(self) -> Run:
@@ -143,9 +165,19 @@ class ActionEncoder:
         return self._run
 
 
-def kind_of(name: str) -> Kind | None:
+def _actor(objects: Objects, row: int, looks: dict[int, Looks], *, swings: bool = False) -> Actor:
+    """An object by its name, else, if it turns on a hinge, as a door, else by its looks."""
+    seen = looks.get(objects.ids[row], Looks({}, {}))
+    if objects.names[row]:
+        return Actor(objects.names[row], "name", seen.colors)
+    if swings:
+        return Actor("door", "motion", seen.colors)
+    return Actor(next(iter(seen.kinds), ""), "tiny", seen.colors)
+
+
+def _kind(actor: Actor) -> Kind | None:
     """What a name says for motion."""
-    being = is_being(name)
+    being = is_being(actor.name)
     return None if being is None else "being" if being else "thing"
 
 
@@ -158,8 +190,3 @@ def _masks(sequence: Sequence, frame: int, cameras: list[int] | None = None) -> 
             fix="let `legs4d objects` find what moves, or choose another encoder",
         )
     return masks
-
-
-def _ids(objects: Objects) -> tuple[int, ...]:
-    """The number in object masks of each row."""
-    return tuple(range(1, len(objects) + 1))

@@ -17,10 +17,10 @@ ANYBODY = frozenset(
     ["someone", "somebody", "anyone", "anybody", "he", "she", "they", "who", "person", "people", "human", "him"]
 )
 ANYTHING = frozenset(["something", "anything", "it", "thing", "object", "item", "entity"])
-FEMALE, MALE = frozenset(["she", "her", "hers", "herself"]), frozenset(["he", "him", "his", "himself"])
+FEMALE, MALE = frozenset(("she", "her", "hers", "herself")), frozenset(("he", "him", "his", "himself"))
 
 SAME, KIND, SOMEHOW, LIKE = 1.0, 0.95, 0.8, 0.6
-"""How well a word fits a name: it is that, is a kind of it or it of that, is another word for a person, is near to it."""
+"""How well a word fits a name: it is that, one is a kind of the other, both are people, or they are near."""
 TAUGHT = 0.95
 """Cosine of two words in `tiny`, which has 1 for what it was taught to be the same and less than 0.8 for the rest."""
 NEAR, NEXT = 0.65, 0.5
@@ -107,7 +107,7 @@ def _trained_likeness(word: str, name: str) -> bool | None:
     return bool(one @ other > TAUGHT * np.linalg.norm(one) * np.linalg.norm(other))
 
 
-def _people(word: str, name: str, asked: list[int], told: list[int]) -> float:
+def _people(word: str, name: str, asked: tuple[int, ...], told: tuple[int, ...]) -> float:
     """Two people: whoever is not told to be a man may be a woman, and the other way round."""
     if _sex(word, asked) * _sex(name, told) < 0:
         return 0.0
@@ -116,7 +116,7 @@ def _people(word: str, name: str, asked: list[int], told: list[int]) -> float:
     return KIND if word in ANYBODY or name in ANYBODY or _related(asked, told) else SOMEHOW
 
 
-def _sex(word: str, senses: list[int]) -> int:
+def _sex(word: str, senses: tuple[int, ...]) -> int:
     """-1 female, 1 male, 0 not told."""
     if word in FEMALE or word in MALE:
         return -1 if word in FEMALE else 1
@@ -130,7 +130,7 @@ def _person_sense(word: str) -> int:
     return next(sense for sense in lexicon().senses(word) if lexicon().file(sense) == PERSON)
 
 
-def _related(asked: list[int], told: list[int]) -> float:
+def _related(asked: tuple[int, ...], told: tuple[int, ...]) -> float:
     """Whether one is the other, or a kind of it, in any of their senses that one may see."""
     for a in asked:
         for b in told:

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,8 +50,8 @@ _A = frozenset(
         "two",
         "three",
         "other",
-        "second",
         "first",
+        "second",
     ]
 )
 _TO = frozenset(
@@ -110,8 +111,6 @@ _BE = frozenset(
         "be",
         "been",
         "being",
-        "am",
-        "isn",
         "has",
         "have",
         "had",
@@ -132,7 +131,6 @@ _BE = frozenset(
 _PRONOUNS = frozenset(
     ["he", "she", "they", "it", "someone", "somebody", "something", "anyone", "anybody", "anything", "who"]
 )
-
 _FIRST = frozenset({"", "verb", "while", "when", "as", "that"})
 """After these stands who acts, or what it is done with; after other words, where and how."""
 _DONE = frozenset(
@@ -223,10 +221,14 @@ def read(prompt: str) -> Reading:
 
 def _counts(phrase: _Phrase) -> bool:
     """Whether it is about somebody or something that takes part."""
-    noun, place = phrase.noun, "elsewhere"
-    if phrase.after == "" or phrase.after in _FIRST:
-        place = "subject" if phrase.after == "" else "object"
+    noun, place = phrase.noun, _place(phrase)
     return noun in ANYTHING or noun in ANYBODY or noun in _PRONOUNS or is_solid(noun, place)
+
+
+def _place(phrase: _Phrase) -> Literal["subject", "object", "elsewhere"]:
+    if not phrase.after:
+        return "subject"
+    return "object" if phrase.after in _FIRST else "elsewhere"
 
 
 def _is_passive(tokens: list[str], subject: _Phrase | None, others: tuple[_Phrase, ...]) -> bool:

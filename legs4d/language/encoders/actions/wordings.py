@@ -99,29 +99,27 @@ SENTENCES: dict[str, tuple[str, ...]] = {
 }
 """By what motion recognises."""
 
+_SOMEONE = """
+eating something; drinking something; talking to someone; singing; shouting; laughing; crying; reading something;
+writing something; sleeping; sitting down; sitting on something; standing up; lying down; cooking; cutting something;
+waving; waving a hand; bowing; bending forward; clapping hands; dancing; swimming; climbing; kneeling;
+pointing at something; washing something; driving something; riding something; playing music; fighting with someone;
+hitting someone; kissing someone; hugging someone; wearing something; putting on clothes; smiling; looking at something;
+watching something; painting something; building something; breaking something; buying something; typing;
+wiping something; sweeping the floor; pouring something; digging; shooting a gun; stretching; nodding; yawning
+"""
+_SOMETHING = """
+burning; breaking; exploding; melting; glowing; flashing; growing; getting bigger; shrinking; getting smaller;
+appearing; disappearing; changing colour; dripping; flowing; leaking; swinging back and forth; hanging; swaying;
+circling around something; colliding with something; crashing into something; being cut; being painted; being eaten;
+being washed; barking; driving along; floating on water; sinking; bending; stretching; tearing; being filled;
+being empty; making a noise; smoking; being broken
+"""
+
 OTHERS = tuple(
-    f"{who} {what}"
-    for who, whats in (
-        (
-            "someone",
-            "eating something; drinking something; talking to someone; singing; shouting; laughing; crying; reading something; "
-            "writing something; sleeping; sitting down; sitting on something; standing up; lying down; cooking; cutting something; "
-            "waving; waving a hand; bowing; bending forward; clapping hands; dancing; swimming; climbing; kneeling; pointing at "
-            "something; washing something; driving something; riding something; playing music; fighting with someone; hitting "
-            "someone; kissing someone; hugging someone; wearing something; putting on clothes; smiling; looking at something; "
-            "watching something; painting something; building something; breaking something; buying something; typing; "
-            "wiping something; sweeping the floor; pouring something; digging; shooting a gun; stretching; nodding; yawning",
-        ),
-        (
-            "something",
-            "burning; breaking; exploding; melting; glowing; flashing; growing; getting bigger; shrinking; getting smaller; "
-            "appearing; disappearing; changing colour; dripping; flowing; leaking; swinging back and forth; hanging; swaying; "
-            "circling around something; colliding with something; crashing into something; being cut; being painted; "
-            "being eaten; being washed; barking; driving along; floating on water; sinking; bending; stretching; tearing; "
-            "being filled; being empty; making a noise; smoking; being broken",
-        ),
-    )
-    for what in whats.split("; ")
+    f"{who} {' '.join(what.split())}"
+    for who, whats in (("someone", _SOMEONE), ("something", _SOMETHING))
+    for what in whats.split(";")
 )
 """Of what motion knows nothing."""
 

@@ -1,0 +1,194 @@
+"""The encoder `actions`: how prompts are read, what words may mean an object, and what its Gaussians and prompts say."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from legs4d.errors import DatasetError, EncoderError
+from legs4d.gaussians.objects import Objects, write_objects
+from legs4d.gaussians.store.run import Run
+from legs4d.language.encoders import get_encoder, of_run
+from legs4d.language.encoders.actions import looking
+from legs4d.language.encoders.actions.asking import Actor, origins, remarks, score
+from legs4d.language.encoders.actions.looks import Looks
+from legs4d.language.encoders.actions.names import fits, is_being
+from legs4d.language.encoders.actions.reading import read
+from legs4d.language.encoders.actions.story import MOST_STATES, Deed, State, Story, tell
+from legs4d.motion.recognised import Recognised
+from tests.synthetic import Scene, write_run
+
+
+@pytest.mark.parametrize(
+    ("prompt", "subject", "others", "action"),
+    [
+        ("a ball flying through the air", "ball", (), "fly"),
+        ("a man throwing a frisbee", "man", ("frisbee",), "throw"),
+        ("she catches the bottle with both hands", "she", ("bottle",), "catch"),
+        ("a tennis racket held in hands", "tennis racket", (), "hold"),
+        ("the moment when a box tips over", "box", (), "topple"),
+        ("people", "people", (), None),
+        ("a man eating an apple", "man", ("apple",), None),
+    ],
+)
+def test_a_prompt_is_read_as_who_does_what_with_what(prompt: str, subject: str, others: tuple[str, ...], action: Any):
+    reading = read(prompt)
+    assert reading.subjects == (subject,) and reading.others == others
+    assert (max(reading.actions, key=lambda a: reading.actions[a]) if reading.actions else None) == action
+    assert reading.says == (prompt != "people")
+
+
+def test_what_is_done_to_somebody_is_not_what_somebody_does():
+    assert read("a dog held in the arms").passive and read("a ball being thrown").passive
+    assert not read("a man holding a ball").passive and not read("a girl throwing").passive
+
+
+@pytest.mark.parametrize(
+    ("word", "name", "may"),
+    [
+        ("basketball", "sports ball", True),
+        ("crate", "box", True),
+        ("guy", "person", True),
+        ("he", "man", True),
+        ("thing", "ball", True),
+        ("somebody", "ball", False),
+        ("lady", "man", False),
+        ("dog", "cat", False),
+        ("frisbee", "sports ball", False),
+        ("toaster", "person", False),
+        ("window", "door", False),
+        ("ball", "", False),
+    ],
+)
+def test_which_words_may_mean_what_has_that_name(word: str, name: str, may: bool):
+    assert (fits(word, name) > 0.5) == may
+
+
+def test_who_is_a_being_by_name():
+    assert is_being("man") and is_being("dog")
+    assert is_being("door") is False and is_being("toaster") is False and is_being("") is None
+
+
+MAN, BALL = 0, 1
+STORY = Story(
+    (
+        State(MAN, (Deed("hold", BALL, 1.0),)),
+        State(MAN, (Deed("throw", BALL, 0.9), Deed("hold", BALL, 1.0))),
+        State(BALL, (Deed("held", MAN, 1.0),)),
+        State(BALL, (Deed("fly", -1, 1.0),)),
+    ),
+    np.zeros((1, 2), np.int64),
+)
+CAST = [Actor("man", "name", {}), Actor("ball", "tiny", {"red": 0.9, "blue": 0.01})]
+
+
+def fitting(prompt: str) -> list[int]:
+    """The states that fit."""
+    return np.flatnonzero(score(STORY, CAST, prompt) > 0).tolist()
+
+
+def test_prompts_fit_the_states_that_they_mean_and_no_others():
+    assert fitting("a basketball soaring through the room") == [3]
+    assert fitting("a ball held in hands") == [2] and fitting("someone grips a ball") == [0, 1]
+    assert fitting("a guy throwing a ball") == [1]
+    assert fitting("the ball") == [2, 3] and fitting("people") == [0, 1]
+    for absent in (
+        "a dog running",
+        "a ball rolling",
+        "a man throwing a bottle",
+        "a man held in hands",
+        "a man singing",
+    ):
+        assert fitting(absent) == [], absent
+
+
+def test_colors_are_asked_of_pictures_and_an_answer_says_whence_it_comes():
+    assert fitting("a red ball flying") == [3] and fitting("a blue ball flying") == []
+    assert origins(STORY, CAST, "a red ball flying") == {"action": "motion", "name": "tiny", "color": "tiny"}
+    assert origins(STORY, CAST, "the man") == {"name": "name"}
+    assert "dog" in remarks(STORY, CAST, "a dog running")[0] and not remarks(STORY, CAST, "a ball flying")
+    assert "motion" in remarks(STORY, CAST, "a man singing")[0]
+
+
+def test_a_story_has_a_state_for_all_that_is_done_at_once_and_room_for_the_most_telling():
+    found = Recognised(6, 2)
+    found.note("hold", 0, slice(0, 4), 0.9, 1)
+    found.note("throw", 0, slice(3, 4), 0.8, 1)
+    story = tell(found)
+    assert story.at[:, 0].tolist() == [0, 0, 0, 1, 2, 2] and len(set(story.at[:, 1])) == 1
+    assert [deed.action for deed in story.states[1].deeds] == ["hold", "throw"]
+    assert story.states[1].deeds[1] == Deed("throw", 1, pytest.approx(0.8)) and story.states[2].deeds == ()
+    many = Recognised(80, 2)
+    for frame in range(80):
+        many.note("approach", 0, slice(frame, frame + 1), 0.9, frame)
+    many.note("fly", 0, slice(0, 10), 0.9)
+    assert len(tell(many).states) <= MOST_STATES
+    assert any(deed.action == "fly" for state in tell(many).states for deed in state.deeds)
+
+
+class _Sequence:
+    """Masks of two objects, as big as they have to be; only what the encoder asks for."""
+
+    root, num_frames = Path("somewhere"), Scene().num_frames
+    pixels: Any = np.array([[[0, 1, 1, 2]]], np.uint8)
+
+    def objects(self, split: str, frame: int, cameras: Any = None) -> Any:
+        return self.pixels
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The box spins in place and the ball flies; masks call them 1 and 2."""
+    monkeypatch.setattr(looking, "look", lambda sequence, ids: {ids[0]: Looks({"box": 0.6}, {"red": 0.9})})
+    made = write_run(tmp_path / "run", language=False)
+    dynamic = made.dynamic(0)
+    is_ball = np.linalg.norm(dynamic.means - Scene().ball_center(0), axis=1) < 0.4
+    pose = np.tile(np.array([0, 0, 0, 1, 0, 0, 0], np.float32), (made.num_frames, 2, 1))
+    ones = np.ones((made.num_frames, 2))
+    with made.lock():
+        made.write_marks("object", np.full(made.num_static, -1), is_ball.astype(int))
+        write_objects(made, Objects(("", "ball"), pose, ones.astype(np.float32), ones > 0, (1, 2)))
+    return made
+
+
+def test_gaussians_and_prompts_of_a_run_meet_and_names_count_when_they_are_given(run: Run):
+    encoder: Any = of_run(get_encoder("actions"), run)
+    with run.lock():
+        rows = encoder.sample_rows(_Sequence())
+    assert np.allclose(np.linalg.norm(rows[0], axis=1), 1)
+    flights = [f for f in range(run.num_frames) if _said(encoder, f, "a ball flying")[3] > 0.5]
+    assert flights and len(flights) < run.num_frames
+    assert [f for f in range(run.num_frames) if _said(encoder, f, "the box")[1] > 0.5] == list(range(run.num_frames))
+    assert all(_said(encoder, f, "a dog")[3] == 0 for f in range(run.num_frames))
+    assert encoder.encode_text([""])[0] @ encoder.encode_text(["a dog running"])[0] == pytest.approx(1)
+    objects = Objects(("crate", "frisbee"), *_arrays(run))
+    with run.lock():
+        write_objects(run, objects)
+    renamed: Any = of_run(get_encoder("actions"), run)
+    assert (
+        _said(renamed, flights[0], "a frisbee flying")[3] > 0.5 and _said(renamed, flights[0], "a ball flying")[3] == 0
+    )
+
+
+def _said(encoder: Any, frame: int, prompt: str) -> np.ndarray:
+    """[4] cosine of each pixel with a prompt."""
+    found = encoder.feature_map(_Sequence(), frame)
+    return (found.rows @ encoder.encode_text([prompt])[0])[found.index[0, 0, :, 0]]
+
+
+def _arrays(run: Run) -> Any:
+    ones = np.ones((run.num_frames, 2))
+    pose = np.tile(np.array([0, 0, 0, 1, 0, 0, 0], np.float32), (run.num_frames, 2, 1))
+    return pose, ones.astype(np.float32), ones > 0, (1, 2)
+
+
+def test_what_is_missing_is_told():
+    with pytest.raises(EncoderError, match="takes no weights"):
+        get_encoder("actions:large")
+    with pytest.raises(EncoderError, match="only of a run"):
+        get_encoder("actions").encode_text(["a ball"])
+    without: Any = _Sequence()
+    without.pixels = None
+    with pytest.raises(DatasetError, match="no object masks"):
+        get_encoder("actions").sample_rows(without)
