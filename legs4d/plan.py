@@ -219,7 +219,12 @@ class Plan:
         if asked == AUTO and run is not None and lift is not None and lift.has_begun:
             recorded = lift.made_from.settings.get("lift.encoder") if lift.made_from else None
             return str(recorded or run.info.get("encoder") or choose_encoder(asked, self.sequence))
-        return choose_encoder(asked, self.sequence)
+        chosen = choose_encoder(asked, self.sequence)
+        if asked == AUTO and chosen == "actions" and run is not None:
+            # a run of before there were objects, that is only lifted, cannot be given any here
+            told = self.tells_objects(run) if "reconstruct" in self._parts else "objects" in run.stages
+            return chosen if told else "tiny"
+        return chosen
 
     def tells_objects(self, run: Run) -> bool:
         """Whether the run is told of objects: the footage tells them apart, and the run's format has them."""

@@ -33,7 +33,7 @@ AUTO = "auto"
 
 
 @overload
-def get_encoder(name: Literal["captions"], files: EncoderFiles | None = None) -> Encoder: ...
+def get_encoder(name: Literal["captions", "actions"], files: EncoderFiles | None = None) -> Encoder: ...
 
 
 @overload

@@ -1,4 +1,4 @@
-"""The encoder `actions`: how prompts are read, what words may mean an object, and what its Gaussians and prompts say."""
+"""The encoder `actions`: how prompts are read, what words may mean an object, what Gaussians and prompts then say."""
 
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,8 @@ def test_a_story_has_a_state_for_all_that_is_done_at_once_and_room_for_the_most_
     story = tell(found)
     assert story.at[:, 0].tolist() == [0, 0, 0, 1, 2, 2] and len(set(story.at[:, 1])) == 1
     assert [deed.action for deed in story.states[1].deeds] == ["hold", "throw"]
-    assert story.states[1].deeds[1] == Deed("throw", 1, pytest.approx(0.8)) and story.states[2].deeds == ()
+    thrown = story.states[1].deeds[1]
+    assert (thrown.other, thrown.sure) == (1, pytest.approx(0.8)) and story.states[2].deeds == ()
     many = Recognised(80, 2)
     for frame in range(80):
         many.note("approach", 0, slice(frame, frame + 1), 0.9, frame)

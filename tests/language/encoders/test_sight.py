@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -120,11 +121,13 @@ def test_lift_on_the_known_scene_covers_all_cameras(run: Run):
     assert grid.valid.shape == (SCENE.num_train, pyramid(SCENE.height, SCENE.width).num_crops)
 
 
-def test_auto_takes_captions_where_there_are_some_and_else_the_encoder_of_the_package(run: Run, tmp_path: Path):
+def test_auto_takes_captions_where_there_are_some_else_actions_of_objects_and_else_pictures(run: Run, tmp_path: Path):
     pipeline.lift(run.path, LiftSettings())
     assert Run.open(run.path).info["encoder"] == "captions"
     silent = write_dataset(tmp_path / "silent", SCENE)
     (silent / "captions.json").unlink()
+    assert encoders.choose_encoder("auto", open_sequence(silent, 1.0)) == "actions"
+    shutil.rmtree(silent / "objects")
     assert encoders.choose_encoder("auto", open_sequence(silent, 1.0)) == "tiny"
     assert encoders.choose_encoder("viclip", open_sequence(silent, 1.0)) == "viclip"
 
