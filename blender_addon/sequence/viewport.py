@@ -12,14 +12,15 @@ from typing import Any
 import bpy
 import gpu
 import numpy as np
+from bpy.app.handlers import persistent
 
-from .. import look, names
+from .. import declare, look, names
 from ..layers import layers, presets
 from ..portable import look as formulas
 from ..portable.look import NUMPY
 from ..portable.values import SH_C0
 from ..selection import grades, mask
-from . import attributes, playback, sequence
+from . import attributes, handlers, playback, sequence
 from .highlighter import strongest_and_tint
 from .properties import cloud_of, properties_of
 from .sequence import Sequence
@@ -31,6 +32,8 @@ FAINT = 0.1
 SMALLEST_PIXELS, LARGEST_PIXELS = 2.0, 24.0
 SELECTED_COLOR, SELECTED_SHARE = (1.0, 0.35, 0.0), 0.8
 """Of what is selected, scene linear, and how much of its own colour that covers."""
+SPLAT_SHADINGS = ("MATERIAL", "RENDERED")
+"""In which Blender shows the node group's splats in their colours; in the others there are points."""
 OUTLINE_PIXELS = 8.0
 """What an outline's discs are larger than the points they lie behind."""
 
@@ -70,12 +73,16 @@ def register() -> None:
     """Start drawing, where there is something to draw on."""
     global _handle
     if not bpy.app.background:
+        _watch_shading()
+        handlers.add(_HANDLERS)
         _handle = bpy.types.SpaceView3D.draw_handler_add(_draw, (), "WINDOW", "POST_VIEW")
 
 
 def unregister() -> None:
     """Stop drawing."""
     global _handle, _shader
+    handlers.remove(_HANDLERS)
+    bpy.msgbus.clear_by_owner(_OWNER)
     if _handle is not None:
         bpy.types.SpaceView3D.draw_handler_remove(_handle, "WINDOW")
     _handle = _shader = None
@@ -84,14 +91,49 @@ def unregister() -> None:
 
 
 def apply(empty: bpy.types.Object) -> None:
-    """Let a sequence's clouds show as its `viewport` property says: as these points, or through the node group."""
-    points = properties_of(empty).viewport == "POINTS"
+    """Let a sequence's clouds show as its `viewport` property says: as these points, or through the node group.
+
+    While no viewport has a shading that shows splats, they are points in any case: Workbench would show grey balls.
+    """
+    points = properties_of(empty).viewport == "POINTS" or not (bpy.app.background or _shading_shows_splats())
     for child in properties_of(empty).cloud_objects:
         child.display_type = "BOUNDS" if points else "TEXTURED"
         child.show_bounds = False
         modifier: Any = child.modifiers.get(look.MODIFIER)
         if modifier is not None and modifier.show_viewport == points:
             modifier.show_viewport = not points
+
+
+def _shading_shows_splats() -> bool:
+    spaces: list[Any] = [
+        area.spaces.active
+        for window in declare.windows().windows
+        for area in window.screen.areas
+        if area.type == "VIEW_3D"
+    ]
+    return any(space.shading.type in SPLAT_SHADINGS for space in spaces)
+
+
+def _watch_shading() -> None:
+    """Be told when a viewport's shading is changed. Loading a file ends it."""
+    bpy.msgbus.clear_by_owner(_OWNER)
+    key: Any = (bpy.types.View3DShading, "type")
+    bpy.msgbus.subscribe_rna(key=key, owner=_OWNER, args=(), notify=_shading_changed)
+
+
+def _shading_changed() -> None:
+    for _, shown in sequence.everywhere():
+        apply(shown.empty)
+
+
+@persistent
+def _legs4d_viewport_load(*_: Any) -> None:
+    _watch_shading()
+    _shading_changed()
+
+
+_OWNER = object()
+_HANDLERS = (("load_post", _legs4d_viewport_load),)
 
 
 def shown_points(shown: Sequence, child: bpy.types.Object, scene_frame: float) -> tuple[Array, Array, Array]:
@@ -169,10 +211,11 @@ def _chosen(child: bpy.types.Object, detail: float) -> _Chosen:
 
 def _draw() -> None:
     context: Any = bpy.context
-    if context.space_data.shading.type == "RENDERED" and context.scene.render.engine == names.ENGINE:
+    shading = context.space_data.shading.type
+    if shading == "RENDERED" and context.scene.render.engine == names.ENGINE:
         return  # the engine draws the splats themselves
     for shown in sequence.find(context.scene):
-        if shown.its.viewport != "POINTS":
+        if shown.its.viewport != "POINTS" and shading in SPLAT_SHADINGS:
             continue
         for child in shown.objects:
             if child.visible_get():

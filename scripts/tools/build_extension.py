@@ -25,7 +25,9 @@ PLATFORM_TAGS = {
     "windows-x64": ("win_amd64",),
     "macos-arm64": ("macosx_11_0_arm64", "macosx_12_0_arm64", "macosx_10_15_universal2"),
 }
-"""Blender's platform name → wheel platforms that it can load, all for CPython 3.13."""
+"""Blender's platform name → wheel platforms that it can load."""
+PYTHONS = ("3.13", "3.14")
+"""Of Blender's own builds, and of those that a Linux distribution makes with its own Python."""
 
 
 class BuildError(Exception):
@@ -52,21 +54,24 @@ def assemble(folder: Path) -> Path:
 
 
 def wheels(platform: str) -> list[Path]:
-    """The wheels of `PACKAGES` for one of `PLATFORM_TAGS`, downloaded once into `WHEEL_CACHE`.
+    """The wheels of `PACKAGES` for one of `PLATFORM_TAGS` and all of `PYTHONS`, downloaded once into `WHEEL_CACHE`.
 
     Raises:
         BuildError: they are not cached and cannot be downloaded.
     """
-    folder = WHEEL_CACHE / platform
-    wanted = _pinned_versions()
-    cached = [_cached(folder, name, version) for name, version in wanted.items()]
-    if not all(cached):
-        _download(platform, folder)
-        cached = [_cached(folder, name, version) for name, version in wanted.items()]
-    missing = [name for name, wheel in zip(wanted, cached, strict=True) if wheel is None]
-    if missing:
-        raise BuildError(f"There is no wheel of {', '.join(missing)} for {platform}; look at {folder}.")
-    return [wheel for wheel in cached if wheel]
+    folder, found = WHEEL_CACHE / platform, []
+    for python in PYTHONS:
+        cached = _all_cached(folder, python)
+        if not all(cached.values()):
+            _download(platform, python, folder)
+            cached = _all_cached(folder, python)
+        missing = [name for name, wheel in cached.items() if wheel is None]
+        if missing:
+            raise BuildError(
+                f"There is no wheel of {', '.join(missing)} for {platform}, Python {python}; look at {folder}."
+            )
+        found += [wheel for wheel in cached.values() if wheel is not None and wheel not in found]
+    return found
 
 
 def build(out: Path, platforms: list[str], blender_python: Path, *, split: bool = False) -> list[Path]:
@@ -113,16 +118,29 @@ def _pinned_versions() -> dict[str, str]:
     return {name: re.search(rf"^{name}==(\S+)", text, re.M)[1] for name in PACKAGES}  # type: ignore[index]
 
 
-def _cached(folder: Path, name: str, version: str) -> Path | None:
-    return next(iter(sorted(folder.glob(f"{name}-{version}-*.whl"))), None)
+def _all_cached(folder: Path, python: str) -> dict[str, Path | None]:
+    """The wheel of each of `PACKAGES` that this Python loads: its own, or one for it and all later ones (abi3)."""
+    wanted = _pinned_versions()
+    return {name: _cached(folder, name, version, python) for name, version in wanted.items()}
 
 
-def _download(platform: str, folder: Path) -> None:
+def _cached(folder: Path, name: str, version: str, python: str) -> Path | None:
+    own = f"cp{python.replace('.', '')}"
+    for wheel in sorted(folder.glob(f"{name}-{version}-*.whl")):
+        interpreter, abi, _ = wheel.stem.split("-")[-3:]
+        oldest = int(interpreter.split(".")[0].removeprefix("cp3"))
+        if abi == own or (abi == "abi3" and oldest <= int(python.split(".")[1])):
+            return wheel
+    return None
+
+
+def _download(platform: str, python: str, folder: Path) -> None:
     """Fetches into a folder beside `folder` and moves the finished wheels, so that a killed download leaves no half."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-        command += ["--python-version", "3.13", "--implementation", "cp", "--abi", "cp313", "--abi", "abi3"]
+        own = f"cp{python.replace('.', '')}"
+        command += ["--python-version", python, "--implementation", "cp", "--abi", own, "--abi", "abi3"]
         for tag in PLATFORM_TAGS[platform]:
             command += ["--platform", tag]
         command += ["-c", str(ROOT / "constraints-blender.txt"), "-d", scratch, *PACKAGES]
@@ -132,7 +150,7 @@ def _download(platform: str, folder: Path) -> None:
         result = subprocess.run(command, env=environment, capture_output=True, text=True)
         if result.returncode:
             raise BuildError(
-                f"The wheels for {platform} could not be downloaded; check the network and the package index.\n"
+                f"The wheels for {platform}, Python {python}, could not be downloaded; check the network and the package index.\n"
                 f"{result.stderr.strip()}"
             )
         for wheel in Path(scratch).glob("*.whl"):
