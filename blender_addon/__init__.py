@@ -29,6 +29,7 @@ CLASSES = (
     *properties.CLASSES,
     *link_operators.CLASSES,
     *layer_operators.CLASSES,
+    *strip.CLASSES,
     *splat_operators.CLASSES,
     *first_run.CLASSES,
     *sample.CLASSES,

@@ -18,7 +18,7 @@ from backend.compute.look import TORCH, Graded, Layer, show
 from backend.compute.placement import Part, Placed, as_seen, between, place
 from backend.compute.selections import chosen
 from backend.compute.worker import Context
-from backend.service.requests import Render, RenderLayer, RenderSample
+from backend.service.requests import Render, RenderLayer, RenderLimits, RenderSample
 from legs4d.errors import RunError
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store.run import Run
@@ -272,7 +272,19 @@ def _masked(
     keep = chosen(body.kept, part, count, device, frame)
     if keep is not None:
         gaussians, relevancy = gaussians.take(keep), relevancy[keep]
-    return Part(gaussians, relevancy, to_camera)
+    return Part(_limited(gaussians, body.limits), relevancy, to_camera)
+
+
+def _limited(gaussians: Gaussians, limits: RenderLimits | None) -> Gaussians:
+    """With no standard deviation longer than the limits let it be."""
+    if limits is None:
+        return gaussians
+    scales = gaussians.scales
+    if limits.largest is not None:
+        scales = scales.clamp(max=limits.largest)
+    if limits.slenderness is not None:
+        scales = torch.minimum(scales, scales.median(dim=1, keepdim=True).values * limits.slenderness)
+    return gaussians.replace(scales=scales)
 
 
 def _grades(body: Render) -> list[Graded]:

@@ -123,6 +123,11 @@ class RenderPoints(Body):
 Channels = Annotated[list[Annotated[float, Field(ge=-100, le=100)]], Field(min_length=3, max_length=3)]
 
 
+class RenderLimits(Body):
+    largest: float | None = Field(default=None, gt=0)
+    slenderness: float | None = Field(default=None, ge=1)
+
+
 class RenderGrade(Body):
     layer: str = Field(default="", max_length=100)
     points: RenderPoints | None = None
@@ -146,6 +151,7 @@ class Render(Body):
     layers: list[RenderLayer] = Field(default_factory=list, max_length=28)
     look: RenderLook = Field(default_factory=RenderLook)
     kept: RenderPoints | None = None
+    limits: RenderLimits | None = None
     grades: list[RenderGrade] = Field(default_factory=list, max_length=28)
     background: Color | None = None
     antialiased: bool = False

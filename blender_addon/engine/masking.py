@@ -42,6 +42,15 @@ def told(shown: Sequence, scene_frame: float, moments: Several[float]) -> Body:
     return found | ({"grades": listed} if listed else {})
 
 
+def limits(shown: Sequence) -> Body:
+    """`limits` of the `render` request, for viewports; nothing where there are none."""
+    its, unit = shown.its, max(shown.empty.matrix_world.median_scale, 1e-12)
+    found = {"largest": float(its.largest / unit)} if its.largest else {}
+    if its.slenderness:
+        found["slenderness"] = max(float(its.slenderness), 1.0)
+    return {"limits": found} if found else {}
+
+
 def obstacle(shown: Sequence) -> str:
     """Why the backend cannot be told, a sentence; empty if it can."""
     masks = 1 + sum(grade.where == "SELECTION" for grade in shown.its.grades)

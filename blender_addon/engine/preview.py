@@ -12,7 +12,7 @@ from gpu_extras.presets import draw_texture_2d
 from .. import declare, wire
 from ..link import session
 from ..link.types import Failure, Received
-from . import picture, shot
+from . import masking, picture, shot
 from .camera import View, view
 from .properties import settings_of
 
@@ -163,7 +163,7 @@ def _bodies(context: bpy.types.Context, depsgraph: bpy.types.Depsgraph) -> tuple
     both = []
     for one in (full, full.reduced(settings_of(scene).preview_factor)):
         moments = [shot.instant(depsgraph, clouds, one)]
-        both.append([shot.body(each, moments, style, passes) for each in shown])
+        both.append([shot.body(each, moments, style, passes) | masking.limits(each) for each in shown])
     return both[0], both[1]
 
 

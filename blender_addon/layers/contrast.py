@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 
-from .. import names
+from ..cache import storage
+from ..cache.frames import STEPS, CacheError, RunCache
 from ..portable.look import NUMPY
 from ..portable.values import SH_C0
-from ..sequence import attributes
 from ..sequence.properties import LayerProperties
 from ..sequence.sequence import Sequence
 from . import layers
 
+Array = np.ndarray[Any, Any]
 Color = tuple[float, ...]
 
 
@@ -31,17 +35,34 @@ def choose(sequence: Sequence, layer_id: str) -> None:
 
 
 def _marked(sequence: Sequence, layer: LayerProperties) -> Color | None:
-    """The mean captured colour, linear, of the points that a layer names as they stand."""
-    total, weight = np.zeros(3), 0.0
-    name = names.layer_attribute(layer.layer_id)
-    for cloud in sequence.clouds:
-        if name in cloud.attributes:
-            named = np.flatnonzero(attributes.read(cloud, name) >= layer.threshold)
-            radiance = attributes.read(cloud, names.RADIANCE)[named]
-            light = NUMPY.linear(np.clip(0.5 + SH_C0 * radiance[:, :3], 0, 1))
-            total += (light * radiance[:, 3:]).sum(axis=0)
-            weight += float(radiance[:, 3].sum())
-    return tuple(total / weight) if weight else None
+    """The mean captured colour, linear, of the points that a layer names at its peak."""
+    peaks = [peak for _, _, peak, _ in layers.intervals(layer)]
+    try:
+        cache = storage.find(sequence.empty)
+        parts = list(_named(cache, layer.answer_key, peaks[0] if peaks else 0, layer.threshold))
+    except CacheError:
+        return None
+    colors, weights = (np.concatenate([part[i] for part in parts]) if parts else np.empty(0) for i in range(2))
+    if not weights.sum():
+        return None
+    light = NUMPY.linear(np.clip(0.5 + SH_C0 * colors, 0, 1))
+    return tuple((light * weights[:, None]).sum(axis=0) / weights.sum())
+
+
+def _named(cache: RunCache, key: str, frame: int, threshold: float) -> Iterator[tuple[Array, Array]]:
+    """[K, 3] SH DC coefficients and [K] opacities of the points that are relevant enough, a cloud at a time."""
+    least = round(threshold * 255)
+    its, moving = cache.description, cache.has_frame(frame) and cache.has_relevancy(key, frame)
+    if its.num_static:
+        named = np.flatnonzero(cache.static_relevancy(key) >= least)
+        yield cache.static()["colors"][named], cache.static()["opacities"][named]
+    if its.num_dynamic and moving:
+        named = np.flatnonzero(cache.relevancy(key, frame) >= least)
+        yield cache.frame(frame)["colors"][named] * STEPS["colors"], cache.dynamic()["opacities"][named]
+    if its.num_loose and moving:
+        points, _, arrays = cache.loose(frame)
+        named = np.flatnonzero(cache.loose_relevancy(key, frame, points) >= least)
+        yield arrays["colors"][named] * STEPS["colors"], arrays["opacities"][named] * STEPS["opacities"]
 
 
 def _difference(one: Color, other: Color) -> float:

@@ -6,13 +6,14 @@ Panels can show square icons only, so the picture is a row of square tiles side 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import bpy
 import bpy.utils.previews
 import numpy as np
 
-from .. import names
+from .. import declare, names
 from ..declare import triple
 from ..sequence import timing
 from ..sequence.properties import LayerProperties
@@ -30,6 +31,7 @@ UNIT_PIXELS = 20
 MARGIN_PIXELS = 56
 """What the sidebar's borders and scroll bar take."""
 MOST_SAMPLES = TILES * TILE
+BUTTONS = 24
 
 _previews: bpy.utils.previews.ImagePreviewCollection | None = None
 _drawn: dict[str, Curve] = {}
@@ -94,6 +96,43 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context, shown: Sequence
     row.alignment = "CENTER"
     for icon in icons:
         row.template_icon(icon, scale=max(width / UNIT_PIXELS / TILES, 1.0))
+    _draw_buttons(layout, shown, wanted)
+
+
+class LEGS4D_OT_go_to(bpy.types.Operator):
+    """Go to this moment"""
+
+    bl_idname = "legs4d.go_to"
+    bl_label = "Go to Frame"
+
+    frame = declare.integer("Frame", "Scene frame", options={"SKIP_SAVE"})
+    says = declare.string("Says", "What there is", options={"SKIP_SAVE", "HIDDEN"})
+
+    @classmethod
+    def description(cls, context: bpy.types.Context, properties: Any) -> str:
+        """What is at the frame under the mouse."""
+        return f"Go to frame {properties.frame}. {properties.says}"
+
+    def execute(self, context: bpy.types.Context) -> declare.Result:
+        """Go there."""
+        context.scene.frame_set(self.frame)
+        return {"FINISHED"}
+
+
+def _draw_buttons(layout: bpy.types.UILayout, shown: Sequence, found: Curve) -> None:
+    """Under the picture, a button for each part of the time, pressed where the layer is active."""
+    first, times = timing.moments(shown.empty)
+    row = layout.row(align=True)
+    row.scale_y = 0.5
+    edges = np.linspace(0, len(times), min(len(times), BUTTONS) + 1).astype(int)
+    for begin, end in pairwise(edges):
+        samples = np.linspace(begin, max(end - 1, begin), 3) / max(len(times) - 1, 1) * (len(found.relevancy) - 1)
+        places = np.unique(samples.round().astype(int))
+        active = any(found.active[place] for place in places)
+        button: Any = row.operator("legs4d.go_to", text="", depress=active)
+        button.frame = first + int(begin)
+        relevancy = max(found.relevancy[place] for place in places)
+        button.says = f"Relevancy {relevancy:.2f}, {'active' if active else 'not active'}"
 
 
 def unregister() -> None:
@@ -120,6 +159,9 @@ def _icons(layer_id: str, wanted: Curve) -> list[int]:
             tile.image_pixels_float.foreach_set(part.reshape(-1))
         _drawn[layer_id] = wanted
     return [tile.icon_id for tile in tiles]
+
+
+CLASSES = (LEGS4D_OT_go_to,)
 
 
 def _tile(previews: bpy.utils.previews.ImagePreviewCollection, name: str) -> Any:

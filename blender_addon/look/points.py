@@ -18,6 +18,7 @@ from .color import amounts_of, socket_of
 
 LAYER_GROUP, SPLATS_GROUP = "4-LEGS: layer", "4-LEGS: splats"
 
+LIMITS = ("Largest", "Slenderness")
 AMOUNT_NODE, DETAIL_NODE = "Amount", "Viewport detail"
 
 
@@ -42,6 +43,8 @@ def build(
         shares = {socket_of(name): output(made) for name, made in _add_amounts(tree).items()}
         detail = _value(tree, DETAIL_NODE, 1.0)
         angle = _value(tree, shape.PIXEL_ANGLE_NODE, 0.0)
+        largest = _value(tree, shape.LARGEST_NODE, shape.NO_LIMIT)
+        slenderness = _value(tree, shape.SLENDERNESS_NODE, shape.NO_LIMIT)
     view: dict[str, Value] = {}
     if num_sh:
         with frame(tree, "View"):
@@ -56,7 +59,11 @@ def build(
             captured = output(made, "Color")
     inputs = {"Geometry": source, "Strongest": strongest, "Weights": weights, "Tints": tints, **shares}
     inputs |= {"Captured": captured, "Opacity": output(light, "Opacity")}
-    splats = group(tree, _splats_group(), inputs | {"Detail": detail, "Pixel Angle": angle})
+    splats = group(
+        tree,
+        _splats_group(),
+        inputs | {"Detail": detail, "Pixel Angle": angle, "Largest": largest, "Slenderness": slenderness},
+    )
     node(tree, "NodeGroupOutput", {0: output(splats)})
     arrange(tree)
 
@@ -73,7 +80,7 @@ def set_detail(tree: bpy.types.NodeTree, share: float) -> None:
 
 def _splats_group() -> bpy.types.NodeTree:
     """The file's one group from points, with what their layers say, to ellipsoids."""
-    numbers = ("Strongest", "Weights", *map(socket_of, look.AMOUNTS), "Opacity", "Detail", "Pixel Angle")
+    numbers = ("Strongest", "Weights", *map(socket_of, look.AMOUNTS), "Opacity", "Detail", "Pixel Angle", *LIMITS)
     return shared(
         SPLATS_GROUP,
         look.VERSION,
@@ -111,7 +118,11 @@ def _splats(tree: bpy.types.NodeTree, given: Callable[[str], Value]) -> Value:
         shapes = group(
             tree,
             shape.ensure(),
-            {"Geometry": _stripped(tree, output(both)), "Opacity": seen, "Pixel Angle": given("Pixel Angle")},
+            {
+                "Geometry": _stripped(tree, output(both)),
+                "Opacity": seen,
+                **{name: given(name) for name in ("Pixel Angle", *LIMITS)},
+            },
         )
     return output(shapes)
 

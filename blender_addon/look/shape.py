@@ -9,6 +9,7 @@ one mesh, in which Cycles finds its way several times faster than among instance
 from __future__ import annotations
 
 import math as numbers
+from collections.abc import Callable
 
 import bpy
 
@@ -24,11 +25,14 @@ PIXEL_VARIANCE = 0.3
 """What the rasteriser adds to a Gaussian's picture, in pixels² of the cameras it was trained with."""
 
 GROUP = "4-LEGS: ellipsoids"
-VERSION = 6
+VERSION = 7
 """Raised when the tree below changes, so that files made before are brought up to date."""
 
 PIXEL_ANGLE_NODE = "Pixel angle"
 """The sequence's own Value node that feeds the group."""
+LARGEST_NODE, SLENDERNESS_NODE = "Viewport largest", "Viewport slenderness"
+"""Likewise: the limits of `NO_LIMIT` and below that viewports cut standard deviations to."""
+NO_LIMIT = 1e9
 
 
 def ensure() -> bpy.types.NodeTree:
@@ -36,19 +40,22 @@ def ensure() -> bpy.types.NodeTree:
     return shared(
         GROUP,
         VERSION,
-        {"Geometry": "Geometry", "Opacity": "Float", "Pixel Angle": "Float"},
+        {"Geometry": "Geometry", **dict.fromkeys(("Opacity", "Pixel Angle", "Largest", "Slenderness"), "Float")},
         {"Geometry": "Geometry"},
-        lambda tree, given: {"Geometry": _ellipsoids(tree, given("Geometry"), given("Opacity"), given("Pixel Angle"))},
+        lambda tree, given: {"Geometry": _ellipsoids(tree, given)},
     )
 
 
-def _ellipsoids(tree: bpy.types.NodeTree, points: Value, opacity: Value, angle: Value) -> Value:
+def _ellipsoids(tree: bpy.types.NodeTree, given: Callable[[str], Value]) -> Value:
+    points, opacity, angle = given("Geometry"), given("Opacity"), given("Pixel Angle")
     with frame(tree, "Size and rotation, as trained"):
         rotation = output(node(tree, "GeometryNodeInputNamedAttribute", {0: names.ROTATION}, data_type="QUATERNION"))
         camera = _camera(tree)
         here = output(node(tree, "GeometryNodeInputPosition"))
         to_camera = vector_math(tree, "SUBTRACT", output(camera, "Location"), here)
-        spread = _as_trained(tree, to_camera, output(camera, "Rotation"), angle)
+        stored = output(node(tree, "GeometryNodeInputNamedAttribute", {0: names.SCALE}, data_type="FLOAT_VECTOR"))
+        cut = _limited(tree, stored, given("Largest"), given("Slenderness"))
+        spread = _as_trained(tree, _either(tree, "VECTOR", cut, stored), to_camera, output(camera, "Rotation"), angle)
         visible = vector_math(tree, "SCALE", spread, Scale=material.reach(tree, opacity))
     with frame(tree, "Instances: solid in viewports, flat in renders"):
         instances = node(
@@ -85,6 +92,12 @@ def from_camera(tree: bpy.types.NodeTree) -> Value:
     return vector_math(tree, "SUBTRACT", here, output(_camera(tree), "Location"))
 
 
+def set_limits(tree: bpy.types.NodeTree, largest: float, slenderness: float) -> None:
+    """Sets the limits of standard deviations in viewports; 0 is none."""
+    constant(tree, LARGEST_NODE, largest or NO_LIMIT)
+    constant(tree, SLENDERNESS_NODE, slenderness or NO_LIMIT)
+
+
 def set_pixel_angle(tree: bpy.types.NodeTree, radians: float) -> None:
     """Sets the angle that a pixel of the training cameras saw; 0 shows Gaussians as sharp as they are stored."""
     constant(tree, PIXEL_ANGLE_NODE, radians)
@@ -95,12 +108,23 @@ def _either(tree: bpy.types.NodeTree, kind: str, in_viewport: Value, in_render: 
     return output(node(tree, "GeometryNodeSwitch", {0: viewport, 1: in_render, 2: in_viewport}, input_type=kind))
 
 
-def _as_trained(tree: bpy.types.NodeTree, to_camera: Value, camera_rotation: Value, angle: Value) -> Value:
+def _limited(tree: bpy.types.NodeTree, stored: Value, largest: Value, slenderness: Value) -> Value:
+    """Standard deviations cut to a length, and to so many times the middle one."""
+    cut = vector_math(tree, "MINIMUM", stored, _repeated(tree, largest))
+    split = node(tree, "ShaderNodeSeparateXYZ", {0: cut})
+    x, y, z = (output(split, axis) for axis in range(3))
+    longer = math(tree, "MINIMUM", math(tree, "MAXIMUM", x, y), z)
+    middle = math(tree, "MAXIMUM", math(tree, "MINIMUM", x, y), longer)
+    return vector_math(tree, "MINIMUM", cut, _repeated(tree, middle * slenderness))
+
+
+def _as_trained(
+    tree: bpy.types.NodeTree, stored: Value, to_camera: Value, camera_rotation: Value, angle: Value
+) -> Value:
     """Standard deviations with the rasteriser's blur of a pixel, at the point's distance along the camera's axis.
 
     Gaussians are trained under that blur; without it there are gaps between the small ones.
     """
-    stored = output(node(tree, "GeometryNodeInputNamedAttribute", {0: names.SCALE}, data_type="FLOAT_VECTOR"))
     axis = node(tree, "FunctionNodeRotateVector", {0: (0.0, 0.0, 1.0), 1: camera_rotation})
     depth = math(tree, "MAXIMUM", vector_math(tree, "DOT_PRODUCT", to_camera, output(axis)), 0.0)
     blur = depth * angle * numbers.sqrt(PIXEL_VARIANCE)

@@ -182,6 +182,21 @@ class SequenceProperties(bpy.types.PropertyGroup):
         default=1.0,
         update=_look_changed,
     )
+    largest = declare.number(
+        "Largest",
+        "Longest standard deviation that viewports show, in scene units: huge splats veil the view. "
+        "0: no limit. Renders show all as it is",
+        min=0.0,
+        precision=3,
+        update=_look_changed,
+    )
+    slenderness = declare.number(
+        "Needles",
+        "How many times its middle standard deviation a splat is long in viewports, at most. "
+        "0: no limit. Renders show all as it is",
+        min=0.0,
+        update=_look_changed,
+    )
     mode = declare.enum(
         "Show",
         "How the points that a prompt names stand out",

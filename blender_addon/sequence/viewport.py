@@ -158,6 +158,8 @@ def shown_points(shown: Sequence, child: bpy.types.Object, scene_frame: float) -
         marked = np.flatnonzero(mask.read(cloud, names.SELECTED)[chosen.points])
         colors[marked] += (np.array(SELECTED_COLOR, np.float32) - colors[marked]) * np.float32(SELECTED_SHARE)
     positions, radii = attributes.read(cloud, names.POSITION)[chosen.points], chosen.radii
+    if shown.its.largest:
+        radii = np.minimum(radii, np.float32(shown.its.largest / max(child.matrix_world.median_scale, 1e-12)))
     kept = np.flatnonzero(opacity > FAINT)
     if not len(around):
         return (positions, colors, radii) if len(kept) == len(opacity) else (positions[kept], colors[kept], radii[kept])
@@ -251,7 +253,15 @@ def _batch(shown: Sequence, child: bpy.types.Object, scene_frame: float) -> gpu.
     its = shown.its
     tints = tuple(tuple(layer.color) for layer in its.layers)
     shares, weights = presets.amounts(shown.empty, scene_frame), layers.weights(shown, scene_frame)
-    signature = (playback.version(child), shares, its.detail, weights, tints, grades.at(shown, scene_frame))
+    signature = (
+        playback.version(child),
+        shares,
+        its.detail,
+        its.largest,
+        weights,
+        tints,
+        grades.at(shown, scene_frame),
+    )
     known = _batches.get(child.session_uid)
     if known is None or known[0] != signature:
         _batches[child.session_uid] = known = (signature, _make_batch(*shown_points(shown, child, scene_frame)))

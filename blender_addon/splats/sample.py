@@ -15,14 +15,14 @@ import bpy
 from .. import declare
 from ..cache import storage
 from ..cache.frames import MANIFEST, CacheError, RunCache
-from ..layers import layers
+from ..layers import contrast, layers
 from ..link import session
 from ..sequence import display
 from ..sequence.sequence import Sequence, with_uid
 from ..ui import preferences
 from ..ui.operators import refuse
 
-FILE = Path(__file__).parents[1] / "sample.zip"
+FILE = Path(__file__).parents[1] / "sample.legs4d"
 
 
 def is_there() -> bool:
@@ -85,8 +85,12 @@ def _answered(made: list[int], cache: RunCache) -> Iterator[None]:
         if shown is None or answer is None:
             continue
         layer_id = layers.add(shown, answer.prompt)
-        layers.take_answer(shown, layer_id, key, answer, shown.empty.users_scene[0])
+        scene = shown.empty.users_scene[0]
+        layers.take_answer(shown, layer_id, key, answer, scene)
+        contrast.choose(shown, layer_id)
         display.update(shown.empty)
+        if answer.intervals and len(shown.layers) == 1:  # so that the first thing to be seen is what prompts do
+            scene.frame_set(shown.scene_frame(answer.intervals[0][2]))
 
 
 CLASSES = (LEGS4D_OT_open_sample,)

@@ -124,6 +124,8 @@ class LEGS4D_PT_sequence(Sidebar, bpy.types.Panel):
             column.prop(its, "start_frame")
         column.row().prop(its, "viewport", expand=True)
         column.prop(its, "detail")
+        column.prop(its, "largest")
+        column.prop(its, "slenderness")
 
 
 class LEGS4D_PT_training(Sidebar, bpy.types.Panel):

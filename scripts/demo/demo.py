@@ -66,7 +66,7 @@ class Demo:
         self._step("sight", self._sight, ["sight/run/run.json"], ["sight"], _hash_of(SEEING))
         made = ["contact_sheet.png", "timeline.png", "evaluation.json", "sight/evaluation.json"]
         self._step("judge", self._judge, made, [], self._sources("demo/sight.py"))
-        self._step("sample", self._sample, ["sample.zip"], [], self._sources("demo/sample.py"))
+        self._step("sample", self._sample, ["sample.legs4d"], [], self._sources("demo/sample.py"))
         return self._report()
 
     def _step(self, name: str, work: Callable[[], None], makes: list[str], clears: list[str], inputs: str) -> None:
@@ -158,9 +158,9 @@ class Demo:
         """A part of the run and its answers, for the extension's zip."""
         (cached,) = (path.parent for path in (self.out / "cache").glob("run-*/manifest.json"))
         script = ROOT / "scripts" / "demo" / "sample.py"
-        self._command("sample", BLENDER_PYTHON, script, cached, self.out / "sample.zip")
+        self._command("sample", BLENDER_PYTHON, script, cached, self.out / "sample.legs4d")
         build_extension.SAMPLE.parent.mkdir(exist_ok=True)
-        shutil.copy2(self.out / "sample.zip", build_extension.SAMPLE)
+        shutil.copy2(self.out / "sample.legs4d", build_extension.SAMPLE)
 
     def _blender(self, what: str, folder: Path) -> None:
         if not BLENDER_PYTHON.exists():

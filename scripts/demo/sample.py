@@ -1,8 +1,8 @@
 """Makes the extension's sample of a cached run: its most important points and all answers, in one small zip.
 
-    .venv-blender/bin/python scripts/demo/sample.py CACHE/RUN build/sample.zip [--most 5000000]
+    .venv-blender/bin/python scripts/demo/sample.py CACHE/RUN build/sample.legs4d [--most 5000000]
 
-The build of the extension takes `build/sample.zip` into the zip where it is there; `make demo` makes it.
+The build of the extension takes `build/sample.legs4d` into the zip where it is there; `make demo` makes it.
 """
 
 from __future__ import annotations

@@ -15,8 +15,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 WHEEL_CACHE = ROOT / "build" / "wheels"
-SAMPLE = ROOT / "build" / "sample.zip"
-"""What `scripts/demo/sample.py` makes of the demo's run, for people without a backend."""
+SAMPLE = ROOT / "build" / "sample.legs4d"
+"""What `scripts/demo/sample.py` makes of the demo's run, for people without a backend. Blender's tool leaves out what
+ends in .zip."""
 PACKAGES = ("msgpack", "pyzmq")
 """What the add-on imports beyond Blender's own Python; versions are those of constraints-blender.txt."""
 
@@ -34,7 +35,7 @@ class BuildError(Exception):
     """The extension cannot be built; the message says what is missing and what to do."""
 
 
-def assemble(folder: Path) -> Path:
+def assemble(folder: Path, sample: Path = SAMPLE) -> Path:
     """Copies the add-on and what it shares into `folder/blender_addon` (replacing it) and returns that path.
 
     Shared are the protocol file and the folder `portable`, which know themselves by relative imports only.
@@ -47,8 +48,8 @@ def assemble(folder: Path) -> Path:
     left_out = shutil.ignore_patterns("__pycache__", "wheels", "wire.py*", "portable", SAMPLE.name)
     shutil.copytree(ROOT / "blender_addon", package, ignore=left_out)
     shutil.copy2(ROOT / "backend" / "wire.py", package / "wire.py")
-    if SAMPLE.is_file():
-        shutil.copy2(SAMPLE, package / SAMPLE.name)
+    if sample.is_file():
+        shutil.copy2(sample, package / SAMPLE.name)
     shutil.copytree(ROOT / "legs4d" / "portable", package / "portable", ignore=shutil.ignore_patterns("__pycache__"))
     return package
 
@@ -74,16 +75,19 @@ def wheels(platform: str) -> list[Path]:
     return found
 
 
-def build(out: Path, platforms: list[str], blender_python: Path, *, split: bool = False) -> list[Path]:
+def build(
+    out: Path, platforms: list[str], blender_python: Path, *, split: bool = False, sample: Path = SAMPLE
+) -> list[Path]:
     """Writes zips into `out`, made and checked by Blender's own tool; returns their paths.
 
     Args:
         split: one for each of `platforms`, with its own wheels only, instead of one for all.
+        sample: what people without a backend can open; left out if it is not there.
     """
     tool = _blender_tool(blender_python)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
-        package = assemble(Path(scratch))
+        package = assemble(Path(scratch), sample)
         (package / "wheels").mkdir()
         names = set()
         for platform in platforms:
@@ -150,7 +154,8 @@ def _download(platform: str, python: str, folder: Path) -> None:
         result = subprocess.run(command, env=environment, capture_output=True, text=True)
         if result.returncode:
             raise BuildError(
-                f"The wheels for {platform}, Python {python}, could not be downloaded; check the network and the package index.\n"
+                f"The wheels for {platform}, Python {python}, could not be downloaded; check the network and the "
+                "package index.\n"
                 f"{result.stderr.strip()}"
             )
         for wheel in Path(scratch).glob("*.whl"):
@@ -185,15 +190,16 @@ def main() -> int:
     parser.add_argument("--platform", action="append", choices=list(PLATFORM_TAGS), help="default: all of them")
     parser.add_argument("--split", action="store_true", help="a zip per platform, each with its own wheels only")
     parser.add_argument("--blender-python", type=Path, default=ROOT / ".venv-blender" / "bin" / "python")
+    parser.add_argument("--sample", type=Path, default=SAMPLE, help="what people without a backend can open")
     options = parser.parse_args()
     try:
         platforms = options.platform or list(PLATFORM_TAGS)
-        made = build(options.out, platforms, options.blender_python, split=options.split)
+        made = build(options.out, platforms, options.blender_python, split=options.split, sample=options.sample)
     except BuildError as error:
         print(f"build_extension: {error}", file=sys.stderr)
         return 1
-    if not SAMPLE.is_file():
-        print(f"build_extension: no sample is in it: `make demo` makes {SAMPLE}", file=sys.stderr)
+    if not options.sample.is_file():
+        print(f"build_extension: no sample is in it: `make demo` makes {options.sample}", file=sys.stderr)
     for archive in made:
         print(f"{archive}  {archive.stat().st_size / 1e6:.1f} MB")
     return 0

@@ -11,7 +11,8 @@ import torch
 
 from backend.compute.look import Layer, show
 from backend.compute.placement import Part, between, moved_by, place, quaternions, rotations
-from backend.service.requests import RenderLook
+from backend.compute.rendering import _limited
+from backend.service.requests import RenderLimits, RenderLook
 from legs4d.gaussians.gaussians import SH_C0, Gaussians
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding import query
@@ -188,6 +189,14 @@ def test_parts_that_stand_apart_are_seen_where_they_stand(run: Run) -> None:
     by_hand.means[len(still) :] += torch.tensor([0.4, 0.0, 0.0])
     expected = render(by_hand, cameras.take([0]), near=run.info["near"]).color
     assert psnr(found.numpy(), expected.numpy()) > 60
+
+
+def test_limits_cut_long_axes() -> None:
+    cloud = random_gaussians(np.random.default_rng(5), 2).torch().replace(scales=torch.tensor([[9.0, 1, 2], [3, 3, 3]]))
+    cut = _limited(cloud, RenderLimits(largest=4.0)).scales
+    assert cut.tolist() == [[4, 1, 2], [3, 3, 3]]
+    assert _limited(cloud, RenderLimits(slenderness=1.5)).scales.tolist() == [[3, 1, 2], [3, 3, 3]]
+    assert _limited(cloud, None) is cloud
 
 
 def test_rotations_turn_at_constant_speed() -> None:

@@ -40,9 +40,10 @@ bpy.ops.preferences.addon_disable(module="bl_ext.user_default.legs4d")
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The zip, from the command that the README names."""
-    out = tmp_path_factory.mktemp("zip")
+    out, sample = tmp_path_factory.mktemp("zip"), tmp_path_factory.mktemp("sample") / "made"
+    sample.write_bytes(b"a sample")
     done = subprocess.run(
-        [LIBRARY / "python", "scripts/tools/build_extension.py", "--out", out],
+        [LIBRARY / "python", "scripts/tools/build_extension.py", "--out", out, "--sample", sample],
         cwd=ROOT,
         env=library_environment(),
         capture_output=True,
@@ -97,7 +98,7 @@ def test_a_zip_per_platform_has_that_platforms_wheels_only(tmp_path: Path) -> No
 def test_no_source_of_the_library_travels_along(archive: Path) -> None:
     with zipfile.ZipFile(archive) as content:
         names = content.namelist()
-    assert "wire.py" in names and "portable/ply/file.py" in names
+    assert "sample.legs4d" in names and "wire.py" in names and "portable/ply/file.py" in names
     assert not [name for name in names if "__pycache__" in name or name.startswith(("legs4d/", "tests/"))]
 
 

@@ -105,28 +105,27 @@ def test_the_sample_opens_and_answers_without_a_backend(imported, until, tmp_pat
     assert os.path.getsize(tmp_path / "sample.zip") <= full // 2
 
 
-def test_a_new_layers_colour_stands_out_from_what_it_marks(addon) -> None:
-    from blender_addon import names
-    from blender_addon.cache.frames import Description
+def test_a_new_layers_colour_stands_out_from_what_it_marks(addon, tmp_path) -> None:
+    from blender_addon.cache import storage
+    from blender_addon.cache.frames import Answer, Description, RunCache
     from blender_addon.layers import contrast, layers
-    from blender_addon.sequence import attributes
     from blender_addon.sequence.sequence import Sequence
 
-    shown = Sequence.create(Description("a", "a", "1", 1, 2, 0, 12.0), bpy.context.scene.collection)
-    cloud = shown.static_object.data
-    red, blue = ((np.array(c) - 0.5) / 0.28209479 for c in ((0.8, 0.3, 0.1), (0.1, 0.3, 0.9)))
-    radiance = np.array([[*red, 1.0], [*blue, 1.0]], np.float32)
-    attributes.write(cloud, names.RADIANCE, "FLOAT4", radiance)
-    for named, wanted in (((1, 0), "cold"), ((0, 1), "warm")):
-        layer_id = layers.add(shown, str(named))
-        shown.layers[-1].color = layers.PALETTE[0] if wanted == "cold" else layers.PALETTE[1]
-        attributes.write(cloud, names.layer_attribute(layer_id), "FLOAT", np.array(named, np.float32))
-        contrast.choose(shown, layer_id)
-        color = tuple(layers.find(shown, layer_id).color)
-        assert (color[2] > color[0]) == (wanted == "cold")
-    shown.layers[0].color = (0.5, 0.5, 0.5)
-    contrast.choose(shown, shown.layers[0].layer_id)
-    assert tuple(shown.layers[0].color) == (0.5, 0.5, 0.5)  # a person's own choice
+    cache = RunCache.create(tmp_path, Description("a", "a", "1", 1, 2, 0, 12.0))
+    colors = (np.array([(0.8, 0.3, 0.1), (0.1, 0.3, 0.9)]) - 0.5) / 0.28209479
+    shape = {"quats": np.ones((2, 4)), "scales": np.ones((2, 3)), "opacities": np.ones(2)}
+    cache.write_static({"means": np.zeros((2, 3)), "colors": colors, **shape})
+    storage.adopt(cache)
+    shown = Sequence.create(cache.description, bpy.context.scene.collection)
+    for key, levels, wanted in (("red", (255, 0), "cold"), ("blue", (0, 255), "warm")):
+        cache.write_answer(key, Answer(key, ((0, 0, 0, 1.0),), (1.0,)), np.array(levels, "u1"))
+        layer = layers.find(shown, layers.add(shown, key))
+        layer.answer_key, layer.color = key, layers.PALETTE[0] if wanted == "cold" else layers.PALETTE[1]
+        contrast.choose(shown, layer.layer_id)
+        assert (layer.color[2] > layer.color[0]) == (wanted == "cold")
+    layer.color = (0.5, 0.5, 0.5)
+    contrast.choose(shown, layer.layer_id)
+    assert tuple(layer.color) == (0.5, 0.5, 0.5)  # a person's own choice
 
 
 def test_menus_find_every_operator_and_draw(addon) -> None:
