@@ -13,6 +13,7 @@ import numpy as np
 from backend.viewer.gate import Gate
 from backend.viewer.playback import Playback
 from backend.viewer.scene import ShownRun, Splats
+from backend.viewer.things import Things
 from legs4d.errors import Legs4dError
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding import query
@@ -72,6 +73,7 @@ class Page:
         self._build_scene()
         self._build_timeline()
         self._build_prompt()
+        self.things = Things(self._server, self.shown, self._lock, self._redraw, lambda: self._frame)
         self.show(0)
 
     @property
@@ -234,6 +236,7 @@ class Page:
         with self._server.atomic():
             if self._static is not None and amount != self._static_amount:
                 self._static.rgbs = self.shown.static_rgbs(frame)
+                self._static.opacities = self.shown.static_opacities(frame)
             self._show_moving(moving)
             self._status.content = self._describe(frame)
         self._static_amount, self._frame = amount, frame

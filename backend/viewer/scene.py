@@ -6,6 +6,7 @@ needs the same memory for ten frames and for ten thousand; a prompt's answer is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +54,10 @@ class ShownRun:
         self._static = run.static()
         self._grounding: Grounding | None = None
         self._amount = np.zeros(self.num_frames, np.float32)
+        self.selected: Callable[[int], NDArray[np.bool_] | None] = lambda frame: None
+        """[count] which Gaussians of a frame are selected; None where nothing is."""
+        self.alone = False
+        """Whether nothing but what is selected is shown."""
 
     @property
     def grounding(self) -> Grounding | None:
@@ -97,7 +102,14 @@ class ShownRun:
     def static_rgbs(self, frame: int) -> NDArray[np.float32]:
         """[N, 3] in 0..1, their colours in this frame: the same wherever `amount` is the same."""
         relevancy = None if self._grounding is None else self._grounding.static
-        return self._lit(self._static, relevancy, frame)
+        selected = self.selected(frame)
+        return self._lit(self._static, relevancy, frame, None if selected is None else selected[: len(self._static)])
+
+    def static_opacities(self, frame: int) -> NDArray[np.float32]:
+        """[N, 1] in 0..1, with what is hidden at 0."""
+        selected = self.selected(frame)
+        keep = np.ones(len(self._static), bool) if selected is None or not self.alone else selected[: len(self._static)]
+        return np.asarray((self._static.opacities * keep)[:, None], np.float32)
 
     def moving(self, frame: int) -> Splats:
         """The splats that are not the same in all frames, in this one: those that move, and those that it alone has.
@@ -108,10 +120,23 @@ class ShownRun:
         if self.run.has_loose:
             gaussians = concatenate(gaussians, self.run.loose(frame))
         relevancy = None if self._grounding is None else self._grounding.moving(frame)
-        return _splats(gaussians, self._lit(gaussians, relevancy, frame))
+        selected = self.selected(frame)
+        part = None if selected is None else selected[len(self._static) :]
+        colors = self._lit(gaussians, relevancy, frame, part)
+        if part is not None and self.alone:
+            gaussians = gaussians.replace(opacities=gaussians.opacities * part)
+        return _splats(gaussians, colors)
 
-    def _lit(self, gaussians: Gaussians, relevancy: NDArray[np.float32] | None, frame: int) -> NDArray[np.float32]:
+    def _lit(
+        self,
+        gaussians: Gaussians,
+        relevancy: NDArray[np.float32] | None,
+        frame: int,
+        selected: NDArray[np.bool_] | None,
+    ) -> NDArray[np.float32]:
         rgb = np.clip(gaussians.rgb, 0, 1)
+        if selected is not None:
+            return rgb if self.alone else highlight(rgb, selected.astype(np.float32), self.strength)
         if self._grounding is None or relevancy is None:
             return rgb
         # As in `grounding.masks.render_views`: above the prompt's threshold, and only while it holds.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
@@ -11,6 +13,11 @@ from legs4d.executor import default_threads
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.raster.kernel_views import active_tiles, camera_options
 from legs4d.scene.camera import Cameras
+
+
+def has_cuda_kernels() -> bool:
+    """Whether csrc/cuda was compiled; imports nothing."""
+    return find_spec("legs4d._csrc_cuda") is not None
 
 
 def lift_weights(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.progress import go_on
 from legs4d.raster.lift import lift_weights
+from legs4d.scene.camera import Cameras
 from legs4d.segment.masks import FrameMasks
 
 
@@ -67,6 +68,7 @@ def lift_masks(
     count: int,
     near: float,
     *,
+    device: str = "cpu",
     threads: int | None = None,
     check: Callable[[], None] = go_on,
 ) -> Evidence:
@@ -76,6 +78,7 @@ def lift_masks(
         frames: numpy Gaussians and what masks say of their pictures.
         slots: where a frame's Gaussians stand among `count`.
         near: near plane, scene units.
+        device: "cpu", or "cuda" where csrc/cuda is built.
         threads: CPU threads, all by default.
         check: called before each frame; what it raises ends the work.
     """
@@ -88,11 +91,13 @@ def lift_masks(
         if masks.identity is not None:
             known.append(masks.identity)
             values, which = np.unique(masks.identity, return_inverse=True)
-            entries, mass = _lifted(gaussians, masks, np.append(which, -1)[masks.index], len(values), near, threads)
+            entries, mass = _lifted(
+                gaussians, masks, np.append(which, -1)[masks.index], len(values), near, device, threads
+            )
             entries = scipy.sparse.coo_array((entries.data, (entries.row, values[entries.col])), shape=_OPEN)
             seen = scipy.sparse.coo_array(mass[:, None])
         else:
-            entries, seen = _by_picture(gaussians, masks, near, threads)
+            entries, seen = _by_picture(gaussians, masks, near, device, threads)
             views.append(masks.view + pictures)
             pictures += len(masks.cameras)
         parts.append((slots(masks.frame), entries, seen))
@@ -106,6 +111,8 @@ def lift_masks(
     )
 
 
+_LEAST_PIXELS = 1e-3
+"""Of a Gaussian in a mask, below which a GPU's rounding might have made them."""
 _OPEN = (np.iinfo(np.int32).max, np.iinfo(np.int32).max)
 """A shape for entries whose columns are identities, of which nobody knows how many there are."""
 
@@ -116,29 +123,75 @@ def _lifted(
     index: NDArray[np.integer],
     rows: int,
     near: float,
+    device: str,
     threads: int | None,
 ) -> tuple[scipy.sparse.coo_array, NDArray[np.float32]]:
     """The pixels of each row that Gaussians fill, and of all."""
-    weights = (index >= 0).astype(np.float32)
-    entries, mass = lift_weights(gaussians, masks.cameras, index.astype(np.int32), weights, rows, near, threads)
+    weights, rows_of = (index >= 0).astype(np.float32), index.astype(np.int32)
+    if device != "cpu":
+        return _lifted_on(device, gaussians, masks.cameras, rows_of, weights, rows, near)
+    entries, mass = lift_weights(gaussians, masks.cameras, rows_of, weights, rows, near, threads)
     return entries.tocoo(), mass
 
 
+def _lifted_on(
+    device: str,
+    gaussians: Gaussians,
+    cameras: Cameras,
+    index: NDArray[np.int32],
+    weights: NDArray[np.float32],
+    rows: int,
+    near: float,
+) -> tuple[scipy.sparse.coo_array, NDArray[np.float32]]:
+    """As `_lifted`, by csrc/cuda: what a table of ones and zeros lifts to; one more row is all pixels."""
+    import torch
+
+    from legs4d.raster.cuda_lift import lift_table, tile_pixel_map
+
+    whole = np.full((*index.shape[:3], 1), rows, np.int32)
+    every = np.concatenate([index, whole], axis=3)
+    ones = np.concatenate([weights, np.ones(whole.shape, np.float32)], axis=3)
+    tiled = tile_pixel_map(every, ones, rows + 1, device)
+    sums, _ = lift_table(gaussians.torch(device), cameras, tiled, torch.eye(rows + 1, device=device), near)
+    there = torch.nonzero(sums[:, :rows] > _LEAST_PIXELS)
+    values = sums[there[:, 0], there[:, 1]]
+    row, column = there.cpu().numpy().T
+    shape = (len(gaussians), rows)
+    return scipy.sparse.coo_array((values.cpu().numpy(), (row, column)), shape=shape), sums[:, rows].cpu().numpy()
+
+
 def _by_picture(
-    gaussians: Gaussians, masks: FrameMasks, near: float, threads: int | None
+    gaussians: Gaussians, masks: FrameMasks, near: float, device: str, threads: int | None
 ) -> tuple[scipy.sparse.coo_array, scipy.sparse.coo_array]:
     """As `_lifted`, with what is seen by picture: one more mask in each, which has all its pixels."""
-    count, pictures = len(masks), len(masks.cameras)
+    count, pictures, n = len(masks), len(masks.cameras), len(gaussians)
+    if device != "cpu":  # a table of all pictures' masks at once would be large
+        return _one_by_one(gaussians, masks, near, device)
     whole = np.broadcast_to(
         (count + np.arange(pictures, dtype=np.int32))[:, None, None, None], (*masks.index.shape[:3], 1)
     )
-    both, _ = _lifted(gaussians, masks, np.concatenate([masks.index, whole], axis=3), count + pictures, near, threads)
+    index = np.concatenate([masks.index, whole], axis=3)
+    both, _ = _lifted(gaussians, masks, index, count + pictures, near, device, threads)
     of_mask = both.col < count
-    n = len(gaussians)
     return (
         scipy.sparse.coo_array((both.data[of_mask], (both.row[of_mask], both.col[of_mask])), shape=(n, count)),
         scipy.sparse.coo_array((both.data[~of_mask], (both.row[~of_mask], both.col[~of_mask] - count)), (n, pictures)),
     )
+
+
+def _one_by_one(
+    gaussians: Gaussians, masks: FrameMasks, near: float, device: str
+) -> tuple[scipy.sparse.coo_array, scipy.sparse.coo_array]:
+    """As `_by_picture`, picture by picture."""
+    entries, seen = [], []
+    for at in range(len(masks.cameras)):
+        some = masks.take_views([at])
+        found, mass = _lifted(gaussians, some, some.index, len(some), near, device, None)
+        entries.append(found)
+        seen.append(scipy.sparse.coo_array(mass[:, None]))
+    order = np.argsort(np.argsort(masks.view, kind="stable"), kind="stable")
+    together = scipy.sparse.csc_array(scipy.sparse.hstack(entries))[:, order]
+    return together.tocoo(), scipy.sparse.coo_array(scipy.sparse.hstack(seen))
 
 
 def _of_things(

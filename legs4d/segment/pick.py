@@ -12,6 +12,8 @@ from legs4d.scene.camera import Cameras
 
 OPAQUE = 0.5
 """Alpha from which a pixel shows something."""
+_AROUND = 32
+"""Pixels around the one that a ray is of, in the picture that is projected into."""
 NEAREST = 8
 """Gaussians that are asked what is at a place in space."""
 
@@ -45,6 +47,32 @@ def under_pixel(
     weight = np.ones(index.shape, np.float32)
     filled, _ = lift_weights(gaussians, cameras, index, weight, 1, near, threads, region)
     return np.asarray(filled.toarray()[:, 0], np.float32)
+
+
+def along_ray(
+    gaussians: Gaussians,
+    origin: NDArray[np.floating],
+    direction: NDArray[np.floating],
+    focal: float,
+    near: float,
+    threads: int | None = None,
+) -> NDArray[np.float32]:
+    """[N] how much each Gaussian fills the pixel that looks along a ray, 0..1.
+
+    Args:
+        origin, direction: [3], in the axes of the Gaussians; of any length.
+        focal: pixels, of the picture that the pixel is of.
+    """
+    forward = np.asarray(direction, np.float64) / np.linalg.norm(direction)
+    aside = np.cross(forward, np.eye(3)[np.abs(forward).argmin()])
+    aside /= np.linalg.norm(aside)
+    pose = np.eye(4)
+    pose[:3, :3] = np.stack([aside, np.cross(forward, aside), forward])
+    pose[:3, 3] = -pose[:3, :3] @ np.asarray(origin, np.float64)
+    lens = np.array([[focal, 0, _AROUND + 0.5], [0, focal, _AROUND + 0.5], [0, 0, 1]], np.float32)
+    side = 2 * _AROUND + 1
+    view = Cameras(pose.astype(np.float32)[None], lens[None], side, side, (0,))
+    return under_pixel(gaussians, view, (_AROUND, _AROUND), near, threads)
 
 
 def around_point(gaussians: Gaussians, point: tuple[float, float, float]) -> NDArray[np.float32]:

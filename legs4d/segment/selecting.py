@@ -110,6 +110,24 @@ def select(
     return {**described(run, selection), **found, "scale": scale}
 
 
+def keep(run: Run, name: str, weights: NDArray[np.float32], step: dict[str, Any]) -> dict[str, Any]:
+    """Store weights [G] that were found elsewhere as a selection, in place of one of its name; `described`.
+
+    Args:
+        step: JSON, how they were found.
+
+    Raises:
+        Legs4dError: nothing belongs.
+    """
+    if not (weights >= BELONGS).any():
+        raise Legs4dError("nothing is selected", where=f"the selection {name!r}", fix="click on something first")
+    before = read_selection(run, name) if name in selection_names(run) else None
+    selection = _selection(run, name, weights, {"steps": [{"mode": "new", **step}]})
+    with run.lock():
+        write_selection(run, selection, keep=before)
+    return described(run, selection)
+
+
 def undo(run: Run, name: str) -> dict[str, Any]:
     """Take back the last step of a selection. Raises RunError where there is none to take back."""
     with run.lock():

@@ -16,6 +16,7 @@ from legs4d.executor import default_threads
 from legs4d.gaussians.gaussians import Gaussians, concatenate
 from legs4d.gaussians.store.footage import find_footage
 from legs4d.gaussians.store.run import Run
+from legs4d.raster.lift import has_cuda_kernels
 from legs4d.scene.sequence import Sequence
 from legs4d.segment.lifting import lift_masks
 from legs4d.segment.masks import FrameMasks
@@ -23,6 +24,7 @@ from legs4d.segment.neighbours import Neighbours
 from legs4d.segment.segments import Segments, num_slots, slots_of, write_segments
 from legs4d.segment.sources import SAM_FOLDER, ForegroundMasks, MaskFiles, MaskSource, ObjectMasks
 from legs4d.segment.tree import TreeSettings, make_segments
+from legs4d.segment.views import near_of
 
 STAGE = "segments"
 MOST_FRAMES = 4
@@ -121,7 +123,12 @@ def segment_run(
 
     threads = default_threads()
     evidence = lift_masks(
-        each(), lambda frame: slots_of(run, frame), num_slots(run), float(run.info["near"]), threads=threads
+        each(),
+        lambda frame: slots_of(run, frame),
+        num_slots(run),
+        near_of(run),
+        device=lift_device(context.engine),
+        threads=threads,
     )
     if not told["masks"]:
         raise DatasetError(
@@ -144,6 +151,15 @@ def segment_run(
     with run.lock():
         write_segments(run, segments)
     return segments
+
+
+def lift_device(engine: str) -> str:
+    """The device of an engine: "cpu", "cuda", or "auto" for CUDA where csrc/cuda is built and there is one."""
+    if engine == "cpu" or (engine == "auto" and not has_cuda_kernels()):
+        return "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def chosen_frames(source: MaskSource, frames: range | None) -> list[int]:

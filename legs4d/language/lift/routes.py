@@ -16,7 +16,7 @@ from legs4d.errors import Legs4dError
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.language.embedding.features import FeatureMap
 from legs4d.progress import go_on
-from legs4d.raster.lift import lift_table
+from legs4d.raster.lift import has_cuda_kernels, lift_table
 from legs4d.scene.camera import Cameras
 
 if TYPE_CHECKING:
@@ -155,11 +155,6 @@ class FrameLift:
                 gaussians, cameras, pixels, start, weight, settings.refine, near, threads=threads, check=check
             )
         return start
-
-
-def has_cuda_kernels() -> bool:
-    """Whether csrc/cuda was compiled; imports nothing."""
-    return find_spec("legs4d._csrc_cuda") is not None
 
 
 def lift_device(engine: str, settings: LiftSettings) -> str:

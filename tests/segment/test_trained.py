@@ -1,0 +1,146 @@
+"""The trained yardstick, against what SAGA's own functions give (`reference/saga.npz`, whose table is beside it)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from legs4d.segment.masks import masks_of_pictures
+from legs4d.segment.trained.contrast import contrast, pair_weights, sampled_scales, together
+from legs4d.segment.trained.features import GatedFeatures, smoothed
+from legs4d.segment.trained.scales import Quantiles, eroded, mask_scales
+from legs4d.segment.trained.training import FeatureSettings, train_features
+from tests.segment.table import BALL, LOWER, NEAR, UPPER, cameras, ids, overlapping, things
+
+VIEWS = cameras()
+
+REFERENCE = Path(__file__).resolve().parents[3] / "shared/reference/saga.npz"
+
+
+@pytest.fixture(scope="module")
+def saga() -> Any:
+    if not REFERENCE.exists():
+        pytest.skip("needs shared/reference/saga.npz beside the checkout")
+    with np.load(REFERENCE, allow_pickle=False) as archive:
+        return dict(archive)
+
+
+def of(saga: Any, *names: str) -> Any:
+    found = [torch.from_numpy(np.asarray(saga[name])) for name in names]
+    return found[0] if len(found) == 1 else found
+
+
+def test_sizes_of_masks_with_axes_and_depth_done_right(saga: Any) -> None:
+    height, width = (int(side) for side in saga["scene_size_render_HW"])
+    fov = saga["scene_fov_xy"]
+    # the original counts pixels from their corners: half a pixel less than their centres
+    intrinsics = np.array(
+        [
+            [width / (2 * np.tan(fov[0] / 2)), 0, width / 2 + 0.5],
+            [0, height / (2 * np.tan(fov[1] / 2)), height / 2 + 0.5],
+            [0, 0, 1],
+        ]
+    )
+    for view in range(3):
+        masks = eroded(of(saga, f"scale_masks_{view}"), height, width)
+        assert torch.equal(masks, of(saga, f"scale_eroded_{view}"))
+        depth, alpha = of(saga, f"scale_depth_{view}", f"scale_alpha_{view}")
+        found = mask_scales(masks, depth, alpha, intrinsics).numpy()
+        assert found == pytest.approx(saga[f"scale_axes_and_depth_corrected_{view}"], rel=1e-6)
+        plain = mask_scales(masks, depth, torch.ones_like(alpha), intrinsics).numpy()
+        assert plain == pytest.approx(saga[f"scale_axes_corrected_{view}"], rel=1e-6)
+    tiny = mask_scales(of(saga, "scale_degenerate_masks"), depth, alpha, intrinsics)
+    assert torch.isnan(tiny[1])
+
+
+def test_sizes_become_gates(saga: Any) -> None:
+    quantiles = Quantiles.of(saga["gate_all_scales"])
+    found = quantiles(saga["gate_asked_scales"])
+    assert found == pytest.approx(saga["gate_quantile_of_asked"], abs=1e-6)
+    gated = GatedFeatures(torch.zeros(1, 32), of(saga, "gate_weight"), of(saga, "gate_bias"), quantiles)
+    for scale, gate in zip(found, saga["gate_of_asked"], strict=True):
+        assert gated.gate(float(scale)).numpy() == pytest.approx(gate, abs=1e-6)
+    assert Quantiles.of(np.array([np.nan, 2.0]))(np.array([1.0, 3.0])).tolist() == [0, 1]
+
+
+def test_features_are_smoothed_over_neighbours(saga: Any) -> None:
+    features, index = of(saga, "smooth_features", "smooth_knn_index")
+    assert torch.allclose(smoothed(features, index), of(saga, "smooth_all"))
+    drawn = index[:, of(saga, "smooth_dropout_columns")]
+    assert torch.allclose(smoothed(features, drawn), of(saga, "smooth_dropout"))
+
+
+def test_the_loss_and_its_gradients_are_those_of_the_original(saga: Any) -> None:
+    masks, order = of(saga, "loss_masks", "loss_sort_indices")
+    scales = of(saga, "loss_mask_scales")[order]
+    index, found = sampled_scales(
+        scales,
+        float(saga["loss_upper_bound_scale"]),
+        of(saga, "loss_draw_permutation"),
+        of(saga, "loss_draw_scales")[1:],
+    )
+    assert torch.equal(index, of(saga, "loss_sampled_scale_index"))
+    gate_scales = torch.from_numpy(Quantiles.of(saga["gate_all_scales"])(found.numpy())).float()
+    assert torch.allclose(gate_scales, of(saga, "loss_sampled_scales"), atol=1e-6)
+
+    used = of(saga, "loss_sampled_ray")
+    pixels = masks[order][:, used]
+    truth = torch.stack([together(pixels, int(i)) for i in index])
+    assert torch.equal(truth, of(saga, "loss_gt_corrs"))
+    areas = masks[order].sum(dim=(1, 2)).float()
+    mean = (pixels * areas[:, None]).sum(0) / pixels.sum(0)
+    weights = pair_weights(mean)
+    assert torch.allclose(mean, of(saga, "loss_per_pixel_mean_mask_size"), rtol=1e-5)
+    assert torch.allclose(weights, of(saga, "loss_pair_weight"), rtol=1e-5)
+
+    rendered = of(saga, "loss_rendered").requires_grad_()
+    weight, bias = (of(saga, name).clone().requires_grad_() for name in ("gate_weight", "gate_bias"))
+    gates = torch.sigmoid(gate_scales[:, None] * weight[:, 0] + bias)
+    small = torch.nn.functional.interpolate(rendered[None], size=used.shape, mode="bilinear", align_corners=False)[0]
+    terms = contrast(small[:, used].T, gates, truth, weights, of(saga, "loss_draw_pairs"), rendered.norm(dim=0).mean())
+    for name in ("positive", "negative", "norm", "total"):
+        # the original keeps cosines in half precision
+        expected = float(saga["loss_total" if name == "total" else f"loss_term_{name}"])
+        assert float(getattr(terms, name).detach()) == pytest.approx(expected, abs=2e-4)
+    terms.total.backward()
+    for gradient, name in ((rendered, "rendered"), (weight, "gate_weight"), (bias, "gate_bias")):
+        true = of(saga, f"loss_grad_{name}")
+        assert gradient.grad is not None
+        away = (gradient.grad - true).norm() / true.norm()
+        assert float(away) < 0.02, name
+
+
+def test_a_click_scores_pixels_and_gaussians(saga: Any) -> None:
+    gated = GatedFeatures(
+        of(saga, "click_point_features"), of(saga, "gate_weight"), of(saga, "gate_bias"), Quantiles(np.zeros(1))
+    )
+    rendered = of(saga, "click_rendered")
+    for name in "ab":
+        scale, threshold = (float(value) for value in saga[f"click_{name}_scale_threshold"])
+        query = gated.query(rendered, saga[f"click_{name}_xy"], scale)
+        assert torch.allclose(query, of(saga, f"click_{name}_query"), atol=1e-6)
+        points, pixels = gated.scores(query, scale), gated.picture_scores(rendered, query, scale)
+        assert torch.allclose(points, of(saga, f"click_{name}_score_points"), atol=1e-6)
+        assert torch.equal((points > threshold).any(dim=1), of(saga, f"click_{name}_points"))
+        assert torch.equal(pixels > threshold, of(saga, f"click_{name}_binary"))
+
+
+@pytest.mark.long
+def test_a_few_steps_put_the_pixels_of_a_thing_together() -> None:
+    masks = masks_of_pictures(0, VIEWS, overlapping(ids(VIEWS), np.random.default_rng(1)))
+    gaussians, owner = things()
+    losses: list[float] = []
+    settings = FeatureSettings(steps=60, rays=400, rate=0.02)
+    gated = train_features(
+        gaussians.torch(), [masks], NEAR, settings, report=lambda done, total, loss: losses.append(loss)
+    )
+    assert losses[-1] < 0.5 * losses[0]
+    inside, outside = (np.isin(owner, BALL) == wanted for wanted in (True, False))
+    one = torch.nn.functional.normalize(gated.features[inside].mean(0) * gated.gate(0.0), dim=0)[:, None]
+    scores = gated.scores(one, 0.0)[:, 0].numpy()
+    blocks = np.isin(owner, (LOWER, UPPER))
+    assert np.median(scores[inside]) > 0.85 > 0.7 > np.median(scores[outside & blocks])
