@@ -16,34 +16,34 @@ from pathlib import Path
 
 sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
 
-from tests.scene.readers.fuzz import SCENE, Tally, fuzz_one, train_one, write_seeds
+from tests.scene.readers.fuzz import SCENE, Tally, draws, fuzz_one, train_one, write_seeds
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=20_000, help="datasets")
-    parser.add_argument("--seed", type=int, default=0, help="number of the first")
+    parser.add_argument("--seed", type=int, default=0, help="number of the first of each layout")
     parser.add_argument("--train", type=int, default=10, help="of those that are read, so many are trained on")
     parser.add_argument("--keep-going", action="store_true", help="tell of all that fail, not only of the first")
     options = parser.parse_args()
     tally, failed, began = Tally(), 0, time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         seeds = write_seeds(Path(name) / "seeds")
-        for number in range(options.seed, options.seed + options.count):
+        for position, (layout, number) in enumerate(draws(seeds, options.seed, options.count)):
             folder = Path(name) / "broken"
             try:
-                fuzz_one(seeds, number, folder, tally)
+                fuzz_one(seeds, layout, number, folder, tally)
             except AssertionError as error:
                 print(f"WRONG: {error}", flush=True)
                 failed += 1
                 if not options.keep_going:
                     return 1
             shutil.rmtree(folder)
-            if (number + 1) % 1000 == 0:
-                print(f"{number + 1 - options.seed} datasets, {tally.read} read", file=sys.stderr, flush=True)
+            if (position + 1) % 1000 == 0:
+                print(f"{position + 1} datasets, {tally.read} read", file=sys.stderr, flush=True)
         every = max(1, len(tally.trainable) // max(1, options.train))
         filmed = write_seeds(Path(name) / "filmed", SCENE)
-        outcomes = [train_one(filmed, number, Path(name)) for _, number in tally.trainable[::every][: options.train]]
+        outcomes = [train_one(filmed, *drawn, Path(name)) for drawn in tally.trainable[::every][: options.train]]
     print(
         f"{options.count} datasets in {time.monotonic() - began:.0f} s: {tally.read} read, "
         f"{sum(tally.refused.values())} refused in a sentence "

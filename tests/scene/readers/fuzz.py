@@ -72,6 +72,7 @@ def write_seeds(folder: Path, scene: Scene | None = None) -> dict[str, Path]:
         "colmap": layouts.write_colmap(folder / "colmap", scene),
         "frames": layouts.write_colmap(folder / "frames", scene, pictures="f{frame:04d}/cam{camera:02d}.png"),
         "multipleview": layouts.write_multipleview(folder / "multipleview", scene),
+        "nerfies": layouts.write_nerfies(folder / "nerfies", scene),
     }
     split = folder / "split"
     shutil.copytree(seeds["nerf"], split)
@@ -98,13 +99,19 @@ class Tally:
     """Layout and seed of datasets that were read after something had been done to them."""
 
 
-def fuzz_one(seeds: dict[str, Path], number: int, folder: Path, tally: Tally) -> Damage:
+def draws(seeds: dict[str, Path], first: int, count: int) -> list[tuple[str, int]]:
+    """Layouts in turn, and a number for each: `count` datasets to break. A layout that is new changes no other's."""
+    names = sorted(seeds)
+    return [(names[i % len(names)], first + i // len(names)) for i in range(count)]
+
+
+def fuzz_one(seeds: dict[str, Path], layout: str, number: int, folder: Path, tally: Tally) -> Damage:
     """Break a dataset, and look at what comes of it.
 
     Raises:
         AssertionError: something else than a sentence or the footage, with what was done.
     """
-    damage, layout, settings = break_one(seeds, number, folder)
+    damage, settings = break_one(seeds, layout, number, folder)
     told = f"{layout} {number}: {'; '.join(damage.done)}; {settings}"
     try:
         sequence = open_sequence(damage.folder, settings)
@@ -123,15 +130,14 @@ def fuzz_one(seeds: dict[str, Path], number: int, folder: Path, tally: Tally) ->
     return damage
 
 
-def break_one(seeds: dict[str, Path], number: int, folder: Path) -> tuple[Damage, str, DatasetSettings]:
+def break_one(seeds: dict[str, Path], layout: str, number: int, folder: Path) -> tuple[Damage, DatasetSettings]:
     """A dataset with one to three things done to it, and how it is asked to be read; the same for the same number."""
-    dice = random.Random(number)
-    layout = dice.choice(sorted(seeds))
+    dice = random.Random(f"{layout} {number}")
     damage = Damage(copy(seeds[layout], folder))
     for mutation in dice.choices(MUTATIONS, k=dice.choice((1, 1, 2, 3))):
         mutation(dice, damage)
     names = dice.choice([(), (), (), ("1",), ("0", "2"), ("cam03",), ("9",)])
-    return damage, layout, DatasetSettings(scale=dice.choice((1.0, 1.0, 0.75)), leave_out=names)
+    return damage, DatasetSettings(scale=dice.choice((1.0, 1.0, 0.75)), leave_out=names)
 
 
 def check(sequence: Sequence, damage: Damage) -> None:
@@ -171,7 +177,7 @@ def _who(picture: NDArray[np.float32]) -> tuple[int, int]:
     return round(camera), round(frame)
 
 
-def train_one(seeds: dict[str, Path], number: int, folder: Path) -> str:
+def train_one(seeds: dict[str, Path], layout: str, number: int, folder: Path) -> str:
     """Train on a broken dataset, in few steps. Returns "trained", or the sentence.
 
     Args:
@@ -180,9 +186,9 @@ def train_one(seeds: dict[str, Path], number: int, folder: Path) -> str:
     Raises:
         AssertionError: a traceback, or a run that is not of the footage.
     """
-    damage, _, settings = break_one(seeds, number, folder / f"trained {number}")
+    damage, settings = break_one(seeds, layout, number, folder / f"trained {layout} {number}")
     try:
-        run = reconstruct(damage.folder, folder / f"run {number}", few_steps(settings), Context("cpu"))
+        run = reconstruct(damage.folder, folder / f"run {layout} {number}", few_steps(settings), Context("cpu"))
     except Legs4dError as error:
         assert "\n" not in str(error), error
         return str(error)

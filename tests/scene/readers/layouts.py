@@ -194,3 +194,29 @@ def write_multipleview(folder: Path, scene: Scene) -> Path:
         text = text.replace(f"cam{i:02d}/0000.png", f"image{i + 1}.jpg")
     (folder / "sparse_/images.txt").write_text(text)
     return folder
+
+
+def write_nerfies(folder: Path, scene: Scene) -> Path:
+    """Nerfies, as DyCheck has it: several cameras at a time, a file a picture that says how it was taken."""
+    cameras, train = all_cameras(scene), len(scene.cameras("train"))
+    names: dict[bool, list[str]] = {True: [], False: []}
+    metadata = {}
+    for frame in range(scene.num_frames):
+        for i, picture in enumerate(photograph(scene, frame)):
+            name = f"{i}_{frame:05d}"
+            names[i < train].append(name)
+            metadata[name] = {"warp_id": frame, "camera_id": i, "appearance_id": frame}
+            save(folder / f"rgb/1x/{name}.png", picture)
+            turn, k = cameras.world_to_camera[i].astype(np.float64), cameras.intrinsics[i]
+            camera = {
+                "orientation": turn[:3, :3].tolist(),
+                "position": (-turn[:3, :3].T @ turn[:3, 3]).tolist(),
+                "focal_length": float(k[0, 0]),
+                "principal_point": [float(k[0, 2]), float(k[1, 2])],
+                "image_size": [scene.width, scene.height],
+            }
+            write_json(folder / f"camera/{name}.json", camera)
+    write_json(folder / "metadata.json", metadata)
+    write_json(folder / "dataset.json", {"ids": list(metadata), "train_ids": names[True], "val_ids": names[False]})
+    write_json(folder / "extra.json", {"fps": FPS})
+    return folder
