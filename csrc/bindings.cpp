@@ -8,7 +8,9 @@
 #include <string>
 
 #include "cpu/motion.h"
+#include "cpu/nodes.h"
 #include "cpu/parallel.h"
+#include "cpu/picture.h"
 #include "cpu/rasterize.h"
 #include "cpu/score.h"
 #include "cpu/ssim.h"
@@ -23,6 +25,7 @@ using Floats2 = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::
 using Floats3 = nb::ndarray<const float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 using Floats4 = nb::ndarray<const float, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
 using Ints4 = nb::ndarray<const int32_t, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
+using Longs1 = nb::ndarray<const int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Longs2 = nb::ndarray<const int64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Bytes1 = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Doubles4 = nb::ndarray<double, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
@@ -253,6 +256,66 @@ nb::tuple motion(const Floats2& means, const Floats2& quats, const Floats2& prev
   return nb::make_tuple(losses, v_means, v_quats);
 }
 
+NodeArrays node_arrays(const Longs1& gaussian, const Longs2& index, const Floats2& weight, const Floats2& means,
+                       const Floats2& quats, const Floats2& shifts, const Floats2& turns) {
+  const size_t k = gaussian.shape(0), m = means.shape(0), b = index.shape(1);
+  check(means.shape(1) == 3 && quats.shape(0) == m && quats.shape(1) == 4, "means and quats must be [M,3] and [M,4]");
+  check(shifts.shape(0) == k && shifts.shape(1) == 3 && turns.shape(0) == k && turns.shape(1) == 4,
+        "shifts and turns must be [K,3] and [K,4]");
+  check(index.shape(0) == m && weight.shape(0) == m && weight.shape(1) == b, "index and weight must be [M,B]");
+  for (size_t i = 0; i < k; ++i)
+    check(gaussian.data()[i] >= 0 && gaussian.data()[i] < static_cast<int64_t>(m), "a node is at none of the Gaussians");
+  for (size_t i = 0; i < index.size(); ++i)
+    check(index.data()[i] >= 0 && index.data()[i] < static_cast<int64_t>(k), "a Gaussian hangs on none of the nodes");
+  return {static_cast<int>(m), static_cast<int>(k), static_cast<int>(b), gaussian.data(), index.data(),
+          weight.data(),       means.data(),        quats.data(),        shifts.data(),   turns.data()};
+}
+
+nb::tuple carry_gaussians(const Longs1& gaussian, const Longs2& index, const Floats2& weight, const Floats2& means,
+                          const Floats2& quats, const Floats2& shifts, const Floats2& turns, int threads) {
+  const NodeArrays arrays = node_arrays(gaussian, index, weight, means, quats, shifts, turns);
+  auto moved = zeros<float>({means.shape(0), 3}), turned = zeros<float>({means.shape(0), 4});
+  {
+    nb::gil_scoped_release release;
+    carry(arrays, threads, moved.data(), turned.data());
+  }
+  return nb::make_tuple(moved, turned);
+}
+
+nb::tuple carry_gradients(const Longs1& gaussian, const Longs2& index, const Floats2& weight, const Floats2& means,
+                          const Floats2& quats, const Floats2& shifts, const Floats2& turns, const Floats2& moved_gradient,
+                          const Floats2& turned_gradient, int threads) {
+  const NodeArrays arrays = node_arrays(gaussian, index, weight, means, quats, shifts, turns);
+  check(moved_gradient.shape(0) == means.shape(0) && moved_gradient.shape(1) == 3 &&
+            turned_gradient.shape(0) == means.shape(0) && turned_gradient.shape(1) == 4,
+        "the gradients must be [M,3] and [M,4]");
+  auto v_shifts = zeros<float>({shifts.shape(0), 3}), v_turns = zeros<float>({shifts.shape(0), 4});
+  {
+    nb::gil_scoped_release release;
+    carry_backward(arrays, moved_gradient.data(), turned_gradient.data(), threads, v_shifts.data(), v_turns.data());
+  }
+  return nb::make_tuple(v_shifts, v_turns);
+}
+
+nb::tuple picture(const Floats4& seen, const Floats3& foreground, const Floats4& images, const Floats3& masks,
+                  float ssim_share, float segmentation, float saturated, int threads) {
+  for (int axis = 0; axis < 3; ++axis)
+    check(images.shape(axis) == seen.shape(axis) && foreground.shape(axis) == seen.shape(axis) &&
+              masks.shape(axis) == seen.shape(axis),
+          "pictures and masks must be [C,H,W,3] and [C,H,W] of one shape");
+  check(seen.shape(3) == 3 && images.shape(3) == 3, "pictures have three channels");
+  auto v_seen = zeros<float>({seen.shape(0), seen.shape(1), seen.shape(2), 3});
+  auto v_foreground = zeros<float>({seen.shape(0), seen.shape(1), seen.shape(2)});
+  double loss;
+  {
+    nb::gil_scoped_release release;
+    loss = picture_loss(seen.data(), foreground.data(), images.data(), masks.data(), static_cast<int>(seen.shape(0)),
+                        static_cast<int>(seen.shape(1)), static_cast<int>(seen.shape(2)),
+                        {ssim_share, segmentation, saturated}, threads, v_seen.data(), v_foreground.data());
+  }
+  return nb::make_tuple(loss, v_seen, v_foreground);
+}
+
 nb::tuple ssim(const Floats4& first, const Floats4& second, int threads) {
   for (int axis = 0; axis < 4; ++axis)
     check(first.shape(axis) == second.shape(axis), "both images must be [C,H,W,D] of one shape");
@@ -287,6 +350,13 @@ NB_MODULE(_csrc, m) {
         nb::arg("active_tiles").none(), nb::arg("threads"));
   m.def("motion_losses", &motion, nb::arg("means"), nb::arg("quats"), nb::arg("previous_means"), nb::arg("previous_quats"),
         nb::arg("index"), nb::arg("weight"), nb::arg("distance"), nb::arg("factors"), nb::arg("threads"));
+  m.def("carry", &carry_gaussians, nb::arg("gaussian"), nb::arg("index"), nb::arg("weight"), nb::arg("means"),
+        nb::arg("quats"), nb::arg("shifts"), nb::arg("turns"), nb::arg("threads"));
+  m.def("carry_backward", &carry_gradients, nb::arg("gaussian"), nb::arg("index"), nb::arg("weight"), nb::arg("means"),
+        nb::arg("quats"), nb::arg("shifts"), nb::arg("turns"), nb::arg("moved_gradient"), nb::arg("turned_gradient"),
+        nb::arg("threads"));
+  m.def("picture_loss", &picture, nb::arg("seen"), nb::arg("foreground"), nb::arg("images"), nb::arg("masks"),
+        nb::arg("ssim_share"), nb::arg("segmentation"), nb::arg("saturated"), nb::arg("threads"));
   m.attr("STRENGTH_BINS") = kStrengthBins;
   m.def("score", &score, nb::arg("codes"), nb::arg("confidence"), nb::arg("prompts"), nb::arg("directions"),
         nb::arg("offsets"), nb::arg("mean_square"), nb::arg("temperature"), nb::arg("threads"));

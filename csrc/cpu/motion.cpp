@@ -6,20 +6,13 @@
 
 #include "parallel.h"
 #include "rotation.h"
+#include "simd.h"
 
 namespace legs4d {
 namespace {
 
 constexpr float kTiny = 1e-20f;  // under square roots, so that their derivative at zero is finite
 constexpr int kChunks = 8;       // each sums gradients of its own; fixed, so that sums keep their order
-
-// Hamilton product, wxyz.
-void multiply(const float* a, const float* b, float* out) {
-  out[0] = a[0] * b[0] - a[1] * b[1] - a[2] * b[2] - a[3] * b[3];
-  out[1] = a[0] * b[1] + a[1] * b[0] + a[2] * b[3] - a[3] * b[2];
-  out[2] = a[0] * b[2] + a[2] * b[0] + a[3] * b[1] - a[1] * b[3];
-  out[3] = a[0] * b[3] + a[3] * b[0] + a[1] * b[2] - a[2] * b[1];
-}
 
 }  // namespace
 
@@ -48,55 +41,58 @@ void motion_losses(const MotionArrays& motion, const float* factors, int threads
          m < static_cast<int64_t>(count) * (chunk + 1) / kChunks; ++m) {
       const Rotation r = rotation_of(&turned[4 * m]);
       const float *x = motion.means + 3 * m, *px = motion.previous_means + 3 * m, *t = &turned[4 * m];
-      float rotation_gradient[9] = {}, own_mean[3] = {}, own_turn[4] = {};
-      for (int k = 0; k < k_count; ++k) {
-        const size_t pair = static_cast<size_t>(m) * k_count + k;
-        const int64_t n = motion.index[pair];
-        const float w = motion.weight[pair];
-        const float *y = motion.means + 3 * n, *py = motion.previous_means + 3 * n, *u = &turned[4 * n];
-        float offset[3], residual[3], offset_gradient[3] = {};
-        for (int i = 0; i < 3; ++i) offset[i] = y[i] - x[i];
+      floatv by_rotation[9] = {}, by_own_mean[3] = {}, by_own_turn[4] = {}, rigids{}, rotations{}, isometries{};
+      for (int first = 0; first < k_count; first += kLanes) {
+        // Neighbours side by side; where there are no more, the Gaussian itself with weight 0, which adds nothing.
+        const int lanes = std::min(kLanes, k_count - first);
+        const size_t pair = static_cast<size_t>(m) * k_count + first;
+        int64_t neighbour[kLanes];
+        floatv w{}, distance{}, counts{}, offset[3], before[3], difference[4];
+        for (int l = 0; l < kLanes; ++l) {
+          const int64_t n = neighbour[l] = l < lanes ? motion.index[pair + l] : m;
+          if (l < lanes) w[l] = motion.weight[pair + l], distance[l] = motion.distance[pair + l], counts[l] = 1;
+          for (int i = 0; i < 3; ++i) offset[i][l] = motion.means[3 * n + i], before[i][l] = motion.previous_means[3 * n + i];
+          for (int i = 0; i < 4; ++i) difference[i][l] = turned[4 * n + i];
+        }
+        for (int i = 0; i < 3; ++i) offset[i] -= x[i], before[i] -= px[i];
+        for (int i = 0; i < 4; ++i) difference[i] -= t[i];
 
-        float squared = 0;  // rigidity: Rᵀ offset against the previous offset
+        floatv residual[3], offset_gradient[3] = {}, squared{};  // rigidity: Rᵀ offset against the previous offset
         for (int i = 0; i < 3; ++i) {
-          const float back = r.m[i] * offset[0] + r.m[3 + i] * offset[1] + r.m[6 + i] * offset[2];
-          residual[i] = back - (py[i] - px[i]);
+          residual[i] = r.m[i] * offset[0] + r.m[3 + i] * offset[1] + r.m[6 + i] * offset[2] - before[i];
           squared += residual[i] * residual[i];
         }
-        const float rigid = std::sqrt(squared * w + kTiny);
-        sums.losses[0] += rigid;
+        const floatv rigid = sqrt(squared * w + kTiny), by_residual = rigid_factor * w / rigid;
+        rigids += counts * rigid;
         for (int i = 0; i < 3; ++i) {
-          const float v = rigid_factor * w * residual[i] / rigid;
+          const floatv v = by_residual * residual[i];
           for (int j = 0; j < 3; ++j) {
             offset_gradient[j] += r.m[3 * j + i] * v;
-            rotation_gradient[3 * j + i] += offset[j] * v;
+            by_rotation[3 * j + i] += offset[j] * v;
           }
         }
 
-        float difference[4], turn = 0;
-        for (int i = 0; i < 4; ++i) {
-          difference[i] = u[i] - t[i];
-          turn += difference[i] * difference[i];
-        }
-        const float rotation = std::sqrt(turn * w + kTiny);
-        sums.losses[1] += rotation;
-        for (int i = 0; i < 4; ++i) {
-          const float v = rotation_factor * w * difference[i] / rotation;
-          sums.turned[4 * n + i] += v;
-          own_turn[i] -= v;
-        }
+        floatv turn{};
+        for (int i = 0; i < 4; ++i) turn += difference[i] * difference[i];
+        const floatv rotation = sqrt(turn * w + kTiny), by_difference = rotation_factor * w / rotation;
+        rotations += counts * rotation;
 
-        const float length = std::sqrt(offset[0] * offset[0] + offset[1] * offset[1] + offset[2] * offset[2] + kTiny);
-        const float stretch = length - motion.distance[pair];
-        const float isometry = std::sqrt(stretch * stretch * w + kTiny);
-        sums.losses[2] += isometry;
-        const float v_length = isometry_factor * w * stretch / (isometry * length);
-        for (int i = 0; i < 3; ++i) {
-          const float v = offset_gradient[i] + v_length * offset[i];
-          sums.means[3 * n + i] += v;
-          own_mean[i] -= v;
+        const floatv length = sqrt(offset[0] * offset[0] + offset[1] * offset[1] + offset[2] * offset[2] + kTiny);
+        const floatv stretch = length - distance, isometry = sqrt(stretch * stretch * w + kTiny);
+        isometries += counts * isometry;
+        const floatv v_length = isometry_factor * w * stretch / (isometry * length);
+        for (int i = 0; i < 3; ++i) by_own_mean[i] -= offset_gradient[i] += v_length * offset[i];
+        for (int i = 0; i < 4; ++i) by_own_turn[i] -= difference[i] *= by_difference;
+        for (int l = 0; l < lanes; ++l) {
+          for (int i = 0; i < 3; ++i) sums.means[3 * neighbour[l] + i] += offset_gradient[i][l];
+          for (int i = 0; i < 4; ++i) sums.turned[4 * neighbour[l] + i] += difference[i][l];
         }
       }
+      sums.losses[0] += sum(rigids), sums.losses[1] += sum(rotations), sums.losses[2] += sum(isometries);
+      float rotation_gradient[9], own_mean[3], own_turn[4];
+      for (int i = 0; i < 9; ++i) rotation_gradient[i] = sum(by_rotation[i]);
+      for (int i = 0; i < 3; ++i) own_mean[i] = sum(by_own_mean[i]);
+      for (int i = 0; i < 4; ++i) own_turn[i] = sum(by_own_turn[i]);
       for (int i = 0; i < 3; ++i) sums.means[3 * m + i] += own_mean[i];
       float by_turn[4];
       rotation_backward(r, rotation_gradient, by_turn);

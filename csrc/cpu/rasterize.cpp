@@ -349,6 +349,7 @@ void Rendering::backward(const GaussianArrays& gaussians, const float* backgroun
     std::vector<Covariance> covariances(end - begin);
     world_covariances(gaussians.quats + 4 * begin, gaussians.scales + 3 * begin, 0, end - begin, covariances.data());
     std::vector<float> covariance_gradients(6 * (end - begin), 0.0f);
+    std::vector<uint8_t> touched(end - begin, 0);
     for (int camera = 0; camera < num_cameras(); ++camera) {
       const CameraSplats& c = cameras_[camera];
       auto position = std::lower_bound(c.by_gaussian.begin(), c.by_gaussian.end(), begin,
@@ -357,6 +358,7 @@ void Rendering::backward(const GaussianArrays& gaussians, const float* backgroun
         const int32_t i = *position;
         if (c.frozen[i]) continue;
         const int n = c.splats[i].gaussian;
+        touched[n - begin] = 1;
         SplatGradient g{};
         float* channel_gradient = gradients.channels + static_cast<size_t>(n) * gaussians.num_channels;
         for (int band = 0; band < bands; ++band) {
@@ -375,9 +377,10 @@ void Rendering::backward(const GaussianArrays& gaussians, const float* backgroun
       }
     }
     for (int n = begin; n < end; ++n)
-      world_covariance_backward(gaussians.quats + 4 * n, gaussians.scales + 3 * n,
-                                covariance_gradients.data() + 6 * (n - begin), gradients.quats + 4 * n,
-                                gradients.scales + 3 * n);
+      if (touched[n - begin])
+        world_covariance_backward(gaussians.quats + 4 * n, gaussians.scales + 3 * n,
+                                  covariance_gradients.data() + 6 * (n - begin), gradients.quats + 4 * n,
+                                  gradients.scales + 3 * n);
   });
 }
 

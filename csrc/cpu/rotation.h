@@ -1,4 +1,4 @@
-// Rotation matrices of quaternions, and the derivative.
+// Quaternions: products, and rotation matrices with their derivative.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -10,9 +10,21 @@ struct Rotation {
   float w, x, y, z, norm;  // the unit quaternion, and the length it had
 };
 
+inline float norm(const float* quat) {
+  return std::sqrt(quat[0] * quat[0] + quat[1] * quat[1] + quat[2] * quat[2] + quat[3] * quat[3]);
+}
+
+// Hamilton product, wxyz.
+inline void multiply(const float* a, const float* b, float* out) {
+  out[0] = a[0] * b[0] - a[1] * b[1] - a[2] * b[2] - a[3] * b[3];
+  out[1] = a[0] * b[1] + a[1] * b[0] + a[2] * b[3] - a[3] * b[2];
+  out[2] = a[0] * b[2] + a[2] * b[0] + a[3] * b[1] - a[1] * b[3];
+  out[3] = a[0] * b[3] + a[3] * b[0] + a[1] * b[2] - a[2] * b[1];
+}
+
 inline Rotation rotation_of(const float* quat) {
   Rotation r;
-  r.norm = std::sqrt(quat[0] * quat[0] + quat[1] * quat[1] + quat[2] * quat[2] + quat[3] * quat[3]);
+  r.norm = norm(quat);
   const float inverse = 1.0f / std::max(r.norm, 1e-12f);
   const float w = r.w = quat[0] * inverse, x = r.x = quat[1] * inverse, y = r.y = quat[2] * inverse,
               z = r.z = quat[3] * inverse;

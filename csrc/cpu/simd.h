@@ -1,6 +1,7 @@
 // Eight float lanes with the few operations that rasterising needs. GCC/Clang vector extensions carry the arithmetic
 // to any instruction set; only the lane test has an AVX form, because compilers turn the portable one into many moves.
 #pragma once
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #if defined(__AVX__)
@@ -38,6 +39,12 @@ inline bool any(intv mask) {
 inline float sum(floatv v) {
   float s01 = v[0] + v[4], s23 = v[1] + v[5], s45 = v[2] + v[6], s67 = v[3] + v[7];
   return (s01 + s23) + (s45 + s67);
+}
+
+inline floatv sqrt(floatv v) {
+  floatv root;
+  for (int i = 0; i < kLanes; ++i) root[i] = std::sqrt(v[i]);
+  return root;
 }
 
 inline floatv min(floatv x, floatv y) { return x < y ? x : y; }

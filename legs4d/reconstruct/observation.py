@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from legs4d import _csrc
+from legs4d.executor import default_threads
 from legs4d.gaussians.store.run import Run
 from legs4d.progress import go_on
 from legs4d.raster import Render
@@ -124,9 +127,49 @@ def picture_loss(
 ) -> torch.Tensor:
     """Colour and segmentation loss of Dynamic3DGS; `seen` is the rendering in the cameras' own colours."""
     assert rendered.features is not None
-    colors = image_loss(as_captured(seen, observed.images), observed.images, ssim_share)
-    segmentation = image_loss(rendered.features, observed.masks[..., None], ssim_share)
-    return colors + segmentation_weight * segmentation
+    foreground, images, masks = rendered.features[..., 0], observed.images, observed.masks
+    if seen.device.type == "cpu" and seen.dtype == torch.float32:
+        return _PictureCpu.apply(seen, foreground, images, masks, ssim_share, segmentation_weight)
+    return picture_loss_torch(seen, foreground, images, masks, ssim_share, segmentation_weight)
+
+
+class _PictureCpu(torch.autograd.Function):
+    """`csrc`'s kernel: of small pictures, torch's thirty operations take several times as long as their work."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        seen: torch.Tensor,
+        foreground: torch.Tensor,
+        images: torch.Tensor,
+        masks: torch.Tensor,
+        ssim_share: float,
+        segmentation_weight: float,
+    ) -> torch.Tensor:
+        arrays = (tensor.detach().contiguous().numpy() for tensor in (seen, foreground, images, masks))
+        loss, v_seen, v_foreground = _csrc.picture_loss(
+            *arrays, ssim_share, segmentation_weight, SATURATED, threads=default_threads()
+        )
+        ctx.save_for_backward(torch.from_numpy(v_seen), torch.from_numpy(v_foreground))
+        return seen.new_tensor(loss)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
+        v_seen, v_foreground = ctx.saved_tensors
+        return gradient * v_seen, gradient * v_foreground, None, None, None, None
+
+
+def picture_loss_torch(
+    seen: torch.Tensor,
+    foreground: torch.Tensor,
+    images: torch.Tensor,
+    masks: torch.Tensor,
+    ssim_share: float,
+    segmentation_weight: float,
+) -> torch.Tensor:
+    """`picture_loss` in plain PyTorch, for CUDA and for any precision: [C, H, W, 3] and shares [C, H, W]."""
+    colors = image_loss(as_captured(seen, images), images, ssim_share)
+    return colors + segmentation_weight * image_loss(foreground[..., None], masks[..., None], ssim_share)
 
 
 def spread(marked: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """Nodes carry Gaussians: a rigid motion of all nodes is a rigid motion of everything on them."""
 
 import math
+from dataclasses import replace
 
 import torch
 
@@ -46,3 +47,20 @@ def test_a_rigid_motion_of_all_nodes_carries_rigidly() -> None:
     moved, turned = carry(nodes, means, quats, expected[nodes.gaussian] - anchors, turn.repeat(25, 1) * 3)
     torch.testing.assert_close(moved, expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(turned, turn.expand(500, 4))
+
+
+def test_the_kernel_carries_as_torch_does_in_float64_and_so_do_its_gradients() -> None:
+    chance = torch.Generator().manual_seed(2)
+    means, nodes = points(60), place_nodes(points(60), NodeSettings(count=12))
+    quats = torch.nn.functional.normalize(torch.randn(60, 4, generator=chance), dim=-1)
+    shifts, turns = torch.randn(12, 3, generator=chance), torch.randn(12, 4, generator=chance)
+    wanted = torch.randn(60, 3, generator=chance), torch.randn(60, 4, generator=chance)
+    wide = replace(nodes, weight=nodes.weight.double())
+    found = []
+    for precision, bound in ((torch.float32, nodes), (torch.float64, wide)):
+        free = [values.detach().to(precision).requires_grad_() for values in (shifts, turns)]
+        moved, turned = carry(bound, means.to(precision), quats.to(precision), *free)
+        ((moved * wanted[0].to(precision)).sum() + (turned * wanted[1].to(precision)).sum()).backward()
+        found.append((moved.detach(), turned.detach(), *(values.grad for values in free)))
+    for kernel, truth in zip(*found, strict=True):
+        torch.testing.assert_close(kernel.double(), truth, atol=2e-5, rtol=2e-5)

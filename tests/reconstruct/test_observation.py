@@ -10,17 +10,19 @@ import torch
 
 from legs4d.config import FirstFrameSettings
 from legs4d.progress import StageReporter, Stopped
+from legs4d.raster import Render
+from legs4d.raster.screen import ScreenGradient
 from legs4d.reconstruct import observation
 from legs4d.reconstruct.first_frame import fit_first_frame
 from legs4d.reconstruct.fitting.averaging import RunningMean
 from legs4d.reconstruct.fitting.dropout import leave_out
 from legs4d.reconstruct.initialise import initial_points
-from legs4d.reconstruct.observation import Backdrop, CameraColors, Observation, grow
+from legs4d.reconstruct.observation import Backdrop, CameraColors, Observation, grow, picture_loss
 from legs4d.reconstruct.stages import READ_AT_ONCE, find_backdrop, observe, torch_threads
 from legs4d.reconstruct.vignette import falloff
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.stage import find_stage
-from tests.raster.test_cpu_engine import random_gaussians
+from tests.raster.test_cpu_engine import random_gaussians, ring_of_cameras
 from tests.synthetic import Scene, write_dataset
 
 CPU = torch.device("cpu")
@@ -130,3 +132,23 @@ def test_the_falloff_of_a_lens_is_found(tmp_path: Path) -> None:
     assert colors.vignette is not None
     corner = torch.exp(colors.vignette[0] * 0.5 + colors.vignette[1] * 0.25)  # at t = 0.5, near the corners
     assert float(corner) == pytest.approx(np.exp(-0.3), abs=0.08)
+
+
+@pytest.mark.parametrize("ssim_share", [0.0, 0.2])
+def test_the_kernel_of_picture_losses_agrees_with_torch_in_float64(ssim_share: float) -> None:
+    chance = torch.Generator().manual_seed(3)
+    seen, images = torch.rand(2, 2, 13, 18, 3, generator=chance)
+    foreground, masks = torch.rand(2, 2, 13, 18, generator=chance)
+    images[0, :4] = 1  # white, where what is rendered brighter costs nothing
+    seen[0, 2:6] += 1
+    found = []
+    for precision in (torch.float32, torch.float64):
+        free = [values.detach().to(precision).requires_grad_() for values in (seen, foreground)]
+        picture = Render(free[0], masks, None, free[1][..., None], ScreenGradient())
+        observed = Observation(ring_of_cameras(2, 18, 13), images.to(precision), masks.to(precision))
+        loss = picture_loss(picture, free[0], observed, ssim_share, 3.0)
+        (2 * loss).backward()
+        found.append((loss.detach(), *(values.grad for values in free)))
+    for kernel, truth in zip(*found, strict=True):
+        torch.testing.assert_close(kernel.double(), truth, atol=1e-6, rtol=1e-4)
+    assert (found[0][1][0, 2:4] == 0).all() and (found[0][1][0, 4:6] != 0).any()
