@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from legs4d.errors import RunError
 from legs4d.language.codec import autoencoder
@@ -151,7 +152,9 @@ def fit_linear_codec(
         exact = some.astype(np.float64)
         count, total, moment = count + len(exact), total + exact.sum(axis=0), moment + exact.T @ exact
     mean = total / count
-    variances, vectors = np.linalg.eigh(moment / count - np.outer(mean, mean))
+    # On several threads a matrix this small takes many times as long when another program runs.
+    with ThreadpoolController().limit(limits=1, user_api="blas"):
+        variances, vectors = np.linalg.eigh(moment / count - np.outer(mean, mean))
     variances, vectors = np.maximum(variances[::-1], 0), vectors[:, ::-1].T
     kept = _components(variances, energy, max_dim)
     all_variance = variances.sum()
