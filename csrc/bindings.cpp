@@ -36,6 +36,12 @@ void check(bool ok, const std::string& message) {
   if (!ok) throw std::invalid_argument(message);
 }
 
+// Ctrl-C, and other signals that Python has handlers for, in the midst of a kernel: of 4K pictures one takes seconds.
+void look_at_signals() {
+  nb::gil_scoped_acquire acquire;
+  if (PyErr_CheckSignals() != 0) throw nb::python_error();
+}
+
 template <typename T>
 nb::ndarray<nb::numpy, T> owned(T* data, std::initializer_list<size_t> shape) {
   nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
@@ -333,6 +339,7 @@ nb::tuple ssim(const Floats4& first, const Floats4& second, int threads) {
 }  // namespace
 
 NB_MODULE(_csrc, m) {
+  set_interrupt(look_at_signals);
   m.doc() = "Compiled kernels of legs4d. Use legs4d.raster; shapes are documented there.";
   m.attr("TILE") = kTile;
   nb::class_<PyRendering>(m, "Rendering")

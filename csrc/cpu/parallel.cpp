@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -15,12 +16,22 @@
 namespace legs4d {
 namespace {
 
+constexpr std::chrono::milliseconds kBetweenLooks(50);
+
+void (*look)() = nullptr;
+
+// In a helper: set when an item of its loop has thrown.
+thread_local const std::atomic<bool>* helping = nullptr;
+
+struct Ended {};  // what a helper throws then; the caller throws the reason
+
 struct Loop {
   int items;
   WorkItem item;
   const void* body;  // the caller's: not to be touched once all items are over
   int seats;         // helpers that may still join; the pool's mutex guards it
   std::atomic<int> next{0};
+  std::atomic<bool> ended{false};  // an item has thrown: the rest need not be done
   std::mutex mutex;  // of what follows
   std::condition_variable over;
   int done = 0;
@@ -30,15 +41,19 @@ struct Loop {
     int finished = 0;
     std::exception_ptr problem;
     for (int i = next++; i < items; i = next++, ++finished) {
+      if (ended) continue;
       try {
+        go_on();
         item(body, i);
+      } catch (const Ended&) {
       } catch (...) {
         problem = std::current_exception();
+        ended = true;
       }
     }
     if (!finished) return;
     std::lock_guard<std::mutex> lock(mutex);
-    if (problem) thrown = problem;
+    if (problem && !thrown) thrown = problem;
     if ((done += finished) == items) over.notify_one();
   }
 
@@ -77,6 +92,7 @@ class Pool {
         loop = loops_.front();
         if (--loop->seats == 0) loops_.pop_front();
       }
+      helping = &loop->ended;
       loop->work();
     }
   }
@@ -101,6 +117,21 @@ void run_items(int items, int threads, WorkItem item, const void* body) {
   auto loop = std::make_shared<Loop>();
   loop->items = items, loop->item = item, loop->body = body, loop->seats = threads - 1;
   pool->run(loop);
+}
+
+void set_interrupt(void (*asked)()) { look = asked; }
+
+void go_on() {
+  if (helping) {
+    if (*helping) throw Ended{};
+    return;
+  }
+  thread_local auto last = std::chrono::steady_clock::now();
+  if (!look) return;
+  const auto now = std::chrono::steady_clock::now();
+  if (now - last < kBetweenLooks) return;
+  last = now;
+  look();
 }
 
 }  // namespace legs4d

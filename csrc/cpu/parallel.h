@@ -8,8 +8,14 @@ using WorkItem = void (*)(const void* body, int item);
 
 // Calls item(body, 0) … item(body, items - 1) on the calling thread and on up to threads - 1 helpers, which are kept from
 // one loop to the next: starting a thread costs as much as small pictures take. The caller waits for items that helpers
-// have begun, never for a helper to wake up. Throws what an item threw, when all are over.
+// have begun, never for a helper to wake up. Throws what an item threw, when all that were begun are over.
 void run_items(int items, int threads, WorkItem item, const void* body);
+
+// What a loop's calling thread asks now and then, between items and at `go_on`: it throws to end the loop.
+void set_interrupt(void (*look)());
+
+// For long items to call every few milliseconds: throws when the loop is to end.
+void go_on();
 
 template <typename Body>
 void parallel_for(int items, int threads, const Body& body) {
@@ -18,7 +24,10 @@ void parallel_for(int items, int threads, const Body& body) {
     run_items(items, threads, [](const void* b, int i) { (*static_cast<const Body*>(b))(i); }, &body);
     return;
   }
-  for (int i = 0; i < items; ++i) body(i);
+  for (int i = 0; i < items; ++i) {
+    go_on();
+    body(i);
+  }
 }
 
 }  // namespace legs4d

@@ -330,7 +330,8 @@ void Rendering::backward(const GaussianArrays& gaussians, const float* backgroun
     sums[item].channels.assign(c.splats.size() * channels_, 0.0f);
     std::vector<floatv> scratch;
     with_channel_count(channels_, [&](auto d) {
-      for (int ty = tiles_y_ * band / bands; ty < tiles_y_ * (band + 1) / bands; ++ty)
+      for (int ty = tiles_y_ * band / bands; ty < tiles_y_ * (band + 1) / bands; ++ty) {
+        go_on();
         for (int tx = 0; tx < tiles_x_; ++tx) {
           const TileRange range = tile_range(c, ty * tiles_x_ + tx);
           if (range.begin == range.end) continue;
@@ -340,6 +341,7 @@ void Rendering::backward(const GaussianArrays& gaussians, const float* backgroun
                                       out_gradient + camera * pixels * channels_, transmittance_gradient + camera * pixels,
                                       sums[item].splats.data(), sums[item].channels.data());
         }
+      }
     });
   });
 
@@ -390,7 +392,8 @@ void Rendering::lift(int camera, const int32_t* index, const float* weight, int 
   // A tile's pixels mix few rows; they get numbers local to the tile, and B becomes a small dense matrix [row, pixel].
   std::vector<int32_t> local(num_rows, -1), rows;
   std::vector<floatv> mixture, row_sums;
-  for (int ty = 0; ty < tiles_y_; ++ty)
+  for (int ty = 0; ty < tiles_y_; ++ty) {
+    go_on();
     for (int tx = 0; tx < tiles_x_; ++tx) {
       const TileRange range = tile_range(c, ty * tiles_x_ + tx);
       if (range.begin == range.end) continue;
@@ -428,6 +431,7 @@ void Rendering::lift(int camera, const int32_t* index, const float* weight, int 
       }
       for (int32_t row : rows) local[row] = -1;
     }
+  }
 }
 
 }  // namespace legs4d

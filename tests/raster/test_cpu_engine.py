@@ -327,3 +327,36 @@ def test_colours_that_depend_on_the_view_are_those_of_each_camera() -> None:
     rendered.color.sum().backward()
     assert rest.grad is not None and (rest.grad.abs().sum(dim=(1, 2)) > 0).any()
     assert rendered.screen.seen.max() == 3
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no such timers on Windows")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_signal_ends_a_kernel_in_its_midst(threads: int) -> None:
+    """By the processor's time of this process, so that others that run do not count."""
+    cameras = ring_of_cameras(8, 400, 300, focal=200)
+    gaussians = with_gradients(random_gaussians(1500, seed=5, size=0.5), torch.float32)
+
+    def both() -> float:
+        began = time.process_time()
+        render(gaussians, cameras, near=NEAR, threads=threads).color.sum().backward()
+        return time.process_time() - began
+
+    def ring(*_: object) -> None:
+        raise InterruptedError
+
+    before = signal.signal(signal.SIGPROF, ring)
+    try:
+        whole = both()
+        for share in (0.1, 0.6):  # on the way forward, and on the way back
+            began = time.process_time()
+            signal.setitimer(signal.ITIMER_PROF, share * whole)
+            with pytest.raises(InterruptedError):
+                both()
+            assert time.process_time() - began < (share + 0.35) * whole
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+    # What was interrupted leaves nothing behind.
+    assert torch.equal(
+        render(gaussians, cameras, near=NEAR, threads=threads).color, render(gaussians, cameras, near=NEAR).color
+    )
