@@ -75,16 +75,29 @@ class _CarryCpu(torch.autograd.Function):
         shifts: torch.Tensor,
         turns: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        tensors = (nodes.gaussian, nodes.index, nodes.weight, means, quats, shifts, turns)
+        tensors = {
+            "gaussian": nodes.gaussian,
+            "index": nodes.index,
+            "weight": nodes.weight,
+            "means": means,
+            "quats": quats,
+            "shifts": shifts,
+            "turns": turns,
+        }
         # The optimiser changes shifts and turns in place, after the backward pass.
-        ctx.arrays = tuple(tensor.detach().contiguous().numpy() for tensor in tensors)
-        moved, turned = _csrc.carry(*ctx.arrays, threads=default_threads())
+        arrays = {name: tensor.detach().contiguous().numpy() for name, tensor in tensors.items()}
+        ctx.arrays = arrays
+        moved, turned = _csrc.carry(**arrays, threads=default_threads())
         return torch.from_numpy(moved), torch.from_numpy(turned)
 
     @staticmethod
     def backward(ctx: Any, v_moved: torch.Tensor, v_turned: torch.Tensor) -> tuple[Any, ...]:
-        gradients = (gradient.contiguous().numpy() for gradient in (v_moved, v_turned))
-        v_shifts, v_turns = _csrc.carry_backward(*ctx.arrays, *gradients, threads=default_threads())
+        arrays = {
+            **ctx.arrays,
+            "moved_gradient": v_moved.contiguous().numpy(),
+            "turned_gradient": v_turned.contiguous().numpy(),
+        }
+        v_shifts, v_turns = _csrc.carry_backward(**arrays, threads=default_threads())
         return None, None, None, torch.from_numpy(v_shifts), torch.from_numpy(v_turns)
 
 

@@ -146,9 +146,13 @@ class _PictureCpu(torch.autograd.Function):
         ssim_share: float,
         segmentation_weight: float,
     ) -> torch.Tensor:
-        arrays = (tensor.detach().contiguous().numpy() for tensor in (seen, foreground, images, masks))
+        tensors = {"seen": seen, "foreground": foreground, "images": images, "masks": masks}
         loss, v_seen, v_foreground = _csrc.picture_loss(
-            *arrays, ssim_share, segmentation_weight, SATURATED, threads=default_threads()
+            **{name: tensor.detach().contiguous().numpy() for name, tensor in tensors.items()},
+            ssim_share=ssim_share,
+            segmentation=segmentation_weight,
+            saturated=SATURATED,
+            threads=default_threads(),
         )
         ctx.save_for_backward(torch.from_numpy(v_seen), torch.from_numpy(v_foreground))
         return seen.new_tensor(loss)
