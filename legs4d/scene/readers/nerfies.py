@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,9 @@ FPS = 30.0
 """Frames per second, where no extra.json tells."""
 _DATASET, _METADATA, _EXTRA, _POINTS = "dataset.json", "metadata.json", "extra.json", "points.npy"
 _FIX = "copy the dataset again"
+
+
+_Row = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 
 class _Dataset(BaseModel):
@@ -65,8 +69,8 @@ class _Extra(BaseModel):
 class _Camera(BaseModel):
     model_config = ConfigDict(allow_inf_nan=False)
 
-    orientation: list[list[float]]
-    position: list[float] = Field(min_length=3, max_length=3)
+    orientation: list[_Row] = Field(min_length=3, max_length=3)
+    position: _Row
     focal_length: float = Field(gt=0)
     principal_point: list[float] = Field(min_length=2, max_length=2)
     image_size: list[int] = Field(min_length=2, max_length=2)
@@ -172,8 +176,6 @@ def _camera(path: Path) -> tuple[NDArray[np.float64], Lens]:
     """World to camera [4, 4], and the lens."""
     own = read_model(path, _Camera, "camera", "write orientation, position, focal_length, principal_point, image_size")
     turn = np.array(own.orientation, np.float64)
-    if turn.shape != (3, 3):
-        raise DatasetError(f"orientation is {turn.shape}, not 3×3", where=str(path), fix="write world to camera")
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = turn, -turn @ np.array(own.position)
     if abs(own.skew) > 1e-6 * own.focal_length:

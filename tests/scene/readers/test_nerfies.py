@@ -96,7 +96,13 @@ def test_smaller_pictures_scale_their_cameras(film: Path, tmp_path: Path) -> Non
 
 def test_what_is_missing_is_said_in_one_sentence(film: Path, tmp_path: Path) -> None:
     folder = write_nerfies(tmp_path / "nerfies", film)
-    (folder / "camera/0_00002.json").unlink()
+    camera = folder / "camera/0_00002.json"
+    content = json.loads(camera.read_text())
+    content["orientation"][1] = [0.0, 1.0]
+    camera.write_text(json.dumps(content))
+    with pytest.raises(DatasetError, match=r"0_00002\.json: is no camera \(orientation\.1: .*3 items"):
+        open_sequence(folder)
+    camera.unlink()
     with pytest.raises(DatasetError, match=r"0_00002\.json"):
         open_sequence(folder)
     (folder / "metadata.json").write_text("{}")
