@@ -6,12 +6,12 @@ from typing import Any
 
 import bpy
 
-from . import files, operators, properties
+from . import files, operators, properties, usd
 from .operators import draw
 
 __all__ = ["CLASSES", "draw", "register", "unregister"]
 
-CLASSES = (*properties.CLASSES, *operators.CLASSES, *files.CLASSES)
+CLASSES = (*properties.CLASSES, *operators.CLASSES, *files.CLASSES, *usd.CLASSES)
 
 _commands: list[object] = []
 

@@ -70,6 +70,7 @@ def draw_menu(menu: Any, context: bpy.types.Context) -> None:
     """Entries of File > Export."""
     menu.layout.operator(LEGS4D_OT_export_to.bl_idname)
     menu.layout.operator(LEGS4D_OT_bake.bl_idname)
+    menu.layout.operator("legs4d.export_usd")
 
 
 def run_command(arguments: list[str]) -> int:

@@ -129,6 +129,8 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     else:
         layout.operator("legs4d.export", icon="RENDER_ANIMATION")
         layout.operator("legs4d.bake", text="Bake to Native…", icon="FILE_BLEND")
+        layout.operator("legs4d.export_usd", text="Points as USD…", icon="FILE")
+        sentence(layout, context, "Blender's own USD and Alembic lose points that a sequence moves.", "INFO")
         if settings.message:
             sentence(layout, context, settings.message, "INFO")
 

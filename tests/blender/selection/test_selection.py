@@ -288,3 +288,37 @@ def test_undo_brings_back_what_was_deleted(shown):
     bpy.context.scene.frame_set(2)
     bpy.context.scene.frame_set(1)
     assert [_alpha(child).tolist() for child in again.objects] == after
+
+
+def test_usd_has_every_frames_points_as_they_show(shown, tmp_path):
+    """Read by USD's own library."""
+    from conftest import library
+
+    scene = bpy.context.scene
+    scene.frame_start, scene.frame_end, scene.render.fps = 1, FRAMES, 10
+    shown.empty.location = (0, 0, 2)
+    _box(shown, (9, 9, 9 + 2), 0.5)
+    bpy.ops.legs4d.delete_points()
+    target = tmp_path / "points.usda"
+    assert bpy.ops.legs4d.export_usd(filepath=str(target)) == {"FINISHED"}
+    library("-c", _READ_USD, str(target), str(tmp_path / "read.npz"))
+    with np.load(tmp_path / "read.npz") as read:
+        assert read["counts"].tolist() == [21, 20, 22]  # 16, 4, and those that the frame alone has, without the deleted
+        np.testing.assert_allclose(read["last"][16:20], MOVING + np.array((0.2, 0.2, 2.2), "f4"), atol=1e-5)
+        np.testing.assert_allclose(read["opacities"][:4], 0.8, atol=1e-5)
+        assert read["rate"] == 10 and read["up"] == "Z"
+
+
+_READ_USD = """
+import sys, numpy as np
+from pxr import Usd, UsdGeom
+stage = Usd.Stage.Open(sys.argv[1])
+points = UsdGeom.Points(stage.GetPrimAtPath("/sequence/points"))
+frames = range(int(stage.GetStartTimeCode()), int(stage.GetEndTimeCode()) + 1)
+counts = [len(points.GetPointsAttr().Get(t)) for t in frames]
+opacity = points.GetDisplayOpacityPrimvar()
+assert opacity.GetInterpolation() == "vertex"
+last, opacities = np.array(points.GetPointsAttr().Get(frames[-1])), np.array(opacity.Get(frames[0]))
+up, rate = UsdGeom.GetStageUpAxis(stage), stage.GetTimeCodesPerSecond()
+np.savez(sys.argv[2], counts=counts, last=last, rate=rate, opacities=opacities, up=up)
+"""
