@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from legs4d.config import ExtractSettings, GeometrySettings, LiftSettings, Settings, TrainSettings
+from legs4d.config import DatasetSettings, ExtractSettings, GeometrySettings, LiftSettings, Settings, TrainSettings
 from legs4d.settings import checked, put
 
 PLACE = "a path"
@@ -235,6 +235,32 @@ class Lift(WithSettings):
     def lifting(self) -> LiftSettings:
         """All settings. Raises SettingsError."""
         return checked(LiftSettings, self.asked(), "the settings")
+
+
+class Objects(Command):
+    """Footage → the things that move in it, named and cut out: `priors.objects.find`.
+
+    Attributes:
+        out: folder to make; by default DATASET.objects, beside the dataset.
+        scale, cameras, leave_out, offset, align: how the footage is read, as in `Reconstruct`.
+        again: replace what was found otherwise.
+    """
+
+    dataset: Place
+    out: Place | None = None
+    scale: Scale | None = None
+    cameras: Names | None = None
+    leave_out: Names | None = None
+    offset: Offsets | None = None
+    align: Literal["sound", "motion"] | None = None
+    again: bool = False
+
+    def reading(self) -> DatasetSettings:
+        """How the footage is read. Raises SettingsError."""
+        named = {"offset": "offsets"}
+        asked = {name: getattr(self, name) for name in ("scale", "cameras", "leave_out", "offset", "align")}
+        there = {named.get(name, name): value for name, value in asked.items() if value is not None}
+        return checked(DatasetSettings, there, "the options")
 
 
 class Export(Command):

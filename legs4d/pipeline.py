@@ -33,7 +33,6 @@ from legs4d.scene.foreground import MotionMasks
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence, cameras_move
 from legs4d.segment.choose import DEFAULT_SCALE
-from legs4d.settings import checked
 
 GEOMETRY = ("deform", "first_frame", "tracking", "refinement")
 """The stages of reconstruction."""
@@ -367,9 +366,7 @@ def find_objects(
     out: str | Path | None = None,
     context: Context = QUIET,
     *,
-    scale: float | None = None,
-    cameras: list[str] | None = None,
-    leave_out: list[str] | None = None,
+    reading: DatasetSettings | None = None,
     priors: Path | None = None,
     again: bool = False,
 ) -> dict[str, Any]:
@@ -377,7 +374,7 @@ def find_objects(
 
     Args:
         out: folder to make; by default DATASET.objects, beside the dataset.
-        scale, cameras, leave_out: how the footage is read, as in `train`.
+        reading: how the footage is read, as in `train`.
         priors: folder of helpers' weights, if not the usual one.
         again: replace what was found otherwise.
 
@@ -389,11 +386,7 @@ def find_objects(
     from legs4d.priors.objects.folder import default_folder
     from legs4d.reconstruct.stages import choose_device
 
-    asked = {"scale": scale, "cameras": cameras, "leave_out": leave_out}
-    reading = checked(
-        DatasetSettings, {name: value for name, value in asked.items() if value is not None}, "the options"
-    )
-    sequence = open_sequence(dataset, reading, context, found=False)
+    sequence = open_sequence(dataset, reading or DatasetSettings(), context, found=False)
     helpers = open_helpers(choose_device(context.engine), priors)
     folder = default_folder(Path(dataset)) if out is None else Path(out)
     return find(sequence, folder, helpers, context, again=again)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from backend.jobs import exchange, segmenting, training
+from backend.jobs import exchange, finding, segmenting, training
 from backend.runs.paths import Roots
 from legs4d import commands
 from legs4d.commands import Command
@@ -63,6 +63,14 @@ JOB_KINDS: dict[str, JobKind] = {
     "lift": _on_run(commands.Lift, training.prepare_lift, "lift"),
     "segments": _in_run(commands.Segments, segmenting.prepare_segments, "segments"),
     "segment": _in_run(commands.Segment, segmenting.prepare_segment, "segment"),
+    "objects": JobKind(
+        commands.Objects,
+        finding.prepare_objects,
+        "backend.jobs.finding:objects",
+        finding.found_files,
+        on_device=True,
+        discard=finding.discard,
+    ),
     "export": _whole(commands.Export, exchange.prepare_export, "export"),
     "import-splats": _whole(commands.ImportSplats, exchange.prepare_splats, "import_splats"),
     "import-d3dgs": _whole(commands.ImportD3dgs, exchange.prepare_d3dgs, "import_d3dgs"),

@@ -11,7 +11,7 @@ import typer
 
 from legs4d.cli.command import app
 from legs4d.cli.edge import working
-from legs4d.cli.options import CameraNames, Dataset, Engine, EngineName, Json, LeftOut, RunFolder, Scale
+from legs4d.cli.options import CameraNames, Dataset, Engine, EngineName, Json, LeftOut, RunFolder, Scale, asked
 from legs4d.progress import duration
 from legs4d.terminal import EXIT_ERROR, print_json
 
@@ -133,20 +133,15 @@ def check(
     cameras: {train, test}, width, height, masks, objects, captions, notes, matcher, misfits: [{camera, frame,
     pixels}]}.
     """
-    from legs4d.config import DatasetSettings
+    given = locals()
+    from legs4d import commands
     from legs4d.priors.cache import best_prior, open_prior
     from legs4d.reconstruct.calibration import camera_misfits
     from legs4d.reconstruct.stages import choose_device
     from legs4d.scene.foreground import MotionMasks
     from legs4d.scene.readers import layout_of, open_sequence
-    from legs4d.settings import checked
 
-    named = {
-        "scale": scale,
-        "cameras": None if cameras is None else cameras.split(","),
-        "leave_out": None if leave_out is None else leave_out.split(","),
-    }
-    reading = checked(DatasetSettings, {key: value for key, value in named.items() if value is not None}, "the options")
+    reading = asked(commands.Objects, given).reading()
     with working(engine) as context:
         sequence = open_sequence(dataset, reading, context)
         device, prior = choose_device(engine.value), best_prior("matches")

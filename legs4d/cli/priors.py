@@ -7,9 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from legs4d.cli.command import app
+from legs4d.cli.command import app, writer
 from legs4d.cli.edge import working
-from legs4d.cli.options import Again, CameraNames, Dataset, Engine, EngineName, Json, LeftOut, RunFolder, Scale
+from legs4d.cli.options import (
+    Again,
+    Align,
+    CameraNames,
+    Dataset,
+    Engine,
+    EngineName,
+    Json,
+    LeftOut,
+    Offset,
+    RunFolder,
+    Scale,
+    asked,
+)
 from legs4d.errors import Legs4dError
 from legs4d.terminal import print_json, say
 
@@ -119,7 +132,7 @@ def _print(folder: Path, rows: list[dict[str, Any]]) -> None:
         say(f"\nlegs4d priors get {' '.join(missing)} fetches what is missing.")
 
 
-@app.command()
+@writer("objects", "Objects")
 def objects(
     dataset: Dataset,
     out: Annotated[
@@ -129,6 +142,8 @@ def objects(
     scale: Scale = None,
     cameras: CameraNames = None,
     leave_out: LeftOut = None,
+    offset: Offset = None,
+    align: Align = None,
     cache: Cache = None,
     again: Again = False,
     engine: EngineName = Engine.auto,
@@ -138,21 +153,15 @@ def objects(
 
     Uses the helpers of `legs4d priors` that are there (nanodet, movenet, u2netp, pose), and what moves without them.
     Writes object masks and objects.json, never into the dataset; killed, the same command goes on. --json prints
-    {folder, objects: [{id, name, confidence, frames, cameras, size, positions}], unsure, still, without, made_from}.
+    {folder, objects: [{id, name, confidence, frames, cameras, size, positions}], unsure, still, without, seconds,
+    made_from}.
     """
-    from legs4d import pipeline
+    given = locals()
+    from legs4d import commands, pipeline
 
+    reading = asked(commands.Objects, given).reading()
     with working(engine) as context:
-        told = pipeline.find_objects(
-            dataset,
-            out,
-            context,
-            scale=scale,
-            cameras=None if cameras is None else cameras.split(","),
-            leave_out=None if leave_out is None else leave_out.split(","),
-            priors=cache,
-            again=again,
-        )
+        told = pipeline.find_objects(dataset, out, context, reading=reading, priors=cache, again=again)
     if as_json:
         print_json(told)
         return

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from backend.service.client import Client
     from legs4d.commands import Command
 
-HERE = frozenset({"engine", "cluster", "store", "download", "as_json"})
+HERE = frozenset({"engine", "cluster", "store", "download", "cache", "as_json"})
 """Options that say how this machine does the work; a job is done as the server is set up."""
 
 submit_app = typer.Typer(

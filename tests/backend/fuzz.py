@@ -77,6 +77,7 @@ def valid_bodies(run: str) -> list[tuple[str, dict[str, Any]]]:
         ("lift", {"run": "none", "encoder": "captions", "settings": {}, "device": "cpu", "priority": 3, "ticket": "t"}),
         ("segments", {"run": "none", "masks": "objects", "frames": [0, 1], "agree": 0.4, "list": True}),
         ("segment", {"run": "none", "click": [[1.0, 2.0]], "camera": 0, "scale": 0.5, "name": "a", "add": True}),
+        ("objects", {"dataset": "none", "out": "new", "scale": 0.5, "cameras": ["1"], "again": True}),
         ("export", {"run": "none", "out": "new", "format": "ply", "frames": [0, 1], "prompt": "a ball"}),
         ("import-splats", {"paths": ["none"], "out": "new", "fps": 24.0, "up": [0.0, 1.0, 0.0], "identity": "keep"}),
         ("import-d3dgs", {"params": "none", "dataset": "none", "scale": 0.5, "out": "new", "fps": 25.0}),

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from legs4d import pipeline
 from legs4d.cli import app
+from legs4d.config import DatasetSettings
 from legs4d.context import Context
 from legs4d.errors import DatasetError
 from legs4d.priors.objects.find import find_objects, open_helpers
@@ -232,7 +233,7 @@ def test_the_same_again_does_nothing_and_another_is_refused(dataset: Path, found
     pipeline.find_objects(dataset, found, priors=found.parent / "none")
     assert (found / "objects.json").stat().st_mtime_ns == before
     with pytest.raises(DatasetError, match="found in other footage, or otherwise; give --again"):
-        pipeline.find_objects(dataset, found, scale=0.5, priors=found.parent / "none")
+        pipeline.find_objects(dataset, found, reading=DatasetSettings(scale=0.5), priors=found.parent / "none")
     with pytest.raises(DatasetError, match="is a folder of something else"):
         pipeline.find_objects(dataset, dataset / "ims", priors=found.parent / "none")
 

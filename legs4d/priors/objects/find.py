@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -28,7 +29,15 @@ from legs4d.gaussians.store.lock import lock_file
 from legs4d.priors.cache import is_there, open_prior, priors_folder
 from legs4d.priors.fetching.conversion import VERSION as CONVERSION
 from legs4d.priors.objects.cutting import Cutters, cut_camera
-from legs4d.priors.objects.folder import TABLE, FoundObject, mask_place, read_table, write_mask, write_table
+from legs4d.priors.objects.folder import (
+    TABLE,
+    FoundObject,
+    mask_place,
+    read_table,
+    unfinished_folder,
+    write_mask,
+    write_table,
+)
 from legs4d.priors.objects.places import LEAST_CAMERAS, find_places
 from legs4d.priors.objects.sightings import Finders, Sightings, joined, see
 from legs4d.priors.objects.tracks import MOVES, SURE, Thing, follow, name_things
@@ -97,7 +106,7 @@ def find_objects(
         again: replace what is there, if it was made from something else.
 
     Returns:
-        What objects.json says: objects, unsure, still, made_from, …; and `folder`.
+        What objects.json says: objects, unsure, still, made_from, seconds (of this call), …; and `folder`.
 
     Raises:
         DatasetError: nothing can be found, nothing moves, or the folder holds the things of other footage.
@@ -123,7 +132,7 @@ def find_objects(
             raise DatasetError(what, where=str(out), fix="give --again to replace them, or another --out")
     elif out.exists() and any(out.iterdir()):
         raise DatasetError("is a folder of something else", where=str(out), fix="give another --out")
-    unfinished = out.with_name(f".{out.name}.unfinished")
+    unfinished = unfinished_folder(out)
     with clear_write_errors(unfinished):
         unfinished.mkdir(parents=True, exist_ok=True)
     with lock_file(unfinished / "lock"):
@@ -170,7 +179,9 @@ def _work(
     frames = range(sequence.num_frames)
     cameras = [sequence.cameras("train", frame) for frame in frames]
     knows = _knows_what_moves(sequence, helpers, context)
+    began = time.monotonic()
     sightings = _look(sequence, folder / "sightings", helpers.finders, knows, context)
+    looked = time.monotonic()
     places = []
     reporter = context.reporter("place_objects")
     for frame in frames:
@@ -184,13 +195,16 @@ def _work(
         what = "nothing that moves was found in three cameras or more"
         fix = "fetch helpers by `legs4d priors get all`, or give object masks of your own"
         raise DatasetError(what, where=str(sequence.root), fix=fix if helpers.missing else "give masks of your own")
+    placed = time.monotonic()
     _cut(sequence, folder, helpers.cutters, sure, sightings, knows, context)
+    took = {"look": looked - began, "place": placed - looked, "cut": time.monotonic() - placed}
+    seconds = {name: round(value, 3) for name, value in took.items()}
     doubts = [_doubt(i + 1, thing) for i, thing in enumerate(sure) if thing.doubt]
     unsure = [_doubt(None, thing) for thing in moving if all(thing is not one for one in sure)]
     still = [thing.name for thing in things if thing.moving < MOVES and thing.confidence >= SURE]
     told = {"unsure": doubts + unsure, "still": still, "made_from": how, "how": digest_of(how)}
     objects = [_found(i + 1, thing) for i, thing in enumerate(sure)]
-    write_table(folder, objects, {**told, "without": helpers.missing})
+    write_table(folder, objects, {**told, "without": helpers.missing, "seconds": seconds})
 
 
 def _knows_what_moves(sequence: Sequence, helpers: Helpers, context: Context) -> bool:

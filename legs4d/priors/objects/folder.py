@@ -51,6 +51,11 @@ def default_folder(dataset: Path) -> Path:
     return dataset.with_name(f"{dataset.name}.objects")
 
 
+def unfinished_folder(folder: Path) -> Path:
+    """Where what is found grows until all of it is there."""
+    return folder.with_name(f".{folder.name}.unfinished")
+
+
 def mask_place(folder: Path, camera: int, frame_number: int) -> Path:
     """Where the masks of a camera (its own number) in a frame (the dataset's own number) are."""
     return folder / "objects" / str(camera) / f"{frame_number:06d}.png"

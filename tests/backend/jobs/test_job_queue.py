@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import subprocess
 import time
@@ -157,6 +158,24 @@ def test_a_capture_of_dynamic3dgs_becomes_a_run(server: ServerProcess) -> None:
     assert client.ask("retry_job", job=failed)["state"] in ("queued", "running")
     assert wait_for(client, failed, "failed")["attempts"] == 2
     assert not (root / "bad").exists()
+
+
+def test_objects_of_footage_are_found_beside_it(server: ServerProcess) -> None:
+    client = server.connect()
+    root = server.roots[0]
+    clip = write_dataset(root / "clips/clip", Scene(num_frames=5, width=64, height=48, num_train=4, num_test=1))
+    shutil.rmtree(clip / "objects")
+    result = wait_for(client, client.ask("objects", dataset="clips/clip")["job"], "done")["result"]
+    assert result["folder"] == "clips/clip.objects" and result["objects"][0]["name"] == "thing"
+    assert len(list((root / "clips/clip.objects/objects").rglob("*.png"))) == 20
+    again = wait_for(client, client.ask("objects", dataset="clips/clip")["job"], "done")["result"]
+    assert again["objects"] == result["objects"]
+    other = client.ask("objects", dataset="clips/clip", scale=0.5)["job"]
+    assert "found in other footage, or otherwise" in wait_for(client, other, "failed")["error"]["message"]
+    for body, told in (({"dataset": "no"}, "no such folder"), ({"dataset": "clips", "out": "clips"}, "something else")):
+        with pytest.raises(RefusedError, match=told):
+            client.ask("objects", **body)
+    assert sorted(path.name for path in (root / "clips").iterdir()) == ["clip", "clip.objects"]
 
 
 def test_splats_become_a_run_and_links_out_of_the_roots_are_not_followed(server: ServerProcess, tmp_path: Path) -> None:
