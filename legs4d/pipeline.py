@@ -212,7 +212,7 @@ class _Work:
 
     def _fit(self) -> None:
         from legs4d.deform.stage import Deformation
-        from legs4d.reconstruct.calibration import camera_misfits
+        from legs4d.reconstruct.calibration import Look, look_at_cameras
         from legs4d.reconstruct.chunks import ChunkedReconstruction
         from legs4d.reconstruct.stages import Reconstruction
 
@@ -220,16 +220,19 @@ class _Work:
         if all(run.has_finished(name) for name in plan.wanted(run, making) if name in GEOMETRY):
             return
         bends = making.method == "deform"
-        doubts = [] if run.has_geometry else [f"{one}." for one in camera_misfits(sequence, plan.device, plan.context)]
+        looked = Look([], None) if run.has_geometry else look_at_cameras(sequence, plan.device, plan.context)
+        doubts = [f"{one}." for one in looked.misfits]
         for sentence in doubts:
             plan.context.tell(sentence)
+        if not run.has_geometry:
+            run.set_info(matched_points=0 if looked.points is None else len(looked.points.positions), doubts=doubts)
         if isinstance(sequence, MotionMasks) and not bends:
             sequence.prepare(plan.context)
         first = sequence.cameras("train", 0)
         run.set_info(
             scale=sequence.reading.scale,
             reading=sequence.reading.model_dump(mode="json", exclude={"scale"}),
-            notes=[*sequence.notes, *size_notes(first.width, first.height), *doubts],
+            notes=[*sequence.notes, *size_notes(first.width, first.height), *run.info.get("doubts", [])],
             origin=list(sequence.origin),
             fps=sequence.fps,
             frame_numbers=list(sequence.frame_numbers),
@@ -238,12 +241,13 @@ class _Work:
         )
         reading = sequence.reading
         if bends:
-            what = run, sequence, making.deform, plan.device, plan.context
-            Deformation(*what, dataset=reading, preset=making.preset).finish()
+            Deformation(
+                run, sequence, making.deform, plan.device, plan.context, dataset=reading, preset=making.preset
+            ).finish()
             return
         kind = ChunkedReconstruction if making.reconstruct.chunks.length else Reconstruction
-        settings = making.reconstruct
-        kind(run, sequence, settings, plan.device, plan.context, dataset=reading, preset=making.preset).finish()
+        what = run, sequence, making.reconstruct, plan.device, plan.context
+        kind(*what, dataset=reading, preset=making.preset, matched=looked.points).finish()
 
     def extract(self) -> None:
         """Embed what an encoder that sees has not seen yet."""

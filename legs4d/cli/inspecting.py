@@ -136,7 +136,7 @@ def check(
     given = locals()
     from legs4d import commands
     from legs4d.priors.cache import best_prior, open_prior
-    from legs4d.reconstruct.calibration import camera_misfits
+    from legs4d.reconstruct.calibration import look_at_cameras
     from legs4d.reconstruct.stages import choose_device
     from legs4d.scene.foreground import MotionMasks
     from legs4d.scene.readers import layout_of, open_sequence
@@ -146,7 +146,7 @@ def check(
         sequence = open_sequence(dataset, reading, context)
         device, prior = choose_device(engine.value), best_prior("matches")
         matcher = None if prior is None else open_prior(prior.name, device)
-        wrong = [] if matcher is None else camera_misfits(sequence, device, context, matcher)
+        wrong = [] if matcher is None else look_at_cameras(sequence, device, context, matcher).misfits
     first, test = sequence.cameras("train", 0), sequence.cameras("test", 0)
     found = {
         "dataset": str(dataset),

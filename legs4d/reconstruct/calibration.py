@@ -134,10 +134,23 @@ def start_points(views: Views, matched: Matched) -> InitialPoints | None:
     return found if len(found.positions) >= FEWEST_POINTS else None
 
 
-def camera_misfits(
+@dataclass(frozen=True)
+class Look:
+    """What matches say of footage.
+
+    Attributes:
+        misfits: cameras that seem to stand wrong.
+        points: to start from, None where there are hardly any.
+    """
+
+    misfits: list[Misfit]
+    points: InitialPoints | None
+
+
+def look_at_cameras(
     sequence: Sequence, device: torch.device, context: Context = QUIET, matcher: MatchesPrior | None = None
-) -> list[Misfit]:
-    """The cameras of footage that seem to stand wrong.
+) -> Look:
+    """Match the cameras of footage with each other.
 
     Args:
         device: where LightGlue runs.
@@ -146,12 +159,16 @@ def camera_misfits(
     Raises:
         Stopped: it was told to stop.
     """
-    views = views_of(sequence)
+    nothing = Look([], None)
     if matcher is None:
         lightglue = find_prior("lightglue")
-        if len(views.cameras) < RIG or not (is_there(lightglue, priors_folder()) and find_spec("kornia")):
-            return []
+        if not (is_there(lightglue, priors_folder()) and find_spec("kornia")):
+            return nothing
         matcher = open_prior("lightglue", device)
         assert matcher is not None
+    views = views_of(sequence)
+    if len(views.cameras) < RIG:
+        return nothing
     with torch_threads(1 if device.type == "cpu" else torch.get_num_threads()):
-        return misfits(views, match_views(views, matcher, context))
+        matched = match_views(views, matcher, context)
+        return Look(misfits(views, matched), start_points(views, matched))

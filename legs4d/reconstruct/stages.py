@@ -28,7 +28,7 @@ from legs4d.reconstruct.refine import TrackedFrame, refine
 from legs4d.reconstruct.tracking import Motion, find_structure, track_frame
 from legs4d.scene.foreground import VERSION as MASKS_VERSION
 from legs4d.scene.foreground import MotionMasks
-from legs4d.scene.sequence import Sequence, cameras_move
+from legs4d.scene.sequence import InitialPoints, Sequence, cameras_move
 from legs4d.scene.stage import Stage, bring_near, find_stage
 from legs4d.scene.track import filmed
 
@@ -210,6 +210,8 @@ class Reconstruction:
     dataset: DatasetSettings = field(default_factory=DatasetSettings)
     preset: str | None = None
     """Name of the preset that the settings are, if they are one."""
+    matched: InitialPoints | None = None
+    """Points that matches between cameras gave (`calibration.start_points`), for footage that comes with none."""
 
     @cached_property
     def suited(self) -> ReconstructSettings:
@@ -259,6 +261,9 @@ class Reconstruction:
         settings = self.suited.first_frame
         backdrop = find_backdrop(self.sequence, settings.background_frames, observed, reading.check)
         points = self.sequence.initial_points
+        if points is None and self.matched is not None:
+            nobody = np.zeros(len(self.matched.positions), np.bool_)  # the masks, all together, say what is foreground
+            points = replace(self.matched, is_foreground=nobody)
         if points is None or not points.is_foreground.any():
             points = initial_points(
                 observed,
