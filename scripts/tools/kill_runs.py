@@ -1,6 +1,6 @@
 """Kills commands at random moments and gives them again: is anything lost, done twice, or other than undisturbed?
 
-    python scripts/tools/kill_runs.py [--kills 60] [--seed 0] [--commands train,lift-again,…]
+    python scripts/tools/kill_runs.py [--kills 70] [--seed 0] [--commands train,lift-again,…]
 
 A command is given as a person gives it, in a process that SIGKILL ends at a moment drawn from its undisturbed duration.
 Then what was there before must open and answer, the footage gets other times, and the same command is given again until
@@ -68,6 +68,7 @@ CASES: dict[str, Case] = {
     "lift-again": Case(
         ("lift", "run", "--encoder", "captions", "--dim", "3", "--engine", "cpu", "--again"), (TRAIN,), keeps=True
     ),
+    "objects": Case(("objects", "footage", "--out", "found", *QUICK[:2]), output="found"),
     "export": Case(("export", "run", "--out", "files"), (TRAIN,), keeps=True, output="files"),
     "import-d3dgs": Case(
         ("import-d3dgs", "files/params.npz", "--out", "imported"),
