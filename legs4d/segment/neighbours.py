@@ -19,6 +19,8 @@ WEAK = 4.0
 """Times the trusted mass from which a Gaussian needs nobody's advice."""
 REACH = 3.0
 """Of the sum of two Gaussians' largest standard deviations: farther apart they do not touch."""
+_NOBODY = 1e-9
+"""Pixels below which neither a Gaussian nor its neighbours say anything."""
 _COLOR = 0.15
 """RGB that two neighbours may differ in and still look like one thing."""
 
@@ -95,7 +97,7 @@ class Neighbours:
         for _ in range(rounds):
             pull = trusted * weight * sure[beside]
             total = mass[weak] + pull.sum(axis=1)
-            scale = np.divide(1, total, out=np.zeros_like(total), where=total > 0)
+            scale = np.divide(1, total, out=np.zeros_like(total), where=total > _NOBODY)
             asked = scipy.sparse.csr_array((pull.ravel(), (rows, beside.ravel())), shape=(len(weak), len(mass)))
             said = scipy.sparse.diags_array(mass[weak]) @ own + asked @ told
             told = scipy.sparse.csr_array(kept + back @ (scipy.sparse.diags_array(scale) @ said))

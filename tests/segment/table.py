@@ -78,8 +78,12 @@ def things() -> tuple[Gaussians, NDArray[np.int64]]:
     ), owner
 
 
-def ids(views: Cameras) -> NDArray[np.uint8]:
-    """[C, H, W] the thing that each pixel shows through its centre; 0 where that is the floor, or nothing."""
+def ids(views: Cameras, center: NDArray[np.float64] = CENTER) -> NDArray[np.uint8]:
+    """[C, H, W] the thing that each pixel shows through its centre; 0 where that is the floor, or nothing.
+
+    Args:
+        center: of the ball.
+    """
     x, y = np.meshgrid(np.arange(views.width) + 0.5, np.arange(views.height) + 0.5)
     found = []
     for pose, intrinsics, origin in zip(views.world_to_camera, views.intrinsics, views.centers, strict=True):
@@ -90,8 +94,8 @@ def ids(views: Cameras) -> NDArray[np.uint8]:
                 a, b = (low - origin) / rays, (high - origin) / rays
                 enter, leave = np.minimum(a, b).max(-1), np.maximum(a, b).min(-1)
                 distance[owner] = np.where((enter < leave) & (enter > 0), enter, np.inf)
-        a, half = (rays**2).sum(-1), rays @ (origin - CENTER)
-        root = half**2 - a * (((origin - CENTER) ** 2).sum() - RADIUS**2)
+        a, half = (rays**2).sum(-1), rays @ (origin - center)
+        root = half**2 - a * (((origin - center) ** 2).sum() - RADIUS**2)
         distance[BALL] = np.where(root > 0, (-half - np.sqrt(np.maximum(root, 0))) / a, np.inf)
         owners = np.array(list(distance))
         found.append(owners[np.argmin(np.stack(list(distance.values())), 0)])
