@@ -43,7 +43,8 @@ class Layout:
         width, height: pixels.
         num_frames: images per camera.
         camera_ids: numbers of all cameras; `test_ids` those that are kept out of training.
-        intrinsics: [C, 3, 3], world_to_camera: [C, 4, 4], both in the order of `camera_ids`.
+        intrinsics: [C, 3, 3], in the order of `camera_ids`.
+        world_to_camera: [T, C, 4, 4], of each frame, or T = 1 where all cameras stand still.
         captions: the table.
         fps: frames per second.
         suffix: of the images, ".png" or ".jpg".
@@ -156,7 +157,7 @@ class DatasetWriter:
             "h": layout.height,
             "fps": layout.fps,
             "k": [[layout.intrinsics[i].tolist() for i in chosen] for _ in frames],
-            "w2c": [[layout.world_to_camera[i].tolist() for i in chosen] for _ in frames],
+            "w2c": [layout.world_to_camera[frame % len(layout.world_to_camera), chosen].tolist() for frame in frames],
             "cam_id": [numbers for _ in frames],
             "fn": [[f"{number}/{frame:06d}{layout.suffix}" for number in numbers] for frame in frames],
         }

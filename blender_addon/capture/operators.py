@@ -73,15 +73,23 @@ def views(settings: CaptureSettings, context: bpy.types.Context) -> list[rig.Vie
     Raises:
         RenderProblem: there is no path to stand along.
     """
-    count, center = settings.num_train + settings.num_test, np.array(settings.center)
+    center, tested = np.array(settings.center), settings.num_test
+    if not settings.is_one:
+        return rig.views(_places(settings, context, settings.num_train + tested), center, tested)
+    first, last = frame_range(context.scene)
+    between = _places(settings, context, 2 * tested + 1)[1::2]
+    return rig.walk(_places(settings, context, last - first + 1), center, between)
+
+
+def _places(settings: CaptureSettings, context: bpy.types.Context, count: int) -> np.ndarray:
+    """[count, 3] places of the arrangement."""
+    center = np.array(settings.center)
     if settings.arrangement == "DOME":
         band = (settings.lowest, settings.highest)
-        positions = rig.dome(count, center, settings.radius, settings.arc, settings.facing, band)
-    elif settings.arrangement == "RING":
-        positions = rig.ring(count, center, settings.radius, settings.arc, settings.facing, settings.lowest)
-    else:
-        positions = rig.along_path(count, _polyline(settings.path, context))
-    return rig.views(positions, center, settings.num_test)
+        return rig.dome(count, center, settings.radius, settings.arc, settings.facing, band)
+    if settings.arrangement == "RING":
+        return rig.ring(count, center, settings.radius, settings.arc, settings.facing, settings.lowest)
+    return rig.along_path(count, _polyline(settings.path, context))
 
 
 def _polyline(path: bpy.types.Object | None, context: bpy.types.Context) -> np.ndarray:

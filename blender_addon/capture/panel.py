@@ -69,8 +69,10 @@ def _draw_cameras(layout: bpy.types.UILayout, settings) -> None:
     column.prop(settings, "center")
     column.prop(settings, "angle")
     column.operator("legs4d.capture_fit", icon="FULLSCREEN_EXIT")
+    column.prop(settings, "is_one")
     row = column.row(align=True)
-    row.prop(settings, "num_train", text="Cameras")
+    if not settings.is_one:
+        row.prop(settings, "num_train", text="Cameras")
     row.prop(settings, "num_test", text="Test")
 
 

@@ -46,6 +46,10 @@ class CaptureSettings(bpy.types.PropertyGroup):
         "The curve along which the cameras stand",
         poll=lambda _, candidate: candidate.type == "CURVE",
     )
+    is_one = declare.boolean(
+        "One Moving Camera",
+        "Film with a single camera that goes from place to place of the arrangement, one in each frame",
+    )
     num_train = declare.integer("Training", "Cameras to learn from", default=16, min=1, max=250)
     num_test = declare.integer("Test", "Cameras kept out of training, to judge it by", default=2, min=0, max=50)
     center = declare.vector("Centre", "What all cameras look at", subtype="TRANSLATION", default=(0.0, 0.0, 1.0))

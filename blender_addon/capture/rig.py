@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +22,18 @@ class View:
         is_test: kept out of training.
         position: [3] in Blender's world.
         target: [3] the point in the middle of its image.
+        track: [T, 3] where it is in each frame, if it moves; `position` is the first.
     """
 
     camera_id: int
     is_test: bool
     position: NDArray[np.float64]
     target: NDArray[np.float64]
+    track: NDArray[np.float64] | None = None
+
+    def at(self, frame: int) -> View:
+        """As it stands in a frame, counted from 0."""
+        return self if self.track is None else replace(self, position=self.track[frame], track=None)
 
 
 def dome(
@@ -66,6 +72,13 @@ def views(positions: NDArray, target: NDArray, num_test: int) -> list[View]:
     count = len(positions)
     chosen = {int((k + 0.5) * count / num_test) for k in range(num_test)}
     return [View(i, i in chosen, np.asarray(p, float), np.asarray(target, float)) for i, p in enumerate(positions)]
+
+
+def walk(track: NDArray, target: NDArray, tested: NDArray) -> list[View]:
+    """One camera along a track [T, 3], a place a frame, numbered 0; those kept for testing [C, 3] stand still."""
+    aim = np.asarray(target, float)
+    walker = View(0, False, track[0], aim, np.asarray(track, float))
+    return [walker, *(View(i, True, np.asarray(p, float), aim) for i, p in enumerate(tested, 1))]
 
 
 def camera_matrix(view: View) -> NDArray[np.float64]:

@@ -82,7 +82,11 @@ class Capture(Job):
     def begin(self) -> None:
         """Checks the plan and opens the dataset folder."""
         self._check()
-        matrices = [world_to_camera(camera_matrix(view)) for view in self.plan.views]
+        moves = any(view.track is not None for view in self.plan.views)
+        matrices = [
+            [world_to_camera(camera_matrix(view.at(frame))) for view in self.plan.views]
+            for frame in range(len(self.plan.frames) if moves else 1)
+        ]
         lens = intrinsics(self.plan.width, self.plan.height, self.plan.horizontal_angle)
         layout = Layout(
             width=self.plan.width,
@@ -90,8 +94,8 @@ class Capture(Job):
             num_frames=len(self.plan.frames),
             camera_ids=tuple(view.camera_id for view in self.plan.views),
             test_ids=tuple(view.camera_id for view in self.plan.views if view.is_test),
-            intrinsics=np.stack([lens] * len(matrices)),
-            world_to_camera=np.stack(matrices),
+            intrinsics=np.stack([lens] * len(self.plan.views)),
+            world_to_camera=np.array(matrices),
             captions=self.plan.captions,
             fps=self.original.render.fps / self.original.render.fps_base,
             suffix=self.plan.suffix,
@@ -120,7 +124,7 @@ class Capture(Job):
         if self._shown != shot.frame:
             self.scene.frame_set(self.plan.frames[shot.frame])
             self._shown = shot.frame
-        self.scene.camera.matrix_world = Matrix(camera_matrix(shot.view).tolist())
+        self.scene.camera.matrix_world = Matrix(camera_matrix(shot.view.at(shot.frame)).tolist())
         self.scene.render.filepath = str(self.image)
 
     def store(self, shot: Shot) -> None:
@@ -213,7 +217,7 @@ class Capture(Job):
             if view.is_test:
                 continue
             depth = np.load(self.writer.depth_path(view.camera_id, 0), allow_pickle=False)
-            found, seen = initial.unproject(depth, layout.intrinsics[place], layout.world_to_camera[place])
+            found, seen = initial.unproject(depth, layout.intrinsics[place], layout.world_to_camera[0, place])
             clouds.append(found)
             colors.append(_pixels(self.writer.image_path(view.camera_id, 0))[seen][:, :3] / 255.0)
             masks.append(_pixels(self.plan.folder / "seg" / str(view.camera_id) / "000000.png")[seen][:, 0] > 0)

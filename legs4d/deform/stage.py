@@ -140,7 +140,9 @@ def begin_fit(
     """A fit before its first step, and where it starts."""
     device = pictures.images.device
     own = settings.suited(pictures.images[..., 0].numel())
-    start = find_start(pictures, sequence.initial_points, stage, own.num_points, str(sequence.root), reading.check)
+    given, where = sequence.initial_points, str(sequence.root)
+    most = own.growth.max_gaussians
+    start = find_start(pictures, given, stage, own.num_points, where, reading.check, most=most)
     if start.is_volume and own.opacities_held == 0:
         own = own.model_copy(update={"opacities_held": VOLUME_HELD})
     canonical = Canonical(own.growth.max_gaussians, (own.sh_degree + 1) ** 2 - 1, device)

@@ -146,10 +146,13 @@ def find_start(
     count: int,
     where: str,
     check: Callable[..., object] = go_on,
+    *,
+    most: int,
 ) -> Start:
     """About `count` points, or those that are given.
 
     Args:
+        most: there may be: of more that are given `count` are taken.
         check: called every few pictures; what it raises ends the work.
 
     Raises:
@@ -159,6 +162,8 @@ def find_start(
     is_volume = False
     inside = pictures.images[..., 3] if pictures.see_through else pictures.masks
     if given is not None:
+        if len(given.positions) > most:  # any of them: they may lie in the order in which they were found
+            given = _some_of(given, count)
         positions = torch.as_tensor(given.positions, device=device)
         if not pictures.see_through:
             return _start(given, False)
@@ -172,6 +177,11 @@ def find_start(
         if inside is not None:
             positions = torch.cat([_hull(inside, pictures.table.cameras, stage, count // 2, check), positions])
     return _start(_colored(positions, pictures, stage), is_volume)
+
+
+def _some_of(points: InitialPoints, count: int) -> InitialPoints:
+    chosen = np.sort(np.random.default_rng(0).choice(len(points.positions), count, replace=False))
+    return InitialPoints(points.positions[chosen], points.colors[chosen], points.is_foreground[chosen])
 
 
 def _start(points: InitialPoints, is_volume: bool) -> Start:

@@ -28,6 +28,10 @@ ARC, LOWEST, HIGHEST, ANGLE = math.radians(140), math.radians(10), math.radians(
 WIDTH, HEIGHT, SAMPLES = 160, 120, 8
 NUM_TRAIN, NUM_TEST = 12, 2
 INITIAL_POINTS = 20_000
+ONE_SIZE = 86, 64
+"""Pixels of the moving camera's pictures."""
+ONE_ARC, ONE_ELEVATION = math.radians(70), math.radians(18)
+"""How far it goes, as somebody with a phone might in two seconds."""
 
 SHOW_WIDTH, SHOW_HEIGHT = 240, 180
 SHOW_ARC, SHOW_RADIUS, SHOW_HEIGHT_ABOVE = math.radians(50), 2.9, 0.75
@@ -60,8 +64,20 @@ def capture(folder: Path) -> None:
     settings.initial_points = INITIAL_POINTS
     if not (folder / "train_meta.json").exists():  # else only what follows was interrupted
         bpy.ops.legs4d.capture()
+    capture_one(scene, folder.parent / "moving" / "capture")
     expected = {prompt: _expected(*act) for prompt, act in demo_scene.PROMPTS.items()}
     (folder / "expected.json").write_text(json.dumps(expected, indent=1))
+
+
+def capture_one(scene: bpy.types.Scene, folder: Path) -> None:
+    """The same scene by a single camera that goes around it meanwhile, small."""
+    if (folder / "train_meta.json").exists():
+        return
+    settings = scene.legs4d_capture
+    settings.folder, settings.is_one, settings.num_test, settings.arrangement = str(folder), True, 1, "RING"
+    settings.width, settings.height = ONE_SIZE
+    settings.arc, settings.lowest = ONE_ARC, ONE_ELEVATION
+    bpy.ops.legs4d.capture()
 
 
 def _expected(name: str, number: int) -> dict[str, int]:

@@ -100,14 +100,18 @@ def _in_dataset(point: tuple) -> np.ndarray:
     return np.array([x, -z, y])
 
 
-def test_cameras_pictures_and_masks_agree_with_the_scene(scene, tmp_path) -> None:
-    """The ball's centre, projected by the written cameras, is the middle of its red pixels and of its mask."""
+@pytest.mark.parametrize("is_one", [False, True])
+def test_cameras_pictures_and_masks_agree_with_the_scene(scene, tmp_path, is_one: bool) -> None:
+    """The ball's centre, projected by the written cameras, is the middle of its red pixels and of its mask; of many
+    cameras that stand, and of one that moves."""
+    scene.legs4d_capture.is_one = is_one
     before = _state(scene)
     assert bpy.ops.legs4d.capture() == {"FINISHED"}
     assert _state(scene) == before
     folder = tmp_path / "capture"
-    for split, count in (("train", 3), ("test", 1)):
+    for split, count in (("train", 1 if is_one else 3), ("test", 1)):
         meta = _meta(folder, split)
+        assert (meta["w2c"][0] != meta["w2c"][1]) == (is_one and split == "train")
         assert (meta["w"], meta["h"], len(meta["fn"]), len(meta["fn"][0]), meta["fps"]) == (96, 72, 2, count, 12)
         for frame, (place, names) in enumerate(zip(CENTERS.values(), meta["fn"], strict=True)):
             for camera, name in enumerate(names):
