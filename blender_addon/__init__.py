@@ -22,6 +22,8 @@ from .splats import handlers as splat_handlers
 from .splats import operators as splat_operators
 from .splats import sample
 from .ui import menus, panels, preferences, properties
+from .whole import handlers as whole_handlers
+from .whole import operators as whole_operators
 
 CLASSES = (
     *preferences.CLASSES,
@@ -35,6 +37,7 @@ CLASSES = (
     *sample.CLASSES,
     *selection_operators.CLASSES,
     *gestures.CLASSES,
+    *whole_operators.CLASSES,
     *look.CLASSES,
     *export.CLASSES,
     *capture.CLASSES,
@@ -54,7 +57,18 @@ _HOMES = (
 )
 """Which of Blender's own types has which property group under which name."""
 
-_PARTS = (export, layer_operators, playback, edit_mode, splat_handlers, viewport, session, engine, menus)
+_PARTS = (
+    export,
+    layer_operators,
+    playback,
+    edit_mode,
+    whole_handlers,
+    splat_handlers,
+    viewport,
+    session,
+    engine,
+    menus,
+)
 """What has a `register` and an `unregister` of its own, in this order."""
 
 

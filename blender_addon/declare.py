@@ -27,6 +27,8 @@ else:
     Result, Icon = set, str
     """What `execute`, `invoke` and `modal` of an operator return; names of Blender's icons."""
 
+ANIMATED = "animated"
+
 T = TypeVar("T")
 Color = tuple[float, float, float]
 """Scene linear, 0 to 1; or any other vector of three."""
@@ -92,11 +94,16 @@ class Collection(Iterable[T]):
 
 
 def register(item: Any) -> None:
-    """Register a class with Blender, the properties that it and its mixins declare as annotations."""
+    """Register a class with Blender, the properties that it and its mixins declare as annotations.
+
+    Of a property group only those can be keyed and driven that its attribute `animated` names: what shows them follows.
+    """
     for owner in item.__mro__:
         found = {name: value for name, value in vars(owner).items() if isinstance(value, _DEFERRED)}
-        for name in found:
+        for name, value in found.items():
             delattr(owner, name)
+            if issubclass(item, bpy.types.PropertyGroup) and name not in getattr(item, ANIMATED, ()):
+                value.keywords["options"] = {*value.keywords.get("options", ())} - {"ANIMATABLE"}
         if found:
             owner.__annotations__ = {**vars(owner).get("__annotations__", {}), **found}
     bpy.utils.register_class(item)

@@ -93,6 +93,8 @@ class Renderer:
         """
         total = len(body.samples)
         answers = [self._answer(layer.prompt) for layer in body.layers]
+        while len(self._answers) > max(KEPT_ANSWERS, len(body.layers)):
+            self._answers.popitem(last=False)
         layers = [_layer(layer, answer) for layer, answer in zip(body.layers, answers, strict=True)]
         sums: _Sums | None = None
         with torch.no_grad():
@@ -108,8 +110,6 @@ class Renderer:
     def _answer(self, prompt: str) -> Grounding:
         if prompt not in self._answers:
             (self._answers[prompt],) = query(self._run, [prompt])
-            while len(self._answers) > KEPT_ANSWERS:
-                self._answers.popitem(last=False)
         self._answers.move_to_end(prompt)
         return self._answers[prompt]
 

@@ -148,7 +148,7 @@ class Render(Body):
     crop: Annotated[list[FrameNumber], Field(min_length=4, max_length=4)] | None = None
     samples: list[RenderSample] = Field(min_length=1, max_length=64)
     passes: list[RenderPass] = Field(min_length=1, max_length=5)
-    layers: list[RenderLayer] = Field(default_factory=list, max_length=28)
+    layers: list[RenderLayer] = Field(default_factory=list, max_length=256)
     look: RenderLook = Field(default_factory=RenderLook)
     kept: RenderPoints | None = None
     limits: RenderLimits | None = None

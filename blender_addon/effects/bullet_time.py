@@ -51,6 +51,8 @@ def add_rig(
     camera = cameras.new_camera(scene, f"Bullet time: {layer.prompt}")
     camera.parent, camera.location = pivot, offset
     cameras.look_at(camera, pivot)
+    camera[cameras.MADE] = True
+    cameras.follow(pivot, shown.empty)
     turns = [-angle / 2, angle / 2] if scene.camera is None else [0.0, angle]
     curves.write(pivot, "rotation_euler", [first, first + frames], turns, "BEZIER", "Bullet time", index=2)
     return camera

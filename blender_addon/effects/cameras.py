@@ -8,11 +8,15 @@ from typing import Any
 import bpy
 from mathutils import Vector
 
+from ..layers import curves
+from ..sequence.sequence import Sequence
 from .places import Place
 
 DEFAULT_DISTANCE = 5.0
 """In radii of the action: for scenes that have no camera yet."""
 DEFAULT_ELEVATION = math.radians(15)
+MADE = "legs4d:effect"
+"""Custom property of the objects that effects make."""
 BEHIND, LEAST_SHARE = 0.0, 1e-3
 
 
@@ -60,7 +64,8 @@ def lens_of(camera: bpy.types.Object) -> bpy.types.Camera:
 
 
 def bind(scene: bpy.types.Scene, camera: bpy.types.Object | None, frame: int, name: str) -> None:
-    """Make a camera the scene's from a frame on, by a marker; nothing without a camera."""
+    """Make a camera the scene's from a frame on, by a marker, in the place of one at that frame; nothing without a
+    camera."""
     if camera is None:
         return
     old = next((m for m in scene.timeline_markers if m.frame == frame and m.camera is not None), None)
@@ -68,7 +73,7 @@ def bind(scene: bpy.types.Scene, camera: bpy.types.Object | None, frame: int, na
     marker.name, marker.camera = name, camera
 
 
-def bound_at(scene: bpy.types.Scene, frame: int) -> bpy.types.Object | None:
+def bound_at(scene: bpy.types.Scene, frame: float) -> bpy.types.Object | None:
     """The camera that is the scene's at a frame: the last marker's before it, else the scene's own."""
     bound = [marker for marker in scene.timeline_markers if marker.camera is not None]
     before = [marker for marker in bound if marker.frame <= frame]
@@ -77,12 +82,31 @@ def bound_at(scene: bpy.types.Scene, frame: int) -> bpy.types.Object | None:
     return min(bound, key=lambda marker: marker.frame).camera if bound else scene.camera
 
 
-def take(scene: bpy.types.Scene, camera: bpy.types.Object, first: int, last: int, label: str) -> None:
-    """Show a stretch of frames through a camera, and what follows through the one that was there before."""
+def taken(scene: bpy.types.Scene, first: int, last: int, but: bpy.types.Object | None = None) -> list[str]:
+    """Names of the cameras that were cut to within a stretch of frames, other than `but`."""
+    inside = [m for m in scene.timeline_markers if m.camera is not None and first <= m.frame <= last]
+    others = [m for m in inside if m.camera != but and (m.frame > scene.frame_start or is_made(m.camera))]
+    return list(dict.fromkeys(m.camera.name for m in others if m.camera is not None))
+
+
+def take(scene: bpy.types.Scene, camera: bpy.types.Object, first: int, last: int, label: str, *, replace: bool) -> str:
+    """Show a stretch of frames through a camera, and what follows through the one that was there before.
+
+    Args:
+        replace: whether cuts inside the stretch go; else they keep their frames, and the camera gets none.
+
+    Returns:
+        Why it got none, a sentence; empty if it got them.
+    """
+    if not replace and (others := taken(scene, first, last, camera)):
+        return (
+            f"'{camera.name}' is made, but frames {first} to {last} have cuts to {', '.join(others)}; "
+            "turn on Replace Cuts to show it there."
+        )
     before, after = bound_at(scene, first), bound_at(scene, last + 1)
     if before is None:
         scene.camera = camera
-        return
+        return ""
     if not any(marker.camera is not None and marker.frame <= scene.frame_start for marker in scene.timeline_markers):
         bind(scene, before, scene.frame_start, before.name)
     for marker in list(scene.timeline_markers):
@@ -90,6 +114,35 @@ def take(scene: bpy.types.Scene, camera: bpy.types.Object, first: int, last: int
             scene.timeline_markers.remove(marker)
     bind(scene, camera, first, label)
     bind(scene, after, last + 1, after.name if after else "")
+    return ""
+
+
+def make_room(scene: bpy.types.Scene, shown: Sequence, stop: int, frames: int) -> None:
+    """Time stands still for so many frames from `stop` on: cuts after it, and what effects keyed, come that much later.
+
+    What they keyed stands still meanwhile.
+    """
+    for marker in scene.timeline_markers:
+        if marker.camera is not None and marker.frame >= stop:
+            marker.frame += frames + (marker.frame == stop)
+    for item in shown.empty.children_recursive:
+        if not is_made(item):
+            continue
+        for owner in (item, item.data):
+            for curve in curves.of(owner) if owner is not None else ():
+                curves.hold(curve, stop, frames)
+
+
+def follow(item: bpy.types.Object, empty: bpy.types.Object) -> None:
+    """Have an effect's object move with the sequence; where it is put and keyed is the world's while that rests."""
+    item.parent = empty
+    item.matrix_parent_inverse = empty.matrix_world.inverted_safe()
+    item[MADE] = True
+
+
+def is_made(item: bpy.types.Object | None) -> bool:
+    """Whether an effect made the object."""
+    return item is not None and bool(item.get(MADE))
 
 
 def view_share(scene: bpy.types.Scene, camera: bpy.types.Object, where: Place) -> float:

@@ -37,9 +37,14 @@ def shots(scene: bpy.types.Scene, shown: Sequence) -> list[Shot]:
     return sorted(found, key=lambda shot: (shot.first, shot.last))
 
 
-def bind_cameras(scene: bpy.types.Scene, cut: list[Shot]) -> int:
-    """Bind a camera marker to the start of each shot that a camera sees; returns how many there are."""
+def bind_cameras(scene: bpy.types.Scene, cut: list[Shot], *, replace: bool = False) -> int:
+    """Bind a camera marker to the start of each shot that a camera sees; returns how many there are.
+
+    Args:
+        replace: also where another camera is cut to already.
+    """
     seen = [shot for shot in cut if shot.camera is not None]
+    seen = [shot for shot in seen if replace or not cameras.taken(scene, shot.first, shot.first, shot.camera)]
     for shot in seen:
         cameras.bind(scene, shot.camera, shot.first, f"{shot.label}: cut")
     return len(seen)

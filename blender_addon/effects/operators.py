@@ -35,6 +35,11 @@ class _Effect(NeedsSequence):
     def execute(self, context: bpy.types.Context) -> declare.Result:
         """Run the effect and say what it made, or why it cannot."""
         shown = sequence.meant(context)
+        if self.changes_time and not timing.is_editable(shown.empty):
+            return refuse(
+                self,
+                f"The time of '{shown.empty.name}' is driven or in the NLA; bake it to keys of its action first.",
+            )
         try:
             self.report({"INFO"}, self.make(context, shown))
         except (Nowhere, CacheError) as obstacle:
@@ -88,12 +93,13 @@ class LEGS4D_OT_bullet_time(_LayerEffect, bpy.types.Operator):
         scene, layer = context.scene, self.acting(context)
         _, _, peak = strongest(layer)
         stop = timing.scene_frame(shown.empty, peak)
+        cameras.make_room(scene, shown, stop, self.frames)
         camera = bullet_time.add_rig(scene, shown, layer, peak, stop, self.frames, self.angle)
         bullet_time.hold(shown, peak, self.frames)
         first, times = timing.moments(shown.empty)
         scene.frame_end = max(scene.frame_end, first + len(times) - 1)
         layers.retime(shown, scene)
-        cameras.take(scene, camera, stop, stop + self.frames, camera.name)
+        cameras.take(scene, camera, stop, stop + self.frames, camera.name, replace=False)
         return f"Time stands still from frame {stop} to {stop + self.frames}."
 
 
@@ -105,14 +111,15 @@ class LEGS4D_OT_zoom(_LayerEffect, bpy.types.Operator):
 
     ramp = declare.integer("Ramp", "Scene frames that closing in takes", default=12, min=1)
     fill = declare.factor("Fill", "Share of the picture's height that the action fills", default=0.4, min=0.02)
+    replace = declare.boolean("Replace Cuts", "Take frames that are cut to other cameras as well")
 
     def make(self, context: bpy.types.Context, shown: sequence.Sequence) -> str:
         """Camera, target, keys, camera markers."""
         layer = self.acting(context)
         start, end, _ = strongest(layer)
         camera, first, last = zoom.add_camera(context.scene, shown, layer, (start, end), self.ramp, self.fill)
-        cameras.take(context.scene, camera, first, last, camera.name)
-        return f"'{camera.name}' is the camera from frame {first} to {last}."
+        why = cameras.take(context.scene, camera, first, last, camera.name, replace=self.replace)
+        return why or f"'{camera.name}' is the camera from frame {first} to {last}."
 
 
 class LEGS4D_OT_fade(_Effect, bpy.types.Operator):
@@ -156,6 +163,7 @@ class LEGS4D_OT_cut(_LayerEffect, bpy.types.Operator):
             ("STRIPS", "Sequencer Strips", "A new scene with each action as a strip of this scene"),
         ],
     )
+    replace = declare.boolean("Replace Cuts", "Rebind markers at these frames that are bound to other cameras")
 
     def make(self, context: bpy.types.Context, shown: sequence.Sequence) -> str:
         """Camera markers, or a scene with strips."""
@@ -165,7 +173,7 @@ class LEGS4D_OT_cut(_LayerEffect, bpy.types.Operator):
         if self.to == "STRIPS":
             edit = cuts.make_edit(context.scene, cut, f"Cut: {shown.empty.name}")
             return f"The scene '{edit.name}' has {len(cut)} strips, {edit.frame_end} frames."
-        bound = cuts.bind_cameras(context.scene, cut)
+        bound = cuts.bind_cameras(context.scene, cut, replace=self.replace)
         if not bound:
             raise Nowhere("No camera of the scene sees any of the actions; add one that does")
         return f"Bound cameras to {bound} of {len(cut)} shots."

@@ -22,7 +22,7 @@ class LEGS4D_PT_effects(SequencePanel, bpy.types.Panel):
         layout, its = self.layout, found.its
         column = layout.column()
         column.use_property_split = True
-        if timing.curve_of(found.empty) is None:
+        if not timing.is_timed(found.empty):
             layout.operator("legs4d.remap_time", icon="GRAPH")
         else:
             column.prop(found.empty, names.TIME_PATH, text="Capture Frame")

@@ -30,6 +30,8 @@ def add_camera(
     camera = cameras.new_camera(scene, f"Zoom: {layer.prompt}")
     camera.location = where.center + cameras.offset_from(scene, where)
     target = cameras.new_empty(scene, f"Zoom target: {layer.prompt}", where.radius)
+    for item in (camera, target):
+        cameras.follow(item, shown.empty)
     frames = [shown.scene_frame(frame) for frame, _ in found]
     for axis in range(3):
         places_along = [spot.center[axis] for _, spot in found]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..link import session
-from . import composite, economy, panel, preview, properties
+from . import composite, economy, guard, panel, preview, properties
 from .engine import CLASSES as ENGINE_CLASSES
 from .engine import ENGINE, ask, disconnect
 
@@ -16,6 +16,8 @@ def register() -> None:
     """After the classes are registered."""
     panel.adopt()
     economy.register()
+    composite.register()
+    guard.register()
     session.current.link.on_ready.append(preview.redraw)
     session.current.expecting.append(preview.busy)
 
@@ -25,4 +27,6 @@ def unregister() -> None:
     preview.forget()
     disconnect()
     economy.unregister()
+    composite.unregister()
+    guard.unregister()
     panel.release()

@@ -100,3 +100,24 @@ def border_pixels(border: tuple[float, float, float, float], width: int, height:
     left, right = (int(np.float32(edge) * np.float32(width)) for edge in border[:2])
     bottom, upper = (int(np.float32(edge) * np.float32(height)) for edge in border[2:])
     return left, height - upper, right - left, upper - bottom
+
+
+def fitted(fit: str, width: int, height: int, aspect_x: float = 1.0, aspect_y: float = 1.0) -> float:
+    """The side of the picture, in pixels of its width, that a camera's sensor width or height stands for.
+
+    Args:
+        fit: Blender's `sensor_fit`.
+        aspect_x, aspect_y: of a pixel.
+    """
+    across = fit == "HORIZONTAL" or (fit == "AUTO" and width * aspect_x >= height * aspect_y)
+    return float(width) if across else height * aspect_y / aspect_x
+
+
+def shifted(projection: Any, share: float) -> Matrix:
+    """A projection whose picture is moved by this share of its width, as a lens shift does."""
+    p = np.array(projection, np.float64)
+    if p[3, 3] == 0.0:
+        p[0, 2] += 2.0 * share
+    else:
+        p[0, 3] -= 2.0 * share
+    return p

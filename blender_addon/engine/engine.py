@@ -16,7 +16,7 @@ from ..link import connection as link
 from ..link.types import Received
 from ..names import ENGINE
 from . import picture, preview, shot
-from .camera import View, border_pixels, view
+from .camera import View, border_pixels, fitted, shifted, view
 from .properties import settings_of
 from .service import Cancelled, PictureFailed, Service
 
@@ -41,6 +41,9 @@ class LEGS4D_RenderEngine(bpy.types.RenderEngine):
     bl_use_eevee_viewport = True
     bl_use_gpu_context = False
 
+    _eye = ""
+    """Name of the view that is rendered under stereoscopy; empty without."""
+
     def update_render_passes(self, scene: Any, renderlayer: Any) -> None:  # type: ignore[override]  # not by name
         """Tells the compositor which passes there will be."""
         self.register_pass(scene, renderlayer, "Combined", 4, "RGBA", "COLOR")
@@ -53,15 +56,22 @@ class LEGS4D_RenderEngine(bpy.types.RenderEngine):
     def render(self, depsgraph: bpy.types.Depsgraph) -> None:  # type: ignore[override]  # hides a setting
         """One frame of one view layer. Called by Blender, in a thread of its own where there is a window."""
         crop = self._crop(depsgraph.scene.render)
-        passes = picture.empty(*(crop[2:] if crop else (self.resolution_x, self.resolution_y)), PASSES, None)
-        try:
-            passes = self._passes(depsgraph)
-        except Cancelled:
-            pass
-        except PictureFailed as failure:
-            self.report({"ERROR"}, f"4-LEGS splats: {failure}")  # ends animations, and no file is written
-        finally:  # Blender crashes on writing a picture whose passes were never filled
-            self._store(depsgraph.view_layer, passes)
+        size = crop[2:] if crop else (self.resolution_x, self.resolution_y)
+        go_on = True
+        for self._eye in eyes(depsgraph.scene):
+            if self._eye:
+                self.active_view_set(self._eye)
+            passes = picture.empty(*size, PASSES, None)
+            try:
+                if go_on:
+                    passes = self._passes(depsgraph)
+            except Cancelled:
+                go_on = False
+            except PictureFailed as failure:
+                self.report({"ERROR"}, f"4-LEGS splats: {failure}")  # ends animations, and no file is written
+                go_on = False
+            finally:  # Blender crashes on writing a picture whose passes were never filled
+                self._store(depsgraph.view_layer, passes)
 
     def view_update(self, context: bpy.types.Context, depsgraph: bpy.types.Depsgraph) -> None:
         """Something changed; `view_draw`, which Blender calls next, finds out whether it shows."""
@@ -74,27 +84,27 @@ class LEGS4D_RenderEngine(bpy.types.RenderEngine):
         scene = depsgraph.scene
         if scene.camera is None:
             raise PictureFailed("The scene has no camera; add one.")
-        clouds = shot.visible_clouds(scene, depsgraph.view_layer)
-        instants = [shot.instant(depsgraph, clouds, one) for one in self._views(depsgraph)]
-        style = shot.style(scene)
-        first = instants[0].view
-        shown = shot.shown_in(scene, clouds)
-        if problem := shot.obstacle(shown):
+        placed = shot.placements(scene, depsgraph.view_layer)
+        if problem := shot.obstacle(placed):
             raise PictureFailed(problem)
-        if len(shown) > 1:  # laid over each other first
+        instants = [shot.instant(depsgraph, placed, one) for one in self._views(depsgraph)]
+        style, behind, first = shot.style(depsgraph.scene_eval), shot.background(depsgraph.scene_eval), instants[0].view
+        shown = [(number, one) for number, one in enumerate(placed) if shot.is_seen(number, instants)]
+        together = len(shown) > 1 or any(one.is_holdout for _, one in shown)  # laid over each other first
+        if together:
             style = shot.Style(None, style.antialiased)
         made: picture.Passes | None = None
-        for number, one in enumerate(shown):
-            self.update_stats("4-LEGS", f"{one.empty.name}: the backend renders {len(instants)} moments")
-            asked = shot.body(one, instants, style, PASSES)
-            part = picture.set_back(self._ask(asked, number, len(shown)), first.setback)
+        for done, (number, one) in enumerate(shown):
+            self.update_stats("4-LEGS", f"{one.shown.empty.name}: the backend renders {len(instants)} moments")
+            asked = shot.body(number, one, instants, style, PASSES)
+            part = picture.set_back(self._ask(asked, done, len(shown)), first.setback)
+            part = picture.held_out(part) if one.is_holdout else part
             made = part if made is None else picture.laid_over(made, part)
-        behind = shot.background(scene)
         if made is None:
             return picture.empty(*first.size, PASSES, behind)
-        if len(shown) > 1 and behind is not None:
-            return picture.over(made, behind)
-        return made
+        if together and behind is not None:
+            made = picture.over(made, behind)
+        return picture.finished(made)
 
     def _views(self, depsgraph: bpy.types.Depsgraph) -> Iterator[View]:
         """The camera at each moment of the shutter; the dependency graph stands at that moment meanwhile."""
@@ -112,18 +122,33 @@ class LEGS4D_RenderEngine(bpy.types.RenderEngine):
             self.frame_set(frame, subframe=subframe)
 
     def _view(self, depsgraph: bpy.types.Depsgraph) -> View:
-        render, camera = depsgraph.scene.render, depsgraph.scene_eval.camera
+        render, camera = depsgraph.scene.render, self._camera(depsgraph)
         lens = camera.data
-        if not isinstance(lens, bpy.types.Camera) or lens.type not in ("PERSP", "ORTHO"):
-            raise PictureFailed(
-                f"'{camera.name}' is no perspective or orthographic camera; the rasteriser has no other."
-            )
+        if problem := camera_problem(camera):
+            raise PictureFailed(problem)
+        assert isinstance(lens, bpy.types.Camera)
         width, height = self.resolution_x, self.resolution_y
-        projection = camera.calc_matrix_camera(
-            depsgraph, x=width, y=height, scale_x=render.pixel_aspect_x, scale_y=render.pixel_aspect_y
+        aspects = render.pixel_aspect_x, render.pixel_aspect_y
+        projection = np.array(
+            camera.calc_matrix_camera(depsgraph, x=width, y=height, scale_x=aspects[0], scale_y=aspects[1])
         )
-        whole = view(projection, camera.matrix_world, width, height)
-        return replace(whole, crop=self._crop(render))
+        matrix: Any = camera.matrix_world
+        if self._eye:
+            shift = self.camera_shift_x(camera) - lens.shift_x
+            projection = shifted(projection, shift * fitted(lens.sensor_fit, width, height, *aspects) / width)
+            matrix = np.array(self.camera_model_matrix(camera)).reshape(4, 4).T
+        return replace(view(projection, matrix, width, height), crop=self._crop(render))
+
+    def _camera(self, depsgraph: bpy.types.Depsgraph) -> bpy.types.Object:
+        """The camera that this picture is seen through: of the eye that is rendered, where there are several."""
+        scene, camera = depsgraph.scene, depsgraph.scene_eval.camera
+        views = {one.name: one for one in scene.render.views}
+        if not self._eye or scene.render.views_format != "MULTIVIEW":
+            return camera
+        ends = [one.camera_suffix for one in views.values() if camera.name.endswith(one.camera_suffix)]
+        name = camera.name.removesuffix(ends[0] if ends else "") + views[self._eye].camera_suffix
+        other: bpy.types.Object | None = scene.objects.get(name)
+        return camera if other is None else other.evaluated_get(depsgraph)
 
     def _crop(self, render: bpy.types.RenderSettings) -> tuple[int, int, int, int] | None:
         """(left, top, width, height) of the render border, in pixels of the whole picture."""
@@ -144,7 +169,7 @@ class LEGS4D_RenderEngine(bpy.types.RenderEngine):
         height, width = passes["combined"].shape[:2]
         for name, channel in (*SINGLE, ("Depth", "Z"), *((mask, "V") for mask in scene_masks.values())):
             self.add_pass(name, 1, channel, layer=view_layer.name)
-        result = self.begin_result(0, 0, width, height, layer=view_layer.name)
+        result = self.begin_result(0, 0, width, height, layer=view_layer.name, view=self._eye)
         nothing = np.zeros(width * height, np.float32)
         for target in result.layers[0].passes:
             values = named.get(target.name)
@@ -184,6 +209,26 @@ def disconnect() -> None:
         if _service is not None:
             _service.close()
             _service = None
+
+
+def eyes(scene: bpy.types.Scene) -> list[str]:
+    """Names of the views that stereoscopy renders; one without a name where it is off."""
+    render = scene.render
+    if not render.use_multiview:
+        return [""]
+    views = render.stereo_views if render.views_format == "STEREO_3D" else render.views
+    return [one.name for one in views if one.use] or [""]
+
+
+def camera_problem(camera: bpy.types.Object) -> str:
+    """Why the rasteriser has no such camera, a sentence; empty if it has."""
+    lens = camera.data
+    if isinstance(lens, bpy.types.Camera) and lens.type in ("PERSP", "ORTHO"):
+        return ""
+    return (
+        f"'{camera.name}' is no perspective or orthographic camera, and the rasteriser has no other; change its lens "
+        "type, or render with Cycles."
+    )
 
 
 def shutter(scene: bpy.types.Scene) -> list[float]:

@@ -26,10 +26,11 @@ Array = np.ndarray[Any, Any]
 Body = dict[str, Any]
 
 
-def told(shown: Sequence, scene_frame: float, moments: Several[float]) -> Body:
+def told(shown: Sequence, graded: Several[grades.Graded], moments: Several[float]) -> Body:
     """`kept` and `grades` of the `render` request (backend/README.md), where there are any: older servers know neither.
 
     Args:
+        graded: the grades that show.
         moments: capture time of each sample.
     """
     found: Body = {}
@@ -38,7 +39,7 @@ def told(shown: Sequence, scene_frame: float, moments: Several[float]) -> Body:
     kept = _points(shown, keep, {at: ~(one[names.DELETED] | one[names.HIDDEN]) for at, one in loose.items()})
     if kept:
         found["kept"] = kept
-    listed = [_grade(shown, one, loose) for one in grades.at(shown, scene_frame)]
+    listed = [_grade(shown, one, loose) for one in graded]
     return found | ({"grades": listed} if listed else {})
 
 
@@ -56,7 +57,7 @@ def obstacle(shown: Sequence) -> str:
     masks = 1 + sum(grade.where == "SELECTION" for grade in shown.its.grades)
     if shown.its.num_static + shown.its.num_dynamic <= MOST_BYTES * 8 / masks:
         return ""
-    asked = told(shown, 0.0, [])
+    asked = told(shown, grades.at(shown, 0.0), [])
     parts = [asked.get("kept", {}), *(one["points"] for one in asked.get("grades", ()) if "points" in one)]
     if sum(len(bits) for part in parts for bits in part.values()) <= MOST_BYTES:
         return ""

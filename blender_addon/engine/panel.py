@@ -10,7 +10,7 @@ import bpy
 from .. import declare
 from ..link import session
 from ..ui.text import sentence
-from . import composite
+from . import composite, guard
 from .engine import ENGINE
 from .properties import settings_of
 
@@ -86,6 +86,9 @@ class LEGS4D_PT_rendering(bpy.types.Panel):
         if scene.render.engine == ENGINE and not session.current.link.ready:
             sentence(layout, context, "This engine's pictures come from the backend; connect one.", "ERROR")
         layout.operator("legs4d.composite", icon="NODE_COMPOSITING")
+        layout.prop(settings_of(scene), "render_missing")
+        if guard.message():
+            sentence(layout, context, guard.message(), "ERROR")
         other = composite.second_scene(scene)
         if other is not None:
             sentence(layout, context, f"Splats are rendered in the scene '{other.name}', all else here.", "INFO")

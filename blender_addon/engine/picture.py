@@ -14,6 +14,8 @@ Passes = dict[str, Array]
 FAR = 1e10
 """Depth where nothing is."""
 MASK = "mask:"
+COVER = "cover"
+"""Pass of pictures with holes: alpha, and the holes."""
 
 
 def empty(width: int, height: int, passes: Sequence[str], background: tuple[float, float, float] | None) -> Passes:
@@ -37,9 +39,11 @@ def laid_over(one: Passes, other: Passes) -> Passes:
     Both must have alpha and depth. Masks of either keep what the other lets through.
     """
     nearer = one["depth"] <= other["depth"]
-    through_one = np.where(nearer, 1.0, 1.0 - other["alpha"])
-    through_other = np.where(nearer, 1.0 - one["alpha"], 1.0)
+    through_one = np.where(nearer, 1.0, 1.0 - covered(other))
+    through_other = np.where(nearer, 1.0 - covered(one), 1.0)
     laid: Passes = {}
+    if COVER in one or COVER in other:
+        one, other = ({COVER: passes["alpha"], **passes} for passes in (one, other))
     for name in {**one, **other}:
         if name == "depth":
             laid[name] = np.minimum(one["depth"], other["depth"])
@@ -52,11 +56,29 @@ def laid_over(one: Passes, other: Passes) -> Passes:
     return laid
 
 
+def covered(passes: Passes) -> Array:
+    """[H, W] how much of each pixel hides what is behind: alpha, and what is held out."""
+    return passes.get(COVER, passes["alpha"])
+
+
+def held_out(passes: Passes) -> Passes:
+    """A transparent picture as a hole: it hides what is behind, and nothing of it shows."""
+    hole = {name: np.zeros_like(values) for name, values in passes.items()}
+    return {**hole, "depth": passes["depth"], COVER: passes["alpha"]}
+
+
 def over(passes: Passes, background: tuple[float, float, float]) -> Passes:
-    """A transparent picture over a colour, scene linear."""
+    """A transparent picture over a colour, scene linear; holes stay open."""
     combined = passes["combined"]
-    filled = combined[..., :3] + (1.0 - combined[..., 3:]) * np.asarray(background, np.float32)
-    return {**passes, "combined": np.concatenate([filled, np.ones_like(combined[..., 3:])], axis=-1)}
+    seen = (1.0 - covered(passes))[..., None]
+    filled = combined[..., :3] + seen * np.asarray(background, np.float32)
+    return {**passes, "combined": np.concatenate([filled, combined[..., 3:] + seen], axis=-1)}
+
+
+def finished(passes: Passes) -> Passes:
+    """Without what only laying pictures over each other needs: a hole has no depth."""
+    depth = np.where(passes["alpha"] > 0.0, passes["depth"], np.float32(FAR)) if COVER in passes else passes["depth"]
+    return {name: values for name, values in {**passes, "depth": depth}.items() if name != COVER}
 
 
 def set_back(passes: Passes, distance: float) -> Passes:

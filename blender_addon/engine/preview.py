@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import bpy
@@ -151,20 +151,26 @@ def _show(mine: Preview, asked: Asked) -> None:
 
 def _bodies(context: bpy.types.Context, depsgraph: bpy.types.Depsgraph) -> tuple[list[shot.Body], list[shot.Body]]:
     """Requests for the full and the coarse picture of what a viewport shows, one per sequence."""
-    scene = depsgraph.scene
-    clouds = [child for child in shot.visible_clouds(scene, depsgraph.view_layer) if child.visible_get()]
-    shown = shot.shown_in(scene, clouds)
-    if shot.obstacle(shown):
+    placed = [one for one in map(_on_screen, shot.placements(depsgraph.scene, depsgraph.view_layer)) if one.children]
+    if shot.obstacle(placed):
         return [], []
-    style, passes = shot.style(scene), FADING[:1]
-    if len(shown) > 1:
-        style, passes = shot.Style(None, style.antialiased), FADING
+    style, passes = shot.style(depsgraph.scene_eval), FADING[:1]
     full = _view(context)
     both = []
-    for one in (full, full.reduced(settings_of(scene).preview_factor)):
-        moments = [shot.instant(depsgraph, clouds, one)]
-        both.append([shot.body(each, moments, style, passes) | masking.limits(each) for each in shown])
+    for one in (full, full.reduced(settings_of(depsgraph.scene).preview_factor)):
+        moments = [shot.instant(depsgraph, placed, one)]
+        shown = [(n, each) for n, each in enumerate(placed) if shot.is_seen(n, moments) and not each.is_holdout]
+        if len(shown) > 1:
+            style, passes = shot.Style(None, style.antialiased), FADING
+        both.append([shot.body(n, each, moments, style, passes) | masking.limits(each.shown) for n, each in shown])
     return both[0], both[1]
+
+
+def _on_screen(placed: shot.Placement) -> shot.Placement:
+    """Without what a person hid in the viewport."""
+    hidden = any(not one.visible_get() for one in placed.instances[:1])
+    seen = () if hidden else tuple(c for c in placed.children if placed.instances or c.visible_get())
+    return replace(placed, children=seen)
 
 
 def _view(context: bpy.types.Context) -> View:
@@ -183,8 +189,10 @@ def _state(mine: Preview, full: list[shot.Body]) -> str:
 
 def _nothing(depsgraph: bpy.types.Depsgraph) -> str:
     """Why there is no picture at all."""
-    shown = shot.shown_in(depsgraph.scene, shot.visible_clouds(depsgraph.scene, depsgraph.view_layer))
-    return shot.obstacle(shown) or "Nothing of a 4-LEGS sequence is to be seen."
+    return (
+        shot.obstacle(shot.placements(depsgraph.scene, depsgraph.view_layer))
+        or "Nothing of a 4-LEGS sequence is to be seen."
+    )
 
 
 def _texture(passes: picture.Passes) -> gpu.types.GPUTexture:

@@ -10,6 +10,8 @@ from .. import declare
 class RenderSettings(bpy.types.PropertyGroup):
     """Settings of "4-LEGS splats"."""
 
+    animated = ("background", "antialiased", "motion_steps")
+
     background = declare.color(
         "Background", "Seen where there are no splats, unless the film is transparent", default=(0.0, 0.0, 0.0)
     )
@@ -17,6 +19,11 @@ class RenderSettings(bpy.types.PropertyGroup):
         "Antialias",
         "Let splats smaller than a pixel fade instead of growing to a pixel's size: for pictures much smaller "
         "than those the capture was trained on",
+    )
+    render_missing = declare.boolean(
+        "Render What Is There",
+        "Render frames of which this machine lacks points or relevancies as far as it has them; "
+        "off, such a render ends with an error before its first wrong picture",
     )
     motion_steps = declare.integer(
         "Steps", "Moments within the shutter time that motion blur averages", min=2, max=64, default=8

@@ -40,9 +40,10 @@ def text(scene: bpy.types.Scene, shown: Sequence, pictures: Pictures) -> str:
     for layer in shown.layers:
         for start, end, peak, score in layers.intervals(layer):
             for first, last in timing.spans(shown.empty, start, end):
+                first, last = (timing.frame_at(scene, edge) for edge in (first, last))
                 first, last = max(first, pictures.first), min(last, pictures.last)
                 if first <= last:
-                    middle = min(max(shown.scene_frame(peak), first), last)
+                    middle = min(max(timing.frame_at(scene, shown.scene_frame(peak)), first), last)
                     cuts.append(
                         {"name": layer.prompt, "start": first, "end": last, "peak": middle, "score": float(score)}
                     )

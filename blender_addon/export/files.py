@@ -25,6 +25,7 @@ class LEGS4D_OT_export_to(NeedsSequence, bpy.types.Operator):
 
     bl_idname = "legs4d.export_to"
     bl_label = "4-LEGS Layers (PNG, EXR, PLY, SPZ, OTIO)"
+    edits = False
 
     directory = declare.string("Folder", subtype="DIR_PATH", options={"SKIP_SAVE"})
 

@@ -25,23 +25,26 @@ SLOPE_STEP = 0.02
 """Of encoded colours: how far beside a colour it is seen what a grade does to differences."""
 
 
-def read(shown: Sequence, scene_frame: float, *, baked: bool) -> Splats:
+def read(shown: Sequence, scene_frame: float, *, baked: bool, looks: Sequence | None = None) -> Splats:
     """All clouds as they stand, in the capture's axes, with what is up in Blender as `up`; no deleted or hidden point.
 
     Args:
+        scene_frame: as F-curves count.
         baked: whether colours and opacities are those that the layers give, for viewers that know no highlight. Grades
             are in the colours either way.
+        looks: the sequence as Blender evaluated it at this frame; without it what it is is told ahead.
     """
+    looks = looks or shown
     wanted = (names.POSITION, names.SCALE, names.ROTATION, names.RADIANCE, names.HIGHLIGHT)
     parts = [[attributes.read(cloud, name) for cloud in shown.clouds] for name in wanted]
     positions, scales, rotations, radiance, highlight = (np.concatenate(part) for part in parts)
     dc, opacities, rest = radiance[:, :3], radiance[:, 3], _rest(shown)
-    dc, rest = _graded(shown, scene_frame, dc, rest)
+    dc, rest = _graded(shown, looks, scene_frame, dc, rest)
     extra = {names.HIGHLIGHT: highlight}
     if shown.its.has_seen:
         extra[names.SEEN] = np.concatenate([attributes.read(cloud, names.SEEN) for cloud in shown.clouds])
     if baked:
-        dc, opacities, changed = _as_shown(shown, scene_frame, dc, opacities)
+        dc, opacities, changed = _as_shown(shown, looks, scene_frame, dc, opacities)
         if rest is not None:
             rest[changed] = 0.0  # a layer's colour is the same from everywhere
     keep = mask.kept_of(shown.clouds)
@@ -57,9 +60,11 @@ def read(shown: Sequence, scene_frame: float, *, baked: bool) -> Splats:
     )
 
 
-def _graded(shown: Sequence, scene_frame: float, dc: Array, rest: Array | None) -> tuple[Array, Array | None]:
+def _graded(
+    shown: Sequence, looks: Sequence, scene_frame: float, dc: Array, rest: Array | None
+) -> tuple[Array, Array | None]:
     """Coefficients and view dependence under the sequence's grades; the latter as far as it is linear."""
-    found = grades.at(shown, scene_frame)
+    found = grades.at(looks, scene_frame)
     if not found:
         return dc, rest
 
@@ -69,7 +74,7 @@ def _graded(shown: Sequence, scene_frame: float, dc: Array, rest: Array | None) 
         parts, start = [], 0
         for cloud in shown.clouds:
             part = light[start : start + len(cloud.points)]
-            parts.append(grades.colored(shown, cloud, scene_frame, part, grades=found))
+            parts.append(grades.colored(looks, cloud, scene_frame, part, grades=found))
             start += len(part)
         return NUMPY.encoded(np.concatenate(parts))
 
@@ -100,10 +105,12 @@ def _up(shown: Sequence) -> tuple[float, float, float]:
     return triple((shown.empty.matrix_world.to_3x3().inverted_safe() @ Vector((0, 0, 1))).normalized().to_tuple())
 
 
-def _as_shown(shown: Sequence, scene_frame: float, dc: Array, opacities: Array) -> tuple[Array, Array, Array]:
+def _as_shown(
+    shown: Sequence, looks: Sequence, scene_frame: float, dc: Array, opacities: Array
+) -> tuple[Array, Array, Array]:
     """Coefficients and opacities under the layers, and [N] whose colour they change."""
-    amounts = presets.amounts(shown.empty, scene_frame)
-    parts = [strongest_and_tint(shown, cloud, scene_frame) for cloud in shown.clouds]
+    amounts = presets.amounts(looks.empty, scene_frame)
+    parts = [strongest_and_tint(looks, cloud, scene_frame) for cloud in shown.clouds]
     strongest, tint = (np.concatenate(part) for part in zip(*parts, strict=True))
     changed = look.changed(strongest, amounts)
     captured = NUMPY.linear(np.clip(0.5 + SH_C0 * dc[changed], 0, 1))

@@ -16,10 +16,12 @@ import bpy
 
 from .. import engine, look, names
 from ..cache.blocks import MOST_SH
+from ..engine.properties import settings_of
 from ..look.builder import arrange, math, node, output, socket
 from ..portable.ply.writer import table_parts
 from ..selection import mask
-from ..sequence import attributes
+from ..sequence import attributes, timing
+from ..sequence.missing import missing
 from ..sequence.properties import cloud_of, properties_of
 from ..sequence.rendering import Job, RenderProblem
 from ..sequence.sequence import Sequence
@@ -61,6 +63,10 @@ class Bake(Job):
         """Checks that there is something to bake and that it does not write over its own source."""
         if self.shown.deleted:
             raise RenderProblem(f"{self.shown.deleted}.")
+        if not settings_of(self.original).render_missing:
+            clocks = [timing.clock(self.original, frame) for frame in self.frames]
+            if problem := missing(self.shown, clocks):
+                raise RenderProblem(problem)
         if bpy.data.filepath and self.target.resolve() == Path(bpy.data.filepath).resolve():
             raise RenderProblem("This file itself would be replaced; choose another name.")
 
@@ -123,7 +129,8 @@ class Bake(Job):
         if role == "STATIC":
             tree = _reader(f"{begin}{STATIC}.ply", count)
         else:
-            tree = _reader(begin, count, self.frames[0], len(self.frames))
+            frames_per_clock = 1.0 / timing.clock(self.original, 1.0)
+            tree = _reader(begin, count, self.frames[0], len(self.frames), frames_per_clock)
         cloud = bpy.data.pointclouds.new(f"{child.name} from files")
         made += [tree, cloud]
         _set(undo, child, "data", cloud)
@@ -169,20 +176,24 @@ def _parts(name: str) -> tuple[str, ...]:
     return tuple(f"{name.replace(':', '_')}_{axis}" for axis in "xyz")
 
 
-def _reader(path: str, num_sh: int, first: int | None = None, count: int = 1) -> bpy.types.NodeTree:
+def _reader(
+    path: str, num_sh: int, first: int | None = None, count: int = 1, frames_per_clock: float = 1.0
+) -> bpy.types.NodeTree:
     """A node group that reads a file, or the frame's file of `count` whose names begin so, from scene frame `first`.
 
     Args:
         num_sh: SH coefficients that the files have.
+        frames_per_clock: see `_frame_path`.
     """
     tree = bpy.data.node_groups.new(TREE, "GeometryNodeTree")
     for direction in ("INPUT", "OUTPUT"):
         socket(tree, "Geometry", "Geometry", direction)
     file = node(tree, "GeometryNodeImportPLY")
-    if first is None:
-        file.inputs["Path"].default_value = path
+    if first is None:  # as a text, which Blender does not take for a path: it would turn a path to where it saved from
+        named: bpy.types.NodeSocket = output(node(tree, "FunctionNodeInputString", string=path)).socket
     else:
-        tree.links.new(_frame_path(tree, path, first, count), file.inputs["Path"])
+        named = _frame_path(tree, path, first, count, frames_per_clock)
+    tree.links.new(named, file.inputs["Path"])
     points = node(tree, "GeometryNodeMeshToPoints", {"Mesh": output(file), "Radius": 0.0})
     geometry = output(points)
     for name, kind, value in _attributes(tree, num_sh):
@@ -199,9 +210,17 @@ def _reader(path: str, num_sh: int, first: int | None = None, count: int = 1) ->
     return tree
 
 
-def _frame_path(tree: bpy.types.NodeTree, folder: str, first: int, count: int) -> bpy.types.NodeSocket:
-    """The path of the scene frame's file: before the first the first, after the last the last."""
+def _frame_path(
+    tree: bpy.types.NodeTree, folder: str, first: int, count: int, frames_per_clock: float
+) -> bpy.types.NodeSocket:
+    """The path of the scene frame's file: before the first the first, after the last the last.
+
+    Args:
+        frames_per_clock: scene frames in one as F-curves count: other than 1 under time stretching.
+    """
     frame = output(node(tree, "GeometryNodeInputSceneTime"), "Frame")
+    if frames_per_clock != 1.0:
+        frame = frame * frames_per_clock + 1e-3
     index = math(tree, "MINIMUM", math(tree, "MAXIMUM", math(tree, "FLOOR", frame - float(first)), 0.0), count - 1.0)
     whole = node(tree, "FunctionNodeFloatToInt", {0: index})
     text = node(tree, "FunctionNodeFormatString")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import bpy
 
-from ..sequence import sequence
+from ..sequence import sequence, timing
 from ..sequence.rendering import RenderOperator, RenderProblem
 from ..ui.text import sentence
 from .job import Export, Wanted
@@ -50,7 +50,7 @@ def wanted(scene: bpy.types.Scene) -> Wanted:
 
 
 def frames(scene: bpy.types.Scene) -> tuple[int, ...]:
-    """The frames that the settings ask for. RenderProblem if markers are asked for and there are none."""
+    """The frames that the settings ask for, in the scene's steps. RenderProblem if there are no markers to go by."""
     settings = settings_of(scene)
     first, last = scene.frame_start, scene.frame_end
     if settings.span == "CUSTOM":
@@ -59,8 +59,8 @@ def frames(scene: bpy.types.Scene) -> tuple[int, ...]:
         markers = [m.frame for m in scene.timeline_markers if m.select] or [m.frame for m in scene.timeline_markers]
         if not markers:
             raise RenderProblem("There are no timeline markers; ask a prompt, add markers, or choose another range.")
-        first, last = min(markers), max(markers)
-    return tuple(range(first, last + 1))
+        first, last = (timing.frame_at(scene, frame) for frame in (min(markers), max(markers)))
+    return tuple(range(first, last + 1, scene.frame_step))
 
 
 class SequenceExport(RenderOperator):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import bpy
 
 from .. import engine
-from ..engine import shot
-from ..look.builder import Value, math, node, put
+from ..engine import composite, shot
+from ..look.builder import Value, math, node, output, put
+from ..plain_names import distinct, plain
 from ..sequence.rendering import Job
 from ..sequence.sequence import Sequence
 from . import mattes
@@ -20,10 +22,11 @@ FAR = 1e10
 LEAST_COVERAGE = 1e-3
 """Below this share of a pixel, its depth says nothing."""
 
+MATTE_PREFIX = "Matte "
+"""How the names of masks begin that mattes find."""
+
 MASK_FILES = "mask "
 """How the files of masks are called in the scratch folder, before a mask's name."""
-
-LONGEST_NAME = 56
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,21 @@ class Passes:
 
 
 def find(job: Job, layer: bpy.types.ViewLayer, shown: Sequence) -> Passes:
-    """The passes of the copy's render, made where its engine has not got them."""
-    tree, source = job.compositor(layer)
+    """The passes of the copy's render, made where its engine has not got them.
+
+    The picture is that of the scene's own compositor where it has one.
+    """
+    own = job.own_compositor()
+    tree, picture = own if own is not None else (None, None)
+    if tree is None or picture is None:
+        tree, source = job.compositor(layer)
+        picture = source.outputs["Image"]
+    splats = composite.second_scene(job.scene) if own is not None else None
     if job.scene.render.engine == engine.ENGINE:
-        return _own(job, tree, source, layer, shown)
-    return _found_by_mattes(job, tree, source, layer, shown)
+        return _own(tree, picture, job.scene, layer, shown)
+    if splats is not None:
+        return _composited(job, tree, picture, layer, splats, shown)
+    return _found_by_mattes(job, tree, picture, layer, shown)
 
 
 def write_layers(job: Job, passes: Passes, name: str, depth: str) -> None:
@@ -75,23 +88,67 @@ def write_masks(job: Job, passes: Passes) -> None:
 
 def mask_names(scene: bpy.types.Scene, shown: Sequence) -> dict[str, str]:
     """Layer id → the name of its mask: the passes of "4-LEGS splats", or what is found by mattes for the others."""
-    if scene.render.engine == engine.ENGINE:
-        names = shot.mask_names(scene).items()
-        return {layer_id: name for (sequence_name, layer_id), name in names if sequence_name == shown.empty.name}
+    splats = scene if scene.render.engine == engine.ENGINE else None
+    if splats is None and scene.render.use_compositing:
+        splats = composite.second_scene(scene)
+    if splats is not None:
+        names = shot.mask_names(splats).items()
+        return {layer_id: name for (owner, layer_id), name in names if owner == shown.empty.session_uid}
     found: dict[str, str] = {}
     for layer in shown.layers:
-        # A dot would split the name, and OpenEXR wants names short and different.
-        name = base = f"Matte {layer.prompt.replace('.', ' ').strip()}"[:LONGEST_NAME]
-        number = 1
-        while name in found.values():
-            number += 1
-            name = f"{base} {number}"
-        found[layer.layer_id] = name
+        found[layer.layer_id] = distinct(MATTE_PREFIX + plain(layer.prompt), found.values())
     return found
 
 
-def _own(job: Job, tree: bpy.types.NodeTree, source: Any, layer: bpy.types.ViewLayer, shown: Sequence) -> Passes:
+def prompts(scene: bpy.types.Scene, shown: Sequence) -> dict[str, str]:
+    """The name of each mask → its prompt as it was typed."""
+    typed = {layer.layer_id: layer.prompt for layer in shown.layers}
+    return {name: typed[layer_id] for layer_id, name in mask_names(scene, shown).items()}
+
+
+def _own(
+    tree: bpy.types.NodeTree,
+    picture: bpy.types.NodeSocket,
+    scene: bpy.types.Scene,
+    layer: bpy.types.ViewLayer,
+    shown: Sequence,
+) -> Passes:
+    held = _passes_of(tree, scene, layer)
+    values = {"Depth": held("Depth"), "Alpha": held("Coverage"), "Highlight": held("Highlight")}
+    masks = {name: held(name) for name in mask_names(scene, shown).values()}
+    return Passes(tree, picture, values, masks, [])
+
+
+def _composited(
+    job: Job,
+    tree: bpy.types.NodeTree,
+    picture: bpy.types.NodeSocket,
+    layer: bpy.types.ViewLayer,
+    splats: bpy.types.Scene,
+    shown: Sequence,
+) -> Passes:
+    """Of splats beside Cycles: what of them is in front of its objects, or seen through them."""
+    held = _passes_of(tree, splats, splats.view_layers[0])
+    cycles = node(tree, "CompositorNodeRLayers", scene=job.scene, layer=layer.name)
+    near, far = Value(tree, held("Depth")), output(cycles, "Depth")
+    in_front = 1.0 - math(tree, "GREATER_THAN", near, far)
+    through = math(tree, "MAXIMUM", in_front, 1.0 - output(cycles, "Alpha"))
+    through_both = (1.0 - Value(tree, held("Coverage"))) * (1.0 - output(cycles, "Alpha"))
+    values = {
+        "Depth": math(tree, "MINIMUM", near, far).socket,
+        "Alpha": (1.0 - through_both).socket,
+        "Highlight": (Value(tree, held("Highlight")) * through).socket,
+    }
+    masks = {name: (Value(tree, held(name)) * through).socket for name in mask_names(job.scene, shown).values()}
+    return Passes(tree, picture, values, masks, [])
+
+
+def _passes_of(
+    tree: bpy.types.NodeTree, scene: bpy.types.Scene, layer: bpy.types.ViewLayer
+) -> Callable[[str], bpy.types.NodeSocket]:
+    """Gives passes of a scene that "4-LEGS splats" renders, by their names."""
     layer.update_render_passes()
+    source = node(tree, "CompositorNodeRLayers", scene=scene, layer=layer.name)
 
     def held(name: str) -> bpy.types.NodeSocket:
         """The node makes its sockets anew now and then, but keeps their links: a reroute holds on to one."""
@@ -99,13 +156,15 @@ def _own(job: Job, tree: bpy.types.NodeTree, source: Any, layer: bpy.types.ViewL
         tree.links.new(source.outputs[name], reroute.inputs[0])
         return reroute.outputs[0]
 
-    values = {"Depth": held("Depth"), "Alpha": held("Coverage"), "Highlight": held("Highlight")}
-    masks = {name: held(name) for name in mask_names(job.scene, shown).values()}
-    return Passes(tree, held("Image"), values, masks, [])
+    return held
 
 
 def _found_by_mattes(
-    job: Job, tree: bpy.types.NodeTree, source: Any, picture: bpy.types.ViewLayer, shown: Sequence
+    job: Job,
+    tree: bpy.types.NodeTree,
+    picture: bpy.types.NodeSocket,
+    seen: bpy.types.ViewLayer,
+    shown: Sequence,
 ) -> Passes:
     quantities = [mattes.DEPTH, mattes.COVERAGE, mattes.HIGHLIGHT, *(layer.layer_id for layer in shown.layers)]
     places = mattes.channels(quantities)
@@ -113,7 +172,7 @@ def _found_by_mattes(
     materials: list[bpy.types.Material] = []
     for number in range(1 + max(place.number for place in places.values())):
         of_pass = [quantity for quantity, place in places.items() if place.number == number]
-        layer = _matte_layer(job, picture, of_pass, number, materials)
+        layer = _matte_layer(job, seen, of_pass, number, materials)
         rendered = node(tree, "CompositorNodeRLayers", scene=job.scene, layer=layer.name)
         sources.append(node(tree, "CompositorNodeSeparateColor", {0: rendered.outputs["Image"]}))
 
@@ -127,7 +186,7 @@ def _found_by_mattes(
         "Highlight": value(mattes.HIGHLIGHT),
     }
     masks = {name: value(layer_id) for layer_id, name in mask_names(job.scene, shown).items()}
-    return Passes(tree, source.outputs["Image"], values, masks, materials)
+    return Passes(tree, picture, values, masks, materials)
 
 
 def _matte_layer(

@@ -1,4 +1,7 @@
-"""F-curves of a data-block, on custom properties mostly: written at once, found again, evaluated, removed."""
+"""F-curves of a data-block, on custom properties mostly: written at once, found again, evaluated, removed.
+
+What a person pushed down to the NLA or drives is read as well, and never written.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,9 @@ from typing import Any
 
 import bpy
 import numpy as np
+
+from . import nla
+from .nla import Evaluate
 
 
 def _numbers(name: str) -> dict[str, int]:
@@ -65,10 +71,61 @@ def find(owner: bpy.types.ID, path: str, index: int = 0) -> bpy.types.FCurve | N
     return None
 
 
-def value(owner: bpy.types.Object, name: str, frame: float, index: int | None = None) -> float:
-    """A custom property's value at a scene frame: its F-curve's where it has one that acts, else as it stands.
+def course(owner: bpy.types.ID, path: str, index: int = 0) -> Evaluate | None:
+    """What a property is at any scene frame, by the owner's action and its NLA; None where neither acts on it, or where
+    it cannot be told ahead (`is_driven`)."""
+    own = find(owner, path, index)
+    own = None if own is None or own.mute or own.is_empty else own
+    if nla.tracks_of(owner):
+        try:
+            stacked = nla.evaluator(owner, path, index, _default(owner, path), own)
+        except nla.UnknownStrip:
+            return None
+        if stacked is not None:
+            return stacked
+    return None if own is None else own.evaluate
 
-    Needed before a frame is evaluated, when the property itself still has the last frame's value.
+
+def is_driven(owner: Any, path: str, index: int = 0) -> bool:
+    """Whether only Blender's own evaluation knows the property: it has a driver, or the NLA has unknown strips."""
+    data = owner.animation_data
+    if data is None:
+        return False
+    if data.drivers and data.drivers.find(path, index=index) is not None:
+        return True
+    return bool(data.nla_tracks) and nla.has_unknown(owner)
+
+
+def is_unforeseen(owner: Any) -> bool:
+    """Whether anything of the owner is animated in a way that `course` cannot tell ahead."""
+    data = owner.animation_data
+    if data is None:
+        return False
+    return bool(data.drivers) or nla.has_unknown(owner)
+
+
+def is_animated(owner: bpy.types.ID, path: str, index: int = 0) -> bool:
+    """Whether anything gives the property other values at other frames."""
+    return course(owner, path, index) is not None or is_driven(owner, path, index)
+
+
+def animated_paths(owner: Any, beginning: str) -> set[str]:
+    """The paths that begin so and are animated in any way."""
+    data = owner.animation_data
+    if data is None:
+        return set()
+    strips = [strip for track in nla.tracks_of(owner) for strip in track.strips]
+    found = [curve.data_path for bag in _bags(owner) for curve in bag.fcurves if not curve.mute]
+    found += [curve.data_path for curve in data.drivers]
+    found += [curve.data_path for strip in strips for curve in nla.curves_of(strip)]
+    return {path for path in found if path.startswith(beginning)}
+
+
+def value(owner: bpy.types.Object, name: str, frame: float, index: int | None = None) -> float:
+    """A custom property's value at a scene frame: what animates it says, else as it stands.
+
+    Needed before a frame is evaluated, when the property itself still has the last frame's value. Of an evaluated
+    object the property is as Blender evaluated it, whatever animates it.
 
     Args:
         index: of the component, where the property has several.
@@ -78,11 +135,13 @@ def value(owner: bpy.types.Object, name: str, frame: float, index: int | None = 
 
 def values(owner: bpy.types.Object, name: str, frames: Iterable[float], index: int | None = None) -> list[float]:
     """`value` at each of these scene frames."""
-    curve = find(owner, f'["{name}"]', index or 0)
-    if curve is None or curve.mute or curve.is_empty:
-        stands: Any = owner.get(name, 0.0)
-        return [float(stands if index is None else stands[index]) for _ in frames]
-    return [float(curve.evaluate(frame)) for frame in frames]
+    path, component = f'["{name}"]', index or 0
+    if not owner.is_evaluated and not is_driven(owner, path, component):
+        evaluate = course(owner, path, component)
+        if evaluate is not None:
+            return [float(evaluate(frame)) for frame in frames]
+    stands: Any = owner.get(name, 0.0)
+    return [float(stands if index is None else stands[index]) for _ in frames]
 
 
 def remove(owner: bpy.types.Object, path: str, index: int = 0) -> None:
@@ -90,6 +149,44 @@ def remove(owner: bpy.types.Object, path: str, index: int = 0) -> None:
     for bag in _bags(owner):
         if (curve := bag.fcurves.find(path, index=index)) is not None:
             bag.fcurves.remove(curve)
+
+
+def move(owner: Any, paths: dict[str, str]) -> None:
+    """Give the F-curves and drivers whose paths begin with a key of `paths` its value as their beginning; an empty one
+    removes them. Paths name items of collections by their number, which changes when the items are moved."""
+    data = owner.animation_data
+    holders: list[Any] = [bag.fcurves for bag in _bags(owner)] + ([data.drivers] if data is not None else [])
+    for holder in holders:
+        for curve in list(holder):
+            begin = next((old for old in paths if curve.data_path.startswith(old)), None)
+            if begin is None:
+                continue
+            if paths[begin]:
+                curve.data_path = paths[begin] + curve.data_path.removeprefix(begin)
+            else:
+                holder.remove(curve)
+
+
+def of(owner: Any) -> list[bpy.types.FCurve]:
+    """All F-curves of the owner's action."""
+    return [curve for bag in _bags(owner) for curve in bag.fcurves]
+
+
+def hold(curve: bpy.types.FCurve, stop: float, frames: int) -> None:
+    """Let a curve keep its value at a frame for so many frames; what follows comes that much later."""
+    keys = curve.keyframe_points
+    later = [key for key in keys if key.co.x > stop]
+    if not later:
+        return
+    has_before = len(later) < len(keys)
+    value = curve.evaluate(stop)
+    for key in later:
+        key.co.x += frames
+        key.handle_left.x += frames
+        key.handle_right.x += frames
+    for frame in (stop, stop + frames) if has_before else ():
+        keys.insert(frame, value)
+    curve.update()
 
 
 def signature(curve: bpy.types.FCurve | None) -> str:
@@ -116,6 +213,14 @@ def copy(owner: bpy.types.Object, source: str, target: str, group: str) -> None:
             setattr(its_copy, name, getattr(key, name))
         its_copy.handle_left, its_copy.handle_right = key.handle_left, key.handle_right
     made.update()
+
+
+def _default(owner: Any, path: str) -> float:
+    """A custom property's default value, which the NLA starts from; 0 of any other property."""
+    name = path[2:-2] if path.startswith('["') else ""
+    if not name or owner.get(name) is None:
+        return 0.0
+    return float(owner.id_properties_ui(name).as_dict().get("default", 0.0))
 
 
 def _action(owner: Any) -> bpy.types.Action:

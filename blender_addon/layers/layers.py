@@ -8,9 +8,10 @@ from typing import Any
 import bpy
 import numpy as np
 
-from .. import names
+from .. import declare, names
 from ..cache import storage
 from ..cache.frames import Answer, CacheError, normalised
+from ..plain_names import LONGEST, cut, distinct
 from ..sequence import attributes, properties, timing
 from ..sequence.properties import LayerProperties, SequenceProperties, properties_of
 from ..sequence.sequence import Sequence
@@ -25,6 +26,11 @@ PALETTE = (
     (0.05, 0.9, 0.75),
 )
 """Tints of new layers, scene linear, in turn."""
+
+LAYERS_PATH = "legs4d.layers"
+"""The RNA path of the layers, on the parent empty."""
+
+REMOVED = -1
 
 _DESCRIPTIONS = {
     "relevancy": "How well the whole scene matches the prompt at this frame",
@@ -139,6 +145,7 @@ def retime(sequence: Sequence, scene: bpy.types.Scene) -> list[str]:
     Returns:
         The layers that had to stay behind, by title: a person changed their keys or markers, or the cache is gone.
     """
+    timing.learn(scene, sequence.empty)
     behind = []
     for layer in sequence.layers:
         answer = _cached_answer(sequence, layer)
@@ -175,9 +182,28 @@ def duplicate(sequence: Sequence, layer_id: str) -> str:
         curves.copy(
             sequence.empty, names.curve_path(layer_id, curve), names.curve_path(made, curve), f"4-LEGS {copy.label}"
         )
-    its.layers.move(len(its.layers) - 1, index + 1)
-    its.active_layer = index + 1
+    move(sequence, len(its.layers) - 1, index + 1)
     return made
+
+
+def move(sequence: Sequence, source: int, target: int) -> None:
+    """Move a layer in the list, with what animates its settings, and select it."""
+    its = sequence.its
+    order = list(range(len(its.layers)))
+    order.insert(target, order.pop(source))
+    its.layers.move(source, target)
+    its.active_layer = target
+    _renumber(sequence, {old: new for new, old in enumerate(order)})
+
+
+def _renumber(sequence: Sequence, numbers: dict[int, int]) -> None:
+    """Let what animates the layers' settings follow them; what was of a `REMOVED` one goes."""
+    changed = {old: new for old, new in numbers.items() if old != new}
+    paths = {
+        f"{LAYERS_PATH}[{old}].": "" if new == REMOVED else f"{LAYERS_PATH}[{new}]." for old, new in changed.items()
+    }
+    if paths:
+        curves.move(sequence.empty, paths)
 
 
 def remove(sequence: Sequence, layer_id: str, scene: bpy.types.Scene) -> None:
@@ -194,27 +220,71 @@ def remove(sequence: Sequence, layer_id: str, scene: bpy.types.Scene) -> None:
         attributes.remove(cloud, names.layer_attribute(layer_id))
         cloud.pop(names.layer_attribute(layer_id), None)
         cloud.update_tag()
+    count = len(its.layers)
     its.layers.remove(index)
+    _renumber(sequence, {index: REMOVED, **{old: old - 1 for old in range(index + 1, count)}})
     its.active_layer = min(its.active_layer, max(len(its.layers) - 1, 0))
 
 
 def is_shown(its: SequenceProperties, layer: LayerProperties) -> bool:
     """Whether a layer of this sequence (`its`) shows: enabled, and solo where any layer is."""
-    return bool(layer.enabled and (layer.solo or not any(other.solo for other in its.layers)))
+    return bool(layer.enabled and stands_out(its, layer))
+
+
+def stands_out(its: SequenceProperties, layer: LayerProperties) -> bool:
+    """Whether a layer is solo, where any layer is."""
+    return bool(layer.solo or not any(other.solo for other in its.layers))
+
+
+def setting_path(number: int, name: str) -> str:
+    """The RNA path of a layer's setting, for F-curves and drivers: layers are counted from 0."""
+    return f"{LAYERS_PATH}[{number}].{name}"
 
 
 def weights(sequence: Sequence, scene_frame: float) -> tuple[Weight, ...]:
-    """How each layer shows at a scene frame."""
-    empty = sequence.empty
-    found = []
-    for layer in sequence.layers:
+    """How each layer shows at a scene frame; of an evaluated sequence, as it was evaluated."""
+    empty, its, found = sequence.empty, sequence.its, []
+    keyed = _keyed(empty)
+    for number, layer in enumerate(its.layers):
         active, strength = (
             curves.value(empty, names.curve_property(layer.layer_id, curve), scene_frame)
             for curve in ("active", "strength")
         )
-        shown = max(0.0, min(1.0, active * strength)) if is_shown(properties_of(empty), layer) else 0.0
-        found.append(Weight(layer.layer_id, layer.answer_key, shown, layer.threshold, layer.softness))
+        enabled, threshold, softness = layer.enabled, layer.threshold, layer.softness
+        if keyed:
+            enabled = _at(empty, number, "enabled", scene_frame, keyed, float(enabled)) >= 0.5
+            threshold = _at(empty, number, "threshold", scene_frame, keyed, threshold)
+            softness = _at(empty, number, "softness", scene_frame, keyed, softness)
+        shown = max(0.0, min(1.0, active * strength)) if enabled and stands_out(its, layer) else 0.0
+        found.append(Weight(layer.layer_id, layer.answer_key, shown, threshold, softness))
     return tuple(found)
+
+
+def colors(sequence: Sequence, scene_frame: float) -> dict[str, declare.Color]:
+    """Each layer's tint at a scene frame, by its id; scene linear."""
+    empty = sequence.empty
+    keyed, found = _keyed(empty), {}
+    for number, layer in enumerate(sequence.layers):
+        parts = tuple(layer.color)
+        if keyed:
+            parts = tuple(_at(empty, number, "color", scene_frame, keyed, part, i) for i, part in enumerate(parts))
+        found[str(layer.layer_id)] = declare.triple(parts)
+    return found
+
+
+def _keyed(empty: bpy.types.Object) -> set[str]:
+    """Paths of layers' settings that are animated; of an evaluated object none, as they have their values already."""
+    return set() if empty.is_evaluated else curves.animated_paths(empty, LAYERS_PATH)
+
+
+def _at(
+    empty: bpy.types.Object, number: int, name: str, frame: float, keyed: set[str], otherwise: float, index: int = 0
+) -> float:
+    path = setting_path(number, name)
+    if path not in keyed or curves.is_driven(empty, path, index):
+        return otherwise
+    evaluate = curves.course(empty, path, index)
+    return otherwise if evaluate is None else float(evaluate(frame))
 
 
 def _cached_answer(sequence: Sequence, layer: LayerProperties) -> Answer | None:
@@ -281,19 +351,13 @@ def _write_markers(sequence: Sequence, layer: LayerProperties, scene: bpy.types.
     _remove_markers(layer, scene)
     for first, last in _scene_intervals(sequence, layer):
         for label, frame in (("start", first), ("end", last)):
-            name = _free_name(f"{layer.prompt}: {label}", scene)
-            marker = scene.timeline_markers.new(name, frame=frame)
+            # Names are how a layer finds its markers again.
+            ending = f": {label}"
+            wanted = f"{cut(layer.prompt, LONGEST - len(ending))}{ending}"
+            taken = [other.name for other in scene.timeline_markers]
+            marker = scene.timeline_markers.new(distinct(wanted, taken), frame=frame)
             own = layer.markers.add()
             own.name, own.frame = marker.name, frame
-
-
-def _free_name(wanted: str, scene: bpy.types.Scene) -> str:
-    """The name with the first number that no marker has: names are how a layer finds its markers again."""
-    name, number = wanted[:60], 1
-    while name in scene.timeline_markers:
-        number += 1
-        name = f"{wanted[:55]} {number}"
-    return name
 
 
 def _remove_markers(layer: LayerProperties, scene: bpy.types.Scene) -> None:

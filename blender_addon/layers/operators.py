@@ -8,7 +8,7 @@ import bpy
 
 from .. import declare
 from ..link import session
-from ..sequence import display, properties, sequence
+from ..sequence import display, properties, sequence, timing
 from ..sequence.properties import properties_of
 from ..ui import properties as ui_properties
 from ..ui.operators import NeedsSequence, OnLayer, refuse
@@ -96,8 +96,7 @@ class LEGS4D_OT_move_layer(NeedsSequence, bpy.types.Operator):
         target = its.active_layer + (-1 if self.direction == "UP" else 1)
         if not 0 <= target < len(its.layers):
             return {"CANCELLED"}
-        its.layers.move(its.active_layer, target)
-        its.active_layer = target
+        layers.move(shown, its.active_layer, target)
         _changed(shown)
         return {"FINISHED"}
 
@@ -139,15 +138,18 @@ class LEGS4D_OT_jump(OnLayer, bpy.types.Operator):
 
     bl_idname = "legs4d.jump"
     bl_label = "Jump to Action"
+    edits = False
 
     def execute(self, context: bpy.types.Context) -> declare.Result:
         shown = sequence.meant(context)
         layer = layers.find(shown, self.layer(context))
-        peaks = sorted(shown.scene_frame(peak) for _, _, peak, _ in layers.intervals(layer)) if layer else []
+        scene = context.scene
+        found = layers.intervals(layer) if layer else []
+        peaks = sorted(timing.frame_at(scene, shown.scene_frame(peak)) for _, _, peak, _ in found)
         if not peaks:
             return refuse(self, "The layer has no action to jump to.")
-        now = context.scene.frame_current
-        context.scene.frame_set(next((peak for peak in peaks if peak > now), peaks[0]))
+        now = scene.frame_current
+        scene.frame_set(next((peak for peak in peaks if peak > now), peaks[0]))
         return {"FINISHED"}
 
 
@@ -164,7 +166,8 @@ def look_changed(empty: bpy.types.Object) -> None:
 def timing_changed(empty: bpy.types.Object) -> None:
     """A person changed which moment a scene frame shows: the layers' keys and markers follow."""
     if properties_of(empty).is_sequence:
-        for scene in empty.users_scene[:1]:
+        scene = sequence.home(empty)
+        if scene is not None:
             layers.retime(sequence.Sequence(empty), scene)
         display.update(empty, moved=True)
 

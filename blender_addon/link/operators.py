@@ -81,6 +81,7 @@ class LEGS4D_OT_fetch(NeedsSequence, bpy.types.Operator):
 
     bl_idname = "legs4d.fetch"
     bl_label = "Fetch"
+    edits = False
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import bpy
+
 from .. import wire
 from ..cache import storage
 from ..cache.frames import Answer, CacheError, RunCache, prompt_key
@@ -143,8 +145,8 @@ class Questions:
             _take_answer(shown, question, event.stored)
             return
         question.missing -= 1
-        scenes = shown.empty.users_scene
-        if any(shown.shows(event.body["frame"], scene.frame_current_final) for scene in scenes):
+        scene = sequence.home(shown.empty)
+        if scene is not None and shown.shows(event.body["frame"], scene.frame_current_final):
             playback.refresh(shown.empty, layers_only=True)
 
     def _ended(self, question: Question) -> None:
@@ -175,7 +177,7 @@ def _known(shown: Sequence, prompt: str) -> Answer | None:
 
 
 def _take_answer(shown: Sequence, question: Question, answer: Answer) -> None:
-    scene = shown.empty.users_scene[0]
+    scene = sequence.home(shown.empty) or next(iter(bpy.data.scenes))
     layers.take_answer(shown, question.layer_id, prompt_key(question.prompt), answer, scene, question.replace)
     playback.invalidate(shown.empty)
     display.update(shown.empty)

@@ -7,17 +7,18 @@ from typing import Any
 import bpy
 
 from .. import declare, names
-from ..layers import layers, presets
+from ..layers import curves, layers, presets
 from ..portable import look as formulas
 from ..sequence.properties import LayerProperties, properties_of
 from . import grade, points, scene, shape
 from .points import GROUPS
 from .scene import CLASSES, draw, prepare, problems
 
-__all__ = ["CLASSES", "GROUPS", "MODIFIER", "draw", "prepare", "problems", "remove", "scene", "sync"]
+__all__ = ["CLASSES", "GROUPS", "MODIFIER", "draw", "follow_keys", "prepare", "problems", "remove", "scene", "sync"]
 
 MODIFIER = "4-LEGS"
-_SIGNATURE = "legs4d:layers"
+_SIGNATURE, _KEYED = "legs4d:layers", "legs4d:keyed"
+"""Custom properties of the node group: which layers it was built for, and which of their settings are animated."""
 
 
 def sync(empty: bpy.types.Object) -> None:
@@ -26,8 +27,8 @@ def sync(empty: bpy.types.Object) -> None:
     Nodes are rebuilt only when the set or order of layers changed; else values are set, which is cheap.
     """
     its = properties_of(empty)
-    if not (clouds := its.cloud_objects):
-        return
+    if not (clouds := its.cloud_objects) or empty.library is not None or empty.override_library is not None:
+        return  # another file's look is as it is there
     tree = _tree(empty, clouds)
     ids = [layer.layer_id for layer in its.layers]
     presets.ensure(empty, its.mode)
@@ -51,8 +52,17 @@ def sync(empty: bpy.types.Object) -> None:
         enabled: Any = tree.nodes[item.grade_id].inputs["Enabled"]
         if enabled.default_value != float(item.enabled):
             enabled.default_value = float(item.enabled)
-    for layer in its.layers:
-        _set_layer(tree.nodes[layer.layer_id], layer, layers.is_shown(its, layer))
+    keyed = curves.animated_paths(empty, layers.LAYERS_PATH)
+    for number, layer in enumerate(its.layers):
+        _set_layer(tree, empty, number, layer, keyed)
+    tree[_KEYED] = _signature_of(keyed)
+
+
+def follow_keys(empty: bpy.types.Object) -> None:
+    """`sync` where a layer's setting has become animated, or is so no more: Blender tells nobody of new keys."""
+    tree = None if empty.library is not None else _known_tree(empty)
+    if tree is not None and tree.get(_KEYED, "") != _signature_of(curves.animated_paths(empty, layers.LAYERS_PATH)):
+        sync(empty)
 
 
 def remove(empty: bpy.types.Object) -> None:
@@ -68,11 +78,15 @@ def remove(empty: bpy.types.Object) -> None:
             bpy.data.node_groups.remove(tree)
 
 
+def _known_tree(empty: bpy.types.Object) -> bpy.types.NodeTree | None:
+    clouds = properties_of(empty).cloud_objects
+    modifiers: list[Any] = [child.modifiers[MODIFIER] for child in clouds if MODIFIER in child.modifiers]
+    return next((one.node_group for one in modifiers if one.node_group is not None), None)
+
+
 def _tree(empty: bpy.types.Object, clouds: list[bpy.types.Object]) -> bpy.types.NodeTree:
     """The sequence's node group, on a modifier of each cloud; made where it is missing."""
-    modifiers: list[Any] = [child.modifiers[MODIFIER] for child in clouds if MODIFIER in child.modifiers]
-    found = [one.node_group for one in modifiers]
-    tree = next((one for one in found if one is not None), None)
+    tree = _known_tree(empty)
     if tree is None:
         tree = bpy.data.node_groups.new(f"{MODIFIER} {empty.name}", "GeometryNodeTree")
         declare.put(tree, is_modifier=True)
@@ -84,15 +98,25 @@ def _tree(empty: bpy.types.Object, clouds: list[bpy.types.Object]) -> bpy.types.
     return tree
 
 
-def _set_layer(step: bpy.types.Node, layer: LayerProperties, shown: bool) -> None:
-    wanted = {
-        "Threshold": layer.threshold,
-        "Softness": layer.softness,
-        "Enabled": float(shown),
-        "Tint": (*layer.color, 1.0),
+def _set_layer(
+    tree: bpy.types.NodeTree, empty: bpy.types.Object, number: int, layer: LayerProperties, keyed: set[str]
+) -> None:
+    """A layer's settings: values, and drivers where they are animated."""
+    step = tree.nodes[layer.layer_id]
+    stands_out = layers.stands_out(properties_of(empty), layer)
+    wanted: dict[str, tuple[str, Any]] = {
+        "Threshold": ("threshold", layer.threshold),
+        "Softness": ("softness", layer.softness),
+        "Enabled": ("enabled", float(layer.enabled and stands_out)),
+        "Tint": ("color", (*layer.color, 1.0)),
     }
-    for name, value in wanted.items():
+    for name, (setting, value) in wanted.items():
         socket: Any = step.inputs[name]
+        path = layers.setting_path(number, setting)
+        if path in keyed and (name != "Enabled" or stands_out):
+            _follow(tree, socket, empty, path, len(layer.color) if name == "Tint" else 0)
+            continue
+        _unfollow(tree, socket)
         now = tuple(socket.default_value) if name == "Tint" else socket.default_value
         if now != value:
             socket.default_value = value
@@ -108,8 +132,28 @@ def _drive_grade(made: bpy.types.Node, empty: bpy.types.Object, grade_id: str) -
             _drive(made.inputs[grade.socket_of(name)], empty, path)
 
 
+def _follow(tree: bpy.types.NodeTree, socket: Any, empty: bpy.types.Object, path: str, width: int) -> None:
+    """Drive a socket by a setting; `width` of its components, 0 where it is a number."""
+    _unfollow(tree, socket)
+    for index in range(width):
+        _drive(socket, empty, f"{path}[{index}]", index)
+    if not width:
+        _drive(socket, empty, path)
+
+
+def _unfollow(tree: bpy.types.NodeTree, socket: Any) -> None:
+    path = f"{socket.path_from_id()}.default_value"
+    data = tree.animation_data
+    for curve in [one for one in data.drivers if one.data_path == path] if data is not None else ():
+        data.drivers.remove(curve)
+
+
+def _signature_of(keyed: set[str]) -> str:
+    return ",".join(sorted(keyed))
+
+
 def _drive(socket: Any, empty: bpy.types.Object, path: str, index: int = -1) -> None:
-    """What is animated comes from the parent empty's custom properties, without Python expressions."""
+    """What is animated comes from the parent empty's properties, without Python expressions."""
     driver = socket.driver_add("default_value", index).driver
     driver.type = "AVERAGE"
     variable = driver.variables.new()

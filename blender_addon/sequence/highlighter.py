@@ -60,15 +60,20 @@ def shown_levels(weight: Weight) -> Array:
 def strongest_and_tint(
     shown: Sequence, cloud: bpy.types.PointCloud, scene_frame: float, chosen: slice | Array = slice(None)
 ) -> tuple[Array, Array]:
-    """[K] the strongest layer's weight and [K, 3] the layers' mean tint, of these points of a cloud; float32."""
+    """[K] the strongest layer's weight and [K, 3] the layers' mean tint, of these points of a cloud; float32.
+
+    Args:
+        shown: the sequence, which may be evaluated.
+    """
     points = len(range(len(cloud.points))[chosen]) if isinstance(chosen, slice) else len(chosen)
     none = np.zeros(points, np.float32)
     found = look.Combined(none, none, np.zeros((points, 3), np.float32))
+    tints = layers.colors(shown, scene_frame)
     for weight in layers.weights(shown, scene_frame):
         attribute = names.layer_attribute(weight.layer_id)
         if weight.weight > 0.0 and attribute in cloud.attributes:
             relevancy = (attributes.read(cloud, attribute)[chosen] * 255.0 + 0.5).astype(np.uint8)
-            color = np.array(layers.find(shown, weight.layer_id).color, np.float32)
+            color = np.array(tints[weight.layer_id], np.float32)
             found = look.combine(look.NUMPY, found, shown_levels(weight)[relevancy], color)
     return found.strongest, look.tint(look.NUMPY, found)
 

@@ -10,8 +10,11 @@ from typing import Any
 import bpy
 from bpy.app.handlers import persistent
 
+from .. import look
 from ..cache import storage
 from ..cache.frames import CacheError, RunCache
+from ..layers import curves
+from ..whole import applied, libraries
 from . import handlers, player, sequence
 from .attributes import AttributeProblem
 from .player import Player
@@ -52,19 +55,28 @@ def version(child: bpy.types.Object) -> tuple[int, int]:
     return _epoch, _versions.get(child.session_uid, 0)
 
 
-def show(scene: bpy.types.Scene, shown: Sequence, layers_only: bool = False) -> None:
+def show(scene: bpy.types.Scene, shown: Sequence, layers_only: bool = False, looks: Sequence | None = None) -> None:
     """Write the scene's current frame of a sequence; what is missing keeps its last state and is said in `message`.
 
     Args:
+        looks: the sequence as Blender evaluated it at this frame; without it what it will be is told ahead.
         layers_only: leave places, rotations and colours as they are: only what layers say has changed.
     """
     if shown.empty.session_uid in sequence.being_filled:
         return  # its import shows it as soon as all constants are there
+    with contextlib.suppress(CacheError):  # `_write` says it
+        if _take_back(shown, storage.find(shown.empty)):
+            layers_only = False
+    _write(scene, shown, layers_only, looks)
+
+
+def _write(scene: bpy.types.Scene, shown: Sequence, layers_only: bool, looks: Sequence | None) -> None:
     problem = shown.deleted
+    libraries.own_points(shown)
     try:
         cache = _cache(scene, shown)
         if shown.fill(cache):
-            missing, touched = _player(shown.empty, cache).show(scene, shown, layers_only, _is_complete(shown))
+            missing, touched = _player(shown.empty, cache).show(scene, shown, layers_only, _is_complete(shown), looks)
             problem = missing or problem
             for child in touched:
                 touch(child)
@@ -75,6 +87,20 @@ def show(scene: bpy.types.Scene, shown: Sequence, layers_only: bool = False) -> 
     _say(shown.empty, problem)
 
 
+def check(shown: Sequence) -> None:
+    """Take back what Apply did to the points, and show them again; nothing where they are as they were written."""
+    with contextlib.suppress(CacheError):  # `show` says it
+        scene = sequence.home(shown.empty)
+        known = scene is not None and shown.empty.session_uid in _players
+        if known and _take_back(shown, storage.find(shown.empty)):
+            _write(scene, shown, False, None)
+
+
+def is_rendering() -> bool:
+    """Whether a render is going on, which writes frames by itself."""
+    return _rendering
+
+
 def prepare(empty: bpy.types.Object) -> None:
     """Make what showing a sequence needs, so that its first frame takes no longer than the others."""
     with contextlib.suppress(CacheError):  # `show` says it
@@ -82,10 +108,11 @@ def prepare(empty: bpy.types.Object) -> None:
 
 
 def refresh(empty: bpy.types.Object, layers_only: bool = False) -> None:
-    """Write a sequence's current frame again in every scene that has it: its layers changed, or data arrived."""
+    """Write a sequence's current frame again: its layers changed, or data arrived."""
     if _rendering:  # the render's own thread writes now; it changes frames by itself
         return
-    for scene in empty.users_scene:
+    scene = sequence.home(empty)
+    if scene is not None:
         show(scene, Sequence(empty), layers_only)
 
 
@@ -136,6 +163,20 @@ def _is_complete(shown: Sequence) -> bool:
     return shown.its.viewport == "SPLATS" or any(sequence.is_native(cloud) for cloud in shown.clouds)
 
 
+def _take_back(shown: Sequence, cache: RunCache) -> bool:
+    taken, player = False, _players.get(shown.empty.session_uid)
+    still, moving = shown.static_object, shown.dynamic_object
+    if still is not None and cloud_of(still).get(sequence.FILLED) and cache.has_constants():
+        means = cache.static()["means"]
+        if len(means) == len(cloud_of(still).points) and applied.take_back(still, lambda chosen: means[chosen]):
+            cloud_of(still).pop(sequence.FILLED)
+            taken = True
+    position = player.position if player is not None else None
+    if moving is not None and position is not None and len(position) == len(cloud_of(moving).points):
+        taken = applied.take_back(moving, lambda chosen: position[chosen]) or taken
+    return taken
+
+
 def touch(child: bpy.types.Object) -> None:
     """Have Blender, and what is derived from a cloud, notice that its attributes were written."""
     child.data.update_tag()
@@ -158,7 +199,21 @@ def _say(empty: bpy.types.Object, problem: str) -> None:
 @persistent
 def _legs4d_frame_change(scene: bpy.types.Scene, *_: Any) -> None:
     for shown in sequence.find(scene):
+        if bpy.app.background or not _rendering:
+            look.follow_keys(shown.empty)
         show(scene, shown)
+
+
+@persistent
+def _legs4d_frame_changed(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph | None = None, *_: Any) -> None:
+    """What only Blender's evaluation knows, drivers above all, may have been told ahead wrongly: then once more."""
+    for shown in sequence.find(scene):
+        player = _players.get(shown.empty.session_uid)
+        if player is None or depsgraph is None or not curves.is_unforeseen(shown.empty):
+            continue
+        looks = Sequence(shown.empty.evaluated_get(depsgraph))
+        if player.last != player.moment(looks, scene.frame_current_final):
+            show(scene, shown, looks=looks)
 
 
 @persistent
@@ -180,8 +235,10 @@ def _legs4d_undo(*_: Any) -> None:
 
 
 @persistent
-def _legs4d_render_begins(*_: Any) -> None:
+def _legs4d_render_begins(*ignored: Any) -> None:
     global _rendering
+    for _, shown in sequence.everywhere():
+        look.follow_keys(shown.empty)  # not later, as a render has a thread of its own
     _rendering = True
 
 
@@ -193,6 +250,7 @@ def _legs4d_render_ends(*_: Any) -> None:
 
 _HANDLERS = (
     ("frame_change_pre", _legs4d_frame_change),
+    ("frame_change_post", _legs4d_frame_changed),
     ("load_post", _legs4d_load),
     ("undo_post", _legs4d_undo),
     ("redo_post", _legs4d_undo),

@@ -22,6 +22,9 @@ from .sequence import Sequence
 
 Array = np.ndarray[Any, Any]
 
+Moment = tuple[tuple[Weight, ...], int, float, float]
+"""How layers show, the capture frame, the share of the way to the next, and capture frames per scene frame."""
+
 _WEIGHTS = "legs4d:weights"
 NEARLY_UNTURNED = 0.9999
 """Cosine between two quaternions above which their linear blend is shorter than 1 by less than 0.00003."""
@@ -48,26 +51,35 @@ class Player:
         self._static = Highlighter(cache.description.num_static)
         self._loose = LooseFrames(cache)
         self._carried = Carried(cache)
+        self.last: Moment | None = None
+        self._placed = False
 
     def show(
-        self, scene: bpy.types.Scene, shown: Sequence, layers_only: bool, complete: bool = True
+        self,
+        scene: bpy.types.Scene,
+        shown: Sequence,
+        layers_only: bool,
+        complete: bool = True,
+        looks: Sequence | None = None,
     ) -> tuple[str, list[bpy.types.Object]]:
         """Write the scene's moment, or what its layers say only.
 
         Args:
+            looks: the sequence as Blender evaluated it at this moment; without it what it will be is told ahead.
             complete: with the view dependence that frames have; without it, it stays that of another frame.
 
         Returns:
             What is missing, as a sentence, and the objects that were written.
         """
         at = scene.frame_current_final
-        weights, touched, problem = layers.weights(shown, at), [], ""
+        moment = self.moment(looks or shown, at)
+        weights, frame, share, rate = moment
+        self.last, touched, problem = moment, [], ""
         still, moving, loose = shown.static_object, shown.dynamic_object, shown.loose_object
         if still is not None and self._show_static(cloud_of(still), weights):
             touched.append(still)
         if moving is None and loose is None:
             return "", touched
-        frame, share = timing.shown_frames(shown.empty, at)
         if not self.cache.has_frame(frame):
             return (
                 f"Frame {frame} of '{shown.empty.name}' has not arrived yet; the points keep their last frame.",
@@ -82,7 +94,8 @@ class Player:
         if share and not self.cache.has_frame(frame + 1):
             problem = f"Frame {frame + 1} of '{shown.empty.name}' has not arrived yet; frame {frame} shows until then."
             share = 0.0
-        per_second = timing.rate(shown.empty, at) * scene.render.fps / scene.render.fps_base
+        stretched = timing.clock(scene, 1.0)
+        per_second = rate * stretched * scene.render.fps / scene.render.fps_base
         if not layers_only:
             self._show_frame(cloud_of(moving), frame, share, per_second)
             if self._changing is not None:
@@ -90,10 +103,22 @@ class Player:
         self._show_relevancy(cloud_of(moving), frame, share, weights)
         return problem, [*touched, moving]
 
+    @property
+    def position(self) -> Array | None:
+        """[M, 3] where the points that move were shown last; None before the first time."""
+        return self._position if self._placed else None
+
+    @staticmethod
+    def moment(shown: Sequence, at: float) -> Moment:
+        """What is shown at a scene frame, as F-curves count."""
+        frame, share = timing.shown_frames(shown.empty, at)
+        return layers.weights(shown, at), frame, share, timing.rate(shown.empty, at)
+
     def _show_frame(self, cloud: bpy.types.PointCloud, frame: int, share: float, per_second: float) -> None:
         """Write a moment; `per_second` is how many capture frames pass in a second of the scene's clock."""
         arrays = self.cache.frame(frame)
         np.copyto(self._position, arrays["means"])
+        self._placed = True
         self._find_step(frame)
         np.multiply(arrays["quats"], STEPS["quats"], out=self._rotation)
         np.multiply(arrays["colors"], STEPS["colors"] * np.float32(1.0 - share), out=self._color)

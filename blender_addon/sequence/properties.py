@@ -79,6 +79,8 @@ class MarkerProperties(bpy.types.PropertyGroup):
 class LayerProperties(bpy.types.PropertyGroup):
     """A prompt layer."""
 
+    animated = ("enabled", "color", "threshold", "softness")
+
     layer_id = declare.string("Layer id", "Names the layer's point attribute and F-curves for good")
     prompt = declare.string("Prompt", "What to look for; a changed prompt is asked again", update=_prompt_changed)
     label = declare.string("Name", "What the list calls the layer; empty: its prompt")
@@ -211,6 +213,13 @@ class SequenceProperties(bpy.types.PropertyGroup):
             ("SPLATS", "Splats", "Soft ellipsoids, as renders have them: for Material Preview and Rendered shading"),
         ],
         update=_look_changed,
+    )
+    identity = declare.string("Identity", "The same on a sequence's empty and its clouds, and on no other's")
+    as_one = declare.boolean(
+        "As One",
+        "Selecting, hiding, moving and deleting a part is done to all of the sequence; off lets you select its clouds "
+        "one by one, for their modifiers",
+        default=True,
     )
     layers = declare.collection(LayerProperties)
     active_layer = declare.integer("Active layer", min=0)

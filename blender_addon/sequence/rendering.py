@@ -39,6 +39,9 @@ class Job:
 
     renders = True
     """Whether there is anything to render: a job that only writes data goes through the same frames without."""
+    as_rendered = False
+    """Whether pictures are those that the scene's own Render gives: with its camera markers, border, stereoscopy,
+    compositor. Else the job has the copy to itself."""
 
     def __init__(self, scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer, folder: Path, total: int) -> None:
         self.original, self.layer_name, self.folder, self.total = scene, view_layer.name, folder, total
@@ -92,8 +95,13 @@ class Job:
 
     @property
     def image(self) -> Path:
-        """The file that a render writes."""
+        """The file that a render is told to write."""
         return self.scratch / f"image{self.scene.render.file_extension}"
+
+    @property
+    def rendered(self) -> bool:
+        """Whether a render wrote its file, or those of its views."""
+        return any(self.scratch.glob(f"{self.image.stem}*{self.image.suffix}"))
 
     def made(self, block: Any) -> Any:
         """Notes a data-block that goes when the job ends."""
@@ -125,13 +133,15 @@ class Job:
 
     def _copy_scene(self) -> None:
         scene = self.scene = self.original.copy()
+        render = scene.render
+        render.compositor_device, render.use_persistent_data = "CPU", True
+        if self.as_rendered:
+            return
         scene.timeline_markers.clear()  # a marker may carry a camera
         for layer in scene.view_layers:
             layer.use = layer.name == self.layer_name
-        render = scene.render
         render.use_border = render.use_multiview = render.use_sequencer = render.use_stamp = False
-        render.use_compositing, render.compositor_device = True, "CPU"
-        render.use_persistent_data = True
+        render.use_compositing = True
 
     def passes_to_files(self, layer: bpy.types.ViewLayer) -> tuple[bpy.types.NodeTree, Any, Any]:
         """A compositor tree for the copy: (tree, Render Layers node, File Output node that writes into `scratch`)."""
@@ -145,7 +155,29 @@ class Job:
         source = node(tree, "CompositorNodeRLayers", scene=self.scene, layer=layer.name)
         tree.links.new(source.outputs["Image"], tree.nodes.new("NodeGroupOutput").inputs[0])
         self.scene.compositing_node_group = tree
+        self.scene.render.use_compositing = True
         return tree, source
+
+    def own_compositor(self) -> tuple[bpy.types.NodeTree, bpy.types.NodeSocket] | None:
+        """The scene's own compositor, made the copy's: (tree, socket of its picture); None where it has none.
+
+        It writes no files of its own meanwhile.
+        """
+        original = self.original.compositing_node_group
+        if original is None or not self.original.render.use_compositing:
+            return None
+        ends = [one for one in original.nodes if one.bl_idname == "NodeGroupOutput" and one.inputs[0].is_linked]
+        if not ends:
+            return None
+        tree = self.made(original.copy())
+        for one in tree.nodes:
+            if one.bl_idname == "CompositorNodeRLayers" and one.scene == self.original:
+                one.scene = self.scene
+            elif one.bl_idname == "CompositorNodeOutputFile":
+                one.mute = True
+        self.scene.compositing_node_group = tree
+        end = next(one for one in tree.nodes if one.bl_idname == "NodeGroupOutput" and one.inputs[0].is_linked)
+        return tree, end.inputs[0].links[0].from_socket
 
     def output_node(self, tree: bpy.types.NodeTree, name: str) -> Any:
         """A File Output node that writes values as they are into `scratch`."""
@@ -224,7 +256,7 @@ class RenderOperator(declare.Operator):
     def _step(self, context: bpy.types.Context) -> declare.Result:
         """Stores what has been rendered and starts the next render."""
         job = self._job
-        if self._item is not None and (job.image.exists() or not job.renders):
+        if self._item is not None and (job.rendered or not job.renders):
             job.store(self._item)
             job.done += 1
             self._item = None

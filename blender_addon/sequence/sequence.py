@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -69,7 +70,7 @@ class Sequence:
         empty.rotation_euler = upright(description.up).to_euler()
         empty.empty_display_size = 0.25
         its = properties_of(empty)
-        its.role, its.start_frame = "SEQUENCE", start_frame
+        its.role, its.start_frame, its.identity = "SEQUENCE", start_frame, new_identity()
         for field in _KEPT:
             setattr(its, field, getattr(description, field))
         its.num_sh, its.changing, its.up = description.sh, " ".join(description.changing), description.up
@@ -123,6 +124,19 @@ class Sequence:
     def layers(self) -> Collection[LayerProperties]:
         """Its prompt layers."""
         return self.its.layers
+
+    @property
+    def locked(self) -> str:
+        """Why it cannot be edited here, as a sentence; empty if it can."""
+        library: Any = self.empty.library or (
+            self.empty.override_library.reference.library
+            if self.empty.override_library is not None and self.empty.override_library.reference is not None
+            else None
+        )
+        if library is None and self.empty.override_library is None:
+            return ""
+        whence = bpy.path.basename(library.filepath) if library is not None else "another file"
+        return f"'{self.empty.name}' is linked from {whence} and plays as it is there; edit it there, or make it local"
 
     @property
     def deleted(self) -> str:
@@ -202,6 +216,16 @@ class Sequence:
         return capture_frame == frame or bool(share and capture_frame == frame + 1)
 
 
+def lock(child: Any) -> None:
+    """Let nobody move a cloud on its own: its sequence would be torn."""
+    child.lock_location = child.lock_rotation = child.lock_scale = (True, True, True)
+
+
+def new_identity() -> str:
+    """What tells a sequence from its copies."""
+    return secrets.token_hex(8)
+
+
 def upright(up: tuple[float, float, float]) -> Quaternion:
     """The shortest turn that takes what is up in a capture to Blender's +Z."""
     return Quaternion(turn_between(up, BLENDERS_UP).tolist())
@@ -226,15 +250,49 @@ def constants(description: Description, role: str) -> tuple[str, ...]:
 
 
 def find(scene: bpy.types.Scene) -> list[Sequence]:
-    """The sequences of a scene."""
-    return [Sequence(item) for item in scene.objects if properties_of(item).is_sequence]
+    """The sequences of a scene, also those in collections that it has as instances."""
+    found, instanced = [], set()
+    for item in scene.objects:
+        if item.type != "EMPTY":
+            continue
+        if properties_of(item).is_sequence:
+            found.append(Sequence(item))
+        if item.instance_type == "COLLECTION" and item.instance_collection is not None:
+            instanced |= _inside(item.instance_collection)
+    return found + [Sequence(item) for item in instanced if item not in [one.empty for one in found]]
+
+
+def _inside(collection: bpy.types.Collection) -> set[bpy.types.Object]:
+    """The parents of sequences that an instance of a collection shows, however deep."""
+    found = set()
+    for item in collection.all_objects:
+        if item.type == "EMPTY":
+            if properties_of(item).is_sequence:
+                found.add(item)
+            if item.instance_type == "COLLECTION" and item.instance_collection not in (None, collection):
+                found |= _inside(item.instance_collection)
+    return found
+
+
+def home(empty: bpy.types.Object) -> bpy.types.Scene | None:
+    """The scene whose moment a sequence shows: its points are there once, however many scenes have it.
+
+    It is the window's, where that has the sequence.
+    """
+    scenes = [scene for scene in bpy.data.scenes if any(one.empty == empty for one in find(scene))]
+    current = bpy.context.scene
+    return current if current in scenes else next(iter(scenes), None)
 
 
 def everywhere() -> Iterator[tuple[bpy.types.Scene, Sequence]]:
-    """Every sequence of the file with a scene that has it."""
-    for scene in bpy.data.scenes:
+    """Every sequence of the file, once, with a scene that has it: the window's, where that has it."""
+    known: set[int] = set()
+    current = bpy.context.scene
+    for scene in sorted(bpy.data.scenes, key=lambda scene: scene != current):
         for sequence in find(scene):
-            yield scene, sequence
+            if sequence.empty.session_uid not in known:
+                known.add(sequence.empty.session_uid)
+                yield scene, sequence
 
 
 def with_uid(session_uid: int) -> Sequence | None:
@@ -245,8 +303,7 @@ def with_uid(session_uid: int) -> Sequence | None:
 def playhead(run_id: str) -> int:
     """The capture frame of a run that is looked at: in the window's scene, else in any that has the run, else 0."""
     found = [(scene, shown) for scene, shown in everywhere() if shown.its.run_id == run_id]
-    found.sort(key=lambda pair: pair[0] != bpy.context.scene)
-    return found[0][1].capture_frame(found[0][0].frame_current) if found else 0
+    return found[0][1].capture_frame(found[0][0].frame_current_final) if found else 0
 
 
 def active(context: bpy.types.Context) -> Sequence | None:
@@ -283,7 +340,8 @@ def _add_cloud(empty: bpy.types.Object, collection: bpy.types.Collection, role: 
         attributes.write(cloud, names.IDENTITY, "INT", np.arange(points, dtype=np.int32))
     child = bpy.data.objects.new(name, cloud)
     child.parent = empty
-    properties_of(child).role = role
+    properties_of(child).role, properties_of(child).identity = role, its.identity
+    lock(child)
     collection.objects.link(child)
 
 

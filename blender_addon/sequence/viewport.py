@@ -20,6 +20,7 @@ from ..portable import look as formulas
 from ..portable.look import NUMPY
 from ..portable.values import SH_C0
 from ..selection import grades, mask
+from ..whole import libraries
 from . import attributes, handlers, playback, sequence
 from .highlighter import strongest_and_tint
 from .properties import cloud_of, properties_of
@@ -219,24 +220,27 @@ def _draw() -> None:
     for shown in sequence.find(context.scene):
         if shown.its.viewport != "POINTS" and shading in SPLAT_SHADINGS:
             continue
+        instances = libraries.instances(context.scene, shown.empty)
         for child in shown.objects:
             if child.visible_get():
-                _draw_cloud(context, shown, child)
+                _draw_cloud(context, shown, child, child.matrix_world)
+            for to_world in instances:
+                _draw_cloud(context, shown, child, to_world @ child.matrix_world)
 
 
-def _draw_cloud(context: Any, shown: Sequence, child: bpy.types.Object) -> None:
+def _draw_cloud(context: Any, shown: Sequence, child: bpy.types.Object, to_world: Any) -> None:
     batch = _batch(shown, child, context.scene.frame_current_final)
     if batch is None:
         return
     global _shader
     _shader = _shader or _make_shader()
     view, region = context.region_data, context.region
-    unit = child.matrix_world.to_scale()[0]
+    unit = to_world.to_scale()[0]
     gpu.state.depth_test_set("LESS_EQUAL")
     gpu.state.depth_mask_set(True)
     gpu.state.program_point_size_set(True)
     _shader.bind()
-    _shader.uniform_float("to_clip", view.perspective_matrix @ child.matrix_world)
+    _shader.uniform_float("to_clip", view.perspective_matrix @ to_world)
     _shader.uniform_float("pixels_per_unit", unit * region.height * view.window_matrix[1][1])
     _shader.uniform_float("smallest", SMALLEST_PIXELS)
     _shader.uniform_float("largest", LARGEST_PIXELS)

@@ -21,11 +21,18 @@ def refuse(operator: declare.Operator, sentence: str) -> declare.Result:
 class NeedsSequence(declare.Operator):
     """For operators on the sequence that is meant."""
 
+    edits = True
+    """Whether the sequence is changed: one of a linked library is not."""
+
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Whether a sequence is meant."""
-        if sequence.active(context) is None:
+        """Whether a sequence is meant, and can be changed."""
+        shown = sequence.active(context)
+        if shown is None:
             cls.poll_message_set("Import a run, or select one of its objects")
+            return False
+        if cls.edits and (why := shown.locked):
+            cls.poll_message_set(why)
             return False
         return True
 

@@ -13,6 +13,7 @@ from ..selection import grade_panel
 from ..selection import panel as selection_panel
 from ..sequence import playback, sequence, timing
 from ..splats import sample
+from ..whole import libraries
 from . import preferences
 from .properties import JobItem, window
 from .sidebar import Rows, Sidebar
@@ -117,15 +118,19 @@ class LEGS4D_PT_sequence(Sidebar, bpy.types.Panel):
             sentence(box, context, problem, "ERROR")
             if transfer is None and reading is None:
                 box.operator("legs4d.fetch", icon="IMPORT")
+        if found.locked or libraries.instancer(context.scene, found.empty) is not None:
+            sentence(box, context, f"{found.locked or 'It is shown by an instance of its collection'}.", "LINKED")
+            box.operator("legs4d.make_local")
         column = box.column()
         column.use_property_split = True
         column.use_property_decorate = False
-        if timing.curve_of(found.empty) is None:
+        if not timing.is_timed(found.empty):
             column.prop(its, "start_frame")
         column.row().prop(its, "viewport", expand=True)
         column.prop(its, "detail")
         column.prop(its, "largest")
         column.prop(its, "slenderness")
+        column.prop(its, "as_one")
 
 
 class LEGS4D_PT_training(Sidebar, bpy.types.Panel):

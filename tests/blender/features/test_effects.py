@@ -209,3 +209,45 @@ def test_scene_and_capture_are_brought_to_one_rate(asked) -> None:
     bpy.ops.legs4d.reset_time()
     bpy.ops.legs4d.match_rate(to="SCENE")
     assert scene.render.fps / scene.render.fps_base == pytest.approx(shown.its.fps) and not rates_differ(shown, scene)
+
+
+def test_cameras_of_effects_follow_the_sequence(asked, truth):
+    (_, _, peak), *_ = truth["intervals"]
+    bpy.ops.legs4d.zoom(ramp=3)
+    bpy.ops.legs4d.bullet_time(frames=10)
+    scene = bpy.context.scene
+    made = [bpy.data.objects[name] for name in (f"Zoom: {PROMPT}", f"Bullet time: {PROMPT}")]
+    scene.frame_set(1 + peak)
+    before = [np.array(camera.matrix_world.translation) for camera in made]
+    asked.empty.location = (3, 2, 1)
+    bpy.context.view_layer.update()
+    for camera, place in zip(made, before, strict=True):
+        np.testing.assert_allclose(camera.matrix_world.translation, place + np.array((3, 2, 1)), atol=1e-5)
+        assert tuple(_seen(camera, _middle(truth, peak) + np.array((3, 2, 1))))[:2] == pytest.approx(
+            (0.5, 0.5), abs=0.06
+        )
+
+
+def test_a_second_effect_leaves_the_first_ones_cuts(asked, truth):
+    """Bullet time inside a zoom: the zoom goes on after it, in step with the action. A zoom over it asks first."""
+    (start, end, peak), *_ = truth["intervals"]
+    bpy.ops.legs4d.zoom(ramp=1)
+    zoom, scene = f"Zoom: {PROMPT}", bpy.context.scene
+    lens = bpy.data.objects[zoom].data
+    scene.frame_set(1 + end)
+    at_end = lens.lens
+    bpy.ops.legs4d.bullet_time(frames=10, angle=1.0)
+    bullet = f"Bullet time: {PROMPT}"
+    shown = _cameras_shown()
+    assert [shown[f] for f in (start, peak, 1 + peak, 11 + peak, 12 + peak, 11 + end, 13 + end)] == [
+        *(zoom, zoom, bullet, bullet, zoom, zoom, "Main")
+    ]
+    for frame in (peak, end):
+        scene.frame_set(11 + frame)
+        assert tuple(_seen(bpy.data.objects[zoom], _middle(truth, frame)))[:2] == pytest.approx((0.5, 0.5), abs=0.06)
+    assert lens.lens == pytest.approx(at_end)
+    cuts = {(m.frame, m.camera.name) for m in scene.timeline_markers if m.camera}
+    assert bpy.ops.legs4d.zoom(ramp=1) == {"FINISHED"}
+    assert {(m.frame, m.camera.name) for m in scene.timeline_markers if m.camera} == cuts
+    assert bpy.ops.legs4d.zoom(ramp=1, replace=True) == {"FINISHED"}
+    assert f"{zoom}.002" in {m.camera.name for m in scene.timeline_markers if m.camera}

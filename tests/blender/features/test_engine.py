@@ -234,11 +234,11 @@ def test_viewports_get_a_coarse_picture_then_the_full_one(scene, imported, until
     from blender_addon.engine.camera import View
 
     view = View(np.linalg.inv(np.eye(4)), 50.0, 50.0, WIDTH / 2, HEIGHT / 2, WIDTH, HEIGHT)
-    clouds = [imported.static_object, imported.dynamic_object]
+    placed = shot.placements(scene, bpy.context.view_layer)
     depsgraph, style = bpy.context.evaluated_depsgraph_get(), shot.Style(None, False)
 
     def bodies(one: View) -> list[shot.Body]:
-        return [shot.body(imported, [shot.instant(depsgraph, clouds, one)], style, preview.FADING[:1])]
+        return [shot.body(0, placed[0], [shot.instant(depsgraph, placed, one)], style, preview.FADING[:1])]
 
     mine = preview.Preview()
     full, coarse = bodies(view), bodies(view.reduced(4))
@@ -292,8 +292,9 @@ def test_a_picture_tells_its_progress_and_can_be_cancelled(scene, imported, came
     from blender_addon.engine.service import Cancelled
 
     view = View(np.eye(4), 50.0, 50.0, WIDTH / 2, HEIGHT / 2, WIDTH, HEIGHT)
-    moment = shot.instant(bpy.context.evaluated_depsgraph_get(), [imported.static_object], view)
-    asked = shot.body(imported, [moment] * 64, shot.Style(None, False), ("combined",))
+    placed = [shot.Placement(imported, (imported.static_object,))]
+    moment = shot.instant(bpy.context.evaluated_depsgraph_get(), placed, view)
+    asked = shot.body(0, placed[0], [moment] * 64, shot.Style(None, False), ("combined",))
     heard: list[tuple[int, int]] = []
     with pytest.raises(Cancelled):
         engine.ask(wire.Kind.RENDER, asked, lambda: bool(heard), lambda done, total: heard.append((done, total)))
