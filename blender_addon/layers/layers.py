@@ -245,17 +245,17 @@ def weights(sequence: Sequence, scene_frame: float) -> tuple[Weight, ...]:
     """How each layer shows at a scene frame; of an evaluated sequence, as it was evaluated."""
     empty, its, found = sequence.empty, sequence.its, []
     keyed = _keyed(empty)
+    any_solo = any(layer.solo for layer in its.layers)
+    wanted = [names.curve_property(layer.layer_id, curve) for layer in its.layers for curve in ("active", "strength")]
+    values = curves.values_of(empty, wanted, scene_frame)
     for number, layer in enumerate(its.layers):
-        active, strength = (
-            curves.value(empty, names.curve_property(layer.layer_id, curve), scene_frame)
-            for curve in ("active", "strength")
-        )
+        active, strength = values[2 * number : 2 * number + 2]
         enabled, threshold, softness = layer.enabled, layer.threshold, layer.softness
         if keyed:
             enabled = _at(empty, number, "enabled", scene_frame, keyed, float(enabled)) >= 0.5
             threshold = _at(empty, number, "threshold", scene_frame, keyed, threshold)
             softness = _at(empty, number, "softness", scene_frame, keyed, softness)
-        shown = max(0.0, min(1.0, active * strength)) if enabled and stands_out(its, layer) else 0.0
+        shown = max(0.0, min(1.0, active * strength)) if enabled and (layer.solo or not any_solo) else 0.0
         found.append(Weight(layer.layer_id, layer.answer_key, shown, threshold, softness))
     return tuple(found)
 

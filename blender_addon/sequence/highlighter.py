@@ -18,36 +18,59 @@ Array = np.ndarray[Any, Any]
 
 _LEVELS = np.linspace(0.0, 1.0, 256, dtype=np.float32)
 """What the stored relevancies 0..255 stand for."""
+_STEP = np.float32(1 / 255)
 
 
 class Highlighter:
-    """Writes each layer's relevancy of one cloud, and the strongest of them all as `highlight`."""
+    """Writes each layer's relevancy of one cloud, and the strongest of them all as `highlight`.
+
+    Layers that show alike, as most do, are compared as they are stored: what shows of a relevancy grows with it.
+    """
 
     def __init__(self, points: int) -> None:
-        self._room = np.empty((2, points), np.float32)
-        self._relevancy, self._highlight = self._room
+        self._make_room(points)
+
+    def _make_room(self, points: int) -> None:
+        self._size = points
+        self._all_relevancy, self._all_highlight = np.empty((2, points), np.float32)
+        self._alike: dict[tuple[float, float, float], Array] = {}
+        self._spare: list[Array] = []
 
     def begin(self, points: int | None = None) -> None:
         """Start a frame; of another number of points, if one is given."""
-        if points is not None:
-            if self._room.shape[1] < points:
-                self._room = np.empty((2, points), np.float32)
-            self._relevancy, self._highlight = self._room[:, :points]
-        self._highlight.fill(0.0)
+        if points is not None and self._size < points:
+            self._make_room(points)
+        count = self._size if points is None else points
+        self._relevancy, self._highlight = self._all_relevancy[:count], self._all_highlight[:count]
+        self._spare += self._alike.values()
+        self._alike.clear()
 
     def add(self, cloud: bpy.types.PointCloud, weight: Weight, levels: Array | None) -> None:
         """Write one layer; `levels` [points] uint8, None where nothing is known."""
         if levels is None:
             self._relevancy.fill(0.0)
         else:
-            np.take(_LEVELS, levels, out=self._relevancy, mode="clip")  # "clip": else numpy buffers the output
+            np.multiply(levels, _STEP, out=self._relevancy)
         attributes.write(cloud, names.layer_attribute(weight.layer_id), "FLOAT", self._relevancy)
-        if levels is not None and weight.weight > 0.0:
-            np.take(shown_levels(weight), levels, out=self._relevancy, mode="clip")
-            np.maximum(self._highlight, self._relevancy, out=self._highlight)
+        if levels is None or weight.weight <= 0.0:
+            return
+        shows_as = (weight.threshold, weight.softness, weight.weight)
+        if shows_as in self._alike:
+            most = self._alike[shows_as][: len(levels)]
+            np.maximum(most, levels, out=most)
+        else:
+            room = self._spare.pop() if self._spare else np.empty(self._size, np.uint8)
+            room[: len(levels)] = levels
+            self._alike[shows_as] = room
 
     def end(self, cloud: bpy.types.PointCloud) -> None:
         """Write `highlight`."""
+        self._highlight.fill(0.0)
+        for (threshold, softness, weight), most in self._alike.items():
+            shown = shown_levels(Weight("", "", weight, threshold, softness))
+            levels = most[: len(self._highlight)]
+            np.take(shown, levels, out=self._relevancy, mode="clip")  # "clip": else numpy buffers the output
+            np.maximum(self._highlight, self._relevancy, out=self._highlight)
         attributes.write(cloud, names.HIGHLIGHT, "FLOAT", self._highlight)
 
 

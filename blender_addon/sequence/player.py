@@ -100,7 +100,7 @@ class Player:
             self._show_frame(cloud_of(moving), frame, share, per_second)
             if self._changing is not None:
                 self._changing.show(cloud_of(moving), frame, share, sh=complete)
-        self._show_relevancy(cloud_of(moving), frame, share, weights)
+        self._show_relevancy(cloud_of(moving), frame, share, weights, complete)
         return problem, [*touched, moving]
 
     @property
@@ -183,23 +183,26 @@ class Player:
         self._radiance[born, 3] = self._opacities[born] * share
 
     def _show_relevancy(
-        self, cloud: bpy.types.PointCloud, frame: int, share: float, weights: tuple[Weight, ...]
+        self, cloud: bpy.types.PointCloud, frame: int, share: float, weights: tuple[Weight, ...], complete: bool
     ) -> None:
+        """Of layers that do not show, nothing is written where nobody looks at the attributes."""
         self._dynamic.begin()
         for weight in weights:
-            self._dynamic.add(cloud, weight, self._relevancy(weight.answer_key, frame, share))
+            if complete or weight.weight > 0.0:
+                self._dynamic.add(cloud, weight, self._relevancy(weight.answer_key, frame, share))
         self._dynamic.end(cloud)
 
     def _relevancy(self, key: str, frame: int, share: float) -> Array | None:
         """[M] uint8; None where nothing is known."""
-        if not key or not self.cache.has_relevancy(key, frame):
-            return None
-        levels = self.cache.relevancy(key, frame)
-        if not share or not self.cache.has_relevancy(key, frame + 1):
+        levels = self.cache.known_relevancy(key, frame) if key else None
+        if levels is None or not share:
+            return levels
+        later = self.cache.known_relevancy(key, frame + 1)
+        if later is None:
             return levels
         part = round(share * 256)  # 8 bit arithmetic in 16: a quarter of the time that floats take
         blended = levels * np.uint16(256 - part)
-        blended += self.cache.relevancy(key, frame + 1) * np.uint16(part)
+        blended += later * np.uint16(part)
         blended += 128
         blended >>= 8
         return blended.astype(np.uint8)

@@ -53,6 +53,7 @@ def test_attributes_have_the_types_that_files_keep(imported):
         "velocity": "FLOAT_VECTOR",
         "highlight": "FLOAT",
         "legs4d:rank": "FLOAT",
+        "legs4d:id": "INT",
     }
     for cloud in imported.clouds:
         assert {a.name: a.data_type for a in cloud.attributes} == types
