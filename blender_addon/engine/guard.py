@@ -10,9 +10,9 @@ import bpy
 from bpy.app.handlers import persistent
 
 from .. import declare, look
+from ..cache.missing import missing
 from ..names import ENGINE
 from ..sequence import handlers, sequence
-from ..sequence.missing import missing
 from .properties import settings_of
 
 _stopped: list[tuple[bpy.types.Scene, bpy.types.Object | None, list[bpy.types.Object | None]]] = []

@@ -13,6 +13,7 @@ from typing import Any
 import bpy
 
 from .. import engine
+from ..cache.missing import missing
 from ..effects.cameras import bound_at
 from ..engine import composite
 from ..engine.engine import camera_problem
@@ -23,7 +24,6 @@ from ..portable.ply.writer import ply_parts
 from ..portable.splats import SplatFileError, Splats
 from ..portable.spz_writer import spz_bytes
 from ..sequence import playback, timing
-from ..sequence.missing import missing
 from ..sequence.rendering import COMPOSITOR_ENGINES, Job, RenderProblem
 from ..sequence.sequence import Sequence
 from . import cut_list, gaussians, mattes, metadata, movie, passes

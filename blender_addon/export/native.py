@@ -16,12 +16,12 @@ import bpy
 
 from .. import engine, look, names
 from ..cache.blocks import MOST_SH
+from ..cache.missing import missing
 from ..engine.properties import settings_of
 from ..look.builder import arrange, math, node, output, socket
 from ..portable.ply.writer import table_parts
 from ..selection import mask
 from ..sequence import attributes, timing
-from ..sequence.missing import missing
 from ..sequence.properties import cloud_of, properties_of
 from ..sequence.rendering import Job, RenderProblem
 from ..sequence.sequence import Sequence

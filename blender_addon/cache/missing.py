@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 import bpy
 
-from ..cache import storage
-from ..cache.frames import CacheError
-from . import timing
-from .sequence import Sequence
+from ..sequence import timing
+from ..sequence.sequence import Sequence
+from . import storage
+from .frames import CacheError
 
 NAMED = 5
 """Missing frames that the sentence names."""
