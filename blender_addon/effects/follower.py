@@ -47,7 +47,7 @@ def of_selection(scene: bpy.types.Scene, shown: Sequence) -> bpy.types.Object:
     if not len(chosen):
         raise Nowhere("No point that moves is selected")
     chosen = chosen[:: max(len(chosen) // MOST_POINTS, 1)]
-    cache, to_world = storage.find(shown.empty), shown.empty.matrix_world
+    cache, to_world = storage.find(shown.empty), shown.to_world
     middles, size = {}, 0.0
     for frame in _frames(shown, cache):
         points = cache.frame(frame)["means"][chosen]

@@ -49,7 +49,7 @@ def place(shown: Sequence, layer: Any, capture_frame: int) -> Place | None:
     farthest_first = np.argsort(distances)
     share = np.cumsum(weights[farthest_first]) / weights.sum()
     radius = distances[farthest_first][min(np.searchsorted(share, 0.9), len(share) - 1)]
-    to_world = shown.empty.matrix_world
+    to_world = shown.to_world
     return Place(to_world @ Vector(center.tolist()), max(float(radius) * to_world.median_scale, SMALLEST_RADIUS))
 
 

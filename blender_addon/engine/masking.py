@@ -45,7 +45,7 @@ def told(shown: Sequence, graded: Several[grades.Graded], moments: Several[float
 
 def limits(shown: Sequence) -> Body:
     """`limits` of the `render` request, for viewports; nothing where there are none."""
-    its, unit = shown.its, max(shown.empty.matrix_world.median_scale, 1e-12)
+    its, unit = shown.its, max(shown.to_world.median_scale, 1e-12)
     found = {"largest": float(its.largest / unit)} if its.largest else {}
     if its.slenderness:
         found["slenderness"] = max(float(its.slenderness), 1.0)

@@ -102,7 +102,7 @@ def _rest(shown: Sequence) -> Array | None:
 
 def _up(shown: Sequence) -> tuple[float, float, float]:
     """Blender's Z axis, in the axes of a sequence."""
-    return triple((shown.empty.matrix_world.to_3x3().inverted_safe() @ Vector((0, 0, 1))).normalized().to_tuple())
+    return triple((shown.to_world.to_3x3().inverted_safe() @ Vector((0, 0, 1))).normalized().to_tuple())
 
 
 def _as_shown(

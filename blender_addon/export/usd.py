@@ -16,9 +16,11 @@ import numpy as np
 from bpy_extras.io_utils import ExportHelper
 
 from .. import declare
+from ..cache.missing import missing
+from ..engine.properties import settings_of
 from ..portable.look import NUMPY
 from ..portable.values import SH_C0
-from ..sequence import sequence
+from ..sequence import sequence, timing
 from ..sequence.rendering import Job, RenderProblem
 from ..sequence.sequence import Sequence
 from . import gaussians
@@ -59,6 +61,10 @@ class UsdExport(Job):
             raise RenderProblem(f"{self.shown.deleted}.")
         if not self.frames:
             raise RenderProblem("The frame range is empty; choose another one.")
+        if not settings_of(self.original).render_missing:
+            clocks = [timing.clock(self.original, frame) for frame in self.frames]
+            if problem := missing(self.shown, clocks):
+                raise RenderProblem(problem)
 
     def set_up(self) -> None:
         """Nothing to change: nothing is rendered."""
@@ -73,8 +79,8 @@ class UsdExport(Job):
 
     def store(self, item: int) -> None:
         """Writes its points, in the scene's axes and the colours that show."""
-        splats = gaussians.read(self.shown, item, baked=True)
-        matrix = np.array(self.shown.empty.matrix_world, np.float64)
+        splats = gaussians.read(self.shown, timing.clock(self.scene, item), baked=True)
+        matrix = np.array(self.shown.to_world, np.float64)
         unit = abs(np.linalg.det(matrix[:3, :3])) ** (1 / 3)
         values = {
             "points": splats.means @ matrix[:3, :3].T + matrix[:3, 3],

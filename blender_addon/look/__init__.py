@@ -46,7 +46,7 @@ def sync(empty: bpy.types.Object) -> None:
             _drive(amount.outputs[0], empty, names.amount_path(name))
         tree[_SIGNATURE] = signature
     shape.set_pixel_angle(tree, its.pixel_angle)
-    shape.set_limits(tree, its.largest / max(empty.matrix_world.median_scale, 1e-12), its.slenderness)
+    shape.set_limits(tree, its.largest / max(clouds[0].matrix_world.median_scale, 1e-12), its.slenderness)
     points.set_detail(tree, its.detail)
     for item in its.grades:
         enabled: Any = tree.nodes[item.grade_id].inputs["Enabled"]

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import bpy
 import numpy as np
-from mathutils import Quaternion
+from mathutils import Matrix, Quaternion
 
 from .. import names
 from ..cache.blocks import MOST_SH
@@ -124,6 +124,11 @@ class Sequence:
     def layers(self) -> Collection[LayerProperties]:
         """Its prompt layers."""
         return self.its.layers
+
+    @property
+    def to_world(self) -> Matrix:
+        """From the capture's axes to the world: its clouds', as Apply leaves a part of it in them."""
+        return next(iter(self.objects), self.empty).matrix_world
 
     @property
     def locked(self) -> str:
