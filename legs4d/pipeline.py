@@ -320,7 +320,8 @@ def evaluate(
     Args:
         dataset: where the footage is now, if not where it was last.
         grounding: folder of true masks (`grounding.truth`); adds `grounding` to the result.
-        pictures: folder for `test_views.png` and, with `grounding`, a contact sheet, a timeline, a plot of its scores
+        pictures: folder for `test_views.png`, `actions.png` where the run says what its objects do, and, with
+            `grounding`, a contact sheet, a timeline, a plot of its scores
             and pages of its masks against the true ones.
         plot: file for the scores over time.
         lpips: "alex" or "vgg", whose weights are among the priors, or a file of weights (`priors.perceptual.lpips`);
@@ -334,6 +335,7 @@ def evaluate(
     """
     run = Run.open(run_folder)
     sequence = find_footage(run, dataset, context)
+    from legs4d.effects.pages.actions_page import actions_page
     from legs4d.effects.pages.mask_page import write_mask_pages
     from legs4d.effects.pages.metrics_plot import metrics_plot
     from legs4d.effects.pages.report import write_report
@@ -352,6 +354,7 @@ def evaluate(
         score_plot(plot, result)
     if pictures is not None:
         write_test_views(run, sequence, Path(pictures) / "test_views.png", device)
+        actions_page(Path(pictures) / "actions.png", run)
     if track is not None:
         result["tracking"] = evaluate_tracking(run, sequence, track, device, context)
     if grounding is not None:

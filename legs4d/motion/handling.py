@@ -16,8 +16,9 @@ from legs4d.motion.tracks import Floats, Tracks
 
 NEAR = 2
 """Frames between a flight and a hold that may belong to each other."""
-FOLLOW = 1
-"""Frames after the release, or the grasp, that still belong to a throw, or a catch."""
+AFTER_RELEASE, AFTER_GRASP = 1, 2
+"""Frames after the release that still belong to a throw, and after the first touch that still belong to a catch: as the
+calibration scenes have the one, and as generated clips have the other."""
 FOOT = 0.25
 """Share of a being's height up to which what touches a thing is a foot."""
 STIRS = 0.2
@@ -100,7 +101,7 @@ def _note_release(
     while start > 0 and (held[start - 1] or start - 1 in before) and speed[start - 1] >= rules.swing * release:
         start -= 1
     start = min(start, flight.start - 1)
-    end = min(flight.start + FOLLOW, len(speed) - 1)
+    end = min(flight.start + AFTER_RELEASE, len(speed) - 1)
     _both(found, action, who, thing, slice(max(start, 0), end + 1), 0.9)
 
 
@@ -119,7 +120,7 @@ def _note_grasp(
     gap, start = scene.measures.gap[:, thing, who], after[0]
     while start > flight.start and gap[start - 1] <= scene.rules.reach:
         start -= 1
-    end = min(after[0] + FOLLOW, len(held) - 1)
+    end = min(after[0] + AFTER_GRASP, len(held) - 1)
     _both(found, "catch", who, thing, slice(start, end + 1), 0.9)
 
 

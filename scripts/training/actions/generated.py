@@ -52,10 +52,10 @@ class Clip:
 
 
 @torch.no_grad()
-def clips(seed: int, count: int) -> list[Clip]:
-    """Clips of all actions."""
+def clips(seed: int, count: int, only: tuple[str, ...] = ACTIONS) -> list[Clip]:
+    """Clips whose chief entities do some of these actions."""
     dice, shapes = Dice(seed, torch.device("cpu")), to_tensors(torch.device("cpu"))
-    stage = Director(dice, casting.draw(dice, count, held_out=False), shapes).perform()
+    stage = Director(dice, casting.draw(dice, count, held_out=False, only=only), shapes).perform()
     place(dice, stage)
     local, kind, node = (shapes[name][stage.variant] for name in ("local", "kind", "node"))
     nodes = compose(stage.root[:, :FRAMES, None], stage.nodes[:, :FRAMES])

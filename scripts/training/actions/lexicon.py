@@ -60,6 +60,62 @@ def counts(path: Path) -> dict[str, dict[str, int]]:
     return found
 
 
+VERBS: dict[str, tuple[tuple[str, int, int], ...]] = {
+    "fly": (("fly", 1, 2),),
+    "fall": (("fall", 1, 0), ("fall", 2, 1)),
+    "rise": (("rise", 1, 1),),
+    "bounce": (("bounce", 1, 1), ("bounce", 3, 0)),
+    "roll": (("roll", 1, 0), ("roll", 2, 0)),
+    "slide": (("slide", 1, 1), ("slide", 3, 0)),
+    "spin": (("spin", 1, 1), ("spin", 3, 0), ("rotate", 1, 1), ("rotate", 4, 0)),
+    "shake": (("shake", 1, 0), ("shake", 2, 0), ("shake", 3, 0)),
+    "topple": (("topple", 1, 1), ("topple", 2, 0)),
+    "open": (("open", 1, 0), ("open", 3, 1)),
+    "close": (("close", 1, 0), ("close", 2, 0)),
+    "hold": (("hold", 2, 2), ("grip", 1, 0)),
+    "carry": (("carry", 1, 1),),
+    "throw": (("throw", 1, 3),),
+    "catch": (("catch", 4, 2), ("catch", 5, 1), ("seize", 1, 1)),
+    "kick": (("kick", 1, 1), ("kick", 3, 1)),
+    "lift": (("lift", 1, 0), ("lift", 2, 1)),
+    "set down": (("put down", 1, 0), ("put down", 2, 0)),
+    "approach": (("approach", 1, 1),),
+    "walk": (("walk", 1, 1),),
+    "run": (("run", 1, 1),),
+    "jump": (("jump", 1, 1), ("jump", 8, 0)),
+}
+"""Action → (verb, which of its senses, how far down its kinds go too)."""
+USUAL = 5
+"""Senses of a verb, the most common ones, that may be meant without more words."""
+
+
+def verbs_of(folder: Path) -> dict[str, set[str]]:
+    """Verb → the actions that it may tell."""
+    words, kinds = {}, {}
+    for line in (folder / "data.verb").read_text().splitlines():
+        if not line.startswith(" "):
+            fields = line.split()
+            count = int(fields[3], 16)
+            words[int(fields[0])] = [fields[4 + 2 * i].replace("_", " ") for i in range(count)]
+            pointers = fields[4 + 2 * count + 1 :]
+            many = range(int(fields[4 + 2 * count]))
+            kinds[int(fields[0])] = [int(pointers[4 * i + 1]) for i in many if pointers[4 * i] == "~"]
+    of = senses(folder / "index.verb")
+    found: dict[str, set[str]] = defaultdict(set)
+
+    def add(action: str, sense: int, depth: int) -> None:
+        for word in words[sense]:
+            if PLAIN.fullmatch(word) and " " not in word and sense in of[word][:USUAL]:
+                found[word].add(action)
+        for kind in kinds[sense] if depth else ():
+            add(action, kind, depth - 1)
+
+    for action, seeds in VERBS.items():
+        for verb, number, depth in seeds:
+            add(action, of[verb][number - 1], depth)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("dict", type=Path, help="folder of WordNet's data.noun and others")
@@ -99,10 +155,12 @@ def main() -> None:
             verbal[row] = 2 if often[word]["v"] > often[word]["n"] or not offsets else 1
         if word in others and often[word]["a"] + often[word]["s"] + often[word]["r"] > often[word]["n"]:
             verbal[row] += 4
+    told = verbs_of(folder)
+    lines = "\n".join(f"{verb}: {', '.join(sorted(actions))}" for verb, actions in sorted(told.items()))
     OUT.mkdir(exist_ok=True)
     np.savez_compressed(
         OUT / "lexicon.npz", words=np.frombuffer("\n".join(words).encode(), np.uint8), senses=table, verbal=verbal,
-        parents=parents, files=files,
+        parents=parents, files=files, verbs=np.frombuffer(lines.encode(), np.uint8),
     )  # fmt: skip
     licence = folder.parent / "LICENSE"
     text = "\n".join(line.rstrip() for line in licence.read_text().splitlines()) if licence.exists() else ""

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from legs4d.effects.pages.actions_page import actions_page
 from legs4d.errors import DatasetError, EncoderError
 from legs4d.gaussians.objects import Objects, write_objects
 from legs4d.gaussians.store.run import Run
@@ -193,3 +194,13 @@ def test_what_is_missing_is_told():
     without.pixels = None
     with pytest.raises(DatasetError, match="no object masks"):
         get_encoder("actions").sample_rows(without)
+
+
+def test_a_page_shows_what_was_recognised_where_anything_was(run: Run, tmp_path: Path):
+    assert not actions_page(tmp_path / "none.png", run)
+    encoder: Any = of_run(get_encoder("actions"), run)
+    with run.lock():
+        encoder.sample_rows(_Sequence())
+    assert actions_page(tmp_path / "page" / "actions.svg", run)
+    told = (tmp_path / "page" / "actions.svg").read_text()
+    assert told.count("<!-- ball: fly -->") == 1 and "<!-- ball: roll" not in told

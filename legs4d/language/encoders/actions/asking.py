@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -17,6 +17,10 @@ LEAST_FIT = 0.5
 """Of a state: less is no answer. Names and actions fit by degrees, and what fits half as well is something else."""
 
 
+NEXT_BEST = 0.7
+"""Of an action that a prompt may mean, against the one that it means most likely: less is not asked for."""
+FALL_BACK = 0.5
+"""Of an action that happens, against one that a prompt more likely means but that does not."""
 COLOR_LIKELY = 0.2
 """Probability, as `tiny` was trained to tell it, from which an object may have a colour."""
 
@@ -50,7 +54,22 @@ class Actor:
 def score(story: Story, cast: list[Actor], prompt: str) -> NDArray[np.float32]:
     """[states] 0..1."""
     reading = read(prompt)
+    if reading.actions:
+        reading = replace(reading, actions=_likely(reading, story, cast))
     return np.array([_fit(reading, story, cast, which) for which in range(len(story.states))], np.float32)
+
+
+def _likely(reading: Reading, story: Story, cast: list[Actor]) -> dict[str, float]:
+    """Of the actions that may be meant, those that whoever is meant does, unless another is meant far more likely."""
+    meant = [any(actor.fit(word) > 0 for word in reading.subjects) or not reading.subjects for actor in cast]
+    done = {deed.action for state in story.states if meant[state.row] for deed in state.deeds}
+    found = {action: well for action, well in reading.actions.items() if done & {*_roles(reading, action)}}
+    most = max(found.values(), default=0.0)
+    return found if most >= FALL_BACK * max(reading.actions.values()) else {}
+
+
+def _roles(reading: Reading, action: str) -> tuple[str, ...]:
+    return ROLES[action][-1 if reading.passive else 0 :]
 
 
 def _fit(reading: Reading, story: Story, cast: list[Actor], which: int) -> float:
@@ -63,7 +82,7 @@ def _fit(reading: Reading, story: Story, cast: list[Actor], which: int) -> float
     best = 0.0
     for action, well in reading.actions.items():
         for deed in state.deeds:
-            if deed.action in ROLES[action][-1 if reading.passive else 0 :] and well >= LEAST_FIT * most:
+            if deed.action in _roles(reading, action) and well >= NEXT_BEST * most:
                 with_it = min((_takes_part(word, deed.other, state.row, cast) for word in reading.others), default=1.0)
                 best = max(best, well * with_it * (0.5 + 0.5 * deed.sure))
     fit = subject * best

@@ -44,6 +44,8 @@ class Lexicon:
             self._parts: NDArray[np.uint8] = file["verbal"]
             self._parents: NDArray[np.int32] = file["parents"]
             self._files: NDArray[np.uint8] = file["files"]
+            lines = file["verbs"].tobytes().decode().split("\n")
+        self._verbs = {verb: tuple(told.split(", ")) for verb, told in (line.split(": ") for line in lines)}
 
     def noun(self, word: str) -> str | None:
         """The noun as it stands in the lexicon, singular; None where it is none."""
@@ -60,6 +62,10 @@ class Lexicon:
         for form in _stems(word):
             found |= self.part(form)
         return found & (Part.VERB | Part.MOSTLY_VERB)
+
+    def actions(self, word: str) -> set[str]:
+        """Of a verb in any regular form: the actions (`wordings.SENTENCES`) that it may tell."""
+        return {action for form in _stems(word) for action in self._verbs.get(form, ())}
 
     def senses(self, noun: str) -> list[int]:
         """Its synsets, the most common first; none for what is no noun."""

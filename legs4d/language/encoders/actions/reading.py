@@ -160,6 +160,9 @@ than the nearest one another action may have, to be meant as well."""
 DOUBT = 0.02
 """By how much a sentence may be nearer to something that motion knows nothing of."""
 
+TOLD = 0.2
+"""By how much an action is nearer of which WordNet knows that a word of the sentence may tell it."""
+
 _WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
 
 
@@ -341,10 +344,12 @@ def meant(sentence: str) -> tuple[tuple[str, float], ...]:
     """(action, 0..1) of what a sentence without names may mean; nothing where it means something else."""
     names, vectors = _known()
     likeness = vectors @ minilm.embed([sentence])[0]
+    told = {action for word in sentence.split() for action in lexicon().actions(word)}
     best: dict[str, float] = {}
     for name, value in zip(names, likeness, strict=True):
         best[name] = max(best.get(name, -1.0), float(value))
     elsewhere = best.pop("")
+    best = {name: value + (TOLD if name in told else 0) for name, value in best.items()}
     most = max(best.values())
     if most < LIKELY or elsewhere > most + DOUBT:
         return ()
