@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -61,6 +62,8 @@ def store_constants(
             filmed[f"{split}_size"] = np.array([told["width"], told["height"]], np.int32)
     cache.write_table("cameras", filmed)
     cache.write_table("nodes", _of("nodes_", arrays))
+    names = np.frombuffer(json.dumps(body["objects"]).encode(), np.uint8)
+    cache.write_table("objects", {**_of("objects_", arrays), "names": names} if body["objects"] else {})
     return cache
 
 

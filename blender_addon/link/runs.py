@@ -10,6 +10,7 @@ import bpy
 from .. import look, wire
 from ..cache import storage
 from ..cache.frames import Description, RunCache
+from ..sequence import objects as things
 from ..sequence import playback, sequence, viewport
 from ..sequence.sequence import CONSTANT_ROLES, Sequence, constants
 from ..ui import preferences, undo
@@ -111,6 +112,8 @@ class Runs:
         sequence.being_filled.add(uid)
         try:
             begin(made)
+            yield
+            things.add_objects(made, cache.table(things.TABLE))
             yield
             for role in CONSTANT_ROLES:
                 for attribute in constants(cache.description, role):

@@ -12,6 +12,7 @@ COUNTS = (4, 0, 7)
 _MAKE = """
 import sys, numpy as np
 from legs4d.gaussians.gaussians import Gaussians
+from legs4d.gaussians.objects import Objects, write_objects
 from legs4d.gaussians.store.run import Run
 rng = np.random.default_rng(3)
 def splats(n, sh):
@@ -32,6 +33,8 @@ for t, g in enumerate(moving):
     run.write_loose(t, loose[t], seen=seen[t])
     run.frame_done("import", t, 0.0)
 run.finish_stage("import")
+pose = np.tile(np.array([0, 0, 0, 1, 0, 0, 0], "f4"), (3, 1, 1)); pose[:, 0, 0] = [1, 2, 4]
+write_objects(run, Objects(("ball",), pose, np.ones((3, 1), "f4"), np.ones((3, 1), bool)))
 one = Run.create(root + "/one")
 one.set_info(fps=10.0, kind="imported")
 one.begin_stage("import", "x")
@@ -106,6 +109,7 @@ def test_every_frame_shows_its_own_points_and_what_changes(fetch, truth):
     shown = fetch("all")
     for frame in (0, 2, 1, 0):
         bpy.context.scene.frame_set(frame + 1)
+        assert bpy.data.objects["ball"].location.x == (1, 2, 4)[frame]  # an Empty for each object of the run
         assert len(shown.loose_object.data.points) == COUNTS[frame]
         _check(shown.static_object, truth, "still0")
         _check(shown.dynamic_object, truth, f"moving{frame}")

@@ -1,0 +1,53 @@
+"""The things in a run as Empties: whatever is parented to one goes where the ball goes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import bpy
+import numpy as np
+
+from ..layers import curves
+from .sequence import Sequence
+
+TABLE = "objects"
+"""In the cache: pose [T,O,7], scale [T,O], visible [T,O], names (bytes of JSON)."""
+IDENTITY, THERE = "legs4d_object", "legs4d_there"
+"""Custom properties of an Empty: its number in the run, and whether the thing is there in a frame, keyed."""
+_GROUP = "4-LEGS object"
+
+
+def add_objects(shown: Sequence, table: Mapping[str, np.ndarray[Any, Any]]) -> list[bpy.types.Object]:
+    """An Empty an object, below the sequence's, with its place, turn and size keyed in every frame of the capture.
+
+    Args:
+        table: what the cache keeps of the objects that `open` told of; empty where it told of none.
+    """
+    if "pose" not in table:
+        return []
+    names = json.loads(bytes(np.asarray(table["names"], np.uint8)))
+    frames = [float(shown.scene_frame(frame)) for frame in range(len(table["pose"]))]
+    return [_add(shown, number, name, frames, table) for number, name in enumerate(names)]
+
+
+def _add(
+    shown: Sequence, number: int, name: str, frames: list[float], table: Mapping[str, np.ndarray[Any, Any]]
+) -> bpy.types.Object:
+    empty = bpy.data.objects.new(name or f"{shown.empty.name} object {number}", None)
+    for collection in shown.empty.users_collection:
+        collection.objects.link(empty)
+    empty.parent = shown.empty
+    empty.rotation_mode = "QUATERNION"
+    empty.empty_display_type, empty.empty_display_size = "ARROWS", 0.2
+    empty[IDENTITY], empty[THERE] = number, 1.0
+    pose, scale = np.asarray(table["pose"])[:, number], np.asarray(table["scale"])[:, number]
+    there = np.asarray(table["visible"])[:, number].astype(np.float32)
+    for path, values in (("location", pose[:, :3]), ("rotation_quaternion", pose[:, 3:])):
+        for index in range(values.shape[1]):
+            curves.write(empty, path, frames, values[:, index], "LINEAR", _GROUP, index)
+    for index in range(3):
+        curves.write(empty, "scale", frames, scale, "LINEAR", _GROUP, index)
+    curves.write(empty, f'["{THERE}"]', frames, there, "CONSTANT", _GROUP)
+    return empty

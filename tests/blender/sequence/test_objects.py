@@ -1,0 +1,54 @@
+"""Objects of a run as Empties: each is where its thing is, in every frame, and carries what is parented to it."""
+
+import json
+
+import bpy
+import numpy as np
+import pytest
+from mathutils import Quaternion, Vector
+
+FRAMES = 4
+POSE = np.zeros((FRAMES, 2, 7), np.float32)
+POSE[:, 0, :3] = [[t, 0.5 * t, -t] for t in range(FRAMES)]
+POSE[:, :, 3] = 1
+for t in range(FRAMES):
+    POSE[t, 0, 3:] = [np.cos(0.2 * t), 0, np.sin(0.2 * t), 0]
+TABLE = {
+    "pose": POSE,
+    "scale": np.full((FRAMES, 2), 1.5, np.float32),
+    "visible": np.array([[True, True], [True, False], [True, True], [True, True]]),
+    "names": np.frombuffer(json.dumps(["basketball", ""]).encode(), np.uint8),
+}
+
+
+@pytest.fixture
+def shown(addon):
+    from blender_addon.cache.frames import Description
+    from blender_addon.sequence.sequence import Sequence
+
+    return Sequence.create(Description("run", "shots/run", "r", FRAMES, 2, 2, 10.0), bpy.context.scene.collection, 11)
+
+
+def test_an_empty_goes_where_the_ball_goes(shown):
+    from blender_addon.sequence.objects import add_objects
+
+    ball, other = add_objects(shown, TABLE)
+    assert (ball.name, other.name) == ("basketball", "run object 1") and ball.parent == shown.empty
+    tip = bpy.data.objects.new("tip", None)
+    bpy.context.scene.collection.objects.link(tip)
+    tip.parent, tip.location = ball, (1, 0, 0)
+    for t in range(FRAMES):
+        bpy.context.scene.frame_set(11 + t)
+        bpy.context.view_layer.update()
+        world = shown.empty.matrix_world
+        expected = world @ Vector(POSE[t, 0, :3].tolist())
+        assert (ball.matrix_world.translation - expected).length < 1e-5
+        carried = Vector(POSE[t, 0, :3].tolist()) + Quaternion(POSE[t, 0, 3:].tolist()) @ Vector((1.5, 0, 0))
+        assert (tip.matrix_world.translation - world @ carried).length < 1e-5
+        assert other["legs4d_there"] == float(TABLE["visible"][t, 1])
+
+
+def test_a_run_without_objects_gives_no_empties(shown):
+    from blender_addon.sequence.objects import add_objects
+
+    assert add_objects(shown, {}) == []
