@@ -4,7 +4,8 @@
 
 Prints how long the interface waits for each operator on the points, and the frame change with 30 % of them deleted and
 a grade, while a thread stores arriving frames as fast as it can. Beside it the same without mask and grade, and the
-bare `foreach_set` of the same arrays. Targets: select by box 100 ms, frame change 40 ms.
+bare `foreach_set` of the same arrays. In brackets is the main thread's time on the CPU, which a busy machine does not
+change. Targets: select by box 100 ms, frame change 40 ms.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,28 +56,26 @@ def _measure(scratch: Path, options: argparse.Namespace) -> int:
     bpy.context.view_layer.objects.active = shown.empty
     bare = bare_ms(shown)
     change_frames(options.frames, options.frames)
-    plain, _ = _streamed(scratch / "plain", options)
+    plain = _streamed(scratch / "plain", options)
     waits = {name: _median_ms(step) for name, step in _steps(shown).items()}
-    edited, late = _edited(scratch, shown, options)
+    edited = _edited(scratch, shown, options)
     print(f"{options.points} moving points, medians")
-    for name, milliseconds in waits.items():
-        aim = BOX_MS if name == "select by box" else WAIT_MS
-        print(f"  {f'the interface waits: {name}':44} {milliseconds:6.1f} ms, aim {aim:.0f} ms")
-        figures.record(SUBJECT, f"the interface waits: {name}", milliseconds, "ms", aim=f"{aim:.0f} ms")
-    print(f"  {'frame change, streaming':44} {plain:6.1f} ms")
-    print(
-        f"  {'the same, 30 % deleted and a grade':44} {edited:6.1f} ms, 95% {late:.1f} ms, {edited / bare:.1f} x bare"
-    )
-    print(f"  {'bare foreach_set of the same arrays':44} {bare:6.1f} ms")
-    said = f"{edited:.1f} ms; {edited / bare:.1f} × bare; {plain:.1f} ms without them"
+    for name, (wall, cpu) in waits.items():
+        aim = f"{BOX_MS if name == 'select by box' else WAIT_MS:.0f} ms"
+        print(f"  {f'the interface waits: {name}':44} {wall:7.1f} ms ({cpu:6.1f}), aim {aim}")
+        figures.record(SUBJECT, f"the interface waits: {name}", f"{wall:.0f} ms ({cpu:.0f} of CPU)", aim=aim)
+    print(f"  {'frame change, streaming':44} {plain[0]:7.1f} ms ({plain[1]:6.1f})")
+    print(f"  {'the same, 30 % deleted and a grade':44} {edited[0]:7.1f} ms ({edited[1]:6.1f})")
+    print(f"  {'bare foreach_set of the same arrays':44} {bare:7.1f} ms")
+    said = f"{edited[0]:.0f} ms ({edited[1]:.1f} of CPU); without them {plain[0]:.0f} ms ({plain[1]:.1f})"
     figures.record(SUBJECT, "frame change while streaming, 30 % deleted and a grade", said, aim=f"{FRAME_MS:.0f} ms")
-    met = edited <= FRAME_MS and waits["select by box"] <= BOX_MS
+    met = edited[0] <= FRAME_MS and waits["select by box"][0] <= BOX_MS
     print(f"load {os.getloadavg()[0]:.1f}: targets {'met' if met else 'missed'}")
     return 0 if met else 1
 
 
 def _edited(scratch: Path, shown, options: argparse.Namespace) -> tuple[float, float]:
-    """Median and 95 % of frame changes with the mask and a grade, ms."""
+    """`_streamed` with the mask and a grade."""
     from blender_addon import names
     from blender_addon.selection import grades, selecting
     from blender_addon.sequence import display
@@ -90,9 +90,12 @@ def _edited(scratch: Path, shown, options: argparse.Namespace) -> tuple[float, f
 
 
 def _streamed(folder: Path, options: argparse.Namespace) -> tuple[float, float]:
+    """Median milliseconds of frame changes, and of the main thread's CPU in each."""
     with Stream(folder, options.points):
-        median, late = np.percentile(change_frames(options.changes, options.frames), [50, 95])
-    return float(median), float(late)
+        used = time.thread_time()
+        times = change_frames(options.changes, options.frames)
+        used = time.thread_time() - used
+    return float(np.median(times)), used * 1e3 / options.changes
 
 
 def _steps(shown) -> dict[str, Callable[[], object]]:
@@ -126,12 +129,16 @@ def _steps(shown) -> dict[str, Callable[[], object]]:
     }
 
 
-def _median_ms(step: Callable[[], object]) -> float:
+def _median_ms(step: Callable[[], object]) -> tuple[float, float]:
+    """Median milliseconds, and those of the main thread's CPU; what was deleted comes back in between."""
     found = []
     for _ in range(TIMES):
-        found.append(timed_ms(step))
+        used = time.thread_time()
+        wall = timed_ms(step)
+        found.append((wall, (time.thread_time() - used) * 1e3))
         bpy.ops.legs4d.show_points(what="DELETED")
-    return float(np.median(found))
+    wall, cpu = np.median(found, axis=0)
+    return float(wall), float(cpu)
 
 
 if __name__ == "__main__":
