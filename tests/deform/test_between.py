@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.spatial.transform import Rotation
 
 from legs4d.effects.run_video import choose_cameras, write_run_video
 from legs4d.errors import Legs4dError
 from legs4d.gaussians.store.run import Run
 from legs4d.reconstruct.evaluation.evaluate import evaluate_pictures
 from legs4d.scene.readers import open_sequence
+from legs4d.scene.sequence import cameras_move
 from legs4d.scene.track import track_of
 from tests.deform.wheel import FPS, FRAMES, SIZE, photo, viewed_from, write_wheel
 
@@ -90,6 +92,31 @@ def test_a_moving_camera_is_between_its_pictures_at_moments_between(tmp_path: Pa
     assert [len(run.cameras("test", frame)) for frame in range(FRAMES)] == [1, 2, 0]
     with pytest.raises(Legs4dError, match="not known between frames"):
         choose_cameras(run, "test", fps=2 * FPS)
+
+
+def test_colmap_of_one_camera_is_in_the_order_of_its_names(tmp_path: Path) -> None:
+    """A folder of one camera's pictures, each with a pose of its own: 2 comes before 10."""
+    lines, model = [], tmp_path / "sparse/0"
+    (tmp_path / "images/phone").mkdir(parents=True)
+    model.mkdir(parents=True)
+    for number in (10, 2, 1):
+        camera = viewed_from(10.0 * number)
+        shown = (photo(0, camera) * 255).round().astype(np.uint8)
+        Image.fromarray(shown).save(tmp_path / f"images/phone/{number}.png")
+        w2c = camera.world_to_camera[0]
+        turn = " ".join(map(str, Rotation.from_matrix(w2c[:3, :3]).as_quat(scalar_first=True)))
+        lines += [f"{number} {turn} {w2c[0, 3]} {w2c[1, 3]} {w2c[2, 3]} 1 phone/{number}.png", ""]
+    (model / "cameras.txt").write_text(f"1 PINHOLE {SIZE} {SIZE} 40 40 {SIZE / 2} {SIZE / 2}\n")
+    (model / "images.txt").write_text("\n".join(lines) + "\n")
+    (model / "points3D.txt").write_text("1 0 0 0 200 100 50 0.1\n")
+    sequence = open_sequence(tmp_path)
+    assert sequence.num_frames == 3 and cameras_move(sequence)
+    for frame, number in enumerate((1, 2, 10)):
+        found, expected = sequence.cameras("train", frame), viewed_from(10.0 * number)
+        np.testing.assert_allclose(found.world_to_camera, expected.world_to_camera, atol=1e-5)
+        assert found.ids == sequence.cameras("train", 0).ids
+        np.testing.assert_allclose(sequence.images("train", frame)[0], photo(0, expected), atol=0.003)
+    assert sequence.initial_points is not None
 
 
 def test_a_camera_path_shows_moments_between_frames(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
     images/<camera>/<frame>.jpg    one folder per camera, or
     images/<frame>/<camera>.jpg    one folder per frame, or
     images/<camera>.jpg            a scene at one moment
+    images/<camera>/<frame>.jpg    with one folder alone: one camera in time, in the order of names
     masks/ (or seg/)               foreground where not black, named as the pictures (optional)
 
 The model names pictures relative to images/. It may hold one moment (each camera once: cameras stand still) or all
@@ -161,6 +162,8 @@ def _is_per_frame(model: pycolmap.Reconstruction, files: list[PurePosixPath], wh
                 fix="name folders (or the pictures in per-frame folders) as the model names its pictures",
             )
         return not names <= parents
+    if len(parents) == 1:  # all of a folder's pictures, and no others: a camera's, as a frame needs no folder
+        return False
     # One folder for all of the model's pictures is the frame it was made from, unless it is the only camera.
     return len({p.parent.name for p in registered}) == 1 < len(registered)
 
