@@ -263,3 +263,14 @@ def test_footage_in_which_nothing_can_be_found(tmp_path: Path) -> None:
     still = write_dataset(tmp_path / "still", Scene(num_frames=2, num_train=2, num_test=1))
     with pytest.raises(DatasetError, match="has 2 training cameras; a thing counts when 3 see it"):
         pipeline.find_objects(still, priors=tmp_path)
+
+
+def test_footage_in_which_nobody_moves(tmp_path: Path) -> None:
+    still = write_dataset(tmp_path / "still", Scene(num_frames=3, width=48, height=32, num_train=3, num_test=1))
+    shutil.rmtree(still / "seg")
+    shutil.rmtree(still / "objects")
+    for picture in (still / "ims").rglob("*.jpg"):
+        shutil.copyfile(picture.with_name("000000.jpg"), picture) if picture.stem != "000000" else None
+    with pytest.raises(DatasetError):
+        pipeline.find_objects(still, priors=tmp_path / "none")
+    assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".")) == ["still"]
