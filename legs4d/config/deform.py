@@ -50,6 +50,11 @@ class NodesSettings(Settings):
     rigid_weight: float = Field(default=0.05, ge=0)
     """Times how far neighbouring nodes are from moving as one rigid thing, in squared radii per squared distance."""
     rigid_neighbours: int = Field(default=6, gt=0)
+    rigid_up_to: float = Field(default=0.0, ge=0)
+    """Share of their distance by which neighbours may be off before the cost grows with the first power instead of the
+    square: what is rigid but for joints costs less than what gives a little everywhere. 0: always the square."""
+    steady_weight: float = Field(default=0.0, ge=0)
+    """Times how much nodes change their pace from frame to frame, in squared radii."""
 
 
 class PlanesSettings(Settings):
@@ -72,6 +77,24 @@ class PlanesSettings(Settings):
     """Times the second differences of the planes along time."""
 
 
+class FollowingSettings(Settings):
+    """Taking up pictures from moment to moment, those next that are explained best already, so that limbs are not taken
+    for each other; where nothing moves too fast for that."""
+
+    share: float = Field(default=0.0, ge=0, le=1)
+    """Of the pictures, those to begin with: of moments in a row in which silhouettes show the whole of what moves. 0:
+    all pictures are looked at from the first step."""
+    until: float = Field(default=0.4, ge=0, le=1)
+    """Share of the steps after which all pictures are taken up."""
+    least: float = Field(default=0.955, ge=0, le=1)
+    """Share of their silhouettes that the hull of any ten pictures in a row has to cover. Where it covers less,
+    something moves by more than its width from moment to moment, and would be lost."""
+    rigid_weight: float = Field(default=0.02, ge=0)
+    rigid_up_to: float = Field(default=0.1, ge=0)
+    steady_weight: float = Field(default=20.0, ge=0)
+    """In place of those of the nodes: what is followed keeps its pace, and bends at joints."""
+
+
 class DeformSettings(Settings):
     """Fitting canonical Gaussians, and what bends them, to pictures of all times together."""
 
@@ -87,6 +110,7 @@ class DeformSettings(Settings):
     start_opacity: float = Field(default=0.1, gt=0, lt=1)
     opacities_held: float = Field(default=0.0, ge=0, lt=1)
     """Share of the steps in which opacities stay what they are: a volume would fade before it has found its shape."""
+    following: FollowingSettings = FollowingSettings()
     rates: LearningRates = LearningRates(means=4e-4, quats=2e-3, scales=1e-2, opacities=5e-2, colors=1e-2)
     """Higher than a GPU's, as there are fewer steps: 1.8 dB more after 700 of them on a model of 100×100 pixels."""
     means_decay: float = 0.01
@@ -144,11 +168,12 @@ class DeformSettings(Settings):
 
 
 FULL_DEFORM = DeformSettings(
-    steps=8_000,
+    steps=10_000,
     pictures_per_step=8,
     num_points=30_000,
     rates=LearningRates(means=1.8e-4, quats=1e-3, scales=5e-3, opacities=2e-2, colors=2.5e-3),
     sh_degree=3,
+    following=FollowingSettings(share=0.1, until=0.5),
     growth=GrowthSettings(every=200, max_gaussians=40_000),
     nodes=NodesSettings(count=1024, width=256, depth=6, place_waves=4, time_waves=5, rigid_weight=0.05),
     planes=PlanesSettings(channels=32, space=64, levels=4),

@@ -16,12 +16,16 @@ class Bent:
         means: [B, N, 3]; quats: [B, N, 4] of any length.
         log_scales: [B, N, 3] or [B, N, 1] what is added to log scales, or None.
         logits: [B, N] what is added to opacity logits, or None.
+        shifts: [B + ·, K, 3] scene units of the nodes that bend them, at these times and then at others that are asked
+            for to regularise; turns: [B, K, 4] of the nodes; None where there are none.
     """
 
     means: torch.Tensor
     quats: torch.Tensor
     log_scales: torch.Tensor | None = None
     logits: torch.Tensor | None = None
+    shifts: torch.Tensor | None = None
+    turns: torch.Tensor | None = None
 
 
 class Field(Protocol):
@@ -31,8 +35,8 @@ class Field(Protocol):
         """Gaussians (means [N, 3], quats [N, 4]) at times [B] in 0..1; differentiable in all of it."""
         ...
 
-    def regularise(self, times: torch.Tensor) -> torch.Tensor:
-        """[] how unlikely the motion at these times is."""
+    def regularise(self, times: torch.Tensor, bent: Bent) -> torch.Tensor:
+        """[] how unlikely the motion at these times is, to which `bend` gave this."""
         ...
 
     def step(self, rate: float | torch.Tensor) -> None:
@@ -63,7 +67,7 @@ class Still:
         count = len(times)
         return Bent(means.expand(count, -1, -1), quats.expand(count, -1, -1))
 
-    def regularise(self, times: torch.Tensor) -> torch.Tensor:
+    def regularise(self, times: torch.Tensor, bent: Bent) -> torch.Tensor:
         return times.new_zeros(())
 
     def step(self, rate: float | torch.Tensor) -> None:

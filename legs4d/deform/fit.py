@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from legs4d.config.deform import DeformSettings
 from legs4d.deform.adam import Moments, step_group
 from legs4d.deform.canonical import NAMES, Canonical
-from legs4d.deform.field import Field
+from legs4d.deform.field import Bent, Field
 from legs4d.deform.growth import grow
-from legs4d.deform.pictures import Pictures
+from legs4d.deform.pacing import Pacing
+from legs4d.deform.pictures import BLANK, Pictures
 from legs4d.deform.poses import posed
 from legs4d.deform.schedule import Schedule
 from legs4d.gaussians.gaussians import Gaussians
@@ -28,6 +30,8 @@ WARM_UP = 3
 """Steps on CUDA before one is captured: kernels are compiled, and libraries set up, in the first."""
 ROOM_A_PICTURE = 400_000
 """Pairs of a Gaussian and a tile for which there is room at first, for each picture of a step."""
+ROOM_TO_SPARE = 1.6
+"""Room that is made, in what was needed."""
 LOOK_EVERY = 100
 """Steps on CUDA after which the host looks whether there was room, and tells of progress."""
 
@@ -52,6 +56,8 @@ class Fit:
     near: float
     radius: float
     threads: int | None = None
+    pacing: Pacing | None = None
+    """Where not all pictures are looked at from the first step."""
     done: int = 0
     loss: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
     poses: torch.Tensor = field(init=False)
@@ -79,6 +85,9 @@ class Fit:
 
     def advance(self) -> None:
         """One step on the CPU; on CUDA as many as may be done until the host is wanted."""
+        if self.pacing is not None and self.pacing.due(self.done):
+            self.pacing.take_up(self.errors(), self.done)
+            self._look_at_paced(self.done)
         if not self._is_cuda:
             row = self.done
             rates = [float(rate) for rate in self.schedule.rates[row]]
@@ -101,6 +110,8 @@ class Fit:
             (self.done // growth.every + 1) * growth.every,
             (self.done // own.nodes.bind_every + 1) * own.nodes.bind_every,
         ]
+        if self.pacing is not None and self.done < self.pacing.steps:
+            found.append(min((self.done // self.pacing.every + 1) * self.pacing.every, self.pacing.steps))
         return found + [round(share * self.total) for share in own.nodes.placed]
 
     def _look_after(self) -> None:
@@ -122,27 +133,41 @@ class Fit:
             opacities = torch.sigmoid(self.canonical.used("logit_opacities"))
             self.deformation.follow(self.canonical.used("means"), opacities, spread=spread)
 
+    def _look_at_paced(self, step: int) -> None:
+        """Write into the schedule which pictures are looked at from this step on, until others are taken up."""
+        assert self.pacing is not None
+        batch = self.schedule.pictures.shape[1]
+        drawn = self.pacing.draw(step, batch)
+        self.schedule.pictures[step : step + len(drawn)] = drawn
+        if self._table is not None:
+            self._table[step : step + len(drawn), :batch] = torch.as_tensor(drawn, device=self._table.device).float()
+
+    @torch.no_grad()
+    def errors(self) -> NDArray[np.float64]:
+        """[F] mean absolute difference of each picture from what it should be, in what something covers of it."""
+        found = []
+        batch = self.schedule.pictures.shape[1]
+        for which in torch.arange(len(self.pictures), device=self.canonical.device).split(batch):
+            background = torch.full((len(which), 3), 0.5, device=which.device)
+            color, _ = self._render(self.states(self.pictures.times[which]), which, background, None)
+            seen = self.pictures.images[which].to(torch.float32) / 255
+            truth = seen[..., :3] + (1 - seen[..., 3:]) * background[:, None, None]
+            found.append((color - truth).abs().mean(dim=(1, 2, 3)) / seen[..., 3].mean(dim=(1, 2)).clamp(min=BLANK))
+        return torch.cat(found).cpu().numpy().astype(np.float64)
+
     # -- a step --------------------------------------------------------------------------------------------------------
 
     def _step(self, which: torch.Tensor, background: torch.Tensor, rates: list[float] | torch.Tensor) -> None:
         """Look at the pictures at `which` [B] on backgrounds [B, 3], and move everything."""
         own, times = self.settings, self.pictures.times[which]
-        states = self.states(times)
+        bent = self._bend(times)
+        states = self._states(bent)
         if own.pose_rate:
             states = posed(states, self.poses[which])
-        color, _ = render_states(
-            states,
-            self.pictures.table,
-            which,
-            background,
-            near=self.near,
-            pull=self.pull,
-            room=self.room,
-            threads=self.threads,
-        )
+        color, _ = self._render(states, which, background, self.pull)
         seen = self.pictures.images[which].to(torch.float32) / 255
         truth = seen[..., :3] + (1 - seen[..., 3:]) * background[:, None, None]
-        loss = image_loss(color, truth, own.ssim_share) + self.deformation.regularise(times)
+        loss = image_loss(color, truth, own.ssim_share) + self.deformation.regularise(times, bent)
         if own.opacity_weight:
             loss = loss + own.opacity_weight * states.opacities.mean()
         loss.backward()
@@ -154,13 +179,24 @@ class Fit:
             step_group([self.poses], [self._pose_moments], rates[groups + 1])
         self.loss.copy_(loss.detach())
 
+    def _render(
+        self, states: States, which: torch.Tensor, background: torch.Tensor, pull: Pull | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        table, room, threads = self.pictures.table, self.room, self.threads
+        return render_states(states, table, which, background, near=self.near, pull=pull, room=room, threads=threads)
+
     def states(self, times: torch.Tensor) -> States:
         """The Gaussians that take part, at times [B] in 0..1."""
-        v = self.canonical.values
-        bent = self.deformation.bend(v["means"], v["quats"], times)
+        return self._states(self._bend(times))
+
+    def _bend(self, times: torch.Tensor) -> Bent:
+        return self.deformation.bend(self.canonical.values["means"], self.canonical.values["quats"], times)
+
+    def _states(self, bent: Bent) -> States:
+        v, count = self.canonical.values, len(bent.means)
         scales, logits = v["log_scales"], v["logit_opacities"]
-        scales = scales.expand(len(times), -1, -1) if bent.log_scales is None else scales + bent.log_scales
-        logits = logits.expand(len(times), -1) if bent.logits is None else logits + bent.logits
+        scales = scales.expand(count, -1, -1) if bent.log_scales is None else scales + bent.log_scales
+        logits = logits.expand(count, -1) if bent.logits is None else logits + bent.logits
         sh_rest = v["sh_rest"] if v["sh_rest"].shape[1] else None
         return States(bent.means, bent.quats, torch.exp(scales), torch.sigmoid(logits), v["colors"], sh_rest)
 
@@ -170,10 +206,11 @@ class Fit:
         """So many steps by a captured graph, which is captured first where what takes part has changed."""
         assert self._table is not None and self.room is not None
         if self.room.needed.item() > 0.8 * self.room.size:
-            self.room = Room.of(int(1.6 * self.room.needed.item()), self.canonical.device)
+            self.room = Room.of(int(ROOM_TO_SPARE * self.room.needed.item()), self.canonical.device)
             self._graph = None
         self._counter.fill_(self.done)
         if self._graph is None or self._graph_rows != self.canonical.rows:
+            self._graph = None
             warm_up = min(WARM_UP, steps)
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
@@ -185,8 +222,12 @@ class Fit:
             steps -= warm_up
             if not steps:
                 return
+            # Pairs are put in order whether they are there or not: room that is not needed costs time.
+            needed = int(self.room.needed.item())
+            if 0 < 2 * needed < self.room.size:
+                self.room = Room.of(int(ROOM_TO_SPARE * needed), self.canonical.device)
             self._graph, self._graph_rows = torch.cuda.CUDAGraph(), self.canonical.rows
-            with torch.cuda.graph(self._graph):
+            with torch.cuda.graph(self._graph, stream=stream):
                 self._step_on_device()
         for _ in range(steps):
             self._graph.replay()
@@ -222,6 +263,11 @@ class Fit:
         m = self._pose_moments
         of_poses = {"value": self.poses, "first": m.first, "second": m.second, "steps": m.steps}
         found |= {f"poses.{name}": value for name, value in of_poses.items()}
+        if self.pacing is not None:
+            found |= {
+                "pacing.order": torch.as_tensor(self.pacing.order),
+                "pacing.taken": torch.tensor(self.pacing.taken),
+            }
         found |= {"pull.norm": self.pull.norm, "pull.seen": self.pull.seen, "done": torch.tensor(self.done)}
         return {name: value.detach().cpu().numpy() for name, value in found.items()}
 
@@ -242,3 +288,8 @@ class Fit:
             self.pull.norm.copy_(pull["norm"])
             self.pull.seen.copy_(pull["seen"])
         self.done = int(tensors["done"])
+        if self.pacing is not None:
+            self.pacing.order = tensors["pacing.order"].numpy()
+            self.pacing.taken = int(tensors["pacing.taken"])
+            if self.done < self.pacing.steps and not self.pacing.due(self.done):
+                self._look_at_paced(self.done // self.pacing.every * self.pacing.every)

@@ -22,6 +22,8 @@ SOLID = 0.2
 """Opacity from which on a Gaussian counts as part of the thing, when nodes are spread over it."""
 CANDIDATES = 20_000
 """Gaussians among which nodes are spread."""
+STEADY_TIMES = 4
+"""Pictures of a step at whose times it is looked how evenly nodes move."""
 FIRST_OUTPUT = 1e-4
 """Deviation of the last layer's weights at the start: nearly nothing moves."""
 
@@ -31,10 +33,17 @@ class NodeField:
 
     Args:
         center: [3] scene units, radius: of what is filmed; places and shifts are in it.
+        num_frames: of the sequence.
     """
 
     def __init__(
-        self, settings: DeformSettings, capacity: int, center: torch.Tensor, radius: float, device: torch.device
+        self,
+        settings: DeformSettings,
+        capacity: int,
+        num_frames: int,
+        center: torch.Tensor,
+        radius: float,
+        device: torch.device,
     ) -> None:
         own = settings.nodes
         self.settings, self.center, self.radius, self.device = own, center.to(device), radius, device
@@ -49,6 +58,7 @@ class NodeField:
         self._moments = [Moments.of(value) for value in self._layers]
         self._place = torch.zeros(own.count, 3 * (2 * own.place_waves + 1), device=device)
         self._is_placed, self._bound = False, 0
+        self._frame = 1 / max(num_frames - 1, 1)
 
     def _network(self, seed: int) -> list[torch.Tensor]:
         """Weights and biases: of place and time into the first layer, and again into the middle one; the others."""
@@ -86,9 +96,17 @@ class NodeField:
         turns = torch.cat([1 + out[..., 6:7], out[..., 3:6]], dim=-1)
         return out[..., :3] * self.radius, turns, out[..., 7:]
 
+    @property
+    def _steady(self) -> bool:
+        return self.settings.steady_weight > 0 and torch.is_grad_enabled()
+
     def bend(self, means: torch.Tensor, quats: torch.Tensor, times: torch.Tensor) -> Bent:
-        shifts, turns, others = self.poses(times)
         batch, count = len(times), len(self.nodes)
+        around = times[:STEADY_TIMES] if self._steady else times[:0]
+        # Those before and after are asked for in the same breath: a network's time is that of its launches.
+        asked = torch.cat([times, around - self._frame, around + self._frame])
+        all_shifts, all_turns, all_others = self.poses(asked)
+        shifts, turns, others = all_shifts[:batch], all_turns[:batch], all_others[:batch]
         turns = torch.nn.functional.normalize(turns, dim=-1)
         matrices = rotation_matrices(turns.reshape(-1, 4)).view(batch, count, 3, 3)
         offsets = self.nodes + shifts - torch.einsum("bkxy,ky->bkx", matrices, self.nodes)
@@ -99,14 +117,20 @@ class NodeField:
         rest = 16
         scaled = mixed[..., rest : rest + 1] if self._scaled else None
         faded = mixed[..., rest + self._scaled] if self._faded else None
-        return Bent(moved, turned, scaled, faded)
+        return Bent(moved, turned, scaled, faded, all_shifts, turns)
 
-    def regularise(self, times: torch.Tensor) -> torch.Tensor:
-        if not self.settings.rigid_weight:
-            return times.new_zeros(())
-        shifts, turns, _ = self.poses(times)
-        cost = rigidity(self.nodes, self.nodes + shifts, turns, self._neighbours, self._near)
-        return self.settings.rigid_weight * cost
+    def regularise(self, times: torch.Tensor, bent: Bent) -> torch.Tensor:
+        own, cost, batch = self.settings, times.new_zeros(()), len(times)
+        assert bent.shifts is not None and bent.turns is not None, "nodes bend by their poses"
+        if own.rigid_weight:
+            now = self.nodes + bent.shifts[:batch]
+            stiff = rigidity(self.nodes, now, bent.turns, self._neighbours, self._near, own.rigid_up_to)
+            cost = cost + own.rigid_weight * stiff
+        if self._steady:
+            before, after = bent.shifts[batch:].chunk(2)
+            bend = (before + after - 2 * bent.shifts[: len(before)]) / self.radius
+            cost = cost + own.steady_weight * bend.square().sum(dim=-1).mean()
+        return cost
 
     def step(self, rate: float | torch.Tensor) -> None:
         step_group(self._layers, self._moments, rate)
@@ -114,8 +138,7 @@ class NodeField:
     def follow(self, means: torch.Tensor, opacities: torch.Tensor, *, spread: bool) -> None:
         if spread or not self._is_placed:
             self._spread(means, opacities)
-        own = self.settings
-        found = [_nearest(part, self.nodes, own.bindings) for part in means.split(CANDIDATES)]
+        found = [_nearest(part, self.nodes, self.settings.bindings) for part in means.split(CANDIDATES)]
         distances, index = (torch.cat(parts) for parts in zip(*found, strict=True))
         weight = torch.softmax(-distances.square() / (2 * self.widths[index].square()), dim=1)
         self._bound = len(means)

@@ -74,7 +74,7 @@ class PlaneField:
         logits = found["opacity"][..., 0] if "opacity" in found else None
         return Bent(means + found["position"] * self.radius, multiply(turn, unit), found.get("scales"), logits)
 
-    def regularise(self, times: torch.Tensor) -> torch.Tensor:
+    def regularise(self, times: torch.Tensor, bent: Bent) -> torch.Tensor:
         own = self.settings
         smooth = sum(total_variation(level[i]) for level in self.planes.planes for i in range(6) if i not in OF_TIME)
         steady = sum(second_difference(level[i]) for level in self.planes.planes for i in OF_TIME)

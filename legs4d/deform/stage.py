@@ -17,6 +17,8 @@ from legs4d.deform.field import Field, Still
 from legs4d.deform.fit import Fit
 from legs4d.deform.kept import forget, keep, kept
 from legs4d.deform.nodes import NodeField
+from legs4d.deform.opening import find_opening
+from legs4d.deform.pacing import Pacing
 from legs4d.deform.pictures import Pictures, all_cameras, moments, read_pictures
 from legs4d.deform.planes import PlaneField
 from legs4d.deform.result import write_result
@@ -32,7 +34,7 @@ from legs4d.scene.stage import Stage, bring_near
 from legs4d.scene.track import filmed
 
 STAGE = "deform"
-VERSION = 2
+VERSION = 3
 """Of this code: raise it when the same input gives another result, so that old runs are told apart."""
 
 
@@ -137,12 +139,19 @@ class Deformation:
 def begin_fit(
     pictures: Pictures, sequence: Sequence, stage: Stage, settings: DeformSettings, reading: StageReporter
 ) -> tuple[Fit, Start]:
-    """A fit before its first step, and where it starts."""
+    """A fit before its first step, and where it starts; `reading` is asked now and then whether to stop."""
     device = pictures.images.device
     own = settings.suited(pictures.images[..., 0].numel())
-    given, where = sequence.initial_points, str(sequence.root)
+    opening, follow = None, own.following
+    if follow.share and sequence.num_frames > 1:
+        opening = find_opening(pictures, stage, follow.share, follow.least, reading.check)
+    if opening is not None:
+        weights = {name: getattr(follow, name) for name in ("rigid_weight", "rigid_up_to", "steady_weight")}
+        own = own.model_copy(update={"nodes": own.nodes.model_copy(update=weights)})
+    among = None if opening is None else opening.order[: opening.count]
+    where, given = str(sequence.root), sequence.initial_points
     most = own.growth.max_gaussians
-    start = find_start(pictures, given, stage, own.num_points, where, reading.check, most=most)
+    start = find_start(pictures, given, stage, own.num_points, where, reading.check, most=most, among=among)
     if start.is_volume and own.opacities_held == 0:
         own = own.model_copy(update={"opacities_held": VOLUME_HELD})
     canonical = Canonical(own.growth.max_gaussians, (own.sh_degree + 1) ** 2 - 1, device)
@@ -152,15 +161,23 @@ def begin_fit(
     if sequence.num_frames == 1:
         bending = Still()
     elif own.field == "nodes":
-        bending = NodeField(own, canonical.capacity, center, start.radius, device)
+        bending = NodeField(own, canonical.capacity, sequence.num_frames, center, start.radius, device)
     else:
         bending = PlaneField(own, sequence.num_frames, center, start.radius, device)
     schedule = plan(own, len(pictures), pictures.see_through, stage.radius)
-    fit = Fit(canonical, bending, pictures, schedule, own, stage.near, stage.radius)
+    pacing = None
+    if opening is not None and (growing := round(follow.until * own.steps)):
+        by_time = pictures.times.argsort(stable=True).cpu().numpy()
+        # To look at all pictures costs a third of what it costs to learn from as many.
+        every = max(round(PACE * own.steps), round(2 * len(pictures) / schedule.pictures.shape[1]))
+        pacing = Pacing(opening, growing, every, own.seed, by_time)
+    fit = Fit(canonical, bending, pictures, schedule, own, stage.near, stage.radius, pacing=pacing)
     fit.follow(spread=True)
     return fit, start
 
 
+PACE = 0.0125
+"""Share of the steps after which it is looked which pictures are taken up next."""
 VOLUME_HELD = 0.05
 """Share of the steps in which opacities are held where points begin in a volume, unless another is set."""
 

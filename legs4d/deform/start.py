@@ -19,7 +19,7 @@ from legs4d.errors import DatasetError
 from legs4d.portable.up import find_up
 from legs4d.progress import go_on
 from legs4d.reconstruct.initialise import visual_hull
-from legs4d.reconstruct.views import look_up, project
+from legs4d.reconstruct.views import look_up
 from legs4d.scene.camera import Cameras
 from legs4d.scene.sequence import InitialPoints
 from legs4d.scene.stage import NEAR_SHARE, Stage, find_stage
@@ -148,11 +148,13 @@ def find_start(
     check: Callable[..., object] = go_on,
     *,
     most: int,
+    among: NDArray[np.int64] | None = None,
 ) -> Start:
     """About `count` points, or those that are given.
 
     Args:
         most: there may be: of more that are given `count` are taken.
+        among: pictures whose silhouettes count; all by default.
         check: called every few pictures; what it raises ends the work.
 
     Raises:
@@ -169,7 +171,9 @@ def find_start(
             return _start(given, False)
         return _start(_colored(positions, pictures, stage, given), False)
     if inside is not None and pictures.see_through:
-        positions = _hull(inside, pictures.table.cameras, stage, count, check)
+        chosen = np.arange(len(pictures)) if among is None else among
+        silhouettes = inside[torch.as_tensor(chosen, device=device)]
+        positions = _hull(silhouettes, pictures.table.cameras.take(chosen), stage, count, check)
         _check_outside(positions, pictures.table.cameras, stage, where)
     else:
         positions = _volume(pictures.table.cameras, stage, count, device)
@@ -198,9 +202,7 @@ def _hull(
     masks = inside[torch.as_tensor(chosen, device=inside.device)].to(torch.float32) / 255
     for agreement in AGREEMENTS:
         try:
-            hull = _widely_seen(
-                visual_hull(masks, cameras.take(chosen), stage, count, agreement, check), cameras, stage
-            )
+            hull = visual_hull(masks, cameras.take(chosen), stage, count, agreement, check, WIDELY)
         except DatasetError:
             if agreement == AGREEMENTS[-1]:
                 raise
@@ -208,14 +210,6 @@ def _hull(
         if len(hull) >= count // 4 or agreement == AGREEMENTS[-1]:
             return hull
     raise AssertionError("the last agreement returns or raises")
-
-
-def _widely_seen(points: torch.Tensor, cameras: Cameras, stage: Stage) -> torch.Tensor:
-    """Without those that few cameras look at: silhouettes of three agree on much that is not there."""
-    views = torch.zeros(len(points), device=points.device)
-    for c in range(len(cameras)):
-        views += project(cameras.take([c]), points, stage.near)[1][0]
-    return points[views >= WIDELY * views.max()]
 
 
 def _volume(cameras: Cameras, stage: Stage, count: int, device: torch.device) -> torch.Tensor:

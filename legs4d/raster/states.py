@@ -264,27 +264,33 @@ def _tiles(
         (where each tile begins [B, rows, columns] int32, positions in B·N [room] int32).
     """
     device, pictures = centers.device, len(centers)
-    reach = radii.to(torch.float32)
-    low, high = ((centers - reach) / TILE).floor(), ((centers + reach) / TILE).ceil()
-    left, right = (edge[..., 0].clamp(0, columns).to(torch.int32).flatten() for edge in (low, high))
-    top, bottom = (edge[..., 1].clamp(0, rows - 1).to(torch.int32).flatten() for edge in (low, high))
+    seen = (radii > 0).all(dim=-1).flatten()
+    # Bits of a positive float are in its order. Nearest first before tiles are told apart, so that pairs, of which
+    # there are many more, need only be put in the order of a small number, their tile's.
+    picture = torch.arange(pictures, device=device).repeat_interleave(centers.shape[1])
+    key = (picture << 32) | depths.reshape(-1).view(torch.int32).to(torch.int64)
+    ranked = key.argsort()
+    reach, middle = radii.flatten(0, 1)[ranked].to(torch.float32), centers.flatten(0, 1)[ranked]
+    low, high = ((middle - reach) / TILE).floor(), ((middle + reach) / TILE).ceil()
+    left, right = (edge[:, 0].clamp(0, columns).to(torch.int32) for edge in (low, high))
+    top, bottom = (edge[:, 1].clamp(0, rows - 1).to(torch.int32) for edge in (low, high))
     wide = right - left
-    touched = (wide * (bottom - top) * (radii > 0).all(dim=-1).flatten()).to(torch.int64)
+    touched = wide * (bottom - top) * seen[ranked]
     ends = touched.cumsum(dim=0)
-    needed = ends[-1]
-    room.needed.copy_(torch.maximum(room.needed, needed))
-    slot = torch.arange(room.size, device=device)
-    owner = torch.searchsorted(ends, slot, right=True).clamp(max=len(touched) - 1)
-    within = (slot - (ends[owner] - touched[owner])).to(torch.int32)
+    room.needed.copy_(torch.maximum(room.needed, ends[-1]))
+    # Whose pair lies in each slot: as many as end before it.
+    steps = torch.zeros(room.size + 1, dtype=torch.int32, device=device)
+    steps.index_add_(0, ends.clamp(max=room.size), torch.ones_like(ends, dtype=torch.int32))
+    owner = steps[:-1].cumsum(dim=0, dtype=torch.int32).clamp(max=len(touched) - 1)
+    slot = torch.arange(room.size, dtype=torch.int32, device=device)
+    within = slot - (ends - touched).to(torch.int32)[owner]
     across = wide[owner].clamp(min=1)
     row, column = top[owner] + within // across, left[owner] + within % across
-    picture = owner // centers.shape[1]
-    tile = (picture * rows + row) * columns + column
-    # Bits of a positive float are in its order.
-    key = (tile << 32) | depths.reshape(-1)[owner].view(torch.int32).to(torch.int64)
-    last = (pictures * rows - 1) * columns
-    key = torch.where(slot < needed, key, last << 32)
-    key, order = key.sort()
-    first = torch.arange(pictures * rows * columns, device=device) << 32
-    offsets = torch.searchsorted(key, first).to(torch.int32).view(pictures, rows, columns)
-    return offsets, owner[order].to(torch.int32)
+    tiles = pictures * rows * columns
+    tile = (picture[ranked] * rows).to(torch.int32)[owner]
+    tile = torch.where(slot < ends[-1], (tile + row) * columns + column, tiles - columns)
+    tile = tile.to(torch.int16 if tiles < 2**15 else torch.int32)
+    tile, order = tile.sort(stable=True)
+    first = torch.arange(tiles, dtype=tile.dtype, device=device)
+    offsets = torch.searchsorted(tile, first).to(torch.int32).view(pictures, rows, columns)
+    return offsets, ranked[owner[order]].to(torch.int32)

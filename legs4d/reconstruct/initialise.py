@@ -92,6 +92,7 @@ def visual_hull(
     target: int,
     agreement: float = AGREEMENT,
     check: Callable[..., object] = go_on,
+    widely: float = 0,
 ) -> torch.Tensor:
     """About `target` points on the surface of what the masks allow (Laurentini 1994), [N, 3].
 
@@ -101,6 +102,8 @@ def visual_hull(
         masks: [C, H, W] share of foreground, 0..1.
         agreement: see `AGREEMENT`.
         check: called before each camera; what it raises ends the work.
+        widely: share of the most cameras that see any voxel which have to see each: silhouettes of three agree on much
+            that is not there.
 
     Raises:
         DatasetError: no voxel is foreground in enough cameras.
@@ -111,12 +114,12 @@ def visual_hull(
     cells = torch.cartesian_prod(axis, axis, axis) * stage.radius + torch.as_tensor(stage.center, device=device)
     # A coarse voxel may hold a thin limb: keep it if foreground is anywhere near its centre's pixel.
     reach = max(1, round(step * float(cameras.intrinsics[:, 0, 0].mean()) / stage.radius))
-    occupied = cells[_inside(cells, grow(masks, reach), cameras, stage.near, agreement, check)]
+    occupied = cells[_inside(cells, grow(masks, reach), cameras, stage.near, agreement, check, widely)]
     half = torch.tensor([-0.25, 0.25], device=device)
     for _ in range(3):
         finer = (occupied[:, None] + step * torch.cartesian_prod(half, half, half)).reshape(-1, 3)
         step /= 2
-        finer = finer[_inside(finer, masks, cameras, stage.near, agreement, check)]
+        finer = finer[_inside(finer, masks, cameras, stage.near, agreement, check, widely)]
         if len(finer) == 0:
             break
         occupied = _surface(finer, step)
@@ -141,7 +144,10 @@ def _inside(
     near: float,
     agreement: float,
     check: Callable[..., object],
+    widely: float = 0,
 ) -> torch.Tensor:
+    if len(points) == 0:
+        return torch.zeros(0, dtype=torch.bool, device=points.device)
     seen_by = torch.zeros(len(points), dtype=torch.int32, device=points.device)
     foreground_in = torch.zeros_like(seen_by)
     for c in range(len(cameras)):  # one at a time: a quarter of a million voxels in all of them are gigabytes
@@ -149,7 +155,8 @@ def _inside(
         value, seen = look_up(masks[c : c + 1, ..., None], cameras.take([c]), points, near)
         seen_by += seen[0]
         foreground_in += seen[0] & (value[0, :, 0] > 0.25)
-    return (seen_by >= 3) & (foreground_in >= torch.ceil(agreement * seen_by))
+    fewest = max(3, widely * float(seen_by.max()))
+    return (seen_by >= fewest) & (foreground_in >= torch.ceil(agreement * seen_by))
 
 
 def _surface(points: torch.Tensor, step: float) -> torch.Tensor:

@@ -89,7 +89,7 @@ def moving_field(count: int = 12) -> tuple[NodeField, torch.Tensor]:
     """Nodes that a network of chance moves, among points that hang on them."""
     settings = DeformSettings(nodes=NodesSettings(count=count, width=16, depth=3, rigid_neighbours=3))
     points = torch.rand(60, 3, generator=torch.Generator().manual_seed(1))
-    field = NodeField(settings, 64, torch.full((3,), 0.5), 0.6, CPU)
+    field = NodeField(settings, 64, 11, torch.full((3,), 0.5), 0.6, CPU)
     field.follow(points, torch.ones(60), spread=True)
     with torch.no_grad():
         field._layers[4 + settings.nodes.depth - 1].normal_(std=0.3, generator=torch.Generator().manual_seed(2))
@@ -132,14 +132,15 @@ def test_a_node_field_goes_on_as_if_it_had_never_stopped() -> None:
     def advance(field: NodeField, steps: range) -> None:
         for step in steps:
             times = torch.tensor([step / 10])
-            (field.bend(points, torch.ones(60, 4), times).means.square().mean() + field.regularise(times)).backward()
+            bent = field.bend(points, torch.ones(60, 4), times)
+            (bent.means.square().mean() + field.regularise(times, bent)).backward()
             field.step(1e-2)
 
     whole, points = moving_field()
     advance(whole, range(6))
     first, _ = moving_field()
     advance(first, range(3))
-    second = NodeField(DeformSettings(nodes=first.settings), 64, torch.full((3,), 0.5), 0.6, CPU)
+    second = NodeField(DeformSettings(nodes=first.settings), 64, 11, torch.full((3,), 0.5), 0.6, CPU)
     second.load(first.state())
     advance(second, range(3, 6))
     for name, value in whole.state().items():
