@@ -11,8 +11,8 @@ from tests.docs.documents import DOCUMENTS, ROOT
 
 FOLDERS = ("legs4d", "backend", "blender_addon", "scripts", "tests", "docs", "csrc", "findings")
 NAMED = re.compile(rf"(?<![\w./-])(?:{'|'.join(FOLDERS)})/[\w./*-]*\w")
-MADE = re.compile(r"legs4d/server\.json|legs4d/_csrc")
-"""Made by a build or on a user's machine."""
+MADE = re.compile(r"legs4d/server\.json|legs4d/_csrc|legs4d/masks\b")
+"""Made by a build or on a user's machine, or a key in the metadata of EXR files."""
 ROOMS = ("legs4d", "backend", "blender_addon", "scripts")
 
 
