@@ -61,7 +61,7 @@ def test_every_command_is_explained() -> None:
 
 def test_query_prints_the_json_of_the_contract_and_nothing_else(run: Path) -> None:
     answer = json.loads(legs4d("query", run, FLYING, "--json").stdout)
-    assert set(answer) == {"prompt", "intervals", "relevancy", "warnings", "seconds"}
+    assert set(answer) == {"prompt", "intervals", "relevancy", "from", "warnings", "seconds"}
     assert answer["prompt"] == FLYING
     assert len(answer["relevancy"]) == 6
     assert [set(interval) for interval in answer["intervals"]] == [{"start", "end", "peak", "score"}]

@@ -32,7 +32,7 @@ TICK_SECONDS = 0.2
 MAX_QUEUED = 1000
 MAX_LISTED = 500
 MAX_REQUEST = 4096
-"""Characters of a request as JSON: every listing of the jobs repeats it."""
+"""Characters of what a request says, as JSON: every listing of the jobs repeats it."""
 
 
 class Jobs:
@@ -108,7 +108,7 @@ class Jobs:
             return known.body()
         if len(self._table.active) >= self._max_queued:
             raise BackendError(f"{self._max_queued} jobs wait already", fix="let some of them end", code=Code.BUSY)
-        if len(request.model_dump_json()) > MAX_REQUEST:
+        if len(request.model_dump_json(exclude_unset=True)) > MAX_REQUEST:
             raise BackendError(f"has more than {MAX_REQUEST} characters", where=f"the body of '{kind}'", code=Code.BODY)
         wanted = self._wanted(request)
         spec = JOB_KINDS[kind].prepare(request, self._roots)

@@ -70,10 +70,12 @@ def test_other_inputs_start_anew_and_so_does_what_follows(tmp_path: Path) -> Non
 
 def test_floors_are_checked() -> None:
     row = {"prompt": "a ball flying", "tiou": 0.9, "viou": 0.39}
-    missed = demo.shortfalls({"psnr_test": 25.9, "grounding": [row], "sight": []})
-    assert len(missed) == 2
+    moving = {**demo.LEAST_ONE, "tiou": 0.0}
+    missed = demo.shortfalls({"psnr_test": 25.9, "grounding": [row], "sight": [], "moving": moving})
+    assert len(missed) == 3
     assert "25.90 dB" in missed[0]
     assert "viou of 'a ball flying'" in missed[1]
+    assert "tiou of one moving camera is 0.00" in missed[2]
 
 
 def test_what_is_seen_without_captions_has_floors_of_its_own() -> None:
@@ -81,7 +83,9 @@ def test_what_is_seen_without_captions_has_floors_of_its_own() -> None:
     seen = {"prompt": opens, "means": opens, "tiou": 0.7, "viou": 0.29}
     same = {"prompt": others[0], "means": opens, "tiou": 0.54, "viou": 0.1}
     shown = {"prompt": "a red ball in mid-air", "means": "a red ball in mid-air", "tiou": 0.0, "viou": 0.0}
-    missed = demo.shortfalls({"psnr_test": 30.0, "grounding": [], "sight": [seen, same, shown]})
+    missed = demo.shortfalls(
+        {"psnr_test": 30.0, "grounding": [], "sight": [seen, same, shown], "moving": demo.LEAST_ONE}
+    )
     assert len(missed) == 2
     assert f"viou of '{opens}', seen without captions is 0.29" in missed[0]
     assert f"tiou of '{others[0]}', seen without captions is 0.16 from" in missed[1]

@@ -21,7 +21,7 @@ import bpy
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[3]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT)]
+sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
 from tools import build_extension
 
 from bench import figures

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import argparse
+
 import numpy as np
 
 from legs4d.language import minilm
@@ -13,6 +15,7 @@ from legs4d.language.encoders.actions.wordings import OTHERS, SENTENCES
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     texts = sorted({text for some in SENTENCES.values() for text in some} | set(OTHERS))
     lines = np.frombuffer("\n".join(texts).encode(), np.uint8)
     np.savez_compressed(SENTENCES_FILE, texts=lines, vectors=minilm.embed(texts).astype(np.float16))

@@ -36,6 +36,7 @@ from backend.service.metrics import Metrics
 from backend.service.server import Server
 from legs4d.progress import Progress
 from tests.backend.conftest import REPOSITORY, ServerProcess, legs4d, serving, write_small_run
+from tests.backend.plain_client import RefusedError
 from tests.synthetic import Scene, write_dataset
 
 
@@ -77,7 +78,8 @@ def test_metrics_count_what_clients_do(server: ServerProcess) -> None:
     with server.connect() as client:
         before = metrics_of(server)
         client.ask("runs")
-        client.send("open", run="none")
+        with pytest.raises(RefusedError):
+            client.ask("open", run="none")
         client.send("nonsense")
         client.ask("status")
         after = metrics_of(server)

@@ -182,6 +182,7 @@ def test_whatever_asks_a_prompt_warns(lifted: Run, tmp_path: Path, caplog: pytes
         "frames": (0, 0),
         "prompt": prompt,
         "how": {},
+        "parts": [None, None],
     }
     export({**spec, "format": "ply", "job": 1}, lambda progress: None, Event())
     assert "The encoder does not know the word 'doorway'" in caplog.text
