@@ -46,7 +46,10 @@ def _follow_selection(shown: Sequence, parts: list[bpy.types.Object], view_layer
     seen = [part for part in parts if part.visible_get(view_layer=view_layer)]
     states = [part.select_get(view_layer=view_layer) for part in seen]
     if any(states) and not all(states):
-        wanted = not _selected.get(shown.empty.session_uid, False)
+        # A click on a part of a whole that is selected leaves that alone selected, and active: it takes nothing out.
+        left = [part for part, state in zip(seen, states, strict=True) if state]
+        clicked = left == [view_layer.objects.active]
+        wanted = clicked or not _selected.get(shown.empty.session_uid, False)
         for part in seen:
             part.select_set(wanted, view_layer=view_layer)
         states = [wanted]

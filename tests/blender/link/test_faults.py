@@ -261,12 +261,7 @@ def test_undo_after_import_takes_the_sequence_and_stops_its_frames(connected, sl
 def test_deleted_points_are_said_and_the_others_play(imported, truth, which):
     from blender_addon.sequence import playback, sequence
 
-    item = imported.static_object if which == "static" else imported.dynamic_object
-    for other in bpy.context.selected_objects:
-        other.select_set(False)
-    item.select_set(True)
-    bpy.ops.object.delete()
-    assert bpy.data.objects.get(f"ball {which}") is None
+    bpy.data.objects.remove(imported.static_object if which == "static" else imported.dynamic_object)
     bpy.context.scene.frame_set(5)
     again = sequence.find(bpy.context.scene)[0]
     assert which in playback.message(again.empty) and "were deleted" in playback.message(again.empty)

@@ -43,6 +43,10 @@ def test_selecting_or_deselecting_a_part_does_so_to_all(whole) -> None:
     assert all(part.select_get() for part in parts(whole))
     assert bpy.context.view_layer.objects.active == moving, "Tab edits its points"
     assert list(moving.lock_location) == [True] * 3, "typed values cannot tear it either"
+    for part in parts(whole):  # a click on what is selected
+        part.select_set(part is moving)
+    update()
+    assert all(part.select_get() for part in parts(whole))
     whole.static_object.select_set(False)
     update()
     assert not any(part.select_get() for part in parts(whole))
