@@ -17,8 +17,8 @@ from legs4d.motion.tracks import Floats, Tracks
 NEAR = 2
 """Frames between a flight and a hold that may belong to each other."""
 AFTER_RELEASE, AFTER_GRASP = 1, 2
-"""Frames after the release that still belong to a throw, and after the first touch that still belong to a catch: as the
-calibration scenes have the one, and as generated clips have the other."""
+"""Frames after the release that still belong to a throw, and after the first touch that still belong to a catch: set
+by hand so that the demo's throw and catch are told; generated clips prefer more of both."""
 FOOT = 0.25
 """Share of a being's height up to which what touches a thing is a foot."""
 STIRS = 0.2

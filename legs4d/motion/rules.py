@@ -9,9 +9,9 @@ from dataclasses import dataclass
 class Rules:
     """Where each action begins. Sizes are an object's own, see `measures.Measures`; times are frames.
 
-    `scripts/training/actions/fit_rules.py` fits them on generated clips, whose truth is exact; where that prefers
-    another value by less than 0.005 they stay as they are. Such clips have no errors: `touch`, `ballistic`, `turning`
-    and `rigid` have to bear those of a reconstruction and are not fitted there.
+    `scripts/training/actions/fit_rules.py` fits them on generated clips, whose truth is exact; `leap`, `moving` and
+    `walking` come from there. Such clips have no errors: `touch`, `ballistic`, `turning` and `rigid` have to bear those
+    of a reconstruction; these, and `swing`, were set by hand, on the demo and the basketball.
 
     Attributes:
         touch: gap, in sizes of the smaller, up to which two touch.
