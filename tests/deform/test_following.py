@@ -89,6 +89,7 @@ def test_a_fit_opens_with_moments_whose_silhouettes_agree(tmp_path: Path) -> Non
     assert reached < RADII[1]  # the hull holds what moves too
 
 
+@pytest.mark.long
 def test_a_followed_fit_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> None:
     film = open_sequence(write_film(tmp_path / "film", frames=24, size=24))
     pictures = read_pictures(film, CPU)

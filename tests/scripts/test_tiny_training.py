@@ -193,6 +193,7 @@ def _run_together(processes: int, *arguments: object) -> subprocess.CompletedPro
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
+@pytest.mark.long
 def test_processes_train_one_model_on_clips_of_their_own(tmp_path: Path) -> None:
     """Two of them, and one alone is told that there were two."""
     sizes = [f"--{name}=2" for name in ("batch", "chunk", "pool", "rows", "reuse", "steps")]
@@ -240,6 +241,7 @@ group.leave()
 """
 
 
+@pytest.mark.long
 def test_processes_share_gradients_and_go_on_after_one_was_stopped_as_if_it_never_was(tmp_path: Path) -> None:
     script = tmp_path / "together.py"
     script.write_text(TOGETHER)

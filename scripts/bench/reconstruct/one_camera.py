@@ -153,7 +153,7 @@ def tell_race(program: Path, steps: int, place: Path, settings: DeformSettings, 
     ours = "never" if run.ours is None else f"{run.ours:.1f} s ({run.steps} steps)"
     ratio = "" if run.ratio is None else f", {run.ratio:.1f} times as fast"
     print(f"{place.name}: {run.mark:.1f} dB: prototype {run.prototype:.1f} s, ours {ours}{ratio}")
-    what = f"{place.name}: seconds to {run.mark:.1f} dB, prototype with a schedule of {steps} steps / ours"
+    what = f"{place.name}: seconds to {run.mark:.1f} dB, prototype with a schedule of {steps} steps / legs4d"
     figures.record(SUBJECT, what, f"{run.prototype:.1f} s / {ours}{ratio}", aim="≥ 5 times as fast")
 
 
