@@ -6,7 +6,7 @@ What a person pushed down to the NLA or drives is read as well, and never writte
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import bpy
@@ -63,9 +63,9 @@ def write(
     return curve
 
 
-def find(owner: bpy.types.ID, path: str, index: int = 0) -> bpy.types.FCurve | None:
+def find(owner: Any, path: str, index: int = 0) -> bpy.types.FCurve | None:
     """The owner's own F-curve at this path."""
-    for bag in _bags(owner):
+    for bag in nla.channelbags(owner.animation_data):
         if (curve := bag.fcurves.find(path, index=index)) is not None:
             return curve
     return None
@@ -115,7 +115,7 @@ def animated_paths(owner: Any, beginning: str) -> set[str]:
     if data is None:
         return set()
     strips = [strip for track in nla.tracks_of(owner) for strip in track.strips]
-    found = [curve.data_path for bag in _bags(owner) for curve in bag.fcurves if not curve.mute]
+    found = [curve.data_path for bag in nla.channelbags(data) for curve in bag.fcurves if not curve.mute]
     found += [curve.data_path for curve in data.drivers]
     found += [curve.data_path for strip in strips for curve in nla.curves_of(strip)]
     return {path for path in found if path.startswith(beginning)}
@@ -149,7 +149,7 @@ def values_of(owner: Any, wanted: Sequence[str], frame: float) -> list[float]:
     data = owner.animation_data
     if owner.is_evaluated or data is None or data.nla_tracks or data.drivers:
         return [value(owner, name, frame) for name in wanted]
-    known = {curve.data_path: curve for bag in _bags(owner) for curve in bag.fcurves}
+    known = {curve.data_path: curve for bag in nla.channelbags(owner.animation_data) for curve in bag.fcurves}
     found = []
     for name in wanted:
         curve = known.get(f'["{name}"]')
@@ -160,7 +160,7 @@ def values_of(owner: Any, wanted: Sequence[str], frame: float) -> list[float]:
 
 def remove(owner: bpy.types.Object, path: str, index: int = 0) -> None:
     """Remove the F-curve at this path, if there is one."""
-    for bag in _bags(owner):
+    for bag in nla.channelbags(owner.animation_data):
         if (curve := bag.fcurves.find(path, index=index)) is not None:
             bag.fcurves.remove(curve)
 
@@ -169,7 +169,7 @@ def move(owner: Any, paths: dict[str, str]) -> None:
     """Give the F-curves and drivers whose paths begin with a key of `paths` its value as their beginning; an empty one
     removes them. Paths name items of collections by their number, which changes when the items are moved."""
     data = owner.animation_data
-    holders: list[Any] = [bag.fcurves for bag in _bags(owner)] + ([data.drivers] if data is not None else [])
+    holders: list[Any] = [bag.fcurves for bag in nla.channelbags(data)] + ([data.drivers] if data is not None else [])
     for holder in holders:
         for curve in list(holder):
             begin = next((old for old in paths if curve.data_path.startswith(old)), None)
@@ -183,7 +183,7 @@ def move(owner: Any, paths: dict[str, str]) -> None:
 
 def of(owner: Any) -> list[bpy.types.FCurve]:
     """All F-curves of the owner's action."""
-    return [curve for bag in _bags(owner) for curve in bag.fcurves]
+    return [curve for bag in nla.channelbags(owner.animation_data) for curve in bag.fcurves]
 
 
 def hold(curve: bpy.types.FCurve, stop: float, frames: int) -> None:
@@ -242,14 +242,3 @@ def _action(owner: Any) -> bpy.types.Action:
     if data.action is None:
         data.action = bpy.data.actions.new(f"{owner.name} 4-LEGS")
     return data.action
-
-
-def _bags(owner: Any) -> Iterator[bpy.types.ActionChannelbag]:
-    data = owner.animation_data
-    if data is None or data.action is None or data.action_slot is None:
-        return
-    for layer in data.action.layers:
-        for strip in layer.strips:
-            bag = strip.channelbag(data.action_slot)
-            if bag is not None:
-                yield bag

@@ -82,24 +82,25 @@ def span(owner: Any, path: str, index: int = 0) -> tuple[float, float] | None:
 
 def curves_of(strip: Any) -> Iterator[bpy.types.FCurve]:
     """The F-curves of a strip's action that act."""
-    for bag in _bags(strip):
+    for bag in channelbags(strip):
         yield from (curve for curve in bag.fcurves if not curve.mute and not curve.is_empty)
 
 
 def _curve(strip: Any, path: str, index: int) -> bpy.types.FCurve | None:
-    for bag in _bags(strip):
+    for bag in channelbags(strip):
         curve = bag.fcurves.find(path, index=index)
         if curve is not None and not curve.mute and not curve.is_empty:
             return curve
     return None
 
 
-def _bags(strip: Any) -> Iterator[Any]:
-    if strip.action is None or strip.action_slot is None:
+def channelbags(user: Any) -> Iterator[bpy.types.ActionChannelbag]:
+    """What its action holds for it; the user is an object's animation data, or a strip."""
+    if user is None or user.action is None or user.action_slot is None:
         return
-    for layer in strip.action.layers:
-        for part in layer.strips:
-            bag = part.channelbag(strip.action_slot)
+    for layer in user.action.layers:
+        for strip in layer.strips:
+            bag = strip.channelbag(user.action_slot)
             if bag is not None:
                 yield bag
 

@@ -1,4 +1,4 @@
-"""What each encoder's numbers mean. Every value comes from a script that says how it was chosen."""
+"""What each encoder's numbers mean. Values come from scripts that say how they were chosen, unless told otherwise."""
 
 from legs4d.language.embedding.features import Calibration
 
@@ -71,4 +71,5 @@ ACTIONS = Calibration(
     belongs=1.0,
 )
 """For the encoder `actions`, whose relevancy is how well a state fits, and 0 for what fits none: what happens is
-decided where states are told apart, and a Gaussian takes part that shows more of its object than of others."""
+decided where states are told apart, and a Gaussian takes part that shows more of its object than of others. Set by
+hand: no script chose these."""

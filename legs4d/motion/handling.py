@@ -26,7 +26,7 @@ STIRS = 0.2
 
 
 @dataclass(frozen=True)
-class Handling:
+class Scene:
     """What the rules are asked about."""
 
     tracks: Tracks
@@ -36,14 +36,14 @@ class Handling:
     rules: Rules
 
 
-def note_handling(found: Recognised, scene: Handling) -> None:
+def note_handling(found: Recognised, scene: Scene) -> None:
     """Of every thing that beings touch."""
     for thing in np.flatnonzero(~scene.beings):
         if scene.beings.any():
             _note_thing(found, scene, int(thing))
 
 
-def _note_thing(found: Recognised, scene: Handling, thing: int) -> None:
+def _note_thing(found: Recognised, scene: Scene, thing: int) -> None:
     measures, rules = scene.measures, scene.rules
     gap = np.where(scene.beings, measures.gap[:, thing], np.inf)
     holder = gap.argmin(axis=1)
@@ -74,7 +74,7 @@ def _note_thing(found: Recognised, scene: Handling, thing: int) -> None:
 
 def _note_release(
     found: Recognised,
-    scene: Handling,
+    scene: Scene,
     thing: int,
     flight: Flight,
     held: NDArray[np.bool_],
@@ -107,7 +107,7 @@ def _note_release(
 
 def _note_grasp(
     found: Recognised,
-    scene: Handling,
+    scene: Scene,
     thing: int,
     flight: Flight,
     held: NDArray[np.bool_],
@@ -124,7 +124,7 @@ def _note_grasp(
     _both(found, "catch", who, thing, slice(start, end + 1), 0.9)
 
 
-def _note_beginning(found: Recognised, scene: Handling, thing: int, who: int, start: int, end: int) -> None:
+def _note_beginning(found: Recognised, scene: Scene, thing: int, who: int, start: int, end: int) -> None:
     """A hold that begins, or ends, where the thing rested."""
     measures, rules = scene.measures, scene.rules
     speed, height = measures.speed[:, thing], measures.height[:, thing]
@@ -142,7 +142,7 @@ def _note_beginning(found: Recognised, scene: Handling, thing: int, who: int, st
             _both(found, "set down", who, thing, slice(first, end + 2), 0.7)
 
 
-def _rests(scene: Handling, thing: int, frame: int) -> bool:
+def _rests(scene: Scene, thing: int, frame: int) -> bool:
     """Whether anything that never moves is there for a thing to lie on."""
     if not len(scene.tracks.scenery):
         return False
@@ -150,7 +150,7 @@ def _rests(scene: Handling, thing: int, frame: int) -> bool:
     return bool(np.quantile(away, NEAREST) <= scene.rules.touch * scene.measures.size[thing])
 
 
-def _in_flight(scene: Handling, thing: int, frame: int) -> bool:
+def _in_flight(scene: Scene, thing: int, frame: int) -> bool:
     return any(flight.start <= frame <= flight.end for flight in scene.flights[thing])
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.motion.flight import Flight, find_flights
-from legs4d.motion.handling import Handling, note_handling
+from legs4d.motion.handling import Scene, note_handling
 from legs4d.motion.measures import Measures, few, measure, runs
 from legs4d.motion.recognised import Recognised
 from legs4d.motion.rules import RULES, Rules
@@ -33,17 +32,6 @@ BOUNCE_HEIGHT = 0.5
 """Sizes over the floor up to which it may be the floor that turns a thing's way: frames lie beside the moment."""
 WAVERING = 3
 """Frames before and after over which what shakes comes back to where it was."""
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What rules are asked about."""
-
-    tracks: Tracks
-    measures: Measures
-    beings: NDArray[np.bool_]
-    flights: list[list[Flight]]
-    rules: Rules
 
 
 def recognise(
@@ -77,7 +65,7 @@ def recognise(
             _note_floor(found, scene, who)
         if beings[who]:
             _note_gait(found, scene, who)
-    note_handling(found, Handling(tracks, measures, beings, flights, rules))
+    note_handling(found, scene)
     _note_approach(found, scene)
     _note_still(found, scene)
     return found
