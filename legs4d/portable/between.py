@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .turns import multiply
+from .turns import multiply, rotation_matrix
 
 Floats = NDArray[np.floating]
 NEARLY_ALIKE = 0.9999
@@ -71,7 +71,7 @@ def _follow(
     back = np.asarray(start[:, 3:], np.float64) * [1, -1, -1, -1]
     turns = multiply(np.asarray(end[:, 3:], np.float64), back)
     turns /= np.linalg.norm(turns, axis=1, keepdims=True)
-    matrices = _matrices(turns)
+    matrices = rotation_matrix(turns)
     places = np.asarray(means, np.float64)
     moved, turned = np.zeros_like(places), np.zeros((len(places), 4))
     for column in range(index.shape[1]):
@@ -84,14 +84,3 @@ def _follow(
     length = np.linalg.norm(turned, axis=1, keepdims=True)
     turned = np.where(length > 0, turned / np.maximum(length, 1e-12), [1.0, 0, 0, 0])
     return moved, multiply(turned, np.asarray(quats, np.float64))
-
-
-def _matrices(quats: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[K, 3, 3] of unit quaternions [K, 4] wxyz."""
-    w, x, y, z = quats.T
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    return np.array(rows).transpose(2, 0, 1)

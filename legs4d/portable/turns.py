@@ -27,10 +27,14 @@ def turn_between(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
 
 
 def rotation_matrix(quat: ArrayLike) -> NDArray[np.float64]:
-    """[3, 3] of a unit quaternion [4] wxyz."""
-    w, x, y, z = np.asarray(quat, np.float64)
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + 2 * w * cross + 2 * cross @ cross
+    """[..., 3, 3] of unit quaternions [..., 4] wxyz."""
+    w, x, y, z = np.moveaxis(np.asarray(quat, np.float64), -1, 0)
+    rows = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
+        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
+        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
+    )
+    return np.stack([np.stack(row, -1) for row in rows], -2)
 
 
 def multiply(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:

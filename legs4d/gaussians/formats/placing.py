@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from legs4d.errors import DatasetError
 from legs4d.portable.sh import COEFFICIENTS, rotate
 from legs4d.portable.splats import FloatArray, SplatFileError, Splats
-from legs4d.portable.turns import multiply
+from legs4d.portable.turns import multiply, rotation_matrix
 from legs4d.portable.values import FAR, finish, make_valid
 
 _UNIFORM = 1e-5
@@ -106,13 +106,7 @@ def quaternions(matrices: NDArray[np.floating]) -> NDArray[np.float64]:
 
 def _sheared(splats: Splats, linear: NDArray[np.float64]) -> tuple[FloatArray, FloatArray]:
     """Rotations and scales of the ellipsoids' images: the axes of A R S."""
-    w, x, y, z = splats.quats.astype(np.float64).T
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    roots = linear @ np.moveaxis(np.array(rows), 2, 0) * splats.scales[:, None, :].astype(np.float64)
+    roots = linear @ rotation_matrix(splats.quats) * splats.scales[:, None, :].astype(np.float64)
     finite: NDArray[np.bool_] = np.asarray(np.isfinite(roots).all(axis=(1, 2)))
     axes, lengths, _ = np.linalg.svd(np.where(finite[:, None, None], roots, 0))
     axes[:, :, 2] *= np.where(np.linalg.det(axes) < 0, -1.0, 1.0)[:, None]
