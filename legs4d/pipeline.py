@@ -241,9 +241,8 @@ class _Work:
         )
         reading = sequence.reading
         if bends:
-            Deformation(
-                run, sequence, making.deform, plan.device, plan.context, dataset=reading, preset=making.preset
-            ).finish()
+            bent = run, sequence, making.deform, plan.device, plan.context
+            Deformation(*bent, dataset=reading, preset=making.preset, matched=looked.points).finish()
             return
         kind = ChunkedReconstruction if making.reconstruct.chunks.length else Reconstruction
         what = run, sequence, making.reconstruct, plan.device, plan.context

@@ -125,6 +125,9 @@ class DeformSettings(Settings):
     deformation_start: float = Field(default=0.0, ge=0, lt=1)
     """Share of the steps without deformation."""
     ssim_share: float = 0.2
+    depth_weight: float = Field(default=0.1, ge=0)
+    """Times how far inverses of measured depths (LiDAR) are from those of what is drawn, in inverse medians of what is
+    measured; 0: what is measured is not read."""
     opacity_weight: float = Field(default=0.0, ge=0)
     """Times the mean opacity."""
     background: Literal["auto", "kept", "removed"] = "auto"

@@ -24,7 +24,7 @@ from legs4d.deform.poses import posed
 from legs4d.deform.schedule import Schedule
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.raster.states import Pull, Room, States, render_states
-from legs4d.reconstruct.fitting.losses import image_loss
+from legs4d.reconstruct.fitting.losses import depth_loss, image_loss
 
 WARM_UP = 3
 """Steps on CUDA before one is captured: kernels are compiled, and libraries set up, in the first."""
@@ -164,10 +164,17 @@ class Fit:
         states = self._states(bent)
         if own.pose_rate:
             states = posed(states, self.poses[which])
-        color, _ = self._render(states, which, background, self.pull)
+        measured = self.pictures.depths
+        drawn, alpha = self._render(states, which, background, self.pull, depth=measured is not None)
+        color = drawn[..., :3]
         seen = self.pictures.images[which].to(torch.float32) / 255
         truth = seen[..., :3] + (1 - seen[..., 3:]) * background[:, None, None]
+        if self.pictures.has_holes:  # what is not known is as it is drawn
+            truth = torch.where(seen[..., 3:] > 0, truth, color.detach())
         loss = image_loss(color, truth, own.ssim_share) + self.deformation.regularise(times, bent)
+        if measured is not None:
+            away = measured[which].to(torch.float32) * self.pictures.depth_unit
+            loss = loss + own.depth_weight * depth_loss(drawn[..., 3], alpha, away, self.pictures.depth_unit)
         if own.opacity_weight:
             loss = loss + own.opacity_weight * states.opacities.mean()
         loss.backward()
@@ -180,10 +187,12 @@ class Fit:
         self.loss.copy_(loss.detach())
 
     def _render(
-        self, states: States, which: torch.Tensor, background: torch.Tensor, pull: Pull | None
+        self, states: States, which: torch.Tensor, background: torch.Tensor, pull: Pull | None, *, depth: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor]:
         table, room, threads = self.pictures.table, self.room, self.threads
-        return render_states(states, table, which, background, near=self.near, pull=pull, room=room, threads=threads)
+        return render_states(
+            states, table, which, background, near=self.near, pull=pull, room=room, threads=threads, depth=depth
+        )
 
     def states(self, times: torch.Tensor) -> States:
         """The Gaussians that take part, at times [B] in 0..1."""

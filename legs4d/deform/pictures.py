@@ -30,7 +30,11 @@ class Pictures:
         frames: [F] int64, the frame of each, on the CPU.
         times: [F] float32 in 0..1 on the device: the place of that frame in the sequence.
         masks: [F, H, W] uint8 share of foreground, or None where nothing tells.
-        see_through: whether alpha means that nothing is there; else pictures have a background.
+        see_through: whether alpha means that nothing is there; else pictures have a background, and alpha is 0 where
+            they are not known.
+        depths: [F, H, W] float16 measured camera z in units of `depth_unit`, 0 where it is not known; None if nowhere.
+        depth_unit: scene units, about the median of what is measured.
+        has_holes: whether some pixels of pictures with a background are not known.
     """
 
     images: torch.Tensor
@@ -39,6 +43,9 @@ class Pictures:
     times: torch.Tensor
     masks: torch.Tensor | None
     see_through: bool
+    depths: torch.Tensor | None = None
+    depth_unit: float = 1.0
+    has_holes: bool = False
     notes: tuple[str, ...] = ()
     """What should be known of them: a sentence each."""
 
@@ -53,12 +60,18 @@ def moments(sequence: Sequence) -> NDArray[np.float64]:
 
 
 def read_pictures(
-    sequence: Sequence, device: torch.device, step: Callable[[int, int], object] = go_on, *, removed: bool = False
+    sequence: Sequence,
+    device: torch.device,
+    step: Callable[[int, int], object] = go_on,
+    *,
+    removed: bool = False,
+    measured: bool = False,
 ) -> Pictures:
     """The training pictures of all frames.
 
     Args:
         removed: whether nothing is to be where masks are 0, also in opaque pictures.
+        measured: whether depths are wanted, where some were measured.
         step: told after every frame how many are read, of how many; what it raises ends the reading.
 
     Raises:
@@ -68,6 +81,8 @@ def read_pictures(
     cameras: list[Cameras] = []
     images: list[NDArray[np.uint8]] = []
     masks: list[NDArray[np.uint8]] = []
+    depths: list[NDArray[np.float16]] = []
+    unit, has_holes = 0.0, False
     frames: list[int] = []
     for frame in range(sequence.num_frames):
         step(frame, sequence.num_frames)
@@ -85,10 +100,17 @@ def read_pictures(
             shown = shown - (1 - alpha[..., None])
         elif removed:
             shown = shown * alpha[..., None]
+        elif (known := sequence.known("train", frame)) is not None:
+            alpha, has_holes = known.astype(np.float32), has_holes or not known.all()
+            shown = shown * alpha[..., None]
         both = np.concatenate([shown, alpha[..., None]], axis=-1)
         images.append((both.clip(0, 1) * 255).round().astype(np.uint8))
         if inside is not None:
             masks.append((inside * 255).round().astype(np.uint8))
+        if measured and (away := sequence.depths("train", frame)) is not None:
+            if not unit and (away > 0).any():
+                unit = float(np.median(away[away > 0]))
+            depths.append((away / (unit or 1.0)).astype(np.float16))
         cameras.append(some)
         frames += [frame] * len(some)
     step(sequence.num_frames, sequence.num_frames)
@@ -103,6 +125,9 @@ def read_pictures(
         torch.as_tensor(times[frames], dtype=torch.float32, device=device),
         torch.as_tensor(np.concatenate(masks), device=device) if masks else None,
         see_through,
+        torch.as_tensor(np.concatenate(depths), device=device) if unit else None,
+        unit or 1.0,
+        has_holes,
         notes,
     )
 

@@ -16,6 +16,7 @@ from legs4d.deform.canonical import Canonical
 from legs4d.deform.field import Field, Still
 from legs4d.deform.fit import Fit
 from legs4d.deform.kept import forget, keep, kept
+from legs4d.deform.measured import measured_points, nearer
 from legs4d.deform.nodes import NodeField
 from legs4d.deform.opening import find_opening
 from legs4d.deform.pacing import Pacing
@@ -29,7 +30,7 @@ from legs4d.gaussians.store.stage_records import MadeFrom
 from legs4d.progress import StageReporter
 from legs4d.reconstruct.stages import torch_threads
 from legs4d.scene.foreground import MotionMasks
-from legs4d.scene.sequence import Sequence
+from legs4d.scene.sequence import InitialPoints, Sequence
 from legs4d.scene.stage import Stage, bring_near
 from legs4d.scene.track import filmed
 
@@ -60,6 +61,8 @@ class Deformation:
     dataset: DatasetSettings = field(default_factory=DatasetSettings)
     preset: str | None = None
     """Name of the preset that the settings are, if they are one."""
+    matched: InitialPoints | None = None
+    """Points that matches between the pictures tell, if they were looked for."""
 
     def finish(self) -> None:
         """Do what is not done yet. The caller holds the run's lock.
@@ -85,8 +88,10 @@ class Deformation:
         stage = find_stage_of(all_cameras(self.sequence), where, None if given is None else given.positions)
         if given is not None:
             stage = bring_near(stage, all_cameras(self.sequence), given.positions)
-        pictures = read_pictures(self.sequence, self.device, reading.step, removed=self._removes)
-        fit, start = begin_fit(pictures, self.sequence, stage, self.settings, reading)
+        pictures = read_pictures(self.sequence, self.device, reading.step, removed=self._removes, measured=self.settings.depth_weight > 0)
+        if pictures.depths is not None:
+            stage = nearer(stage, pictures)
+        fit, start = begin_fit(pictures, self.sequence, stage, self.settings, reading, self.matched)
         state = kept(self.run, fingerprint)
         if state is not None:
             fit.load(state)
@@ -137,9 +142,19 @@ class Deformation:
 
 
 def begin_fit(
-    pictures: Pictures, sequence: Sequence, stage: Stage, settings: DeformSettings, reading: StageReporter
+    pictures: Pictures,
+    sequence: Sequence,
+    stage: Stage,
+    settings: DeformSettings,
+    reading: StageReporter,
+    matched: InitialPoints | None = None,
 ) -> tuple[Fit, Start]:
-    """A fit before its first step, and where it starts; `reading` is asked now and then whether to stop."""
+    """A fit before its first step, and where it starts; `reading` is asked now and then whether to stop.
+
+    Args:
+        matched: points that matches between pictures tell; they count where none are given.
+    Where depths were measured, points are those: what DyCheck gives beside them is the background alone, and grey.
+    """
     device = pictures.images.device
     own = settings.suited(pictures.images[..., 0].numel())
     opening, follow = None, own.following
@@ -149,9 +164,12 @@ def begin_fit(
         weights = {name: getattr(follow, name) for name in ("rigid_weight", "rigid_up_to", "steady_weight")}
         own = own.model_copy(update={"nodes": own.nodes.model_copy(update=weights)})
     among = None if opening is None else opening.order[: opening.count]
-    where, given = str(sequence.root), sequence.initial_points
+    where, given = str(sequence.root), sequence.initial_points if pictures.depths is None else None
     most = own.growth.max_gaussians
-    start = find_start(pictures, given, stage, own.num_points, where, reading.check, most=most, among=among)
+    found = matched if pictures.depths is None else measured_points(pictures, own.num_points)
+    start = find_start(
+        pictures, given, stage, own.num_points, where, reading.check, most=most, among=among, found=found
+    )
     if start.is_volume and own.opacities_held == 0:
         own = own.model_copy(update={"opacities_held": VOLUME_HELD})
     canonical = Canonical(own.growth.max_gaussians, (own.sh_degree + 1) ** 2 - 1, device)

@@ -1,4 +1,5 @@
-"""Where canonical Gaussians begin: given points, what most silhouettes allow, or a volume that cameras look into.
+"""Where canonical Gaussians begin: given points, what most silhouettes allow, points that were measured or matched, or a
+volume that cameras look into.
 
 Silhouettes are of a thing that moves, so no point lies in all of them. What lies in four fifths is the thing's body;
 limbs grow out of it. Without silhouettes nothing says where things end, and a start from chance alone fades to the
@@ -149,11 +150,13 @@ def find_start(
     *,
     most: int,
     among: NDArray[np.int64] | None = None,
+    found: InitialPoints | None = None,
 ) -> Start:
     """About `count` points, or those that are given.
 
     Args:
         most: there may be: of more that are given `count` are taken.
+        found: points that were measured or matched in pictures that show a background, if any.
         among: pictures whose silhouettes count; all by default.
         check: called every few pictures; what it raises ends the work.
 
@@ -164,8 +167,7 @@ def find_start(
     is_volume = False
     inside = pictures.images[..., 3] if pictures.see_through else pictures.masks
     if given is not None:
-        if len(given.positions) > most:  # any of them: they may lie in the order in which they were found
-            given = _some_of(given, count)
+        given = _some_of(given, count, most)
         positions = torch.as_tensor(given.positions, device=device)
         if not pictures.see_through:
             return _start(given, False)
@@ -176,6 +178,13 @@ def find_start(
         positions = _hull(silhouettes, pictures.table.cameras.take(chosen), stage, count, check)
         _check_outside(positions, pictures.table.cameras, stage, where)
     else:
+        if found is not None:
+            found = _some_of(found, count, most)
+            if inside is None:
+                return _start(found, False)
+            # What is inside of masks may have moved while it was matched: their hull stands for it.
+            hull = _colored(_hull(inside, pictures.table.cameras, stage, count // 2, check), pictures, stage)
+            return _start(_joined(found, hull), False)
         positions = _volume(pictures.table.cameras, stage, count, device)
         is_volume = True
         if inside is not None:
@@ -183,9 +192,17 @@ def find_start(
     return _start(_colored(positions, pictures, stage), is_volume)
 
 
-def _some_of(points: InitialPoints, count: int) -> InitialPoints:
+def _some_of(points: InitialPoints, count: int, most: int) -> InitialPoints:
+    """Any of them where there are more than there may be: they may lie in the order in which they were found."""
+    if len(points.positions) <= most:
+        return points
     chosen = np.sort(np.random.default_rng(0).choice(len(points.positions), count, replace=False))
     return InitialPoints(points.positions[chosen], points.colors[chosen], points.is_foreground[chosen])
+
+
+def _joined(first: InitialPoints, second: InitialPoints) -> InitialPoints:
+    parts = zip(vars(first).values(), vars(second).values(), strict=True)
+    return InitialPoints(*(np.concatenate(pair) for pair in parts))
 
 
 def _start(points: InitialPoints, is_volume: bool) -> Start:

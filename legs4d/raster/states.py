@@ -119,6 +119,7 @@ def render_states(
     pull: Pull | None = None,
     room: Room | None = None,
     threads: int | None = None,
+    depth: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Picture b shows state b through camera `which[b]`.
 
@@ -131,9 +132,10 @@ def render_states(
         pull: gathers what the backward pass says of screen space; call its `collect` afterwards.
         room: needed on CUDA.
         threads: CPU threads, all by default.
+        depth: whether to composite camera z behind the colours, as `Render.depth` is.
 
     Returns:
-        (colour [B, H, W, 3] not clamped, alpha [B, H, W] in 0..1).
+        (colour [B, H, W, 3 (+ 1 with depth)] not clamped, alpha [B, H, W] in 0..1).
 
     Raises:
         Legs4dError: gsplat is not installed.
@@ -141,8 +143,8 @@ def render_states(
     if states.means.device.type == "cuda":
         if room is None:
             raise ValueError("CUDA needs room for tiles")
-        return _render_cuda(states, table, which, background, near, pull, room)
-    return _render_cpu(states, table, which, background, near, pull, threads)
+        return _render_cuda(states, table, which, background, near, pull, room, depth)
+    return _render_cpu(states, table, which, background, near, pull, threads, depth)
 
 
 def seen_colors(states: States, centers: torch.Tensor) -> torch.Tensor:
@@ -161,6 +163,7 @@ def _render_cpu(
     near: float,
     pull: Pull | None,
     threads: int | None,
+    depth: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     from legs4d.raster.cpu import render_channels
 
@@ -175,7 +178,7 @@ def _render_cpu(
         cameras = table.cameras.take(np.array([camera]))
         behind = background[b : b + 1]
         color, alpha = render_channels(
-            one, cameras, channels[b], behind, near, False, False, None, None, threads, screen
+            one, cameras, channels[b], behind, near, depth, False, None, None, threads, screen
         )
         colors.append(color)
         alphas.append(alpha)
@@ -190,6 +193,7 @@ def _render_cuda(
     near: float,
     pull: Pull | None,
     room: Room,
+    depth: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     try:
         from gsplat import fully_fused_projection, rasterize_to_pixels, spherical_harmonics
@@ -230,6 +234,11 @@ def _render_cuda(
         directions = states.means - table.centers[which][:, None]
         colors = spherical_harmonics(degree, directions, coefficients.expand(count, -1, -1, -1), masks=None)
         colors = (colors + 0.5).clamp(min=0)
+    if depth:
+        axis, ahead = table.viewmats[which, 2, :3], table.viewmats[which, 2, 3]
+        away = torch.einsum("bnx,bx->bn", states.means, axis) + ahead[:, None]
+        colors = torch.cat([colors, away[..., None]], dim=-1)
+        background = torch.cat([background, torch.zeros_like(background[:, :1])], dim=-1)
     # One row of tiles more, which is not drawn: there lies what is left of the room.
     offsets, order = _tiles(centers.detach(), radii, depths.detach(), columns, rows + 1, room)
     drawn = torch.ones(count, rows + 1, columns, dtype=torch.bool, device=centers.device)

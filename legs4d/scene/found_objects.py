@@ -71,6 +71,12 @@ class FoundObjects:
     def images(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32]:
         return self._sequence.images(split, frame, cameras)
 
+    def depths(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32] | None:
+        return self._sequence.depths(split, frame, cameras)
+
+    def known(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.bool_] | None:
+        return self._sequence.known(split, frame, cameras)
+
     def picture_names(self, split: Split, frame: int) -> tuple[str, ...]:
         return self._sequence.picture_names(split, frame)
 

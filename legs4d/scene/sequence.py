@@ -83,6 +83,14 @@ class Sequence(Protocol):
         """[C, H, W] object id of every pixel; None when the dataset has none."""
         ...
 
+    def depths(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32] | None:
+        """[C, H, W] measured camera z, scene units, 0 where it is not known; None where there are none."""
+        ...
+
+    def known(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.bool_] | None:
+        """[C, H, W] where pictures are known; None where they are everywhere."""
+        ...
+
     def picture_names(self, split: Split, frame: int) -> tuple[str, ...]:
         """What each camera's picture is called, without folder and suffix; files beside pictures are named so."""
         ...

@@ -41,6 +41,13 @@ def picture(pose: NDArray[np.float64], time: float, size: int) -> NDArray[np.uin
 
 def filmed(pose: NDArray[np.float64], time: float, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """([size, size, 4] RGBA, [size, size] which ball is in the middle of each pixel, from 1; 0 for none)."""
+    return traced(pose, time, size)[:2]
+
+
+def traced(
+    pose: NDArray[np.float64], time: float, size: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]:
+    """As `filmed`, and the camera z [size, size] of what is in the middle of each pixel; 0 for nothing."""
     side = size * FINER
     focal = side / 2 / np.tan(ANGLE / 2)
     grid = (np.arange(side) + 0.5 - side / 2) / focal
@@ -60,7 +67,9 @@ def filmed(pose: NDArray[np.float64], time: float, size: int) -> tuple[NDArray[n
         shown[hit], ids[hit] = [*color, 1], number
     fine = shown.reshape(size, FINER, size, FINER, 4).mean(axis=(1, 3))
     fine[..., :3] /= np.maximum(fine[..., 3:], 1e-6)
-    return (fine * 255).round().astype(np.uint8), ids[FINER // 2 :: FINER, FINER // 2 :: FINER]
+    middle = slice(FINER // 2, None, FINER)
+    ahead = np.where(np.isfinite(nearest), nearest, 0) * (rays @ -pose[:3, 2])
+    return (fine * 255).round().astype(np.uint8), ids[middle, middle], ahead[middle, middle].astype(np.float32)
 
 
 def write_film(folder: Path, *, frames: int = 16, size: int = 40, tests: int = 4) -> Path:

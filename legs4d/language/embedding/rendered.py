@@ -76,6 +76,14 @@ class RenderedFootage:
         """Nobody told any."""
         return None
 
+    def depths(self, split: Split, frame: int, cameras: list[int] | None = None) -> None:
+        """Nobody measured any."""
+        return None
+
+    def known(self, split: Split, frame: int, cameras: list[int] | None = None) -> None:
+        """Everywhere."""
+        return None
+
     def picture_names(self, split: Split, frame: int) -> tuple[str, ...]:
         """Numbers of the frames."""
         return (f"{self.frame_numbers[frame]:06d}",) * len(self.cameras(split, frame))

@@ -78,6 +78,25 @@ def image_loss(rendered: torch.Tensor, truth: torch.Tensor, ssim_share: float) -
     return (1 - ssim_share) * absolute + ssim_share * (1 - ssim(rendered, truth).mean())
 
 
+SOLID = 0.5
+"""Alpha from which on what is drawn at a pixel has a depth."""
+
+
+def depth_loss(drawn: torch.Tensor, alpha: torch.Tensor, measured: torch.Tensor, unit: float) -> torch.Tensor:
+    """[] mean of |u / expected depth - u / measured depth| over pixels where both are known.
+
+    Inverse depths, as a sensor's error grows with the distance (as in gsplat's trainer).
+
+    Args:
+        drawn: [C, H, W] alpha-weighted camera z; alpha: [C, H, W] in 0..1. Differentiable in both.
+        measured: [C, H, W] camera z, 0 where it is not known.
+        unit: u, in that of the depths.
+    """
+    counts = (measured > 0) & (alpha.detach() > SOLID) & (drawn.detach() > 0)
+    off = unit * (alpha / torch.where(counts, drawn, 1) - 1 / torch.where(counts, measured, 1))
+    return torch.where(counts, off.abs(), 0).sum() / counts.sum().clamp(min=1)
+
+
 @dataclass(frozen=True)
 class Neighbourhood:
     """What each moving Gaussian keeps to, fixed in the first frame.

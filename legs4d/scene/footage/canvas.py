@@ -86,6 +86,14 @@ class Canvas:
         """Labels [H, W] at a working size: those that cover most of each pixel."""
         return majority_resize(self._cut(lens.undistort(values, nearest=True), lens), *size)
 
+    def depths(self, values: NDArray[np.float32], lens: Lens, size: Size) -> NDArray[np.float32]:
+        """Depths [H, W] at a working size: those in the middle of pixels, as a mean over an edge is on no side."""
+        seen = self._cut(lens.undistort(values, nearest=True), lens)
+        (width, height), (rows, columns) = size, seen.shape
+        down = ((np.arange(height) + 0.5) * rows / height).astype(int)
+        across = ((np.arange(width) + 0.5) * columns / width).astype(int)
+        return np.ascontiguousarray(seen[down[:, None], across], np.float32)
+
     def _cut(self, values: NDArray[Any], lens: Lens) -> NDArray[Any]:
         left, top, width, height = self.boxes[lens.width, lens.height]
         return values[top : top + height, left : left + width]

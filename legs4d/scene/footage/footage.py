@@ -20,11 +20,13 @@ from legs4d.scene.checks import check_poses, check_scale
 from legs4d.scene.content import Content
 from legs4d.scene.footage.canvas import Canvas
 from legs4d.scene.footage.clock import seconds_of
+from legs4d.scene.footage.depths import read_depth
 from legs4d.scene.footage.masks import find_masks
 from legs4d.scene.footage.names import some
 from legs4d.scene.footage.shots import Shot, Shots, is_scaled
 from legs4d.scene.images import (
     ImageCache,
+    as_unit,
     inspect_picture,
     mask_size,
     read_labels,
@@ -39,6 +41,8 @@ Model = TypeVar("Model", bound=BaseModel)
 FAR_FROM_ORIGIN = 30.0
 """Cameras further from the origin than this many times their own spread are recentred: in float32 the pixels of 4K
 pictures would otherwise be off by a hundredth and more."""
+ALL_KNOWN = 0.999
+"""Share of a pixel that has to be known: the rest would colour it."""
 
 
 class Footage:
@@ -58,6 +62,7 @@ class Footage:
         times: of each frame, ascending, in any unit: only how far they are apart counts, and half of them as far as
             `fps` says. By default frames follow each other evenly.
         notes: see `Sequence`.
+        opaque: whether an alpha channel says where a picture is known, and not that nothing is there.
 
     Raises:
         DatasetError: a camera, lens or picture is impossible, masks are incomplete, or there are too few cameras.
@@ -77,6 +82,7 @@ class Footage:
         points: tuple[NDArray[np.float64], NDArray[Any], NDArray[np.bool_]] | None = None,
         times: Sequence[float] | None = None,
         notes: tuple[str, ...] = (),
+        opaque: bool = False,
     ) -> None:
         shots, of_masks = find_masks(root, shots)
         self.root, self.scale, self.fps = root, settings.scale, fps
@@ -97,7 +103,9 @@ class Footage:
         self._has_objects = _all_or_none([s.objects for frame in shots["train"] for s in frame], "object mask", root)
         if self._masked:
             _check_foreground(first)
-        self.see_through = not self._masked and _tells_by_alpha(first)
+        self.see_through = not opaque and not self._masked and _tells_by_alpha(first)
+        self._has_holes = opaque and any(shot.picture and inspect_picture(shot.picture).has_alpha for shot in every)
+        self._has_depths = any(shot.depth is not None for shot in every)
         self.initial_points = None if points is None else _shifted(points, self.origin)
         self.notes = (*notes, *of_masks, *self._notes(every))
         self._cache = ImageCache()
@@ -139,6 +147,19 @@ class Footage:
         if split != "train" or not self._has_objects:
             return None
         return self._stack("objects", split, frame, cameras, (), np.uint8)
+
+    def depths(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32] | None:
+        """[C, H, W] measured camera z, scene units, 0 where it is not known; None where there are none, and for test
+        cameras."""
+        if split != "train" or not self._has_depths:
+            return None
+        return self._stack("depth", split, frame, cameras, (), np.float32)
+
+    def known(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.bool_] | None:
+        """[C, H, W] where pictures are known; None where they are everywhere."""
+        if not self._has_holes:
+            return None
+        return self._stack("known", split, frame, cameras, (), np.bool_)
 
     def picture_names(self, split: Split, frame: int) -> tuple[str, ...]:
         """The names of the pictures' files; of a video's pictures their numbers."""
@@ -199,7 +220,17 @@ class Footage:
         if kind == "objects":
             assert shot.objects is not None
             return self._canvas.labels(_fitted(read_labels(shot.objects), shot.lens), shot.lens, size)
+        if kind == "depth":
+            if shot.depth is None:
+                return np.zeros(size[::-1], np.float32)
+            depth = read_depth(shot.depth)
+            _check_shape(shot.depth, depth.shape[::-1], shot.lens.size, "depths")
+            return self._canvas.depths(_fitted(depth, shot.lens), shot.lens, size)
         picture = self._picture(split, frame, camera)
+        if kind == "known":
+            if picture.shape[2] == 3:
+                return np.ones(size[::-1], np.bool_)
+            return self._canvas.mask(as_unit(picture[..., 3:])[..., 0] == 1, shot.lens, size) > ALL_KNOWN
         if picture.shape[1::-1] != shot.lens.size:
             raise DatasetError(
                 f"camera {shot.number}, frame {frame} is {picture.shape[1]}×{picture.shape[0]} pixels, its camera "
@@ -230,7 +261,7 @@ def read_model(path: Path, model: type[Model], what: str, fix: str) -> Model:
 
 def _content(root: Path, shots: list[Shot], files: tuple[Path, ...], language: tuple[Path, ...]) -> Content:
     """All files that are read, each once, in an order that does not depend on how they are listed."""
-    seen = {path for shot in shots for path in (shot.picture, shot.mask) if path is not None}
+    seen = {path for shot in shots for path in (shot.picture, shot.mask, shot.depth) if path is not None}
     objects = {shot.objects for shot in shots if shot.objects is not None}
     return Content(root, tuple(sorted(seen | {*files})), tuple(sorted(objects | {*language})))
 
@@ -260,12 +291,19 @@ def _check_masks(every: list[Shot]) -> None:
     """Raise DatasetError when a mask or object mask has another shape than its picture; reads headers."""
     for shot in every:
         for path in (shot.mask, shot.objects):
-            if path is not None and not is_scaled((size := mask_size(path)), shot.lens.size):
-                raise DatasetError(
-                    f"is {size[0]}×{size[1]} pixels, its picture {shot.lens.width}×{shot.lens.height}",
-                    where=str(path),
-                    fix="masks may be smaller or larger than their pictures, but not cut",
-                )
+            if path is not None:
+                _check_shape(path, mask_size(path), shot.lens.size, "masks")
+
+
+def _check_shape(path: Path, size: tuple[int, ...], picture: tuple[int, int], what: str) -> None:
+    """Raise DatasetError when a file beside a picture, of (width, height), has another shape."""
+    width, height = size
+    if not is_scaled((width, height), picture):
+        raise DatasetError(
+            f"is {width}×{height} pixels, its picture {picture[0]}×{picture[1]}",
+            where=str(path),
+            fix=f"{what} may be smaller or larger than their pictures, but not cut",
+        )
 
 
 def _fitted(values: NDArray[Any], lens: Lens) -> NDArray[Any]:

@@ -27,6 +27,7 @@ class Shot:
         lens: for pictures of the size that it has.
         picture: its file; None where the reader gives pictures by itself.
         mask, objects: files of its foreground and of its object ids.
+        depth: file of measured depths, see `depths.read_depth`.
         moment: when it was taken, in frames, where that is not when its frame was.
         film: of a video, what it may be called, and the number of the picture in it.
         as_stored: whether the picture is not to be turned as its metadata say, as its camera was calibrated so.
@@ -38,6 +39,7 @@ class Shot:
     picture: Path | None = None
     mask: Path | None = None
     objects: Path | None = None
+    depth: Path | None = None
     as_stored: bool = False
     film: tuple[tuple[str, ...], int] | None = None
     moment: float | None = None

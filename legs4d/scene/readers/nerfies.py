@@ -7,6 +7,9 @@
     rgb/1x/ID.png           pictures, or smaller ones in rgb/2x, …; the largest that are there are read
     splits/train.json, …    {"frame_names", "camera_ids", "time_ids"} (DyCheck), in place of dataset.json's
     points.npy              [N, 3] points to start from (optional)
+    depth/1x/ID.npy         LiDAR's camera z in the unit of the poses, 0 where it says nothing (DyCheck, optional)
+
+Where there is depth/, an alpha channel is 0 where LiDAR says nothing: what is there is not known, colours neither.
 
 Cameras are OpenCV's, with distortion. Pictures of one time are one frame; those that are held out are shown in the
 frame nearest to their time.
@@ -98,6 +101,7 @@ class NerfiesSequence(Footage):
         of = read_model(root / _METADATA, _Metadata, "table of times", 'write {ID: {"warp_id": 0, …}}').root
         split_of, split_files = _splits(root, dataset)
         folder = _pictures(root)
+        depths = _depths(root, folder.name)
         missing: list[str] = []
         times: dict[str, int] = {}
         shots: dict[str, Shot] = {}
@@ -113,7 +117,8 @@ class NerfiesSequence(Footage):
                 continue
             cameras.append(root / "camera" / f"{name}.json")
             pose, lens = _camera(cameras[-1])
-            shots[name] = file_shot(Shot(own.camera_id, pose, lens, path))
+            depth = None if depths is None else find_inside(depths, f"{name}.npy", str(depths))
+            shots[name] = file_shot(Shot(own.camera_id, pose, lens, path, depth=depth))
         moments = sorted({times[name] for name, split in split_of.items() if split == "train" and name in shots})
         _, left_out = whole_frames(len(split_of), {i: [text] for i, text in enumerate(missing)}, str(root))
         if not moments:
@@ -138,7 +143,8 @@ class NerfiesSequence(Footage):
             (*tables, *cameras, *given),
             points=points,
             times=moments,
-            notes=(*notes, *left_out),
+            notes=(*notes, *left_out, *_of_depths(depths, frames["train"])),
+            opaque=depths is not None,
         )
 
 
@@ -162,14 +168,35 @@ def _splits(root: Path, dataset: _Dataset) -> tuple[dict[str, Split], list[Path]
 
 def _pictures(root: Path) -> Path:
     """The folder of the largest pictures."""
-    scales = {
-        int(path.name[:-1]): path
-        for path in (list_folder(root / "rgb") if (root / "rgb").is_dir() else [])
-        if path.is_dir() and path.name.endswith("x") and path.name[:-1].isdecimal()
-    }
+    scales = _scales(root / "rgb")
     if not scales:
         raise DatasetError("has no pictures in rgb/1x, rgb/2x, …", where=str(root), fix=_FIX)
     return scales[min(scales)]
+
+
+def _depths(root: Path, scale: str) -> Path | None:
+    """The folder of depths at the scale of the pictures, else of the largest; None where there is none."""
+    scales = _scales(root / "depth")
+    same = root / "depth" / scale
+    return same if same in scales.values() else scales[min(scales)] if scales else None
+
+
+def _scales(folder: Path) -> dict[int, Path]:
+    """Folders called 1x, 2x, … in a folder, by number."""
+    return {
+        int(path.name[:-1]): path
+        for path in list_folder(folder)
+        if path.is_dir() and path.name.endswith("x") and path.name[:-1].isdecimal()
+    }
+
+
+def _of_depths(folder: Path | None, frames: list[list[Shot]]) -> tuple[str, ...]:
+    """What is known of depths, where there are some."""
+    if folder is None:
+        return ()
+    shots = [shot for frame in frames for shot in frame]
+    found = sum(shot.depth is not None for shot in shots)
+    return (f"{found} of {len(shots)} training pictures have measured depths ({folder.parent.name}/{folder.name}).",)
 
 
 def _camera(path: Path) -> tuple[NDArray[np.float64], Lens]:

@@ -1,0 +1,51 @@
+"""What measured depths say before a fit: points to start from, and how near to the cameras something is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from legs4d.deform.pictures import Pictures
+from legs4d.scene.sequence import InitialPoints
+from legs4d.scene.stage import NEAR_QUANTILE, Stage
+
+LOOKED_AT = 60
+"""Pictures whose depths are looked at, spread over time."""
+
+
+def nearer(stage: Stage, pictures: Pictures) -> Stage:
+    """The stage with its near plane before what was measured."""
+    assert pictures.depths is not None
+    some = pictures.depths[_spread(len(pictures)).to(pictures.depths.device)]
+    away = some[some > 0].to(torch.float32).cpu().numpy() * pictures.depth_unit
+    if not len(away):
+        return stage
+    return replace(stage, near=min(stage.near, 0.8 * float(np.quantile(away, NEAR_QUANTILE))))
+
+
+def measured_points(pictures: Pictures, count: int) -> InitialPoints:
+    """About `count` of the measured places, from pictures of all times, in the colours of these pictures."""
+    assert pictures.depths is not None
+    chance = np.random.default_rng(0)
+    chosen = _spread(len(pictures))
+    cameras = pictures.table.cameras
+    positions, colors = [], []
+    for which in chosen.tolist():
+        away = pictures.depths[which].to(torch.float32).cpu().numpy() * pictures.depth_unit
+        rows, columns = np.nonzero(away)
+        some = chance.permutation(len(rows))[: -(-count // len(chosen))]
+        rows, columns = rows[some], columns[some]
+        k, pose = (table[which].astype(np.float64) for table in (cameras.intrinsics, cameras.world_to_camera))
+        z = away[rows, columns].astype(np.float64)
+        rays = np.stack([columns + 0.5, rows + 0.5, np.ones(len(rows))], axis=1) @ np.linalg.inv(k).T
+        positions.append((rays * z[:, None] - pose[:3, 3]) @ pose[:3, :3])
+        image = pictures.images[which].cpu().numpy()
+        colors.append(image[rows, columns, :3] / 255)
+    places = np.concatenate(positions).astype(np.float32)
+    return InitialPoints(places, np.concatenate(colors).astype(np.float32), np.zeros(len(places), np.bool_))
+
+
+def _spread(count: int) -> torch.Tensor:
+    return torch.as_tensor(np.unique(np.linspace(0, count - 1, LOOKED_AT).round().astype(int)))
