@@ -136,7 +136,8 @@ class DeformSettings(Settings):
     changing: tuple[Literal["scales", "opacities"], ...] = ()
     """What else of a Gaussian may change in time."""
     pose_rate: float = Field(default=0.0, ge=0)
-    """Step size of a small turn and shift of every camera; 0: poses are right."""
+    """Step size of a small turn (radians) and shift (of the distance to the middle) of every pose: 1e-3 where poses are
+    wrong by a degree or so; 0: poses are right."""
     still_below: float = Field(default=0.25, ge=0)
     """Pixels, as seen from the radius: Gaussians that never go farther from where they are in the middle are static."""
     growth: GrowthSettings = GrowthSettings()

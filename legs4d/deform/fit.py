@@ -14,13 +14,12 @@ import torch
 from numpy.typing import NDArray
 
 from legs4d.config.deform import DeformSettings
-from legs4d.deform.adam import Moments, step_group
 from legs4d.deform.canonical import NAMES, Canonical
 from legs4d.deform.field import Bent, Field
 from legs4d.deform.growth import grow
 from legs4d.deform.pacing import Pacing
 from legs4d.deform.pictures import BLANK, Pictures
-from legs4d.deform.poses import posed
+from legs4d.deform.poses import Poses
 from legs4d.deform.schedule import Schedule
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.raster.states import Pull, Room, States, render_states
@@ -56,19 +55,15 @@ class Fit:
     near: float
     radius: float
     threads: int | None = None
+    poses: Poses | None = None
+    """Where they are refined."""
     pacing: Pacing | None = None
     """Where not all pictures are looked at from the first step."""
     done: int = 0
     loss: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
-    poses: torch.Tensor = field(init=False)
-    """[F, 6] a turn (rotation vector) and a shift of what each picture shows, where poses are refined."""
 
     def __post_init__(self) -> None:
         device = self.canonical.device
-        self.poses = torch.zeros(len(self.pictures), 6, device=device)
-        if self.settings.pose_rate:
-            self.poses.requires_grad_()
-        self._pose_moments = Moments.of(self.poses.detach())
         self.pull = Pull.of(self.canonical.capacity, device)
         self._is_cuda = device.type == "cuda"
         batch = self.schedule.pictures.shape[1]
@@ -149,7 +144,8 @@ class Fit:
         batch = self.schedule.pictures.shape[1]
         for which in torch.arange(len(self.pictures), device=self.canonical.device).split(batch):
             background = torch.full((len(which), 3), 0.5, device=which.device)
-            color, _ = self._render(self.states(self.pictures.times[which]), which, background, None)
+            shown = self._shown(self.states(self.pictures.times[which]), which)
+            color, _ = self._render(shown, which, background, None)
             seen = self.pictures.images[which].to(torch.float32) / 255
             truth = seen[..., :3] + (1 - seen[..., 3:]) * background[:, None, None]
             found.append((color - truth).abs().mean(dim=(1, 2, 3)) / seen[..., 3].mean(dim=(1, 2)).clamp(min=BLANK))
@@ -161,9 +157,7 @@ class Fit:
         """Look at the pictures at `which` [B] on backgrounds [B, 3], and move everything."""
         own, times = self.settings, self.pictures.times[which]
         bent = self._bend(times)
-        states = self._states(bent)
-        if own.pose_rate:
-            states = posed(states, self.poses[which])
+        states = self._shown(self._states(bent), which)
         measured = self.pictures.depths
         drawn, alpha = self._render(states, which, background, self.pull, depth=measured is not None)
         color = drawn[..., :3]
@@ -182,8 +176,8 @@ class Fit:
         groups = len(NAMES)
         self.canonical.step(rates[:groups])
         self.deformation.step(rates[groups])
-        if own.pose_rate:
-            step_group([self.poses], [self._pose_moments], rates[groups + 1])
+        if self.poses is not None:
+            self.poses.step(rates[groups + 1])
         self.loss.copy_(loss.detach())
 
     def _render(
@@ -193,6 +187,10 @@ class Fit:
         return render_states(
             states, table, which, background, near=self.near, pull=pull, room=room, threads=threads, depth=depth
         )
+
+    def _shown(self, states: States, which: torch.Tensor) -> States:
+        """The states as these pictures show them, if their poses are refined."""
+        return states if self.poses is None else self.poses.applied(states, which)
 
     def states(self, times: torch.Tensor) -> States:
         """The Gaussians that take part, at times [B] in 0..1."""
@@ -269,9 +267,8 @@ class Fit:
         """All that the next step depends on."""
         found = {f"canonical.{name}": value for name, value in self.canonical.state().items()}
         found |= {f"deformation.{name}": value for name, value in self.deformation.state().items()}
-        m = self._pose_moments
-        of_poses = {"value": self.poses, "first": m.first, "second": m.second, "steps": m.steps}
-        found |= {f"poses.{name}": value for name, value in of_poses.items()}
+        if self.poses is not None:
+            found |= {f"poses.{name}": value for name, value in self.poses.state().items()}
         if self.pacing is not None:
             found |= {
                 "pacing.order": torch.as_tensor(self.pacing.order),
@@ -289,11 +286,10 @@ class Fit:
 
         self.canonical.load(part("canonical."))
         self.deformation.load(part("deformation."))
-        poses, pull = part("poses."), part("pull.")
+        if self.poses is not None:
+            self.poses.load(part("poses."))
+        pull = part("pull.")
         with torch.no_grad():
-            self.poses.copy_(poses["value"])
-            for name in ("first", "second", "steps"):
-                getattr(self._pose_moments, name).copy_(poses[name])
             self.pull.norm.copy_(pull["norm"])
             self.pull.seen.copy_(pull["seen"])
         self.done = int(tensors["done"])

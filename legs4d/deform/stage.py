@@ -22,6 +22,7 @@ from legs4d.deform.opening import find_opening
 from legs4d.deform.pacing import Pacing
 from legs4d.deform.pictures import Pictures, all_cameras, moments, read_pictures
 from legs4d.deform.planes import PlaneField
+from legs4d.deform.poses import Poses, poses_of
 from legs4d.deform.result import write_result
 from legs4d.deform.schedule import plan
 from legs4d.deform.start import Start, find_stage_of, find_start
@@ -29,8 +30,9 @@ from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import MadeFrom
 from legs4d.progress import StageReporter
 from legs4d.reconstruct.stages import torch_threads
+from legs4d.scene.camera import Cameras
 from legs4d.scene.foreground import MotionMasks
-from legs4d.scene.sequence import InitialPoints, Sequence
+from legs4d.scene.sequence import InitialPoints, Sequence, cameras_move
 from legs4d.scene.stage import Stage, bring_near
 from legs4d.scene.track import filmed
 
@@ -88,7 +90,9 @@ class Deformation:
         stage = find_stage_of(all_cameras(self.sequence), where, None if given is None else given.positions)
         if given is not None:
             stage = bring_near(stage, all_cameras(self.sequence), given.positions)
-        pictures = read_pictures(self.sequence, self.device, reading.step, removed=self._removes, measured=self.settings.depth_weight > 0)
+        pictures = read_pictures(
+            self.sequence, self.device, reading.step, removed=self._removes, measured=self.settings.depth_weight > 0
+        )
         if pictures.depths is not None:
             stage = nearer(stage, pictures)
         fit, start = begin_fit(pictures, self.sequence, stage, self.settings, reading, self.matched)
@@ -124,6 +128,12 @@ class Deformation:
         run, sequence = self.run, self.sequence
         train = filmed(sequence, "train")
         assert train is not None  # pictures were read
+        refined = [] if fit.poses is None else [fit.poses.told()]
+        if fit.poses is not None:
+            taken = fit.poses.corrected(fit.pictures.table.cameras)
+            count = len(train) if isinstance(train, Cameras) else len(train.frames)
+            taken = taken.take(np.arange(count))  # of cameras that stand still, those of the first frame
+            train = taken if isinstance(train, Cameras) else replace(train, cameras=taken)
         heights = start.points.positions @ stage.down
         run.set_info(
             near=stage.near,
@@ -132,7 +142,8 @@ class Deformation:
             down=[float(x) for x in stage.down],
             floor=float(np.quantile(heights, 0.995)),
             **({"background": [1.0, 1.0, 1.0]} if sequence.see_through else {}),
-            notes=[*run.info.get("notes", []), *fit.pictures.notes],
+            notes=[*run.info.get("notes", []), *fit.pictures.notes, *refined],
+            poses_refined=bool(refined),
             times=list(sequence.times),
         )
         nothing = np.zeros((len(sequence.cameras("train", 0)), 3), np.float32)
@@ -189,7 +200,12 @@ def begin_fit(
         # To look at all pictures costs a third of what it costs to learn from as many.
         every = max(round(PACE * own.steps), round(2 * len(pictures) / schedule.pictures.shape[1]))
         pacing = Pacing(opening, growing, every, own.seed, by_time)
-    fit = Fit(canonical, bending, pictures, schedule, own, stage.near, stage.radius, pacing=pacing)
+    poses = None
+    if own.pose_rate:
+        each = [sequence.cameras("train", frame) for frame in range(sequence.num_frames)]
+        of = poses_of(each, still=not cameras_move(sequence))
+        poses = Poses.none(of, stage.center, stage.radius, device)
+    fit = Fit(canonical, bending, pictures, schedule, own, stage.near, stage.radius, poses=poses, pacing=pacing)
     fit.follow(spread=True)
     return fit, start
 

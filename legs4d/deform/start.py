@@ -1,4 +1,4 @@
-"""Where canonical Gaussians begin: given points, what most silhouettes allow, points that were measured or matched, or a
+"""Where canonical Gaussians begin: given points, what most silhouettes allow, what was measured or matched, or a
 volume that cameras look into.
 
 Silhouettes are of a thing that moves, so no point lies in all of them. What lies in four fifths is the thing's body;

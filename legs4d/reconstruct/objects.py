@@ -17,6 +17,7 @@ from legs4d.gaussians.formats.placing import quaternions
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.objects import Objects, read_objects, write_objects
 from legs4d.gaussians.rigid import fit_rigid
+from legs4d.gaussians.store.footage import cameras_taken
 from legs4d.gaussians.store.run import WHOLE_STAGES, Run
 from legs4d.gaussians.store.stage_records import MadeFrom
 from legs4d.priors.objects.folder import FoundObject, read_table
@@ -112,7 +113,7 @@ def _members(
     for done, frame in enumerate(frames.tolist()):
         labels = sequence.objects("train", frame)
         assert labels is not None
-        rig = sequence.cameras("train", frame)
+        rig = cameras_taken(run, sequence, frame)
         votes += _lifted(run.frame(frame), rig, rows[labels], len(ids) + 1, run.info["near"])[: run.num_gaussians]
         reporter.step(len(frames) + done + 1, 2 * len(frames))
     total = votes.sum(axis=1)

@@ -52,12 +52,16 @@ class Cameras:
         )
 
     def scaled(self, scale: float) -> Cameras:
-        """The same cameras for images resized to round(scale·W) × round(scale·H); fx, fy, cx, cy times `scale`."""
+        """The same cameras for images resized to round(scale·W) × round(scale·H).
+
+        fx and cx are multiplied by the ratio of the widths, fy and cy by that of the heights: with `scale` itself
+        everything would lie up to half a pixel beside where it is in the picture.
+        """
+        width, height = round(self.width * scale), round(self.height * scale)
         intrinsics = self.intrinsics.copy()
-        intrinsics[:, :2] *= scale
-        return Cameras(
-            self.world_to_camera, intrinsics, round(self.width * scale), round(self.height * scale), self.ids
-        )
+        intrinsics[:, 0] *= width / self.width
+        intrinsics[:, 1] *= height / self.height
+        return Cameras(self.world_to_camera, intrinsics, width, height, self.ids)
 
     @property
     def centers(self) -> NDArray[np.float32]:

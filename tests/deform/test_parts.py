@@ -17,10 +17,9 @@ from legs4d.deform.canonical import Canonical
 from legs4d.deform.growth import grow
 from legs4d.deform.nodes import NodeField, farthest
 from legs4d.deform.planes import PlaneField, second_difference, total_variation
-from legs4d.deform.poses import posed
 from legs4d.deform.rigidity import rigidity
 from legs4d.deform.schedule import plan
-from legs4d.raster.states import Pull, States
+from legs4d.raster.states import Pull
 from legs4d.scene.sequence import InitialPoints
 
 SHARED = Path(__file__).resolve().parents[3] / "shared/reference"
@@ -206,19 +205,6 @@ def test_growth_adds_where_pulled_removes_what_is_faint_and_keeps_to_the_most() 
     grow(canonical, pull, GrowthSettings(max_gaussians=60), 1.0, 1, seed=1)
     grow(canonical, pull, GrowthSettings(max_gaussians=60), 1.0, 1, seed=2)
     assert canonical.count <= 60
-
-
-def test_corrections_of_poses_turn_and_shift() -> None:
-    states = States(
-        torch.rand(1, 5, 3), torch.tensor([1.0, 0, 0, 0]).expand(1, 5, 4), torch.ones(1, 5, 3), torch.ones(1, 5),
-        torch.zeros(5, 3),
-    )  # fmt: skip
-    turn = Rotation.from_rotvec([0.01, -0.02, 0.015])
-    found = posed(states, torch.tensor([[0.01, -0.02, 0.015, 0.1, 0.2, 0.3]]))
-    expected = turn.apply(states.means[0].numpy()) + np.array([0.1, 0.2, 0.3])
-    np.testing.assert_allclose(found.means[0], expected, atol=1e-5)
-    unit = torch.nn.functional.normalize(found.quats[0], dim=-1)
-    np.testing.assert_allclose(unit[0], turn.as_quat(scalar_first=True), atol=1e-5)
 
 
 def test_a_schedule_shows_every_picture_equally_often_and_holds_back_what_begins_later() -> None:

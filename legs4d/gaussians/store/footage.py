@@ -21,6 +21,7 @@ from legs4d.gaussians.store.files import write_file
 from legs4d.gaussians.store.mirror import here
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import Difference, RunDiffers
+from legs4d.scene.camera import Cameras
 from legs4d.scene.found_objects import FoundObjects
 from legs4d.scene.readers import open_sequence, reading_of
 from legs4d.scene.sequence import Sequence, Split
@@ -31,7 +32,9 @@ STAGE = "first_frame"
 NAMED = 3
 """Files that a difference names of each kind."""
 _TOLERANCE = 1e-4
-"""Of poses and intrinsics, relative: what other cameras differ in is larger."""
+"""Of poses, relative: what other cameras differ in is larger."""
+_OF_LENSES = 1e-2
+"""Of intrinsics, relative: older versions scaled them up to half a pixel otherwise than the pictures."""
 
 
 def find_footage(
@@ -129,6 +132,13 @@ def read_listing(run: Run) -> dict[str, dict[str, str]]:
         raise RunError(f"cannot be read ({error})", where=str(run.path / LISTING), fix=fix) from error
 
 
+def cameras_taken(run: Run, sequence: Sequence, frame: int) -> Cameras:
+    """The training cameras of a frame of a run's footage, where their poses were refined as the run has them."""
+    if run.info.get("poses_refined"):
+        return run.cameras("train", frame)
+    return sequence.cameras("train", frame)
+
+
 def footage_differences(run: Run, sequence: Sequence, *, language: bool = False) -> list[Difference]:
     """In what footage is another one than a run was made from; nothing where the run does not know."""
     listed = read_listing(run)
@@ -176,8 +186,11 @@ def _camera_differences(run: Run, sequence: Sequence) -> list[Difference]:
             continue
         was, now = run.cameras(split), sequence.cameras(split, 0)
         same = (was.ids, was.width, was.height) == (now.ids, now.width, now.height) and all(
-            _close(one, other)
-            for one, other in ((was.world_to_camera, now.world_to_camera), (was.intrinsics, now.intrinsics))
+            _close(one, other, tolerance)
+            for one, other, tolerance in (
+                (was.world_to_camera, now.world_to_camera, _TOLERANCE),
+                (was.intrinsics, now.intrinsics, _OF_LENSES),
+            )
         )
         if not same:
             told = [f"{len(c)} of {c.width}×{c.height}" for c in (was, now)]
@@ -186,8 +199,8 @@ def _camera_differences(run: Run, sequence: Sequence) -> list[Difference]:
     return found
 
 
-def _close(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
-    return one.shape == other.shape and bool(np.allclose(one, other, rtol=_TOLERANCE, atol=_TOLERANCE))
+def _close(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any], tolerance: float) -> bool:
+    return one.shape == other.shape and bool(np.allclose(one, other, rtol=tolerance, atol=tolerance))
 
 
 def _remember_place(run: Run, place: Path) -> None:

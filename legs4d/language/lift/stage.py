@@ -25,6 +25,7 @@ from legs4d.config import LiftSettings
 from legs4d.context import QUIET, Context
 from legs4d.errors import EncoderError
 from legs4d.executor import IN_ORDER, Done, Executor, Threads
+from legs4d.gaussians.store.footage import cameras_taken
 from legs4d.gaussians.store.handed import check_handed
 from legs4d.gaussians.store.mirror import here
 from legs4d.gaussians.store.run import WHOLE_STAGES, Run
@@ -183,7 +184,7 @@ class _Lifter:
     def lift_frame(self, frame: int, of: slice = EVERYTHING, *, as_stored: bool = False) -> Lifted:
         """Codes of those Gaussians that are wanted; see `FrameLift`."""
         features = self._coded(frame)
-        cameras = self.sequence.cameras("train", frame)
+        cameras = cameras_taken(self.run, self.sequence, frame)
         return self.frame_lift(self.run.frame(frame), cameras, features, features.rows, of, as_stored=as_stored)
 
     def _coded(self, frame: int) -> FeatureMap:
