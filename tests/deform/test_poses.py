@@ -94,7 +94,7 @@ def test_a_pose_turns_about_the_middle_and_shifts_in_radii() -> None:
     states = States(means, torch.eye(4)[:1].expand(1, 5, 4), torch.ones(1, 5, 3), torch.ones(1, 5), torch.zeros(5, 3))
     found = poses.applied(states, torch.tensor([0]))
     turn = Rotation.from_rotvec([0.01, -0.02, 0.015])  # half of it, as the mean of both poses is taken off
-    expected = turn.apply(means[0].numpy() - [1, 0, 0]) + [1, 0, 0] + np.array([0.1, 0.2, 0.3])
+    expected = turn.apply(means[0].numpy() - [1, 0, 0]) + np.array([1.1, 0.2, 0.3])
     np.testing.assert_allclose(found.means[0].detach(), expected, atol=1e-5)
     np.testing.assert_allclose(found.quats[0, 0].detach(), turn.as_quat(scalar_first=True), atol=1e-5)
 

@@ -142,3 +142,12 @@ def test_videos_may_have_lenses_and_sizes_of_their_own(tmp_path: Path) -> None:
     edit(folder / "cameras.json", lambda c: c["cameras"][1].update(distortion=[0.0] * 4 + [1.0]))
     with pytest.raises(DatasetError, match="5 coefficients of distortion, a lens of model OPENCV_FISHEYE 4"):
         open_sequence(folder)
+
+
+def test_at_a_scale_that_leaves_a_remainder_a_picture_still_fills_its_camera() -> None:
+    """432 pixels at 0.3 are 130, not 129.6: what is at the right border is there still."""
+    k = np.array([[[1318.0, 0, 216], [0, 1318, 120], [0, 0, 1]]], np.float32)
+    small = Cameras(np.eye(4, dtype=np.float32)[None], k, 432, 242, (0,)).scaled(0.3)
+    assert (small.width, small.height) == (130, 73)
+    corner = small.intrinsics[0] @ np.linalg.inv(k[0]) @ [432, 242, 1]
+    np.testing.assert_allclose(corner, [130, 73, 1], rtol=1e-5)
