@@ -57,6 +57,8 @@ class Kind(StrEnum):
     OPEN = "open"
     FRAMES = "frames"
     QUERY = "query"
+    THINGS = "things"
+    MEANT = "meant"
     RENDER = "render"
     CUT_LIST = "cut_list"
     UPLOAD = "upload"
@@ -433,6 +435,33 @@ class AnswerBody(TypedDict):
     """What the query itself took on the server."""
     warnings: list[str]
     """Sentences about words of the prompt that are read otherwise than written, or not understood."""
+
+
+class SegmentBody(TypedDict):
+    """A thing that a run was taken apart into, or a part of one."""
+
+    name: str
+    """Empty where nobody named it."""
+    parent: int
+    """Number of the smallest segment that it is a part of; -1 for none."""
+    scale: float
+    """Twice the standard deviation of its places, scene units."""
+
+
+class ThingsBody(TypedDict):
+    revision: str
+    segments: list[SegmentBody]
+    selections: list[str]
+
+
+class MeantBody(TypedDict):
+    """Segments that a prompt means."""
+
+    segments: list[int]
+    scores: list[float]
+    """Mean relevancy of each, 0..1."""
+    answering: list[int]
+    """All that answer well enough, nested ones too, the best first."""
 
 
 class JobBody(TypedDict):

@@ -21,6 +21,7 @@ from .sequence import properties as sequence_properties
 from .splats import handlers as splat_handlers
 from .splats import operators as splat_operators
 from .splats import sample
+from .things import operators as thing_operators
 from .ui import menus, panels, preferences, properties
 from .whole import handlers as whole_handlers
 from .whole import operators as whole_operators
@@ -37,6 +38,7 @@ CLASSES = (
     *sample.CLASSES,
     *selection_operators.CLASSES,
     *gestures.CLASSES,
+    *thing_operators.CLASSES,
     *whole_operators.CLASSES,
     *look.CLASSES,
     *export.CLASSES,
@@ -62,6 +64,7 @@ _PARTS = (
     layer_operators,
     playback,
     edit_mode,
+    thing_operators,
     whole_handlers,
     splat_handlers,
     viewport,

@@ -19,6 +19,8 @@ SELECTION = "selection"
 
 SELECTED = ".selection"
 """Point attribute (BOOLEAN): what is selected now; Blender's edit mode of point clouds has it under the same name."""
+BEFORE = "legs4d:before"
+"""Point attribute (BOOLEAN): what was selected before the last click on a thing, meant at another scale later."""
 DELETED, HIDDEN = "deleted", "hidden"
 """Point attributes (BOOLEAN): what nothing shows, renders or exports. The run has it still."""
 MASKS = (DELETED, HIDDEN)

@@ -28,11 +28,11 @@ from legs4d.language.embedding.sources import open_source
 from legs4d.language.encoders import get_encoder, sees
 from legs4d.language.lift.stage import lift as lift_run
 from legs4d.plan import Making, Plan, forget, read_footage, records
+from legs4d.portable.pointing import DEFAULT_SCALE
 from legs4d.scene.checks import size_notes
 from legs4d.scene.foreground import MotionMasks
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence, cameras_move
-from legs4d.segment.choose import DEFAULT_SCALE
 
 GEOMETRY = ("deform", "first_frame", "tracking", "refinement")
 """The stages of reconstruction."""

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from backend.runs import answers, zstd
+from backend.runs import answers, things, zstd
 from backend.runs.library import Arrays, Library, OpenRun, describe
 from backend.runs.streams import FrameOrder, Stream, Streams
 from backend.service import requests
 from backend.service.clients import Call
 from backend.service.errors import BackendError
 from backend.service.loop import Loop, Pool
-from backend.wire import Code, Kind, ProblemBody, RunBody
+from backend.wire import Code, Kind, MeantBody, ProblemBody, RunBody
 from legs4d.errors import RunError
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ class RunRequests:
             Kind.OPEN: self._open,
             Kind.FRAMES: self._frames,
             Kind.QUERY: self._query,
+            Kind.THINGS: self._things,
+            Kind.MEANT: self._meant,
             Kind.AIM: self._aim,
             Kind.CREDIT: self._credit,
             Kind.CANCEL: self._cancel,
@@ -149,6 +151,24 @@ class RunRequests:
     def _forget_query(self, key: tuple[bytes, str], call: Call) -> None:
         if self._queries.get(key) is call:
             del self._queries[key]
+
+    # -- segments --------------------------------------------------------------------------------------------------
+
+    def _things(self, call: Call, body: requests.Open) -> None:
+        in_pool(
+            self._opening,
+            call,
+            lambda: things.things(self._library.open(body.run)),
+            lambda told: call.ok(told[0], told[1]),
+        )
+
+    def _meant(self, call: Call, body: requests.Meant) -> None:
+        def work() -> MeantBody:
+            opened = self._library.open(body.run)
+            grounding = self._prompter.answer(opened, body.prompt, lambda: not call.finished)
+            return things.meant(opened, grounding, body.scale)
+
+        in_pool(self._asking, call, work, lambda told: call.ok(told))
 
     # -- steering --------------------------------------------------------------------------------------------------
 

@@ -67,6 +67,12 @@ class Query(Body):
     compress: Literal["zstd"] | None = None
 
 
+class Meant(Body):
+    run: Name
+    prompt: str = Field(min_length=1, max_length=1000)
+    scale: float | None = Field(default=None, ge=0, le=1)
+
+
 SceneFrame = Annotated[int, Field(gt=-(2**31), lt=2**31)]
 """Of a client's own timeline."""
 Unit = Annotated[float, Field(ge=0, le=1)]
@@ -245,6 +251,8 @@ BODIES: dict[str, type[Body]] = {
     Kind.OPEN: Open,
     Kind.FRAMES: Frames,
     Kind.QUERY: Query,
+    Kind.THINGS: Open,
+    Kind.MEANT: Meant,
     Kind.RENDER: Render,
     Kind.CUT_LIST: CutList,
     Kind.UPLOAD: Upload,

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from legs4d.errors import Legs4dError
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding.selecting import relevancy_in
-from legs4d.segment.choose import DEFAULT_SCALE, Chosen, at_click, for_prompt, weights_of
+from legs4d.portable.pointing import DEFAULT_SCALE
+from legs4d.segment.choose import Chosen, at_click, for_prompt, weights_of
 from legs4d.segment.pick import along_ray
 from legs4d.segment.segments import Segments, read_segments, slots_of
 from legs4d.segment.selecting import BELONGS, Mode, keep

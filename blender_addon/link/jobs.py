@@ -10,6 +10,7 @@ from .. import wire
 from ..ui.properties import window
 from .connection import Link
 from .runs import Runs
+from .things import Things
 from .types import Failure, Received
 
 LOG_LINES = 12
@@ -19,8 +20,8 @@ LOG_LINES = 12
 class Jobs:
     """The backend's jobs, whoever submitted them; the window manager holds the list that the panel shows."""
 
-    def __init__(self, link: Link, runs: Runs) -> None:
-        self._link, self._runs = link, runs
+    def __init__(self, link: Link, runs: Runs, things: Things) -> None:
+        self._link, self._runs, self._things = link, runs, things
 
     def train(self, dataset: str, out: str, scale: float, encoder: str, preset: str = "auto") -> None:
         """Have a dataset reconstructed into the run `out`; both are names under the backend's roots.
@@ -42,6 +43,10 @@ class Jobs:
         """
         given = {"run": run, "encoder": encoder, "dataset": dataset}
         self._submit("lift", {name: value for name, value in given.items() if value})
+
+    def segments(self, run: str, again: bool) -> None:
+        """Have a run taken apart into things, by the masks of its footage; `again` where it has some."""
+        self._submit("segments", {"run": run, **({"again": True} if again else {})})
 
     def make_anew(self, request: str) -> None:
         """Submit a request anew, as JSON {kind, body}, that was refused as its run was made otherwise.
@@ -112,6 +117,8 @@ class Jobs:
             self._show(progress["job"])
         if progress["state"] == "done":
             self._runs.refresh()
+            if shown is not None:
+                self._things.fetch_of(shown.label)
 
 
 def _show_job(job: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from ..cache.frames import Description, RunCache
 from ..sequence import objects as things
 from ..sequence import playback, sequence, viewport
 from ..sequence.sequence import CONSTANT_ROLES, Sequence, constants
+from ..things import kept
 from ..ui import preferences, undo
 from ..ui.properties import window
 from ..ui.tasks import Tasks
@@ -27,12 +28,14 @@ class Runs:
     Attributes:
         opening: names of runs that were asked for and have not been answered.
         wanted: a run that is imported as soon as a backend lists it: its folder was chosen.
+        on_opened: called with a run's cache when its constants have arrived.
     """
 
     def __init__(self, link: Link, transfers: Transfers, tasks: Tasks) -> None:
         self._link, self._transfers, self._tasks = link, transfers, tasks
         self.opening: set[str] = set()
         self.wanted = ""
+        self.on_opened: list[Callable[[RunCache], None]] = []
 
     def refresh(self) -> None:
         """Ask what runs and datasets there are; sequences follow runs that were renamed or moved."""
@@ -128,6 +131,8 @@ class Runs:
         for make in look.GROUPS:
             make()
             yield
+        if shown := sequence.with_uid(uid):
+            kept.list_those_of_run(shown)  # where they came before the sequence was there
         for finish in (look.sync, viewport.apply, playback.prepare, playback.refresh, _remember):
             if (shown := sequence.with_uid(uid)) is None:
                 return
@@ -148,6 +153,8 @@ class Runs:
             self.opening.discard(run)
             storage.adopt(reply.stored)
             opened(reply.stored)
+            for listener in self.on_opened:
+                listener(reply.stored)
 
         def failed(failure: Failure) -> None:
             self.opening.discard(run)

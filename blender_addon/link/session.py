@@ -21,6 +21,7 @@ from .connection import Link
 from .jobs import Jobs
 from .questions import Questions
 from .runs import Runs
+from .things import Things
 from .transfers import Transfers
 from .types import State
 
@@ -38,10 +39,12 @@ class Session:
         self.transfers = Transfers(self.link)
         self.tasks = Tasks()
         self.runs = Runs(self.link, self.transfers, self.tasks)
+        self.things = Things(self.link)
+        self.runs.on_opened.append(self.things.fetch)
         self.imports = Imports(self.runs, self.tasks)
         self.sendings = Sendings(self.link, self.runs)
         self.questions = Questions(self.link)
-        self.jobs = Jobs(self.link, self.runs)
+        self.jobs = Jobs(self.link, self.runs, self.things)
         self.expecting: list[Callable[[], bool]] = []
         """Whoever else waits for answers, so that they are looked for often."""
         self.link.on_ready = [self.runs.refresh, self.jobs.watch, self.transfers.resume, self.questions.resume]
@@ -51,7 +54,7 @@ class Session:
         """Whether something is expected soon."""
         connecting = self.link.status.state is State.CONNECTING
         reading = self.imports.busy or self.sendings.busy
-        waiting = reading or self.runs.opening or self.transfers.busy or self.questions.busy
+        waiting = reading or self.runs.opening or self.transfers.busy or self.questions.busy or self.things.busy
         if any(waits() for waits in self.expecting):
             return True
         return bool(connecting or self.tasks.busy or waiting)

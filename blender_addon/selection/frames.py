@@ -61,9 +61,9 @@ def read(empty: bpy.types.Object) -> Edits:
         return Edits()
     told = json.loads(text)
     return Edits(
-        _steps(told["selected"]),
-        tuple((name, _steps(steps)) for name, steps in told["done"]),
-        {name: _steps(steps) for name, steps in told["kept"].items()},
+        regions.steps_from_json(told["selected"]),
+        tuple((name, regions.steps_from_json(steps)) for name, steps in told["done"]),
+        {name: regions.steps_from_json(steps) for name, steps in told["kept"].items()},
     )
 
 
@@ -73,9 +73,9 @@ def write(empty: bpy.types.Object, edits: Edits) -> None:
         empty.pop(names.EDITS, None)
         return
     told = {
-        "selected": _told(edits.selected),
-        "done": [[name, _told(steps)] for name, steps in edits.done],
-        "kept": {name: _told(steps) for name, steps in edits.kept.items()},
+        "selected": regions.steps_to_json(edits.selected),
+        "done": [[name, regions.steps_to_json(steps)] for name, steps in edits.done],
+        "kept": {name: regions.steps_to_json(steps) for name, steps in edits.kept.items()},
     }
     empty[names.EDITS] = json.dumps(told)
 
@@ -90,7 +90,7 @@ def masks(empty: bpy.types.Object, cache: RunCache, frame: int) -> dict[str, Arr
         return {}
     edits = read(empty)
     count, _, arrays = cache.loose(frame)
-    keys = {region.key for _, steps in _all(edits) for _, region in steps if region.kind == "LAYER"}
+    keys = {key for _, steps in _all(edits) for key in regions.layer_keys(steps)}
     place = (cache.description.run_id, frame, text, *sorted(k for k in keys if cache.has_relevancy(k, frame)))
     if place not in _known:
         _known[place] = {name: regions.packed(values) for name, values in _find(edits, cache, frame, arrays).items()}
@@ -120,11 +120,3 @@ def _find(edits: Edits, cache: RunCache, frame: int, arrays: dict[str, Array]) -
 
 def _all(edits: Edits) -> list[tuple[str, tuple[Step, ...]]]:
     return [("", edits.selected), *edits.done, *edits.kept.items()]
-
-
-def _steps(told: list[Any]) -> tuple[Step, ...]:
-    return tuple((mode, regions.from_json(region)) for mode, region in told)
-
-
-def _told(steps: tuple[Step, ...]) -> list[Any]:
-    return [[mode, region.to_json()] for mode, region in steps]

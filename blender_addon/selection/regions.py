@@ -53,8 +53,8 @@ class Region:
         corners: [K, 2] of a polygon in clip space, -1..1; two opposite ones are an upright rectangle.
         low, high: what counts, both included.
         key, threshold: of a layer's answer, and the relevancy from which a point counts.
-        frame: of the points of "PICKED"; -1 is any.
-        bits: of "PICKED", as `packed` makes them.
+        picked: by capture frame the points of "PICKED", as `packed` makes them; no point of other frames.
+        steps: of "STEPS": how what is meant was chosen.
     """
 
     kind: str
@@ -64,8 +64,8 @@ class Region:
     high: float = np.inf
     key: str = ""
     threshold: float = 0.5
-    frame: int = -1
-    bits: bytes = b""
+    picked: Mapping[int, bytes] = field(default_factory=dict)
+    steps: tuple[Step, ...] = ()
 
     def inside(self, points: Points) -> Array:
         """[N] bool: which points it names, of those that exist."""
@@ -79,7 +79,8 @@ class Region:
             "corners": np.asarray(self.corners, float).tolist(),
             "range": [self.low, None if np.isinf(self.high) else self.high],
             "layer": [self.key, self.threshold],
-            "picked": [self.frame, base64.b64encode(self.bits).decode()],
+            "picked": {str(frame): base64.b64encode(bits).decode() for frame, bits in self.picked.items()},
+            **({"steps": steps_to_json(self.steps)} if self.steps else {}),
         }
 
 
@@ -87,7 +88,9 @@ def from_json(told: Mapping[str, Any]) -> Region:
     """The region that was told."""
     low, high = told["range"]
     key, threshold = told["layer"]
-    frame, bits = told["picked"]
+    picked = told["picked"]
+    if isinstance(picked, list):  # files of before: [frame, bits]
+        picked = {str(picked[0]): picked[1]} if picked[1] else {}
     return Region(
         told["kind"],
         np.array(told["matrix"], float),
@@ -96,9 +99,19 @@ def from_json(told: Mapping[str, Any]) -> Region:
         np.inf if high is None else high,
         key,
         threshold,
-        frame,
-        base64.b64decode(bits),
+        {int(frame): base64.b64decode(bits) for frame, bits in picked.items()},
+        steps_from_json(told.get("steps", ())),
     )
+
+
+def steps_to_json(steps: Sequence[Step]) -> list[Any]:
+    """What `steps_from_json` reads."""
+    return [[mode, region.to_json()] for mode, region in steps]
+
+
+def steps_from_json(told: Sequence[Any]) -> tuple[Step, ...]:
+    """The steps that were told."""
+    return tuple((mode, from_json(region)) for mode, region in told)
 
 
 def combined(before: Array, mode: str, found: Array) -> Array:
@@ -116,6 +129,12 @@ def selected(steps: Sequence[Step], points: Points) -> Array:
     for mode, region in steps:
         found = combined(found, mode, region.inside(points))
     return found
+
+
+def layer_keys(steps: Sequence[Step]) -> set[str]:
+    """Where the answers are that these steps ask."""
+    own = {region.key for _, region in steps if region.kind == "LAYER"}
+    return own.union(*(layer_keys(region.steps) for _, region in steps))
 
 
 def packed(values: Array) -> bytes:
@@ -184,9 +203,7 @@ def _named(region: Region, points: Points) -> Array:
 
 
 def _picked(region: Region, points: Points) -> Array:
-    if region.frame not in (-1, points.frame):
-        return np.zeros(len(points.positions), bool)
-    return unpacked(region.bits, len(points.positions))
+    return unpacked(region.picked.get(points.frame, b""), len(points.positions))
 
 
 def _largest(region: Region, points: Points) -> Array:
@@ -216,6 +233,7 @@ KINDS: dict[str, Callable[[Region, Points], Array]] = {
     "OPACITY": lambda region, points: _between(points.opacities, region),
     "LAYER": _named,
     "PICKED": _picked,
+    "STEPS": lambda region, points: selected(region.steps, points),
     "LARGEST": _largest,
 }
 """How each kind finds points: "SIZE" by the largest standard deviation in the cloud's own units, "NEEDLE" by how many

@@ -75,16 +75,28 @@ def choose_weights(
         child = its.child(role)
         if child is not None:
             cloud = cloud_of(child)
-            before = mask.read(cloud, names.SELECTED)
-            mask.write(cloud, names.SELECTED, regions.combined(before, mode, found[start : start + count]))
+            before, part = mask.read(cloud, names.SELECTED), found[start : start + count]
+            keep = mask.kept(cloud)
+            chosen = part if keep is None else part & keep
+            mask.write(cloud, names.SELECTED, regions.combined(before, mode, chosen))
         start += count
     if shown.loose_object is not None:
+        picked = {frame: regions.packed(np.asarray(values) >= threshold) for frame, values in (loose or {}).items()}
+        frames.write(shown.empty, frames.read(shown.empty).chosen(mode, Region("PICKED", picked=picked)))
+    redraw(shown)
+
+
+def choose_kept(shown: Sequence, name: str, mode: str = "SET") -> None:
+    """Select what was kept under a name, whether it is there at this frame or not."""
+    for child in lasting(shown):
+        cloud = cloud_of(child)
+        values, keep = _kept_of(cloud, name), mask.kept(cloud)
+        found = np.zeros(len(cloud.points), bool) if values is None else values
+        found = found if keep is None else found & keep
+        mask.write(cloud, names.SELECTED, regions.combined(mask.read(cloud, names.SELECTED), mode, found))
+    if shown.loose_object is not None:
         edits = frames.read(shown.empty)
-        steps = [(frame, np.asarray(values) >= threshold) for frame, values in (loose or {}).items()]
-        picked = [Region("PICKED", frame=frame, bits=regions.packed(values)) for frame, values in steps]
-        for number, region in enumerate(picked or [Region("PICKED")]):
-            edits = edits.chosen(mode if number == 0 else "ADD", region)
-        frames.write(shown.empty, edits)
+        frames.write(shown.empty, edits.chosen(mode, Region("STEPS", steps=edits.kept.get(name, ()))))
     redraw(shown)
 
 
@@ -115,6 +127,12 @@ def forget(shown: Sequence, name: str) -> None:
     edits = frames.read(shown.empty)
     kept = {other: steps for other, steps in edits.kept.items() if other != name}
     frames.write(shown.empty, frames.Edits(edits.selected, edits.done, kept))
+
+
+def _kept_of(cloud: bpy.types.PointCloud, name: str) -> Array | None:
+    """[points] bool of what was kept; None where nothing was."""
+    attribute = names.selection_attribute(name)
+    return attributes.read(cloud, attribute) >= 0.5 if attribute in cloud.attributes else None
 
 
 def counts(shown: Sequence) -> tuple[int, int]:

@@ -18,6 +18,8 @@ on_timing_changed: list[Callable[[bpy.types.Object], None]] = []
 """Called with the parent empty after a person changed which moment a scene frame shows."""
 on_prompt_changed: list[Callable[[bpy.types.Object, str], None]] = []
 """Called with the parent empty and a layer id after a person typed another prompt into a layer."""
+on_scale_changed: list[Callable[[bpy.types.Object], None]] = []
+"""Called with the parent empty after the scale at which things are meant was changed."""
 
 _unannounced = False
 
@@ -50,6 +52,11 @@ def _mode_changed(self: SequenceProperties, context: bpy.types.Context) -> None:
 
 def _timing_changed(self: SequenceProperties, context: bpy.types.Context) -> None:
     for listener in on_timing_changed:
+        listener(_owner(self))
+
+
+def _scale_changed(self: SequenceProperties, context: bpy.types.Context) -> None:
+    for listener in on_scale_changed:
         listener(_owner(self))
 
 
@@ -119,6 +126,19 @@ class GradeProperties(bpy.types.PropertyGroup):
     )
     source = declare.string("Source", "Id of the layer, or the name that the selection is kept under")
     enabled = declare.boolean("Enabled", "Follow this grade", default=True, update=_look_changed)
+
+
+class SelectionProperties(bpy.types.PropertyGroup):
+    """A selection with a name. Its `name` is its id, which names what points have of it for good."""
+
+    label = declare.string("Name", "What the list calls the selection")
+    source = declare.enum(
+        "Source",
+        items=[
+            ("FILE", "File", "Kept in this file"),
+            ("RUN", "Run", "Of the run: made by `legs4d segment`, or in the browser"),
+        ],
+    )
 
 
 class SequenceProperties(bpy.types.PropertyGroup):
@@ -225,6 +245,19 @@ class SequenceProperties(bpy.types.PropertyGroup):
     active_layer = declare.integer("Active layer", min=0)
     grades = declare.collection(GradeProperties)
     active_grade = declare.integer("Active grade", min=0)
+    selections = declare.collection(SelectionProperties)
+    active_selection = declare.integer("Active selection", min=0)
+    selection_name = declare.string("Name", "What the selection is to be kept as")
+    thing_scale = declare.factor(
+        "Scale",
+        "Which of the things that lie in each other a click means: 0 the smallest of the run, 1 the largest. "
+        "Changes what was clicked last",
+        default=0.5,
+        update=_scale_changed,
+    )
+    thing_words = declare.string("Words", "What to select, in words")
+    thing_said = declare.string("Said", "What the last click found")
+    pointed = declare.string("Pointed", "What was pointed at last, as JSON")
 
     @property
     def is_sequence(self) -> bool:
@@ -245,7 +278,14 @@ class SequenceProperties(bpy.types.PropertyGroup):
         return None
 
 
-CLASSES = (IntervalProperties, MarkerProperties, LayerProperties, GradeProperties, SequenceProperties)
+CLASSES = (
+    IntervalProperties,
+    MarkerProperties,
+    LayerProperties,
+    GradeProperties,
+    SelectionProperties,
+    SequenceProperties,
+)
 
 
 def cloud_of(child: bpy.types.Object) -> bpy.types.PointCloud:

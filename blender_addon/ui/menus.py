@@ -13,6 +13,9 @@ Entry = tuple[str, str, dict[str, Any], declare.Icon]
 """(operator, text, its properties, icon); an empty operator is a line between."""
 
 SELECT: tuple[Entry, ...] = (
+    ("click_things", "Click on Things", {}, "EYEDROPPER"),
+    ("step_thing", "Grow Thing", {"larger": True}, "NONE"),
+    ("step_thing", "Shrink Thing", {"larger": False}, "NONE"),
     ("select_gesture", "Box Select Splats", {"shape": "BOX"}, "SELECT_SET"),
     ("select_gesture", "Lasso Select Splats", {"shape": "LASSO"}, "NONE"),
     ("select_gesture", "Circle Select Splats", {"shape": "CIRCLE"}, "NONE"),
@@ -31,6 +34,7 @@ EDIT: tuple[Entry, ...] = (
     ("delete_points", "Delete Splats", {}, "TRASH"),
     ("hide_points", "Hide Splats", {}, "HIDE_ON"),
     ("crop_points", "Crop Splats", {}, "NONE"),
+    ("separate", "Separate Selected Splats", {}, "NONE"),
     ("keep_largest", "Keep Largest Piece of Splats", {}, "NONE"),
     ("show_points", "Show Hidden Splats", {"what": "HIDDEN"}, "HIDE_OFF"),
     ("show_points", "Restore Deleted Splats", {"what": "DELETED"}, "NONE"),

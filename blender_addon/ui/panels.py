@@ -13,6 +13,7 @@ from ..selection import grade_panel
 from ..selection import panel as selection_panel
 from ..sequence import playback, sequence, timing
 from ..splats import sample
+from ..things import panel as things_panel
 from ..whole import libraries
 from . import preferences
 from .properties import JobItem, window
@@ -225,6 +226,7 @@ CLASSES = (
     LEGS4D_PT_backend,
     LEGS4D_PT_sequence,
     *prompt_panel.CLASSES,
+    *things_panel.CLASSES,
     *selection_panel.CLASSES,
     *grade_panel.CLASSES,
     *effects.PANELS,

@@ -31,13 +31,13 @@ from legs4d.gaussians.part import part_of
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding import Grounding
 from legs4d.grounding.masks import OPAQUE, render_views
+from legs4d.portable.pointing import DEFAULT_SCALE
 from legs4d.raster import render
 from legs4d.scene.camera import Cameras
 from legs4d.scene.camera_path import CameraPath, Shot, read_camera_path
 from legs4d.scene.paths import orbit
 from legs4d.scene.readers import open_sequence, reading_of
 from legs4d.scene.sequence import Split
-from legs4d.segment.choose import DEFAULT_SCALE
 
 ORBIT_RADIUS = 0.8
 """Of the filming cameras' median distance: inside their circle, where there are no walls."""

@@ -15,10 +15,10 @@ from legs4d.gaussians.part import BELONGS
 from legs4d.gaussians.selections import read_selection
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding.masks import OPAQUE
+from legs4d.portable.pointing import DEFAULT_SCALE
 from legs4d.raster import render
 from legs4d.scene.camera_path import Shot
 from legs4d.segment.appearance import colored, components, similarity
-from legs4d.segment.choose import DEFAULT_SCALE
 from legs4d.segment.segments import num_slots, read_segments, slots_of
 
 SegmentLayer = Literal["mask", "similarity", "segments", "components"]

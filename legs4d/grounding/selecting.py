@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from legs4d.commands import Segment
 from legs4d.errors import Legs4dError, PromptError
 from legs4d.gaussians.store.run import Run
-from legs4d.grounding.query import query
+from legs4d.grounding.query import Grounding, query
 from legs4d.segment.choose import DEFAULT_THRESHOLD
 from legs4d.segment.segments import num_slots, slots_of
 from legs4d.segment.selecting import Mode, Pointed, Relevancy, select, undo
@@ -59,15 +59,24 @@ def relevancy_in(run: Run) -> Relevancy:
 
     def relevancy(prompt: str) -> tuple[NDArray[np.float32], float]:
         (found,) = query(run, [prompt])
-        if not found.intervals:
-            raise PromptError(f"{prompt!r} was not found in this run", where="prompt", fix="say it otherwise")
-        values = np.zeros(num_slots(run), np.float32)
-        peak = max(found.intervals, key=lambda interval: interval.score).peak
-        frames = [peak]
-        if run.has_loose:  # each frame's are others
-            frames = [*(frame for frame in range(run.num_frames) if found.holds(frame) and frame != peak), peak]
-        for frame in frames:
-            values[slots_of(run, frame)] = found.frame(frame)
-        return values, found.threshold
+        return relevancy_of(run, found)
 
     return relevancy
+
+
+def relevancy_of(run: Run, found: Grounding) -> tuple[NDArray[np.float32], float]:
+    """[G] how relevant each of a run's Gaussians is where a prompt holds most, 0..1, and from where on it counts.
+
+    Raises:
+        PromptError: the prompt holds nowhere.
+    """
+    if not found.intervals:
+        raise PromptError(f"{found.prompt!r} was not found in this run", where="prompt", fix="say it otherwise")
+    values = np.zeros(num_slots(run), np.float32)
+    peak = max(found.intervals, key=lambda interval: interval.score).peak
+    frames = [peak]
+    if run.has_loose:  # each frame's are others
+        frames = [*(frame for frame in range(run.num_frames) if found.holds(frame) and frame != peak), peak]
+    for frame in frames:
+        values[slots_of(run, frame)] = found.frame(frame)
+    return values, found.threshold

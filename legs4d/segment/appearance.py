@@ -9,7 +9,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 from scipy.sparse.linalg import svds
 
-from legs4d.segment.choose import DEFAULT_SCALE
+from legs4d.portable.pointing import DEFAULT_SCALE
 from legs4d.segment.segments import Segments
 
 _GOLDEN = 0.618033988749895

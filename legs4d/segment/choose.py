@@ -13,17 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.errors import Legs4dError
-from legs4d.segment.pick import OPAQUE
+from legs4d.portable.pointing import DEFAULT_SCALE, OPAQUE, under
 from legs4d.segment.segments import Segments
 
-SHARE = 0.5
-"""Of what a pixel shows that a segment has to have to be under a click."""
 INSIDE = 0.8
 """Of a segment's pixels that have to be in a box."""
 LEAST_SHOWN = 4.0
 """Pixels of a segment that a view has to show for a box in it to mean the segment."""
-DEFAULT_SCALE = 0.5
-"""Quantile among a run's segments."""
 DEFAULT_THRESHOLD = 0.5
 PROMPTED = 0.5
 """Of the best segment's score, from which another answers a prompt too."""
@@ -58,17 +54,15 @@ def at_click(
     if alpha < OPAQUE:
         raise Legs4dError("there is nothing at this pixel", where=where, fix="click on something")
     share = np.asarray(segments.members.T @ filled) / alpha
-    under = np.flatnonzero(share >= SHARE)
-    if not len(under):
+    found = under(share, segments.quantile, scale)
+    if not len(found):
         best = float(share.max(initial=0.0))
         raise Legs4dError(
             f"what is there is in no segment (the best has {best:.0%} of it)",
             where=where,
             fix="click on something else, or make segments of masks that have it",
         )
-    away = np.abs(segments.quantile[under] - scale)
-    order = np.lexsort((-share[under], away))
-    best_one = int(under[order[0]])
+    best_one = int(found[0])
     return Chosen((best_one,), (float(share[best_one]),))
 
 
@@ -119,6 +113,19 @@ def for_prompt(
     Raises:
         Legs4dError: no segment does.
     """
+    answering = answering_prompt(segments, relevancy, least, prompt)
+    good, scores = list(answering.segments), dict(zip(answering.segments, answering.scores, strict=True))
+    if scale is not None:
+        good = [min(good, key=lambda s: abs(float(segments.quantile[s]) - scale))]
+    kept: list[int] = []
+    for s in good:
+        if not any(s in segments.chain(k) or k in segments.chain(s) for k in kept):
+            kept.append(s)
+    return Chosen(tuple(kept), tuple(scores[s] for s in kept))
+
+
+def answering_prompt(segments: Segments, relevancy: NDArray[np.float32], least: float, prompt: str) -> Chosen:
+    """All segments that answer a prompt well enough, the best first; see `for_prompt`, which chooses among them."""
     scores = segment_scores(segments, relevancy)
     best = float(scores.max(initial=0.0))
     if best < least or not len(scores):
@@ -128,13 +135,7 @@ def for_prompt(
             fix="say it otherwise, or click on it",
         )
     good = [int(s) for s in np.argsort(-scores, kind="stable") if scores[s] >= max(least, PROMPTED * best)]
-    if scale is not None:
-        good = [min(good, key=lambda s: abs(float(segments.quantile[s]) - scale))]
-    kept: list[int] = []
-    for s in good:
-        if not any(s in segments.chain(k) or k in segments.chain(s) for k in kept):
-            kept.append(s)
-    return Chosen(tuple(kept), tuple(float(scores[s]) for s in kept))
+    return Chosen(tuple(good), tuple(float(scores[s]) for s in good))
 
 
 def weights_of(segments: Segments, chosen: Sequence[int], threshold: float = DEFAULT_THRESHOLD) -> NDArray[np.float32]:

@@ -10,8 +10,6 @@ from legs4d.gaussians.gaussians import Gaussians
 from legs4d.raster.lift import lift_weights
 from legs4d.scene.camera import Cameras
 
-OPAQUE = 0.5
-"""Alpha from which a pixel shows something."""
 _AROUND = 32
 """Pixels around the one that a ray is of, in the picture that is projected into."""
 NEAREST = 8

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from legs4d.errors import RunError
 from legs4d.gaussians.store.run import Run
+from legs4d.portable.pointing import quantiles
 
 GROUP = "segments"
 
@@ -58,8 +59,7 @@ class Segments:
     @property
     def quantile(self) -> NDArray[np.float32]:
         """[S] 0..1, the share of the other segments that are smaller."""
-        order = np.argsort(np.argsort(self.scale, kind="stable"), kind="stable")
-        return (order / max(1, len(self) - 1)).astype(np.float32)
+        return quantiles(self.scale)
 
     def chain(self, number: int) -> list[int]:
         """A segment, what it is a part of, and so on."""

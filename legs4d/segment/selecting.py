@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from legs4d.errors import Legs4dError, RunError
 from legs4d.gaussians.selections import Selection, read_selection, selection_names, undone, write_selection
 from legs4d.gaussians.store.run import Run
+from legs4d.portable.pointing import DEFAULT_SCALE
 from legs4d.segment.bitmaps import read_bitmap
 from legs4d.segment.choose import (
-    DEFAULT_SCALE,
     DEFAULT_THRESHOLD,
     Chosen,
     at_click,

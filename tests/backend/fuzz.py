@@ -55,6 +55,8 @@ def valid_bodies(run: str) -> list[tuple[str, dict[str, Any]]]:
         ("open", {"run": run}),
         ("frames", {"run": run, "frames": [0, 1], "around": 1, "precision": "float16", "window": 2}),
         ("query", {"run": run, "prompt": "a ball", "layer": "a", "around": 0, "window": 2, "compress": "zstd"}),
+        ("things", {"run": run}),
+        ("meant", {"run": run, "prompt": "a ball", "scale": 0.5}),
         ("render", {"run": run, "width": 4, "height": 3, "samples": [PINHOLE], "passes": ["combined", "depth"]}),
         (
             "cut_list",

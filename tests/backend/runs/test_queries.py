@@ -7,13 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 from backend.runs.answers import Prompter
 from backend.runs.library import Library
 from backend.runs.paths import Roots
+from legs4d.gaussians.selections import Selection, write_selection
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding import query
 from legs4d.progress import Stopped
+from legs4d.segment.segments import Segments, write_segments
 from tests.backend.conftest import ServerProcess, serving, write_small_run
 from tests.backend.plain_client import PlainClient, RefusedError
 from tests.synthetic import CAPTION_FLYING, Scene, write_run
@@ -64,6 +67,36 @@ def test_an_opened_run_says_that_it_has_language(client: PlainClient) -> None:
     assert body["language"] and body["encoder"] == "captions"
     listed = {run["name"]: run["language"] for run in client.ask("runs")["runs"]}
     assert listed == {"ball": True, "mute": False}
+
+
+def test_things_travel_and_words_mean_segments(client: PlainClient, shared_server: ServerProcess) -> None:
+    assert client.ask("things", run="mute") == {
+        "revision": client.ask("open", run="mute")["revision"],
+        "segments": [],
+        "selections": [],
+    }
+    run = Run.open(shared_server.roots[0] / "ball")
+    moves = np.arange(run.num_gaussians) >= run.num_static
+    share = np.stack([0.6 * moves, ~moves], 1).astype(np.float32)
+    with run.lock():
+        scale, mass = np.array([1, 9], np.float32), np.ones(len(moves), np.float32)
+        parent = np.array([1, -1], np.int32)
+        write_segments(run, Segments(scipy.sparse.csc_array(share), parent, scale, mass, ("ball", "")))
+        write_selection(run, Selection("all", np.ones(len(moves), np.float32)))
+    told = client.reply(client.send("things", run="ball"))
+    body, arrays = told.body, told.arrays
+    assert body["segments"] == [{"name": "ball", "parent": 1, "scale": 1.0}, {"name": "", "parent": -1, "scale": 9.0}]
+    assert body["selections"] == ["all"]
+    assert arrays["segment_start"].tolist() == [0, moves.sum(), len(moves)]
+    assert arrays["segment_index"].tolist() == [*np.flatnonzero(moves), *np.flatnonzero(~moves)]
+    assert set(arrays["segment_weight"][: moves.sum()].tolist()) == {153}
+    assert arrays["selection_index"].tolist() == list(range(len(moves)))
+    meant = client.ask("meant", run="ball", prompt=PROMPT)
+    assert meant["segments"] == meant["answering"] == [0] and meant["scores"][0] > 0.6
+    for run_name, prompt, code in (("mute", PROMPT, "run"), ("ball", "a wooden box stands", "failed")):
+        with pytest.raises(RefusedError) as refused:
+            client.ask("meant", run=run_name, prompt=prompt)
+        assert refused.value.code in (code, "prompt"), refused.value
 
 
 def test_prompts_that_cannot_be_answered(client: PlainClient) -> None:

@@ -1,0 +1,366 @@
+"""Operators on things: click, words, another scale, lists of selections, an object of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import bpy
+from bpy_extras import view3d_utils
+from mathutils import Vector
+
+from .. import declare
+from ..cache import storage
+from ..cache.frames import CacheError
+from ..link import session
+from ..link.operators import NeedsBackend
+from ..selection import selecting
+from ..selection.operators import MODE_ITEMS
+from ..sequence import display, sequence
+from ..sequence.properties import SelectionProperties, on_scale_changed
+from ..sequence.sequence import Sequence
+from ..ui.operators import NeedsSequence, refuse
+from . import kept, pointing, separate
+from .pointing import NothingMeantError
+
+
+class _Pointing(NeedsSequence):
+    """For operators that select things."""
+
+    def point(self, context: bpy.types.Context, shown: Sequence) -> str:
+        """Do it; a sentence. Raises NothingMeantError or CacheError."""
+        raise NotImplementedError
+
+    def execute(self, context: bpy.types.Context) -> declare.Result:
+        """Select, and say what."""
+        shown = sequence.meant(context)
+        try:
+            shown.its.thing_said = self.point(context, shown)
+        except (NothingMeantError, CacheError) as nothing:
+            shown.its.thing_said = f"{nothing}."
+            return refuse(self, f"{nothing}.")
+        self.report({"INFO"}, shown.its.thing_said)
+        return {"FINISHED"}
+
+
+class LEGS4D_OT_select_thing(_Pointing, bpy.types.Operator):
+    """Select the thing in front along a ray of the scene"""
+
+    bl_idname = "legs4d.select_thing"
+    bl_label = "Select Thing"
+    bl_options = {"REGISTER", "UNDO"}
+
+    mode = declare.enum("Mode", "What happens to what is selected already", MODE_ITEMS)
+    scale = declare.factor(
+        "Scale", "Of the things that lie in each other there: 0 the smallest, 1 the largest", default=0.5
+    )
+    origin = declare.vector("From", "Where the ray begins", options={"HIDDEN", "SKIP_SAVE"})
+    direction = declare.vector("Along", "Where it goes", options={"HIDDEN", "SKIP_SAVE"})
+
+    def point(self, context: bpy.types.Context, shown: Sequence) -> str:
+        """At what is along the ray."""
+        return pointing.click(shown, Vector(self.origin), Vector(self.direction), self.mode, self.scale)
+
+
+class LEGS4D_OT_click_things(NeedsSequence, bpy.types.Operator):
+    """Click on things in the view to select them. Shift: add. Ctrl: subtract. +, −: larger, smaller. Esc: end"""
+
+    bl_idname = "legs4d.click_things"
+    bl_label = "Click on Things"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """In a 3D view, with a sequence."""
+        return super().poll(context) and context.area is not None and context.area.type == "VIEW_3D"
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> declare.Result:
+        """Wait for the mouse; the button may have been pressed in the sidebar."""
+        area: Any = context.area
+        self._region = next((one for one in area.regions if one.type == "WINDOW"), None)
+        if self._region is None:
+            return {"CANCELLED"}
+        context.window.cursor_modal_set("EYEDROPPER")
+        context.workspace.status_text_set(
+            "Click on a thing. Shift: add. Ctrl: subtract. +: larger. −: smaller. Esc or Enter: end."
+        )
+        context.window_manager.modal_handler_add(self)
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> declare.Result:
+        """Follow the mouse and the keys."""
+        here = (event.mouse_x - self._region.x, event.mouse_y - self._region.y)
+        if event.type in ("ESC", "RIGHTMOUSE", "RET", "NUMPAD_ENTER") and event.value == "PRESS":
+            self._end(context)
+            return {"FINISHED"}
+        if event.value == "PRESS" and event.type in _STEPS:
+            _call(declare.ops().step_thing, larger=_STEPS[event.type])
+            return {"RUNNING_MODAL"}
+        if event.type == "LEFTMOUSE" and event.value == "PRESS" and self._inside(here):
+            mode = "ADD" if event.shift else "SUBTRACT" if event.ctrl else "SET"
+            self._click(context, here, mode)
+            return {"RUNNING_MODAL"}
+        return {"PASS_THROUGH"}  # the view may be turned, the sidebar used
+
+    def cancel(self, context: bpy.types.Context) -> None:
+        """Blender ends it: another file is loaded."""
+        self._end(context)
+
+    def _click(self, context: bpy.types.Context, here: tuple[int, int], mode: str) -> None:
+        space: Any = context.space_data
+        view = space.region_3d
+        origin = view3d_utils.region_2d_to_origin_3d(self._region, view, here)
+        direction = view3d_utils.region_2d_to_vector_3d(self._region, view, here)
+        scale = sequence.meant(context).its.thing_scale
+        _call(declare.ops().select_thing, origin=origin, direction=direction, mode=mode, scale=scale)
+        context.area.tag_redraw()
+
+    def _inside(self, here: tuple[int, int]) -> bool:
+        return 0 <= here[0] < self._region.width and 0 <= here[1] < self._region.height
+
+    def _end(self, context: bpy.types.Context) -> None:
+        context.window.cursor_modal_restore()
+        context.workspace.status_text_set(None)
+
+
+class LEGS4D_OT_step_thing(_Pointing, bpy.types.Operator):
+    """Mean the next larger, or smaller, of the things that lie in each other where you clicked"""
+
+    bl_idname = "legs4d.step_thing"
+    bl_label = "Grow or Shrink Thing"
+    bl_options = {"REGISTER", "UNDO"}
+
+    larger = declare.boolean("Larger", "The thing that it is a part of; else the part of it", default=True)
+
+    def point(self, context: bpy.types.Context, shown: Sequence) -> str:
+        """At the next in size."""
+        return pointing.step(shown, self.larger)
+
+
+class LEGS4D_OT_select_words(NeedsSequence, bpy.types.Operator):
+    """Select the things that words mean; of a run with language"""
+
+    bl_idname = "legs4d.select_words"
+    bl_label = "Select by Words"
+
+    mode = declare.enum("Mode", "What happens to what is selected already", MODE_ITEMS)
+    words = declare.string("Words", "What it is; empty: what the panel says", options={"SKIP_SAVE"})
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """With a sequence, and somebody to ask."""
+        return bool(super().poll(context) and NeedsBackend.poll.__func__(cls, context))  # type: ignore[attr-defined]
+
+    def execute(self, context: bpy.types.Context) -> declare.Result:
+        """Ask; the selection changes when the answer arrives."""
+        shown = sequence.meant(context)
+        words, mode = (self.words or shown.its.thing_words).strip(), self.mode
+        if not words:
+            return refuse(self, "Say what to select first.")
+        try:
+            pointing.table_of(shown)
+        except (NothingMeantError, CacheError) as nothing:
+            return refuse(self, f"{nothing}.")
+
+        def take(now: Sequence, body: Mapping[str, Any]) -> None:
+            try:
+                now.its.thing_said = pointing.choose_segments(now, body["segments"], mode, body["answering"])
+            except (NothingMeantError, CacheError) as nothing:
+                now.its.thing_said = f"{nothing}."
+
+        session.current.things.ask(shown, words, take)
+        return {"FINISHED"}
+
+
+class LEGS4D_OT_keep_selection(NeedsSequence, bpy.types.Operator):
+    """Keep what is selected under a name, in the file"""
+
+    bl_idname = "legs4d.keep_selection"
+    bl_label = "Keep Selection"
+    bl_options = {"REGISTER", "UNDO"}
+
+    label = declare.string("Name", "Empty: what the panel says", options={"SKIP_SAVE"})
+
+    def execute(self, context: bpy.types.Context) -> declare.Result:
+        """Keep it."""
+        shown = sequence.meant(context)
+        label = (self.label or shown.its.selection_name).strip()
+        if not label:
+            return refuse(self, "Give the selection a name first.")
+        if not selecting.any_selected(shown):
+            return refuse(self, "Nothing is selected; select points or a thing first.")
+        kept.keep(shown, label)
+        if shown.loose_object is not None:
+            display.update(shown.empty, moved=True)
+        return {"FINISHED"}
+
+
+class _OnKept(NeedsSequence):
+    """For operators on a selection of the list: the one named, else the active one."""
+
+    label = declare.string("Name", "Of the selection; empty: the active one", options={"SKIP_SAVE"})
+
+    def meant(self, shown: Sequence) -> SelectionProperties | None:
+        """It; None if there is none."""
+        its = shown.its
+        if self.label:
+            return next((one for one in its.selections if one.label == self.label), None)
+        return its.selections[its.active_selection] if its.active_selection < len(its.selections) else None
+
+
+class LEGS4D_OT_select_kept(_OnKept, bpy.types.Operator):
+    """Select what is kept under a name; Shift-click adds, Ctrl-click subtracts"""
+
+    bl_idname = "legs4d.select_kept"
+    bl_label = "Select Kept"
+    bl_options = {"REGISTER", "UNDO"}
+
+    mode = declare.enum("Mode", "What happens to what is selected already", MODE_ITEMS)
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> declare.Result:
+        """The keys that are held choose the mode."""
+        declare.put(self, mode="ADD" if event.shift else "SUBTRACT" if event.ctrl else "SET")
+        return self.execute(context)
+
+    def execute(self, context: bpy.types.Context) -> declare.Result:
+        """Select it, and say how much."""
+        shown = sequence.meant(context)
+        item = self.meant(shown)
+        if item is None:
+            return refuse(self, f"There is no selection '{self.label}'." if self.label else "Keep a selection first.")
+        try:
+            kept.choose(shown, item, self.mode)
+        except (NothingMeantError, CacheError) as nothing:
+            return refuse(self, f"{nothing}.")
+        chosen, total = selecting.counts(shown)
+        self.report({"INFO"}, f"{chosen:,} of {total:,} points are selected.")
+        return {"FINISHED"}
+
+
+class LEGS4D_OT_forget_selection(_OnKept, bpy.types.Operator):
+    """Take the selection from the list; one of the run stays in the run"""
+
+    bl_idname = "legs4d.forget_selection"
+    bl_label = "Forget Selection"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> declare.Result:
+        """Forget it."""
+        shown = sequence.meant(context)
+        item = self.meant(shown)
+        if item is None:
+            return refuse(self, "There is no selection to forget.")
+        kept.forget(shown, item)
+        return {"FINISHED"}
+
+
+class LEGS4D_OT_separate(NeedsSequence, bpy.types.Operator):
+    """Make what is selected an object of its own, with its origin in its middle: move it, key it, render it alone"""
+
+    bl_idname = "legs4d.separate"
+    bl_label = "Separate"
+    bl_options = {"REGISTER", "UNDO"}
+
+    name = declare.string("Name", "Of the new object; empty: what is selected", options={"SKIP_SAVE"})
+
+    def execute(self, context: bpy.types.Context) -> declare.Result:
+        """Copy, and delete from each what the other has."""
+        shown = sequence.meant(context)
+        if not selecting.any_selected(shown):
+            return refuse(self, "Nothing is selected; select points or a thing first.")
+        label = self.name.strip() or pointing.title(shown) or f"{shown.empty.name} part"
+        for item in context.selected_objects:
+            item.select_set(False)
+        made = separate.separate(shown, label)
+        display.update(made.empty)
+        for part in (made.empty, *made.objects):
+            part.select_set(True)
+        layer: Any = context.view_layer
+        layer.objects.active = made.empty
+        self.report({"INFO"}, f"'{made.empty.name}' is an object of its own; '{shown.empty.name}' has the rest.")
+        return {"FINISHED"}
+
+
+class LEGS4D_OT_find_things(NeedsBackend, NeedsSequence, bpy.types.Operator):
+    """Have the backend take the run apart into things by the masks of its footage; goes on when Blender is closed"""
+
+    bl_idname = "legs4d.find_things"
+    bl_label = "Find Things"
+
+    again = declare.boolean("Again", "Anew, where the run has some", options={"SKIP_SAVE"})
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """With a sequence and a backend."""
+        return _both(cls, context)
+
+    def execute(self, context: bpy.types.Context) -> declare.Result:
+        """Submit the job."""
+        session.current.jobs.segments(sequence.meant(context).its.run, self.again)
+        return {"FINISHED"}
+
+
+class LEGS4D_OT_fetch_things(NeedsBackend, NeedsSequence, bpy.types.Operator):
+    """Fetch the things and selections that the run has now"""
+
+    bl_idname = "legs4d.fetch_things"
+    bl_label = "Fetch Things"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """With a sequence and a backend."""
+        return _both(cls, context)
+
+    def execute(self, context: bpy.types.Context) -> declare.Result:
+        """Ask for them."""
+        try:
+            session.current.things.fetch(storage.find(sequence.meant(context).empty))
+        except CacheError as problem:
+            return refuse(self, f"{problem}.")
+        return {"FINISHED"}
+
+
+def register() -> None:
+    """Follow the slider."""
+    on_scale_changed.append(_rescaled)
+
+
+def unregister() -> None:
+    """No more."""
+    on_scale_changed.remove(_rescaled)
+
+
+def _rescaled(empty: bpy.types.Object) -> None:
+    shown = Sequence(empty)
+    if not shown.its.pointed:
+        return
+    try:
+        shown.its.thing_said = pointing.rescale(shown, shown.its.thing_scale)
+    except (NothingMeantError, CacheError) as nothing:
+        shown.its.thing_said = f"{nothing}."
+
+
+def _both(cls: Any, context: bpy.types.Context) -> bool:
+    sequenced: Any = NeedsSequence.poll
+    connected: Any = NeedsBackend.poll
+    return bool(sequenced.__func__(cls, context) and connected.__func__(cls, context))
+
+
+def _call(operator: Callable[..., Any], **values: Any) -> None:
+    """Call an operator as a step of its own; what it refuses it has said."""
+    operator("EXEC_DEFAULT", True, **values)
+
+
+_STEPS = {"NUMPAD_PLUS": True, "PLUS": True, "EQUAL": True, "NUMPAD_MINUS": False, "MINUS": False}
+
+CLASSES = (
+    LEGS4D_OT_select_thing,
+    LEGS4D_OT_click_things,
+    LEGS4D_OT_step_thing,
+    LEGS4D_OT_select_words,
+    LEGS4D_OT_keep_selection,
+    LEGS4D_OT_select_kept,
+    LEGS4D_OT_forget_selection,
+    LEGS4D_OT_separate,
+    LEGS4D_OT_find_things,
+    LEGS4D_OT_fetch_things,
+)
