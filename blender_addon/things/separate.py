@@ -45,7 +45,7 @@ def put_origin(shown: Sequence, place: Vector) -> None:
     The clouds' parent inverse has the difference: frames that arrive are in the run's axes, as they are.
     """
     inverses = [(child, child.matrix_parent_inverse.copy()) for child in shown.objects]
-    offset = declare.triple(inverses[0][1] @ place if inverses else place)
+    offset = declare.triple((inverses[0][1] @ place if inverses else place)[:])
     shown.empty.matrix_basis = shown.empty.matrix_basis @ Matrix.Translation(offset)
     for child, inverse in inverses:
         child.matrix_parent_inverse = Matrix.Translation(offset).inverted() @ inverse
