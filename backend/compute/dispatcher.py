@@ -194,7 +194,8 @@ class _Process:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,
-                env=environment(device),
+                # Threads that wait for work must not spin: they stand beside Blender, which has work for the cores.
+                env={"OMP_WAIT_POLICY": "passive"} | environment(device),
                 start_new_session=True,
             )
         self.pid = self._popen.pid

@@ -89,15 +89,14 @@ def show(
         weight = _graded_weight(one, relevancy, layers, selections)
         gaussians = gaussians.replace(colors=(_graded(gaussians.rgb, weight, one.grade) - 0.5) / SH_C0)
     opacities = look.opacity(TORCH, gaussians.opacities, strongest, amounts)
-    rgb = _colored(gaussians.rgb, strongest, tint, amounts)
-    shown = gaussians.replace(opacities=opacities, colors=(rgb - 0.5) / SH_C0)
+    shown = _colored(gaussians, strongest, tint, amounts).replace(opacities=opacities)
     edge = look.outline_opacity(gaussians.opacities, strongest, amounts)
     named = edge >= LEAST_OUTLINE
     if not bool(named.any()):
-        return Shown(shown, strongest, torch.arange(len(gaussians), device=rgb.device))
+        return Shown(shown, strongest, torch.arange(len(gaussians), device=strongest.device))
     around = _outlines(gaussians.take(named), edge[named], tint[named], eye)
     everything = concatenate(shown, around.replace(sh_rest=None))
-    source = torch.cat([torch.arange(len(gaussians), device=rgb.device), named.nonzero()[:, 0]])
+    source = torch.cat([torch.arange(len(gaussians), device=strongest.device), named.nonzero()[:, 0]])
     return Shown(everything, strongest, source)
 
 
@@ -121,13 +120,14 @@ def _graded(rgb: torch.Tensor, weight: torch.Tensor, grade: Grade) -> torch.Tens
     return graded
 
 
-def _colored(rgb: torch.Tensor, strongest: torch.Tensor, tint: torch.Tensor, amounts: Amounts) -> torch.Tensor:
-    """[N, 3] sRGB-encoded colours; exactly the captured ones where no layer and no amount changes them."""
-    other = look.changed(strongest, amounts)
-    plain = TORCH.linear(rgb[other].clamp(0, 1))
-    shown = rgb.clone()
-    shown[other] = TORCH.encoded(look.colored(TORCH, plain, strongest[other], tint[other], amounts))
-    return shown
+def _colored(gaussians: Gaussians, strongest: torch.Tensor, tint: torch.Tensor, amounts: Amounts) -> Gaussians:
+    """With the colours that show; exactly the captured ones where no layer and no amount changes them."""
+    other = look.changed(strongest, amounts).nonzero()[:, 0]
+    if not len(other):
+        return gaussians
+    plain = TORCH.linear((0.5 + SH_C0 * gaussians.colors[other]).clamp(0, 1))
+    shown = TORCH.encoded(look.colored(TORCH, plain, strongest[other], tint[other], amounts))
+    return gaussians.replace(colors=gaussians.colors.index_copy(0, other, (shown - 0.5) / SH_C0))
 
 
 def _outlines(named: Gaussians, opacities: torch.Tensor, tint: torch.Tensor, eye: torch.Tensor) -> Gaussians:

@@ -34,6 +34,8 @@ FAR = 1e10
 """Depth where nothing is, as Blender's own depth pass has it."""
 LEAST_COVERAGE = 1e-3
 """Below this share of a pixel, its depth says nothing."""
+BAND = 32
+"""Rows that a processor develops at once: they stay in its cache."""
 NEAR = 0.01
 """Scene units; for runs that do not say what their cameras could see."""
 KEPT_ANSWERS = 16
@@ -123,12 +125,12 @@ class Renderer:
         relevancy, selections = placed.relevancy[:, : len(layers)], placed.relevancy[:, len(layers) :]
         eye = eye.to(self._device)
         shown = show(placed.gaussians, relevancy, layers, amounts, eye, _grades(body), selections)
-        features = torch.cat([shown.highlight[:, None], relevancy], dim=1)
-        behind = [*(body.background or (0.0, 0.0, 0.0)), *(0.0,) * features.shape[1]]
+        features = torch.cat([shown.highlight[:, None], relevancy], dim=1)[shown.source] if layers else None
+        behind = [*(body.background or (0.0, 0.0, 0.0)), *(0.0,) * (1 + len(layers) if layers else 0)]
         picture = rasterise(
             shown.gaussians,
             _camera(body, sample, placed),
-            features[shown.source],
+            features,
             torch.tensor(behind, dtype=torch.float32),
             near=self._run.info.get("near", NEAR) * placed.near_scale,
             depth=True,
@@ -136,10 +138,10 @@ class Renderer:
             region=_region(body, self._device),
         )
         assert picture.depth is not None
-        assert picture.features is not None
         alpha = _cropped(body, picture.alpha)
         color = _scene_linear(_cropped(body, picture.color), alpha, opaque=body.background is not None)
-        return _Sums(color, alpha, _cropped(body, picture.depth) * placed.unit, _cropped(body, picture.features))
+        seen = alpha.new_zeros((*alpha.shape, 1)) if picture.features is None else _cropped(body, picture.features)
+        return _Sums(color, alpha, _cropped(body, picture.depth) * placed.unit, seen)
 
     def _parts(self, body: Render, sample: RenderSample, answers: list[Grounding]) -> list[Part]:
         """What is visible; after the relevancies, a column for each grade that names its Gaussians."""
@@ -187,8 +189,8 @@ class Renderer:
 
 @dataclass(frozen=True)
 class _Sums:
-    """Passes of one sample, or summed over several: scene linear premultiplied [H, W, 3], [H, W], alpha-weighted depth
-    [H, W], features [H, W, 1 + L]."""
+    """Passes of one sample, or summed over several: scene linear premultiplied [H, W, 4] with room for what shows of
+    a pixel, [H, W], alpha-weighted depth [H, W], features [H, W, 1 + L]."""
 
     color: torch.Tensor
     alpha: torch.Tensor
@@ -200,40 +202,51 @@ class _Sums:
         return _Sums(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
     def arrays(self, body: Render, samples: int) -> Arrays:
-        """The means over the samples, as the reply carries them."""
-        alpha = self.alpha / samples
-        covered = alpha >= LEAST_COVERAGE
-        depth = torch.where(covered, self.depth / self.alpha.clamp(min=LEAST_COVERAGE), FAR)
-        shown = alpha if body.background is None else torch.ones_like(alpha)
-        passes = {
-            "combined": torch.cat([self.color / samples, shown[..., None]], dim=-1),
-            "depth": depth,
-            "alpha": alpha,
-            "highlight": self.features[..., 0] / samples,
-        }
+        """The means over the samples, as the reply carries them. Takes the sums apart: large pictures are copied as
+        seldom as can be."""
+        depth = self.depth / self.alpha.clamp(min=LEAST_COVERAGE)
+        alpha = _mean(self.alpha, samples)
+        depth.masked_fill_(alpha < LEAST_COVERAGE, FAR)
+        combined = _mean(self.color, samples)
+        combined[..., 3] = alpha if body.background is None else 1.0
+        features = _mean(self.features, samples)
+        passes = {"combined": combined, "depth": depth, "alpha": alpha, "highlight": features[..., 0]}
         passes = {name: values for name, values in passes.items() if name in body.passes}
         if "masks" in body.passes:
             for index, layer in enumerate(body.layers):
-                passes[f"mask:{layer.name}"] = self.features[..., 1 + index] / samples
+                passes[f"mask:{layer.name}"] = features[..., 1 + index]
         return {name: np.ascontiguousarray(values.cpu().numpy(), np.float32) for name, values in passes.items()}
+
+
+def _mean(sums: torch.Tensor, samples: int) -> torch.Tensor:
+    return sums if samples == 1 else sums.div_(samples)
 
 
 def _nothing(body: Render, device: str) -> _Sums:
     """The picture of no Gaussians."""
     empty = _cropped(body, torch.zeros((1, body.height, body.width), device=device))
-    behind = TORCH.linear(torch.tensor(body.background or (0.0, 0.0, 0.0), device=device))
-    return _Sums(empty[..., None] + behind, empty, empty, empty[..., None].expand(-1, -1, 1 + len(body.layers)))
+    color = torch.zeros((*empty.shape, 4), device=device)
+    color[..., :3] = TORCH.linear(torch.tensor(body.background or (0.0, 0.0, 0.0), device=device))
+    return _Sums(color, empty, empty, torch.zeros((*empty.shape, 1 + len(body.layers)), device=device))
 
 
 def _scene_linear(color: torch.Tensor, alpha: torch.Tensor, *, opaque: bool) -> torch.Tensor:
-    """Linear light of a picture [H, W, 3] composited sRGB-encoded, as captures and their training are.
+    """Linear light of a picture [H, W, 3] composited sRGB-encoded, as captures and their training are; [H, W, 4].
 
     Over a background that is the curve undone; else what it shows is, apart from how much of the pixel it covers.
     """
-    if opaque:
-        return TORCH.linear(color).clamp(min=0.0)
-    alpha = alpha[..., None]
-    return TORCH.linear(color / alpha.clamp(min=1e-6)).clamp(min=0.0) * alpha
+    made = color.new_empty((*alpha.shape, 4))
+    band = len(alpha) if color.is_cuda else BAND
+    for first in range(0, len(alpha), band):
+        rows = slice(first, first + band)
+        light = color[rows].movedim(-1, 0).contiguous()  # by channels: loops over three numbers are slow
+        cover = alpha[rows]
+        if not opaque:
+            light /= cover.clamp(min=1e-6)
+        light = TORCH.linear(light).clamp_(min=0.0)
+        for channel, values in enumerate(light):
+            made[rows, :, channel] = values if opaque else values.mul_(cover)
+    return made
 
 
 def _region(body: Render, device: str) -> torch.Tensor | None:

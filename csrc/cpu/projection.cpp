@@ -94,6 +94,8 @@ bool project(const View& view, const ImageSettings& image, const float* mean, co
   splat->b = -l.xy * inverse;
   splat->c = bx * inverse;
   splat->opacity = effective;
+  splat->reach = reach * reach;
+  splat->determinant = inverse;
   splat->depth = l.camera[2];
   splat->x0 = static_cast<int16_t>(x0);
   splat->x1 = static_cast<int16_t>(x1);

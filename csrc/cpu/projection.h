@@ -27,6 +27,7 @@ struct Splat {
   float x, y;                 // centre, pixels
   float a, b, c;              // inverse covariance [[a, b], [b, c]], 1/px²
   float opacity;              // antialiasing compensation included
+  float reach, determinant;   // (x - centre)ᵀ inverse (x - centre) up to which it counts; of the inverse covariance
   float depth;                // camera z
   int16_t x0, x1, y0, y1;     // pixels that it can reach, ends included, within the image
   int32_t gaussian;

@@ -11,7 +11,8 @@ namespace legs4d {
 namespace {
 
 constexpr int kBlocksX = kTile / kLanes;
-constexpr int kBlocks = kTile * kBlocksX;  // vectors in a tile
+constexpr int kBlocks = kTile * kBlocksX;  // vectors in a tile: its left half row by row, then its right half
+constexpr int kChunk = 1024;               // Gaussians that a thread takes at once
 
 // Stable order of non-negative floats, whose bits sort as integers do.
 void sort_by_depth(const std::vector<Splat>& splats, std::vector<int32_t>* order) {
@@ -37,6 +38,7 @@ void sort_by_depth(const std::vector<Splat>& splats, std::vector<int32_t>* order
 struct Rays {
   int left, top;
   floatv x[kBlocksX];  // pixel centres
+  float y[kTile];
   floatv transmittance[kBlocks];
   intv live[kBlocks];
   uint32_t live_blocks = 0;
@@ -44,16 +46,38 @@ struct Rays {
   Rays(int tile_x, int tile_y, const ImageSettings& image) : left(tile_x * kTile), top(tile_y * kTile) {
     for (int b = 0; b < kBlocksX; ++b)
       for (int i = 0; i < kLanes; ++i) x[b][i] = left + b * kLanes + i + 0.5f;
+    for (int i = 0; i < kTile; ++i) y[i] = top + i + 0.5f;
     for (int k = 0; k < kBlocks; ++k) {
       transmittance[k] = splat(1.0f);
-      live[k] = (x[k % kBlocksX] < static_cast<float>(image.width)) & (top + k / kBlocksX < image.height ? ~intv{} : intv{});
+      live[k] = (x[k / kTile] < static_cast<float>(image.width)) & (top + k % kTile < image.height ? ~intv{} : intv{});
       if (any(live[k])) live_blocks |= 1u << k;
     }
   }
 };
 
+// Blocks of a tile's left half, a bit a row, then of its right half, in which a splat can count: an ellipse fills little
+// of its bounding box. A pixel more on either side, against rounding.
+inline uint32_t reachable_blocks(const Splat& s, int left, int top) {
+  const int y0 = std::max(s.y0 - top, 0), y1 = std::min(s.y1 - top, kTile - 1);
+  const uint32_t rows = (2u << y1) - (1u << y0);
+  const int middle = left + kLanes;
+  if (s.x1 < middle) return rows;
+  if (s.x0 >= middle) return rows << kTile;
+  const float over_a = 1.0f / s.a, slope = -s.b * over_a;
+  const float edge = middle - s.x;
+  uint32_t found = 0;
+  floatv row;
+  for (int i = 0; i < kLanes; ++i) row[i] = top + i + 0.5f - s.y;
+  for (int y = 0; y < kTile; y += kLanes, row += static_cast<float>(kLanes)) {
+    const floatv inside = s.reach * s.a - s.determinant * row * row;
+    const floatv half = sqrt(select(inside > 0.0f, inside, floatv{})) * over_a + 1.5f, center = slope * row - edge;
+    found |= lanes_set(center - half < 0.0f) << y | lanes_set(center + half > 0.0f) << (y + kTile);
+  }
+  return found & (rows | rows << kTile);
+}
+
 struct Contribution {
-  int block;
+  size_t block;
   floatv dx, alpha, weight;  // weight = alpha · transmittance, 0 where the splat does not count
   float dy;
   intv counts, clamped;
@@ -62,35 +86,31 @@ struct Contribution {
 // Lays one splat over the tile's rays; calls visit(contribution, transmittance before it) for each vector it touches.
 template <typename Visit>
 inline void composite(const Splat& s, Rays* rays, const Visit& visit) {
-  const int y0 = std::max<int>(s.y0, rays->top), y1 = std::min<int>(s.y1, rays->top + kTile - 1);
-  const int b0 = std::max(s.x0 - rays->left, 0) / kLanes, b1 = std::min(s.x1 - rays->left, kTile - 1) / kLanes;
-  for (int y = y0; y <= y1; ++y) {
+  // Locals, as the compiler cannot know that `visit` leaves the splat as it is.
+  const float half_a = 0.5f * s.a, b = s.b, half_c = 0.5f * s.c, center_y = s.y, opacity = s.opacity;
+  const floatv center_x = splat(s.x);
+  for (uint32_t blocks = reachable_blocks(s, rays->left, rays->top) & rays->live_blocks; blocks; blocks &= blocks - 1) {
+    const uint32_t k = lowest_bit(blocks);
     Contribution c;
-    c.dy = y + 0.5f - s.y;
-    const float half_c_dy2 = 0.5f * s.c * c.dy * c.dy, b_dy = s.b * c.dy;
-    for (int b = b0; b <= b1; ++b) {
-      const int k = (y - rays->top) * kBlocksX + b;
-      if (!(rays->live_blocks >> k & 1)) continue;
-      c.block = k;
-      c.dx = rays->x[b] - s.x;
-      const floatv sigma = c.dx * (0.5f * s.a * c.dx + b_dy) + half_c_dy2;
-      const floatv raw = s.opacity * exp_negative(-min(sigma, splat(80.0f)));
-      c.alpha = min(raw, splat(kAlphaMax));
-      c.clamped = raw > kAlphaMax;
-      c.counts = rays->live[k] & (c.alpha >= kAlphaMin) & (sigma >= 0.0f);
-      if (!any(c.counts)) continue;
-      const floatv before = rays->transmittance[k];
-      const floatv after = before * (1.0f - c.alpha);
-      const intv ended = c.counts & (after <= kTransmittanceMin);
-      if (any(ended)) {
-        rays->live[k] &= ~ended;
-        c.counts &= ~ended;
-        if (!any(rays->live[k])) rays->live_blocks &= ~(1u << k);
-      }
-      c.weight = select(c.counts, c.alpha * before, floatv{});
-      rays->transmittance[k] = select(c.counts, after, before);
-      visit(c, before);
+    c.block = k;
+    c.dy = rays->y[k % kTile] - center_y;
+    c.dx = rays->x[k / kTile] - center_x;
+    const floatv sigma = c.dx * (half_a * c.dx + b * c.dy) + half_c * c.dy * c.dy;
+    const floatv raw = opacity * exp_negative(-min(sigma, splat(80.0f)));
+    c.alpha = min(raw, splat(kAlphaMax));
+    c.clamped = raw > kAlphaMax;
+    c.counts = rays->live[k] & (c.alpha >= kAlphaMin) & (sigma >= 0.0f);
+    const floatv before = rays->transmittance[k];
+    const floatv after = before * (1.0f - c.alpha);
+    const intv ended = c.counts & (after <= kTransmittanceMin);
+    if (any(ended)) {
+      rays->live[k] &= ~ended;
+      c.counts &= ~ended;
+      if (!any(rays->live[k])) rays->live_blocks &= ~(1u << k);
     }
+    c.weight = select(c.counts, c.alpha * before, floatv{});
+    rays->transmittance[k] = select(c.counts, after, before);
+    visit(c, before);
   }
 }
 
@@ -119,8 +139,8 @@ void render_tile(const CameraSplats& camera, TileRange range, const ImageSetting
     });
   }
   for (int k = 0; k < kBlocks; ++k) {
-    const int y = rays.top + k / kBlocksX, x = rays.left + k % kBlocksX * kLanes;
-    if (y >= image.height) break;
+    const int y = rays.top + k % kTile, x = rays.left + k / kTile * kLanes;
+    if (y >= image.height) continue;
     for (int i = 0; i < kLanes && x + i < image.width; ++i) {
       const size_t pixel = static_cast<size_t>(y) * image.width + x + i;
       const float rest = rays.transmittance[k][i];
@@ -145,8 +165,8 @@ void differentiate_tile(const CameraSplats& camera, TileRange range, const Image
   floatv *pixel_gradients = scratch->data(), *alpha_worth = pixel_gradients + kBlocks * d_count,
          *remaining = alpha_worth + kBlocks, *channel_sums = remaining + kBlocks;
   for (int k = 0; k < kBlocks; ++k) {
-    const int y = rays.top + k / kBlocksX, x = rays.left + k % kBlocksX * kLanes;
-    if (y >= image.height) break;
+    const int y = rays.top + k % kTile, x = rays.left + k / kTile * kLanes;
+    if (y >= image.height) continue;
     for (int i = 0; i < kLanes && x + i < image.width; ++i) {
       const size_t pixel = static_cast<size_t>(y) * image.width + x + i;
       const float rest = transmittance[pixel];
@@ -233,7 +253,6 @@ Rendering::Rendering(const GaussianArrays& gaussians, std::vector<View> views, I
       depth_channel_(depth_channel),
       cameras_(views_.size()) {
   std::vector<Covariance> covariances(gaussians.count);
-  constexpr int kChunk = 4096;
   parallel_for((gaussians.count + kChunk - 1) / kChunk, threads, [&](int chunk) {
     world_covariances(gaussians.quats, gaussians.scales, chunk * kChunk, std::min(gaussians.count, (chunk + 1) * kChunk),
                       covariances.data());
@@ -247,13 +266,20 @@ Rendering::Rendering(const GaussianArrays& gaussians, std::vector<View> views, I
 void Rendering::prepare(int camera, const GaussianArrays& gaussians, const std::vector<Covariance>& covariances,
                         const uint8_t* frozen, const uint8_t* active_tiles) {
   CameraSplats& c = cameras_[camera];
+  // Several cameras are prepared side by side, one in pieces.
+  const int helpers = num_cameras() == 1 ? threads_ : 1, chunks = (gaussians.count + kChunk - 1) / kChunk;
+  std::vector<std::vector<Splat>> parts(chunks);
+  parallel_for(chunks, helpers, [&](int chunk) {
+    for (int n = chunk * kChunk; n < std::min(gaussians.count, (chunk + 1) * kChunk); ++n) {
+      Splat s;
+      if (!project(views_[camera], image_, gaussians.means + 3 * n, covariances[n], gaussians.opacities[n], &s)) continue;
+      s.gaussian = n;
+      parts[chunk].push_back(s);
+    }
+  });
   std::vector<Splat> seen;
-  for (int n = 0; n < gaussians.count; ++n) {
-    Splat s;
-    if (!project(views_[camera], image_, gaussians.means + 3 * n, covariances[n], gaussians.opacities[n], &s)) continue;
-    s.gaussian = n;
-    seen.push_back(s);
-  }
+  for (const std::vector<Splat>& part : parts) seen.insert(seen.end(), part.begin(), part.end());
+  parts.clear();
   std::vector<int32_t> order;
   sort_by_depth(seen, &order);
   const size_t count = seen.size();
@@ -262,14 +288,16 @@ void Rendering::prepare(int camera, const GaussianArrays& gaussians, const std::
   c.frozen.resize(count);
   c.by_gaussian.resize(count);
   const int given = gaussians.num_channels;
-  for (size_t i = 0; i < count; ++i) {
-    const Splat& s = c.splats[i] = seen[order[i]];
-    c.by_gaussian[order[i]] = static_cast<int32_t>(i);
-    c.frozen[i] = frozen && frozen[s.gaussian];
-    float* channels = c.channels.data() + i * channels_;
-    std::memcpy(channels, gaussians.channels + static_cast<size_t>(s.gaussian) * given, given * sizeof(float));
-    if (depth_channel_) channels[given] = s.depth;
-  }
+  parallel_for(static_cast<int>((count + kChunk - 1) / kChunk), helpers, [&](int chunk) {
+    for (size_t i = static_cast<size_t>(chunk) * kChunk; i < std::min(count, static_cast<size_t>(chunk + 1) * kChunk); ++i) {
+      const Splat& s = c.splats[i] = seen[order[i]];
+      c.by_gaussian[order[i]] = static_cast<int32_t>(i);
+      c.frozen[i] = frozen && frozen[s.gaussian];
+      float* channels = c.channels.data() + i * channels_;
+      std::memcpy(channels, gaussians.channels + static_cast<size_t>(s.gaussian) * given, given * sizeof(float));
+      if (depth_channel_) channels[given] = s.depth;
+    }
+  });
   const int tiles = tiles_x_ * tiles_y_;
   auto for_each_tile = [&](const Splat& s, auto&& visit) {
     for (int ty = s.y0 / kTile; ty <= s.y1 / kTile; ++ty)
@@ -345,7 +373,6 @@ void Rendering::backward(const GaussianArrays& gaussians, const float* backgroun
     });
   });
 
-  constexpr int kChunk = 1024;
   parallel_for((gaussians.count + kChunk - 1) / kChunk, threads_, [&](int chunk) {
     const int begin = chunk * kChunk, end = std::min(gaussians.count, begin + kChunk);
     std::vector<Covariance> covariances(end - begin);
@@ -412,7 +439,7 @@ void Rendering::lift(int camera, const int32_t* index, const float* weight, int 
               mixture.resize(rows.size() * kBlocks, floatv{});
             }
             const int column = x - rays.left;
-            mixture[row * kBlocks + (y - rays.top) * kBlocksX + column / kLanes][column % kLanes] += weight[at];
+            mixture[row * kBlocks + column / kLanes * kTile + y - rays.top][column % kLanes] += weight[at];
           }
       const int row_count = static_cast<int>(rows.size());
       for (const int32_t* i = range.begin; i != range.end && rays.live_blocks; ++i) {

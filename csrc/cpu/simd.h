@@ -26,6 +26,19 @@ inline void store(float* to, floatv v) { std::memcpy(to, &v, sizeof v); }
 
 inline floatv select(intv mask, floatv yes, floatv no) { return mask ? yes : no; }
 
+// A bit for each lane of a mask that is set, the first lane's lowest.
+inline uint32_t lanes_set(intv mask) {
+#if defined(__AVX__)
+  return static_cast<uint32_t>(_mm256_movemask_ps((__m256)mask));
+#else
+  uint32_t bits = 0;
+  for (int i = 0; i < kLanes; ++i) bits |= mask[i] ? 1u << i : 0u;
+  return bits;
+#endif
+}
+
+inline uint32_t lowest_bit(uint32_t bits) { return __builtin_ctz(bits); }
+
 inline bool any(intv mask) {
 #if defined(__AVX__)
   return _mm256_movemask_ps((__m256)mask) != 0;
