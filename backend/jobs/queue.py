@@ -31,8 +31,8 @@ log = logging.getLogger("legs4d.backend")
 TICK_SECONDS = 0.2
 MAX_QUEUED = 1000
 MAX_LISTED = 500
-MAX_REQUEST = 4096
-"""Characters of what a request says, as JSON: every listing of the jobs repeats it."""
+MAX_REQUEST = 128 * 1024
+"""Characters of what a request says, as JSON: some two thousand files by name. Listings repeat it."""
 
 
 class Jobs:
@@ -102,17 +102,22 @@ class Jobs:
         """Queue a job. Raises Legs4dError when it could not work.
 
         A ticket that was used before gives the job that was submitted with it then, so that a client that did not
-        hear the answer may ask again.
+        hear the answer may ask again. So does the same request while its job is not over, whoever asks: a command that
+        was killed and is given again meets its own job.
         """
         if known := self._table.known(kind, request):
             return known.body()
         if len(self._table.active) >= self._max_queued:
             raise BackendError(f"{self._max_queued} jobs wait already", fix="let some of them end", code=Code.BUSY)
         if len(request.model_dump_json(exclude_unset=True)) > MAX_REQUEST:
-            raise BackendError(f"has more than {MAX_REQUEST} characters", where=f"the body of '{kind}'", code=Code.BODY)
+            fix = "name a folder or a pattern in place of single files, or fewer of them"
+            what = f"has more than {MAX_REQUEST} characters"
+            raise BackendError(what, where=f"the body of '{kind}'", fix=fix, code=Code.BODY)
         wanted = self._wanted(request)
         spec = JOB_KINDS[kind].prepare(request, self._roots)
         other = next((other for other in self._table.active.values() if other.writes == spec["out"]), None)
+        if other and _asks_the_same(other, kind, request):
+            return other.body()
         if other:
             name = _output_name(request)
             raise BackendError(f"job {other.id} writes this already", where=name, fix="cancel it first", code=Code.JOB)
@@ -242,6 +247,15 @@ class Jobs:
 
         self._stopping = True
         self._processes.stop(listen)
+
+
+def _asks_the_same(job: Job, kind: str, request: Submission) -> bool:
+    """Whether a job does what is asked for, and will: only its ticket, its place in the queue and device may differ."""
+    said = [
+        {name: value for name, value in told.items() if name not in ("ticket", "priority", "device")}
+        for told in (job.request, request.model_dump(exclude_unset=True))
+    ]
+    return job.kind == kind and job.state != "cancelling" and said[0] == said[1]
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
+from backend import wire
 from backend.jobs import log as joblog
 from backend.jobs.kinds import JOB_KINDS
 from backend.jobs.queue import Jobs
@@ -15,6 +18,9 @@ from backend.service import requests
 from backend.service.clients import Call
 from backend.service.loop import Loop
 from backend.wire import JobBody, Kind
+
+PAGE_BYTES = wire.REPLY_LIMITS.header // 2
+"""That a list of jobs may have; a single one is always told of."""
 
 
 class JobRequests:
@@ -49,8 +55,8 @@ class JobRequests:
 
     def _list(self, call: Call, body: requests.JobPage) -> None:
         def done(jobs: list[JobBody]) -> None:
-            more = len(jobs) > body.limit
-            call.ok({"jobs": jobs[: body.limit], "next": jobs[body.limit - 1]["job"] if more else None})
+            shown = _fitting(jobs[: body.limit])
+            call.ok({"jobs": shown, "next": shown[-1]["job"] if len(jobs) > len(shown) else None})
 
         self._ask(call, lambda: self._jobs.all(body.after, body.limit + 1), done)
 
@@ -71,3 +77,9 @@ class JobRequests:
     def _ask(self, call: Call, question: Callable[[], Any], done: Callable[[Any], None]) -> None:
         """Have the jobs' thread answer."""
         self._jobs.ask(question, unless_ended(call, done), call.fail, self._loop.post)
+
+
+def _fitting(jobs: list[JobBody]) -> list[JobBody]:
+    """The first of them, as many as a reply holds."""
+    sizes = accumulate(len(json.dumps(job)) for job in jobs)
+    return jobs[: max(1, sum(size <= PAGE_BYTES for size in sizes))]

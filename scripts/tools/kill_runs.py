@@ -1,25 +1,27 @@
 """Kills commands at random moments and gives them again: is anything lost, done twice, or other than undisturbed?
 
-    python scripts/tools/kill_runs.py [--kills 70] [--seed 0] [--commands train,lift-again,…]
+    python scripts/tools/kill_runs.py [--kills 200] [--seed 0] [--commands train,lift-again,…] [--processes 2]
 
 A command is given as a person gives it, in a process that SIGKILL ends at a moment drawn from its undisturbed duration.
-Then what was there before must open and answer, the footage gets other times, and the same command is given again until
-it ends well. What it makes must be the undisturbed result to the bit (on the CPU), and frames that were done before the
-kill must be the same files. Another command is a line in `CASES`. (Jobs of a server: tests/backend/faults.py.)
+Of `submit`, the client, the server, what the server has started, or all of them are killed, and the server is begun
+again. Then what was there before must open and answer, the footage gets other times, and the same command is given
+again until it ends well. What it makes must be the undisturbed result to the bit (on the CPU), and frames that were
+done before the kill must be the same files. Another command is a line in `CASES`. (Jobs, too: tests/backend/faults.py.)
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import hashlib
+import json
+import multiprocessing
 import os
 import random
 import shutil
-import signal
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,18 +31,21 @@ from legs4d.errors import Legs4dError
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding import query
 from tests.synthetic import CAPTION_FLYING, Scene, write_dataset
+from tools.killing import STATE, Server, begin, give, kill, wait
 
 SCENE = Scene(num_frames=6, width=24, height=16, num_train=4, num_test=1)
-QUICK = (
-    *("--engine", "cpu", "--encoder", "captions", "--preset", "quick"),
+STEPS = (
+    *("--preset", "quick"),
     *("--set", "reconstruct.first_frame.steps=60", "--set", "reconstruct.first_frame.num_foreground=60"),
     *("--set", "reconstruct.first_frame.num_background=120", "--set", "reconstruct.tracking.steps=3"),
     *("--set", "reconstruct.tracking.nodes.steps=2", "--set", "reconstruct.tracking.nodes.count=20"),
 )
+CPU = ("--engine", "cpu")
+ENCODER = ("--encoder", os.environ.get("KILL_RUNS_ENCODER", "captions"))
 ATTEMPTS = 3
 """Times that a command may be given after its kill before it counts as lost."""
-SLOWEST = 120.0
-"""Seconds after which a command counts as hanging."""
+VICTIMS = ("client", "server", "worker", "all")
+"""Of a submitted job: who is killed."""
 
 
 @dataclass(frozen=True)
@@ -48,27 +53,33 @@ class Case:
     """A command to kill, in a folder that holds `footage/`.
 
     Attributes:
-        begin: commands that are given, undisturbed, before it.
         command: the one that is killed; it must make the same when it is given again.
+        before: commands that are given, undisturbed, before it.
         keeps: whether run/ answers before it, and so has to after a kill.
         output: what it makes.
     """
 
     command: tuple[str, ...]
-    begin: tuple[tuple[str, ...], ...] = ()
+    before: tuple[tuple[str, ...], ...] = ()
     keeps: bool = False
     output: str = "run"
 
+    @property
+    def is_submitted(self) -> bool:
+        return self.command[0] == "submit"
 
-TRAIN = ("train", "footage", "--out", "run", *QUICK)
+
+def submitted(*command: str) -> tuple[str, ...]:
+    return ("submit", *command, "--state-dir", STATE, "--follow")
+
+
+TRAIN = ("train", "footage", "--out", "run", *CPU, *ENCODER, *STEPS)
 CASES: dict[str, Case] = {
     "train": Case(TRAIN),
-    "reconstruct": Case(("reconstruct", "footage", "--out", "run", *QUICK[:2], *QUICK[4:])),
+    "reconstruct": Case(("reconstruct", "footage", "--out", "run", *CPU, *STEPS)),
     "train-again": Case((*TRAIN, "--set", "reconstruct.tracking.steps=2", "--again"), (TRAIN,), keeps=True),
-    "lift-again": Case(
-        ("lift", "run", "--encoder", "captions", "--dim", "3", "--engine", "cpu", "--again"), (TRAIN,), keeps=True
-    ),
-    "objects": Case(("objects", "footage", "--out", "found", *QUICK[:2]), output="found"),
+    "lift-again": Case(("lift", "run", *ENCODER, "--dim", "3", *CPU, "--again"), (TRAIN,), keeps=True),
+    "objects": Case(("objects", "footage", "--out", "found", *CPU), output="found"),
     "export": Case(("export", "run", "--out", "files"), (TRAIN,), keeps=True, output="files"),
     "import-d3dgs": Case(
         ("import-d3dgs", "files/params.npz", "--out", "imported"),
@@ -82,6 +93,8 @@ CASES: dict[str, Case] = {
         keeps=True,
         output="imported",
     ),
+    "submit-train": Case(submitted("train", "footage", "--out", "run", "--device", "cpu", *ENCODER, *STEPS)),
+    "submit-export": Case(submitted("export", "run", "--out", "files"), (TRAIN,), keeps=True, output="files"),
 }
 
 
@@ -96,54 +109,28 @@ class Score:
     twice: int = 0
     other: int = 0
     seconds: float = 0.0
+    """Of one kill with what follows, together over all kills."""
     notes: list[str] = field(default_factory=list)
 
     @property
     def is_clean(self) -> bool:
         return not (self.lost or self.twice or self.other)
 
-
-def give(command: tuple[str, ...], folder: Path, kill_after: float | None = None) -> int | None:
-    """Give a command in a folder; its exit code, None where it was killed. Torch is loaded once, by this process."""
-    child = os.fork()
-    if child == 0:
-        code = 70
-        try:
-            os.setsid()
-            os.chdir(folder)
-            log = os.open("log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-            os.dup2(log, 1)
-            os.dup2(log, 2)
-            from legs4d.cli import app
-
-            app(list(command), standalone_mode=True)
-            code = 0
-        except SystemExit as exited:
-            code = exited.code if isinstance(exited.code, int) else 0 if exited.code is None else 1
-        finally:
-            sys.stdout.flush()
-            os._exit(code)
-    until = time.monotonic() + (SLOWEST if kill_after is None else kill_after)
-    while True:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status)
-        if time.monotonic() >= until:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-            _, status = os.waitpid(child, 0)
-            return None if os.WIFSIGNALED(status) else os.waitstatus_to_exitcode(status)
-        time.sleep(0.002)
+    def __iadd__(self, more: Score) -> Score:
+        for name, value in vars(more).items():
+            setattr(self, name, getattr(self, name) + value)
+        return self
 
 
 def content(folder: Path) -> dict[str, str]:
     """Hashes of all that a command made, but for what says how long it took."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {
-        path.relative_to(folder).as_posix(): hashlib.blake2b(path.read_bytes()).hexdigest()
-        for path in files
-        if path.name not in ("run.json", ".lock")
-    }
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in ("run.json", ".lock")]
+    return {path.relative_to(folder).as_posix(): hashlib.blake2b(_untimed(path)).hexdigest() for path in files}
+
+
+def _untimed(path: Path) -> bytes:
+    found = path.read_bytes()
+    return json.dumps({**json.loads(found), "seconds": None}).encode() if path.name == "objects.json" else found
 
 
 def done_files(run: Path) -> dict[Path, tuple[int, int]]:
@@ -172,15 +159,31 @@ def answers(run: Path) -> bool:
         return False
 
 
-def try_once(case: Case, start: Path, expected: dict[str, str], moment: float, score: Score) -> None:
+def strike(case: Case, folder: Path, server: Server | None, victim: str, moment: float) -> bool:
+    """Give the command, kill so many seconds later, and have a server there again; whether the kill met anything."""
+    process = begin(case.command, folder)
+    if wait(process, moment)[0]:
+        return False
+    if server is None or victim == "client":
+        return kill(process) is None
+    met = server.strike(victim)
+    if victim == "all" or not wait(process, 30)[0]:
+        kill(process)
+    server.begin()
+    return met
+
+
+def try_once(case: Case, start: Path, expected: dict[str, str], moment: float, victim: str) -> Score:
     """Kill a command once, and give it again."""
-    with tempfile.TemporaryDirectory() as name:
+    began, score = time.monotonic(), Score(kills=1)
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(shutil.copytree(start, Path(name) / "work"))
-        score.kills += 1
-        score.in_time += give(case.command, folder, kill_after=moment) is None
+        server = stack.enter_context(Server(folder)) if case.is_submitted else None
+        told = f"{victim} after {moment:.2f} s" if server else f"after {moment:.2f} s"
+        score.in_time += strike(case, folder, server, victim, moment)
         if case.keeps and not answers(folder / "run"):
             score.lost += 1
-            score.notes.append(f"after {moment:.2f} s the run does not answer")
+            score.notes.append(f"{told} the run does not answer")
         beside = folder / case.output / ".again"
         again = "--again" in case.command  # then only what grows beside the old is gone on with
         done = done_files(beside if again else folder / case.output)
@@ -189,48 +192,61 @@ def try_once(case: Case, start: Path, expected: dict[str, str], moment: float, s
         codes: list[int | None] = []
         while len(codes) < ATTEMPTS and 0 not in codes:
             codes.append(give(case.command, folder))
-        if 0 not in codes:
+        said = (folder / "log.txt").read_text().splitlines()[-1:]
+        is_there = case.is_submitted and any("is there already" in line for line in said)  # what a job has exported
+        if 0 not in codes and not is_there:
             score.lost += 1
-            said = (folder / "log.txt").read_text().splitlines()[-1:]
-            score.notes.append(f"after {moment:.2f} s it ends with {codes}: {said}")
-            return
-        remade = [chunk for chunk, was in done.items() if _identity(folder / case.output / chunk) != was]
-        if remade:
-            score.twice += 1
-            score.notes.append(f"after {moment:.2f} s made again: {', '.join(map(str, remade))}")
-        if (found := content(folder / case.output)) != expected:
-            score.other += 1
-            names = sorted(n for n in found.keys() | expected.keys() if found.get(n) != expected.get(n))
-            score.notes.append(f"after {moment:.2f} s other: {', '.join(names[:3])}")
-
-
-def try_command(name: str, kills: int, chance: random.Random, footage: Path) -> Score:
-    """Kill one of `CASES` so many times."""
-    case, score, began = CASES[name], Score(), time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        start = Path(folder) / "start"
-        start.mkdir()
-        shutil.copytree(footage, start / "footage")
-        for command in case.begin:
-            if give(command, start) != 0:
-                raise SystemExit(f"{' '.join(command)}: {(start / 'log.txt').read_text()}")
-        undisturbed = Path(shutil.copytree(start, Path(folder) / "undisturbed"))
-        started = time.monotonic()
-        if give(case.command, undisturbed) != 0:
-            raise SystemExit(f"{' '.join(case.command)}: {(undisturbed / 'log.txt').read_text()}")
-        seconds = time.monotonic() - started
-        expected = content(undisturbed / case.output)
-        for _ in range(kills):
-            try_once(case, start, expected, chance.uniform(0, 1.02) * seconds, score)
+            score.notes.append(f"{told} it ends with {codes}: {said}")
+        else:
+            remade = [chunk for chunk, was in done.items() if _identity(folder / case.output / chunk) != was]
+            if remade:
+                score.twice += 1
+                score.notes.append(f"{told} made again: {', '.join(map(str, remade))}")
+            if (found := content(folder / case.output)) != expected:
+                score.other += 1
+                names = sorted(n for n in found.keys() | expected.keys() if found.get(n) != expected.get(n))
+                score.notes.append(f"{told} other: {', '.join(names[:3])}")
     score.seconds = time.monotonic() - began
     return score
 
 
+def give_well(command: tuple[str, ...], folder: Path) -> None:
+    """Give a command that nobody disturbs. Exits when it fails."""
+    if give(command, folder) != 0:
+        raise SystemExit(f"{' '.join(command)}: {(folder / 'log.txt').read_text()}")
+
+
+def prepare(name: str, trained: Path, folder: Path) -> tuple[Path, float, dict[str, str]]:
+    """Where a command begins, how long it takes undisturbed, and what it makes.
+
+    Args:
+        trained: a folder in which `TRAIN` was given.
+        folder: for both.
+    """
+    case = CASES[name]
+    start = Path(shutil.copytree(trained, folder / name))
+    if not case.before:
+        shutil.rmtree(start / "run")
+    for command in case.before[1:]:  # the first is `TRAIN`
+        give_well(command, start)
+    undisturbed = Path(shutil.copytree(start, folder / f"{name} undisturbed"))
+    with ExitStack() as stack:
+        if case.is_submitted:
+            stack.enter_context(Server(undisturbed))
+        began = time.monotonic()
+        give_well(case.command, undisturbed)
+        return start, time.monotonic() - began, content(undisturbed / case.output)
+
+
 def load() -> None:
     """What every command needs, before any is forked off."""
+    import torch
+
     import legs4d.pipeline
     import legs4d.reconstruct.chunks
     import legs4d.reconstruct.stages  # noqa: F401
+
+    torch.set_num_threads(1)  # several would have to be made anew in each fork, and so little work is slower on them
 
 
 def main() -> int:
@@ -238,25 +254,39 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=70, help="altogether")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--commands", default=",".join(CASES))
+    parser.add_argument("--processes", type=int, default=1, help="kills at a time")
     options = parser.parse_args()
     names = options.commands.split(",")
     load()
-    clean = True
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["LEGS4D_CACHE_DIR"] = str(Path(folder) / "cache")
-        footage = write_dataset(Path(folder) / "footage", SCENE, image_suffix=".png")
-        print("| command | kills | before its end | lost | done twice | other result | seconds |")
-        print("|---|---|---|---|---|---|---|")
-        chance = random.Random(options.seed)
-        for position, name in enumerate(names):
-            share = options.kills // len(names) + (position < options.kills % len(names))
-            score = try_command(name, share, chance, footage)
-            figures = (score.kills, score.in_time, score.lost, score.twice, score.other, f"{score.seconds:.0f}")
-            print(f"| {name} | {' | '.join(map(str, figures))} |", flush=True)
+    chance, began = random.Random(options.seed), time.monotonic()
+    scores = {name: Score() for name in names}
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder, trained = Path(name), Path(name) / "trained"
+        os.environ["LEGS4D_CACHE_DIR"] = str(folder / "cache")
+        pool = stack.enter_context(multiprocessing.get_context("fork").Pool(options.processes))
+        write_dataset(trained / "footage", SCENE, image_suffix=".png")
+        give_well(TRAIN, trained)
+        ready = dict(zip(names, pool.starmap(prepare, [(name, trained, folder) for name in names]), strict=True))
+        told = ", ".join(f"{name} {seconds:.1f}" for name, (_, seconds, _) in ready.items())
+        print(f"seconds undisturbed, with torch loaded: {told}", file=sys.stderr, flush=True)
+        waiting = []
+        for number in range(options.kills):
+            case = names[number % len(names)]
+            start, seconds, expected = ready[case]
+            drawn = (chance.uniform(0, 1.02) * seconds, chance.choice(VICTIMS))
+            waiting.append((case, pool.apply_async(try_once, (CASES[case], start, expected, *drawn))))
+        for number, (case, kill_) in enumerate(waiting, 1):
+            scores[case] += (score := kill_.get())
             for note in score.notes:
-                print(f"  {name}: {note}", flush=True)
-            clean &= score.is_clean
-    return 0 if clean else 1
+                print(f"{case}: {note}", flush=True)
+            if number % 10 == 0:
+                print(f"{number} kills in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    print("| command | kills | before its end | lost | done twice | other result | seconds a kill |")
+    print("|---|---|---|---|---|---|---|")
+    for case, score in scores.items():
+        each = f"{score.seconds / max(1, score.kills):.1f}"
+        print(f"| {case} | {score.kills} | {score.in_time} | {score.lost} | {score.twice} | {score.other} | {each} |")
+    return 0 if all(score.is_clean for score in scores.values()) else 1
 
 
 if __name__ == "__main__":

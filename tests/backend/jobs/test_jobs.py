@@ -149,6 +149,7 @@ def test_one_job_at_a_time_on_a_device_and_cancelling(server: ServerProcess) -> 
     with pytest.raises(RefusedError, match=f"job {first} writes this already") as refused:
         train(client, "first")
     assert refused.value.code == "job"
+    assert train(client, "first", ENDLESS) == first, "asked for again, a job is met again"
     watch(client, first, in_stage("first_frame", 1))
     assert client.ask("job", job=second)["state"] == "queued"
     assert len(workers_of(server)) == 1
@@ -237,7 +238,11 @@ def test_jobs_that_cannot_work_are_refused_or_fail_with_the_reason(server: Serve
         ({"dataset": "ball", "out": "file"}, "run", "a file"),
         ({"dataset": "ball", "out": "x", "device": "cuda:77"}, "body", "no device 'cuda:77'"),
         ({"dataset": "ball", "out": "x", "settings": {"nonsense": 1}}, "body", "nonsense"),
-        ({"dataset": "ball", "out": "x", "settings": {"lift": {"encoder": "x" * 5000}}}, "body", "4096 characters"),
+        (
+            {"dataset": "ball", "out": "x", "settings": {"lift": {"encoder": "x" * 140_000}}},
+            "body",
+            "131072 characters",
+        ),
         ({"dataset": "ball", "out": "x", "settings": {"dataset": 3}, "scale": 0.5}, "body", "settings.dataset"),
         ({"dataset": "ball", "out": "x", "settings": {"reconstruct": {"tracking": {"steps": 0}}}}, "body", "steps"),
     ]

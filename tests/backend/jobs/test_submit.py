@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from backend.jobs.requests import _fitting
 from backend.service.requests import JOBS
+from backend.wire import REPLY_LIMITS
 from legs4d.cli.command import WRITERS
 from legs4d.cli.submitting import HERE
 from legs4d.commands import Export, Lift, Train
@@ -157,3 +161,24 @@ def test_splats_are_imported_anew_only_when_asked_to(server: ServerProcess, tmp_
     assert legs4d("submit", "import-splats", second, "--out", "splats", "--again", *place).exit_code == 0
     after = Run.open(server.roots[0] / "splats").frame(0).means
     assert after.shape == before.shape and not (after == before).all()
+
+
+def test_a_request_may_name_many_files(server: ServerProcess) -> None:
+    root, place = server.roots[0], f"--state-dir={server.state_dir}"
+    export_frames(Run.open(root / "shot"), root / "one", range(1), "ply")
+    names = [f"{'a folder with a long name ' * 6}{number:03d}.ply" for number in range(40)]
+    for name in names:
+        os.link(root / "one" / "frame_000000.ply", root / name)
+    paths = [root / name for name in names]
+    done = legs4d("submit", "import-splats", *paths, "--out", "many", "--follow", place)
+    assert done.exit_code == 0, done.stderr
+    assert Run.open(root / "many").num_frames == 40
+
+
+def test_a_list_of_jobs_fits_into_a_reply() -> None:
+    bodies: list[Any] = [{"job": str(number), "request": {"paths": ["x" * 1000] * 100}} for number in range(50)]
+    shown = _fitting(bodies)
+    assert 1 < len(shown) < 50 and shown == bodies[: len(shown)]
+    assert sum(len(json.dumps(body)) for body in shown) <= REPLY_LIMITS.header
+    bodies[0]["request"]["paths"] *= 100
+    assert _fitting(bodies) == bodies[:1] and _fitting([]) == []
