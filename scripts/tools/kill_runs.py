@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 sys.path[:0] = map(str, Path(__file__).resolve().parents[1:3])  # scripts/ and the repository
@@ -41,7 +41,8 @@ STEPS = (
     *("--set", "reconstruct.tracking.nodes.steps=2", "--set", "reconstruct.tracking.nodes.count=20"),
 )
 CPU = ("--engine", "cpu")
-ENCODER = ("--encoder", os.environ.get("KILL_RUNS_ENCODER", "captions"))
+ENCODER = "captions"
+"""Stands for the encoder that is asked for."""
 ATTEMPTS = 3
 """Times that a command may be given after its kill before it counts as lost."""
 VICTIMS = ("client", "server", "worker", "all")
@@ -64,6 +65,14 @@ class Case:
     keeps: bool = False
     output: str = "run"
 
+    def encoded_by(self, encoder: str) -> Case:
+        """The same with an encoder of this name."""
+
+        def named(command: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(encoder if word == ENCODER else word for word in command)
+
+        return replace(self, command=named(self.command), before=tuple(map(named, self.before)))
+
     @property
     def is_submitted(self) -> bool:
         return self.command[0] == "submit"
@@ -73,12 +82,12 @@ def submitted(*command: str) -> tuple[str, ...]:
     return ("submit", *command, "--state-dir", STATE, "--follow")
 
 
-TRAIN = ("train", "footage", "--out", "run", *CPU, *ENCODER, *STEPS)
+TRAIN = ("train", "footage", "--out", "run", *CPU, "--encoder", ENCODER, *STEPS)
 CASES: dict[str, Case] = {
     "train": Case(TRAIN),
     "reconstruct": Case(("reconstruct", "footage", "--out", "run", *CPU, *STEPS)),
     "train-again": Case((*TRAIN, "--set", "reconstruct.tracking.steps=2", "--again"), (TRAIN,), keeps=True),
-    "lift-again": Case(("lift", "run", *ENCODER, "--dim", "3", *CPU, "--again"), (TRAIN,), keeps=True),
+    "lift-again": Case(("lift", "run", "--encoder", ENCODER, "--dim", "3", *CPU, "--again"), (TRAIN,), keeps=True),
     "objects": Case(("objects", "footage", "--out", "found", *CPU), output="found"),
     "export": Case(("export", "run", "--out", "files"), (TRAIN,), keeps=True, output="files"),
     "import-d3dgs": Case(
@@ -93,7 +102,7 @@ CASES: dict[str, Case] = {
         keeps=True,
         output="imported",
     ),
-    "submit-train": Case(submitted("train", "footage", "--out", "run", "--device", "cpu", *ENCODER, *STEPS)),
+    "submit-train": Case(submitted("train", "footage", "--out", "run", "--device", "cpu", *TRAIN[6:])),
     "submit-export": Case(submitted("export", "run", "--out", "files"), (TRAIN,), keeps=True, output="files"),
 }
 
@@ -216,20 +225,19 @@ def give_well(command: tuple[str, ...], folder: Path) -> None:
         raise SystemExit(f"{' '.join(command)}: {(folder / 'log.txt').read_text()}")
 
 
-def prepare(name: str, trained: Path, folder: Path) -> tuple[Path, float, dict[str, str]]:
+def prepare(case: Case, trained: Path, folder: Path) -> tuple[Path, float, dict[str, str]]:
     """Where a command begins, how long it takes undisturbed, and what it makes.
 
     Args:
         trained: a folder in which `TRAIN` was given.
-        folder: for both.
+        folder: for both; there is none yet.
     """
-    case = CASES[name]
-    start = Path(shutil.copytree(trained, folder / name))
+    start = Path(shutil.copytree(trained, folder / "start"))
     if not case.before:
         shutil.rmtree(start / "run")
     for command in case.before[1:]:  # the first is `TRAIN`
         give_well(command, start)
-    undisturbed = Path(shutil.copytree(start, folder / f"{name} undisturbed"))
+    undisturbed = Path(shutil.copytree(start, folder / "undisturbed"))
     with ExitStack() as stack:
         if case.is_submitted:
             stack.enter_context(Server(undisturbed))
@@ -255,37 +263,41 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--commands", default=",".join(CASES))
     parser.add_argument("--processes", type=int, default=1, help="kills at a time")
+    parser.add_argument("--encoder", default=ENCODER, help="of trainings and lifts")
     options = parser.parse_args()
     names = options.commands.split(",")
+    cases = {name: CASES[name].encoded_by(options.encoder) for name in names}
     load()
     chance, began = random.Random(options.seed), time.monotonic()
     scores = {name: Score() for name in names}
-    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-        folder, trained = Path(name), Path(name) / "trained"
+    with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
+        folder, trained = Path(scratch), Path(scratch) / "trained"
         os.environ["LEGS4D_CACHE_DIR"] = str(folder / "cache")
         pool = stack.enter_context(multiprocessing.get_context("fork").Pool(options.processes))
         write_dataset(trained / "footage", SCENE, image_suffix=".png")
-        give_well(TRAIN, trained)
-        ready = dict(zip(names, pool.starmap(prepare, [(name, trained, folder) for name in names]), strict=True))
+        give_well(CASES["train"].encoded_by(options.encoder).command, trained)
+        places = [(case, trained, folder / name) for name, case in cases.items()]
+        ready = dict(zip(names, pool.starmap(prepare, places), strict=True))
         told = ", ".join(f"{name} {seconds:.1f}" for name, (_, seconds, _) in ready.items())
         print(f"seconds undisturbed, with torch loaded: {told}", file=sys.stderr, flush=True)
         waiting = []
         for number in range(options.kills):
-            case = names[number % len(names)]
-            start, seconds, expected = ready[case]
+            name = names[number % len(names)]
+            start, seconds, expected = ready[name]
             drawn = (chance.uniform(0, 1.02) * seconds, chance.choice(VICTIMS))
-            waiting.append((case, pool.apply_async(try_once, (CASES[case], start, expected, *drawn))))
-        for number, (case, kill_) in enumerate(waiting, 1):
-            scores[case] += (score := kill_.get())
+            waiting.append((name, pool.apply_async(try_once, (cases[name], start, expected, *drawn))))
+        for number, (name, result) in enumerate(waiting, 1):
+            score = result.get()
+            scores[name] += score
             for note in score.notes:
-                print(f"{case}: {note}", flush=True)
+                print(f"{name}: {note}", flush=True)
             if number % 10 == 0:
                 print(f"{number} kills in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     print("| command | kills | before its end | lost | done twice | other result | seconds a kill |")
     print("|---|---|---|---|---|---|---|")
-    for case, score in scores.items():
+    for name, score in scores.items():
         each = f"{score.seconds / max(1, score.kills):.1f}"
-        print(f"| {case} | {score.kills} | {score.in_time} | {score.lost} | {score.twice} | {score.other} | {each} |")
+        print(f"| {name} | {score.kills} | {score.in_time} | {score.lost} | {score.twice} | {score.other} | {each} |")
     return 0 if all(score.is_clean for score in scores.values()) else 1
 
 

@@ -64,11 +64,14 @@ def legs4d(tree: Path, *words: str) -> str:
 
 
 def check_out(commit: str, folder: Path) -> Path:
-    """That commit, compiled."""
-    tree = folder / "old"
-    tree.mkdir()
-    archive = subprocess.run(["git", "-C", str(ROOT), "archive", commit], capture_output=True, check=True).stdout
-    subprocess.run(["tar", "-x", "-C", str(tree)], input=archive, check=True)
+    """That commit, or the checkout in a folder of that name, compiled."""
+    if Path(commit).is_dir():
+        tree = Path(commit).resolve()
+    else:
+        tree = folder / "old"
+        tree.mkdir()
+        archive = subprocess.run(["git", "-C", str(ROOT), "archive", commit], capture_output=True, check=True).stdout
+        subprocess.run(["tar", "-x", "-C", str(tree)], input=archive, check=True)
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     configure = ["-S", ".", "-B", "build", "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", "-DLEGS4D_CUDA=OFF"]
     for words in (
@@ -103,7 +106,7 @@ def main() -> None:
     parser.add_argument("--size", default="48x32")
     parser.add_argument("--cameras", type=int, default=4)
     parser.add_argument("--encoder", default="tiny")
-    parser.add_argument("--old", default="48bf937", help="commit to compare with, or none")
+    parser.add_argument("--old", default="48bf937", help="commit to compare with, a folder with one, or none")
     parser.add_argument("--rounds", type=int, default=1, help="trainings of each, in turn")
     parser.add_argument("--out", type=Path, help="keep the dataset and the runs there")
     options = figures.parse(parser)

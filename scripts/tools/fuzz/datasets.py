@@ -1,8 +1,9 @@
 """Break datasets of every layout in thousands of ways: what comes of each is one sentence, or what was filmed.
 
-    python scripts/tools/fuzz/datasets.py [--count 20000] [--seed 0] [--train 10]
+    python scripts/tools/fuzz/datasets.py [--count 20000] [--seed 0] [--train 10] [--seeds FOLDER]
 
-Prints what came of it; exits with 1 and what was done to the dataset when anything else happens.
+With --seeds, the good datasets are those of that folder, which are made where there are none (videos need FFmpeg for
+that). Prints what came of it; exits with 1 and what was done to the dataset when anything else happens.
 """
 
 from __future__ import annotations
@@ -17,6 +18,17 @@ from pathlib import Path
 sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
 
 from tests.scene.readers.fuzz import SCENE, Tally, draws, fuzz_one, train_one, write_seeds
+from tests.synthetic import Scene
+
+
+def good_datasets(folder: Path, scene: Scene | None = None) -> dict[str, Path]:
+    """One of each layout in that folder, made unless they are there."""
+    if not folder.exists():
+        made = folder.with_name(f"{folder.name}.partial")
+        shutil.rmtree(made, ignore_errors=True)
+        write_seeds(made, scene)
+        made.rename(folder)
+    return {path.name: path for path in sorted(folder.iterdir())}
 
 
 def main() -> int:
@@ -24,11 +36,13 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=20_000, help="datasets")
     parser.add_argument("--seed", type=int, default=0, help="number of the first of each layout")
     parser.add_argument("--train", type=int, default=10, help="of those that are read, so many are trained on")
+    parser.add_argument("--seeds", type=Path, help="keep the good datasets there")
     parser.add_argument("--keep-going", action="store_true", help="tell of all that fail, not only of the first")
     options = parser.parse_args()
     tally, failed, began = Tally(), 0, time.monotonic()
     with tempfile.TemporaryDirectory() as name:
-        seeds = write_seeds(Path(name) / "seeds")
+        kept = options.seeds or Path(name) / "seeds"
+        seeds, filmed = good_datasets(kept / "flat"), good_datasets(kept / "filmed", SCENE)
         for position, (layout, number) in enumerate(draws(seeds, options.seed, options.count)):
             folder = Path(name) / "broken"
             try:
@@ -42,7 +56,6 @@ def main() -> int:
             if (position + 1) % 1000 == 0:
                 print(f"{position + 1} datasets, {tally.read} read", file=sys.stderr, flush=True)
         every = max(1, len(tally.trainable) // max(1, options.train))
-        filmed = write_seeds(Path(name) / "filmed", SCENE)
         outcomes = [train_one(filmed, *drawn, Path(name)) for drawn in tally.trainable[::every][: options.train]]
     print(
         f"{options.count} datasets in {time.monotonic() - began:.0f} s: {tally.read} read, "
