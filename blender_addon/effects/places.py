@@ -92,5 +92,6 @@ def _named(
 
 def _thinned(relevancy: np.ndarray[Any, Any], levels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Numbers of the points that a layer names, evenly thinned to `MOST_POINTS`: more make a place no more exact."""
-    named = np.flatnonzero((levels > FAINTEST)[relevancy])
-    return named[:: max(len(named) // MOST_POINTS, 1)]
+    faintest = int(np.searchsorted(levels, FAINTEST, side="right"))  # what shows of a relevancy grows with it
+    named = np.flatnonzero(relevancy >= faintest) if faintest < len(levels) else np.empty(0, int)
+    return named[:: max(-(-len(named) // MOST_POINTS), 1)]

@@ -9,7 +9,7 @@ import numpy as np
 from .. import names
 from ..cache import storage
 from ..sequence import attributes, playback
-from ..sequence.properties import cloud_of
+from ..sequence.properties import cloud_of, properties_of
 from ..sequence.sequence import Sequence
 from . import frames, mask, pieces, selecting
 from .regions import LEAST_OPACITY, Region
@@ -42,33 +42,49 @@ def remove(shown: Sequence, name: str, *, others: bool = False) -> int:
     return before - _visible(shown)
 
 
-def keep_largest(shown: Sequence) -> int:
-    """Delete all but the largest piece of what shows at this frame; how many points went.
+class LargestPiece:
+    """What shows of a sequence at this frame, and which of it hangs together most.
 
     Static and moving points are taken together; loose ones by themselves, in every frame.
     """
-    found, offsets, children = [], [], list(selecting.lasting(shown))
-    for child in children:
-        points = selecting.points_of(shown, child)
-        there = np.flatnonzero(points.opacities >= LEAST_OPACITY)
-        found.append((there, points))
-        offsets.append(len(there))
-    before = _visible(shown)
-    if sum(offsets):
-        positions = np.concatenate([points.positions[there] for there, points in found])
-        scales = np.concatenate([points.scales[there] for there, points in found])
-        parts = np.split(pieces.largest(positions, scales), np.cumsum(offsets)[:-1])
-        for child, (there, _), part in zip(children, found, parts, strict=True):
-            cloud = cloud_of(child)
+
+    def __init__(self, shown: Sequence) -> None:
+        self._there: dict[str, Array] = {}
+        positions, scales = [], []
+        for child in selecting.lasting(shown):
+            points = selecting.points_of(shown, child)
+            there = np.flatnonzero(points.opacities >= LEAST_OPACITY)
+            self._there[properties_of(child).role] = there
+            positions.append(points.positions[there])
+            scales.append(points.scales[there])
+        self._positions, self._scales = (
+            np.concatenate(parts) if parts else np.empty((0, 3)) for parts in (positions, scales)
+        )
+        self._found = np.empty(0, bool)
+
+    def find(self) -> LargestPiece:
+        """Look for it; touches nothing of Blender's, so that a thread may."""
+        self._found = pieces.largest(self._positions, self._scales)
+        return self
+
+    def keep(self, shown: Sequence) -> int:
+        """Delete all else; how many points went."""
+        before, start = _visible(shown), 0
+        for child in selecting.lasting(shown):
+            there, cloud = self._there.get(properties_of(child).role, np.empty(0, int)), cloud_of(child)
+            part = self._found[start : start + len(there)]
+            start += len(there)
+            if len(there) and there[-1] >= len(cloud.points):
+                continue  # it was edited meanwhile
             gone = mask.read(cloud, names.DELETED)
             gone[there[~part]] = True
             mask.write(cloud, names.DELETED, gone)
             attributes.remove(cloud, names.SELECTED)
-    if shown.loose_object is not None:
-        steps = (("SET", Region("LARGEST")), ("INVERT", Region("ALL")))
-        frames.write(shown.empty, frames.read(shown.empty).masked(names.DELETED, steps))
-    _show(shown)
-    return before - _visible(shown)
+        if shown.loose_object is not None:
+            steps = (("SET", Region("LARGEST")), ("INVERT", Region("ALL")))
+            frames.write(shown.empty, frames.read(shown.empty).masked(names.DELETED, steps))
+        _show(shown)
+        return before - _visible(shown)
 
 
 def bring_back(shown: Sequence, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import bpy
@@ -18,6 +19,8 @@ from ..ui.operators import NeedsSequence, OnLayer, refuse
 from . import edits, selecting
 from .regions import Region
 
+LOOK_SECONDS = 0.05
+"""How often an operator looks whether its thread is done."""
 MODE_ITEMS = [(name, says.split(" ")[0], says) for name, says in selecting.MODES.items()]
 
 
@@ -232,10 +235,39 @@ class LEGS4D_OT_keep_largest(NeedsSequence, bpy.types.Operator):
     bl_label = "Keep Largest Piece"
     bl_options = {"REGISTER", "UNDO"}
 
+    _empty: str
+    _pool: ThreadPoolExecutor
+    _piece: Future[edits.LargestPiece]
+    _timer: bpy.types.Timer
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> declare.Result:
+        """Look for it beside the interface."""
+        piece = edits.LargestPiece(sequence.meant(context))
+        self._empty = sequence.meant(context).empty.name
+        self._pool = ThreadPoolExecutor(1)
+        self._piece = self._pool.submit(piece.find)
+        self._timer = context.window_manager.event_timer_add(LOOK_SECONDS, window=context.window)
+        context.window_manager.modal_handler_add(self)
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> declare.Result:
+        """Until it is found, or Esc."""
+        if event.type != "ESC" and not self._piece.done():
+            return {"PASS_THROUGH"}
+        context.window_manager.event_timer_remove(self._timer)
+        self._pool.shutdown(wait=False)
+        empty = bpy.data.objects.get(self._empty)
+        if event.type == "ESC" or empty is None:
+            return {"CANCELLED"}
+        return self._keep(self._piece.result(), Sequence(empty))
+
     def execute(self, context: bpy.types.Context) -> declare.Result:
         """Delete the others."""
-        gone = edits.keep_largest(sequence.meant(context))
-        self.report({"INFO"}, f"{gone:,} points were in other pieces.")
+        shown = sequence.meant(context)
+        return self._keep(edits.LargestPiece(shown).find(), shown)
+
+    def _keep(self, piece: edits.LargestPiece, shown: Sequence) -> declare.Result:
+        self.report({"INFO"}, f"{piece.keep(shown):,} points were in other pieces.")
         return {"FINISHED"}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,11 @@ SIZES_PER_CELL = 3.0
 """Standard deviations, of the median point, that a cell is wide: neighbours on a surface are nearer."""
 SPACINGS_PER_CELL = 2.0
 """A cell is at least as many times as wide as points would be apart if they filled the middle of their bounding box."""
+
+ASKED = 1 << 15
+"""Points, evenly taken, that say how wide a cell is."""
+MOST_CELLS = 1 << 24
+"""Of a grid that is kept whole; larger ones are searched by their filled cells."""
 
 
 def largest(positions: Array, scales: Array) -> Array:
@@ -29,32 +33,49 @@ def largest(positions: Array, scales: Array) -> Array:
 
 def cell_size(positions: Array, scales: Array) -> float:
     """How far apart points of one piece may be, from what they are like."""
-    low, high = np.percentile(positions, [25, 75], axis=0)  # what floats far away says nothing
+    some = slice(None, None, max(len(positions) // ASKED, 1))
+    low, high = np.percentile(positions[some], [25, 75], axis=0)  # what floats far away says nothing
     apart = float(np.prod(np.maximum(2 * (high - low), 1e-6)) / max(len(positions), 1)) ** (1 / 3)
-    return max(SIZES_PER_CELL * float(np.median(np.max(scales, axis=1))), SPACINGS_PER_CELL * apart, 1e-6)
+    return max(SIZES_PER_CELL * float(np.median(np.max(scales[some], axis=1))), SPACINGS_PER_CELL * apart, 1e-6)
 
 
 def find(positions: Array, size: float) -> Array:
     """[N] int: the number of the piece that each point is of; cells of this size that touch are one piece."""
     lowest = positions.min(axis=0)
-    cells = np.floor((positions - lowest) / size).astype(np.int64) + 1
-    extent = cells.max(axis=0) + 2
-    codes = (cells[:, 0] * extent[1] + cells[:, 1]) * extent[2] + cells[:, 2]
-    known, of_point = np.unique(codes, return_inverse=True)
-    pairs = _touching(known, extent)
-    return _joined(len(known), pairs)[of_point.reshape(-1)]
+    columns = [np.floor((positions[:, axis] - lowest[axis]) / size).astype(np.int64) + 1 for axis in range(3)]
+    extent = [int(column.max()) + 2 for column in columns]
+    codes = (columns[0] * extent[1] + columns[1]) * extent[2] + columns[2]
+    cells = extent[0] * extent[1] * extent[2]
+    if cells > MOST_CELLS:
+        known, of_point = np.unique(codes, return_inverse=True)
+        return _pieces(known, extent)[of_point.reshape(-1)]
+    filled = np.zeros(cells, bool)
+    filled[codes] = True
+    known, labels = np.flatnonzero(filled), np.empty(cells, np.int64)
+    labels[known] = _pieces(known, extent)
+    return labels[codes]
 
 
-def _touching(known: Array, extent: Array) -> Array:
-    """[P, 2] numbers of filled cells (sorted codes) that share a face, an edge or a corner."""
-    found = []
-    for x, y, z in product((-1, 0, 1), repeat=3):
-        step = (x * extent[1] + y) * extent[2] + z
-        if step > 0:
-            place = np.searchsorted(known, known + step).clip(max=len(known) - 1)
-            here = np.flatnonzero(known[place] == known + step)
-            found.append(np.column_stack((here, place[here])))
-    return np.concatenate(found) if found else np.empty((0, 2), np.int64)
+def _pieces(known: Array, extent: list[int]) -> Array:
+    """[cells] int: the piece of each filled cell (sorted codes); they touch by a face, an edge or a corner.
+
+    Cells in a row are one run, and few runs have to be compared.
+    """
+    begins = np.flatnonzero(np.diff(known, prepend=-2) > 1)
+    lengths = np.diff(begins, append=len(known))
+    first, last = known[begins], known[begins + lengths - 1]
+    pairs = [_touching(first, last, (x * extent[1] + y) * extent[2]) for x, y in ((0, 1), (1, -1), (1, 0), (1, 1))]
+    runs = _joined(len(first), np.concatenate(pairs))
+    return np.repeat(runs, lengths)
+
+
+def _touching(first: Array, last: Array, step: int) -> Array:
+    """[P, 2] runs of which the other touches the one, moved by so many codes."""
+    begin = np.searchsorted(last, first + (step - 1))
+    count = np.searchsorted(first, last + (step + 1), side="right") - begin
+    one = np.repeat(np.arange(len(first)), count)
+    within = np.arange(len(one)) - np.repeat(np.cumsum(count) - count, count)
+    return np.column_stack((one, begin[one] + within))
 
 
 def _joined(count: int, pairs: Array) -> Array:
@@ -62,8 +83,8 @@ def _joined(count: int, pairs: Array) -> Array:
     labels = np.arange(count)
     while len(pairs):
         one, other = labels[pairs[:, 0]], labels[pairs[:, 1]]
-        pairs = pairs[one != other]  # the others are one piece already, for good
-        one, other = labels[pairs[:, 0]], labels[pairs[:, 1]]
+        apart = one != other
+        pairs, one, other = pairs[apart], one[apart], other[apart]  # the others are one piece already, for good
         np.minimum.at(labels, np.maximum(one, other), np.minimum(one, other))
         while (shorter := labels[labels]).tobytes() != labels.tobytes():
             labels = shorter
