@@ -11,7 +11,7 @@ from ..cache import storage
 from ..cache.frames import RunCache
 from ..layers import curves
 from ..selection import mask
-from ..sequence import timing
+from ..sequence import objects, timing
 from ..sequence.properties import LayerProperties, cloud_of
 from ..sequence.sequence import Sequence
 from . import cameras, places
@@ -59,17 +59,55 @@ def of_selection(scene: bpy.types.Scene, shown: Sequence) -> bpy.types.Object:
     return _add(scene, shown, f"Follows part of {shown.empty.name}", size * to_world.median_scale, middles)
 
 
+def of_object(scene: bpy.types.Scene, shown: Sequence, name: str, chosen: bpy.types.Object | None) -> bpy.types.Object:
+    """An empty where one of the run's objects is, frame by frame; where it is not seen, where it last was.
+
+    Nowhere if the run has none, or it is not clear which is meant. CacheError if the run is not here.
+
+    Args:
+        name: the object's; empty: the one whose Empty is `chosen`, else the only one that there is.
+        chosen: may be any object, or none.
+    """
+    table = storage.find(shown.empty).table(objects.TABLE)
+    if "pose" not in table:
+        raise Nowhere(f"'{shown.empty.name}' knows no objects; find them with `legs4d objects` and import it again")
+    known = objects.names_of(table)
+    number = chosen.get(objects.IDENTITY) if chosen is not None and chosen.parent == shown.empty else None
+    if name:
+        number = known.index(name) if name in known else None
+    elif number is None and len(known) == 1:
+        number = 0
+    if number is None:
+        listed = ", ".join(f"'{one}'" for one in known)
+        raise Nowhere(f"Name one of the objects {listed}, or select its empty")
+    pose, there = np.asarray(table["pose"])[:, number, :3], np.asarray(table["visible"])[:, number]
+    to_world = shown.to_world
+    middles = {int(at): to_world @ Vector(pose[at].tolist()) for at in np.flatnonzero(there)}
+    if not middles:
+        raise Nowhere(f"'{known[number]}' is seen in no frame")
+    size = objects.DISPLAY_SIZE * float(np.median(np.asarray(table["scale"])[:, number])) * to_world.median_scale
+    return _add(scene, shown, f"Follows {known[number] or f'object {number}'}", size, middles, held=True)
+
+
 def _frames(shown: Sequence, cache: RunCache) -> list[int]:
     return [frame for frame in range(shown.its.num_frames) if cache.has_frame(frame)]
 
 
 def _add(
-    scene: bpy.types.Scene, shown: Sequence, name: str, size: float, middles: dict[int, Vector]
+    scene: bpy.types.Scene, shown: Sequence, name: str, size: float, middles: dict[int, Vector], held: bool = False
 ) -> bpy.types.Object:
-    """An empty with a key at each scene frame of the sequence, where its timing shows these capture frames."""
+    """An empty with a key at each scene frame of the sequence, where its timing shows these capture frames.
+
+    Args:
+        held: between two known frames that have others between them it stays at the first.
+    """
     made = cameras.new_empty(scene, name, max(size, places.SMALLEST_RADIUS))
     first, times = timing.moments(shown.empty)
     known = sorted(middles)
+    if held:
+        for frame in range(known[0], known[-1]):
+            middles.setdefault(frame, middles.get(frame - 1, middles[known[0]]))
+        known = sorted(middles)
     for axis in range(3):
         along = np.interp(times, known, [middles[frame][axis] for frame in known])
         curves.write(made, "location", first + np.arange(len(times)), along, "LINEAR", "Follower", index=axis)

@@ -214,8 +214,8 @@ class LEGS4D_OT_reset_time(_Effect, bpy.types.Operator):
 
 
 class LEGS4D_OT_add_follower(_Effect, OnLayer, bpy.types.Operator):
-    """Add an empty that follows what the layer's prompt names, or the selected points: parent lights or text to it. \
-Its keys are ordinary ones; add it anew after you changed the time curve"""
+    """Add an empty that follows what the layer's prompt names, the selected points, or an object of the run: parent \
+lights or text to it. Its keys are ordinary ones; add it anew after you changed the time curve"""
 
     bl_idname = "legs4d.add_follower"
     bl_label = "Add Follower"
@@ -225,8 +225,10 @@ Its keys are ordinary ones; add it anew after you changed the time curve"""
         items=[
             ("LAYER", "Layer", "The middle of what the layer's prompt names"),
             ("SELECTION", "Selected Points", "The middle of the selected points that move"),
+            ("OBJECT", "Object", "One of the run's objects: the one whose empty is active, or the only one"),
         ],
     )
+    thing = declare.string("Object", "Name of the run's object; empty: the active empty's", options={"SKIP_SAVE"})
 
     def make(self, context: bpy.types.Context, shown: sequence.Sequence) -> str:
         """An empty with keys."""
@@ -235,6 +237,8 @@ Its keys are ordinary ones; add it anew after you changed the time curve"""
             raise Nowhere("Ask a prompt first: there is no layer to follow")
         if self.of == "LAYER" and layer is not None:
             made = follower.of_layer(context.scene, shown, layer)
+        elif self.of == "OBJECT":
+            made = follower.of_object(context.scene, shown, self.thing, context.active_object)
         else:
             made = follower.of_selection(context.scene, shown)
         return f"'{made.name}' follows."

@@ -85,7 +85,7 @@ class LEGS4D_RenderEngine(bpy.types.RenderEngine):
         if scene.camera is None:
             raise PictureFailed("The scene has no camera; add one.")
         placed = shot.placements(scene, depsgraph.view_layer)
-        if problem := shot.obstacle(placed):
+        if problem := shot.obstacle(placed) or (self.is_animation and animation_problem(scene)):
             raise PictureFailed(problem)
         instants = [shot.instant(depsgraph, placed, one) for one in self._views(depsgraph)]
         style, behind, first = shot.style(depsgraph.scene_eval), shot.background(depsgraph.scene_eval), instants[0].view
@@ -229,6 +229,20 @@ def camera_problem(camera: bpy.types.Object) -> str:
         f"'{camera.name}' is no perspective or orthographic camera, and the rasteriser has no other; change its lens "
         "type, or render with Cycles."
     )
+
+
+def animation_problem(scene: bpy.types.Scene) -> str:
+    """Why an animation of the scene would end at one of the frames to come, a sentence; empty if it would not."""
+    cuts = sorted(
+        ((marker.frame, marker.camera) for marker in scene.timeline_markers if marker.camera is not None),
+        key=lambda cut: cut[0],
+    )
+    now = scene.frame_current
+    for number, (frame, camera) in enumerate(cuts):
+        until = cuts[number + 1][0] if number + 1 < len(cuts) else scene.frame_end + 1
+        if until > now and frame <= scene.frame_end and (problem := camera_problem(camera)):
+            return f"From frame {max(frame, scene.frame_start)}: {problem}"
+    return ""
 
 
 def shutter(scene: bpy.types.Scene) -> list[float]:

@@ -25,6 +25,7 @@ from ..sequence import attributes, timing
 from ..sequence.properties import cloud_of, properties_of
 from ..sequence.rendering import Job, RenderProblem
 from ..sequence.sequence import Sequence
+from .settings import KeyedSettings
 
 POINTS_FOLDER = "_points"
 STATIC, LOOSE = "static", "loose_"
@@ -58,6 +59,7 @@ class Bake(Job):
         self.target, self.points = target, target.with_name(f"{target.stem}{POINTS_FOLDER}")
         super().__init__(scene, view_layer, self.points, len(self.frames))
         self.shown = shown
+        self._settings = KeyedSettings(shown)
 
     def begin(self) -> None:
         """Checks that there is something to bake and that it does not write over its own source."""
@@ -85,6 +87,8 @@ class Bake(Job):
 
     def store(self, item: int) -> None:
         """Writes its moving points, and those that it alone has."""
+        layer: Any = self.scene.view_layers[self.layer_name]
+        self._settings.note(timing.clock(self.original, item), layer.depsgraph)
         number = f"{item - self.frames[0]:06d}"
         if self.shown.dynamic_object is not None:
             self._write(number, cloud_of(self.shown.dynamic_object))
@@ -109,6 +113,7 @@ class Bake(Job):
         undo: list[Any] = []
         made: list[bpy.types.ID] = []
         try:
+            self._settings.make_native(undo)
             for child in self.shown.objects:
                 self._make_native(child, undo, made)
             _set(undo, self.shown.its, "role", "NONE")

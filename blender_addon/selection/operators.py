@@ -256,7 +256,7 @@ class LEGS4D_OT_keep_largest(NeedsSequence, bpy.types.Operator):
             return {"PASS_THROUGH"}
         context.window_manager.event_timer_remove(self._timer)
         self._pool.shutdown(wait=False)
-        empty = bpy.data.objects.get(self._empty)
+        empty: bpy.types.Object | None = bpy.data.objects.get(self._empty)
         if event.type == "ESC" or empty is None:
             return {"CANCELLED"}
         return self._keep(self._piece.result(), Sequence(empty))

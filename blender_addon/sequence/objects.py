@@ -16,6 +16,8 @@ TABLE = "objects"
 """In the cache: pose [T,O,7], scale [T,O], visible [T,O], names (bytes of JSON)."""
 IDENTITY, THERE = "legs4d_object", "legs4d_there"
 """Custom properties of an Empty: its number in the run, and whether the thing is there in a frame, keyed."""
+DISPLAY_SIZE = 0.2
+"""Of an Empty, in sizes of its object."""
 _GROUP = "4-LEGS object"
 
 
@@ -27,9 +29,13 @@ def add_objects(shown: Sequence, table: Mapping[str, np.ndarray[Any, Any]]) -> l
     """
     if "pose" not in table:
         return []
-    names = json.loads(bytes(np.asarray(table["names"], np.uint8)))
     frames = [float(shown.scene_frame(frame)) for frame in range(len(table["pose"]))]
-    return [_add(shown, number, name, frames, table) for number, name in enumerate(names)]
+    return [_add(shown, number, name, frames, table) for number, name in enumerate(names_of(table))]
+
+
+def names_of(table: Mapping[str, np.ndarray[Any, Any]]) -> list[str]:
+    """What the objects of a table are called; empty of those without a name."""
+    return [str(name) for name in json.loads(bytes(np.asarray(table["names"], np.uint8)))]
 
 
 def _add(
@@ -40,7 +46,7 @@ def _add(
         collection.objects.link(empty)
     empty.parent = shown.empty
     empty.rotation_mode = "QUATERNION"
-    empty.empty_display_type, empty.empty_display_size = "ARROWS", 0.2
+    empty.empty_display_type, empty.empty_display_size = "ARROWS", DISPLAY_SIZE
     empty[IDENTITY], empty[THERE] = number, 1.0
     pose, scale = np.asarray(table["pose"])[:, number], np.asarray(table["scale"])[:, number]
     there = np.asarray(table["visible"])[:, number].astype(np.float32)

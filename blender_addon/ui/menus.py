@@ -53,6 +53,7 @@ EFFECTS: tuple[Entry, ...] = (
     ("fade", "Fade Color Out", {"what": "DESATURATE"}, "NONE"),
     ("add_follower", "Add Follower of Prompt", {"of": "LAYER"}, "EMPTY_AXIS"),
     ("add_follower", "Add Follower of Selected Splats", {"of": "SELECTION"}, "NONE"),
+    ("add_follower", "Add Follower of Object", {"of": "OBJECT"}, "NONE"),
     ("remap_time", "Edit Time Curve (Slow Motion, Reverse)", {}, "GRAPH"),
     ("match_rate", "Match Frame Rate to Capture", {"to": "SCENE"}, "NONE"),
     ("match_rate", "Play Capture in Real Time", {"to": "TIME"}, "NONE"),

@@ -75,3 +75,18 @@ def test_reduced_views_show_the_same_points() -> None:
     small = whole.reduced(4)
     assert (small.fx * 0.15 + small.cx, small.fy * -0.1 + small.cy) == pytest.approx(tuple(at / 4))
     assert (small.width, small.height) == (15, 10)
+
+
+def test_an_animation_that_cuts_to_a_panorama_is_refused_at_its_first_frame(camera) -> None:
+    from blender_addon.engine.engine import animation_problem
+
+    scene = bpy.context.scene
+    scene.frame_start, scene.frame_end = 1, 20
+    around = bpy.data.objects.new("around", bpy.data.cameras.new("around"))
+    around.data.type = "PANO"
+    for frame, item in ((1, camera), (8, around), (12, camera), (40, around)):
+        scene.timeline_markers.new(item.name, frame=frame).camera = item
+    scene.frame_current = 1
+    assert animation_problem(scene).startswith("From frame 8: 'around' is no perspective")
+    scene.frame_current = 12  # what is over, and what comes after the end, is nobody's trouble
+    assert animation_problem(scene) == ""

@@ -51,12 +51,20 @@ def picture(path: Path) -> np.ndarray:
 def test_a_baked_file_renders_the_same_without_the_add_on(scene, imported, tmp_path) -> None:
     from blender_addon import look
 
-    inside = imported.scene_frame(5)
+    inside, layer = imported.scene_frame(5), imported.layers[0]
+    for frame, color in ((inside - 1, (1, 0, 0)), (inside, (0, 0, 1))):  # the extension's own property, keyed
+        layer.color = color
+        layer.keyframe_insert("color", frame=frame)
     scene.frame_set(inside)
+    drivers = imported.dynamic_object.modifiers[0].node_group.animation_data.drivers
+    followed = [one.driver.variables[0].targets[0].data_path for one in drivers]
+    assert "legs4d.layers[0].color[2]" in followed
     cloud, order = imported.dynamic_object.data, [m.name for m in imported.dynamic_object.modifiers]
     assert bpy.ops.legs4d.bake(filepath=str(tmp_path / "farm" / "shot.blend")) == {"FINISHED"}
     assert imported.dynamic_object.data == cloud
     assert [m.name for m in imported.dynamic_object.modifiers] == order == [look.MODIFIER]
+    assert [one.driver.variables[0].targets[0].data_path for one in drivers] == followed
+    assert not [name for name in dict(imported.empty) if name.endswith(":color")]
     assert imported.empty.legs4d.is_sequence and scene.frame_current == inside
     assert len(list((tmp_path / "farm" / "shot_points").glob("*.ply"))) == 1 + scene.frame_end - scene.frame_start + 1
 

@@ -1,6 +1,7 @@
 """Objects of a run as Empties: each is where its thing is, in every frame, and carries what is parented to it."""
 
 import json
+from types import SimpleNamespace
 
 import bpy
 import numpy as np
@@ -52,3 +53,28 @@ def test_a_run_without_objects_gives_no_empties(shown):
     from blender_addon.sequence.objects import add_objects
 
     assert add_objects(shown, {}) == []
+
+
+def test_a_follower_goes_where_an_object_is_and_waits_where_it_is_not_seen(shown, monkeypatch):
+    from blender_addon.effects import follower
+    from blender_addon.effects.places import Nowhere
+    from blender_addon.sequence.objects import add_objects
+
+    cache = SimpleNamespace(table=lambda name: TABLE)
+    monkeypatch.setattr(follower, "storage", SimpleNamespace(find=lambda empty: cache))
+    scene, (ball, box) = bpy.context.scene, add_objects(shown, TABLE)
+    shown.empty.location = (0, 0, 3)
+    bpy.context.view_layer.update()
+    for made in (follower.of_object(scene, shown, "basketball", None), follower.of_object(scene, shown, "", ball)):
+        for t in range(FRAMES):
+            scene.frame_set(11 + t)
+            expected = shown.empty.matrix_world @ Vector(POSE[t, 0, :3].tolist())
+            assert (made.matrix_world.translation - expected).length < 1e-5
+    with pytest.raises(Nowhere, match="Name one of the objects 'basketball', ''"):
+        follower.of_object(scene, shown, "", None)
+    pose = POSE.copy()
+    pose[:, 1, 0] = (0.0, 5.0, 2.0, 3.0)  # its second frame is the one that does not see it
+    monkeypatch.setitem(TABLE, "pose", pose)
+    other = follower.of_object(scene, shown, "", box)
+    scene.frame_set(12)
+    assert other.matrix_world.translation.x == pytest.approx(0.0)
