@@ -280,6 +280,7 @@ def render(
     selections: Several[str] = (),
     without: Several[str] = (),
     scale: float = DEFAULT_SCALE,
+    background: str = "auto",
 ) -> list[Path]:
     """A run as video, and what was written; see `effects.run_video.write_run_video`."""
     run = Run.open(run_folder)
@@ -299,6 +300,7 @@ def render(
         without=without,
         scale=scale,
         fps=fps,
+        background=background,
     )
 
 

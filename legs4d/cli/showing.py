@@ -68,6 +68,14 @@ def render(
     scale: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Of --segments: 0 shows the smallest, 1 the largest.")
     ] = 0.5,
+    background: Annotated[
+        str,
+        typer.Option(
+            metavar="COLOUR",
+            help="Behind everything: auto (white where pictures were transparent, else black), black, white, grey, "
+            "#rrggbb, or transparent (PNGs).",
+        ),
+    ] = "auto",
     engine: EngineName = Engine.auto,
 ) -> None:
     """Show a run as its cameras see it, from an orbit around it, or along a camera path."""
@@ -89,6 +97,7 @@ def render(
             without=without or (),
             scale=scale,
             fps=fps,
+            background=background,
         )
     say(f"wrote {', '.join(map(str, written))}")
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from legs4d.context import QUIET, Context
+from legs4d.effects.backdrop import backdrop_of, before
 from legs4d.effects.highlight import HighlightStyle, fade, highlight
 from legs4d.effects.video import grid, write_video
 from legs4d.errors import Legs4dError, PromptError
@@ -89,12 +90,13 @@ def write_film(
     """
     if not pictures:
         raise Legs4dError("the camera path shows nothing of it", where="--cameras", fix="use another path")
-    reporter = context.reporter("film")
+    reporter, behind = context.reporter("film"), backdrop_of(run)
     with write_video(out, run.info["fps"]) as write, torch.no_grad():
         for done, picture in enumerate(pictures):
             reporter.step(done, len(pictures))
             views = lit_views(run, picture.grounding, picture.frame, picture.cameras, near, device)
-            write(grid(highlight(views.color, views.matte, picture.amount, style)))
+            lit_up = highlight(views.color, views.matte, picture.amount, style)
+            write(grid(before(behind, lit_up, views.alpha)))
     reporter.step(len(pictures), len(pictures))
 
 

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from legs4d.context import QUIET, Context
+from legs4d.effects.backdrop import AUTO, backdrop_of, before
 from legs4d.effects.highlight import fade, highlight
 from legs4d.effects.segment_layers import SEGMENT_LAYERS, SegmentLayers
 from legs4d.effects.video import check_video_name, grid, write_video
@@ -172,6 +173,7 @@ def write_run_video(
     selections: Several[str] = (),
     without: Several[str] = (),
     scale: float = DEFAULT_SCALE,
+    background: str = AUTO,
 ) -> list[Path]:
     """Write every picture of a film, all chosen cameras in one picture, as a video or a folder of PNGs.
 
@@ -185,16 +187,18 @@ def write_run_video(
         without: likewise of what is not shown. Layers of segments show it all the same, as they are seen among the
             rest.
         scale: 0..1, of the layer `segments`.
+        background: see `backdrop.backdrop_of`.
 
     Returns:
         What was written: `out`, then the layers.
 
     Raises:
-        Legs4dError: no such cameras, or a file cannot be written.
+        Legs4dError: no such cameras or colour, or a file cannot be written.
         Stopped: the stop signal is set; no video is left, of PNGs those that were done.
     """
     target = Path(out)
     check_video_name(target)
+    behind = backdrop_of(run, background, target)
     path = choose_cameras(run, cameras, fps)
     near, rate = near_plane(run, path), fps or run.info["fps"]
     nodes = read_nodes(run)
@@ -222,13 +226,13 @@ def write_run_video(
                     shown=frame_between(run, shot.moment, nodes),
                 )
                 share = float(np.interp(shot.moment, np.arange(len(amount)), amount))
-                write(grid(highlight(views.color, views.matte, share)))
+                write(grid(before(behind, highlight(views.color, views.matte, share), views.alpha)))
             if grounding is None or extra:
                 color, made = _render(frame_between(run, shot.moment, nodes), shot.cameras, near, device)
                 if things is not None:
                     made |= cast(dict[Layer, NDArray[np.float32]], things.pictures(shot, near, device))
                 if grounding is None:
-                    write(grid(color))
+                    write(grid(before(behind, color, made["alpha"])))
                 for layer, append in extra.items():
                     append(grid(made[layer]))
             reporter.step(done, len(path.shots))

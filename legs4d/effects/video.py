@@ -48,7 +48,8 @@ class FrameWriter(Protocol):
     """Takes frames one after another."""
 
     def __call__(self, frame: NDArray[np.floating]) -> None:
-        """Append a frame: [H, W, 3] RGB or [H, W] grey, clamped to 0..1, all of one size."""
+        """Append a frame: [H, W, 3] RGB or [H, W] grey, of PNGs [H, W, 4] with alpha too, clamped to 0..1, all of one
+        size."""
         ...
 
 
@@ -178,7 +179,8 @@ class _PictureFolder:
 
 
 def write_picture(path: Path, picture: NDArray[np.floating], *, deep: bool = False) -> None:
-    """Write [H, W, 3] RGB or [H, W] grey, clamped to 0..1, as a PNG that appears when it is complete.
+    """Write [H, W, 3] RGB, [H, W, 4] with alpha, or [H, W] grey, clamped to 0..1, as a PNG that appears when
+    it is complete.
 
     Args:
         deep: 16 bits a pixel instead of 8; for grey pictures.

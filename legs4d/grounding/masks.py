@@ -36,11 +36,13 @@ class Views:
         relevancy: [C, H, W] float32 in 0..1, rendered per Gaussian and divided by alpha, or decoded per pixel.
         matte: [C, H, W] float32 in 0..1, share of the pixel that Gaussians above the prompt's threshold fill; 0 in
             frames outside its intervals. Decoded per pixel: 1 where the relevancy is above the threshold.
+        alpha: [C, H, W] float32 in 0..1, how much of a pixel is filled.
     """
 
     color: NDArray[np.float32]
     relevancy: NDArray[np.float32]
     matte: NDArray[np.float32]
+    alpha: NDArray[np.float32]
 
     @property
     def mask(self) -> NDArray[np.bool_]:
@@ -117,18 +119,19 @@ def render_views(
     if pixels is None:
         part = grounding.part(frame, lit_as)
         shares = np.stack([grounding.frame(frame), part.astype(np.float32)], axis=1)
-        color, values, _ = _render(gaussians, cameras, shares, near, device)
-        return Views(color, values[..., 0], values[..., 1])
-    color, codes, opaque = _render(gaussians, cameras, pixels.codes(frame), near, device)
+        color, values, _, alpha = _render(gaussians, cameras, shares, near, device)
+        return Views(color, values[..., 0], values[..., 1], alpha)
+    color, codes, opaque, alpha = _render(gaussians, cameras, pixels.codes(frame), near, device)
     relevancy = pixels.relevancy(grounding, frame, codes, opaque)
     matte = (relevancy >= grounding.threshold) & opaque & grounding.holds(frame)
-    return Views(color, relevancy, matte.astype(np.float32))
+    return Views(color, relevancy, matte.astype(np.float32), alpha)
 
 
 def _render(
     gaussians: Gaussians, cameras: Cameras, features: NDArray[np.float32], near: float, device: str | torch.device
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
-    """(color [C,H,W,3], features [C,H,W,F] divided by alpha, 0 where it is not opaque, opaque [C,H,W])."""
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
+    """(color [C,H,W,3], features [C,H,W,F] divided by alpha, 0 where it is not opaque, opaque [C,H,W], alpha
+    [C,H,W])."""
     import torch
 
     from legs4d.raster import render
@@ -138,7 +141,8 @@ def _render(
     assert rendered.features is not None
     alpha = rendered.alpha[..., None]
     shown = torch.where(alpha >= OPAQUE, rendered.features / alpha.clamp(min=OPAQUE), 0)
-    return rendered.color.cpu().numpy(), shown.cpu().numpy(), (alpha[..., 0] >= OPAQUE).cpu().numpy()
+    opaque = (rendered.alpha >= OPAQUE).cpu().numpy()
+    return rendered.color.cpu().numpy(), shown.cpu().numpy(), opaque, rendered.alpha.cpu().numpy()
 
 
 def box_of(mask: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:

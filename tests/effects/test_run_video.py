@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from legs4d.context import Context
+from legs4d.effects.backdrop import backdrop_of
 from legs4d.effects.pages.views_page import write_test_views
 from legs4d.effects.run_video import choose_cameras, write_run_video
 from legs4d.errors import Legs4dError
@@ -103,6 +104,37 @@ def test_a_film_that_is_stopped_leaves_no_video(run: Run, tmp_path: Path) -> Non
     with pytest.raises(Stopped):
         write_run_video(run, tmp_path / "x.mov", "orbit", None, CPU, Context(stop=Now()), layers=("depth",))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_behind_everything_is_what_is_asked_for(run: Run, tmp_path: Path) -> None:
+    """White is what is left of a pixel; transparent PNGs hold colours as they are, and come out the same on white."""
+    far = {"at": 0, "frame": 2, "position": [0, 0, -20], "target": [0, 0, 0]}
+    path = tmp_path / "path.json"
+    path.write_text(json.dumps({"w": 40, "h": 30, "fov": 30, "keyframes": [far, {**far, "at": 1}]}))
+    films = {}
+    for name in ("black", "white", "#0000ff", "transparent"):
+        files = write_run_video(run, tmp_path / name, str(path), None, CPU, layers=("alpha",), background=name)
+        films[name] = pictures(files[0]).astype(float) / 255
+    alpha = pictures(files[1])[..., None] / 255
+    assert 0.01 < (alpha < 0.5).mean() < 0.99
+    np.testing.assert_allclose(films["white"], films["black"] + 1 - alpha, atol=0.02)
+    np.testing.assert_allclose(films["#0000ff"][..., :2], films["black"][..., :2], atol=0.02)
+    seen = films["transparent"]
+    assert seen.shape[-1] == 4
+    np.testing.assert_allclose(seen[..., :3] * seen[..., 3:] + 1 - seen[..., 3:], films["white"], atol=0.02)
+
+
+def test_what_was_filmed_on_white_is_shown_on_white(run: Run, tmp_path: Path) -> None:
+    assert (black := backdrop_of(run)) is not None and not black.any()
+    run.set_info(background=[1.0, 1.0, 1.0])
+    try:
+        assert (white := backdrop_of(run)) is not None and white.tolist() == [1, 1, 1]
+    finally:
+        run.set_info(background=[0.0, 0.0, 0.0])
+    with pytest.raises(Legs4dError, match=r"mauve.*names no colour.*#rrggbb"):
+        backdrop_of(run, "mauve")
+    with pytest.raises(Legs4dError, match=r"\.mp4 holds no transparency.*folder"):
+        write_run_video(run, tmp_path / "x.mp4", "0", None, CPU, background="transparent")
 
 
 def test_what_is_wrong_is_said_before_anything_is_rendered(run: Run, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from legs4d.effects.backdrop import backdrop_of, before
 from legs4d.effects.highlight import highlight
 from legs4d.effects.pages.contact_sheet import contact_sheet, error_picture
 from legs4d.effects.pages.timeline import timeline
@@ -38,19 +39,19 @@ def write_report(
     shown = groundings[0]
     tested = [frame for frame in range(run.num_frames) if len(run.cameras("test", frame))]
     peak = shown.intervals[0].peak if shown.intervals else run.num_frames - 1
-    rows = {}
+    rows, behind = {}, backdrop_of(run)
     for wanted in sorted({0, peak, run.num_frames - 1}):
         frame = min(tested, key=lambda own: abs(own - wanted))  # a moving camera has a test picture now and then
         cameras, photos = run.cameras("test", frame), sequence.images("test", frame)
         with torch.no_grad():
             views = render_views(run, shown, frame, cameras, near=run.info["near"], device=device)
-        made = np.clip(views.color, 0, 1)
+        made = before(behind, np.clip(views.color, 0, 1), views.alpha)
         for i, camera in enumerate(cameras.ids):
             rows[f"cam {camera}, frame {frame}"] = [
                 photos[i],
                 made[i],
                 error_picture(photos[i], made[i]),
-                highlight(made[i], views.matte[i], float(shown.holds(frame))),
+                before(behind, highlight(views.color[i], views.matte[i], float(shown.holds(frame))), views.alpha[i]),
             ]
     target = Path(folder)
     contact_sheet(target / "contact_sheet.png", rows, COLUMNS, title=f"{run.path.name}: {shown.prompt!r}")
