@@ -122,17 +122,22 @@ class MotionMasks:
                 self._backgrounds = _learn(self._sequence, reporter)
 
     def masks(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32] | None:
-        """[C, H, W] share of each pixel that moves, 0..1; None for the test cameras.
+        """[C, H, W] share of each pixel that moves, 0..1; None for the test cameras, and where that cannot be told, as
+        cameras move or there are too few frames.
 
         Raises:
-            DatasetError: see `prepare`.
+            DatasetError: OpenCV is not installed.
         """
-        if split != "train":
+        if split != "train" or not self._can_tell:
             return None
         self.prepare()
         wanted = list(range(len(self.cameras(split, frame)))) if cameras is None else cameras
         with _one_thread_each(), ThreadPoolExecutor(thread_name_prefix="legs4d-mask") as pool:
             return np.stack(list(pool.map(lambda camera: self._mask(frame, int(camera)), wanted)))
+
+    @cached_property
+    def _can_tell(self) -> bool:
+        return self.num_frames >= MIN_FRAMES and not cameras_move(self._sequence)
 
     def _mask(self, frame: int, camera: int) -> NDArray[np.float32]:
         return self._cache.get((frame, camera), lambda: self._find(frame, camera))

@@ -106,7 +106,9 @@ def test_clips_that_cannot_tell_what_moves(tmp_path: Path) -> None:
     short = write_dataset(tmp_path / "short", Scene(num_frames=2, width=32, height=32, num_train=2))
     shutil.rmtree(short / "seg")
     with pytest.raises(DatasetError, match="in 2 frames nothing can be seen to move; add foreground masks"):
-        open_sequence(short).masks("train", 0)
+        MotionMasks(open_sequence(short)).prepare()
+    assert open_sequence(short).masks("train", 0) is None
     moving = MotionMasks(open_sequence(write_d_nerf(tmp_path / "d_nerf", SCENE)))
     with pytest.raises(DatasetError, match="its cameras move"):
         moving.prepare()
+    assert moving.masks("train", 0) is None

@@ -80,7 +80,11 @@ def evaluate_pictures(
                 fitted += _scores(fit_gain(made, truth).clamp(0, 1), truth, seen.ids, at, lpips)
         reporter.step(frame + 1, run.num_frames)
     if not plain:
-        raise DatasetError("has no test cameras to compare with", where=str(sequence.root), fix="hold some out")
+        raise DatasetError(
+            "has no test cameras to compare with",
+            where=str(sequence.root),
+            fix="hold pictures out: docs/data.md says how in each layout",
+        )
     return {**_summary(plain, run.num_frames), "gain_fitted": _summary(fitted, run.num_frames)}
 
 
