@@ -23,7 +23,9 @@ from legs4d.errors import RunError
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding.query import Grounding, query
+from legs4d.portable.averaging import around, averaged
 from legs4d.portable.look import Amounts, Grade
+from legs4d.portable.sh import COEFFICIENTS
 from legs4d.progress import OnProgress, Progress, Stopped, StopSignal
 from legs4d.raster import render as rasterise
 from legs4d.scene.camera import Cameras
@@ -150,7 +152,7 @@ class Renderer:
             relevancy = self._columns([answer.static for answer in answers], len(self._static))
             parts.append(_masked(body, "static", self._static, relevancy, _matrix(sample.static)))
         if sample.dynamic is not None and self._run.num_dynamic:
-            moving, relevancy = self._dynamic(sample.frame, answers)
+            moving, relevancy = self._dynamic(sample.frame, answers, body.average)
             parts.append(_masked(body, "dynamic", moving, relevancy, _matrix(sample.dynamic)))
         if sample.loose is not None and self._run.has_loose:
             frame = math.floor(min(sample.frame, self._run.num_frames - 1.0) + SAME_TIME)
@@ -161,20 +163,29 @@ class Renderer:
                 parts.append(_masked(body, "loose", loose, relevancy, _matrix(sample.loose), frame))
         return [part for part in parts if len(part.gaussians)]
 
-    def _dynamic(self, moment: float, answers: list[Grounding]) -> tuple[Gaussians, torch.Tensor]:
-        """What moves, at a time in capture frames, clamped to the run; between frames, between their states."""
+    def _dynamic(self, moment: float, answers: list[Grounding], reach: int) -> tuple[Gaussians, torch.Tensor]:
+        """What moves, at a time in capture frames, clamped to the run; between frames, between their states. Frames are
+        means over those within `reach` of them."""
         moment = min(moment, self._run.num_frames - 1.0)
         first = math.floor(moment)
         share = moment - first
-        now, relevancy = self._dynamic_frame(first, answers)
+        now, relevancy = self._dynamic_frame(first, answers, reach)
         if share < SAME_TIME:
             return now, relevancy
-        after, then = self._dynamic_frame(first + 1, answers)
+        after, then = self._dynamic_frame(first + 1, answers, reach)
         return between(now, after, share), torch.lerp(relevancy, then, share)
 
-    def _dynamic_frame(self, frame: int, answers: list[Grounding]) -> tuple[Gaussians, torch.Tensor]:
+    def _dynamic_frame(self, frame: int, answers: list[Grounding], reach: int) -> tuple[Gaussians, torch.Tensor]:
         self._require(frame)
-        moving = self._run.dynamic(frame).torch(self._device)
+        now = self._run.dynamic(frame)
+        near = [other for other in around(frame, reach, self._run.num_frames) if other != frame]
+        if near:
+            for other in near:
+                self._require(other)
+            born, died = self._run.born, self._run.died
+            alive = (((born <= other) & (other <= died)).astype(np.float32) for other in near)
+            now = now.replace(**averaged(vars(now), zip(map(self._run.moving, near), alive, strict=True)))
+        moving = now.torch(self._device)
         return moving, self._columns([answer.dynamic(frame) for answer in answers], len(moving))
 
     def _require(self, frame: int) -> None:
@@ -283,9 +294,27 @@ def _masked(
             columns.append(relevancy.new_zeros((count, 1)) if named is None else named[:, None].to(relevancy))
     relevancy = torch.cat(columns, dim=1)
     keep = chosen(body.kept, part, count, device, frame)
+    if body.limits is not None and (body.limits.nearest or body.limits.farthest):
+        there = _within(gaussians, to_camera, body.limits)
+        keep = there if keep is None else keep & there
     if keep is not None:
         gaussians, relevancy = gaussians.take(keep), relevancy[keep]
-    return Part(_limited(gaussians, body.limits), relevancy, to_camera)
+    return Part(_of_degree(_limited(gaussians, body.limits), body.degree), relevancy, to_camera)
+
+
+def _within(gaussians: Gaussians, to_camera: torch.Tensor, limits: RenderLimits) -> torch.Tensor:
+    """[n] whether each Gaussian's middle is as far from the camera as the limits let it be, in the client's units."""
+    matrix = to_camera.to(gaussians.means)
+    distance = (gaussians.means @ matrix[:3, :3].T + matrix[:3, 3]).norm(dim=1)
+    return (distance >= (limits.nearest or 0.0)) & (distance <= (limits.farthest or math.inf))
+
+
+def _of_degree(gaussians: Gaussians, degree: int) -> Gaussians:
+    """With colours that depend on the view no further than by this degree of spherical harmonics."""
+    count = COEFFICIENTS[degree]
+    if gaussians.sh_rest is None or gaussians.sh_rest.shape[1] <= count:
+        return gaussians
+    return gaussians.replace(sh_rest=gaussians.sh_rest[:, :count] if count else None)
 
 
 def _limited(gaussians: Gaussians, limits: RenderLimits | None) -> Gaussians:

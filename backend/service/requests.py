@@ -10,6 +10,7 @@ from backend.jobs.kinds import JOB_KINDS, JobKind
 from backend.service.errors import BackendError
 from backend.wire import MAX_ID, MAX_WINDOW, Code, Kind, Precision
 from legs4d.commands import FrameNumber
+from legs4d.portable.averaging import MOST_REACH
 from legs4d.settings import problem
 
 Name = Annotated[str, Field(min_length=1, max_length=1024)]
@@ -132,6 +133,8 @@ Channels = Annotated[list[Annotated[float, Field(ge=-100, le=100)]], Field(min_l
 class RenderLimits(Body):
     largest: float | None = Field(default=None, gt=0)
     slenderness: float | None = Field(default=None, ge=1)
+    nearest: float | None = Field(default=None, gt=0)
+    farthest: float | None = Field(default=None, gt=0)
 
 
 class RenderGrade(Body):
@@ -159,6 +162,8 @@ class Render(Body):
     kept: RenderPoints | None = None
     limits: RenderLimits | None = None
     grades: list[RenderGrade] = Field(default_factory=list, max_length=28)
+    degree: int = Field(default=3, ge=0, le=3)
+    average: int = Field(default=0, ge=0, le=MOST_REACH)
     background: Color | None = None
     antialiased: bool = False
     view: str = Field(default="", max_length=100)

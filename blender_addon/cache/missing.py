@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import bpy
 
+from ..portable.averaging import around
 from ..sequence import timing
 from ..sequence.sequence import Sequence
 from . import storage
@@ -34,7 +35,8 @@ def missing(shown: Sequence, clocks: Iterable[float]) -> str:
     if not cache.description.is_still:
         for clock in clocks:
             frame, share = timing.shown_frames(shown.empty, clock)
-            frames |= {frame, frame + 1} if share else {frame}
+            for shown_frame in (frame, frame + 1) if share else (frame,):
+                frames |= set(around(shown_frame, shown.its.averaging, cache.description.num_frames))
     gone = sorted(frame for frame in frames if not cache.has_frame(frame))
     if gone:
         return _sentence(shown, gone, "", len(frames))

@@ -92,7 +92,7 @@ class LEGS4D_RenderEngine(bpy.types.RenderEngine):
         shown = [(number, one) for number, one in enumerate(placed) if shot.is_seen(number, instants)]
         together = len(shown) > 1 or any(one.is_holdout for _, one in shown)  # laid over each other first
         if together:
-            style = shot.Style(None, style.antialiased)
+            style = replace(style, background=None)
         made: picture.Passes | None = None
         for done, (number, one) in enumerate(shown):
             self.update_stats("4-LEGS", f"{one.shown.empty.name}: the backend renders {len(instants)} moments")

@@ -44,12 +44,12 @@ def told(shown: Sequence, graded: Several[grades.Graded], moments: Several[float
 
 
 def limits(shown: Sequence) -> Body:
-    """`limits` of the `render` request, for viewports; nothing where there are none."""
+    """What of `limits` of the `render` request is for viewports alone; nothing where there is nothing."""
     its, unit = shown.its, max(shown.to_world.median_scale, 1e-12)
     found = {"largest": float(its.largest / unit)} if its.largest else {}
     if its.slenderness:
         found["slenderness"] = max(float(its.slenderness), 1.0)
-    return {"limits": found} if found else {}
+    return found
 
 
 def obstacle(shown: Sequence) -> str:

@@ -47,6 +47,9 @@ class LEGS4D_PT_engine(_Panel, bpy.types.Panel):
         row.active = not scene.render.film_transparent
         row.prop(settings, "background")
         column.prop(settings, "antialiased")
+        distances = column.column(align=True)
+        distances.prop(settings, "nearest", text="Splats From")
+        distances.prop(settings, "farthest", text="To")
         column.prop(settings, "preview_factor")
 
 

@@ -161,9 +161,14 @@ def _bodies(context: bpy.types.Context, depsgraph: bpy.types.Depsgraph) -> tuple
         moments = [shot.instant(depsgraph, placed, one)]
         shown = [(n, each) for n, each in enumerate(placed) if shot.is_seen(n, moments) and not each.is_holdout]
         if len(shown) > 1:
-            style, passes = shot.Style(None, style.antialiased), FADING
-        both.append([shot.body(n, each, moments, style, passes) | masking.limits(each.shown) for n, each in shown])
+            style, passes = replace(style, background=None), FADING
+        both.append([_limited(shot.body(n, each, moments, style, passes), each) for n, each in shown])
     return both[0], both[1]
+
+
+def _limited(body: shot.Body, placed: shot.Placement) -> shot.Body:
+    limits = {**body.get("limits", {}), **masking.limits(placed.shown)}
+    return {**body, "limits": limits} if limits else body
 
 
 def _on_screen(placed: shot.Placement) -> shot.Placement:

@@ -10,7 +10,7 @@ from .. import declare
 class RenderSettings(bpy.types.PropertyGroup):
     """Settings of "4-LEGS splats"."""
 
-    animated = ("background", "antialiased", "motion_steps")
+    animated = ("background", "antialiased", "motion_steps", "nearest", "farthest")
 
     background = declare.color(
         "Background", "Seen where there are no splats, unless the film is transparent", default=(0.0, 0.0, 0.0)
@@ -24,6 +24,15 @@ class RenderSettings(bpy.types.PropertyGroup):
         "Render What Is There",
         "Render frames of which this machine lacks points or relevancies as far as it has them; "
         "off, such a render ends with an error before its first wrong picture",
+    )
+    nearest = declare.number(
+        "Nearest",
+        "Splats nearer to the camera are left out, in scene units: a wall that it stands behind. 0: none",
+        min=0.0,
+        subtype="DISTANCE",
+    )
+    farthest = declare.number(
+        "Farthest", "Splats farther from the camera are left out, in scene units. 0: none", min=0.0, subtype="DISTANCE"
     )
     motion_steps = declare.integer(
         "Steps", "Moments within the shutter time that motion blur averages", min=2, max=64, default=8

@@ -111,17 +111,20 @@ class Style:
     Attributes:
         background: sRGB-encoded; None is transparent.
         antialiased: small Gaussians keep their energy where a pixel is larger than in training.
+        distances: from the camera, scene units: splats that are nearer than the first or farther than the second are
+            left out; 0: none.
     """
 
     background: tuple[float, float, float] | None
     antialiased: bool
+    distances: tuple[float, float] = (0.0, 0.0)
 
 
 def style(scene: bpy.types.Scene) -> Style:
     """How the scene's settings want pictures."""
     settings = settings_of(scene)
     color = None if scene.render.film_transparent else triple(map(_encoded, settings.background))
-    return Style(color, settings.antialiased)
+    return Style(color, settings.antialiased, (settings.nearest, settings.farthest))
 
 
 def background(scene: bpy.types.Scene) -> tuple[float, float, float] | None:
@@ -218,9 +221,16 @@ def body(number: int, placed: Placement, instants: Sequence[Instant], style: Sty
         "look": _look(asdict(middle.amounts)),
         "antialiased": style.antialiased,
     }
+    if its.degree < 3 and its.num_sh:
+        asked["degree"] = its.degree
+    if its.averaging:
+        asked["average"] = its.averaging
     asked |= masking.told(placed.shown, middle.grades, [one.seen[number].capture_time for one in instants])
     if first.crop is not None:
         asked["crop"] = list(first.crop)
+    limits = dict(zip(("nearest", "farthest"), map(float, style.distances), strict=True))
+    if any(limits.values()):
+        asked["limits"] = {name: value for name, value in limits.items() if value}
     if style.background is not None:
         asked["background"] = list(style.background)
     return asked

@@ -172,6 +172,12 @@ def timing_changed(empty: bpy.types.Object) -> None:
         display.update(empty, moved=True)
 
 
+def points_changed(empty: bpy.types.Object) -> None:
+    """A person changed what a frame's points are made of."""
+    if properties_of(empty).is_sequence:
+        display.update(empty, moved=True)
+
+
 def prompt_changed(empty: bpy.types.Object, layer_id: str) -> None:
     """A person typed another prompt into a layer."""
     session.current.questions.ask(sequence.Sequence(empty), layer_id)
@@ -186,6 +192,7 @@ def prompt_entered(context: bpy.types.Context) -> None:
 _LISTENERS: tuple[tuple[list[Any], Any], ...] = (
     (properties.on_look_changed, look_changed),
     (properties.on_timing_changed, timing_changed),
+    (properties.on_points_changed, points_changed),
     (properties.on_prompt_changed, prompt_changed),
     (ui_properties.on_prompt_entered, prompt_entered),
 )

@@ -33,10 +33,10 @@ def sync(empty: bpy.types.Object) -> None:
     ids = [layer.layer_id for layer in its.layers]
     presets.ensure(empty, its.mode)
     grades = [(item.grade_id, item.where, item.source) for item in its.grades]
-    signature = f"{formulas.VERSION}:{its.num_sh}:{','.join(ids)}:{grades}"
+    signature = f"{formulas.VERSION}:{its.shown_sh}:{','.join(ids)}:{grades}"
     if tree.get(_SIGNATURE) != signature:
         _remove_drivers(tree)
-        points.build(tree, ids, grades, its.num_sh)
+        points.build(tree, ids, grades, its.shown_sh)
         for layer_id in ids:
             for socket, curve in (("Active", "active"), ("Strength", "strength")):
                 _drive(tree.nodes[layer_id].inputs[socket], empty, names.curve_path(layer_id, curve))

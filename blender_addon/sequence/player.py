@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 import bpy
@@ -11,6 +12,7 @@ from .. import names
 from ..cache.frames import STEPS, RunCache
 from ..layers import layers
 from ..layers.layers import Weight
+from ..portable.averaging import around, averaged
 from ..selection import frames, mask
 from . import attributes, timing
 from .carried import Carried
@@ -26,6 +28,8 @@ Moment = tuple[tuple[Weight, ...], int, float, float]
 """How layers show, the capture frame, the share of the way to the next, and capture frames per scene frame."""
 
 _WEIGHTS = "legs4d:weights"
+KEPT_MEANS = 3
+"""Means of frames that are kept, as a moment needs that of the next frame too."""
 NEARLY_UNTURNED = 0.9999
 """Cosine between two quaternions above which their linear blend is shorter than 1 by less than 0.00003."""
 
@@ -51,6 +55,7 @@ class Player:
         self._static = Highlighter(cache.description.num_static)
         self._loose = LooseFrames(cache)
         self._carried = Carried(cache)
+        self._reach, self._means = 0, OrderedDict[int, dict[str, Array]]()
         self.last: Moment | None = None
         self._placed = False
 
@@ -73,6 +78,9 @@ class Player:
         """
         at = scene.frame_current_final
         moment = self.moment(looks or shown, at)
+        if self._reach != shown.its.averaging:
+            self._reach = shown.its.averaging
+            self._means.clear()
         weights, frame, share, rate = moment
         self.last, touched, problem = moment, [], ""
         still, moving, loose = shown.static_object, shown.dynamic_object, shown.loose_object
@@ -116,7 +124,7 @@ class Player:
 
     def _show_frame(self, cloud: bpy.types.PointCloud, frame: int, share: float, per_second: float) -> None:
         """Write a moment; `per_second` is how many capture frames pass in a second of the scene's clock."""
-        arrays = self.cache.frame(frame)
+        arrays = self._state(frame)
         np.copyto(self._position, arrays["means"])
         self._placed = True
         self._find_step(frame)
@@ -144,29 +152,41 @@ class Player:
         ):
             attributes.write(cloud, name, names.CLOUD_ATTRIBUTES[name], values)
 
+    def _state(self, frame: int) -> dict[str, Array]:
+        """A frame as the cache has it, or the mean of the frames around it; of those that are here."""
+        if not self._reach:
+            return self.cache.frame(frame)
+        if frame not in self._means:
+            near = around(frame, self._reach, self.cache.description.num_frames, self.cache.has_frame)
+            others = [(self.cache.frame(one), self._alive(one).astype(np.float32)) for one in near if one != frame]
+            self._means[frame] = averaged(self.cache.frame(frame), others)
+            while len(self._means) > KEPT_MEANS:
+                self._means.popitem(last=False)
+        return self._means[frame]
+
     def _alive(self, frame: int) -> Array:
         return np.logical_and(self._born <= frame, self._died >= frame)
 
     def _find_step(self, frame: int) -> None:
         """How far each point moves until the next frame; in the last one, how far it moved since the one before."""
         if self.cache.has_frame(frame + 1):
-            np.subtract(self.cache.frame(frame + 1)["means"], self._position, out=self._step)
+            np.subtract(self._state(frame + 1)["means"], self._position, out=self._step)
         elif frame > 0 and self.cache.has_frame(frame - 1):
-            np.subtract(self._position, self.cache.frame(frame - 1)["means"], out=self._step)
+            np.subtract(self._position, self._state(frame - 1)["means"], out=self._step)
         else:
             self._step.fill(0.0)
 
     def _move_on(self, frame: int, share: float) -> None:
         """Take the buffers from `frame` the share of the way to the next frame."""
-        later = self.cache.frame(frame + 1)
+        later, carried = self._state(frame + 1), self._carried.is_any and not self._reach
         np.multiply(self._step, np.float32(share), out=self._next_color)  # as room for the part of the way
-        here = None if self._always and not self._carried.is_any else self._position.copy()
+        here = None if self._always and not carried else self._position.copy()
         self._position += self._next_color
         np.multiply(later["quats"], STEPS["quats"], out=self._next_rotation)
-        then = later["means"], self._next_rotation.copy() if self._carried.is_any else self._next_rotation
+        then = later["means"], self._next_rotation.copy() if carried else self._next_rotation
         now = None if here is None else (here, self._rotation.copy())
         turn_on(self._rotation, self._next_rotation, share)
-        if now is not None and self._carried.is_any:
+        if now is not None and carried:
             self._carried.place(self._position, self._rotation, now, then, frame, share)
         np.multiply(later["colors"], STEPS["colors"] * np.float32(share), out=self._next_color)
         self._color += self._next_color

@@ -10,12 +10,16 @@ import bpy
 from .. import declare, names
 from ..cache.frames import normalised
 from ..layers import presets
+from ..portable.averaging import MOST_REACH
 from ..portable.look import PRESETS
+from ..portable.sh import COEFFICIENTS
 
 on_look_changed: list[Callable[[bpy.types.Object], None]] = []
 """Called with the parent empty after a person changed how layers are shown."""
 on_timing_changed: list[Callable[[bpy.types.Object], None]] = []
 """Called with the parent empty after a person changed which moment a scene frame shows."""
+on_points_changed: list[Callable[[bpy.types.Object], None]] = []
+"""Called with the parent empty after a person changed how the points of a frame are made of what was captured."""
 on_prompt_changed: list[Callable[[bpy.types.Object, str], None]] = []
 """Called with the parent empty and a layer id after a person typed another prompt into a layer."""
 on_scale_changed: list[Callable[[bpy.types.Object], None]] = []
@@ -52,6 +56,11 @@ def _mode_changed(self: SequenceProperties, context: bpy.types.Context) -> None:
 
 def _timing_changed(self: SequenceProperties, context: bpy.types.Context) -> None:
     for listener in on_timing_changed:
+        listener(_owner(self))
+
+
+def _averaging_changed(self: SequenceProperties, context: bpy.types.Context) -> None:
+    for listener in on_points_changed:
         listener(_owner(self))
 
 
@@ -219,6 +228,24 @@ class SequenceProperties(bpy.types.PropertyGroup):
         min=0.0,
         update=_look_changed,
     )
+    degree = declare.integer(
+        "SH Degree",
+        "How finely colors depend on the view: 0 not at all, 3 as captured. Less hides glints of views that were "
+        "not filmed; renders take less time",
+        min=0,
+        max=3,
+        default=3,
+        update=_look_changed,
+    )
+    averaging = declare.integer(
+        "Average",
+        "Frames before and after each that moving points are averaged over: jitter goes, quick motion is smoothed "
+        "too. Every frame change reads so many more. Points of single frames stay as they are",
+        min=0,
+        max=MOST_REACH,
+        default=0,
+        update=_averaging_changed,
+    )
     mode = declare.enum(
         "Show",
         "How the points that a prompt names stand out",
@@ -263,6 +290,11 @@ class SequenceProperties(bpy.types.PropertyGroup):
     def is_sequence(self) -> bool:
         """Whether the object is the parent of a sequence."""
         return bool(self.role == "SEQUENCE")
+
+    @property
+    def shown_sh(self) -> int:
+        """Coefficients of view dependence that show, beyond degree 0."""
+        return min(self.num_sh, COEFFICIENTS[self.degree])
 
     @property
     def cloud_objects(self) -> list[bpy.types.Object]:

@@ -131,6 +131,10 @@ class LEGS4D_PT_sequence(Sidebar, bpy.types.Panel):
         column.prop(its, "detail")
         column.prop(its, "largest")
         column.prop(its, "slenderness")
+        if its.num_sh:
+            column.prop(its, "degree")
+        if its.num_dynamic and its.num_frames > 1:
+            column.prop(its, "averaging")
         column.prop(its, "as_one")
 
 

@@ -11,9 +11,9 @@ import torch
 
 from backend.compute.look import Layer, show
 from backend.compute.placement import Part, between, moved_by, place, quaternions, rotations
-from backend.compute.rendering import _limited
+from backend.compute.rendering import _limited, _of_degree, _within
 from backend.service.requests import RenderLimits, RenderLook
-from legs4d.gaussians.gaussians import SH_C0, Gaussians
+from legs4d.gaussians.gaussians import SH_C0, Gaussians, concatenate
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding import query
 from legs4d.portable.look import AMOUNTS, Amounts
@@ -197,6 +197,41 @@ def test_limits_cut_long_axes() -> None:
     assert cut.tolist() == [[4, 1, 2], [3, 3, 3]]
     assert _limited(cloud, RenderLimits(slenderness=1.5)).scales.tolist() == [[3, 1, 2], [3, 3, 3]]
     assert _limited(cloud, None) is cloud
+
+
+def test_distance_and_degree_are_the_cameras_and_the_clients(run: Run) -> None:
+    cloud = run.static().torch()
+    to_camera = torch.diag(
+        torch.tensor([2.0, 2.0, 2.0, 1.0], dtype=torch.float64)
+    )  # two of its units a unit of the run
+    distance = 2 * cloud.means.norm(dim=1)
+    middle = float(distance.median())
+    limits = RenderLimits(nearest=middle / 2, farthest=middle)
+    expected = (distance >= middle / 2) & (distance <= middle)
+    assert 0 < int(expected.sum()) < len(cloud)
+    assert torch.equal(_within(cloud, to_camera, limits), expected)
+    seen = cloud.replace(sh_rest=torch.rand(len(cloud), 15, 3))
+    assert seen.sh_rest is not None
+    assert [_of_degree(seen, degree).sh_rest is None for degree in (0, 3)] == [True, False]
+    second = _of_degree(seen, 2).sh_rest
+    assert second is not None and torch.equal(second, seen.sh_rest[:, :8])
+
+
+def test_a_picture_can_be_of_the_mean_of_frames(client: PlainClient, run: Run) -> None:
+    cameras = run.cameras("test")
+    means = np.mean([run.dynamic(FRAME + step).means for step in (-1, 0, 1)], axis=0)
+    moving = run.dynamic(FRAME)
+    assert all(((run.born <= FRAME - 1) & (run.died >= FRAME + 1)).tolist())
+    turned = [run.dynamic(FRAME + step).quats for step in (-1, 0, 1)]
+    quats = np.sum([quat * np.sign((quat * turned[1]).sum(1, keepdims=True)) for quat in turned], axis=0)
+    colors = np.mean([run.dynamic(FRAME + step).colors for step in (-1, 0, 1)], axis=0)
+    mean = moving.replace(means=means, quats=quats / np.linalg.norm(quats, axis=1, keepdims=True), colors=colors)
+    expected = render(
+        concatenate(run.static(), mean).torch(), cameras.take([0]), near=run.info["near"], background=torch.zeros(3)
+    )
+    found = picture(client, body(cameras, average=1, background=[0.0, 0.0, 0.0]))["combined"]
+    assert psnr(srgb(found[..., :3]), expected.color[0].clamp(min=0).numpy()) > 60
+    assert psnr(found, picture(client, body(cameras, background=[0.0, 0.0, 0.0]))["combined"]) < 60
 
 
 def test_rotations_turn_at_constant_speed() -> None:

@@ -322,3 +322,39 @@ last, opacities = np.array(points.GetPointsAttr().Get(frames[-1])), np.array(opa
 up, rate = UsdGeom.GetStageUpAxis(stage), stage.GetTimeCodesPerSecond()
 np.savez(sys.argv[2], counts=counts, last=last, rate=rate, opacities=opacities, up=up)
 """
+
+
+def test_points_can_be_the_mean_of_frames_around(shown):
+    scene, moving = bpy.context.scene, shown.dynamic_object
+    scene.frame_set(2)  # the capture's frame 1 of 3, of which the last has lost the fourth point
+    plain = _read(moving, "position")
+    np.testing.assert_allclose(plain, MOVING + np.float32(0.1), atol=1e-6)
+    shown.its.averaging = 1
+    np.testing.assert_allclose(_read(moving, "position")[:3], MOVING[:3] + 0.1, atol=1e-6)
+    np.testing.assert_allclose(_read(moving, "position")[3], MOVING[3] + 0.05, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(_read(moving, "rotation"), axis=1), 1.0, atol=1e-4)
+    scene.frame_set(1)  # at the ends of those that there are
+    np.testing.assert_allclose(_read(moving, "position"), MOVING + 0.05, atol=1e-6)
+    np.testing.assert_allclose(_read(moving, "velocity")[:3], 0.05 * 24, atol=1e-4)
+    shown.its.averaging = 0
+    np.testing.assert_allclose(_read(moving, "position"), MOVING, atol=1e-6)
+
+
+def test_the_engine_is_told_of_degree_mean_and_distances(shown):
+    from blender_addon.engine import shot
+    from blender_addon.engine.camera import View
+    from blender_addon.engine.properties import settings_of
+
+    scene = bpy.context.scene
+    view, placed = View(np.eye(4), 50.0, 50.0, 10.0, 10.0, 20, 20), shot.placements(scene, bpy.context.view_layer)
+
+    def asked():
+        moment = shot.instant(bpy.context.evaluated_depsgraph_get(), placed, view)
+        return shot.body(0, placed[0], [moment], shot.style(scene), ("combined",))
+
+    assert not {"degree", "average", "limits"} & set(asked()), "an older server knows none of them"
+    shown.its.num_sh, shown.its.degree, shown.its.averaging = 15, 1, 2
+    settings_of(scene).farthest = 7.0
+    assert asked().items() >= {"degree": 1, "average": 2, "limits": {"farthest": 7.0}}.items()
+    groups = [one.node_tree.name for one in shown.dynamic_object.modifiers[0].node_group.nodes if one.type == "GROUP"]
+    assert "4-LEGS: view dependence 1" in groups
