@@ -78,6 +78,7 @@ Box = Annotated[list[float], Field(min_length=4, max_length=4), BeforeValidator(
 Point = Annotated[list[float], Field(min_length=3, max_length=3), BeforeValidator(_numbers)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 SelectionNames = Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], Field(max_length=100)]
+Prompts = Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(min_length=1, max_length=20)]
 FrameRange = Annotated[list[FrameNumber], Field(min_length=2, max_length=2), BeforeValidator(_frames)]
 """First and last frame, both included."""
 
@@ -242,12 +243,14 @@ class Objects(Command):
 
     Attributes:
         out: folder to make; by default DATASET.objects, beside the dataset.
+        prompt: what alone is looked for ("a ball"), moving or not, by SAM 3; by default all that moves.
         scale, cameras, leave_out, offset, align: how the footage is read, as in `Reconstruct`.
         again: replace what was found otherwise.
     """
 
     dataset: Place
     out: Place | None = None
+    prompt: Prompts | None = None
     scale: Scale | None = None
     cameras: Names | None = None
     leave_out: Names | None = None
@@ -263,12 +266,26 @@ class Objects(Command):
         return checked(DatasetSettings, there, "the options")
 
 
+class Name(Command):
+    """A name for an object of a run: `gaussians.objects.name_object`.
+
+    Attributes:
+        number: of the object, as `info` tells it.
+        called: its name; "" for none.
+    """
+
+    run: Place
+    number: Annotated[int, Field(ge=0)]
+    called: Annotated[str, Field(max_length=200)]
+
+
 class Export(Command):
     """A run → files that other programs read.
 
     Attributes:
         out: folder for them.
-        format: ply, spz, sog, gltf: a file a frame; usd, usdz: all frames in one file; npz: Dynamic3DGS's params.npz.
+        format: ply, spz, sog, gltf: a file a frame; usd, usdz: all frames in one file; npz: Dynamic3DGS's params.npz;
+            json: the objects' poses alone.
         frames: first and last, both included; all by default.
         prompt: ply, gltf, usd, usdz: each Gaussian's relevancy goes into the files.
         sh_degree: of view dependence; ply is padded with zeros to it (3: 62 properties), the others have at most it.
@@ -280,7 +297,7 @@ class Export(Command):
 
     run: Place
     out: Place
-    format: Literal["ply", "spz", "sog", "gltf", "usd", "usdz", "npz"] = "ply"
+    format: Literal["ply", "spz", "sog", "gltf", "usd", "usdz", "npz", "json"] = "ply"
     frames: FrameRange | None = None
     prompt: Text | None = None
     sh_degree: Annotated[int, Field(ge=0, le=3)] | None = None

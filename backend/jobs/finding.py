@@ -1,4 +1,4 @@
-"""The job that finds the things in footage: checked in the server, done in a worker process.
+"""Jobs that find the things in footage, and name those of a run: checked in the server, done in a worker process.
 
 What is found appears whole, by rename; until then it grows in a hidden folder beside it, from which a killed job goes
 on.
@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from backend.runs.paths import Roots
-from legs4d.commands import Objects
+from legs4d.commands import Name, Objects
 from legs4d.config import DatasetSettings
 from legs4d.context import Context
 from legs4d.errors import DatasetError
+from legs4d.gaussians.objects import check_name, name_object
+from legs4d.gaussians.store.run import Run
 from legs4d.priors.objects.folder import TABLE, default_folder, unfinished_folder
 from legs4d.progress import OnProgress, StopSignal
 
@@ -43,8 +45,16 @@ def prepare_objects(request: Objects, roots: Roots) -> Spec:
         "out": str(out),
         "name": name,
         "reading": request.reading().model_dump(mode="json"),
+        "prompts": list(request.prompt or ()),
         "again": request.again,
     }
+
+
+def prepare_name(request: Name, roots: Roots) -> Spec:
+    """Raises BackendError `path`, RunError when there is no such run, or it has no such object."""
+    run = Run.open(roots.find(request.run))
+    check_name(run, request.number, request.called)
+    return {"out": str(run.path), "run": request.run, "number": request.number, "called": request.called}
 
 
 def found_files(spec: Spec) -> int:
@@ -66,7 +76,20 @@ def objects(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any
 
     context = Context(spec["engine"], tell=log.info, progress=progress, stop=stop)
     reading = DatasetSettings.model_validate(spec["reading"])
-    told = pipeline.find_objects(spec["dataset"], spec["out"], context, reading=reading, again=spec["again"])
+    told = pipeline.find_objects(
+        spec["dataset"],
+        spec["out"],
+        context,
+        reading=reading,
+        prompts=tuple(spec.get("prompts", ())),
+        again=spec["again"],
+    )
     shown = ("id", "name", "confidence", "frames")
     objects = [{name: one[name] for name in shown} for one in told["objects"]]
     return {"folder": spec["name"], "objects": objects, "unsure": told["unsure"], "without": told["without"]}
+
+
+def name(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any]:
+    """Raises RunError when it cannot be written."""
+    with Run.open(spec["out"]).lock() as run:
+        return {"run": spec["run"], "objects": name_object(run, spec["number"], spec["called"]).table()}

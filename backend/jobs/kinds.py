@@ -71,6 +71,7 @@ JOB_KINDS: dict[str, JobKind] = {
         on_device=True,
         discard=finding.discard,
     ),
+    "name": JobKind(commands.Name, finding.prepare_name, "backend.jobs.finding:name", training.finished_frames),
     "export": _whole(commands.Export, exchange.prepare_export, "export"),
     "import-splats": _whole(commands.ImportSplats, exchange.prepare_splats, "import_splats"),
     "import-d3dgs": _whole(commands.ImportD3dgs, exchange.prepare_d3dgs, "import_d3dgs"),

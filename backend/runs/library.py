@@ -252,6 +252,7 @@ def describe(opened: OpenRun) -> tuple[dict[str, Any], Arrays]:
         ),
         "has_seen": seen is not None,
         "objects": [] if objects is None else list(objects.names),
+        "object_ids": [] if objects is None else list(objects.ids),
         "selections": selection_names(run),
         "counts": [int(n) for n in run.loose_counts] if run.has_loose else [],
         "cameras": {split: _camera_body(found) for split, found in cameras.items()},

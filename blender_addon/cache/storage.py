@@ -63,7 +63,9 @@ def store_constants(
     cache.write_table("cameras", filmed)
     cache.write_table("nodes", _of("nodes_", arrays))
     names = np.frombuffer(json.dumps(body["objects"]).encode(), np.uint8)
-    cache.write_table("objects", {**_of("objects_", arrays), "names": names} if body["objects"] else {})
+    ids = np.array(body.get("object_ids", range(len(body["objects"]))), np.int64)  # older servers tell none
+    told = {**_of("objects_", arrays), "names": names, "ids": ids}
+    cache.write_table("objects", told if body["objects"] else {})
     return cache
 
 

@@ -48,6 +48,14 @@ class Jobs:
         """Have a run taken apart into things, by the masks of its footage; `again` where it has some."""
         self._submit("segments", {"run": run, **({"again": True} if again else {})})
 
+    def name_object(self, run: str, number: int, called: str) -> None:
+        """Have an object of a run called otherwise; the next prompt knows it by that name.
+
+        Args:
+            number: as `legs4d info` tells it.
+        """
+        self._submit("name", {"run": run, "number": number, "called": called})
+
     def make_anew(self, request: str) -> None:
         """Submit a request anew, as JSON {kind, body}, that was refused as its run was made otherwise.
 

@@ -8,7 +8,7 @@ import bpy
 
 from .. import declare
 from ..cache.frames import CacheError
-from ..sequence import sequence
+from ..sequence import objects, sequence
 from ..ui.operators import NeedsSequence, action, refuse
 from ..ui.properties import window
 from . import session
@@ -133,6 +133,42 @@ for in the dataset that stands here, or else where it was"""
         return {"FINISHED"}
 
 
+class LEGS4D_OT_name_object(NeedsBackend, bpy.types.Operator):
+    """Say what this object of the run is, for its Empty and for prompts: "a basketball flying" then finds it"""
+
+    bl_idname = "legs4d.name_object"
+    bl_label = "Name Object"
+
+    called = declare.string("Name", "What it is; empty for nothing", options={"SKIP_SAVE"})
+    empty = declare.string("Empty", "Its Empty; empty: the active object", options={"SKIP_SAVE", "HIDDEN"})
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return super().poll(context) and sequence.active(context) is not None
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> declare.Result:
+        meant = self._meant(context)
+        self.called = "" if meant is None else meant.name
+        return declare.windows().invoke_props_dialog(self)
+
+    def execute(self, context: bpy.types.Context) -> declare.Result:
+        meant, its = self._meant(context), sequence.meant(context).its
+        if meant is None:
+            return refuse(self, "Select the Empty of an object first.")
+        if not its.run:
+            return refuse(self, "This sequence is of files, not of a run of the backend.")
+        name = self.called.strip()
+        session.current.jobs.name_object(its.run, int(meant[objects.NUMBER]), name)
+        objects.call(meant, name)
+        return {"FINISHED"}
+
+    def _meant(self, context: bpy.types.Context) -> bpy.types.Object | None:
+        found = objects.objects_of(sequence.meant(context))
+        if self.empty:
+            return next((one for one in found if one.name == self.empty), None)
+        return next((one for one in found if one == context.active_object), None)
+
+
 class LEGS4D_OT_make_anew(NeedsBackend, bpy.types.Operator):
     """Make the run anew as it is asked for now; what is there stays until that is done"""
 
@@ -243,6 +279,7 @@ CLASSES = (
     action("cancel_fetch", "Cancel", "Stop fetching frames; those that arrived stay", _cancel_fetch, NeedsSequence),
     LEGS4D_OT_train,
     LEGS4D_OT_lift,
+    LEGS4D_OT_name_object,
     LEGS4D_OT_make_anew,
     LEGS4D_OT_choose_dataset,
     LEGS4D_OT_job_log,

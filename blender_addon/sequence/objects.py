@@ -13,11 +13,14 @@ from ..layers import curves
 from .sequence import Sequence
 
 TABLE = "objects"
-"""In the cache: pose [T,O,7], scale [T,O], visible [T,O], names (bytes of JSON)."""
+"""In the cache: pose [T,O,7], scale [T,O], visible [T,O], names (bytes of JSON), ids [O]."""
 IDENTITY, THERE = "legs4d_object", "legs4d_there"
 """Custom properties of an Empty: its number in the run, and whether the thing is there in a frame, keyed."""
 DISPLAY_SIZE = 0.2
 """Of an Empty, in sizes of its object."""
+"""Custom properties of an Empty: its place in the run, and whether the thing is there in a frame, keyed."""
+NUMBER = "legs4d_number"
+"""Custom property: the number by which the backend takes it, as `legs4d info` tells it."""
 _GROUP = "4-LEGS object"
 
 
@@ -38,16 +41,30 @@ def names_of(table: Mapping[str, np.ndarray[Any, Any]]) -> list[str]:
     return [str(name) for name in json.loads(bytes(np.asarray(table["names"], np.uint8)))]
 
 
+def objects_of(shown: Sequence) -> list[bpy.types.Object]:
+    """The Empties of a sequence's things, in the run's order; those that were deleted are not there."""
+    found = [child for child in shown.empty.children if child.get(NUMBER) is not None]
+    return sorted(found, key=lambda child: int(child[IDENTITY]))
+
+
+def call(empty: bpy.types.Object, name: str) -> None:
+    """Give a thing's Empty the name that the run has for it; one without a name is called by its number."""
+    assert empty.parent is not None
+    empty.name = name or f"{empty.parent.name} object {empty[IDENTITY]}"
+
+
 def _add(
     shown: Sequence, number: int, name: str, frames: list[float], table: Mapping[str, np.ndarray[Any, Any]]
 ) -> bpy.types.Object:
-    empty = bpy.data.objects.new(name or f"{shown.empty.name} object {number}", None)
+    empty = bpy.data.objects.new("object", None)
     for collection in shown.empty.users_collection:
         collection.objects.link(empty)
     empty.parent = shown.empty
     empty.rotation_mode = "QUATERNION"
     empty.empty_display_type, empty.empty_display_size = "ARROWS", DISPLAY_SIZE
     empty[IDENTITY], empty[THERE] = number, 1.0
+    empty[NUMBER] = int(table["ids"][number]) if "ids" in table else number  # caches of older versions have none
+    call(empty, name)
     pose, scale = np.asarray(table["pose"])[:, number], np.asarray(table["scale"])[:, number]
     there = np.asarray(table["visible"])[:, number].astype(np.float32)
     for path, values in (("location", pose[:, :3]), ("rotation_quaternion", pose[:, 3:])):

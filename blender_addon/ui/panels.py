@@ -11,7 +11,7 @@ from ..layers import prompt_panel
 from ..link import first_run, session
 from ..selection import grade_panel
 from ..selection import panel as selection_panel
-from ..sequence import playback, sequence, timing
+from ..sequence import objects, playback, sequence, timing
 from ..splats import sample
 from ..things import panel as things_panel
 from ..whole import libraries
@@ -20,6 +20,8 @@ from .properties import JobItem, window
 from .sidebar import Rows, Sidebar
 from .text import sentence
 
+MOST_OBJECTS = 30
+"""That the panel lists; others are named by their Empty (F3, *Name Object*)."""
 _JOB_ICONS: dict[str, declare.Icon] = {
     "queued": "SORTTIME",
     "running": "PLAY",
@@ -122,6 +124,7 @@ class LEGS4D_PT_sequence(Sidebar, bpy.types.Panel):
         if found.locked or libraries.instancer(context.scene, found.empty) is not None:
             sentence(box, context, f"{found.locked or 'It is shown by an instance of its collection'}.", "LINKED")
             box.operator("legs4d.make_local")
+        self._draw_objects(box, found)
         column = box.column()
         column.use_property_split = True
         column.use_property_decorate = False
@@ -136,6 +139,14 @@ class LEGS4D_PT_sequence(Sidebar, bpy.types.Panel):
         if its.num_dynamic and its.num_frames > 1:
             column.prop(its, "averaging")
         column.prop(its, "as_one")
+
+    def _draw_objects(self, box: Any, found: sequence.Sequence) -> None:
+        """What the run knows of things, and what each is called."""
+        column = box.column(align=True)
+        for empty in objects.objects_of(found)[:MOST_OBJECTS]:
+            row = column.row(align=True)
+            row.label(text=empty.name, icon="EMPTY_ARROWS")
+            row.operator("legs4d.name_object", text="", icon="GREASEPENCIL").empty = empty.name
 
 
 class LEGS4D_PT_training(Sidebar, bpy.types.Panel):

@@ -139,6 +139,14 @@ def objects(
         Path | None,
         typer.Option("--out", metavar="FOLDER", help="Folder to make. Default: DATASET.objects, beside it."),
     ] = None,
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--prompt",
+            metavar="TEXT",
+            help='Look for what these words mean alone, moving or not: "a ball". May be repeated. Needs SAM 3.',
+        ),
+    ] = None,
     scale: Scale = None,
     cameras: CameraNames = None,
     leave_out: LeftOut = None,
@@ -151,7 +159,8 @@ def objects(
 ) -> None:
     """Find what moves in footage, name it, and cut it out of every picture: one id across cameras and time.
 
-    Uses the helpers of `legs4d priors` that are there (nanodet, movenet, u2netp, pose), and what moves without them.
+    Uses the helpers of `legs4d priors` that are there (nanodet, movenet, u2netp, pose), and what moves without them;
+    with --prompt, SAM 3, whose weights its user puts there.
     Writes object masks and objects.json, never into the dataset; killed, the same command goes on. --json prints
     {folder, objects: [{id, name, confidence, frames, cameras, size, positions}], unsure, still, without, seconds,
     made_from}.
@@ -159,9 +168,10 @@ def objects(
     given = locals()
     from legs4d import commands, pipeline
 
-    reading = asked(commands.Objects, given).reading()
+    request = asked(commands.Objects, given)
+    reading, prompts = request.reading(), tuple(request.prompt or ())
     with working(engine) as context:
-        told = pipeline.find_objects(dataset, out, context, reading=reading, priors=cache, again=again)
+        told = pipeline.find_objects(dataset, out, context, reading=reading, prompts=prompts, priors=cache, again=again)
     if as_json:
         print_json(told)
         return
@@ -176,7 +186,7 @@ def objects(
     say(f"wrote {told['folder']}")
 
 
-@app.command()
+@writer("name", "Name")
 def name(
     run: RunFolder,
     number: Annotated[int, typer.Argument(metavar="ID", help="Of the object, as `legs4d info RUN` lists them.")],

@@ -27,6 +27,7 @@ class ExportFormat(StrEnum):
     usd = "usd"
     usdz = "usdz"
     npz = "npz"
+    json = "json"
 
 
 @app.command()
@@ -174,7 +175,8 @@ def export(
         typer.Option(
             "--format",
             help="A file a frame: ply (3DGS names), spz and sog (small, rounded), gltf (.glb, KHR_gaussian_splatting). "
-            "All frames in one file: usd (.usdc with time samples), usdz. npz: Dynamic3DGS params.npz.",
+            "All frames in one file: usd (.usdc with time samples), usdz. npz: Dynamic3DGS params.npz. "
+            "json: where the objects are in each frame, without the Gaussians.",
         ),
     ] = ExportFormat.ply,
     frames: Frames = None,

@@ -14,6 +14,7 @@ from legs4d.context import QUIET, Context
 from legs4d.errors import RunError
 from legs4d.gaussians.dynamic3dgs import export_dynamic3dgs
 from legs4d.gaussians.formats.gltf_writer import write_glb
+from legs4d.gaussians.formats.poses_json import export_poses
 from legs4d.gaussians.formats.sog import UP as SOG_UP
 from legs4d.gaussians.formats.sog import write_sog
 from legs4d.gaussians.formats.usd_writer import usd_writer
@@ -35,9 +36,9 @@ SUFFIXES: dict[FrameFormat, str] = {"ply": ".ply", "spz": ".spz", "sog": ".sog",
 SEQUENCE_FILES: dict[SequenceFormat, str] = {"usd": "sequence.usdc", "usdz": "sequence.usdz"}
 WITH_HIGHLIGHT = ("ply", "gltf", "usd", "usdz")
 """Formats that have a place for it."""
-WITH_ORIGIN = ("ply", "gltf", "usd", "usdz", "npz")
+WITH_ORIGIN = ("ply", "gltf", "usd", "usdz", "npz", "json")
 
-FileFormat = Literal["ply", "spz", "sog", "gltf", "usd", "usdz", "npz"]
+FileFormat = Literal["ply", "spz", "sog", "gltf", "usd", "usdz", "npz", "json"]
 
 Highlight = Callable[[int], NDArray[np.floating]]
 """Gives [count] values 0..1 for a frame."""
@@ -64,7 +65,7 @@ def check_export(
     whole = file_format == "usdz" or (file_format == "usd" and not per_frame)
     for option, given, fits, fix in (
         ("--prompt", prompt, file_format in WITH_HIGHLIGHT, "use --format ply, gltf or usd"),
-        ("--sh-degree", sh_degree is not None, file_format != "npz", "leave it out"),
+        ("--sh-degree", sh_degree is not None, file_format not in ("npz", "json"), "leave it out"),
         ("--spz-version", spz_version is not None, file_format == "spz", "use --format spz"),
         ("--per-frame", per_frame, not whole, "use --format usd"),
     ):
@@ -86,10 +87,13 @@ def export_files(
     highlight: Highlight | None = None,
     keep: bool = False,
 ) -> list[Path]:
-    """What the command `export` writes; its paths. See `export_frames`, `export_sequence` and `export_npz`."""
+    """What the command `export` writes; its paths. See `export_frames`, `export_sequence`, `export_npz`, `poses`."""
     if file_format == "npz":
         context.reporter("export").check()
         return [export_npz(run, folder, frames)]
+    if file_format == "json":
+        context.reporter("export").check()
+        return [export_poses(run, folder, frames)]
     options = ExportOptions(sh_degree, spz_version or DEFAULT_VERSION)
     if file_format == "usdz" or (file_format == "usd" and not per_frame):
         path = export_sequence(run, folder, frames, file_format, context, options=options, highlight=highlight)

@@ -82,6 +82,19 @@ def name_object(run: Run, number: int, name: str) -> Objects:
     """Give an object, by its id, a name; the caller holds the run's lock.
 
     Raises:
+        RunError: see `check_name`.
+    """
+    objects = check_name(run, number, name)
+    row = objects.ids.index(number)
+    named = replace(objects, names=(*objects.names[:row], name.strip(), *objects.names[row + 1 :]))
+    write_objects(run, named)
+    return named
+
+
+def check_name(run: Run, number: int, name: str) -> Objects:
+    """The objects of a run, one of which may have this name.
+
+    Raises:
         RunError: the run has no such object, or the name is too long.
     """
     objects = read_objects(run)
@@ -91,7 +104,4 @@ def name_object(run: Run, number: int, name: str) -> Objects:
         raise RunError(f"has no object {number}: it has {have}", where=str(run.path), fix=fix)
     if len(name) > LONGEST_NAME:
         raise RunError(f"a name of {len(name)} characters is too long", where=f"object {number}", fix="shorten it")
-    row = objects.ids.index(number)
-    named = replace(objects, names=(*objects.names[:row], name.strip(), *objects.names[row + 1 :]))
-    write_objects(run, named)
-    return named
+    return objects

@@ -33,7 +33,8 @@ def weights_place(prior: Prior, folder: Path) -> Path:
     """Where a helper's weights are: a file that `fetch` writes, or a folder that its user fills."""
     if isinstance(prior.weights, Packaged):
         return folder / f"{prior.name}-{prior.weights.package.version}.safetensors"
-    return folder / prior.name
+    shared = prior.weights.place if isinstance(prior.weights, Published) else ""
+    return folder / (shared or prior.name)
 
 
 def is_there(prior: Prior, folder: Path) -> bool:

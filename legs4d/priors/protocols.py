@@ -97,6 +97,14 @@ class BoxesPrior(Protocol):
     def boxes(self, picture: NDArray[np.float32]) -> NamedBoxes: ...
 
 
+class WordsPrior(Protocol):
+    """Finds what words mean."""
+
+    def boxes_of(self, picture: NDArray[np.float32], words: tuple[str, ...]) -> NamedBoxes:
+        """Everything that any of the words means ("a red ball"); its name is the words by which it was found."""
+        ...
+
+
 class PeoplePrior(Protocol):
     """Finds people and their joints."""
 

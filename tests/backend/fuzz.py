@@ -80,6 +80,7 @@ def valid_bodies(run: str) -> list[tuple[str, dict[str, Any]]]:
         ("segments", {"run": "none", "masks": "objects", "frames": [0, 1], "agree": 0.4, "list": True}),
         ("segment", {"run": "none", "click": [[1.0, 2.0]], "camera": 0, "scale": 0.5, "name": "a", "add": True}),
         ("objects", {"dataset": "none", "out": "new", "scale": 0.5, "cameras": ["1"], "again": True}),
+        ("name", {"run": "none", "number": 2, "called": "basketball"}),
         ("export", {"run": "none", "out": "new", "format": "ply", "frames": [0, 1], "prompt": "a ball"}),
         ("import-splats", {"paths": ["none"], "out": "new", "fps": 24.0, "up": [0.0, 1.0, 0.0], "identity": "keep"}),
         ("import-d3dgs", {"params": "none", "dataset": "none", "scale": 0.5, "out": "new", "fps": 25.0}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import gsply
@@ -157,3 +158,18 @@ def test_degrees_of_view_dependence(run: Run, tmp_path: Path) -> None:
     (path,) = export_files(run, tmp_path, range(2, 3), "gltf", sh_degree=1)
     rest = read_gltf(path).sh_rest
     assert rest is not None and rest.shape[1] == 3
+
+
+def test_poses_of_objects_as_json(run: Run, tmp_path: Path) -> None:
+    (path,) = export_files(run, tmp_path, range(1, 3), "json")
+    told = json.loads(path.read_text())
+    assert (path.name, told["frames"], told["fps"]) == ("objects.json", [1, 2], 25.0)
+    np.testing.assert_allclose(told["up"], UP, atol=1e-6)
+    assert told["origin"] == list(ORIGIN)
+    (box,) = told["objects"]
+    assert (box["id"], box["name"], box["visible"], box["scale"]) == (0, "box", [False, True], [2, 2])
+    assert box["translation"] == [[1, 2, 3]] * 2 and box["rotation"] == [[1, 0, 0, 0]] * 2
+    without = Run.create(tmp_path / "without")
+    with pytest.raises(RunError, match="has no objects whose poses could be written; train it with object masks"):
+        export_files(without, tmp_path / "out", range(0), "json")
+    assert not (tmp_path / "out").exists()

@@ -18,7 +18,6 @@ from legs4d.priors.cache import is_there, open_prior
 from legs4d.priors.depth.depth_anything import DepthAnything
 from legs4d.priors.flow.raft import Raft
 from legs4d.priors.guidance.zero123 import Zero123
-from legs4d.priors.masks.sam2 import Sam2, Sam2Video
 from legs4d.priors.registry import find_prior
 from legs4d.priors.video.svd import StableVideo
 from legs4d.priors.video.wan import frames_it_makes
@@ -57,53 +56,6 @@ def depth_twin(folder: Path) -> Path:
     return folder
 
 
-def sam_twin(folder: Path, *, video: bool = False) -> Path:
-    torch.manual_seed(0)
-    width = 128 if video else 16  # wider than the memory, 64, as the published ones are
-    backbone = transformers.Sam2HieraDetConfig(
-        hidden_size=8,
-        num_attention_heads=1,
-        image_size=[64, 64],
-        blocks_per_stage=[1, 2, 2, 1],
-        embed_dim_per_stage=[8, 16, 32, 64],
-        num_attention_heads_per_stage=[1, 1, 2, 4],
-        window_size_per_stage=[8, 4, 8, 4],
-        global_attention_blocks=[4],
-        window_positional_embedding_background_size=[4, 4],
-    )
-    vision = transformers.Sam2VisionConfig(
-        backbone_config=backbone,
-        backbone_channel_list=[64, 32, 16, 8],
-        backbone_feature_sizes=[[16, 16], [8, 8], [4, 4]],
-        fpn_hidden_size=width,
-    )
-    prompt = {"hidden_size": width, "image_size": 64}
-    decoder = {"hidden_size": width, "mlp_dim": 32, "num_attention_heads": 2, "iou_head_hidden_dim": 16}
-    if not video:
-        config = transformers.Sam2Config(
-            vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder
-        )
-        transformers.Sam2Model(config).save_pretrained(folder)
-        return folder
-    config = transformers.Sam2VideoConfig(
-        vision_config=vision,
-        prompt_encoder_config=prompt,
-        mask_decoder_config=decoder,
-        image_size=64,
-        memory_attention_hidden_size=128,
-        memory_attention_num_layers=1,
-        memory_attention_feed_forward_hidden_size=32,
-        memory_attention_rope_feat_sizes=[4, 4],
-        memory_encoder_hidden_size=128,
-        memory_encoder_output_channels=64,
-        mask_downsampler_embed_dim=128,
-        memory_fuser_embed_dim=128,
-        memory_fuser_intermediate_dim=16,
-    )
-    transformers.Sam2VideoModel(config).save_pretrained(folder)
-    return folder
-
-
 def test_disparity(tmp_path: Path, pictures: NDArray[np.float32]) -> None:
     folder = depth_twin(tmp_path / "depth-anything")
     assert is_there(find_prior("depth-anything"), tmp_path)
@@ -113,26 +65,6 @@ def test_disparity(tmp_path: Path, pictures: NDArray[np.float32]) -> None:
     again = open_prior("depth-anything", CPU, tmp_path)
     again._side = 28
     np.testing.assert_array_equal(again.disparity(pictures[:1]), found[:1])
-
-
-def test_masks_from_boxes_and_clicks(tmp_path: Path, pictures: NDArray[np.float32]) -> None:
-    sam = Sam2(sam_twin(tmp_path / "sam2"), CPU)
-    boxes = np.array([[2, 3, 20, 30], [30, 5, 58, 38]], np.float32)
-    found = sam.masks(pictures[0], boxes)
-    assert found.shape == (2, 40, 60) and found.min() >= 0 and found.max() <= 1
-    assert not np.array_equal(found[0], found[1])
-    assert sam.masks(pictures[0], boxes[:0]).shape == (0, 40, 60)
-    clicked = sam.click(pictures[0], np.array([[10, 10], [50, 30]], np.float32), np.array([True, False]))
-    assert clicked.shape == (40, 60)
-
-
-def test_masks_through_a_video(tmp_path: Path, pictures: NDArray[np.float32]) -> None:
-    sam = Sam2Video(sam_twin(tmp_path / "sam2-video", video=True), CPU)
-    boxes = np.array([[2, 3, 20, 30], [30, 5, 58, 38]], np.float32)
-    found = sam.masks_through(pictures, boxes, frame=1)
-    assert found.shape == (3, 2, 40, 60) and (found.max(axis=(1, 2, 3)) > 0).all()
-    with pytest.raises(Legs4dError, match="there is no frame 3; choose one from 0 to 2"):
-        sam.masks_through(pictures, boxes, frame=3)
 
 
 def test_what_is_not_whole_is_told_with_what_to_put_where(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ class Zero123:
             noisy = kept.sqrt() * latents + (1 - kept).sqrt() * noise
             told = self._noise_in(noisy, poses, reference, step, scale)
             target = latents - (1 - kept) * (told - noise)
-        return 0.5 * ((latents - target) ** 2).sum()
+        return 0.5 * ((latents.float() - target.float()) ** 2).sum()  # half precision ends at 65504
 
     def _noise_in(
         self,

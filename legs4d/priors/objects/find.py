@@ -7,6 +7,7 @@ masks are durable when they are done, so that a run killed at any moment goes on
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import time
@@ -26,7 +27,7 @@ from legs4d.errors import DatasetError
 from legs4d.executor import default_threads
 from legs4d.gaussians.store.files import clear_write_errors, write_file
 from legs4d.gaussians.store.lock import lock_file
-from legs4d.priors.cache import is_there, open_prior, priors_folder
+from legs4d.priors.cache import find_weights, is_there, open_prior, priors_folder
 from legs4d.priors.fetching.conversion import VERSION as CONVERSION
 from legs4d.priors.objects.cutting import Cutters, cut_camera
 from legs4d.priors.objects.folder import (
@@ -39,7 +40,7 @@ from legs4d.priors.objects.folder import (
     write_table,
 )
 from legs4d.priors.objects.places import LEAST_CAMERAS, find_places
-from legs4d.priors.objects.sightings import Finders, Sightings, joined, see
+from legs4d.priors.objects.sightings import Asked, Finders, Sightings, joined, see
 from legs4d.priors.objects.tracks import MOVES, SURE, Thing, follow, name_things
 from legs4d.priors.registry import Packaged, find_prior
 from legs4d.scene.content import digest_of
@@ -63,12 +64,14 @@ class Helpers:
         finders, cutters: see there.
         made_from: [{name, sha256, licence}] of those with weights.
         missing: names of those that are not there.
+        words: what alone is looked for; nothing for all that moves.
     """
 
     finders: Finders
     cutters: Cutters
     made_from: list[dict[str, Any]]
     missing: list[str]
+    words: tuple[str, ...] = ()
 
 
 def open_helpers(device: torch.device, folder: Path | None = None) -> Helpers:
@@ -87,8 +90,40 @@ def open_helpers(device: torch.device, folder: Path | None = None) -> Helpers:
         assert isinstance(prior.weights, Packaged)
         sha256 = prior.weights.package.sha256
         made_from.append({"name": name, "sha256": sha256, "licence": prior.licence, "conversion": CONVERSION})
-    finders = Finders(opened.get("nanodet"), opened.get("movenet"))
-    return Helpers(finders, Cutters(cutter, opened.get("pose")), made_from, [n for n in HELPERS if n not in opened])
+    finders, cutters = Finders(opened.get("nanodet"), opened.get("movenet")), Cutters(cutter, opened.get("pose"))
+    if device.type == "cuda":
+        _warm(finders, cutters)
+    return Helpers(finders, cutters, made_from, [name for name in HELPERS if name not in opened])
+
+
+def _warm(finders: Finders, cutters: Cutters) -> None:
+    """Have networks meet a picture before threads ask them side by side: what is captured then is not disturbed."""
+    picture, box = np.zeros((360, 640, 3), np.float32), np.array([[200, 100, 300, 300]], np.float32)
+    see(0, picture, None, finders)
+    cutters.masks.masks(picture, box)
+    if cutters.people is not None:
+        cutters.people.people(picture, box)
+
+
+def open_readers(words: tuple[str, ...], device: torch.device, folder: Path | None = None) -> Helpers:
+    """SAM 3, which looks for what words mean and cuts it out.
+
+    Raises:
+        Legs4dError: its weights are not there; says what to put where.
+    """
+    place = find_weights("sam3-words", folder)
+    finder, cutter = open_prior("sam3-words", device, folder), open_prior("sam3", device, folder)
+    licence = find_prior("sam3").licence
+    made_from = [
+        {"name": "sam3", "file": path.name, "sha256": _sha256(path), "licence": licence}
+        for path in sorted(place.glob("*.safetensors"))
+    ]
+    return Helpers(Finders(Asked(finder, words), None, alone=True), Cutters(cutter, None), made_from, [], words)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def find_objects(
@@ -122,6 +157,7 @@ def find_objects(
         "scale": sequence.reading.scale,
         "masks": "motion" if _found_by_motion(sequence) else "given",
         "priors": helpers.made_from,
+        **({"words": list(helpers.words)} if helpers.words else {}),
     }
     if (out / TABLE).is_file():
         told = read_table(out)[1]
@@ -137,7 +173,11 @@ def find_objects(
         unfinished.mkdir(parents=True, exist_ok=True)
     with lock_file(unfinished / "lock"):
         _begin(unfinished, digest_of(how))
-        _work(sequence, unfinished, helpers, how, context)
+        try:
+            _work(sequence, unfinished, helpers, how, context)
+        except DatasetError:  # there is nothing to be found: nothing of it is kept
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
         with clear_write_errors(out):
             (unfinished / "lock").unlink()
             shutil.rmtree(unfinished / "sightings")
@@ -184,13 +224,18 @@ def _work(
     looked = time.monotonic()
     places = []
     reporter = context.reporter("place_objects")
-    for frame in frames:
-        places.append(find_places(sightings[frame], cameras[frame]))
-        reporter.step(frame + 1, len(frames))
+    with _workers() as pool:
+        for place in pool.map(find_places, sightings, cameras):
+            places.append(place)
+            reporter.step(len(places), len(frames))
     things = name_things(follow(places), sightings, len(cameras[0]))
     things.sort(key=lambda thing: (-thing.confidence, thing.track.first))
-    moving = [thing for thing in things if thing.moving >= MOVES]
+    moving = [thing for thing in things if thing.moving >= MOVES or helpers.words]
     sure = [thing for thing in moving if thing.confidence >= SURE][:MOST_THINGS]
+    if not sure and helpers.words:
+        asked = ", ".join(repr(one) for one in helpers.words)
+        what = f"nothing of what {asked} means was found in three cameras or more"
+        raise DatasetError(what, where=str(sequence.root), fix="ask for it in other words, or without --prompt")
     if not sure:
         what = "nothing that moves was found in three cameras or more"
         fix = "fetch helpers by `legs4d priors get all`, or give object masks of your own"
@@ -201,14 +246,17 @@ def _work(
     seconds = {name: round(value, 3) for name, value in took.items()}
     doubts = [_doubt(i + 1, thing) for i, thing in enumerate(sure) if thing.doubt]
     unsure = [_doubt(None, thing) for thing in moving if all(thing is not one for one in sure)]
-    still = [thing.name for thing in things if thing.moving < MOVES and thing.confidence >= SURE]
+    kept = {id(thing) for thing in moving}
+    still = [thing.name for thing in things if id(thing) not in kept and thing.confidence >= SURE]
     told = {"unsure": doubts + unsure, "still": still, "made_from": how, "how": digest_of(how)}
     objects = [_found(i + 1, thing) for i, thing in enumerate(sure)]
     write_table(folder, objects, {**told, "without": helpers.missing, "seconds": seconds})
 
 
 def _knows_what_moves(sequence: Sequence, helpers: Helpers, context: Context) -> bool:
-    """Whether masks tell it. Without, all that is found counts, if anybody looks."""
+    """Whether masks tell it. Without, all that is found counts, if anybody looks; and where words say what counts."""
+    if helpers.words:
+        return False
     try:
         prepare = getattr(sequence, "prepare", None)
         if prepare is not None:

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from legs4d.gaussians.store.files import new_file
 from legs4d.priors.picture_crops import clipped, intersections_over_unions, without_overlaps
-from legs4d.priors.protocols import BoxesPrior, PeoplePrior
+from legs4d.priors.protocols import BoxesPrior, NamedBoxes, PeoplePrior, WordsPrior
 
 PERSON = "person"
 THING = "thing"
@@ -69,10 +69,34 @@ class Finders:
     Attributes:
         boxes: finds things and names them.
         people: finds people.
+        alone: whether what they find is all that is asked for, and nothing else that moves counts.
     """
 
     boxes: BoxesPrior | None
     people: PeoplePrior | None
+    alone: bool = False
+
+
+class Asked:
+    """Finds what words mean, as a `BoxesPrior`, and calls it by the words without their article.
+
+    Args:
+        prior: that reads words.
+        words: what is asked for: "a ball", "the man in red".
+    """
+
+    def __init__(self, prior: WordsPrior, words: tuple[str, ...]) -> None:
+        self._prior, self.words = prior, words
+
+    def boxes(self, picture: NDArray[np.float32]) -> NamedBoxes:
+        found = self._prior.boxes_of(picture, self.words)
+        return NamedBoxes(found.boxes, found.scores, tuple(called(name) for name in found.names))
+
+
+def called(words: str) -> str:
+    """What is found by words is called: they, without an article."""
+    first, _, rest = words.strip().partition(" ")
+    return rest.strip() if rest.strip() and first.lower() in ("a", "an", "the") else words.strip()
 
 
 def see(camera: int, picture: NDArray[np.float32], moving: NDArray[np.float32] | None, finders: Finders) -> Sightings:
@@ -93,7 +117,7 @@ def see(camera: int, picture: NDArray[np.float32], moving: NDArray[np.float32] |
         new = intersections_over_unions(people.boxes, persons).max(axis=1, initial=0) < SAME
         boxes, scores = [*boxes, people.boxes[new]], [*scores, people.scores[new]]
         names += [PERSON] * int(new.sum())
-    if moving is not None:
+    if moving is not None and not finders.alone:
         spots = _uncovered(moving > 0.5, np.concatenate(boxes))
         boxes, scores = [*boxes, spots], [*scores, np.full(len(spots), 0.5, np.float32)]
         names += [THING] * len(spots)

@@ -29,7 +29,10 @@ class WanVideo:
     """
 
     def __init__(self, folder: Path, device: torch.device, steps: int = STEPS) -> None:
-        self._pipeline = open_pipeline("WanImageToVideoPipeline", folder, device, REPOSITORY, role="video")
+        # its text encoder, an umT5, leaves the range of float16, and its decoder loses colours in half precision
+        self._pipeline = open_pipeline(
+            "WanImageToVideoPipeline", folder, device, REPOSITORY, role="video", wide=True, single=("vae",)
+        )
         self._steps = steps
 
     def video(self, picture: NDArray[np.float32], text: str, num_frames: int, seed: int) -> NDArray[np.float32]:

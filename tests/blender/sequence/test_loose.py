@@ -103,6 +103,22 @@ def _check(item, truth, part):
         np.testing.assert_allclose(values, truth[f"{part}_sh_rest"][:, index], atol=STEP["sh"])
 
 
+def test_an_object_is_named_in_the_run_and_by_its_empty(fetch, served, until):
+    shown = fetch("all")
+    ball = bpy.data.objects["ball"]
+    assert bpy.ops.legs4d.name_object.poll()
+    bpy.context.view_layer.objects.active = shown.empty
+    assert bpy.ops.legs4d.name_object(called="x") == {"CANCELLED"}  # no object's Empty is meant
+    assert bpy.ops.legs4d.name_object(empty="ball", called="basketball") == {"FINISHED"}
+    assert ball.name == "basketball"
+    jobs = bpy.context.window_manager.legs4d.jobs
+    until(lambda: len(jobs) == 1 and jobs[0].state == "done", "the job that names it")
+    names = "import sys; from legs4d.gaussians.objects import *; run = Run.open(sys.argv[1])\n"
+    names += "assert read_objects(run).names == ('basketball',)\n"
+    names += "with run.lock(): name_object(run, 0, 'ball')"  # as other tests find it
+    library("-c", names, str(served.root / "all"))
+
+
 def test_every_frame_shows_its_own_points_and_what_changes(fetch, truth):
     from blender_addon.sequence import playback
 

@@ -19,6 +19,7 @@ TABLE = {
     "scale": np.full((FRAMES, 2), 1.5, np.float32),
     "visible": np.array([[True, True], [True, False], [True, True], [True, True]]),
     "names": np.frombuffer(json.dumps(["basketball", ""]).encode(), np.uint8),
+    "ids": np.array([2, 5]),
 }
 
 
@@ -31,9 +32,10 @@ def shown(addon):
 
 
 def test_an_empty_goes_where_the_ball_goes(shown):
-    from blender_addon.sequence.objects import add_objects
+    from blender_addon.sequence.objects import add_objects, objects_of
 
     ball, other = add_objects(shown, TABLE)
+    assert objects_of(shown) == [ball, other] and (ball["legs4d_number"], other["legs4d_number"]) == (2, 5)
     assert (ball.name, other.name) == ("basketball", "run object 1") and ball.parent == shown.empty
     tip = bpy.data.objects.new("tip", None)
     bpy.context.scene.collection.objects.link(tip)
