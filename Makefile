@@ -3,6 +3,8 @@
 
 SHELL := /bin/bash
 SETUP := bash scripts/tools/setup.sh
+# A worker a core, each with whole files, so that what a file's tests share is made once; torch's threads would only wait for others'.
+PARALLEL := -n logical --maxprocesses 8 --dist loadfile
 CSRC := $(shell find csrc -type f 2>/dev/null) $(wildcard CMakeLists.txt)
 
 .DEFAULT_GOAL := help
@@ -38,8 +40,8 @@ lint: build
 	.venv/bin/mypy
 
 test: setup lint
-	.venv/bin/python -m pytest -m "not long" tests
-	.venv-blender/bin/python -m pytest -m "not long" tests/blender
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest $(PARALLEL) -m "not long" tests
+	OMP_NUM_THREADS=1 .venv-blender/bin/python -m pytest $(PARALLEL) -m "not long" tests/blender
 
 test-long: setup
 	.venv/bin/python -m pytest -m long tests
