@@ -66,7 +66,7 @@ def test_lifting_tells_where_the_footage_is_now(addon):
             self.asked = kind, body
 
     link = Link()
-    Jobs(link, None).lift("ball", "", "moved/scene")
+    Jobs(link, None, None).lift("ball", "", "moved/scene")
     assert link.asked == ("lift", {"run": "ball", "dataset": "moved/scene"})
 
 
