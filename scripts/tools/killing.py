@@ -95,7 +95,7 @@ class Server:
 
     def begin(self) -> None:
         """Start it, unless it lives. Raises RuntimeError when it does not come up."""
-        if self.process and not wait(self.process, 0)[0]:
+        if self.process:
             return
         told = self.folder / STATE / "server.json"
         told.unlink(missing_ok=True)
@@ -112,4 +112,7 @@ class Server:
         for process in struck:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
+        if victim != "worker":
+            wait(self.process, SLOWEST)
+            self.process = 0
         return bool(struck)

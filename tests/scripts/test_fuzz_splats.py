@@ -23,6 +23,13 @@ def test_no_file_breaks_a_reader(name: str, tmp_path: Path) -> None:
     assert found.outcomes["read"] > FILES / 10 and len(found.outcomes) > 2  # both kinds of file were made
 
 
+@pytest.mark.parametrize(
+    ("name", "seed"), [("ply", 408077), ("ply", 419143), ("sog", 403299), ("usd", 202854), ("usd", 204951)]
+)
+def test_files_that_broke_a_reader_once(name: str, seed: int, tmp_path: Path) -> None:
+    assert fuzz_splats.fuzz(name, 1, seed, tmp_path).failures == []
+
+
 def test_faults_would_be_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good = Dice(np.random.default_rng(1)).splats(5, 3)
     big = replace(good, means=good.means.copy())

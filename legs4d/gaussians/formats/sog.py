@@ -40,6 +40,9 @@ _ROW = 64
 _LARGEST_PALETTE = 1 << 16
 _DAMAGED = "export it again, or convert it to .ply with the program that made it"
 
+_BEYOND_ZIPFILE = (NotImplementedError, RuntimeError, UnicodeDecodeError)
+"""A compression that Python does not know, an encrypted member, a name that is said to be UTF-8 and is not."""
+
 Bytes = NDArray[np.uint8]
 Read = Callable[[str, int], bytes]
 """(file name, most bytes) → content."""
@@ -59,8 +62,7 @@ def read_sog(path: Path) -> Splats:
         return _read(source, lambda name, most: _beside(source, name, most))
     except OSError as error:
         raise DatasetError(f"cannot be read ({error.strerror or error})", where=str(source)) from error
-    except (zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, RuntimeError, EOFError) as error:
-        # RuntimeError: an encrypted member; NotImplementedError: a compression that Python does not know
+    except (zipfile.BadZipFile, zlib.error, struct.error, *_BEYOND_ZIPFILE, EOFError) as error:
         raise DatasetError(f"is no readable .sog ({error})", where=str(source), fix=_DAMAGED) from error
 
 

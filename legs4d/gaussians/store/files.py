@@ -46,6 +46,12 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
         sync_folder(path.parent)
 
 
+def forget_unfinished(folder: Path) -> None:
+    """Delete what killed processes left of files that they were writing; for whoever alone writes in `folder` now."""
+    for path in folder.rglob(f"{TEMPORARY_PREFIX}*"):
+        path.unlink(missing_ok=True)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in `folder` (new, renamed, deleted files) survive a power cut."""
     if os.name == "nt":  # Windows cannot open a folder, and needs no such step

@@ -265,5 +265,5 @@ def half_spacing(points: NDArray[np.float32]) -> float:
             squares = np.einsum("cpi,cpi->cp", apart, apart)
         squares[squares == 0] = np.inf  # the point itself, and others in the same place
         np.minimum(nearest, squares.min(axis=1), out=nearest)
-    found = nearest[np.isfinite(nearest)]
+    found = nearest[np.isfinite(nearest)].astype(np.float64)  # the mean of the two in the middle must not overflow
     return 0.5 * float(np.sqrt(np.median(found))) if len(found) else 1.0

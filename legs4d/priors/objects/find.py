@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from legs4d.context import QUIET, Context
 from legs4d.errors import DatasetError
 from legs4d.executor import default_threads
-from legs4d.gaussians.store.files import clear_write_errors, write_file
+from legs4d.gaussians.store.files import clear_write_errors, forget_unfinished, write_file
 from legs4d.gaussians.store.lock import lock_file
 from legs4d.priors.cache import find_weights, is_there, open_prior, priors_folder
 from legs4d.priors.fetching.conversion import VERSION as CONVERSION
@@ -172,6 +172,7 @@ def find_objects(
     with clear_write_errors(unfinished):
         unfinished.mkdir(parents=True, exist_ok=True)
     with lock_file(unfinished / "lock"):
+        forget_unfinished(unfinished)
         _begin(unfinished, digest_of(how))
         try:
             _work(sequence, unfinished, helpers, how, context)

@@ -8,6 +8,7 @@ import re
 import shutil
 import unicodedata
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,8 @@ def move_far(dice: random.Random, damage: Damage) -> None:
     """Everything in map coordinates."""
 
     def change(content: Any) -> str | None:
-        for frame in content.get("frames", []) if isinstance(content, dict) else []:
+        frames = content.get("frames") if isinstance(content, dict) else None
+        for frame in frames if isinstance(frames, list) else []:
             matrix = frame.get("transform_matrix") if isinstance(frame, dict) else None
             if (
                 isinstance(matrix, list)
@@ -304,7 +306,9 @@ def change_table(dice: random.Random, damage: Damage) -> None:
         elif how == "column" and rows.ndim == 2:
             rows = rows[:, : dice.randint(0, rows.shape[1])]
         else:
-            rows = rows.astype(dice.choice(("f4", "i8", "S3", "c8")))
+            kind = dice.choice(("f4", "i8", "S3", "c8"))
+            with suppress(ValueError):  # text of an earlier change is no number
+                rows = rows.astype(kind)
         path.unlink()
         np.save(path, rows)
     else:
