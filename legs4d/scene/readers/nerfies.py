@@ -130,7 +130,7 @@ class NerfiesSequence(Footage):
             frames[split_of[name]][frame].append(shot if at == frame else replace(shot, moment=at))
         if not any(frames["test"]):
             del frames["test"]
-        points, notes = _points(root)
+        points, notes = _points(root, depths is not None)
         extra = read_model(root / _EXTRA, _Extra, "note", "write fps") if (root / _EXTRA).is_file() else _Extra()
         tables = [root / _DATASET, root / _METADATA, *split_files]
         tables += [root / name for name in (_EXTRA, _POINTS) if (root / name).is_file()]
@@ -215,10 +215,12 @@ def _camera(path: Path) -> tuple[NDArray[np.float64], Lens]:
 
 
 def _points(
-    root: Path,
+    root: Path, measured: bool
 ) -> tuple[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]] | None, tuple[str, ...]]:
-    """Points to start from, grey, and a note where there are none."""
+    """Points to start from, grey, and a note where there are none, and nothing was measured."""
     path = root / _POINTS
+    if not path.is_file() and measured:
+        return None, ()
     if not path.is_file():
         note = (
             f"There is no {_POINTS} to start from: points are put where the cameras look, which takes longer to settle."
