@@ -295,7 +295,7 @@ class LEGS4D_OT_bring_cameras(_Effect, bpy.types.Operator):
 
 
 class LEGS4D_OT_bring_nodes(_Effect, bpy.types.Operator):
-    """Add the control nodes that bend the capture as empties with keyed poses, to hang things on"""
+    """Add the nodes that bend the capture as keyed empties, to hang things on; moving one does not bend the capture"""
 
     bl_idname = "legs4d.bring_nodes"
     bl_label = "Add Control Nodes"

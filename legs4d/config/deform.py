@@ -118,6 +118,8 @@ class DeformSettings(Settings):
     settle: float = Field(default=0.2, gt=0, le=1)
     """All other rates of Gaussians fall to this share in the second half."""
     sh_degree: int = Field(default=0, ge=0, le=3)
+    static_sh_degree: int = Field(default=3, ge=0, le=3)
+    """In its place where there is one moment alone: what does not move shows all its sides, and how they shine."""
     sh_start: float = Field(default=0.1, ge=0, lt=1)
     """Share of the steps after which colours may depend on the view."""
     deformation_rate: float = 2e-3

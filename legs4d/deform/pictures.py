@@ -98,6 +98,9 @@ def read_pictures(
         alpha = inside if see_through and inside is not None else np.ones(shown.shape[:3], np.float32)
         if sequence.see_through:  # readers show what is transparent on white
             shown = shown - (1 - alpha[..., None])
+        elif removed and (cut := sequence.cut("train", frame)) is not None:
+            alpha = cut[..., 3]
+            shown = cut[..., :3] * cut[..., 3:]
         elif removed:
             shown = shown * alpha[..., None]
         elif (known := sequence.known("train", frame)) is not None:

@@ -37,7 +37,7 @@ from legs4d.scene.stage import Stage, bring_near
 from legs4d.scene.track import filmed
 
 STAGE = "deform"
-VERSION = 3
+VERSION = 4
 """Of this code: raise it when the same input gives another result, so that old runs are told apart."""
 
 
@@ -168,6 +168,8 @@ def begin_fit(
     """
     device = pictures.images.device
     own = settings.suited(pictures.images[..., 0].numel())
+    if sequence.num_frames == 1:
+        own = own.model_copy(update={"sh_degree": own.static_sh_degree})
     opening, follow = None, own.following
     if follow.share and sequence.num_frames > 1:
         opening = find_opening(pictures, stage, follow.share, follow.least, reading.check)

@@ -71,6 +71,9 @@ class FoundObjects:
     def images(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32]:
         return self._sequence.images(split, frame, cameras)
 
+    def cut(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32] | None:
+        return self._sequence.cut(split, frame, cameras)
+
     def depths(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32] | None:
         return self._sequence.depths(split, frame, cameras)
 

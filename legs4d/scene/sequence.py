@@ -83,6 +83,13 @@ class Sequence(Protocol):
         """[C, H, W] object id of every pixel; None when the dataset has none."""
         ...
 
+    def cut(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32] | None:
+        """[C, H, W, 4] what masks leave of the pictures: colours, and masks as alpha; None where masks are not files.
+
+        Cut out at full size: colours beside a mask do not mix into the pixels along its edge.
+        """
+        ...
+
     def depths(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32] | None:
         """[C, H, W] measured camera z, scene units, 0 where it is not known; None where there are none."""
         ...

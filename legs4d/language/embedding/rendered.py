@@ -76,6 +76,10 @@ class RenderedFootage:
         """Nobody told any."""
         return None
 
+    def cut(self, split: Split, frame: int, cameras: list[int] | None = None) -> None:
+        """There are no mask files."""
+        return None
+
     def depths(self, split: Split, frame: int, cameras: list[int] | None = None) -> None:
         """Nobody measured any."""
         return None

@@ -148,6 +148,12 @@ class Footage:
             return None
         return self._stack("objects", split, frame, cameras, (), np.uint8)
 
+    def cut(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32] | None:
+        """[C, H, W, 4] colours of training pictures in 0..1 and their masks as alpha; None without mask files."""
+        if split != "train" or not self._masked:
+            return None
+        return self._stack("cut", split, frame, cameras, (4,), np.float32)
+
     def depths(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32] | None:
         """[C, H, W] measured camera z, scene units, 0 where it is not known; None where there are none, and for test
         cameras."""
@@ -238,6 +244,11 @@ class Footage:
                 where=str(self.root),
                 fix="all pictures must have the size that their cameras were calibrated for",
             )
+        if kind == "cut":
+            assert shot.mask is not None
+            white = np.iinfo(picture.dtype).max if picture.dtype.kind == "u" else 1
+            mask = (_fitted(read_mask(shot.mask), shot.lens) * white).astype(picture.dtype)
+            return self._canvas.picture(np.concatenate([picture[..., :3], mask[..., None]], axis=-1), shot.lens, size)
         if not self.see_through:
             return self._canvas.picture(picture[..., :3], shot.lens, size)
         if picture.shape[2] == 3:

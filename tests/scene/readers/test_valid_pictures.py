@@ -214,3 +214,22 @@ def test_masks_may_be_smaller_or_larger_than_their_pictures(tmp_path: Path, fact
     save(cut, np.ones((SCENE.height, SCENE.width - 2), np.uint8))
     with pytest.raises(DatasetError, match=rf"is {SCENE.width - 2}×{SCENE.height} pixels, its picture .*not cut"):
         open_sequence(other)
+
+
+def test_what_masks_leave_is_cut_out_at_full_size(tmp_path: Path) -> None:
+    """A red thing on white: at a third of its size, its edge is red with a share of alpha, and not pink."""
+    scene = Scene(num_frames=1, width=66, height=48, num_train=3, num_test=1)
+    folder = write_dataset(tmp_path / "film", scene, image_suffix=".png")
+    for path in (folder / "ims").rglob("*.png"):
+        picture = np.full((48, 66, 3), 255, np.uint8)
+        picture[:, :20] = (200, 0, 0)
+        Image.fromarray(picture).save(path)
+    for path in (folder / "seg").rglob("*.png"):
+        mask = np.zeros((48, 66), np.uint8)
+        mask[:, :20] = 255
+        Image.fromarray(mask).save(path)
+    cut = open_sequence(folder, 1 / 3).cut("train", 0)
+    assert cut is not None and cut.shape == (3, 16, 22, 4)
+    np.testing.assert_allclose(cut[:, :, 6, 3], 2 / 3, atol=0.01)
+    np.testing.assert_allclose(cut[:, :, 6, :3], np.broadcast_to([200 / 255, 0, 0], (3, 16, 3)), atol=0.01)
+    assert open_sequence(folder).cut("test", 0) is None
