@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 SETUP := bash scripts/tools/setup.sh
 # A worker a core, each with whole files, so that what a file's tests share is made once; torch's threads would only wait for others'.
-PARALLEL := -n logical --maxprocesses 8 --dist loadfile
+PARALLEL := -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 CSRC := $(shell find csrc -type f 2>/dev/null) $(wildcard CMakeLists.txt)
 
 .DEFAULT_GOAL := help

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from legs4d.config import (
     DatasetSettings,
+    DeformSettings,
     FirstFrameSettings,
     NodeSettings,
     ReconstructSettings,
@@ -204,4 +205,5 @@ def train_one(seeds: dict[str, Path], layout: str, number: int, folder: Path) ->
 def few_steps(settings: DatasetSettings) -> TrainSettings:
     first = FirstFrameSettings(steps=3, num_foreground=60, num_background=120)
     tracking = TrackingSettings(steps=2, nodes=NodeSettings(steps=2, count=20))
-    return TrainSettings(dataset=settings, reconstruct=ReconstructSettings(first_frame=first, tracking=tracking))
+    own = ReconstructSettings(first_frame=first, tracking=tracking)
+    return TrainSettings(dataset=settings, reconstruct=own, deform=DeformSettings(steps=3, num_points=180))
