@@ -246,7 +246,24 @@ class _Work:
             return
         kind = ChunkedReconstruction if making.reconstruct.chunks.length else Reconstruction
         what = run, sequence, making.reconstruct, plan.device, plan.context
-        kind(*what, dataset=reading, preset=making.preset, matched=looked.points).finish()
+        with self._extracting():
+            kind(*what, dataset=reading, preset=making.preset, matched=looked.points).finish()
+
+    @contextmanager
+    def _extracting(self) -> Iterator[None]:
+        """Begin to extract meanwhile, where that is to be done and cores would be idle."""
+        from legs4d.language.embedding import ahead
+
+        plan, settings = self.plan, self.making.extract
+        if settings is None or not ahead.pays(plan.sequence, plan.context, plan.device):
+            yield
+            return
+        encoder = get_encoder(self.making.encoder, plan.context.files)
+        if not sees(encoder):
+            yield
+            return
+        with ahead.extracting(self.run, plan.sequence, encoder, settings, plan.device):
+            yield
 
     def extract(self) -> None:
         """Embed what an encoder that sees has not seen yet."""

@@ -31,6 +31,14 @@ def test_files_that_a_document_names_are_there(document) -> None:
     assert missing(document.read_text()) == []
 
 
+def test_tests_that_documents_name_are_there() -> None:
+    named = {
+        name for document in DOCUMENTS for name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", document.read_text())
+    }
+    assert len(named) > 40, "docs/experiments/cases.md"
+    assert [name for name in sorted(named) if f"def {name[1]}(" not in (ROOT / name[0]).read_text()] == []
+
+
 def test_documents_that_code_cites_are_there() -> None:
     for name in tracked():
         if name.endswith((".py", ".sh", ".cpp", ".h", ".cu", ".toml", "Makefile")) and (ROOT / name).is_file():

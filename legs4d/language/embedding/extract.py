@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from legs4d.config import ExtractSettings
 from legs4d.context import QUIET, Context, EncoderFiles
 from legs4d.errors import Legs4dError, RunError
+from legs4d.gaussians.store.files import forget_unfinished
 from legs4d.gaussians.store.handed import not_as_told
 from legs4d.gaussians.store.mirror import here
 from legs4d.gaussians.store.run import Run
@@ -73,6 +74,7 @@ def extract(
         Stopped: `stop` was set; the timesteps that are done are kept.
     """
     store = GridStore.begin(run.path, describe(sequence, encoder, settings))
+    forget_unfinished(store.path)
     description = store.description
     there = store.record()
     if "extract" not in run.stages or run.stages["extract"].fingerprint != there.fingerprint:
@@ -210,14 +212,8 @@ class Extractor:
         self._ahead: dict[int, Future[Planned]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        run_folder = self.store.path.parents[1].resolve()
-        return _reopen, (
-            str(run_folder),
-            self.store.description,
-            self.settings.model_dump_json(),
-            str(self.encoder.files.weights or ""),
-            self._device.type,
-        )
+        again = reopening(self.store, self.encoder, self.settings, self._device)
+        return again.func, again.args
 
     def close(self) -> None:
         """Let go of the threads that plan, decode and embed."""
@@ -309,6 +305,14 @@ class Extractor:
         threshold = FRAME_SHARE * self.settings.change
         still = StillCrops(self._pyramid, self.store.description.cameras, self._ring.means, threshold)
         return CropEmbedder(self.encoder, self._pyramid, self._ring, self._device, still)
+
+
+def reopening(
+    store: GridStore, encoder: CropEncoder, settings: ExtractSettings, device: torch.device
+) -> functools.partial[Extractor]:
+    """What gives the extractor of a run in another process: names alone."""
+    place, weights = str(store.path.parents[1].resolve()), str(encoder.files.weights or "")
+    return functools.partial(_reopen, place, store.description, settings.model_dump_json(), weights, device.type)
 
 
 def _reopen(run_folder: str, told: GridsDescription, settings: str, weights: str, device: str) -> Extractor:
