@@ -78,10 +78,11 @@ def read_pictures(
         DatasetError: there are too few pictures, they are all alike, or nothing is in any of them.
     """
     times, see_through = moments(sequence), sequence.see_through or removed
-    cameras: list[Cameras] = []
-    images: list[NDArray[np.uint8]] = []
+    all_of_them = all_cameras(sequence)
+    count, height, width = len(all_of_them), all_of_them.height, all_of_them.width
+    images = np.empty((count, height, width, 4), np.uint8)  # once: a list, put together afterwards, would need it twice
     masks: list[NDArray[np.uint8]] = []
-    depths: list[NDArray[np.float16]] = []
+    depths: NDArray[np.float16] | None = None
     unit, has_holes = 0.0, False
     frames: list[int] = []
     for frame in range(sequence.num_frames):
@@ -107,49 +108,39 @@ def read_pictures(
             alpha, has_holes = known.astype(np.float32), has_holes or not known.all()
             shown = shown * alpha[..., None]
         both = np.concatenate([shown, alpha[..., None]], axis=-1)
-        images.append((both.clip(0, 1) * 255).round().astype(np.uint8))
+        place = slice(len(frames), len(frames) + len(some))
+        images[place] = (both.clip(0, 1) * 255).round().astype(np.uint8)
         if inside is not None:
             masks.append((inside * 255).round().astype(np.uint8))
         if measured and (away := sequence.depths("train", frame)) is not None:
             if not unit and (away > 0).any():
                 unit = float(np.median(away[away > 0]))
-            depths.append((away / (unit or 1.0)).astype(np.float16))
-        cameras.append(some)
+            if depths is None:
+                depths = np.zeros((count, height, width), np.float16)
+            depths[place] = away / (unit or 1.0)
         frames += [frame] * len(some)
     step(sequence.num_frames, sequence.num_frames)
-    stacked = np.concatenate(images)
-    notes = _check(stacked, len(frames), see_through, str(sequence.root))
+    notes = _check(images, len(frames), see_through, str(sequence.root))
     if removed:
         notes = ("Masks say what there is: what lies outside of them is left out.", *notes)
     return Pictures(
-        torch.as_tensor(stacked, device=device),
-        CameraTable.of(together(cameras), device),
+        torch.as_tensor(images, device=device),
+        CameraTable.of(all_of_them, device),
         np.array(frames, np.int64),
         torch.as_tensor(times[frames], dtype=torch.float32, device=device),
         torch.as_tensor(np.concatenate(masks), device=device) if masks else None,
         see_through,
-        torch.as_tensor(np.concatenate(depths), device=device) if unit else None,
+        torch.as_tensor(depths, device=device) if depths is not None and unit else None,
         unit or 1.0,
         has_holes,
         notes,
     )
 
 
-def together(cameras: list[Cameras]) -> Cameras:
-    """Cameras of one size in one table."""
-    return Cameras(
-        np.concatenate([some.world_to_camera for some in cameras]),
-        np.concatenate([some.intrinsics for some in cameras]),
-        cameras[0].width,
-        cameras[0].height,
-        tuple(i for some in cameras for i in some.ids),
-    )
-
-
 def all_cameras(sequence: Sequence) -> Cameras:
     """The training cameras of all frames."""
     each = [sequence.cameras("train", frame) for frame in range(sequence.num_frames)]
-    return together([some for some in each if len(some)])
+    return Cameras.together([some for some in each if len(some)])
 
 
 def _check(images: NDArray[np.uint8], count: int, see_through: bool, where: str) -> tuple[str, ...]:

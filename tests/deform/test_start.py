@@ -1,0 +1,90 @@
+"""Where Gaussians begin: what is given comes before what is matched, and that before chance."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from legs4d import pipeline
+from legs4d.context import Context
+from legs4d.deform.pictures import Pictures, all_cameras, read_pictures
+from legs4d.deform.stage import VOLUME_HELD, begin_fit
+from legs4d.deform.start import find_stage_of, find_start
+from legs4d.progress import StageReporter
+from legs4d.reconstruct import calibration
+from legs4d.scene.readers import open_sequence
+from legs4d.scene.sequence import InitialPoints, Sequence
+from legs4d.scene.stage import Stage
+from tests.deform.conftest import SETTINGS, asked
+from tests.deform.film import write_film
+
+
+def points(count: int, color: float) -> InitialPoints:
+    places = np.random.default_rng(count).normal(0, 0.3, (count, 3)).astype(np.float32)
+    return InitialPoints(places, np.full((count, 3), color, np.float32), np.zeros(count, np.bool_))
+
+
+MATCHED, GIVEN = points(80, 0.25), points(30, 0.75)
+
+
+@pytest.fixture(scope="module")
+def opaque(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The film without alpha: a grey wall behind everything."""
+    film = write_film(tmp_path_factory.mktemp("opaque") / "film", frames=8, size=24, tests=2)
+    for path in film.rglob("*.png"):
+        shown = Image.open(path)
+        Image.alpha_composite(Image.new("RGBA", shown.size, (90, 90, 90, 255)), shown).convert("RGB").save(path)
+    return film
+
+
+@pytest.fixture(scope="module")
+def read(opaque: Path) -> tuple[Sequence, Pictures, Stage]:
+    sequence = open_sequence(opaque)
+    pictures = read_pictures(sequence, torch.device("cpu"))
+    return sequence, pictures, find_stage_of(all_cameras(sequence), "film")
+
+
+def test_without_anything_it_is_a_volume_whose_opacities_are_held(read: tuple[Sequence, Pictures, Stage]) -> None:
+    sequence, pictures, stage = read
+    fit, start = begin_fit(pictures, sequence, stage, SETTINGS, StageReporter("start"))
+    assert start.is_volume and fit.settings.opacities_held == VOLUME_HELD
+    fit, start = begin_fit(pictures, sequence, stage, SETTINGS, StageReporter("start"), MATCHED)
+    assert not start.is_volume and fit.settings.opacities_held == 0 and fit.canonical.count == 80
+
+
+def test_matched_points_are_taken_as_they_are_and_given_ones_in_their_place(
+    read: tuple[Sequence, Pictures, Stage],
+) -> None:
+    _, pictures, stage = read
+    found = find_start(pictures, None, stage, 50, "film", most=200, found=MATCHED).points
+    assert np.array_equal(found.positions, MATCHED.positions) and np.array_equal(found.colors, MATCHED.colors)
+    some = find_start(pictures, None, stage, 50, "film", most=60, found=MATCHED).points
+    assert len(some.positions) == 50
+    given = find_start(pictures, GIVEN, stage, 50, "film", most=200, found=MATCHED).points
+    assert np.array_equal(given.positions, GIVEN.positions)
+
+
+def test_inside_masks_a_hull_stands_beside_what_was_matched_outside(
+    read: tuple[Sequence, Pictures, Stage], tmp_path: Path
+) -> None:
+    _, pictures, stage = read
+    film = read_pictures(open_sequence(write_film(tmp_path / "film", frames=8, size=24)), torch.device("cpu"))
+    masked = replace(pictures, masks=film.images[..., 3])
+    found = find_start(masked, None, stage, 400, "film", most=800, found=MATCHED).points
+    assert np.array_equal(found.positions[:80], MATCHED.positions) and len(found.positions) > 120
+    beside = found.positions[80:]
+    assert np.linalg.norm(beside, axis=1).max() < 1.2 and not np.isclose(found.colors[80:], 0.25).all(axis=1).any()
+
+
+def test_the_command_starts_from_what_lightglue_finds(
+    opaque: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration, "look_at_cameras", lambda *_: calibration.Look([], MATCHED))
+    run = pipeline.reconstruct(opaque, tmp_path / "run", asked(steps=1), Context(engine="cpu"))
+    assert run.num_gaussians == 80 and run.info["matched_points"] == 80
+    np.testing.assert_allclose(np.sort(run.frame(0).means, axis=0), np.sort(MATCHED.positions, axis=0), atol=0.02)
