@@ -63,7 +63,8 @@ class Watched:
         took = time.monotonic() - asked
         self._process.kill()
         if self._process.wait() != 130:
-            raise RuntimeError(f"ended with {self._process.returncode} {took:.1f} s after Ctrl-C")
+            said = "".join(text for _, text in self.lines)[-500:]
+            raise RuntimeError(f"ended with {self._process.returncode} {took:.1f} s after Ctrl-C: {said}")
         return took
 
     def _read(self) -> bool:
