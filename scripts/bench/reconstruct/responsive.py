@@ -106,6 +106,7 @@ def main() -> None:
     parser.add_argument("--watched", type=float, default=60, help="seconds of the undisturbed run")
     options = figures.parse(parser)
     width, height = map(int, options.size.split("x"))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and what they start
     with tempfile.TemporaryDirectory() as scratch:
         dataset = write_large(Path(scratch) / "dataset", width, height, options.cameras, options.frames)
         watched = Watched(dataset, "--out", Path(scratch) / "run")
