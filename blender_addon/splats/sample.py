@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ from ..sequence.sequence import Sequence, with_uid
 from ..ui import preferences
 from ..ui.operators import refuse
 
+MARK = "sample.txt"
+"""In the unpacked folder: which sample it is of."""
 FILE = Path(__file__).parents[1] / "sample.legs4d"
 
 
@@ -31,14 +34,19 @@ def is_there() -> bool:
 
 
 def unpack(root: Path) -> RunCache:
-    """The sample's cache under `root`, unpacked where it is not there yet. CacheError if that cannot be written."""
+    """The sample's cache under `root`, unpacked where it is not there yet, or is that of another version of the
+    extension. CacheError if that cannot be written."""
     try:
         with zipfile.ZipFile(FILE) as packed:
             name = next(one.split("/")[0] for one in packed.namelist() if one.endswith(MANIFEST))
-            if not (root / name / MANIFEST).is_file():
+            marks = " ".join(f"{one.CRC:08x}" for one in packed.infolist())
+            mark = root / name / MARK
+            if not mark.is_file() or mark.read_text() != marks:
+                shutil.rmtree(root / name, ignore_errors=True)
                 root.mkdir(parents=True, exist_ok=True)
                 with tempfile.TemporaryDirectory(dir=root, prefix=".sample-") as scratch:
                     packed.extractall(scratch)
+                    (Path(scratch) / name / MARK).write_text(marks)
                     (Path(scratch) / name).rename(root / name)
     except (OSError, zipfile.BadZipFile, StopIteration) as error:
         raise CacheError(f"The sample {FILE.name} cannot be unpacked into {root} ({error})") from error

@@ -80,6 +80,7 @@ def test_the_sample_opens_and_answers_without_a_backend(imported, until, tmp_pat
     from blender_addon.link import session
     from blender_addon.sequence import attributes, sequence
     from blender_addon.splats import sample as packed
+    from blender_addon.ui import preferences
 
     sys.path.insert(0, str(ROOT / "scripts"))
     from demo import sample
@@ -103,6 +104,10 @@ def test_the_sample_opens_and_answers_without_a_backend(imported, until, tmp_pat
     bpy.ops.legs4d.ask(prompt=PROMPT.upper())  # what the cache knows is answered without a backend
     assert len(shown.layers[0].intervals) and not session.current.questions.trouble(shown.layers[0].layer_id)
     assert os.path.getsize(tmp_path / "sample.zip") <= full // 2
+    # Another version of the extension brings another sample: it takes the place of the one that was unpacked.
+    monkeypatch.setattr(packed, "FILE", tmp_path / "full.zip")
+    fuller = packed.unpack(preferences.cache_root()).description
+    assert fuller.num_dynamic + fuller.num_static > shown.its.num_dynamic + shown.its.num_static
 
 
 def test_a_new_layers_colour_stands_out_from_what_it_marks(addon, tmp_path) -> None:
