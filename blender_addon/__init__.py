@@ -97,7 +97,6 @@ def unregister() -> None:
     atexit.unregister(_close)
     for part in reversed(_PARTS):
         part.unregister()
-    strip.unregister()
     for owner, name, _ in _HOMES:
         delattr(owner, name)
     for item in reversed(CLASSES):

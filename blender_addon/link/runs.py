@@ -128,16 +128,13 @@ class Runs:
                     shown.mark_filled(cache, role)
         finally:
             sequence.being_filled.discard(uid)
+        yield from _each((viewport.apply, playback.prepare, playback.refresh), uid)  # something to look at first
         for make in look.GROUPS:
             make()
             yield
         if shown := sequence.with_uid(uid):
             kept.list_those_of_run(shown)  # where they came before the sequence was there
-        for finish in (look.sync, viewport.apply, playback.prepare, playback.refresh, _remember):
-            if (shown := sequence.with_uid(uid)) is None:
-                return
-            finish(shown.empty)
-            yield
+        yield from _each((look.sync, viewport.apply, playback.refresh, _remember), uid)
 
     def _open(self, run: str, opened: Any, known: Description | None = None) -> None:
         """Have a run's constants put into its cache, then call `opened(cache)`; nothing if that is under way.
@@ -168,6 +165,15 @@ class Runs:
             on_reply=answered,
             on_failure=failed,
         )
+
+
+def _each(steps: Iterable[Callable[[bpy.types.Object], object]], uid: int) -> Iterator[None]:
+    """Do these to a sequence's empty, a piece of work each, as long as it is there."""
+    for step in steps:
+        if (shown := sequence.with_uid(uid)) is None:
+            return
+        step(shown.empty)
+        yield
 
 
 def follow_renamed(runs: Iterable[Mapping[str, Any]]) -> list[str]:

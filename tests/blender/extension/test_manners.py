@@ -135,30 +135,20 @@ def test_a_file_opens_and_plays_its_curves_without_the_addon(asked, tmp_path):
     assert "fine without the add-on" in done.stdout, done.stdout + done.stderr
 
 
-def test_the_panels_picture_is_the_relevancy_over_time(asked, truth):
+def test_the_panels_chart_is_the_relevancy_over_time_and_goes_there(asked, truth):
     from blender_addon.layers import strip
 
-    layer = asked.layers[0]
-    layer.color = (0.0, 0.0, 1.0)
-    shown = strip.curve(asked, layer, 1.0)
-    np.testing.assert_allclose(shown.relevancy, truth["curve"], atol=1e-5)
-    assert np.flatnonzero(shown.active).tolist() == list(range(truth["intervals"][0][0], truth["intervals"][0][1] + 1))
-    pixels = strip.picture(shown)
-    height, width, _ = pixels.shape
-    assert (pixels[:, 0, :3] == 1.0).all()  # the playhead, at the first frame
-    peak = int(np.argmax(truth["curve"]))
-    column = pixels[:, round(peak / (FRAMES - 1) * (width - 1)), 2]
-    covered = (column > 0.3).sum() / height
-    assert covered == pytest.approx(truth["curve"][peak], abs=0.12)
-    icons = strip._icons(layer.layer_id, shown)
-    assert len(icons) == strip.TILES
-    tiles = [strip._previews[f"{layer.layer_id}:{number}"] for number in range(strip.TILES)]
-    drawn = []
-    for tile in tiles:
-        values = np.empty(strip.TILE * strip.TILE * 4, np.float32)
-        tile.image_pixels_float.foreach_get(values)
-        drawn.append(values.reshape(strip.TILE, strip.TILE, 4))
-    np.testing.assert_allclose(np.concatenate(drawn, axis=1), pixels, atol=1 / 255)
+    scene, (start, end) = bpy.context.scene, truth["intervals"][0][:2]
+    parts = strip.parts(asked, asked.layers[0], 1.0)
+    frames = [part.frame - asked.scene_frame(0) for part in parts]
+    assert frames == list(range(FRAMES)), "no more parts than the capture has frames"
+    np.testing.assert_allclose([part.relevancy for part in parts], truth["curve"], atol=1e-5)
+    assert [frame for frame, part in zip(frames, parts, strict=True) if part.active] == list(range(start, end + 1))
+    assert [part.is_now for part in parts] == [True] + [False] * (FRAMES - 1)
+    assert all(type(part.is_now) is bool for part in parts), "layouts take no other"
+    tallest = max(parts, key=lambda part: part.height)
+    assert tallest.height == round(strip.LEVELS * max(truth["curve"]))
+    assert bpy.ops.legs4d.go_to(frame=tallest.frame) == {"FINISHED"} and scene.frame_current == tallest.frame
 
 
 def test_node_groups_are_named_framed_and_shared(asked):
