@@ -144,6 +144,7 @@ class Deformation:
             **({"background": [1.0, 1.0, 1.0]} if sequence.see_through else {}),
             notes=[*run.info.get("notes", []), *fit.pictures.notes, *refined],
             poses_refined=bool(refined),
+            cut_out=self._removes,
             times=list(sequence.times),
         )
         nothing = np.zeros((len(sequence.cameras("train", 0)), 3), np.float32)

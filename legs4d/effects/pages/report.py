@@ -14,6 +14,7 @@ from legs4d.effects.pages.timeline import timeline
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding.masks import render_views
 from legs4d.grounding.query import Grounding
+from legs4d.reconstruct.evaluation.evaluate import held_out
 from legs4d.scene.sequence import Sequence
 
 COLUMNS = ["photo", "reconstruction", "error", "highlight"]
@@ -42,7 +43,7 @@ def write_report(
     rows, behind = {}, backdrop_of(run)
     for wanted in sorted({0, peak, run.num_frames - 1}):
         frame = min(tested, key=lambda own: abs(own - wanted))  # a moving camera has a test picture now and then
-        cameras, photos = run.cameras("test", frame), sequence.images("test", frame)
+        cameras, photos = run.cameras("test", frame), held_out(run, sequence, frame)
         with torch.no_grad():
             views = render_views(run, shown, frame, cameras, near=run.info["near"], device=device)
         made = before(behind, np.clip(views.color, 0, 1), views.alpha)

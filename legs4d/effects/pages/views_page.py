@@ -10,6 +10,7 @@ from legs4d.effects.pages.contact_sheet import contact_sheet, error_picture
 from legs4d.gaussians.nodes import frame_between, read_nodes
 from legs4d.gaussians.store.run import Run
 from legs4d.raster import render
+from legs4d.reconstruct.evaluation.evaluate import held_out
 from legs4d.reconstruct.vignette import as_filmed, background_of
 from legs4d.scene.sequence import Sequence
 
@@ -26,7 +27,7 @@ def write_test_views(run: Run, sequence: Sequence, path: str | Path, device: tor
     nodes, behind = read_nodes(run), background_of(run, device)
     seen = [frame for frame in range(run.num_frames) if len(sequence.cameras("test", frame))]
     for frame in sorted({seen[0], seen[(len(seen) - 1) // 2], seen[-1]}):
-        cameras, photos = sequence.cameras("test", frame), sequence.images("test", frame)
+        cameras, photos = sequence.cameras("test", frame), held_out(run, sequence, frame)
         for i, (camera, moment) in enumerate(zip(cameras.ids, sequence.taken_at("test", frame), strict=True)):
             one, shown = cameras.take([i]), frame_between(run, float(moment), nodes).torch(device)
             with torch.no_grad():

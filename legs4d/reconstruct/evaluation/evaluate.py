@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from legs4d.context import QUIET, Context
 from legs4d.errors import DatasetError
@@ -59,6 +60,11 @@ def evaluate_pictures(
         Stopped: the stop signal is set.
     """
     reporter = context.reporter("eval")
+    tested = [frame for frame in range(run.num_frames) if len(sequence.cameras("test", frame))]
+    if run.info.get("cut_out") and any(sequence.cut("test", frame) is None for frame in tested):
+        context.tell(
+            "Held-out pictures have no masks: what lies around the object counts too, which the run leaves out."
+        )
     nodes, behind = read_nodes(run), background_of(run, device)
     plain: list[Score] = []
     fitted: list[Score] = []
@@ -66,7 +72,7 @@ def evaluate_pictures(
         cameras = sequence.cameras("test", frame)
         if len(cameras) == 0:  # a moving camera has a test picture now and then
             continue
-        pictures = torch.as_tensor(sequence.images("test", frame), device=device)
+        pictures = torch.as_tensor(held_out(run, sequence, frame), device=device)
         moments = sequence.taken_at("test", frame)
         for moment in np.unique(moments):  # each at its own time, which may be between two frames
             here = np.flatnonzero(moments == moment)
@@ -86,6 +92,12 @@ def evaluate_pictures(
             fix="hold pictures out: docs/data.md says how in each layout",
         )
     return {**_summary(plain, run.num_frames), "gain_fitted": _summary(fitted, run.num_frames)}
+
+
+def held_out(run: Run, sequence: Sequence, frame: int) -> NDArray[np.float32]:
+    """[C, H, W, 3] the test pictures of a frame as a run should show them: on black, if masks said what there is."""
+    cut = sequence.cut("test", frame) if run.info.get("cut_out") else None
+    return sequence.images("test", frame) if cut is None else cut[..., :3] * cut[..., 3:]
 
 
 @dataclass(frozen=True)

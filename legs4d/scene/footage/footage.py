@@ -21,7 +21,7 @@ from legs4d.scene.content import Content
 from legs4d.scene.footage.canvas import Canvas
 from legs4d.scene.footage.clock import seconds_of
 from legs4d.scene.footage.depths import read_depth
-from legs4d.scene.footage.masks import find_masks
+from legs4d.scene.footage.masks import find_masks, mask_of
 from legs4d.scene.footage.names import some
 from legs4d.scene.footage.shots import Shot, Shots, is_scaled
 from legs4d.scene.images import (
@@ -149,8 +149,11 @@ class Footage:
         return self._stack("objects", split, frame, cameras, (), np.uint8)
 
     def cut(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32] | None:
-        """[C, H, W, 4] colours of training pictures in 0..1 and their masks as alpha; None without mask files."""
-        if split != "train" or not self._masked:
+        """[C, H, W, 4] colours in 0..1 and masks as alpha; None without mask files; held-out pictures all need one."""
+        if not self._masked:
+            return None
+        held_out = self._shots["test"][frame] if split == "test" and "test" in self._shots else []
+        if any(mask_of(self.root, shot) is None for shot in held_out):
             return None
         return self._stack("cut", split, frame, cameras, (4,), np.float32)
 
@@ -245,9 +248,10 @@ class Footage:
                 fix="all pictures must have the size that their cameras were calibrated for",
             )
         if kind == "cut":
-            assert shot.mask is not None
+            mask_file = mask_of(self.root, shot)
+            assert mask_file is not None
             white = np.iinfo(picture.dtype).max if picture.dtype.kind == "u" else 1
-            mask = (_fitted(read_mask(shot.mask), shot.lens) * white).astype(picture.dtype)
+            mask = (_fitted(read_mask(mask_file), shot.lens) * white).astype(picture.dtype)
             return self._canvas.picture(np.concatenate([picture[..., :3], mask[..., None]], axis=-1), shot.lens, size)
         if not self.see_through:
             return self._canvas.picture(picture[..., :3], shot.lens, size)

@@ -25,7 +25,7 @@ def find_masks(root: Path, shots: Shots) -> tuple[Shots, tuple[str, ...]]:
     Raises:
         DatasetError: a video's masks are fewer than its pictures, or their order is a guess.
     """
-    folder = next((root / name for name in FOLDERS if (root / name).is_dir() and list_folder(root / name)), None)
+    folder = _folder(root)
     if folder is None or any(shot.mask for frame in shots["train"] for shot in frame):
         return shots, ()
     films: dict[tuple[str, ...], list[Path]] = {}
@@ -33,6 +33,16 @@ def find_masks(root: Path, shots: Shots) -> tuple[Shots, tuple[str, ...]]:
     if not any(shot.mask for frame in training for shot in frame):
         return shots, (f"{folder.name}/ is not used: it holds no masks that are named as the pictures are.",)
     return {**shots, "train": training}, (f"{folder.name}/ is taken for the foreground: white is what moves.",)
+
+
+def mask_of(root: Path, shot: Shot) -> Path | None:
+    """The mask of one shot, which need not have one, as held-out pictures: its own, else by its name in a folder."""
+    folder = _folder(root)
+    return shot.mask or (None if folder is None else _find(root, folder, shot, {}))
+
+
+def _folder(root: Path) -> Path | None:
+    return next((root / name for name in FOLDERS if (root / name).is_dir() and list_folder(root / name)), None)
 
 
 def _find(root: Path, folder: Path, shot: Shot, films: dict[tuple[str, ...], list[Path]]) -> Path | None:
