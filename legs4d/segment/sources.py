@@ -11,6 +11,8 @@ from typing import Protocol
 import numpy as np
 
 from legs4d.errors import DatasetError
+from legs4d.gaussians.store.footage import cameras_taken
+from legs4d.gaussians.store.run import Run
 from legs4d.scene import sequence as footage
 from legs4d.scene.camera import Cameras
 from legs4d.scene.footage.names import folded, list_folder
@@ -49,6 +51,7 @@ class MaskSource(Protocol):
 class ObjectMasks:
     """The object ids of footage: its own, or those that `legs4d objects` found."""
 
+    run: Run
     sequence: footage.Sequence
     name: str = "objects"
     has_identities: bool = True
@@ -59,13 +62,14 @@ class ObjectMasks:
     def masks(self, frame: int) -> FrameMasks:
         labels = self.sequence.objects("train", frame)
         assert labels is not None
-        return masks_of_labels(frame, self.sequence.cameras("train", frame), labels)
+        return masks_of_labels(frame, cameras_taken(self.run, self.sequence, frame), labels)
 
 
 @dataclass(frozen=True)
 class ForegroundMasks:
     """The foreground of footage, one thing: given by it, or what moves."""
 
+    run: Run
     sequence: footage.Sequence
     name: str = "foreground"
     has_identities: bool = True
@@ -76,7 +80,7 @@ class ForegroundMasks:
     def masks(self, frame: int) -> FrameMasks:
         shares = self.sequence.masks("train", frame)
         assert shares is not None
-        return masks_of_labels(frame, self.sequence.cameras("train", frame), (shares >= _FULL).astype(np.uint8))
+        return masks_of_labels(frame, cameras_taken(self.run, self.sequence, frame), (shares >= _FULL).astype(np.uint8))
 
 
 class MaskFiles:

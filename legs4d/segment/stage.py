@@ -14,7 +14,7 @@ from legs4d.context import QUIET, Context
 from legs4d.errors import DatasetError, RunError
 from legs4d.executor import default_threads
 from legs4d.gaussians.gaussians import Gaussians, concatenate
-from legs4d.gaussians.store.footage import find_footage
+from legs4d.gaussians.store.footage import cameras_taken, find_footage
 from legs4d.gaussians.store.run import Run
 from legs4d.raster.lift import has_cuda_kernels
 from legs4d.scene.sequence import Sequence
@@ -57,14 +57,14 @@ def find_masks(
         )
     sequence = find_footage(run, dataset, context)
     if wanted in ("auto", "objects") and sequence.objects("train", 0, []) is not None:
-        return ObjectMasks(sequence)
+        return ObjectMasks(run, sequence)
     if wanted == "objects":
         fix = "find them by `legs4d objects`, or give --masks FOLDER"
         raise DatasetError("has no object masks", where=str(sequence.root), fix=fix)
     if wanted == "auto" and (sequence.root / SAM_FOLDER).is_dir():
         return _files_of(run, sequence.root, dataset, context)
     if sequence.masks("train", 0, []) is not None:
-        return ForegroundMasks(sequence)
+        return ForegroundMasks(run, sequence)
     raise DatasetError("has no masks", where=str(sequence.root), fix="give --masks FOLDER")
 
 
@@ -79,7 +79,7 @@ def _files_of(run: Run, folder: Path, dataset: str | Path | None, context: Conte
     there = sequence
     return MaskFiles(
         folder,
-        lambda frame: there.cameras("train", frame),
+        lambda frame: cameras_taken(run, there, frame),
         lambda frame: there.picture_names("train", frame),
         there.frame_numbers,
     )
