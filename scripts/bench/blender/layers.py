@@ -3,8 +3,8 @@
     .venv-blender/bin/python scripts/bench/blender/layers.py [--points 300000] [--layers 40] [--frames 8] [--changes 40]
 
 All layers are active, each with relevancies of its own. Prints the median of each, their difference, what of it is the
-bare `foreach_set` of as many attributes, and how long the renders' and exports' names of the layers take. The target is
-15 ms more than one layer.
+bare `foreach_set` of as many attributes; in brackets the main thread's time on the CPU, which a busy machine does not
+change. The target is 15 ms more than one layer.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import bpy
@@ -46,19 +47,24 @@ def _measure(scratch: Path, options: argparse.Namespace) -> int:
     one = playback.show(cache, None)
     bpy.data.objects.remove(one.static_object) if one.static_object else None
     times: dict[int, list[float]] = {1: [], options.layers: []}
+    worked: dict[int, list[float]] = {count: [] for count in times}
     for _ in range(ROUNDS):
         for count in times:
             _have_layers(one, cache, keys[: count - 1])
             playback.change_frames(options.frames, options.frames)
+            used = time.thread_time()
             times[count] += playback.change_frames(options.changes, options.frames)
+            worked[count].append((time.thread_time() - used) * 1e3 / options.changes)
     medians = {count: float(np.median(values)) for count, values in times.items()}
     more = medians[options.layers] - medians[1]
+    cpu = float(np.median(worked[options.layers]) - np.median(worked[1]))
     bare = _bare_ms(one, options.layers - 1)
     for count, median in medians.items():
         print(f"  {f'{count} layers':44} median {median:6.1f} ms")
-    print(f"  {'more':44} {more:13.1f} ms, of which bare foreach_set {bare:.1f} ms")
+    print(f"  {'more':44} {more:13.1f} ms ({cpu:.1f}), of which bare foreach_set {bare:.1f} ms")
     label = f"{options.layers} layers instead of one, {options.points} points: more a frame change"
-    figures.record("Layers in Blender", label, more, "ms", aim=f"{TARGET_MS:g} ms")
+    said = f"{more:.0f} ms ({cpu:.0f} of CPU)"
+    figures.record("Layers in Blender", label, said, aim=f"{TARGET_MS:g} ms")
     print(f"load {os.getloadavg()[0]:.1f}: target {'met' if more <= TARGET_MS else 'missed'}")
     return 0 if more <= TARGET_MS else 1
 
