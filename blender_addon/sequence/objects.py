@@ -15,10 +15,9 @@ from .sequence import Sequence
 TABLE = "objects"
 """In the cache: pose [T,O,7], scale [T,O], visible [T,O], names (bytes of JSON), ids [O]."""
 IDENTITY, THERE = "legs4d_object", "legs4d_there"
-"""Custom properties of an Empty: its number in the run, and whether the thing is there in a frame, keyed."""
+"""Custom properties of an Empty: its place in the run, and whether the thing is there in a frame, keyed."""
 DISPLAY_SIZE = 0.2
 """Of an Empty, in sizes of its object."""
-"""Custom properties of an Empty: its place in the run, and whether the thing is there in a frame, keyed."""
 NUMBER = "legs4d_number"
 """Custom property: the number by which the backend takes it, as `legs4d info` tells it."""
 _GROUP = "4-LEGS object"

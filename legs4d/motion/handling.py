@@ -9,16 +9,13 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from legs4d.motion.flight import Flight
-from legs4d.motion.measures import NEAREST, Measures, runs
+from legs4d.motion.measures import NEAREST, Measures, runs, touching
 from legs4d.motion.recognised import PAIRS, Recognised
 from legs4d.motion.rules import Rules
 from legs4d.motion.tracks import Floats, Tracks
 
 NEAR = 2
 """Frames between a flight and a hold that may belong to each other."""
-AFTER_RELEASE, AFTER_GRASP = 1, 2
-"""Frames after the release that still belong to a throw, and after the first touch that still belong to a catch: set
-by hand so that the demo's throw and catch are told; generated clips prefer more of both."""
 FOOT = 0.25
 """Share of a being's height up to which what touches a thing is a foot."""
 STIRS = 0.2
@@ -48,7 +45,7 @@ def _note_thing(found: Recognised, scene: Scene, thing: int) -> None:
     gap = np.where(scene.beings, measures.gap[:, thing], np.inf)
     holder = gap.argmin(axis=1)
     nearest = gap.min(axis=1)
-    touched = nearest <= rules.touch
+    touched = touching(gap, rules.touch, rules.let_go).any(axis=1)
     flying = np.zeros(len(touched), bool)
     for flight in scene.flights[thing]:
         flying[flight.start : flight.end + 1] = True
@@ -61,7 +58,7 @@ def _note_thing(found: Recognised, scene: Scene, thing: int) -> None:
             continue
         who = int(np.bincount(holder[start : end + 1]).argmax())
         some = slice(start, end + 1)
-        sure = np.clip(1.5 - nearest[some] / max(2 * rules.touch, 1e-9), 0.55, 1.0)
+        sure = np.clip(1.5 - nearest[some] / max(2 * rules.let_go, 1e-9), 0.55, 1.0)
         _both(found, "hold", who, thing, some, sure)
         moves = _level_speed(measures, who, scene.tracks.up)[some] * scene.tracks.fps > rules.walking
         if moves.mean() > 0.6:
@@ -101,7 +98,7 @@ def _note_release(
     while start > 0 and (held[start - 1] or start - 1 in before) and speed[start - 1] >= rules.swing * release:
         start -= 1
     start = min(start, flight.start - 1)
-    end = min(flight.start + AFTER_RELEASE, len(speed) - 1)
+    end = min(flight.start + scene.rules.released, len(speed) - 1)
     _both(found, action, who, thing, slice(max(start, 0), end + 1), 0.9)
 
 
@@ -120,7 +117,7 @@ def _note_grasp(
     gap, start = scene.measures.gap[:, thing, who], after[0]
     while start > flight.start and gap[start - 1] <= scene.rules.reach:
         start -= 1
-    end = min(after[0] + AFTER_GRASP, len(held) - 1)
+    end = min(after[0] + scene.rules.grasped, len(held) - 1)
     _both(found, "catch", who, thing, slice(start, end + 1), 0.9)
 
 

@@ -15,6 +15,7 @@ class Rules:
 
     Attributes:
         touch: gap, in sizes of the smaller, up to which two touch.
+        let_go: gap up to which two that touch go on touching.
         aloft: height, in sizes, from which a thing is off the floor.
         leap: height, in sizes, from which a being is off the floor.
         moving: sizes a frame from which a thing moves.
@@ -25,12 +26,15 @@ class Rules:
         hinged: radians a frame from which it moves on it.
         steep: share of the way that is down (or up) from which a thing falls (or rises).
         swing: share of the speed of release from which a throw has begun.
+        released, grasped: frames after the release that still belong to a throw, and after the first touch that still
+            belong to a catch.
         reach: sizes that a thing is away from hands when a catch begins.
         walking, running: own sizes a second.
         rigid: bend a frame, in sizes, above which an object is a being that moves its limbs.
     """
 
     touch: float = 0.35
+    let_go: float = 0.7
     aloft: float = 0.25
     leap: float = 0.08
     moving: float = 0.08
@@ -41,6 +45,8 @@ class Rules:
     hinged: float = 0.03
     steep: float = 0.85
     swing: float = 0.35
+    released: int = 1
+    grasped: int = 2
     reach: float = 1.6
     walking: float = 0.4
     running: float = 1.5

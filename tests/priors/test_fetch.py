@@ -7,11 +7,13 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import threading
 import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
@@ -208,3 +210,29 @@ def test_every_pin_is_whole() -> None:
             assert len(prior.weights.package.sha256) == 64 and prior.weights.package.bytes > 1e6
             assert len(prior.weights.members) == len(prior.weights.prefixes) or prior.weights.conversion == "tfjs"
     assert len({prior.name for prior in PRIORS}) == len(PRIORS)
+
+
+def test_a_share_that_may_only_be_read(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As somebody who may not write there, which root may everywhere."""
+    with tempfile.TemporaryDirectory() as name:
+        share = Path(name)
+        share.chmod(0o755)
+        (place,) = fetch(["tiny"], share)
+        nobody = 65534
+        was = os.geteuid()
+        try:
+            os.seteuid(nobody) if was == 0 else share.chmod(0o555)
+            if os.access(share, os.W_OK, effective_ids=True):
+                pytest.skip("this user may write everywhere")
+            assert fetch(["tiny"], share) == [place] == [find_weights("tiny", share)]
+            assert open_prior("tiny", torch.device("cpu"), share) is not None
+            repinned(monkeypatch, sha256="0" * 64)
+            with pytest.raises(Legs4dError, match=r"cannot be written .*or name another by --cache") as error:
+                fetch(["tiny"], share)
+        finally:
+            os.seteuid(was)
+            share.chmod(0o755)
+        assert str(error.value).count(".\n") == 0 and sorted(p.name for p in share.iterdir()) == [
+            "downloads",
+            place.name,
+        ]

@@ -30,6 +30,7 @@ from legs4d.progress import Progress, Stopped
 from legs4d.scene.found_objects import FoundObjects
 from legs4d.scene.images import read_labels
 from legs4d.scene.readers import open_sequence
+from legs4d.scene.sequence import Sequence
 from tests.synthetic import Scene, write_dataset
 
 SCENE = Scene(num_frames=9, width=96, height=64, num_train=6, num_test=1)
@@ -136,6 +137,17 @@ def test_who_comes_back_and_may_be_either_of_two_is_doubted() -> None:
     found = things_of([sighted(frame, [*cups, ground]) for frame in range(16)])
     doubts = [thing.doubt for thing in found if thing.doubt]
     assert doubts == ["in frame 12 it may be another that looks like it"]
+
+
+def test_a_thing_keeps_its_size() -> None:
+    """What is taken for a thing as large as the hall is not continued by a small one that flies through it."""
+    hall = (lambda frame: np.array([0.0, -0.25, 0.0]) if frame < 4 else None, 1.6, "airplane", BLUE)
+    ball = (lambda frame: flying(frame) if frame > 3 else None, 0.2, "sports ball", RED)
+    found = things_of([sighted(frame, [hall, ball]) for frame in range(8)])
+    assert {(thing.name, thing.track.first, thing.track.last) for thing in found} == {
+        ("airplane", 0, 3),
+        ("sports ball", 4, 7),
+    }
 
 
 def test_forty_people_are_forty() -> None:
@@ -257,6 +269,41 @@ def test_stopped_in_the_middle_it_goes_on_and_finds_the_same(dataset: Path, foun
     for path in found.rglob("*.png"):
         assert (tmp_path / "out" / path.relative_to(found)).read_bytes() == path.read_bytes()
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def unmasked(dataset: Path, folder: Path) -> Path:
+    """The same footage with nobody's masks."""
+    return Path(shutil.copytree(dataset, folder / "clip", ignore=shutil.ignore_patterns("seg", "objects")))
+
+
+def test_training_finds_what_moves_where_nobody_gave_masks(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from legs4d import plan
+    from legs4d.priors.objects import find, unasked
+
+    clip, told = unmasked(dataset, tmp_path), list[str]()
+
+    def footage() -> Sequence:
+        context = Context("cpu", tell=told.append)
+        return plan.read_footage(clip, tmp_path / "run", None, DatasetSettings(), context, objects=True, again=False)
+
+    monkeypatch.setenv("LEGS4D_PRIORS", str(tmp_path / "none"))
+    assert not isinstance(footage(), FoundObjects) and not default_folder(clip).exists()
+    assert "`legs4d priors get nanodet movenet u2netp pose` fetches what would find the objects" in told[-1]
+    # nobody is missing where nobody is asked for: what moves is found, and cut by GrabCut
+    for module in (find, unasked):
+        monkeypatch.setattr(module, "HELPERS", ())
+    found = footage()
+    assert isinstance(found, FoundObjects) and found.folder == default_folder(clip)
+    assert "its objects are looked for, as by `legs4d objects`, and kept in" in " ".join(told)
+    labels = found.objects("train", 3)
+    assert labels is not None and labels.any()
+    # it is these masks that the run is made from: others are other footage
+    before = found.fingerprint()
+    for path in (default_folder(clip) / "objects").rglob("000003.png"):
+        shutil.copyfile(path.with_name("000004.png"), path)
+    assert footage().fingerprint() != before
 
 
 def test_footage_in_which_nothing_can_be_found(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ from legs4d.priors.registry import Packaged, find_prior
 from legs4d.scene.content import digest_of
 from legs4d.scene.sequence import Sequence
 
-VERSION = 1
+VERSION = 2
 """Of this code: raise it when the same footage gives other things."""
 LEAST_SCORE = 0.12
 """Of boxes: several cameras that agree outweigh each one's doubt."""

@@ -13,6 +13,9 @@ from legs4d.priors.objects.sightings import Sightings
 
 REACH = 1.5
 """Of a thing's size: how far from where it was going it may be a frame later."""
+SIZES = 1.7
+"""Most that sizes of one thing may differ between two frames, as a factor: a thing as large as the hall, whose reach is
+the hall, would be continued by anything in it."""
 LOST = 5
 """Frames over which a thing that is not seen goes on as it moved."""
 ALIKE = 0.55
@@ -107,6 +110,9 @@ def _link(tracks: list[Track], places: list[Place], frame: int) -> set[int]:
         reach = REACH * size * (frame - track.last)
         for column, place in enumerate(places):
             distance = float(np.linalg.norm(place.position - goes))
+            ratio = float(place.size.mean()) / size
+            if not 1 / SIZES < ratio < SIZES:
+                continue
             # one that has been seen once may go anywhere
             if distance < (2 * reach if len(track.places) == 1 else reach):
                 cost[row, column] = distance / size - 0.1 * min(len(track.places), 10)
@@ -151,7 +157,7 @@ def _rejoined(tracks: list[Track], sightings: list[Sightings]) -> tuple[list[Tra
         likeness = []
         for earlier in done:
             ratio = float(track.size.mean() / earlier.size.mean())
-            if earlier.is_person == track.is_person and earlier.last < track.first and 0.6 < ratio < 1.7:
+            if earlier.is_person == track.is_person and earlier.last < track.first and 1 / SIZES < ratio < SIZES:
                 likeness.append((float(colors[id(earlier)] @ colors[id(track)]), earlier))
         likeness.sort(key=lambda one: -one[0])
         if not likeness or likeness[0][0] < ALIKE:

@@ -163,6 +163,9 @@ DOUBT = 0.02
 TOLD = 0.2
 """By how much an action is nearer of which WordNet knows that a word of the sentence may tell it."""
 
+ALONE = frozenset(("fly", "fall", "rise", "still", "walk", "run", "jump"))
+"""What is not done with anything."""
+
 _WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
 
 
@@ -204,22 +207,33 @@ class _Phrase:
 @lru_cache(maxsize=1024)
 def read(prompt: str) -> Reading:
     """See `Reading`."""
-    tokens = [word.lower() for word in _WORD.findall(re.sub(r"['’]s?\b", "", prompt))]
+    words = [match for match in _WORD.finditer(prompt) if match[0].lower() != "s"]
+    tokens = [match[0].lower() for match in words]
+    owners = {i for i, match in enumerate(words) if prompt[match.end() : match.end() + 2].lower() in ("'s", "’s")}
     phrases = _noun_phrases(tokens)
     solid = [phrase for phrase in phrases if _counts(phrase)]
-    subject = next((phrase for phrase in solid if phrase.after in _FIRST), solid[0] if solid else None)
+    # "somebody's door" is about the door; "the ball's in the air" has nothing else to be about
+    heads = [phrase for phrase in solid if phrase.until - 1 not in owners] or solid
+    subject = next((phrase for phrase in heads if phrase.after in _FIRST), heads[0] if heads else None)
     others = tuple(phrase for phrase in solid if phrase is not subject)
     sentence = _nameless(tokens, phrases)
     says = any(word not in ("someone", "something", *_A) for word in sentence.split())
     return Reading(
         (subject.noun,) if subject else (),
         tuple(phrase.noun for phrase in others),
-        dict(meant(sentence)) if says else {},
+        dict(meant(sentence, _acts_on(subject, others))) if says else {},
         says,
         _is_passive(tokens, subject, others),
         tuple(subject.words) if subject else (),
         sentence,
     )
+
+
+def _acts_on(subject: _Phrase | None, others: tuple[_Phrase, ...]) -> bool:
+    """Whether somebody does something with what follows the verb: "he takes the ball out of the air"."""
+    if subject is None or not (subject.noun in _PRONOUNS - ANYTHING or is_person(subject.noun)):
+        return False
+    return any(phrase.after == "verb" for phrase in others)
 
 
 def _counts(phrase: _Phrase) -> bool:
@@ -281,7 +295,7 @@ def _phrase_from(tokens: list[str], first: int, after: str, start: int) -> _Phra
     """The nouns from here on, the last of which is what is named; None where there are none."""
     for length in (2, 1):  # names that a finder of boxes gives, whatever else their words mean
         known = " ".join(tokens[first : first + length])
-        if (lexicon().noun(known) or known) in COCO_NAMES:
+        if (lexicon().noun(known) or known) in COCO_NAMES and not _goes_on(tokens, first + length):
             return _Phrase(lexicon().noun(known) or known, [], after, start, first + length)
     last, words = None, []
     at = first
@@ -294,6 +308,8 @@ def _phrase_from(tokens: list[str], first: int, after: str, start: int) -> _Phra
         if last is not None and _is_verb(token) and not _joins(tokens[last], token):
             break
         if last is not None and (noun is None or Part.OTHER in part):
+            break
+        if last is not None and token.endswith("ing") and not _joins(tokens[last], token):
             break
         if noun is not None and Part.OTHER not in part and not (token.endswith("ing") and lexicon().verb(token)):
             last = at
@@ -309,6 +325,13 @@ def _phrase_from(tokens: list[str], first: int, after: str, start: int) -> _Phra
     assert noun is not None
     words += [token for token in tokens[first:last] if token not in words and token not in noun.split()]
     return _Phrase(noun, words, after, start, last + 1)
+
+
+def _goes_on(tokens: list[str], at: int) -> bool:
+    """Whether a noun follows, so that what stands before it only says which: "an orange ball"."""
+    if at >= len(tokens) or tokens[at] in _A | _TO | _BE | _PRONOUNS or _is_verb(tokens[at]):
+        return False
+    return lexicon().noun(tokens[at]) is not None and Part.OTHER not in lexicon().part(tokens[at])
 
 
 def _joins(one: str, other: str) -> bool:
@@ -340,8 +363,13 @@ def _nameless(tokens: list[str], phrases: list[_Phrase]) -> str:
 
 
 @lru_cache(maxsize=1024)
-def meant(sentence: str) -> tuple[tuple[str, float], ...]:
-    """(action, 0..1) of what a sentence without names may mean; nothing where it means something else."""
+def meant(sentence: str, acts_on: bool = False) -> tuple[tuple[str, float], ...]:
+    """(action, 0..1) of what a sentence without names may mean; nothing where it means something else.
+
+    Args:
+        acts_on: whether somebody does something with a thing in it: then nobody flies or walks, whatever it says of
+            the air or the floor.
+    """
     names, vectors = _known()
     likeness = vectors @ minilm.embed([sentence])[0]
     told = {action for word in sentence.split() for action in lexicon().actions(word)}
@@ -349,6 +377,8 @@ def meant(sentence: str) -> tuple[tuple[str, float], ...]:
     for name, value in zip(names, likeness, strict=True):
         best[name] = max(best.get(name, -1.0), float(value))
     elsewhere = best.pop("")
+    if acts_on:
+        best = {name: value for name, value in best.items() if name not in ALONE}
     best = {name: value + (TOLD if name in told else 0) for name, value in best.items()}
     most = max(best.values())
     if most < LIKELY or elsewhere > most + DOUBT:
