@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from legs4d.motion.flight import Flight
-from legs4d.motion.measures import NEAREST, Measures, runs, touching
+from legs4d.motion.measures import NEAREST, Measures, runs
 from legs4d.motion.recognised import PAIRS, Recognised
 from legs4d.motion.rules import Rules
 from legs4d.motion.tracks import Floats, Tracks
@@ -45,7 +45,7 @@ def _note_thing(found: Recognised, scene: Scene, thing: int) -> None:
     gap = np.where(scene.beings, measures.gap[:, thing], np.inf)
     holder = gap.argmin(axis=1)
     nearest = gap.min(axis=1)
-    touched = touching(gap, rules.touch, rules.let_go).any(axis=1)
+    touched = nearest <= rules.touch
     flying = np.zeros(len(touched), bool)
     for flight in scene.flights[thing]:
         flying[flight.start : flight.end + 1] = True
@@ -58,7 +58,7 @@ def _note_thing(found: Recognised, scene: Scene, thing: int) -> None:
             continue
         who = int(np.bincount(holder[start : end + 1]).argmax())
         some = slice(start, end + 1)
-        sure = np.clip(1.5 - nearest[some] / max(2 * rules.let_go, 1e-9), 0.55, 1.0)
+        sure = np.clip(1.5 - nearest[some] / max(2 * rules.touch, 1e-9), 0.55, 1.0)
         _both(found, "hold", who, thing, some, sure)
         moves = _level_speed(measures, who, scene.tracks.up)[some] * scene.tracks.fps > rules.walking
         if moves.mean() > 0.6:

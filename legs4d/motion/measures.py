@@ -81,20 +81,6 @@ def measure(tracks: Tracks) -> Measures:
     )
 
 
-def touching(gap: Floats, touch: float, let_go: float) -> NDArray[np.bool_]:
-    """[T, …] whether gaps [T, …] are touches: from `touch` on, and for as long as they stay within `let_go`.
-
-    Of a hold that has begun little is needed to go on: hands come and go in a reconstruction.
-    """
-    found = gap <= touch
-    near = gap <= let_go
-    for order in (1, -1):
-        on = found[::order]
-        for frame in range(1, len(on)):
-            on[frame] |= near[::order][frame] & on[frame - 1]
-    return found
-
-
 def few(points: Floats) -> Floats:
     """[T, n, 3] evenly spread ones of the points of an object, at most FEW."""
     count = points.shape[1]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from legs4d.motion.flight import Flight, find_flights
 from legs4d.motion.handling import Scene, note_handling
-from legs4d.motion.measures import Measures, few, measure, runs, touching
+from legs4d.motion.measures import Measures, few, measure, runs
 from legs4d.motion.recognised import Recognised
 from legs4d.motion.rules import RULES, Rules
 from legs4d.motion.tracks import Floats, Tracks
@@ -77,7 +77,7 @@ def _is_being(kind: Kind | None, bend: Floats, rules: Rules) -> bool:
 
 def _flights(tracks: Tracks, measures: Measures, beings: NDArray[np.bool_], who: int, rules: Rules) -> list[Flight]:
     """In which nothing touches it and it moves."""
-    touched = touching(measures.gap[:, who], rules.touch, rules.let_go).any(axis=1)
+    touched = (measures.gap[:, who] <= rules.touch).any(axis=1)
     free = ~touched & tracks.visible[:, who]
     if beings[who]:
         free &= measures.height[:, who] > rules.leap

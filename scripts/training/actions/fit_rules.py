@@ -27,7 +27,6 @@ from training.actions.generated import Clip, clips, known, with_errors
 
 CANDIDATES: dict[str, tuple[float, ...]] = {
     "touch": (0.2, 0.35, 0.5, 0.7),
-    "let_go": (0.35, 0.5, 0.7, 1.0, 1.4),
     "ballistic": (0.1, 0.2, 0.3, 0.4),
     "turning": (0.05, 0.08, 0.12),
     "released": (0, 1, 2),
