@@ -15,6 +15,7 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -75,6 +76,10 @@ def total(seen: Seen, rules: Rules) -> float:
     return float(np.mean(list(judge(seen, rules).values())))
 
 
+def _with(rules: Rules, name: str, value: Any) -> Rules:
+    return replace(rules, **{name: value})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--clips", type=int, default=600)
@@ -90,10 +95,10 @@ def main() -> None:
     print(f"{len(fitted)} clips to fit on; as they are: {best:.3f}", flush=True)
     for _ in range(options.rounds):
         for name, values in CANDIDATES.items():
-            scores = {value: total(fitted, replace(rules, **{name: value})) for value in values}
+            scores = {value: total(fitted, _with(rules, name, value)) for value in values}
             value = max(scores, key=lambda v: scores[v])
             if scores[value] > best + 1e-4:
-                rules, best = replace(rules, **{name: value}), scores[value]
+                rules, best = _with(rules, name, value), scores[value]
             shown = "  ".join(f"{v}: {s:.3f}" for v, s in scores.items())
             print(f"{name:9} {getattr(rules, name):5}   {shown}", flush=True)
     print(f"\n{rules}\non clips to fit on {best:.3f}")
