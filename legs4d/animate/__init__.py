@@ -1,0 +1,1 @@
+"""An object of a run made to move as a video shows, by rendering it and comparing."""

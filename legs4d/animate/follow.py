@@ -1,0 +1,120 @@
+"""The object followed through a video, frame after frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from legs4d.animate.motions import Motion, inverse, on_course
+from legs4d.animate.pulls import Contact, by_depth, toward
+from legs4d.animate.refine import Fit, OutOfSight, Pull, RefineSettings, refine
+from legs4d.animate.stage import Stage
+from legs4d.animate.start import Flow, best_of, by_flow
+
+Picture = NDArray[np.float32]
+Disparity = Callable[[int], NDArray[np.float32] | None]
+"""Frame → [H, W] 1 / depth but for scale and shift, not finite where it is not known; None where there is none."""
+
+
+@dataclass(frozen=True)
+class FollowSettings:
+    """How a clip is followed; chosen on motions that nothing is judged on (docs/animate.md).
+
+    Attributes:
+        refine: of a frame.
+        loose: [6] pixels (of 160) by which a frame may be off the course of those before.
+        lost: share of the object that has to look as predicted; with less, the frame says nothing of it.
+    """
+
+    refine: RefineSettings = field(default_factory=RefineSettings)
+    loose: tuple[float, ...] = (6.0, 6.0, 2.0, 4.0, 4.0, 4.0)
+    lost: float = 0.3
+
+
+class Follower:
+    """Follows one object.
+
+    Args:
+        stage: with the object at rest.
+        read: frame → [H, W, 3] 0..1, of the camera's size.
+        settings: how.
+        start: where the object is in the first frame.
+        flow: finds large moves; None: none is looked for.
+        contact: what it touches all the time.
+        disparity: depth maps.
+        fits: of the frames that are done already, in order.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        read: Callable[[int], Picture],
+        settings: FollowSettings,
+        *,
+        start: Motion | None = None,
+        flow: Flow | None = None,
+        contact: Contact | None = None,
+        disparity: Disparity | None = None,
+        fits: Sequence[Fit] = (),
+    ) -> None:
+        self.stage, self.settings, self._read = stage, settings, read
+        self._start = np.eye(4) if start is None else start
+        self._flow, self._contact, self._disparity = flow, contact, disparity
+        self.fits: list[Fit] = list(fits)
+        stage.correct(self.frame(0), self._start)
+
+    def frame(self, number: int) -> torch.Tensor:
+        """[H, W, 3] on the stage's device."""
+        return torch.as_tensor(self._read(number), dtype=torch.float32, device=self.stage.device)
+
+    def step(self) -> Fit:
+        """Fit the next frame. Raises OutOfSight when the object is not in it."""
+        number, frame, own = len(self.fits), self.frame(len(self.fits)), self.settings
+        stage, pulls = self.stage, list[Pull]()
+        if number == 0:
+            begin, blurs = self._start, own.refine.blurs[1:]
+        else:
+            before = [fit.motion for fit in self.fits[-2:]]
+            course = on_course(before, stage.body)
+            begin, blurs = self._begin(frame, course, before[-1]), own.refine.blurs
+            loose = np.array(own.loose) * stage.camera.width / 160
+            pulls.append(toward(stage.camera, stage.body, begin, loose))
+            if self._contact is not None:
+                pulls.append(self._contact)
+        fit = refine(stage, frame, begin, own.refine, pulls, blurs)
+        disparity = None if self._disparity is None or number == 0 else self._disparity(number)
+        if disparity is not None:
+            far = by_depth(stage, fit.motion, disparity)
+            if far is not None:
+                fit = refine(stage, frame, fit.motion, own.refine, [*pulls, far], blurs[-1:])
+        if fit.agreeing < own.lost:
+            # What covers the object would draw it along.
+            unknown = course if number else self._start
+            fit = replace(fit, motion=unknown, information=np.zeros((6, 6)))
+        self.fits.append(fit)
+        return fit
+
+    def _begin(self, frame: torch.Tensor, course: Motion, last: Motion) -> Motion:
+        starts = [course, last]
+        for near in (course, last) if self._flow is not None else ():
+            try:
+                found = by_flow(self.stage, frame, near, self._flow)  # type: ignore[arg-type]
+            except OutOfSight:
+                continue
+            if found is not None:
+                starts.append(found)
+                break
+        return best_of(self.stage, frame, starts)
+
+    def motions(self) -> list[Motion]:
+        """Of all frames so far, from rest.
+
+        What the first frame is met by is not quite where the object is known to be, as the scene is no perfect picture
+        of itself; later frames are off by about the same, in the object's own axes.
+        """
+        back = inverse(self.fits[0].motion) @ self._start
+        return [fit.motion @ back for fit in self.fits]

@@ -1,0 +1,248 @@
+"""The rigid motion under which a rendering looks most like a frame: robust Gauss-Newton, blurred first, then sharp.
+
+Derivatives are differences of renderings, of which six are needed (Lucas and Kanade 1981 with the renderer as the
+warp): they see what is uncovered, hidden and clipped, and their products tell how sure each direction is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from legs4d.animate.motions import Motion, Sight
+from legs4d.animate.stage import Stage, Window
+
+MOST_DAMPED = 1e3
+"""Of a step; what needs more is as good as it gets."""
+DIFFERENT = 0.1
+"""Colour difference (0..1) from which a pixel does not look as predicted."""
+LEAST_SHARE = 0.05
+"""Of a pixel, that the object fills of what counts as showing it."""
+
+
+Pull = Callable[[Motion], NDArray[np.float64]]
+"""What else is known of a motion: by how many of its standard deviations that is off, in one or more directions."""
+
+
+class OutOfSight(Exception):
+    """The object would not show under a motion."""
+
+
+@dataclass(frozen=True)
+class RefineSettings:
+    """How a frame is fitted; chosen on motions that nothing is judged on (docs/animate.md).
+
+    Attributes:
+        blurs: standard deviations in pixels of a picture 160 wide, coarse to fine.
+        steps: of Gauss-Newton at each blur, at most.
+        difference: pixels by which a motion is changed for a derivative, with the blur's added.
+        least_scale, most_scale: colour difference (0..1) that a pixel may have and still count in full; in between, what
+            half of the pixels have, twice.
+        settled: pixels; a step that changes less ends a level.
+        margin: pixels (of 160) around the object that are compared.
+        alike: how many pixels together say as much as one that is independent.
+    """
+
+    blurs: tuple[float, ...] = (3.0, 1.2, 0.5)
+    steps: int = 8
+    difference: float = 0.3
+    least_scale: float = 0.02
+    most_scale: float = 0.06
+    settled: float = 0.02
+    margin: float = 4.0
+    alike: float = 8.0
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a frame was met.
+
+    Attributes:
+        motion: of the object.
+        information: [6, 6] inverse of the uncertainty of a change of it, in pixels⁻².
+        residual: mean robust colour difference over the object, 0..1.
+        agreeing: share of the object's pixels that look as predicted.
+        share: pixels of the picture that the object fills.
+    """
+
+    motion: Motion
+    information: NDArray[np.float64]
+    residual: float
+    agreeing: float
+    share: float
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A window around the object, [h, w] which pixels of it are compared, [h, w, 3] the frame there, and [2] the pixel
+    of the object's middle."""
+
+    window: Window
+    region: torch.Tensor
+    frame: torch.Tensor
+    at: NDArray[np.float64]
+
+
+def refine(
+    stage: Stage,
+    frame: torch.Tensor,
+    start: Motion,
+    settings: RefineSettings,
+    pulls: Sequence[Pull] = (),
+    blurs: Sequence[float] | None = None,
+) -> Fit:
+    """Fit one frame.
+
+    Args:
+        frame: [H, W, 3] on the stage's device.
+        start: a motion near the right one.
+        pulls: what else is known of the motion.
+        blurs: other levels than the settings'.
+    """
+    unit = stage.camera.width / 160
+    motion = start
+    levels = [
+        _Level(stage, frame, settings, blur * unit, pulls) for blur in (settings.blurs if blurs is None else blurs)
+    ]
+    for level in levels:
+        motion = level.run(motion)
+    return levels[-1].result(motion)
+
+
+class _Level:
+    """One frame at one blur."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        frame: torch.Tensor,
+        settings: RefineSettings,
+        blur: float,
+        pulls: Sequence[Pull],
+    ) -> None:
+        self.stage, self.settings, self.blur, self.pulls = stage, settings, blur, pulls
+        self.frame = frame
+        self.margin = max(2, round(settings.margin * stage.camera.width / 160 + 2 * blur))
+        self.step = settings.difference + 0.3 * blur
+
+    def run(self, motion: Motion) -> Motion:
+        """The best motion near one."""
+        damping, cost, seen = 1e-3, np.inf, self._look(motion)
+        for _ in range(self.settings.steps):
+            sight = Sight.of(self.stage.camera, self.stage.body, motion)
+            normal, gradient, cost, scale = self._equations(seen, sight, motion)
+            while True:
+                change = -np.linalg.solve(normal + damping * np.diag(np.diag(normal) + 1e-9), gradient)
+                change *= min(1.0, (4 + 2 * self.blur) / max(np.abs(change).max(), 1e-9))
+                tried = sight.changed(motion, change)
+                if self._cost(seen, tried, scale) <= cost:
+                    break
+                damping *= 20
+                if damping > MOST_DAMPED:
+                    return motion
+            motion, damping = tried, max(damping / 20, 1e-5)
+            if np.abs(change).max() < self.settings.settled:
+                break
+            if np.abs(seen.at - Sight.of(self.stage.camera, self.stage.body, motion).pixel).max() > self.margin / 2:
+                seen = self._look(motion)
+        return motion
+
+    def result(self, motion: Motion) -> Fit:
+        """What is known at a motion."""
+        sight, seen = Sight.of(self.stage.camera, self.stage.body, motion), self._look(motion)
+        normal, _, _, _ = self._equations(seen, sight, motion, prior=False)
+        made = seen.window.predict([motion])
+        share = made.share[0]
+        difference = (blurred(made.color, self.blur)[0] - seen.frame).abs().mean(-1)
+        total = float(share.sum().clamp(min=1e-6))
+        return Fit(
+            motion,
+            normal,
+            float((difference.clamp(max=0.5) * share).sum()) / total,
+            float(((difference < DIFFERENT) * share).sum()) / total,
+            float(share.sum()),
+        )
+
+    def _look(self, motion: Motion) -> _Seen:
+        """What is around the object."""
+        share = self.stage.predict([motion]).share[0]
+        size = 2 * self.margin + 1
+        pooled = torch.nn.functional.max_pool2d(share[None, None], size, stride=1, padding=self.margin)
+        region = pooled[0, 0] > LEAST_SHARE
+        if not bool(region.any()):
+            raise OutOfSight
+        beyond = round(3 * self.blur)
+        rows, columns = (torch.nonzero(region.any(axis))[:, 0] for axis in (1, 0))
+        height, width = region.shape
+        box = (
+            max(0, int(columns[0]) - beyond),
+            max(0, int(rows[0]) - beyond),
+            min(width, int(columns[-1]) + 1 + beyond),
+            min(height, int(rows[-1]) + 1 + beyond),
+        )
+        window = Window(self.stage, box)
+        frame = blurred(window.cut(self.frame)[None], self.blur)[0]
+        at = Sight.of(self.stage.camera, self.stage.body, motion).pixel
+        return _Seen(window, window.cut(region), frame, at)
+
+    def _equations(
+        self, seen: _Seen, sight: Sight, motion: Motion, prior: bool = True
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], float, float]:
+        """Normal equations [6, 6], [6] of a change in pixels, the cost there, and the scale of residuals."""
+        motions = [motion, *(sight.changed(motion, self.step * axis) for axis in np.eye(6))]
+        color = blurred(seen.window.predict(motions).color, self.blur)
+        base = color[0][seen.region]
+        residual = base - seen.frame[seen.region]
+        slopes = (color[1:, seen.region] - base) / self.step
+        scale = self._scale(residual)
+        weight = self._weight(residual, scale) / (scale**2 * self.settings.alike)
+        weighted = slopes * weight[None, :, None]
+        normal = torch.einsum("apc,bpc->ab", weighted, slopes).double().cpu().numpy()
+        gradient = torch.einsum("apc,pc->a", weighted, residual).double().cpu().numpy()
+        cost = self._robust(residual, scale)
+        for pull in self.pulls if prior else ():
+            off = pull(motion)
+            slope = np.stack([(pull(changed) - off) / self.step for changed in motions[1:]])
+            normal, gradient = normal + slope @ slope.T, gradient + slope @ off
+            cost += 0.5 * float(off @ off)
+        return normal, gradient, cost, scale
+
+    def _cost(self, seen: _Seen, motion: Motion, scale: float) -> float:
+        color = blurred(seen.window.predict([motion]).color, self.blur)
+        cost = self._robust(color[0][seen.region] - seen.frame[seen.region], scale)
+        return cost + sum(0.5 * float(np.square(pull(motion)).sum()) for pull in self.pulls)
+
+    def _scale(self, residual: torch.Tensor) -> float:
+        typical = 1.48 * float(residual.abs().mean(-1).median()) if len(residual) else 0.0
+        return min(max(2 * typical, self.settings.least_scale), self.settings.most_scale)
+
+    @staticmethod
+    def _weight(residual: torch.Tensor, scale: float) -> torch.Tensor:
+        """[P] of Geman and McClure's cost."""
+        square = residual.square().mean(-1) / scale**2
+        return 1 / (1 + square) ** 2
+
+    def _robust(self, residual: torch.Tensor, scale: float) -> float:
+        square = residual.square().sum(-1) / scale**2
+        return float((square / (1 + square / 3)).sum()) / (2 * self.settings.alike)
+
+
+def blurred(pictures: torch.Tensor, deviation: float) -> torch.Tensor:
+    """[B, H, W, C] pictures under a Gaussian blur, their borders repeated."""
+    if deviation <= 0.05:
+        return pictures
+    reach = max(1, round(3 * deviation))
+    at = torch.arange(-reach, reach + 1, device=pictures.device, dtype=pictures.dtype)
+    kernel = torch.exp(-0.5 * (at / deviation) ** 2)
+    kernel = kernel / kernel.sum()
+    planes = pictures.permute(0, 3, 1, 2)
+    count, channels = planes.shape[:2]
+    flat = planes.reshape(count * channels, 1, *planes.shape[2:])
+    flat = torch.nn.functional.pad(flat, (reach, reach, reach, reach), mode="replicate")
+    flat = torch.nn.functional.conv2d(flat, kernel.view(1, 1, 1, -1))
+    flat = torch.nn.functional.conv2d(flat, kernel.view(1, 1, -1, 1))
+    return flat.reshape(count, channels, *pictures.shape[1:3]).permute(0, 2, 3, 1)
