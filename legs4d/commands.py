@@ -10,7 +10,7 @@ import math
 import re
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from legs4d.config import DatasetSettings, ExtractSettings, GeometrySettings, LiftSettings, Settings, TrainSettings
 from legs4d.settings import checked, put
@@ -76,6 +76,12 @@ Pixels = Annotated[list[Pixel], Field(min_length=1, max_length=1000), BeforeVali
 Box = Annotated[list[float], Field(min_length=4, max_length=4), BeforeValidator(_numbers)]
 """Left, top, right, bottom."""
 Point = Annotated[list[float], Field(min_length=3, max_length=3), BeforeValidator(_numbers)]
+Placing = Annotated[list[float], Field(min_length=3, max_length=6), BeforeValidator(_numbers)]
+"""A shift, and a turn in degrees where there is one."""
+Contact = Annotated[
+    Literal["below"] | Annotated[list[float], Field(min_length=4, max_length=4)], BeforeValidator(_numbers)
+]
+"""What is touched: what lies below, or a plane's normal and height."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
 SelectionNames = Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], Field(max_length=100)]
 Prompts = Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(min_length=1, max_length=20)]
@@ -365,6 +371,52 @@ class Segment(Command):
     add: bool = False
     subtract: bool = False
     undo: bool = False
+
+
+class Animate(Command):
+    """A selection of a run, and a video of a motion → a run in which it moves so: `animate.work`.
+
+    Attributes:
+        selection: which of the run's is the object.
+        motion: a video, a folder of its pictures, or a motion's file (.json).
+        camera: through which the video is seen: a number of the run's cameras, or "found"; camera_file: a camera
+            path's file. On the command line one option means both.
+        frame: of the run, which is kept as it is but for the object.
+        frames: first and last of the video, both included.
+        fps: of the result; by default the video's.
+        start, end: where the object is known to be in the first and the last frame: a shift in the run's units, and
+            after it, if it is turned, a turn in degrees about the run's axes (rotation vector).
+        contact: "below", what the object stands on at rest; or a plane, normal and height: it touches that always.
+        depth: folder of depth maps, one a frame; make_depth: a helper makes them.
+        rigid: the object keeps its shape.
+        again: as in `Reconstruct`.
+    """
+
+    run: Place
+    selection: Annotated[str, Field(min_length=1, max_length=100)]
+    motion: Place
+    camera: Annotated[str, Field(min_length=1, max_length=20, pattern=r"^(\d+|found)$")] | None = None
+    camera_file: Place | None = None
+    out: Place
+    frame: FrameNumber = 0
+    frames: FrameRange | None = None
+    fps: float | None = Field(default=None, gt=0, le=10_000)
+    start: Placing | None = None
+    end: Placing | None = None
+    contact: Contact | None = None
+    depth: Place | None = None
+    make_depth: bool = False
+    rigid: bool = False
+    again: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _camera_in_a_file(cls, values: Any) -> Any:
+        """--camera x.json of the command line."""
+        named = values.get("camera") if isinstance(values, dict) else None
+        if isinstance(named, str) and named.endswith(".json"):
+            return {**{key: value for key, value in values.items() if key != "camera"}, "camera_file": named}
+        return values
 
 
 class ImportSplats(Command):

@@ -17,7 +17,19 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = (
     *("portable", "config", "settings", "commands", "scene", "gaussians", "raster", "priors", "reconstruct", "deform"),
-    *("segment", "motion", "generate", "language", "grounding", "effects", "plan", "imports", "pipeline", "cluster"),
+    *(
+        "segment",
+        "animate",
+        "motion",
+        "generate",
+        "language",
+        "grounding",
+        "effects",
+        "plan",
+        "imports",
+        "pipeline",
+        "cluster",
+    ),
 )
 """Each may import those before it."""
 GROUND = ("errors", "progress", "executor", "context")

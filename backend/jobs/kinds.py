@@ -63,6 +63,13 @@ JOB_KINDS: dict[str, JobKind] = {
     "lift": _on_run(commands.Lift, training.prepare_lift, "lift"),
     "segments": _in_run(commands.Segments, segmenting.prepare_segments, "segments"),
     "segment": _in_run(commands.Segment, segmenting.prepare_segment, "segment"),
+    "animate": JobKind(
+        commands.Animate,
+        segmenting.prepare_animate,
+        "backend.jobs.segmenting:animate",
+        training.finished_frames,
+        on_device=True,
+    ),
     "objects": JobKind(
         commands.Objects,
         finding.prepare_objects,

@@ -1,14 +1,16 @@
-"""Jobs that take runs apart: what the server checks before it queues one, and what the worker process then does."""
+"""Jobs that take runs apart, and move what is in them: checked in the server, done in a worker process."""
 
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from backend.runs.paths import Roots
-from legs4d.commands import Segment, Segments
+from legs4d.commands import Animate, Segment, Segments
 from legs4d.context import Context
 from legs4d.errors import RunError
+from legs4d.gaussians.selections import read_selection
 from legs4d.gaussians.store.run import Run
 from legs4d.progress import OnProgress, StopSignal
 from legs4d.segment.segments import has_segments
@@ -48,6 +50,24 @@ _SUBMITTED = ("priority", "ticket", "device")
 """What every submission has, beside its command's fields."""
 
 
+def prepare_animate(request: Animate, roots: Roots) -> Spec:
+    """Raises BackendError `path`, RunError when there is no such run or selection."""
+    run = Run.open(roots.find(request.run))
+    read_selection(run, request.selection)
+    places = {
+        name: None if getattr(request, name) is None else str(roots.find(getattr(request, name)))
+        for name in ("motion", "camera_file", "depth")
+    }
+    out = roots.output(request.out)
+    fields = {name: getattr(request, name) for name in type(request).model_fields if name not in _SUBMITTED}
+    return {
+        "out": str(out),
+        "run": request.out,
+        "asked": {**fields, **places, "run": str(run.path), "out": str(out)},
+        "again": request.again,
+    }
+
+
 # -- in the worker process ---------------------------------------------------------------------------------------------
 
 
@@ -64,3 +84,13 @@ def segment(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any
     from legs4d.grounding.selecting import select_in
 
     return {**select_in(spec["out"], Segment.model_validate(spec["asked"])), "run": spec["run"]}
+
+
+def animate(spec: Spec, progress: OnProgress, stop: StopSignal) -> dict[str, Any]:
+    """As `segments`."""
+    from legs4d.animate.work import animate_run
+
+    context = Context(spec["engine"], progress=progress, stop=stop, tell=log.info)
+    again = spec["job"] if spec["again"] else False
+    made = animate_run(Animate.model_validate(spec["asked"]), context, again=again)
+    return {**made, "run": spec["run"], "motion": f"{spec['run']}/{Path(made['motion']).name}"}

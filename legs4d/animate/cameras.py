@@ -36,28 +36,22 @@ SOLID = 0.9
 Picture = NDArray[np.float32]
 
 
-def camera_of(run: Run, named: str, frame: int, find: Callable[[], Cameras]) -> Cameras:
+def camera_of(run: Run, named: str | None, file: str | None, frame: int, find: Callable[[], Cameras]) -> Cameras:
     """A single camera.
 
     Args:
-        named: a number of the run's cameras, a camera path's file (its first picture counts), or FOUND.
+        named: a number of the run's cameras, or FOUND.
+        file: in place of that a camera path's; its first picture counts.
         frame: of the run.
         find: finds it.
 
     Raises:
         Legs4dError: there is no such camera or file, or it is not found.
     """
-    if named == FOUND:
-        return find()
-    if named.isdigit():
-        return view_of(run, int(named), frame)
-    if named.endswith(".json"):
-        return read_camera_path(Path(named), run.num_frames, run.cameras("train") if run.has_cameras else None).shots[
-            0
-        ].cameras
-    raise Legs4dError(
-        f"{named[:100]!r} is no camera", where="--camera", fix=f"give a camera's number, a file x.json, or {FOUND}"
-    )
+    if file is not None:
+        like = run.cameras("train") if run.has_cameras else None
+        return read_camera_path(Path(file), run.num_frames, like).shots[0].cameras
+    return find() if named == FOUND else view_of(run, None if named is None else int(named), frame)
 
 
 def find_camera(
@@ -152,9 +146,7 @@ def _solve(points: NDArray[np.float64], pixels: NDArray[np.float64], width: int,
     return Cameras(pose[None], best[1][None].astype(np.float32), width, height, (0,))
 
 
-def _sharpened(
-    gaussians: Gaussians, picture: Picture, camera: Cameras, near: float, device: torch.device
-) -> Cameras:
+def _sharpened(gaussians: Gaussians, picture: Picture, camera: Cameras, near: float, device: torch.device) -> Cameras:
     """The camera under which the rendering looks most like the picture: all of the scene moved as one thing."""
     stage = Stage(gaussians, np.ones(len(gaussians), bool), camera, near, device)
     try:

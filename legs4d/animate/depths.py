@@ -17,8 +17,6 @@ from legs4d.scene.camera import Cameras
 from legs4d.scene.footage.names import list_files
 
 FILES = frozenset({".npy", ".png", ".tif", ".tiff"})
-MADE = "made"
-"""In place of a folder: a helper makes the maps."""
 
 
 class DepthMaps:
@@ -26,21 +24,21 @@ class DepthMaps:
 
     Args:
         folder: files in the frames' order, a map each: .npy of float depth [H, W], or a grey picture (8 or 16 bits)
-            whose values are disparity (near is bright), as depth models write them; or MADE.
+            whose values are disparity (near is bright), as depth models write them; None: a helper makes them.
 
     Raises:
         DatasetError: there are not as many maps as frames.
         Legs4dError: no helper is there.
     """
 
-    def __init__(self, folder: Path, video: MotionVideo, camera: Cameras) -> None:
+    def __init__(self, folder: Path | None, video: MotionVideo, camera: Cameras) -> None:
         self._video, self._camera, self._files = video, camera, list[Path]()
         self._prior = None
-        if str(folder) == MADE:
+        if folder is None:
             prior = best_prior("depth")
             if prior is None:
                 fix = how_to_get(find_prior("depth-anything"), priors_folder())
-                raise Legs4dError("no helper that makes depth maps is there", where="--depth made", fix=fix)
+                raise Legs4dError("no helper that makes depth maps is there", where="--make-depth", fix=fix)
             self._prior = open_prior(prior.name, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
             return
         self._files = list_files(folder, FILES)
@@ -72,7 +70,9 @@ class DepthMaps:
                 values = np.asarray(Image.open(path), np.float32)
         except (OSError, ValueError, TypeError) as error:
             fix = "write it anew: .npy of depths, or a grey picture of disparities"
-            raise DatasetError(f"cannot be read as a depth map ({reason_of(error)})", where=str(path), fix=fix) from error
+            raise DatasetError(
+                f"cannot be read as a depth map ({reason_of(error)})", where=str(path), fix=fix
+            ) from error
         if values.ndim != 2:
             what = f"has shape {values.shape}, a depth map has two sides"
             raise DatasetError(what, where=str(path), fix="write one value a pixel")

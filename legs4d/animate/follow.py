@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from legs4d.animate.motions import Motion, inverse, on_course
+from legs4d.animate.kept import fits_of, state_of
+from legs4d.animate.motions import Motion, Sight, on_course
 from legs4d.animate.pulls import Contact, by_depth, toward
 from legs4d.animate.refine import Fit, OutOfSight, Pull, RefineSettings, refine
 from legs4d.animate.stage import Stage
@@ -28,11 +29,13 @@ class FollowSettings:
         refine: of a frame.
         loose: [6] pixels (of 160) by which a frame may be off the course of those before.
         lost: share of the object that has to look as predicted; with less, the frame says nothing of it.
+        sure: and from which the look of what was unknown is learned.
     """
 
     refine: RefineSettings = field(default_factory=RefineSettings)
     loose: tuple[float, ...] = (6.0, 6.0, 2.0, 4.0, 4.0, 4.0)
     lost: float = 0.3
+    sure: float = 0.6
 
 
 class Follower:
@@ -46,7 +49,7 @@ class Follower:
         flow: finds large moves; None: none is looked for.
         contact: what it touches all the time.
         disparity: depth maps.
-        fits: of the frames that are done already, in order.
+        kept: what `state` gave before; at most `most` frames of it count.
     """
 
     def __init__(
@@ -59,21 +62,30 @@ class Follower:
         flow: Flow | None = None,
         contact: Contact | None = None,
         disparity: Disparity | None = None,
-        fits: Sequence[Fit] = (),
+        kept: dict[str, NDArray[np.generic]] | None = None,
+        most: int | None = None,
     ) -> None:
         self.stage, self.settings, self._read = stage, settings, read
         self._start = np.eye(4) if start is None else start
         self._flow, self._contact, self._disparity = flow, contact, disparity
-        self.fits: list[Fit] = list(fits)
+        self.fits: list[Fit] = fits_of(kept)[:most]
+        if kept is not None:
+            stage.look(kept["colors"], kept["learned"])
         stage.correct(self.frame(0), self._start)
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """All that is known so far, as arrays."""
+        colors, learned = self.stage.looks
+        return {**state_of(self.fits), "colors": colors, "learned": learned}
 
     def frame(self, number: int) -> torch.Tensor:
         """[H, W, 3] on the stage's device."""
         return torch.as_tensor(self._read(number), dtype=torch.float32, device=self.stage.device)
 
-    def step(self) -> Fit:
-        """Fit the next frame. Raises OutOfSight when the object is not in it."""
-        number, frame, own = len(self.fits), self.frame(len(self.fits)), self.settings
+    def step(self, picture: Picture | None = None) -> Fit:
+        """Fit the next frame, or this picture of it. Raises OutOfSight when the object is not in it."""
+        number, own = len(self.fits), self.settings
+        frame = self.frame(number) if picture is None else torch.as_tensor(picture, device=self.stage.device)
         stage, pulls = self.stage, list[Pull]()
         if number == 0:
             begin, blurs = self._start, own.refine.blurs[1:]
@@ -81,7 +93,7 @@ class Follower:
             before = [fit.motion for fit in self.fits[-2:]]
             course = on_course(before, stage.body)
             begin, blurs = self._begin(frame, course, before[-1]), own.refine.blurs
-            loose = np.array(own.loose) * stage.camera.width / 160
+            loose = [pixels * stage.camera.width / 160 for pixels in own.loose]
             pulls.append(toward(stage.camera, stage.body, begin, loose))
             if self._contact is not None:
                 pulls.append(self._contact)
@@ -95,6 +107,8 @@ class Follower:
             # What covers the object would draw it along.
             unknown = course if number else self._start
             fit = replace(fit, motion=unknown, information=np.zeros((6, 6)))
+        elif number and fit.agreeing > own.sure:
+            stage.learn(frame, fit.motion)
         self.fits.append(fit)
         return fit
 
@@ -114,7 +128,8 @@ class Follower:
         """Of all frames so far, from rest.
 
         What the first frame is met by is not quite where the object is known to be, as the scene is no perfect picture
-        of itself; later frames are off by about the same, in the object's own axes.
+        of itself; later frames are off by about as much, as the camera sees it.
         """
-        back = inverse(self.fits[0].motion) @ self._start
-        return [fit.motion @ back for fit in self.fits]
+        camera, body = self.stage.camera, self.stage.body
+        off = Sight.of(camera, body, self._start).change_between(self._start, self.fits[0].motion, body)
+        return [Sight.of(camera, body, fit.motion).changed(fit.motion, -off) for fit in self.fits]

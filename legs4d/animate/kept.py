@@ -28,6 +28,4 @@ def fits_of(state: dict[str, NDArray[np.generic]] | None) -> list[Fit]:
         return []
     motion, information = (np.asarray(state[name], np.float64) for name in ("motion", "information"))
     numbers = [np.asarray(state[name], np.float64) for name in _NUMBERS]
-    return [
-        Fit(motion[i], information[i], *(float(values[i]) for values in numbers)) for i in range(len(motion))
-    ]
+    return [Fit(motion[i], information[i], *(float(values[i]) for values in numbers)) for i in range(len(motion))]

@@ -1,4 +1,4 @@
-"""What is known of a motion beside the frame: where it was going, what it stands on, how far away a depth map has it."""
+"""What is known of a motion beside the frame: where it was going, what it stands on, how far a depth map has it."""
 
 from __future__ import annotations
 

@@ -40,8 +40,8 @@ class RefineSettings:
         blurs: standard deviations in pixels of a picture 160 wide, coarse to fine.
         steps: of Gauss-Newton at each blur, at most.
         difference: pixels by which a motion is changed for a derivative, with the blur's added.
-        least_scale, most_scale: colour difference (0..1) that a pixel may have and still count in full; in between, what
-            half of the pixels have, twice.
+        least_scale, most_scale: bounds of the colour difference (0..1) that a pixel may have and still count; in
+            between, twice what half of the pixels have.
         settled: pixels; a step that changes less ends a level.
         margin: pixels (of 160) around the object that are compared.
         alike: how many pixels together say as much as one that is independent.
@@ -74,6 +74,18 @@ class Fit:
     residual: float
     agreeing: float
     share: float
+
+
+@dataclass(frozen=True)
+class _Equations:
+    """Normal equations [6, 6] and [6] of a change in pixels, the cost there, the scale of residuals, and [P] how far
+    what is compared is known."""
+
+    normal: NDArray[np.float64]
+    gradient: NDArray[np.float64]
+    cost: float
+    scale: float
+    known: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -131,15 +143,16 @@ class _Level:
 
     def run(self, motion: Motion) -> Motion:
         """The best motion near one."""
-        damping, cost, seen = 1e-3, np.inf, self._look(motion)
+        damping, seen = 1e-3, self._look(motion)
         for _ in range(self.settings.steps):
             sight = Sight.of(self.stage.camera, self.stage.body, motion)
-            normal, gradient, cost, scale = self._equations(seen, sight, motion)
+            now = self._equations(seen, sight, motion)
             while True:
-                change = -np.linalg.solve(normal + damping * np.diag(np.diag(normal) + 1e-9), gradient)
-                change *= min(1.0, (4 + 2 * self.blur) / max(np.abs(change).max(), 1e-9))
+                damped = now.normal + damping * np.diag(np.diag(now.normal) + 1e-9)
+                change = -np.asarray(np.linalg.solve(damped, now.gradient), np.float64)
+                change = change * min(1.0, (4 + 2 * self.blur) / max(float(np.abs(change).max()), 1e-9))
                 tried = sight.changed(motion, change)
-                if self._cost(seen, tried, scale) <= cost:
+                if self._cost(seen, tried, now) <= now.cost:
                     break
                 damping *= 20
                 if damping > MOST_DAMPED:
@@ -154,9 +167,9 @@ class _Level:
     def result(self, motion: Motion) -> Fit:
         """What is known at a motion."""
         sight, seen = Sight.of(self.stage.camera, self.stage.body, motion), self._look(motion)
-        normal, _, _, _ = self._equations(seen, sight, motion, prior=False)
+        normal = self._equations(seen, sight, motion, prior=False).normal
         made = seen.window.predict([motion])
-        share = made.share[0]
+        share = made.share[0] * made.known[0].clamp(0, 1)
         difference = (blurred(made.color, self.blur)[0] - seen.frame).abs().mean(-1)
         total = float(share.sum().clamp(min=1e-6))
         return Fit(
@@ -164,7 +177,7 @@ class _Level:
             normal,
             float((difference.clamp(max=0.5) * share).sum()) / total,
             float(((difference < DIFFERENT) * share).sum()) / total,
-            float(share.sum()),
+            float(made.share.sum()),
         )
 
     def _look(self, motion: Motion) -> _Seen:
@@ -189,31 +202,31 @@ class _Level:
         at = Sight.of(self.stage.camera, self.stage.body, motion).pixel
         return _Seen(window, window.cut(region), frame, at)
 
-    def _equations(
-        self, seen: _Seen, sight: Sight, motion: Motion, prior: bool = True
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], float, float]:
-        """Normal equations [6, 6], [6] of a change in pixels, the cost there, and the scale of residuals."""
+    def _equations(self, seen: _Seen, sight: Sight, motion: Motion, prior: bool = True) -> _Equations:
         motions = [motion, *(sight.changed(motion, self.step * axis) for axis in np.eye(6))]
-        color = blurred(seen.window.predict(motions).color, self.blur)
+        made = seen.window.predict(motions)
+        color = blurred(made.color, self.blur)
+        # Of the motion that is left, not of the one that is tried: else what is unknown would be turned to the camera.
+        known = made.known[0][seen.region].clamp(0, 1)
         base = color[0][seen.region]
         residual = base - seen.frame[seen.region]
         slopes = (color[1:, seen.region] - base) / self.step
-        scale = self._scale(residual)
-        weight = self._weight(residual, scale) / (scale**2 * self.settings.alike)
+        scale = self._scale(residual[known > 0.5])
+        weight = known * self._weight(residual, scale) / (scale**2 * self.settings.alike)
         weighted = slopes * weight[None, :, None]
         normal = torch.einsum("apc,bpc->ab", weighted, slopes).double().cpu().numpy()
         gradient = torch.einsum("apc,pc->a", weighted, residual).double().cpu().numpy()
-        cost = self._robust(residual, scale)
+        cost = self._robust(residual, scale, known)
         for pull in self.pulls if prior else ():
             off = pull(motion)
             slope = np.stack([(pull(changed) - off) / self.step for changed in motions[1:]])
             normal, gradient = normal + slope @ slope.T, gradient + slope @ off
             cost += 0.5 * float(off @ off)
-        return normal, gradient, cost, scale
+        return _Equations(normal, gradient, cost, scale, known)
 
-    def _cost(self, seen: _Seen, motion: Motion, scale: float) -> float:
+    def _cost(self, seen: _Seen, motion: Motion, now: _Equations) -> float:
         color = blurred(seen.window.predict([motion]).color, self.blur)
-        cost = self._robust(color[0][seen.region] - seen.frame[seen.region], scale)
+        cost = self._robust(color[0][seen.region] - seen.frame[seen.region], now.scale, now.known)
         return cost + sum(0.5 * float(np.square(pull(motion)).sum()) for pull in self.pulls)
 
     def _scale(self, residual: torch.Tensor) -> float:
@@ -226,9 +239,9 @@ class _Level:
         square = residual.square().mean(-1) / scale**2
         return 1 / (1 + square) ** 2
 
-    def _robust(self, residual: torch.Tensor, scale: float) -> float:
+    def _robust(self, residual: torch.Tensor, scale: float, known: torch.Tensor) -> float:
         square = residual.square().sum(-1) / scale**2
-        return float((square / (1 + square / 3)).sum()) / (2 * self.settings.alike)
+        return float((known * square / (1 + square / 3)).sum()) / (2 * self.settings.alike)
 
 
 def blurred(pictures: torch.Tensor, deviation: float) -> torch.Tensor:

@@ -10,17 +10,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from legs4d.animate.motions import Body, Motion, quaternion
+from legs4d.animate.motions import Body, moved, quaternion
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.nodes import Nodes, write_nodes
 from legs4d.gaussians.objects import Objects, read_objects, write_objects
 from legs4d.gaussians.selections import Selection, read_selection, selection_names, write_selection
 from legs4d.gaussians.store.run import Run
+from legs4d.portable.turns import multiply
 from legs4d.segment.segments import has_segments, num_slots, read_segments, slots_of, write_segments
 
 MOSTLY = 0.5
 """Share of an object's Gaussians that are selected, from which it moves along."""
-KEPT_INFO = ("near", "center", "radius", "floor", "down", "up", "origin", "cameras", "encoder", "background", "vignette")
+KEPT_INFO = (
+    "near",
+    "center",
+    "radius",
+    "floor",
+    "down",
+    "up",
+    "origin",
+    "cameras",
+    "encoder",
+    "background",
+    "vignette",
+)
 
 Bent = Callable[[int], Gaussians]
 """Frame → the object's Gaussians there."""
@@ -53,9 +66,9 @@ class Result:
         return self._gaussians.take(self._order[self._static :])
 
     def write(
-        self, run: Run, name: str, body: Body, motions: NDArray[np.float64], bent: Bent, nodes: Nodes | None, stage: str
+        self, run: Run, name: str, body: Body, motions: NDArray[np.float64], bent: Bent, nodes: Nodes | None
     ) -> None:
-        """Write all frames and what goes with them; the caller holds the lock of `run`, and has begun the stage.
+        """Write all frames and what goes with them; the caller holds the lock of `run`, and has begun its stage.
 
         Args:
             name: of the object.
@@ -109,7 +122,7 @@ class Result:
         count, moving = len(motions), np.zeros(len(ids), bool)
         moving[self._order[self._static :]] = True
         if known is None:
-            known = Objects((), *(np.zeros((1, 0, *w), k) for w, k in (((7,), "f4"), ((), "f4"), ((), "?"))))
+            known = Objects((), np.zeros((1, 0, 7), np.float32), np.zeros((1, 0), np.float32), np.zeros((1, 0), bool))
             at = 0
         else:
             at = self.frame
@@ -157,7 +170,9 @@ class Result:
         slots = slots_of(self.source, self.frame)[self._order]
         if has_segments(self.source):
             segments = read_segments(self.source)
-            write_segments(run, replace(segments, members=segments.members.tocsr()[slots].tocsc(), mass=segments.mass[slots]))
+            write_segments(
+                run, replace(segments, members=segments.members.tocsr()[slots].tocsc(), mass=segments.mass[slots])
+            )
         for name in selection_names(self.source):
             selection = read_selection(self.source, name)
             flat = np.zeros(num_slots(self.source), np.float32)
@@ -191,8 +206,6 @@ def _codec(source: Run) -> tuple[str, dict[str, NDArray[Any]], dict[str, Any]]:
 
 def _carried(pose: NDArray[np.floating], motions: NDArray[np.float64]) -> NDArray[np.float64]:
     """[T, 7] a pose (place, then wxyz) under motions."""
-    from legs4d.portable.turns import multiply
-
     places = motions[:, :3, :3] @ np.asarray(pose[:3], np.float64) + motions[:, :3, 3]
     turns = np.stack([multiply(quaternion(motion), np.asarray(pose[3:], np.float64)) for motion in motions])
     return np.concatenate([places, turns], axis=1)
@@ -205,10 +218,4 @@ def kept_info(source: Run) -> dict[str, Any]:
 
 def rigid(thing: Gaussians, motions: NDArray[np.float64]) -> Bent:
     """The object moving as one."""
-    from legs4d.animate.motions import moved
-
-    def at(frame: int) -> Gaussians:
-        motion: Motion = motions[frame]
-        return moved(thing, motion)
-
-    return at
+    return lambda frame: moved(thing, motions[frame])

@@ -49,9 +49,7 @@ def smoothed(
     found = list(motions)
     for _ in range(2):  # turns do not add up, so that it is done once more where that led
         sights = [Sight.of(camera, body, motion) for motion in found]
-        spread = np.array(
-            [np.linalg.inv(_covariance(information, settings.floor)) for information in informations]
-        )
+        spread = np.array([np.linalg.inv(_covariance(information, settings.floor)) for information in informations])
         off = np.stack([s.change_between(m, o, body) for s, m, o in zip(sights, found, motions, strict=True)])
         pixel = float(np.median([sight.units[0] for sight in sights]))
         places = np.stack([sight.center for sight in sights]) / pixel

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from legs4d.animate.motions import Body, Motion, body_of, quaternion
-from legs4d.gaussians.gaussians import Gaussians, concatenate
+from legs4d.gaussians.gaussians import SH_C0, Gaussians, concatenate
 from legs4d.portable.sh import rotate
 from legs4d.raster import render
 from legs4d.reconstruct.fitting.quaternions import multiply
@@ -25,6 +25,11 @@ HELD = 0.05
 """Share of a pixel that the object may fill where the first frame still says what is behind it."""
 
 
+HARDLY = 0.015
+"""Share of a Gaussian that pictures have shown, of which its look is half known: what lies behind a surface shows
+through it a little."""
+ENOUGH = 0.5
+"""Pixels of one that the video has shown, of which its look is half known."""
 REACH = 4.0
 """Standard deviations within which a Gaussian shows."""
 
@@ -36,12 +41,15 @@ class Predicted:
     Attributes:
         color: [B, H, W, 3].
         share: [B, H, W] how much of a pixel the object fills.
+        known: [B, H, W] how much of what is seen there is known: all but those parts of the object that no picture
+            showed.
         alpha: [B, H, W] how much of it anything fills.
         depth: [B, H, W] how far what fills a pixel is along the camera's axis, scene units; 0 where nothing is.
     """
 
     color: torch.Tensor
     share: torch.Tensor
+    known: torch.Tensor
     alpha: torch.Tensor
     depth: torch.Tensor
 
@@ -54,13 +62,22 @@ class Stage:
         member: [N] which are the object.
         camera: a single one.
         near: its near plane, scene units.
+        visible: [N] share of each that pictures have shown; None: the look of all of them is known.
     """
 
     def __init__(
-        self, gaussians: Gaussians, member: NDArray[np.bool_], camera: Cameras, near: float, device: torch.device
+        self,
+        gaussians: Gaussians,
+        member: NDArray[np.bool_],
+        camera: Cameras,
+        near: float,
+        device: torch.device,
+        visible: NDArray[np.float32] | None = None,
     ) -> None:
         self.camera, self.near, self.device = camera, near, device
-        self.member = member
+        seen = np.ones(int(member.sum()), np.float32) if visible is None else visible[member]
+        self._unseen = torch.as_tensor(1 / (1 + np.square(seen / HARDLY)), dtype=torch.float32, device=device)
+        self._learned = torch.zeros_like(self._unseen)
         thing = gaussians.take(member)
         self.body: Body = body_of(thing.means, thing.opacities)
         self.thing, self.rest = thing, gaussians.take(~member).torch(device)
@@ -79,6 +96,54 @@ class Stage:
         return self._thing.replace(
             means=self._thing.means @ turn.T + shift, quats=multiply(quat, self._thing.quats), sh_rest=rest
         )
+
+    @property
+    def unknown(self) -> torch.Tensor:
+        """[n] 0..1 how far the look of each of the object's Gaussians is unknown."""
+        return self._unseen * ENOUGH / (ENOUGH + self._learned)
+
+    def learn(self, frame: torch.Tensor, motion: Motion) -> None:
+        """Take over from a frame [H, W, 3] how the object looks where no picture has shown it: the mean of all frames
+        from which that was done, by how much each shows of it."""
+        unseen = self._unseen > 0.5
+        if not bool(unseen.any()):
+            return
+        count = len(self.thing)
+        placed = self.placed(motion)
+        with torch.enable_grad():
+            colors = placed.colors.detach().clone().requires_grad_()
+            whole = concatenate(self.rest, placed.replace(colors=colors))
+            filled = torch.zeros(len(whole), 1, device=self.device, requires_grad=True)
+            made = render(whole, self.camera, filled, near=self.near)
+            assert made.features is not None
+            # Rendering is linear in colours: these gradients are how much of each pixel is each Gaussian's.
+            ((made.color[0] * frame).sum() + made.features.sum()).backward()
+        assert colors.grad is not None and filled.grad is not None
+        pixels = filled.grad[-count:, 0].clamp(min=0)
+        told = colors.grad / SH_C0 / pixels.clamp(min=1e-6)[:, None]
+        pixels = pixels * unseen
+        share = (pixels / (self._learned + pixels).clamp(min=1e-6))[:, None]
+        self._take(
+            (1 - share) * self._thing.colors + share * (told - 0.5) / SH_C0,
+            self._learned + pixels,
+        )
+
+    @property
+    def looks(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Colours [n, 3] of the object's Gaussians, and [n] the pixels from which they were learned."""
+        return self.thing.colors, self._learned.cpu().numpy()
+
+    def look(self, colors: NDArray[np.generic], learned: NDArray[np.generic]) -> None:
+        """Go on with what `looks` gave."""
+        given = [torch.as_tensor(np.asarray(values, np.float32), device=self.device) for values in (colors, learned)]
+        self._take(*given)
+
+    def _take(self, colors: torch.Tensor, learned: torch.Tensor) -> None:
+        rest = self._thing.sh_rest
+        if rest is not None:  # what is learned from one view says nothing of others
+            rest = torch.where((learned > 0)[:, None, None], torch.zeros_like(rest), rest)
+        self._thing = self._thing.replace(colors=colors, sh_rest=rest)
+        self.thing, self._learned = self._thing.numpy(), learned
 
     def whole(self) -> Window:
         """The whole picture."""
@@ -112,8 +177,9 @@ class Window:
         intrinsics[:, 1, 2] -= top
         self.camera = Cameras(camera.world_to_camera, intrinsics, right - left, bottom - top, camera.ids)
         self._rest = stage.rest.take(self._reached())
-        self._mark = torch.zeros(len(self._rest) + len(stage.thing), 1, device=stage.device)
-        self._mark[len(self._rest) :] = 1
+        self._mark = torch.zeros(len(self._rest) + len(stage.thing), 2, device=stage.device)
+        self._mark[len(self._rest) :, 0] = 1
+        self._mark[len(self._rest) :, 1] = stage.unknown
         self._correction = None if stage.correction is None else self.cut(stage.correction)
 
     def cut(self, picture: torch.Tensor) -> torch.Tensor:
@@ -126,15 +192,14 @@ class Window:
         found = []
         for thing in things:
             placed = thing if isinstance(thing, Gaussians) else self._stage.placed(thing)
-            made = render(
-                concatenate(self._rest, placed), self.camera, self._mark, near=self._stage.near, depth=True
-            )
+            made = render(concatenate(self._rest, placed), self.camera, self._mark, near=self._stage.near, depth=True)
             assert made.features is not None and made.depth is not None
-            found.append((made.color, made.features[..., 0], made.alpha, made.depth / made.alpha.clamp(min=1e-3)))
-        color, share, alpha, depth = (torch.cat(parts) for parts in zip(*found, strict=True))
+            share, unknown = made.features.unbind(-1)
+            found.append((made.color, share, 1 - unknown, made.alpha, made.depth / made.alpha.clamp(min=1e-3)))
+        color, share, known, alpha, depth = (torch.cat(parts) for parts in zip(*found, strict=True))
         if self._correction is not None:
             color = color + self._correction * (1 - share)[..., None].clamp(0, 1)
-        return Predicted(color, share, alpha, depth)
+        return Predicted(color, share, known, alpha, depth)
 
     def _reached(self) -> torch.Tensor:
         """[N] bool: of the scene's Gaussians, those that may show here."""

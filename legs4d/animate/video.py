@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -72,8 +73,9 @@ class MotionVideo:
     def read(self, frame: int, width: int, height: int) -> Picture:
         """[height, width, 3] 0..1 of a frame, counted from the first that counts. Raises DatasetError if damaged."""
         number = self.first + frame
+        picture: Picture
         if self._movie is not None:
-            picture = self._movie.read(number, square=True).astype(np.float32) / 255
+            picture = self._movie.read(number, square=True).astype(np.float32) / np.float32(255)
         else:
             picture = as_unit(read_picture(self._files[number]))[..., :3]
         if picture.shape[:2] == (height, width):
@@ -128,7 +130,7 @@ def compare_surroundings(first: Picture, now: Picture, beside: NDArray[np.bool_]
 
 def _spans(length: int, parts: int) -> list[tuple[int, int]]:
     edges = np.linspace(0, length, parts + 1).round().astype(int)
-    return [(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [(int(a), int(b)) for a, b in pairwise(edges)]
 
 
 def _shift(one: NDArray[np.float32], other: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:

@@ -17,7 +17,6 @@ from legs4d.animate.cameras import camera_of, find_camera
 from legs4d.animate.depths import DepthMaps
 from legs4d.animate.filming import Filmed
 from legs4d.animate.follow import Follower, FollowSettings
-from legs4d.animate.kept import fits_of, state_of
 from legs4d.animate.motions import ALONG, TURNS, Body, Motion, Sight, body_of
 from legs4d.animate.pulls import Contact, Plane
 from legs4d.animate.refine import Fit, OutOfSight
@@ -26,19 +25,19 @@ from legs4d.animate.smooth import SmoothSettings, smoothed
 from legs4d.animate.stage import Stage
 from legs4d.animate.trajectory import Trajectory, read_trajectory, write_trajectory
 from legs4d.animate.video import MotionVideo
+from legs4d.animate.visible import visible_share
 from legs4d.commands import Animate
 from legs4d.context import QUIET, Context
 from legs4d.deform.kept import forget, keep, kept
 from legs4d.errors import DatasetError, Legs4dError, RunError
-from legs4d.executor import default_threads
+from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.part import BELONGS
 from legs4d.gaussians.selections import read_selection
 from legs4d.gaussians.store.again import working_on
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import MadeFrom
 from legs4d.priors.flow.dis import DisFlow
-from legs4d.raster.engine import device_of
-from legs4d.reconstruct.stages import torch_threads
+from legs4d.reconstruct.stages import choose_device, torch_threads
 from legs4d.scene.camera import Cameras
 from legs4d.scene.content import digest_of, hash_files
 from legs4d.segment.views import near_of
@@ -54,7 +53,7 @@ MOST_LOST = 6
 """Frames in a row in which the object may be hidden; where it is in the meantime is told by its course."""
 UNCERTAIN = 0.02
 """Of the distance: a depth that may be off by more is uncertain."""
-LEFT = 0.2
+LEFT = 0.35
 """Share of its pixels of the first frame, of which an object that is leaving shows less."""
 TRAJECTORY = "motion.json"
 """In the run: the object's motion, for Blender and other programs."""
@@ -62,15 +61,20 @@ TRAJECTORY = "motion.json"
 
 @dataclass(frozen=True)
 class _Moved:
-    """What came of a video or a file: [T, 4, 4] motions, frames a second, and what is to be told of them."""
+    """What came of a video or a file: [T, 4, 4] motions, frames a second, what is to be told of them, and the object at
+    rest as the video shows it."""
 
     motions: NDArray[np.float64]
     fps: float
     report: dict[str, Any]
+    look: Gaussians | None = None
 
 
-def animate_run(asked: Animate, context: Context = QUIET) -> dict[str, Any]:
+def animate_run(asked: Animate, context: Context = QUIET, *, again: bool | str = False) -> dict[str, Any]:
     """Make a selection of a run move as a video, or a motion's file, says; a run of kind "animated".
+
+    Args:
+        again: as in `store.again.working_on`, beside what is asked for.
 
     Returns:
         {run, kind, selection, frames, error {turn, across, along}, uncertain, hidden, residual, seconds, warnings}:
@@ -86,7 +90,9 @@ def animate_run(asked: Animate, context: Context = QUIET) -> dict[str, Any]:
     source = Run.open(asked.run)
     source.require_geometry()
     if not 0 <= asked.frame < source.num_frames:
-        raise RunError(f"has no frame {asked.frame}: it has {source.num_frames}, counted from 0", where=str(source.path))
+        raise RunError(
+            f"has no frame {asked.frame}: it has {source.num_frames}, counted from 0", where=str(source.path)
+        )
     member = read_selection(source, asked.selection).frame(source, asked.frame) >= BELONGS
     member &= source.frame(asked.frame).opacities > 0
     if not member.any():
@@ -99,7 +105,7 @@ def animate_run(asked: Animate, context: Context = QUIET) -> dict[str, Any]:
         raise RunError("is the run itself", where="--out", fix="name another folder for the result")
     made_from = _made_from(source, asked, context)
     started = time.perf_counter()
-    with working_on(asked.out, lambda run: {STAGE: made_from}, again=asked.again, tell=context.tell) as run:
+    with working_on(asked.out, lambda run: {STAGE: made_from}, again=again or asked.again, tell=context.tell) as run:
         if not run.begin_stage(STAGE, made_from).finished:
             _Work(source, asked, member, run, made_from, context).finish(started)
     return describe(Run.open(asked.out))
@@ -123,9 +129,11 @@ def _made_from(source: Run, asked: Animate, context: Context) -> MadeFrom:
     motion = Path(asked.motion)
     if not motion.exists():
         raise DatasetError("there is no such file or folder", where=asked.motion, fix="give a video of the motion")
-    files = {"motion": motion, "depth": Path(asked.depth) if asked.depth else None}
-    if asked.camera is not None and asked.camera.endswith(".json"):
-        files["camera"] = Path(asked.camera)
+    files = {
+        "motion": motion,
+        "depth": Path(asked.depth) if asked.depth else None,
+        "camera": Path(asked.camera_file) if asked.camera_file else None,
+    }
     inputs = {"run": digest_of([source.geometry_id, asked.frame])}
     for name, path in files.items():
         if path is None:
@@ -137,9 +145,8 @@ def _made_from(source: Run, asked: Animate, context: Context) -> MadeFrom:
         inputs[name] = digest_of(hash_files(root, those, context))
     selection = read_selection(source, asked.selection)
     inputs["selection"] = digest_of(np.flatnonzero(np.asarray(selection.weights) >= BELONGS).tolist())
-    own = ("selection", "frame", "frames", "fps", "start", "end", "contact", "rigid")
+    own = ("selection", "camera", "frame", "frames", "fps", "start", "end", "contact", "make_depth", "rigid")
     settings = {name: getattr(asked, name) for name in own}
-    settings["camera"] = "file" if "camera" in files else asked.camera
     return MadeFrom(settings, VERSION, inputs, by="animation")
 
 
@@ -156,14 +163,14 @@ class _Work:
         self.source, self.asked, self.member, self.run, self.context = source, asked, member, run, context
         self.made_from = made_from
         self.gaussians = source.frame(asked.frame)
-        self.device = device_of(context.engine)
+        self.device = choose_device(context.engine)
         thing = self.gaussians.take(member)
         self.body: Body = body_of(thing.means, thing.opacities)
         self.warnings: list[str] = []
 
     def finish(self, started: float) -> None:
         """Follow, then write."""
-        threads = default_threads() if self.device.type == "cpu" else torch.get_num_threads()
+        threads = 1 if self.device.type == "cpu" else torch.get_num_threads()
         with torch.no_grad(), torch_threads(threads):
             moved = self._given() if self.asked.motion.endswith(".json") else self._followed()
         self._write(moved)
@@ -172,9 +179,13 @@ class _Work:
 
     def _given(self) -> _Moved:
         """From a motion's file."""
-        for option in ("camera", "depth", "start", "end", "contact", "frames"):
-            if getattr(self.asked, option) is not None:
-                raise Legs4dError("is of a video, and a motion's file is given", where=f"--{option}", fix="leave it out")
+        for option in ("camera", "camera_file", "depth", "make_depth", "start", "end", "contact", "frames"):
+            if getattr(self.asked, option):
+                raise Legs4dError(
+                    "is of a video, and a motion's file is given",
+                    where=f"--{option.replace('_', '-')}",
+                    fix="leave it out",
+                )
         given = read_trajectory(Path(self.asked.motion))
         nothing: dict[str, Any] = {"error": None, "uncertain": [], "hidden": [], "residual": None}
         return _Moved(given.motions, self.asked.fps or given.fps, nothing)
@@ -185,14 +196,16 @@ class _Work:
         asked = self.asked
         video = MotionVideo(Path(asked.motion), None if asked.frames is None else tuple(asked.frames), asked.fps)  # type: ignore[arg-type]
         camera = self._camera(video)
-        stage = Stage(self.gaussians, self.member, camera, near_of(self.source), self.device)
+        near = near_of(self.source)
+        visible = visible_share(self.source, asked.frame, near)
+        stage = Stage(self.gaussians, self.member, camera, near, self.device, visible)
         start = self._pose(asked.start, np.eye(4))
         if float(stage.predict([start]).share.sum()) < 1:
             raise Legs4dError(
                 "the object is not to be seen from there", where="--camera", fix="choose a camera that sees it"
             )
         filmed = Filmed(video, stage, start)
-        depth = None if asked.depth is None else DepthMaps(Path(asked.depth), video, camera)
+        depth = self._depth(video, camera)
         contact = self._contact(stage)
         fingerprint = self._of_fits()
         follower = Follower(
@@ -203,11 +216,12 @@ class _Work:
             flow=self._flow(),
             contact=contact,
             disparity=None if depth is None else depth.read,
-            fits=fits_of(kept(self.run, fingerprint))[: video.num_frames],
+            kept=kept(self.run, fingerprint),
+            most=video.num_frames,
         )
         self._follow(follower, filmed, video, fingerprint)
         motions = self._together(follower, stage, contact)
-        return _Moved(motions, video.fps, self._report(follower.fits, motions, camera, video))
+        return _Moved(motions, video.fps, self._report(follower.fits, motions, camera), stage.thing)
 
     def _follow(self, follower: Follower, filmed: Filmed, video: MotionVideo, fingerprint: str) -> None:
         reporter, last = self.context.reporter(STAGE), time.monotonic()
@@ -232,11 +246,11 @@ class _Work:
                 if fit.share < LEFT * follower.fits[0].share and self._at_border(follower.stage, fit.motion):
                     raise self._gone("leaves the picture", done, video)
                 if time.monotonic() - last > KEEP_EVERY:
-                    keep(self.run, fingerprint, state_of(follower.fits))
+                    keep(self.run, fingerprint, follower.state())
                     last = time.monotonic()
         finally:
             if follower.fits:
-                keep(self.run, fingerprint, state_of(follower.fits))
+                keep(self.run, fingerprint, follower.state())
         reporter.step(video.num_frames, video.num_frames)
 
     @staticmethod
@@ -259,7 +273,6 @@ class _Work:
         """All frames' motions, made even."""
         informations = [fit.information for fit in follower.fits]
         motions = smoothed(follower.motions(), informations, stage.camera, stage.body, SmoothSettings())
-        motions = [motions[0], *motions[1:]]
         motions[0] = self._pose(self.asked.start, np.eye(4))
         if self.asked.end is not None:
             motions = _ending(motions, self._pose(self.asked.end, motions[-1]), stage.body)
@@ -270,9 +283,11 @@ class _Work:
     def _camera(self, video: MotionVideo) -> Cameras:
         """The video's, at the size at which it is looked at."""
         asked = self.asked
-        if asked.camera is None:
+        if (asked.camera is None) == (asked.camera_file is None):
             raise Legs4dError(
-                "is missing", where="--camera", fix="say through which camera the video is seen: a number, a file, found"
+                "is not said once",
+                where="--camera",
+                fix="say through which camera the video is seen: a number, a file, found",
             )
 
         def find() -> Cameras:
@@ -284,9 +299,17 @@ class _Work:
                 self.source, asked.frame, self.gaussians, picture, near_of(self.source), self.device, reporter.step
             )
 
-        camera = camera_of(self.source, asked.camera, asked.frame, find)
+        camera = camera_of(self.source, asked.camera, asked.camera_file, asked.frame, find)
         video.check_shape(camera.width, camera.height)
         return camera.scaled(min(1.0, MOST_WIDTH / camera.width, video.width / camera.width))
+
+    def _depth(self, video: MotionVideo, camera: Cameras) -> DepthMaps | None:
+        asked = self.asked
+        if asked.depth is not None and asked.make_depth:
+            raise Legs4dError("depth maps are given too", where="--make-depth", fix="leave out one of the two")
+        if asked.depth is None and not asked.make_depth:
+            return None
+        return DepthMaps(None if asked.depth is None else Path(asked.depth), video, camera)
 
     def _flow(self) -> DisFlow | None:
         try:
@@ -327,16 +350,16 @@ class _Work:
         settings["frames"] = None if self.asked.frames is None else self.asked.frames[0]
         return replace(self.made_from, settings=settings).fingerprint
 
-    def _report(
-        self, fits: list[Fit], motions: NDArray[np.float64], camera: Cameras, video: MotionVideo
-    ) -> dict[str, Any]:
+    def _report(self, fits: list[Fit], motions: NDArray[np.float64], camera: Cameras) -> dict[str, Any]:
         """How far the motion may be off, and where."""
         floor, found = SmoothSettings().floor, []
         for fit, motion in zip(fits, motions, strict=True):
             sight = Sight.of(camera, self.body, motion)
             spread = np.linalg.inv(fit.information + 1e-6 * np.eye(6)) + floor**2 * np.eye(6)
             off = np.sqrt(np.diag(spread)) * sight.units
-            found.append((np.degrees(off[TURNS].max()), np.hypot(*off[:2]) / sight.distance, off[ALONG] / sight.distance))
+            found.append(
+                (np.degrees(off[TURNS].max()), np.hypot(*off[:2]) / sight.distance, off[ALONG] / sight.distance)
+            )
         table = np.array(found)
         hidden = [i for i, fit in enumerate(fits) if not fit.information.any()]
         uncertain = [i for i in np.flatnonzero(table[:, 2] > UNCERTAIN).tolist() if i not in hidden]
@@ -373,15 +396,13 @@ class _Work:
                 "frame": asked.frame,
                 "selection": asked.selection,
                 "motion": str(Path(asked.motion).resolve()),
-                "camera": asked.camera,
+                "camera": asked.camera or asked.camera_file,
             },
             report={**moved.report, "warnings": self.warnings},
         )
-        bent = rigid(result.thing, moved.motions)
-        result.write(run, asked.selection, self.body, moved.motions, bent, None, STAGE)
-        write_trajectory(
-            run.path / TRAJECTORY, Trajectory(moved.motions, moved.fps, asked.selection, self.body.center)
-        )
+        bent = rigid(result.thing if moved.look is None else moved.look, moved.motions)
+        result.write(run, asked.selection, self.body, moved.motions, bent, None)
+        write_trajectory(run.path / TRAJECTORY, Trajectory(moved.motions, moved.fps, asked.selection, self.body.center))
         run.frames_done(STAGE, dict.fromkeys(range(count), 0.0))
         for warning in self.warnings:
             self.context.tell(warning)

@@ -2,10 +2,11 @@
 # ruff: noqa: I001  # imported in the order of --help, as importing a file registers its commands
 
 from legs4d.cli.command import app
-from legs4d.cli import making, importing, asking, segmenting, showing, inspecting, settings, priors, serving
+from legs4d.cli import making, importing, asking, segmenting, animating, showing, inspecting, settings, priors, serving
 from legs4d.cli import submitting  # after all whose commands can be submitted
 
 __all__ = [
+    "animating",
     "app",
     "asking",
     "importing",

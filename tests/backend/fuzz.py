@@ -79,6 +79,10 @@ def valid_bodies(run: str) -> list[tuple[str, dict[str, Any]]]:
         ("lift", {"run": "none", "encoder": "captions", "settings": {}, "device": "cpu", "priority": 3, "ticket": "t"}),
         ("segments", {"run": "none", "masks": "objects", "frames": [0, 1], "agree": 0.4, "list": True}),
         ("segment", {"run": "none", "click": [[1.0, 2.0]], "camera": 0, "scale": 0.5, "name": "a", "add": True}),
+        (
+            "animate",
+            {"run": "none", "selection": "a", "motion": "none", "camera": "1", "out": "new", "start": [0.0] * 6},
+        ),
         ("objects", {"dataset": "none", "out": "new", "scale": 0.5, "cameras": ["1"], "again": True}),
         ("name", {"run": "none", "number": 2, "called": "basketball"}),
         ("export", {"run": "none", "out": "new", "format": "ply", "frames": [0, 1], "prompt": "a ball"}),

@@ -22,6 +22,7 @@ _NOTHING = object()
 FOLLOWING = {
     "import": ("objects", "lift"),
     "deform": ("objects", "lift"),
+    "animate": ("objects", "lift"),
     "first_frame": ("tracking", "refinement", "objects", "lift"),
     "tracking": ("refinement", "objects", "lift"),
     "refinement": ("objects", "lift"),
@@ -31,11 +32,11 @@ FOLLOWING = {
 }
 """Stage → those whose output means nothing without its own. Codes stay what they are when features are made anew."""
 
-GEOMETRY_STAGES = ("import", "deform", "first_frame", "tracking", "refinement")
+GEOMETRY_STAGES = ("import", "deform", "animate", "first_frame", "tracking", "refinement")
 """Those that make Gaussians, in their order; a run has those of one road."""
-LAYOUT_STAGES = ("import", "deform", "first_frame")
+LAYOUT_STAGES = ("import", "deform", "animate", "first_frame")
 """Those that decide how many Gaussians there are."""
-WHOLE_STAGES = ("import", "deform", "tracking")
+WHOLE_STAGES = ("import", "deform", "animate", "tracking")
 """Those after which all frames are there."""
 
 

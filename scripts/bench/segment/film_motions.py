@@ -13,6 +13,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
@@ -53,10 +54,10 @@ MOTIONS: dict[str, Motion | None] = {"demo": None, "tumble": _tumble, "slide": _
 def film(out: Path, motion: Motion | None) -> None:
     """All frames, the camera and the truth."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
-    scene = demo_scene.build()
+    scene: Any = demo_scene.build()
     scene.cycles.samples, scene.render.resolution_x, scene.render.resolution_y = SAMPLES, WIDTH, HEIGHT
     scene.render.image_settings.file_format = "PNG"
-    camera = scene.camera
+    camera: Any = scene.camera
     camera.location = CAMERA
     focus = bpy.data.objects.new("Focus", None)
     focus.location = TARGET
@@ -65,7 +66,7 @@ def film(out: Path, motion: Motion | None) -> None:
     aim.target = focus
     camera.data.lens_unit, camera.data.sensor_fit, camera.data.angle = "FOV", "HORIZONTAL", float(ANGLE)
     scene.frame_set(demo_scene.FIRST_FRAME)
-    things = {name: bpy.data.objects[name] for name in OBJECTS}
+    things: dict[str, Any] = {name: bpy.data.objects[name] for name in OBJECTS}
     rest = {name: (np.array(t.location), np.array(t.rotation_euler)) for name, t in things.items()}
     if motion is not None:
         for thing in scene.objects:
@@ -78,7 +79,7 @@ def film(out: Path, motion: Motion | None) -> None:
         else:
             for name, (shift, turn) in motion(number / (demo_scene.NUM_FRAMES - 1)).items():
                 things[name].location, things[name].rotation_euler = rest[name][0] + shift, rest[name][1] + turn
-            bpy.context.view_layer.update()
+            scene.view_layers[0].update()
         for name, thing in things.items():
             truth[name].append((TO_CAPTURE @ np.array(thing.matrix_world)).tolist())
         scene.render.filepath = str(out / "frames" / f"{number:06d}.png")

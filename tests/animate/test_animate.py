@@ -1,0 +1,203 @@
+"""A selection made to move as a video shows: a drawn motion filmed and found again, and what cannot be followed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.spatial.transform import Rotation
+
+from legs4d.animate.trajectory import Trajectory, read_trajectory, write_trajectory
+from legs4d.animate.work import animate_run
+from legs4d.commands import Animate
+from legs4d.context import Context
+from legs4d.errors import Legs4dError
+from legs4d.gaussians.nodes import frame_between
+from legs4d.gaussians.objects import read_objects
+from legs4d.gaussians.selections import read_selection
+from legs4d.gaussians.store.run import Run
+from legs4d.gaussians.store.stage_records import RunDiffers
+from legs4d.progress import Stopped
+from tests.animate.scene import CENTER, camera, film, motion_at, wall, write_scene
+
+FRAMES = 5
+MOTIONS = [motion_at(frame / (FRAMES - 1)) for frame in range(FRAMES)]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With run/, video/ of the drawn motion, and moved/, what came of both."""
+    folder = tmp_path_factory.mktemp("animate")
+    write_scene(folder / "run")
+    film(folder / "video", MOTIONS)
+    animate(folder, out="moved")
+    return folder
+
+
+def animate(place: Path, context: Context | None = None, **asked: Any) -> dict[str, Any]:
+    """The command on the CPU."""
+    given: dict[str, Any] = {"selection": "box", "motion": "video", "camera": "7", "out": "out", **asked}
+    for name in ("motion", "out", "camera_file", "depth"):
+        if given.get(name):
+            given[name] = str(place / given[name])
+    return animate_run(Animate(run=str(place / "run"), **given), context or Context("cpu"))
+
+
+def off(motion: NDArray[np.float64], true: NDArray[np.float64]) -> tuple[float, float]:
+    """(degrees, scene units) between two motions, at the box's middle."""
+    turn = Rotation.from_matrix(motion[:3, :3] @ true[:3, :3].T).magnitude()
+    middle = [m[:3, :3] @ CENTER + m[:3, 3] for m in (motion, true)]
+    return float(np.degrees(turn)), float(np.linalg.norm(middle[0] - middle[1]))
+
+
+def test_a_drawn_motion_is_found_again_in_its_video(place: Path) -> None:
+    moved = Run.open(place / "moved")
+    assert moved.info["kind"] == "animated" and moved.num_frames == FRAMES
+    found = read_trajectory(moved.path / "motion.json")
+    for motion, true in zip(found.motions, MOTIONS, strict=True):
+        degrees, away = off(motion, true)
+        assert degrees < 1.5 and away < 0.03  # of a distance of 3
+    assert moved.info["report"]["error"]["along"] < 2
+
+
+def test_the_rest_stays_and_what_was_known_goes_with_it(place: Path) -> None:
+    source, moved = Run.open(place / "run"), Run.open(place / "moved")
+    still = len(wall())
+    assert (moved.num_static, moved.num_gaussians) == (still, source.num_gaussians)
+    np.testing.assert_array_equal(moved.static().means, source.static().means[:still])
+    true = MOTIONS[-1]
+    there = source.static().means[still:] @ true[:3, :3].T + true[:3, 3]
+    assert np.abs(moved.dynamic(FRAMES - 1).means - there).max() < 0.04
+    assert read_selection(moved, "box").weights.sum() == source.num_gaussians - still
+    objects = read_objects(moved)
+    assert objects is not None and objects.names == ("box",)
+    first, last = objects.pose[0, 0], objects.pose[-1, 0]
+    assert np.abs(last[:3] - first[:3] - (true[:3, :3] @ first[:3] + true[:3, 3] - first[:3])).max() < 0.04
+    between = frame_between(moved, 0.5).means[still:]
+    assert np.abs(between - (moved.dynamic(0).means + moved.dynamic(1).means) / 2).max() < 0.01
+
+
+def test_a_motion_file_does_what_it_says(place: Path) -> None:
+    write_trajectory(place / "drawn.json", Trajectory(np.stack(MOTIONS), 12.0, "box", CENTER))
+    told = animate(place, motion="drawn.json", out="by_file", camera=None)
+    moved, source = Run.open(place / "by_file"), Run.open(place / "run")
+    assert told["frames"] == FRAMES and moved.info["fps"] == 12
+    expected = source.static().means[len(wall()) :] @ MOTIONS[3][:3, :3].T + MOTIONS[3][:3, 3]
+    np.testing.assert_allclose(moved.dynamic(3).means, expected, atol=1e-5)
+    (place / "broken.json").write_text('{"kind": "legs4d motion"}')
+    with pytest.raises(Legs4dError, match="is no motion"):
+        animate(place, motion="broken.json", out="broken", camera=None)
+
+
+def test_it_goes_on_where_it_was_stopped_and_replaces_nothing_unasked(place: Path) -> None:
+    class After:
+        """Asks to stop once two frames are done."""
+
+        def __init__(self) -> None:
+            self.left = 3
+
+        def is_set(self) -> bool:
+            self.left -= 1
+            return self.left < 0
+
+    with pytest.raises(Stopped):
+        animate(place, Context("cpu", stop=After()), out="stopped")
+    seen: list[int] = []
+    animate(place, Context("cpu", progress=lambda now: seen.append(now.done)), out="stopped")
+    assert min(seen) >= 2
+    for name in ("stopped", "moved"):
+        assert read_trajectory(place / name / "motion.json").motions.shape == (FRAMES, 4, 4)
+    one, other = (read_trajectory(place / name / "motion.json").motions for name in ("stopped", "moved"))
+    np.testing.assert_allclose(one, other, atol=1e-6)
+    with pytest.raises(RunDiffers):
+        animate(place, out="stopped", frames=[0, 2])
+    assert Run.open(place / "stopped").num_frames == FRAMES
+
+
+def test_a_camera_is_read_from_a_file(place: Path) -> None:
+    view = camera()
+    shot = {"w2c": view.world_to_camera[0].tolist(), "k": view.intrinsics[0].tolist()}
+    (place / "view.json").write_text(json.dumps({"w": view.width, "h": view.height, "cameras": [shot]}))
+    told = animate(place, camera=None, camera_file="view.json", out="by_view", frames=[0, 1])
+    assert told["frames"] == 2 and told["hidden"] == []
+
+
+def paint(folder: Path, to: Path, change: Any) -> Path:
+    """A video changed picture by picture: change(number, [H, W, 3])."""
+    to.mkdir()
+    for number, path in enumerate(sorted(folder.iterdir())):
+        picture = change(number, np.asarray(Image.open(path)).copy())
+        Image.fromarray(picture.astype(np.uint8)).save(to / path.name)
+    return to
+
+
+@pytest.mark.parametrize(
+    ("what", "sentence"),
+    [
+        ("moving", "camera moves"),
+        ("cut", "there is a cut"),
+        ("other", "does not show this scene"),
+        ("leaving", "leaves the picture"),
+        ("narrow", "has pictures of"),
+    ],
+)
+def test_what_cannot_be_followed_is_said_in_a_sentence(place: Path, tmp_path: Path, what: str, sentence: str) -> None:
+    shutil.copytree(place / "run", tmp_path / "run")
+    video, rng = place / "video", np.random.default_rng(0)
+    noise = rng.integers(0, 255, (9, 12, 3)).repeat(8, 0).repeat(8, 1)
+    if what == "moving":
+        paint(video, tmp_path / "video", lambda n, p: np.roll(p, 3 * n, axis=1))
+    elif what == "cut":
+        paint(video, tmp_path / "video", lambda n, p: noise if n >= 2 else p)
+    elif what == "other":
+        paint(video, tmp_path / "video", lambda n, p: noise)
+    elif what == "narrow":
+        paint(video, tmp_path / "video", lambda n, p: p[:, :60])
+    else:
+        away = [np.eye(4) for _ in range(7)]
+        for number, motion in enumerate(away):
+            motion[0, 3] = 0.36 * number
+        film(tmp_path / "video", away)
+    with pytest.raises(Legs4dError, match=sentence) as refused:
+        animate(tmp_path, out="new")
+    assert str(refused.value).count("\n") == 0
+    if what in ("moving", "cut", "leaving"):
+        assert "--frames 0:" in str(refused.value) or what == "moving"
+        assert (tmp_path / "new" / "fit.npz").exists()  # what was done is not lost
+
+
+def test_a_hidden_object_is_bridged_and_a_lost_one_is_said(place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place / "run", tmp_path / "run")
+
+    def hide(number: int, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if number == 2:
+            picture[18:60, 30:80] = (40, 90, 40)
+        return picture
+
+    paint(place / "video", tmp_path / "video", hide)
+    told = animate(tmp_path, out="new")
+    assert told["hidden"] == [2] and any("hidden" in warning for warning in told["warnings"])
+    motion = read_trajectory(tmp_path / "new" / "motion.json").motions[2]
+    degrees, away = off(motion, MOTIONS[2])
+    assert degrees < 3 and away < 0.06
+
+
+def test_nothing_selected_and_no_such_camera_are_said(place: Path) -> None:
+    refused: list[tuple[dict[str, Any], str]] = [
+        ({"selection": "nobody"}, "nobody"),
+        ({"camera": "3"}, "no camera 3"),
+        ({"motion": "nowhere.mp4"}, "no such file"),
+        ({"camera": None}, "--camera"),
+        ({"frame": 4}, "has no frame 4"),
+        ({"frames": [3, 9]}, "has no frames 3 to 9"),
+        ({"out": "run"}, "is the run itself"),
+    ]
+    for asked, sentence in refused:
+        with pytest.raises(Legs4dError, match=sentence):
+            animate(place, **{"out": "none", **asked})
