@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -69,14 +69,11 @@ class Follower:
         self._start = np.eye(4) if start is None else start
         self._flow, self._contact, self._disparity = flow, contact, disparity
         self.fits: list[Fit] = fits_of(kept)[:most]
-        if kept is not None:
-            stage.look(kept["colors"], kept["learned"])
         stage.correct(self.frame(0), self._start)
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         """All that is known so far, as arrays."""
-        colors, learned = self.stage.looks
-        return {**state_of(self.fits), "colors": colors, "learned": learned}
+        return state_of(self.fits)
 
     def frame(self, number: int) -> torch.Tensor:
         """[H, W, 3] on the stage's device."""
@@ -107,8 +104,6 @@ class Follower:
             # What covers the object would draw it along.
             unknown = course if number else self._start
             fit = replace(fit, motion=unknown, information=np.zeros((6, 6)))
-        elif number and fit.agreeing > own.sure:
-            stage.learn(frame, fit.motion)
         self.fits.append(fit)
         return fit
 
@@ -123,6 +118,13 @@ class Follower:
                 starts.append(found)
                 break
         return best_of(self.stage, frame, starts)
+
+    def learn(self, motions: Sequence[Motion]) -> None:
+        """Take the look of what the run does not know from the frames in which the object was found. Not before all are
+        done: what is painted on too early holds the object where it is painted."""
+        for number, (fit, motion) in enumerate(zip(self.fits, motions, strict=True)):
+            if number and fit.agreeing > self.settings.sure:
+                self.stage.learn(self.frame(number), motion)
 
     def motions(self) -> list[Motion]:
         """Of all frames so far, from rest.

@@ -128,16 +128,6 @@ class Stage:
             self._learned + pixels,
         )
 
-    @property
-    def looks(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Colours [n, 3] of the object's Gaussians, and [n] the pixels from which they were learned."""
-        return self.thing.colors, self._learned.cpu().numpy()
-
-    def look(self, colors: NDArray[np.generic], learned: NDArray[np.generic]) -> None:
-        """Go on with what `looks` gave."""
-        given = [torch.as_tensor(np.asarray(values, np.float32), device=self.device) for values in (colors, learned)]
-        self._take(*given)
-
     def _take(self, colors: torch.Tensor, learned: torch.Tensor) -> None:
         rest = self._thing.sh_rest
         if rest is not None:  # what is learned from one view says nothing of others

@@ -221,6 +221,7 @@ class _Work:
         )
         self._follow(follower, filmed, video, fingerprint)
         motions = self._together(follower, stage, contact)
+        follower.learn(list(motions))
         return _Moved(motions, video.fps, self._report(follower.fits, motions, camera), stage.thing)
 
     def _follow(self, follower: Follower, filmed: Filmed, video: MotionVideo, fingerprint: str) -> None:

@@ -30,6 +30,7 @@ def animate(
             "found: it is looked for in the first frame.",
         ),
     ] = None,
+    camera_file: Annotated[Path | None, typer.Option("--camera-file", metavar="FILE", help="As --camera FILE.")] = None,
     frame: Annotated[
         int, typer.Option(min=0, help="The run's frame that is kept, and in which the object begins.")
     ] = 0,

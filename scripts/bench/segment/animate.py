@@ -63,7 +63,7 @@ def judge(
     stage = Stage(run.frame(0), member, camera, near, torch.device(device), visible_share(run, 0, near))
     files = sorted((filmed / "frames").glob("*.png"))
     follower = Follower(
-        stage, lambda t: as_unit(read_picture(files[t])), FollowSettings(), flow=DisFlow() if flow else None
+        stage, lambda t: as_unit(read_picture(files[t]))[..., :3], FollowSettings(), flow=DisFlow() if flow else None
     )
     wall, spent = time.perf_counter(), time.process_time()
     for _ in files:
