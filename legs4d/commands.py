@@ -323,6 +323,8 @@ class Segments(Command):
         dataset: where the run's footage is now, if not where it was last.
         agree: how much masks of two pictures have to agree to be of one thing, where nobody says.
         least_piece: pieces that lie apart go, if they are less than this share of a segment's largest.
+        method: "lift" puts masks onto Gaussians in closed form; "trained" learns features by them, as SAGA does.
+        steps, rays: of training, and pixels that are compared in each.
         again: make the segments anew, where the run has some.
         list: say what there is, and make nothing.
         rename: NUMBER=NAME, a name for a segment.
@@ -335,6 +337,9 @@ class Segments(Command):
     dataset: Place | None = None
     agree: Annotated[float, Field(gt=0, lt=1)] | None = None
     least_piece: Fraction | None = None
+    method: Literal["lift", "trained"] | None = None
+    steps: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    rays: Annotated[int, Field(ge=2, le=10_000)] | None = None
     again: bool = False
     list: bool = False
     rename: Text | None = None

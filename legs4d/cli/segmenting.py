@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,12 @@ from legs4d.cli.command import writer
 from legs4d.cli.edge import working
 from legs4d.cli.options import DatasetNow, Frames, Json, RunFolder, asked
 from legs4d.terminal import print_json, say
+
+
+class SegmentMethod(StrEnum):
+    lift = "lift"
+    trained = "trained"
+
 
 SHOWN = 40
 """Segments that are listed for a person."""
@@ -41,6 +48,17 @@ def segments(
         typer.Option(
             min=0.0, max=1.0, show_default="0.01", help="Pieces that lie apart go below this share of the largest."
         ),
+    ] = None,
+    method: Annotated[
+        SegmentMethod | None,
+        typer.Option(
+            show_default="lift",
+            help="lift puts masks onto Gaussians in closed form; trained learns features by them, as SAGA does.",
+        ),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, show_default="10000", help="Of --method trained.")] = None,
+    rays: Annotated[
+        int | None, typer.Option(min=2, show_default="1000", help="Pixels that each of its steps compares.")
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Make them anew, where the run has some.")] = False,
     list: Annotated[bool, typer.Option("--list", help="Say which segments and selections there are.")] = False,

@@ -14,28 +14,28 @@ from legs4d.gaussians.store.run import Run
 FILE = "fit.npz"
 
 
-def keep(run: Run, fingerprint: str, state: dict[str, NDArray[np.generic]]) -> None:
-    """Write what `Fit.state` gave, with what it is made from."""
+def keep(run: Run, fingerprint: str, state: dict[str, NDArray[np.generic]], name: str = FILE) -> None:
+    """Write what `Fit.state` gave, with what it is made from, as a file of the run folder."""
     buffer = io.BytesIO()
     np.savez(buffer, fingerprint=np.array(fingerprint), **state)  # type: ignore[arg-type]
-    write_file(run.path / FILE, buffer.getvalue())
+    write_file(run.path / name, buffer.getvalue())
 
 
-def kept(run: Run, fingerprint: str) -> dict[str, NDArray[np.generic]] | None:
+def kept(run: Run, fingerprint: str, name: str = FILE) -> dict[str, NDArray[np.generic]] | None:
     """What was kept of the same fit; None where there is nothing, or of another fit."""
-    path = run.path / FILE
+    path = run.path / name
     if not path.exists():
         return None
     try:
         with np.load(path, allow_pickle=False) as file:
             if str(file["fingerprint"]) != fingerprint:
                 return None
-            return {name: file[name] for name in file.files if name != "fingerprint"}
+            return {array: file[array] for array in file.files if array != "fingerprint"}
     except (OSError, ValueError, KeyError) as error:
         fix = "delete this file: the fit then begins anew"
         raise RunError(f"cannot be read ({error})", where=str(path), fix=fix) from error
 
 
-def forget(run: Run) -> None:
+def forget(run: Run, name: str = FILE) -> None:
     """Delete what was kept."""
-    (run.path / FILE).unlink(missing_ok=True)
+    (run.path / name).unlink(missing_ok=True)

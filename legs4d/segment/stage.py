@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,11 @@ from legs4d.segment.masks import FrameMasks
 from legs4d.segment.neighbours import Neighbours
 from legs4d.segment.segments import Segments, num_slots, slots_of, write_segments
 from legs4d.segment.sources import SAM_FOLDER, ForegroundMasks, MaskFiles, MaskSource, ObjectMasks
-from legs4d.segment.tree import TreeSettings, make_segments
+from legs4d.segment.tree import TreeSettings, make_segments, segments_of_shares
 from legs4d.segment.views import near_of
+
+if TYPE_CHECKING:
+    from legs4d.segment.trained.training import FeatureSettings
 
 STAGE = "segments"
 MOST_FRAMES = 4
@@ -92,12 +95,14 @@ def segment_run(
     context: Context = QUIET,
     *,
     frames: range | None = None,
+    trained: FeatureSettings | None = None,
 ) -> Segments:
     """Make the segments of a run, and store them in place of those that it has.
 
     Args:
         source: of masks.
-        frames: of which masks are taken; by default all, or MOST_FRAMES where masks have no identities.
+        frames: of which masks are taken; by default all, or MOST_FRAMES where masks have no identities, or are trained.
+        trained: make them of features that are trained so, as SAGA does, instead of in closed form.
 
     Raises:
         RunError: the run has not all its frames; another process writes it.
@@ -106,11 +111,13 @@ def segment_run(
     """
     run.require_geometry()
     started = time.perf_counter()
-    chosen = chosen_frames(source, frames)
+    chosen = chosen_frames(source, frames, fewer=trained is not None)
     if not chosen:
         raise DatasetError("has no masks of these frames", where=source.name, fix="choose others by --frames")
     reporter = context.reporter(STAGE)
     told = {"masks": 0, "left_out": 0, "pictures": 0}
+    seen: list[tuple[Gaussians, FrameMasks]] = []
+    """For training, which goes through them again and again."""
 
     def each() -> Iterator[tuple[Gaussians, FrameMasks]]:
         for done, frame in enumerate(chosen):
@@ -119,7 +126,10 @@ def segment_run(
             told["masks"] += len(masks)
             told["left_out"] += masks.left_out
             told["pictures"] += len(masks.cameras)
-            yield run.frame(frame), masks
+            gaussians = run.frame(frame)
+            if trained is not None:
+                seen.append((gaussians, masks))
+            yield gaussians, masks
 
     threads = default_threads()
     evidence = lift_masks(
@@ -141,10 +151,19 @@ def segment_run(
     places, around = _placed(run, chosen)
     reporter.check()
     made: dict[str, Any] = {"source": source.name, "frames": [int(f) for f in chosen], **told}
-    segments = make_segments(evidence, places, around, settings, made)
+    if trained is None:
+        segments = make_segments(evidence, places, around, settings, made)
+    else:
+        from legs4d.segment.trained.stage import trained_shares  # torch
+
+        made |= {"method": "trained", "steps": trained.steps, "rays": trained.rays}
+        shares = trained_shares(run, seen, evidence, near_of(run), trained, context)
+        segments = segments_of_shares(shares, evidence.mass, places, around, settings or TreeSettings(), made)
     if not len(segments):
         raise DatasetError(
-            "no two pictures agree on any of its masks", where=source.name, fix="give masks of more pictures"
+            "no two pictures agree on any of its masks" if trained is None else "training told no thing from another",
+            where=source.name,
+            fix="give masks of more pictures",
         )
     reporter.step(len(chosen), len(chosen))
     segments.made["seconds"] = round(time.perf_counter() - started, 2)
@@ -162,10 +181,10 @@ def lift_device(engine: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def chosen_frames(source: MaskSource, frames: range | None) -> list[int]:
-    """Those of which masks are taken."""
+def chosen_frames(source: MaskSource, frames: range | None, *, fewer: bool = False) -> list[int]:
+    """Those of which masks are taken; `fewer` where masks have identities, too."""
     there = [frame for frame in source.frames() if frames is None or frame in frames]
-    if source.has_identities or frames is not None or len(there) <= MOST_FRAMES:
+    if (source.has_identities and not fewer) or frames is not None or len(there) <= MOST_FRAMES:
         return there
     return [there[i] for i in np.unique(np.linspace(0, len(there) - 1, MOST_FRAMES).round().astype(int))]
 

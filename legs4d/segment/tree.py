@@ -71,6 +71,24 @@ def make_segments(
     shown = mass[mass > LEAST_MASS]
     trusted = settings.trusted * float(np.median(shown)) if len(shown) else 0.0
     shares = neighbours.filled(shares, mass, trusted)
+    return segments_of_shares(shares, mass, means, neighbours, settings, made, evidence.identity)
+
+
+def segments_of_shares(
+    shares: scipy.sparse.csr_array,
+    mass: NDArray[np.float32],
+    means: NDArray[np.float32],
+    neighbours: Neighbours,
+    settings: TreeSettings,
+    made: dict[str, Any] | None = None,
+    identities: NDArray[np.int64] | None = None,
+) -> Segments:
+    """Segments of how far each of G Gaussians belongs to S things [G, S], cleaned, the largest first, and their tree.
+
+    Args:
+        mass: [G] pixels that each fills.
+        identities: [S] what masks call the things, where they do.
+    """
     members = _cleaned(scipy.sparse.csc_array(shares), mass, neighbours, settings)
     size = np.asarray(members.T @ mass)
     kept = np.flatnonzero(np.diff(members.indptr) > 0)
@@ -78,7 +96,6 @@ def make_segments(
     members = scipy.sparse.csc_array(members[:, order])
     members.data = members.data.astype(np.float16).astype(np.float32)
     scale = np.array([scale_of(means, *_column(members, s)) for s in range(len(order))], np.float32)
-    identities = evidence.identity
     names = tuple("" for _ in order)
     told = dict(made or {})
     if identities is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from legs4d.segment.segments import Segments, has_segments, name_segment, read_s
 from legs4d.segment.selecting import described
 from legs4d.segment.stage import find_masks, segment_run
 from legs4d.segment.tree import AGREE, LEAST_PIECE, TreeSettings
+
+if TYPE_CHECKING:
+    from legs4d.segment.trained.training import FeatureSettings
 
 
 def segments_of(folder: str | Path, asked: Asked, context: Context = QUIET) -> dict[str, Any]:
@@ -51,8 +54,9 @@ def segments_of(folder: str | Path, asked: Asked, context: Context = QUIET) -> d
                 where="--frames",
                 fix=f"write FIRST:LAST within 0:{run.num_frames - 1}",
             )
+        trained = _training(asked)
         source = find_masks(run, asked.masks or "auto", asked.dataset, context)
-        segment_run(run, source, settings, context, frames=frames)
+        segment_run(run, source, settings, context, frames=frames, trained=trained)
     return overview(run)
 
 
@@ -82,6 +86,19 @@ def listed(segments: Segments) -> list[dict[str, Any]]:
         }
         for s in np.argsort(-segments.scale, kind="stable").tolist()
     ]
+
+
+def _training(asked: Asked) -> FeatureSettings | None:
+    """How features are trained; None where masks are put onto Gaussians."""
+    given = {name: getattr(asked, name) for name in ("steps", "rays") if getattr(asked, name) is not None}
+    if asked.method == "trained":
+        from legs4d.segment.trained.training import FeatureSettings  # torch
+
+        return FeatureSettings(**given)
+    if given:
+        options = " and ".join(f"--{name}" for name in given)
+        raise Legs4dError("is for --method trained", where=options, fix="add that, or leave it out")
+    return None
 
 
 def _renamed(text: str) -> tuple[int, str]:

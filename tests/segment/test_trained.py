@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from legs4d.segment.masks import masks_of_pictures
+from legs4d.segment.trained.clusters import clusters
 from legs4d.segment.trained.contrast import contrast, pair_weights, sampled_scales, together
 from legs4d.segment.trained.features import GatedFeatures, smoothed
 from legs4d.segment.trained.scales import Quantiles, eroded, mask_scales
-from legs4d.segment.trained.training import FeatureSettings, train_features
+from legs4d.segment.trained.training import FeatureSettings, FeatureTraining, train_features
 from tests.segment.table import BALL, LOWER, NEAR, UPPER, cameras, ids, overlapping, things
 
 VIEWS = cameras()
@@ -144,3 +145,41 @@ def test_a_few_steps_put_the_pixels_of_a_thing_together() -> None:
     scores = gated.scores(one, 0.0)[:, 0].numpy()
     blocks = np.isin(owner, (LOWER, UPPER))
     assert np.median(scores[inside]) > 0.85 > 0.7 > np.median(scores[outside & blocks])
+
+
+def test_a_training_that_was_stopped_takes_the_steps_of_one_that_was_not() -> None:
+    masks = masks_of_pictures(0, VIEWS, overlapping(ids(VIEWS), np.random.default_rng(1)))
+    frames = [(things()[0].torch(), masks.take_views([0, 3]))]
+
+    def trained(*stops: int) -> FeatureTraining:
+        state = None
+        for stop in stops:
+            training = FeatureTraining(frames, NEAR, FeatureSettings(steps=stop, rays=100, rate=0.02))
+            if state is not None:
+                training.load(state)
+            training.run()
+            state = training.state()
+        return training
+
+    once, twice = trained(4).result(), trained(2, 4).result()
+    assert torch.allclose(once.features, twice.features, atol=1e-5)
+    assert torch.allclose(once.weight, twice.weight, atol=1e-6) and torch.allclose(once.bias, twice.bias, atol=1e-6)
+    assert not torch.allclose(trained(2).result().features, once.features, atol=1e-3)
+
+
+def test_groups_of_features_become_things_at_their_scales() -> None:
+    rng = np.random.default_rng(0)
+    owner = np.repeat([0, 1, 2, 3], [400, 300, 200, 100])
+    directions = np.eye(32, dtype=np.float32)
+    # things 0 and 1 are alike but for one number, which only the gate of small scales lets through
+    rows = directions[[0, 0, 1, 2]][owner] + 2 * directions[[10, 11, 12, 13]][owner]
+    features = torch.from_numpy(rows + 0.05 * rng.normal(size=rows.shape).astype(np.float32))
+    weight, bias = torch.zeros(32, 1), torch.full((32,), 8.0)
+    weight[10:14], bias[10:14] = -16.0, 8.0
+    gated = GatedFeatures(features, weight, bias, Quantiles(np.zeros(1)))
+    covered = np.where(owner == 3, 0, 1).astype(np.float32)
+    found = clusters(gated, covered).toarray() >= 0.5
+    assert not found[owner == 3].any()  # what no mask shows is no thing
+    groups = {tuple(np.unique(owner[column])) for column in found.T}
+    assert groups == {(0,), (1,), (2,), (0, 1)}
+    assert all(found[:, s].sum() >= 190 for s in range(found.shape[1]))

@@ -112,6 +112,7 @@ def contrast(
         pairs.append((mixed | (same & (draws < quota / same.sum().clamp(min=1)))) & upper)
     hard = (truth & (cosines < HARD_ALIKE), ~truth & (cosines > HARD_APART))
     alike, apart = (pairs[i][None] | (hard[i] & upper) for i in range(2))
-    positive = (-weights * truth * cosines)[alike].mean() if bool(alike.any()) else cosines.sum() * 0
-    negative = (weights * ~truth * cosines.relu())[apart].mean() if bool(apart.any()) else cosines.sum() * 0
+    # sums instead of picks: to know how many there are, a GPU would have to be waited for
+    positive = (-weights * truth * cosines * alike).sum() / alike.sum().clamp(min=1)
+    negative = (weights * ~truth * cosines.relu() * apart).sum() / apart.sum().clamp(min=1)
     return Terms(positive, negative, (1 - mean_norm) ** 2)

@@ -17,7 +17,9 @@ SMOOTH = 16
 
 def smoothed(features: torch.Tensor, neighbours: torch.Tensor) -> torch.Tensor:
     """[N, D] mean of the unit features [N, D] of neighbours [N, J]."""
-    return torch.nn.functional.normalize(features, dim=1)[neighbours].mean(dim=1)
+    unit = torch.nn.functional.normalize(features, dim=1)
+    # by index_select: its gradient adds up without sorting, which takes most of a step elsewhere
+    return unit.index_select(0, neighbours.reshape(-1)).view(*neighbours.shape, -1).mean(dim=1)
 
 
 @dataclass(frozen=True)
