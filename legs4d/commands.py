@@ -317,8 +317,8 @@ class Segments(Command):
     """Masks of pictures → the segments of a run; or what it has of them.
 
     Attributes:
-        masks: where masks come from: "objects" and "foreground" of the footage, a folder of files named as its
-            pictures are (.pt of SAM, .png of ids), or "auto".
+        masks: where masks come from: "objects" and "foreground" of the footage, "priors" that cut them out of its
+            pictures, a folder of files named as its pictures are (.pt of SAM, .png of ids), or "auto".
         frames: first and last of which masks are taken.
         dataset: where the run's footage is now, if not where it was last.
         agree: how much masks of two pictures have to agree to be of one thing, where nobody says.
@@ -326,6 +326,7 @@ class Segments(Command):
         method: "lift" puts masks onto Gaussians in closed form; "trained" learns features by them, as SAGA does.
         steps, rays: of training, and pixels that are compared in each.
         again: make the segments anew, where the run has some.
+        bitmaps: a folder for a file of each selection, and one of a label a Gaussian; makes nothing else.
         list: say what there is, and make nothing.
         rename: NUMBER=NAME, a name for a segment.
         delete: a selection.
@@ -341,6 +342,7 @@ class Segments(Command):
     steps: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     rays: Annotated[int, Field(ge=2, le=10_000)] | None = None
     again: bool = False
+    bitmaps: Place | None = None
     list: bool = False
     rename: Text | None = None
     delete: Text | None = None

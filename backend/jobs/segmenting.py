@@ -14,10 +14,9 @@ from legs4d.gaussians.selections import read_selection
 from legs4d.gaussians.store.run import Run
 from legs4d.progress import OnProgress, StopSignal
 from legs4d.segment.segments import has_segments
+from legs4d.segment.sources import NAMED
 
 Spec = dict[str, Any]
-NAMED = ("auto", "objects", "foreground")
-"""Masks that are no folder."""
 
 log = logging.getLogger("legs4d.worker")
 
@@ -26,11 +25,12 @@ def prepare_segments(request: Segments, roots: Roots) -> Spec:
     """Raises BackendError `path`, RunError when there is no such run, or it has segments that are not to be made
     again."""
     run = Run.open(roots.find(request.run))
-    if has_segments(run) and not (request.again or request.list or request.rename or request.delete):
+    if has_segments(run) and not (request.again or request.list or request.rename or request.delete or request.bitmaps):
         raise RunError("has segments already", where=request.run, fix="set 'again' to make them anew")
     places = {
         "masks": request.masks if request.masks in (None, *NAMED) else str(roots.find(str(request.masks))),
         "dataset": None if request.dataset is None else str(roots.find(request.dataset)),
+        "bitmaps": None if request.bitmaps is None else str(roots.output(request.bitmaps)),
     }
     return _spec(request, run, places)
 

@@ -29,10 +29,11 @@ def segments(
     masks: Annotated[
         str | None,
         typer.Option(
-            metavar="objects|foreground|FOLDER",
+            metavar="objects|foreground|priors|FOLDER",
             show_default="auto",
-            help="The footage's object ids, its foreground, or a folder with files named as its pictures are: .pt of "
-            "SAM [masks, h, w], .png whose pixels are ids; auto takes the first that is there.",
+            help="The footage's object ids, its foreground, what helpers cut out of its pictures, "
+            "or a folder with files named as its pictures are: .pt of SAM [masks, h, w], "
+            ".png whose pixels are ids; auto takes the first that is there.",
         ),
     ] = None,
     frames: Frames = None,
@@ -61,6 +62,13 @@ def segments(
         int | None, typer.Option(min=2, show_default="1000", help="Pixels that each of its steps compares.")
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Make them anew, where the run has some.")] = False,
+    bitmaps: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Write NAME.pt of every selection, bool [Gaussians], and labels.pt, the smallest segment of each.",
+        ),
+    ] = None,
     list: Annotated[bool, typer.Option("--list", help="Say which segments and selections there are.")] = False,
     rename: Annotated[str | None, typer.Option(metavar="NUMBER=NAME", help="Give a segment a name.")] = None,
     delete: Annotated[str | None, typer.Option(metavar="NAME", help="Delete a selection.")] = None,

@@ -1,9 +1,10 @@
 """Bitmaps of torch.save, as SAGA keeps them: masks of a picture, their scales, and which Gaussians are selected.
 
     sam_masks/NAME.pt     bool [masks, height, width], of the picture NAME
-    mask_scales/NAME.pt   float [masks], how large each is in space
     NAME.pt               bool [Gaussians], a selection
+    labels.pt             int64 [Gaussians], the smallest segment of each, -1 for none
 
+SAGA's mask_scales/ are not read: they swap axes and leave out alpha, so sizes are measured anew (`trained.scales`).
 Nothing in a file is ever executed.
 """
 
@@ -35,14 +36,6 @@ def read_masks(path: Path) -> NDArray[np.bool_]:
     return np.asarray((values > 0).numpy())
 
 
-def read_scales(path: Path, count: int) -> NDArray[np.float32]:
-    """[count] scales of a picture's masks; not finite where a mask had too few pixels."""
-    values = _tensor(path)
-    if values.ndim != 1 or len(values) != count:
-        raise _wrong(path, f"a tensor of shape {tuple(values.shape)}", f"a scale for each of the {count} masks")
-    return np.asarray(values.float().numpy())
-
-
 def read_bitmap(path: Path, count: int) -> NDArray[np.float32]:
     """[count] 0 or 1 (or what lies between) of a selection's file.
 
@@ -60,14 +53,14 @@ def read_bitmap(path: Path, count: int) -> NDArray[np.float32]:
     return np.asarray(found, np.float32)
 
 
-def write_bitmap(path: Path, selected: NDArray[np.bool_]) -> None:
-    """A selection as a file of torch.save, bool [N]."""
+def write_bitmap(path: Path, values: NDArray[np.bool_] | NDArray[np.int64]) -> None:
+    """A selection [N] bool, or labels [N] int64, as a file of torch.save."""
     import io
 
     import torch
 
     content = io.BytesIO()
-    torch.save(torch.from_numpy(np.ascontiguousarray(selected, np.bool_)), content)
+    torch.save(torch.from_numpy(np.ascontiguousarray(values)), content)
     with clear_write_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, content.getvalue())

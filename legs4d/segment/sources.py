@@ -20,6 +20,8 @@ from legs4d.scene.images import read_labels
 from legs4d.segment.bitmaps import read_masks
 from legs4d.segment.masks import FrameMasks, masks_of_labels, masks_of_pictures
 
+NAMED = ("auto", "objects", "foreground", "priors")
+"""Masks that are no folder."""
 SAM_FOLDER = "sam_masks"
 _FULL = 0.5
 """Share of a pixel from which it is foreground."""

@@ -22,7 +22,7 @@ from legs4d.segment.lifting import lift_masks
 from legs4d.segment.masks import FrameMasks
 from legs4d.segment.neighbours import Neighbours
 from legs4d.segment.segments import Segments, num_slots, slots_of, write_segments
-from legs4d.segment.sources import SAM_FOLDER, ForegroundMasks, MaskFiles, MaskSource, ObjectMasks
+from legs4d.segment.sources import NAMED, SAM_FOLDER, ForegroundMasks, MaskFiles, MaskSource, ObjectMasks
 from legs4d.segment.tree import TreeSettings, make_segments, segments_of_shares
 from legs4d.segment.views import near_of
 
@@ -40,17 +40,17 @@ def find_masks(
     """The masks that a run's segments are made of.
 
     Args:
-        wanted: "objects", "foreground", a folder, or "auto": the footage's objects, else its sam_masks/, else its
-            foreground.
+        wanted: "objects", "foreground", "priors" (what helpers cut out of its pictures), a folder, or "auto": the
+            footage's objects, else its sam_masks/, else its foreground.
         dataset: where the footage is now, if not where it was last.
 
     Raises:
         DatasetError: there are no such masks; RunError: there is no footage to ask.
     """
-    if wanted not in ("auto", "objects", "foreground"):
+    if wanted not in NAMED:
         folder = Path(wanted)
         if not folder.is_dir():
-            raise DatasetError("is no folder with masks", where=wanted, fix="give one, or `objects`, or `foreground`")
+            raise DatasetError("is no folder with masks", where=wanted, fix=f"give one, or {', '.join(NAMED[1:])}")
         return _files_of(run, folder, dataset, context)
     if "dataset" not in run.info and dataset is None:
         raise RunError(
@@ -59,6 +59,11 @@ def find_masks(
             fix="give masks of `legs4d render RUN --cameras train` by --masks FOLDER",
         )
     sequence = find_footage(run, dataset, context)
+    if wanted == "priors":
+        from legs4d.reconstruct.stages import choose_device  # torch
+        from legs4d.segment.cut_out import open_cut_out
+
+        return open_cut_out(sequence, choose_device(context.engine).type, context.reporter(STAGE).check)
     if wanted in ("auto", "objects") and sequence.objects("train", 0, []) is not None:
         return ObjectMasks(run, sequence)
     if wanted == "objects":

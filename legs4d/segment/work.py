@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -12,8 +13,9 @@ from legs4d.context import QUIET, Context
 from legs4d.errors import Legs4dError, RunError
 from legs4d.gaussians.selections import delete_selection, read_selection, selection_names
 from legs4d.gaussians.store.run import Run
+from legs4d.segment.bitmaps import write_bitmap
 from legs4d.segment.segments import Segments, has_segments, name_segment, read_segments
-from legs4d.segment.selecting import described
+from legs4d.segment.selecting import BELONGS, described
 from legs4d.segment.stage import find_masks, segment_run
 from legs4d.segment.tree import AGREE, LEAST_PIECE, TreeSettings
 
@@ -38,6 +40,8 @@ def segments_of(folder: str | Path, asked: Asked, context: Context = QUIET) -> d
     elif asked.delete is not None:
         with run.lock():
             delete_selection(run, asked.delete)
+    elif asked.bitmaps is not None:
+        write_bitmaps(run, Path(asked.bitmaps))
     elif not asked.list:
         if has_segments(run) and not asked.again:
             raise RunError(
@@ -86,6 +90,37 @@ def listed(segments: Segments) -> list[dict[str, Any]]:
         }
         for s in np.argsort(-segments.scale, kind="stable").tolist()
     ]
+
+
+def write_bitmaps(run: Run, folder: Path) -> list[Path]:
+    """Every selection as NAME.pt, and labels.pt where there are segments: of Gaussians with an id; the files.
+
+    Raises:
+        RunError: there is nothing to write; the folder has files already.
+    """
+    names = selection_names(run)
+    if not names and not has_segments(run):
+        raise RunError("has no segments and no selections", where=str(run.path), fix="make some first")
+    if folder.exists() and any(folder.iterdir()):
+        raise Legs4dError("has files already", where=str(folder), fix="give an empty folder, or one that is not there")
+    written = []
+    for name in names:
+        place = folder / f"{quote(name, safe=' ')}.pt"
+        write_bitmap(place, np.asarray(read_selection(run, name).weights) >= BELONGS)
+        written.append(place)
+    if has_segments(run):
+        write_bitmap(folder / "labels.pt", labels_of(read_segments(run))[: run.num_gaussians])
+        written.append(folder / "labels.pt")
+    return written
+
+
+def labels_of(segments: Segments) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """[G] the number of the smallest segment that each Gaussian belongs to, -1 for none."""
+    labels = np.full(segments.count, -1, np.int64)
+    for number in np.argsort(-segments.scale, kind="stable"):  # the smallest last, over the others
+        index, weight = segments.of(int(number))
+        labels[index[weight >= BELONGS]] = number
+    return labels
 
 
 def _training(asked: Asked) -> FeatureSettings | None:

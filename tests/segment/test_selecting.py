@@ -26,6 +26,7 @@ from legs4d.segment.segments import read_segments
 from legs4d.segment.selecting import Pointed, select, undo
 from legs4d.segment.stage import find_masks, segment_run
 from legs4d.segment.views import view_of
+from legs4d.segment.work import write_bitmaps
 from tests.backend.conftest import legs4d
 from tests.segment.table import BALL, FLOOR, LOWER, NEAR, UPPER, cameras, ids, overlapping, things, write_table
 
@@ -283,3 +284,28 @@ def test_commands_make_segments_and_selections_and_use_them(made: Path, tmp_path
 
 def test_a_camera_is_found_by_its_number(run: Run) -> None:
     assert view_of(run, 9, 0).ids == (9,) and view_of(run, 3, 0).ids == (3,)
+
+
+def test_words_and_scale_choose_between_a_thing_and_its_part(run: Run) -> None:
+    blocks = np.where(np.isin(OWNER, (UPPER, LOWER)), 0.8, 0.1).astype(np.float32)
+    blocks[np.equal(OWNER, UPPER)] = 0.9
+
+    def chosen(scale: float | None) -> NDArray[np.bool_]:
+        select(run, "said", Pointed(prompt="a block", scale=scale), relevancy=lambda _: (blocks, 0.5))
+        return of(run, "said")
+
+    assert share_of(chosen(0.0), UPPER) > 0.9
+    assert share_of(chosen(1.0), UPPER, LOWER) > 0.9
+
+
+def test_selections_and_labels_are_written_as_bitmaps(run: Run, tmp_path: Path) -> None:
+    select(run, "the ball / blue", click(BALL))
+    files = write_bitmaps(run, tmp_path / "out")
+    assert [file.name for file in files] == ["the ball %2F blue.pt", "labels.pt"]
+    assert np.array_equal(torch.load(files[0], weights_only=True).numpy(), of(run, "the ball / blue"))
+    labels = torch.load(files[1], weights_only=True).numpy()
+    segments = read_segments(run)
+    upper = int(np.argmax([share_of(segments.weights(s) >= 0.5, UPPER) for s in range(len(segments))]))
+    assert share_of(labels == upper, UPPER) > 0.9 and (labels[OWNER == FLOOR] == -1).mean() > 0.9
+    with pytest.raises(Legs4dError, match="has files already; give an empty folder"):
+        write_bitmaps(run, tmp_path / "out")

@@ -32,7 +32,7 @@ from legs4d.raster import render
 from legs4d.scene.camera import Cameras
 from legs4d.scene.images import read_mask
 from legs4d.scene.paths import orbit
-from legs4d.scene.readers import open_sequence
+from legs4d.scene.readers import open_sequence, reading_of
 from legs4d.segment.choose import at_click
 from legs4d.segment.lifting import Evidence, lift_masks
 from legs4d.segment.masks import FrameMasks, masks_of_labels
@@ -164,10 +164,12 @@ def show_choices(scene: Scene, train: Cameras, true: Labels, rng: np.random.Gene
 
 def show_object(dataset: Path, run: Run, device: str, steps: int) -> None:
     """A static object in held-out views, at several thresholds; and how far its masks agree with each other."""
-    sequence = open_sequence(dataset)
+    sequence = open_sequence(dataset, reading_of(run.info))
     train, test = run.cameras("train"), run.cameras("test")
-    names = sequence.picture_names("test", 0)
-    truth = np.stack([read_mask(dataset / "masks" / f"{name}.png") for name in names]).astype(np.uint8)
+    size = (test.width, test.height)
+    drawn = [read_mask(dataset / "masks" / f"{name}.png") for name in sequence.picture_names("test", 0)]
+    pictures = [Image.fromarray(np.asarray(one, np.uint8) * 255).resize(size, Image.Resampling.BOX) for one in drawn]
+    truth = np.stack([np.asarray(one) >= 128 for one in pictures]).astype(np.uint8)
     given = sequence.masks("train", 0)
     assert given is not None
     scene = Scene(run.frame(0), float(run.info["near"]), test, truth, device)
@@ -193,7 +195,7 @@ def show_trained(what: str, scene: Scene, masks: FrameMasks, device: str, steps:
     """
     training = FeatureTraining([(scene.gaussians.torch(device), masks)], scene.near, FeatureSettings(steps=steps))
     training.run(lambda done, total, loss: _warm(done, training, _STARTED))
-    gated = training.result()
+    gated, shown = training.result(), covered(scene.evidence(masks)) >= 0.5
     if device != "cpu":
         torch.cuda.synchronize()
     seconds = time.perf_counter() - _STARTED[-1]
@@ -210,14 +212,15 @@ def show_trained(what: str, scene: Scene, masks: FrameMasks, device: str, steps:
             gate = gated.gate(scale)
             query = torch.nn.functional.normalize((gated.features[inside] * gate).mean(0), dim=0)[:, None]
             values = gated.scores(query, scale)[:, 0].cpu().numpy()
-            scores += [overlap(scene.seen(values > cut), true) for cut in (0.7, 0.8, 0.85, 0.9, 0.95)]
+            scores += [overlap(scene.seen((values > cut) & shown), true) for cut in (0.7, 0.8, 0.85, 0.9, 0.95)]
         found.append(max(scores))
     shares = clusters(gated, covered(evidence))
     own = segments_of_shares(shares, evidence.mass, scene.gaussians.means, scene.around, TreeSettings())
     grouped = scene.judge(own)[0] if len(own) else 0.0
     told = f"{np.mean(found):.4f} (its own groups {grouped:.4f}) in {step * steps / 1000:.0f} s, {step:.1f} ms a step"
     print(
-        f"  {what}, trained {steps} steps, best of 5 scales and 5 thresholds a thing: {told}; closed form {closed:.4f}"
+        f"  {what}, trained {steps} steps, best of 5 scales and 5 thresholds, of what masks show: {told}; "
+        f"closed form {closed:.4f}"
     )
     where = torch.cuda.get_device_name() if device != "cpu" else "CPU"
     told = f"{told}, {where}; closed form {closed:.4f}"

@@ -5,6 +5,7 @@ LEGS4D_SCREENSHOTS=FOLDER keeps its pictures for a person to look at.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import shutil
@@ -20,6 +21,12 @@ from playwright.sync_api import Page as Tab
 from playwright.sync_api import sync_playwright
 
 from backend.viewer.page import Page
+from legs4d.gaussians.selections import read_selection, selection_names
+from legs4d.gaussians.store.run import Run
+from legs4d.segment.masks import masks_of_pictures
+from legs4d.segment.stage import segment_run
+from tests.segment.table import BALL, cameras, ids, overlapping, things, write_table
+from tests.segment.test_segments import _NoNames
 from tests.synthetic import Scene, write_run
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -42,6 +49,13 @@ def page(tmp_path: Path) -> Iterator[Page]:
 
 @pytest.fixture
 def tab(page: Page) -> Iterator[Tab]:
+    with in_browser(page) as tab:
+        yield tab
+
+
+@contextlib.contextmanager
+def in_browser(page: Page) -> Iterator[Tab]:
+    """The page as somebody sees it."""
     with sync_playwright() as playwright:
         # Root has no sandbox; the page is our own.
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*SOFTWARE, "--no-sandbox"])
@@ -109,3 +123,34 @@ def test_a_person_asks_scrubs_and_plays(page: Page, tab: Tab) -> None:
     tab.get_by_role("button", name="Play").wait_for()
     assert len(frames) >= 3
     wait_for_picture(tab, "cleared", lambda image: saturation(image).mean() > 0.1)
+
+
+def test_a_person_clicks_on_a_thing_sees_it_alone_and_keeps_it(tmp_path: Path) -> None:
+    run = write_table(tmp_path / "table")
+    segment_run(run, _NoNames(masks_of_pictures(0, cameras(), overlapping(ids(cameras()), np.random.default_rng(5)))))
+    page = Page(Run.open(run.path))
+    try:
+        with in_browser(page) as tab:
+            tab.get_by_text("What happens?").wait_for()
+            # The ball is blue, and nothing else is; the camera looks at the middle of the table.
+            seen = wait_for_picture(tab, "table", lambda image: blue(image).sum() > 200)
+            rows, columns = np.nonzero(blue(seen))
+            tab.mouse.click(float(np.median(columns)), float(np.median(rows)))
+            tab.get_by_text("Gaussians, segment").wait_for()
+            tab.get_by_text("Alone").click()
+            alone = wait_for_picture(tab, "alone", lambda image: blue(image).sum() > 200 and (~blue(image)).any())
+            red = (alone[..., 0] > 0.5) & (alone[..., 1] < 0.35)
+            assert not red.any()  # the block beside it is gone
+            name = tab.get_by_role("textbox", name="Name")
+            name.fill("blue ball")
+            tab.get_by_role("button", name="Save").click()
+            tab.get_by_text("kept as").wait_for()
+        assert selection_names(run) == ["blue ball"]
+        kept = np.asarray(read_selection(run, "blue ball").weights) >= 0.5
+        assert (things()[1][kept] == BALL).mean() > 0.9
+    finally:
+        page.close()
+
+
+def blue(image: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.asarray((image[..., 2] > 0.5) & (image[..., 2] - image[..., 0] > 0.3))
