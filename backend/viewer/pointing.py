@@ -12,7 +12,7 @@ from legs4d.errors import Legs4dError
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding.selecting import relevancy_in
 from legs4d.portable.pointing import DEFAULT_SCALE
-from legs4d.segment.choose import Chosen, at_click, for_prompt, weights_of
+from legs4d.segment.choose import Chosen, at_click, for_prompt, weights_of, without
 from legs4d.segment.pick import along_ray
 from legs4d.segment.segments import Segments, read_segments, slots_of
 from legs4d.segment.selecting import BELONGS, Mode, keep
@@ -55,7 +55,7 @@ class Pointing:
         most = np.zeros(self._segments.count, np.float32)
         for step in self._steps:
             own = weights_of(self._segments, step.chosen.segments)
-            most = np.minimum(most, 1 - own) if step.mode == "subtract" else np.maximum(most, own)
+            most = without(most, own) if step.mode == "subtract" else np.maximum(most, own)
         return most
 
     def at(self, frame: int) -> NDArray[np.bool_] | None:

@@ -14,6 +14,8 @@ from legs4d.segment.segments import Segments
 
 _GOLDEN = 0.618033988749895
 """Steps of the hue that keep neighbours apart, however many there are."""
+_DARKEST = 0.2
+"""Of a component: what is in a segment is never as dark as what is in none."""
 NOTHING = (0.08, 0.08, 0.08)
 """RGB of what is in no segment."""
 
@@ -62,5 +64,6 @@ def components(segments: Segments) -> NDArray[np.float32]:
     scores = left[:, ::-1] * values[::-1]
     inside = np.asarray(members.sum(axis=1)) > 0
     low, high = np.quantile(scores[inside], (0.02, 0.98), axis=0)
-    found[:, :most] = np.clip((scores - low) / np.maximum(high - low, 1e-9), 0, 1) * inside[:, None]
+    shades = np.clip((scores - low) / np.maximum(high - low, 1e-9), 0, 1)
+    found[inside, :most] = _DARKEST + (1 - _DARKEST) * shades[inside]
     return found

@@ -21,6 +21,10 @@ INSIDE = 0.8
 LEAST_SHOWN = 4.0
 """Pixels of a segment that a view has to show for a box in it to mean the segment."""
 DEFAULT_THRESHOLD = 0.5
+BORDER = 0.5
+"""Weight in a selection from which a Gaussian belongs."""
+_BARELY = 1e-3
+"""What is just at the border would else stay there."""
 PROMPTED = 0.5
 """Of the best segment's score, from which another answers a prompt too."""
 
@@ -148,6 +152,12 @@ def weights_of(segments: Segments, chosen: Sequence[int], threshold: float = DEF
         index, weight = segments.of(number)
         np.maximum.at(most, index, weight)
     return stretched(most, threshold)
+
+
+def without(held: NDArray[np.float32], taken: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Weights [G] of a selection from which another is taken: what belongs to that does not belong any more."""
+    rest = 1 - taken
+    return np.minimum(held, np.where(taken >= BORDER, np.minimum(rest, BORDER - _BARELY), rest)).astype(np.float32)
 
 
 def stretched(share: NDArray[np.float32], threshold: float) -> NDArray[np.float32]:

@@ -27,7 +27,7 @@ class Evidence:
     """What masks say of G Gaussians, over all frames and pictures.
 
     Attributes:
-        pixels: [G, R] float32, how many pixels of each mask, or thing, a Gaussian fills.
+        pixels: [G, R] float32, how many pixels of each mask, or thing, a Gaussian fills; outlines left out.
         seen: [G, V] float32, how many pixels of each picture it fills; V is 1, all pictures together, where masks have
             identities.
         view: [R] int32, the picture of each mask; 0 where V is 1.
@@ -91,9 +91,10 @@ def lift_masks(
         if masks.identity is not None:
             known.append(masks.identity)
             values, which = np.unique(masks.identity, return_inverse=True)
-            entries, mass = _lifted(
-                gaussians, masks, np.append(which, -1)[masks.index], len(values), near, device, threads
-            )
+            index = np.append(which, -1)[masks.index]
+            index = _with_unsure(index, masks.unsure, len(values))
+            entries, mass = _lifted(gaussians, masks, index, len(values) + 1, near, device, threads)
+            entries, mass = _sure(entries, mass, len(values))
             entries = scipy.sparse.coo_array((entries.data, (entries.row, values[entries.col])), shape=_OPEN)
             seen = scipy.sparse.coo_array(mass[:, None])
         else:
@@ -109,6 +110,25 @@ def lift_masks(
         _joined([(slot, seen) for slot, _, seen in parts], count, [seen.shape[1] for _, _, seen in parts]),
         np.concatenate(views) if views else np.zeros(0, np.int32),
     )
+
+
+def _with_unsure(index: NDArray[np.integer], unsure: NDArray[np.bool_] | None, row: int) -> NDArray[np.integer]:
+    """Masks [C, H, W, K] of pixels, changed in place: those that say nothing are in one row of their own."""
+    if unsure is not None:
+        index[unsure] = -1
+        index[unsure, 0] = row
+    return index
+
+
+def _sure(
+    entries: scipy.sparse.coo_array, mass: NDArray[np.float32], rows: int
+) -> tuple[scipy.sparse.coo_array, NDArray[np.float32]]:
+    """Without what Gaussians fill of pixels that say nothing, whose row is the one after the last."""
+    unsure = entries.col == rows
+    left = mass.copy()
+    np.subtract.at(left, entries.row[unsure], entries.data[unsure])
+    kept = (entries.data[~unsure], (entries.row[~unsure], entries.col[~unsure]))
+    return scipy.sparse.coo_array(kept, shape=(len(mass), rows)), np.maximum(left, 0)
 
 
 _LEAST_PIXELS = 1e-3
@@ -167,10 +187,10 @@ def _by_picture(
     count, pictures, n = len(masks), len(masks.cameras), len(gaussians)
     if device != "cpu":  # a table of all pictures' masks at once would be large
         return _one_by_one(gaussians, masks, near, device)
-    whole = np.broadcast_to(
-        (count + np.arange(pictures, dtype=np.int32))[:, None, None, None], (*masks.index.shape[:3], 1)
-    )
-    index = np.concatenate([masks.index, whole], axis=3)
+    every = (count + np.arange(pictures, dtype=np.int32))[:, None, None, None]
+    index = np.concatenate([masks.index, np.broadcast_to(every, (*masks.index.shape[:3], 1))], axis=3)
+    if masks.unsure is not None:
+        index[masks.unsure] = -1
     both, _ = _lifted(gaussians, masks, index, count + pictures, near, device, threads)
     of_mask = both.col < count
     return (
@@ -186,7 +206,9 @@ def _one_by_one(
     entries, seen = [], []
     for at in range(len(masks.cameras)):
         some = masks.take_views([at])
-        found, mass = _lifted(gaussians, some, some.index, len(some), near, device, None)
+        index = _with_unsure(some.index.copy(), some.unsure, len(some))
+        found, mass = _lifted(gaussians, some, index, len(some) + 1, near, device, None)
+        found, mass = _sure(found, mass, len(some))
         entries.append(found)
         seen.append(scipy.sparse.coo_array(mass[:, None]))
     order = np.argsort(np.argsort(masks.view, kind="stable"), kind="stable")

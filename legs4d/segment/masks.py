@@ -17,6 +17,8 @@ LEAST_PIXELS = 10
 """That a mask has; fewer are dust."""
 ALL = 0.99
 """Share of a picture from which a mask of it tells nothing."""
+THIN = 0.5
+"""Share of a mask's pixels that lie at its outline, from which all of it is outline, and counts."""
 _ASPECT = 0.02
 """By which the sides of a mask may differ from its picture's, as sizes are whole pixels."""
 
@@ -33,6 +35,8 @@ class FrameMasks:
         identity: [R] int64, which thing each shows, the same number in all pictures and frames; None where nobody
             told, as of SAM's.
         left_out: masks that were dropped, as they have fewer than LEAST_PIXELS or all pixels.
+        unsure: [C, H, W] bool, the pixels to either side of an outline, which a mask that is a pixel off has wrong;
+            they say nothing. None where there are none.
     """
 
     frame: int
@@ -41,6 +45,7 @@ class FrameMasks:
     view: NDArray[np.int32]
     identity: NDArray[np.int64] | None = None
     left_out: int = 0
+    unsure: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.view)
@@ -66,6 +71,7 @@ class FrameMasks:
             index=number[self.index[list(wanted)]],
             view=place[self.view[kept]],
             identity=None if self.identity is None else self.identity[kept],
+            unsure=None if self.unsure is None else self.unsure[list(wanted)],
         )
 
 
@@ -95,13 +101,14 @@ def masks_of_pictures(
         _check(some, cameras, f"{where}, camera {camera}")
     height = max((some.shape[1] for some in masks if len(some)), default=cameras.height)
     sized = resized(cameras, min(height, cameras.height))
-    views, names, index, count, left_out = [], [], [], 0, 0
+    views, names, index, unsure, count, left_out = [], [], [], [], 0, 0
     for camera, some in enumerate(masks):
         fitted = _fitted(some, sized.height, sized.width)
         areas = fitted.sum(axis=(1, 2))
         kept = (areas >= LEAST_PIXELS) & (areas < ALL * sized.height * sized.width)
         left_out += int((~kept).sum())
         index.append(_stacked(fitted[kept], count))
+        unsure.append(_outlines(fitted[kept], sized.height, sized.width))
         views.append(np.full(int(kept.sum()), camera, np.int32))
         names.append(np.zeros(0, np.int64) if identities is None else np.asarray(identities[camera], np.int64)[kept])
         count += int(kept.sum())
@@ -114,6 +121,7 @@ def masks_of_pictures(
         np.concatenate(views),
         None if identities is None else np.concatenate(names),
         left_out,
+        np.stack(unsure),
     )
 
 
@@ -134,7 +142,42 @@ def masks_of_labels(frame: int, cameras: Cameras, labels: NDArray[np.integer]) -
     index = np.take_along_axis(number, inverse, axis=1).reshape(*labels.shape, 1)
     view, value = np.nonzero(kept)
     left_out = int((there & ~kept & (values != 0)).sum())
-    return FrameMasks(frame, cameras, index, view.astype(np.int32), values[value].astype(np.int64), left_out)
+    edge = _edges(labels)
+    # what is all outline keeps its pixels
+    outline = np.bincount(index[edge & (index[..., 0] >= 0), 0], minlength=len(view))
+    thin = outline > THIN * areas[kept]
+    unsure = edge & ~np.append(thin, False)[index[..., 0]]
+    return FrameMasks(frame, cameras, index, view.astype(np.int32), values[value].astype(np.int64), left_out, unsure)
+
+
+def _edges(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """[C, H, W] where one of the eight pixels around another shows another number."""
+    edge = np.zeros(labels.shape, np.bool_)
+    for one, other in (
+        (np.s_[:, :-1], np.s_[:, 1:]),
+        (np.s_[:, :, :-1], np.s_[:, :, 1:]),
+        (np.s_[:, :-1, :-1], np.s_[:, 1:, 1:]),
+        (np.s_[:, :-1, 1:], np.s_[:, 1:, :-1]),
+    ):
+        differs = labels[one] != labels[other]
+        edge[one] |= differs
+        edge[other] |= differs
+    return edge
+
+
+def _outlines(masks: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
+    """[H, W] the pixels at the outlines of masks [n, H, W]; not those of what is all outline."""
+    unsure, thin = np.zeros((height, width), np.bool_), np.zeros((height, width), np.bool_)
+    for mask in masks:
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        around = np.s_[max(0, rows[0] - 1) : rows[-1] + 2, max(0, columns[0] - 1) : columns[-1] + 2]
+        part = mask[around]
+        edge = _edges(part[None])[0]
+        if (edge & part).sum() > THIN * part.sum():
+            thin[around] |= part
+        else:
+            unsure[around] |= edge
+    return unsure & ~thin
 
 
 def resized(cameras: Cameras, height: int) -> Cameras:

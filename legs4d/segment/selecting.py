@@ -23,6 +23,7 @@ from legs4d.segment.choose import (
     for_prompt,
     in_box,
     weights_of,
+    without,
 )
 from legs4d.segment.pick import around_point
 from legs4d.segment.segments import Segments, num_slots, read_segments
@@ -94,7 +95,7 @@ def select(
     chosen, weights, scale = resolve(run, pointed, relevancy)
     if before is not None and mode != "new":
         held = _flat(run, before)
-        weights = np.maximum(held, weights) if mode == "add" else np.minimum(held, 1 - weights)
+        weights = np.maximum(held, weights) if mode == "add" else without(held, weights)
     if not (weights >= BELONGS).any():
         raise Legs4dError(
             "nothing would be left of it" if mode == "subtract" else "no Gaussian belongs to it",

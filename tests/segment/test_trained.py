@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +11,19 @@ import numpy as np
 import pytest
 import torch
 
+from legs4d.context import Context
+from legs4d.progress import Progress, Stopped
 from legs4d.segment.masks import masks_of_pictures
+from legs4d.segment.segments import has_segments
+from legs4d.segment.stage import segment_run
 from legs4d.segment.trained.clusters import clusters
 from legs4d.segment.trained.contrast import contrast, pair_weights, sampled_scales, together
 from legs4d.segment.trained.features import GatedFeatures, smoothed
 from legs4d.segment.trained.scales import Quantiles, eroded, mask_scales
 from legs4d.segment.trained.training import FeatureSettings, FeatureTraining, train_features
-from tests.segment.table import BALL, LOWER, NEAR, UPPER, cameras, ids, overlapping, things
+from tests.backend.conftest import legs4d
+from tests.segment.table import BALL, LOWER, NEAR, UPPER, cameras, ids, overlapping, things, write_table
+from tests.segment.test_segments import _NoNames
 
 VIEWS = cameras()
 
@@ -137,7 +145,11 @@ def test_a_few_steps_put_the_pixels_of_a_thing_together() -> None:
     losses: list[float] = []
     settings = FeatureSettings(steps=60, rays=400, rate=0.02)
     gated = train_features(
-        gaussians.torch(), [masks], NEAR, settings, report=lambda done, total, loss: losses.append(loss)
+        gaussians.torch(),
+        [masks],
+        NEAR,
+        settings,
+        report=lambda done, total, loss: losses.append(float("nan" if loss is None else loss)),
     )
     assert losses[-1] < 0.5 * losses[0]
     inside, outside = (np.isin(owner, BALL) == wanted for wanted in (True, False))
@@ -161,10 +173,10 @@ def test_a_training_that_was_stopped_takes_the_steps_of_one_that_was_not() -> No
             state = training.state()
         return training
 
-    once, twice = trained(4).result(), trained(2, 4).result()
+    once, twice = trained(3).result(), trained(1, 3).result()
     assert torch.allclose(once.features, twice.features, atol=1e-5)
     assert torch.allclose(once.weight, twice.weight, atol=1e-6) and torch.allclose(once.bias, twice.bias, atol=1e-6)
-    assert not torch.allclose(trained(2).result().features, once.features, atol=1e-3)
+    assert not torch.allclose(trained(1).result().features, once.features, atol=1e-3)
 
 
 def test_groups_of_features_become_things_at_their_scales() -> None:
@@ -183,3 +195,33 @@ def test_groups_of_features_become_things_at_their_scales() -> None:
     groups = {tuple(np.unique(owner[column])) for column in found.T}
     assert groups == {(0,), (1,), (2,), (0, 1)}
     assert all(found[:, s].sum() >= 190 for s in range(found.shape[1]))
+
+
+def test_a_run_is_taken_apart_by_training_that_stops_and_goes_on(tmp_path: Path) -> None:
+    run = write_table(tmp_path / "run")
+    views = cameras(3)
+    source = _NoNames(masks_of_pictures(0, views, overlapping(ids(views), np.random.default_rng(1))))
+    stop, told = threading.Event(), list[Progress]()
+
+    def watch(progress: Progress) -> None:
+        told.append(progress)
+        if progress.stage == "features" and progress.done >= 2:
+            stop.set()
+
+    settings = FeatureSettings(steps=5, rays=80)
+    with pytest.raises(Stopped):
+        segment_run(run, source, context=Context("cpu", progress=watch, stop=stop), trained=settings)
+    assert (run.path / "features.npz").is_file() and not has_segments(run)
+    said: list[str] = []
+    again = Context("cpu", tell=said.append, progress=told.append)
+    made = segment_run(run, source, context=again, trained=settings).made
+    assert (made["method"], made["steps"], made["rays"]) == ("trained", 5, 80) and has_segments(run)
+    assert re.match(r"Features go on from step [234] of 5", said[0])
+    last = [progress for progress in told if progress.stage == "features"][-1]
+    assert (last.done, last.total) == (5, 5) and last.loss is not None
+    assert not (run.path / "features.npz").exists()
+
+
+def test_steps_of_training_without_training_are_refused(tmp_path: Path) -> None:
+    refused = legs4d("segments", write_table(tmp_path / "run").path, "--masks", tmp_path, "--steps", "5")
+    assert refused.exit_code == 1 and "--steps: is for --method trained; add that" in refused.stderr
