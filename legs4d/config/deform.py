@@ -54,7 +54,7 @@ class NodesSettings(Settings):
     """Share of their distance by which neighbours may be off before the cost grows with the first power instead of the
     square: what is rigid but for joints costs less than what gives a little everywhere. 0: always the square."""
     steady_weight: float = Field(default=0.0, ge=0)
-    """Times how much nodes change their pace from frame to frame, in squared radii."""
+    """Times how much nodes change their pace from frame to frame, in squared radii; on a circle as they turn."""
 
 
 class PlanesSettings(Settings):
@@ -140,8 +140,8 @@ class DeformSettings(Settings):
     pose_rate: float = Field(default=0.0, ge=0)
     """Step size of a small turn (radians) and shift (of the distance to the middle) of every pose: 1e-3 where poses are
     wrong by a degree or so; 0: poses are right."""
-    still_below: float = Field(default=0.25, ge=0)
-    """Pixels, as seen from the radius: Gaussians that never go farther from where they are in the middle are static."""
+    still_below: float = Field(default=0.5, ge=0)
+    """Pixels, as seen from the radius: Gaussians that never go farther from where they are on average are static."""
     growth: GrowthSettings = GrowthSettings()
     nodes: NodesSettings = NodesSettings()
     planes: PlanesSettings = PlanesSettings()
@@ -174,7 +174,7 @@ class DeformSettings(Settings):
 
 
 FULL_DEFORM = DeformSettings(
-    steps=10_000,
+    steps=7_500,
     pictures_per_step=8,
     num_points=30_000,
     rates=LearningRates(means=1.8e-4, quats=1e-3, scales=5e-3, opacities=2e-2, colors=2.5e-3),

@@ -17,7 +17,7 @@ class Bent:
         log_scales: [B, N, 3] or [B, N, 1] what is added to log scales, or None.
         logits: [B, N] what is added to opacity logits, or None.
         shifts: [B + ·, K, 3] scene units of the nodes that bend them, at these times and then at others that are asked
-            for to regularise; turns: [B, K, 4] of the nodes; None where there are none.
+            for to regularise; turns: [B + ·, K, 4] of the nodes, of length 1; None where there are none.
     """
 
     means: torch.Tensor

@@ -31,6 +31,8 @@ ROOM_A_PICTURE = 400_000
 """Pairs of a Gaussian and a tile for which there is room at first, for each picture of a step."""
 ROOM_TO_SPARE = 1.6
 """Room that is made, in what was needed."""
+LOOKED_AT = 4
+"""Times the pictures of a step that are compared at once where nothing is learned from them."""
 LOOK_EVERY = 100
 """Steps on CUDA after which the host looks whether there was room, and tells of progress."""
 
@@ -140,15 +142,22 @@ class Fit:
     @torch.no_grad()
     def errors(self) -> NDArray[np.float64]:
         """[F] mean absolute difference of each picture from what it should be, in what something covers of it."""
+        room, batch = self.room, self.schedule.pictures.shape[1]
+        if room is not None:  # Python's time for a call is that of many pictures
+            batch *= LOOKED_AT
+            room = Room.of(LOOKED_AT * room.size, self.canonical.device)
         found = []
-        batch = self.schedule.pictures.shape[1]
         for which in torch.arange(len(self.pictures), device=self.canonical.device).split(batch):
             background = torch.full((len(which), 3), 0.5, device=which.device)
             shown = self._shown(self.states(self.pictures.times[which]), which)
-            color, _ = self._render(shown, which, background, None)
+            color, _ = self._render(shown, which, background, None, room)
             seen = self.pictures.images[which].to(torch.float32) / 255
             truth = seen[..., :3] + (1 - seen[..., 3:]) * background[:, None, None]
             found.append((color - truth).abs().mean(dim=(1, 2, 3)) / seen[..., 3].mean(dim=(1, 2)).clamp(min=BLANK))
+        if self.room is not None and room is not None and (needed := int(room.needed)) > room.size:
+            self.room = Room.of(int(ROOM_TO_SPARE * needed / LOOKED_AT) + 1, self.canonical.device)
+            self._graph = None
+            return self.errors()
         return torch.cat(found).cpu().numpy().astype(np.float64)
 
     # -- a step --------------------------------------------------------------------------------------------------------
@@ -159,7 +168,7 @@ class Fit:
         bent = self._bend(times)
         states = self._shown(self._states(bent), which)
         measured = self.pictures.depths
-        drawn, alpha = self._render(states, which, background, self.pull, depth=measured is not None)
+        drawn, alpha = self._render(states, which, background, self.pull, self.room, depth=measured is not None)
         color = drawn[..., :3]
         seen = self.pictures.images[which].to(torch.float32) / 255
         truth = seen[..., :3] + (1 - seen[..., 3:]) * background[:, None, None]
@@ -181,9 +190,16 @@ class Fit:
         self.loss.copy_(loss.detach())
 
     def _render(
-        self, states: States, which: torch.Tensor, background: torch.Tensor, pull: Pull | None, *, depth: bool = False
+        self,
+        states: States,
+        which: torch.Tensor,
+        background: torch.Tensor,
+        pull: Pull | None,
+        room: Room | None,
+        *,
+        depth: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        table, room, threads = self.pictures.table, self.room, self.threads
+        table, threads = self.pictures.table, self.threads
         return render_states(
             states, table, which, background, near=self.near, pull=pull, room=room, threads=threads, depth=depth
         )

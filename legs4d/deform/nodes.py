@@ -57,6 +57,7 @@ class NodeField:
         self._layers = self._network(settings.seed)
         self._moments = [Moments.of(value) for value in self._layers]
         self._place = torch.zeros(own.count, 3 * (2 * own.place_waves + 1), device=device)
+        self._inverse = torch.tensor([1.0, -1, -1, -1], device=device)
         self._is_placed, self._bound = False, 0
         self._frame = 1 / max(num_frames - 1, 1)
 
@@ -106,8 +107,8 @@ class NodeField:
         # Those before and after are asked for in the same breath: a network's time is that of its launches.
         asked = torch.cat([times, around - self._frame, around + self._frame])
         all_shifts, all_turns, all_others = self.poses(asked)
+        all_turns = torch.nn.functional.normalize(all_turns, dim=-1)
         shifts, turns, others = all_shifts[:batch], all_turns[:batch], all_others[:batch]
-        turns = torch.nn.functional.normalize(turns, dim=-1)
         matrices = rotation_matrices(turns.reshape(-1, 4)).view(batch, count, 3, 3)
         offsets = self.nodes + shifts - torch.einsum("bkxy,ky->bkx", matrices, self.nodes)
         values = torch.cat([matrices.flatten(-2), offsets, turns, others], dim=-1)
@@ -117,18 +118,22 @@ class NodeField:
         rest = 16
         scaled = mixed[..., rest : rest + 1] if self._scaled else None
         faded = mixed[..., rest + self._scaled] if self._faded else None
-        return Bent(moved, turned, scaled, faded, all_shifts, turns)
+        return Bent(moved, turned, scaled, faded, all_shifts, all_turns)
 
     def regularise(self, times: torch.Tensor, bent: Bent) -> torch.Tensor:
         own, cost, batch = self.settings, times.new_zeros(()), len(times)
         assert bent.shifts is not None and bent.turns is not None, "nodes bend by their poses"
         if own.rigid_weight:
             now = self.nodes + bent.shifts[:batch]
-            stiff = rigidity(self.nodes, now, bent.turns, self._neighbours, self._near, own.rigid_up_to)
+            stiff = rigidity(self.nodes, now, bent.turns[:batch], self._neighbours, self._near, own.rigid_up_to)
             cost = cost + own.rigid_weight * stiff
         if self._steady:
             before, after = bent.shifts[batch:].chunk(2)
-            bend = (before + after - 2 * bent.shifts[: len(before)]) / self.radius
+            now, turn = bent.shifts[: len(before)], bent.turns[: len(before)]
+            # What turns on goes on round, not straight on; by how much it turns is not what this is to change.
+            back = bent.turns[batch:].chunk(2)[0] * self._inverse
+            round_ = rotation_matrices(multiply(turn, back).detach().reshape(-1, 4)).view(*now.shape[:2], 3, 3)
+            bend = (after - now - torch.einsum("bkxy,bky->bkx", round_, now - before)) / self.radius
             cost = cost + own.steady_weight * bend.square().sum(dim=-1).mean()
         return cost
 

@@ -29,7 +29,7 @@ class Parts:
 
     Attributes:
         still: [N] bool.
-        middle: all of them in the middle of the sequence, numpy.
+        middle: all of them in the middle of the sequence, but where they are on average; numpy.
     """
 
     still: NDArray[np.bool_]
@@ -59,10 +59,15 @@ def write_result(fit: Fit, run: Run, moments: NDArray[np.float64], check: Callab
 
 
 def _apart(fit: Fit, moments: NDArray[np.float64]) -> Parts:
-    """Which Gaussians never leave where they are in the middle of the sequence."""
+    """Which Gaussians never leave where they are on average: what is found of one moment is off by parts of a pixel,
+    also for what stands."""
     middle = fit.gaussians_at(float(moments[len(moments) // 2]))
     if len(moments) == 1:
         return Parts(np.ones(len(middle), bool), middle.numpy())
+    means = torch.zeros_like(middle.means)
+    for moment in moments:
+        means += fit.gaussians_at(float(moment)).means / len(moments)
+    middle = middle.replace(means=means)
     pixel = fit.radius / float(fit.pictures.table.intrinsics[:, 0, 0].mean())
     still = torch.full((len(middle),), not fit.settings.changing, device=middle.means.device)
     for moment in moments:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 from legs4d.config.deform import DeformSettings, FollowingSettings, GrowthSettings, NodesSettings
 from legs4d.deform.fit import Fit
@@ -37,7 +38,7 @@ def test_nodes_that_move_at_an_even_pace_cost_nothing(monkeypatch: pytest.Monkey
     field, points = moving_field()
     field.settings = field.settings.model_copy(update={"steady_weight": 1.0, "rigid_weight": 0.0})
     times = torch.tensor([0.2, 0.7])
-    shifts = {"even": lambda t: 3 * t, "turning": lambda t: 10 * t**2}
+    shifts = {"even": lambda t: 3 * t, "faster": lambda t: 10 * t**2}
     costs = {}
     for name, along in shifts.items():
 
@@ -51,7 +52,28 @@ def test_nodes_that_move_at_an_even_pace_cost_nothing(monkeypatch: pytest.Monkey
         monkeypatch.setattr(field, "poses", poses)
         costs[name] = float(field.regularise(times, field.bend(points, torch.ones(60, 4), times)))
     # Second differences of 10 t² a frame of 0.1 apart are 0.2 along each axis, in radii of 0.6.
-    assert costs["even"] < 1e-9 and costs["turning"] == pytest.approx(3 * (0.2 / 0.6) ** 2, rel=1e-3)
+    assert costs["even"] < 1e-9 and costs["faster"] == pytest.approx(3 * (0.2 / 0.6) ** 2, rel=1e-3)
+
+
+def test_nodes_that_turn_at_an_even_pace_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    field, points = moving_field()
+    field.settings = field.settings.model_copy(update={"steady_weight": 1.0, "rigid_weight": 0.0})
+    costs = {}
+    for name, does_turn in (("as one", 1.0), ("without turning", 0.0)):
+
+        def poses(at: torch.Tensor, turning: float = does_turn) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+            about = torch.zeros(len(at), 3)
+            about[:, 2] = 6 * at  # 34 degrees a frame
+            turned = torch.as_tensor(Rotation.from_rotvec(about).as_matrix(), dtype=torch.float32)
+            shifts = torch.einsum("bxy,ky->bkx", turned, field.nodes) - field.nodes
+            quats = Rotation.from_rotvec(turning * about).as_quat(scalar_first=True)
+            turns = torch.as_tensor(quats, dtype=torch.float32)[:, None].expand(-1, len(field.nodes), -1)
+            return shifts, turns, torch.zeros(len(at), len(field.nodes), 0)
+
+        monkeypatch.setattr(field, "poses", poses)
+        times = torch.tensor([0.2, 0.7])
+        costs[name] = float(field.regularise(times, field.bend(points, torch.ones(60, 4), times)))
+    assert costs["as one"] < 1e-9 and costs["without turning"] > 0.05
 
 
 def test_pictures_are_taken_up_in_the_order_in_which_they_are_explained() -> None:

@@ -7,7 +7,8 @@ import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,9 +17,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from legs4d import pipeline
+from legs4d.config import DeformSettings
 from legs4d.context import Context
+from legs4d.deform.fit import Fit
+from legs4d.deform.result import _apart
 from legs4d.deform.start import find_stage_of
 from legs4d.errors import DatasetError
+from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.nodes import frame_between, read_nodes
 from legs4d.gaussians.store.run import Run
 from legs4d.progress import Progress, Stopped
@@ -54,6 +59,33 @@ def test_it_follows_what_moves(run: Run) -> None:
         assert on.sum() > 10
         away = np.linalg.norm(last.means[on] - balls(1.0)[which], axis=1)
         assert np.median(away) < 1.15 * radius, which
+
+
+def test_what_stands_is_kept_apart_from_what_moves() -> None:
+    """One that wobbles by less than half a pixel about where it is, one that goes two pixels, one that turns."""
+    moments, pixel = np.linspace(0, 1, 9), 2.0 / 100
+    quats = torch.tensor([[1.0, 0, 0, 0]]).repeat(3, 1)
+    start = Gaussians(
+        means=torch.rand(3, 3),
+        quats=quats,
+        scales=torch.ones(3, 3),
+        opacities=torch.ones(3),
+        colors=torch.zeros(3, 3),
+        is_foreground=torch.ones(3, dtype=torch.bool),
+    )
+
+    def at(time: float) -> Gaussians:
+        moved, turned = start.means.clone(), quats.clone()
+        moved[0, 0] += pixel * (0.8 if round(8 * time) % 2 else 0.0)
+        moved[1, 0] += 2 * pixel * time
+        turned[2] = torch.tensor([np.cos(time), np.sin(time), 0, 0])
+        return start.replace(means=moved, quats=turned)
+
+    table = SimpleNamespace(intrinsics=torch.eye(3)[None] * 100)
+    fit = SimpleNamespace(gaussians_at=at, radius=2.0, pictures=SimpleNamespace(table=table), settings=DeformSettings())
+    parts = _apart(cast(Fit, fit), moments)
+    assert parts.still.tolist() == [True, False, False]
+    np.testing.assert_allclose(parts.middle.means[0, 0], float(start.means[0, 0]) + 0.8 * 4 / 9 * pixel, atol=1e-5)
 
 
 def test_between_frames_it_follows_its_nodes(run: Run) -> None:
