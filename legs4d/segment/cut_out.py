@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from legs4d.errors import DatasetError
+from legs4d.gaussians.store.footage import cameras_taken
+from legs4d.gaussians.store.run import Run
 from legs4d.priors.cache import best_prior, open_prior
 from legs4d.priors.picture_crops import intersections_over_unions
 from legs4d.priors.protocols import BoxesPrior, MasksPrior
@@ -37,6 +39,7 @@ class CutOutMasks:
     """Masks of the pictures of footage by helpers.
 
     Attributes:
+        run: whose cameras see the pictures.
         sequence: the footage.
         cutter: cuts the main thing out of a box.
         finder: finds boxes; None where there is none.
@@ -44,6 +47,7 @@ class CutOutMasks:
         check: called before each picture; what it raises ends the work.
     """
 
+    run: Run
     sequence: footage.Sequence
     cutter: MasksPrior
     finder: BoxesPrior | None
@@ -57,7 +61,7 @@ class CutOutMasks:
 
     def masks(self, frame: int) -> FrameMasks:
         """Of all training pictures of a frame."""
-        cameras = self.sequence.cameras("train", frame)
+        cameras = cameras_taken(self.run, self.sequence, frame)
         found = []
         for place in range(len(cameras)):
             self.check()
@@ -66,14 +70,14 @@ class CutOutMasks:
         return masks_of_pictures(frame, cameras, found, where=self.name)
 
 
-def open_cut_out(sequence: footage.Sequence, device: str, check: Callable[[], None] = go_on) -> CutOutMasks:
+def open_cut_out(run: Run, sequence: footage.Sequence, device: str, check: Callable[[], None] = go_on) -> CutOutMasks:
     """With the best helpers whose weights are there. Raises DatasetError where none cuts."""
     cutter, finder = best_prior("masks"), best_prior("boxes")
     if cutter is None:
         raise DatasetError("no helper that cuts is there", where="--masks priors", fix="get one by `legs4d priors get`")
     opened = [open_prior(prior.name, torch.device(device)) for prior in (cutter, finder) if prior is not None]
     names = " and ".join(prior.name for prior in (cutter, finder) if prior is not None)
-    return CutOutMasks(sequence, opened[0], opened[1] if len(opened) > 1 else None, names, check)
+    return CutOutMasks(run, sequence, opened[0], opened[1] if len(opened) > 1 else None, names, check)
 
 
 def cut_out(picture: NDArray[np.float32], cutter: MasksPrior, finder: BoxesPrior | None) -> NDArray[np.bool_]:

@@ -63,7 +63,7 @@ def find_masks(
         from legs4d.reconstruct.stages import choose_device  # torch
         from legs4d.segment.cut_out import open_cut_out
 
-        return open_cut_out(sequence, choose_device(context.engine).type, context.reporter(STAGE).check)
+        return open_cut_out(run, sequence, choose_device(context.engine).type, context.reporter(STAGE).check)
     if wanted in ("auto", "objects") and sequence.objects("train", 0, []) is not None:
         return ObjectMasks(run, sequence)
     if wanted == "objects":
