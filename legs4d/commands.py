@@ -395,7 +395,6 @@ class Animate(Command):
             after it, if it is turned, a turn in degrees about the run's axes (rotation vector).
         contact: "below", what the object stands on at rest; or a plane, normal and height: it touches that always.
         depth: folder of depth maps, one a frame; make_depth: a helper makes them.
-        rigid: the object keeps its shape.
         again: as in `Reconstruct`.
     """
 
@@ -413,7 +412,6 @@ class Animate(Command):
     contact: Contact | None = None
     depth: Place | None = None
     make_depth: bool = False
-    rigid: bool = False
     again: bool = False
 
     @model_validator(mode="before")

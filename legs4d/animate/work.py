@@ -145,7 +145,7 @@ def _made_from(source: Run, asked: Animate, context: Context) -> MadeFrom:
         inputs[name] = digest_of(hash_files(root, those, context))
     selection = read_selection(source, asked.selection)
     inputs["selection"] = digest_of(np.flatnonzero(np.asarray(selection.weights) >= BELONGS).tolist())
-    own = ("selection", "camera", "frame", "frames", "fps", "start", "end", "contact", "make_depth", "rigid")
+    own = ("selection", "camera", "frame", "frames", "fps", "start", "end", "contact", "make_depth")
     settings = {name: getattr(asked, name) for name in own}
     return MadeFrom(settings, VERSION, inputs, by="animation")
 

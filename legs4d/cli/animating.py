@@ -70,9 +70,6 @@ def animate(
     make_depth: Annotated[
         bool, typer.Option("--make-depth", help="Depth maps are made by a helper (`legs4d priors`).")
     ] = False,
-    rigid: Annotated[
-        bool, typer.Option("--rigid", help="The object keeps its shape, whatever the video shows.")
-    ] = False,
     again: Again = False,
     engine: EngineName = Engine.auto,
     as_json: Json = False,
