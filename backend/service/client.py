@@ -16,6 +16,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from backend import wire
 from backend.service.errors import BackendError
+from backend.service.keys import is_key
 from backend.wire import Code, Kind, Message, ServerFile
 from legs4d import __version__
 
@@ -211,8 +212,11 @@ def find_server(state_dir: Path | None) -> ServerFile:
 def remote_server(endpoint: str, server_key: str, state_dir: Path | None) -> ServerFile:
     """A server elsewhere, spoken to with this user's own keys; `endpoint` as `wire.endpoint_of` reads it.
 
-    Raises BackendError when there are no keys, or that is no address.
+    Raises BackendError when there are no keys, or that is no address or no key.
     """
+    if not is_key(server_key):
+        fix = "it is on the first line of `legs4d keys list` on the server"
+        raise BackendError(f"{server_key[:60]!r} is no public key: it has 40 characters", where="--server-key", fix=fix)
     try:
         endpoint = wire.endpoint_of(endpoint)
         keys = wire.read_client_keys(state_dir)

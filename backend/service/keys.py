@@ -76,13 +76,18 @@ def server_keys(state_dir: Path) -> CurveKeys:
         ) from error
 
 
+def is_key(text: str) -> bool:
+    """Whether this is how a key is written."""
+    return _KEY.fullmatch(text) is not None
+
+
 def authorize(state_dir: Path, name: str, public: str) -> None:
     """Let the client with this public key in, from now on. Raises BackendError for what is no name or no key."""
     if not _NAME.fullmatch(name):
         raise BackendError(
             f"{name[:80]!r} is no name for a key", fix="use 1 to 64 letters, digits, and . _ @ -, a letter first"
         )
-    if not _KEY.fullmatch(public):
+    if not is_key(public):
         raise BackendError(
             "is no public key: it has 40 characters of Z85", where=public[:60], fix="copy it from `legs4d keys new`"
         )

@@ -237,6 +237,13 @@ def test_addresses_as_people_write_them(written: str, endpoint: str) -> None:
     assert wire.endpoint_of(written) == endpoint
 
 
+def test_what_is_no_key_is_refused(tmp_path: Path) -> None:
+    made = legs4d("keys", "new", "--state-dir", tmp_path)
+    refused = legs4d("status", "--server", "gpu7", "--server-key", "server", "--state-dir", tmp_path)
+    assert made.exit_code == 0 and refused.exit_code == 1 and refused.stderr.count("\n") == 1
+    assert "--server-key: 'server' is no public key" in refused.stderr
+
+
 @pytest.mark.parametrize("written", ["", "tcp://", "gpu7:", "gpu7:0", "gpu7:99999", "a b", "http://gpu7", "gpu7:port"])
 def test_what_is_no_address_is_refused(written: str) -> None:
     with pytest.raises(wire.WireError, match="is no address"):
