@@ -21,6 +21,7 @@ from .sequence import properties as sequence_properties
 from .splats import handlers as splat_handlers
 from .splats import operators as splat_operators
 from .splats import sample
+from .things import motion_operators
 from .things import operators as thing_operators
 from .ui import menus, panels, preferences, properties
 from .whole import handlers as whole_handlers
@@ -39,6 +40,7 @@ CLASSES = (
     *selection_operators.CLASSES,
     *gestures.CLASSES,
     *thing_operators.CLASSES,
+    *motion_operators.CLASSES,
     *whole_operators.CLASSES,
     *look.CLASSES,
     *export.CLASSES,

@@ -67,6 +67,9 @@ class LEGS4D_PT_things(SequencePanel, bpy.types.Panel):
         row.prop(its, "selection_name", text="", placeholder="name")
         row.operator("legs4d.keep_selection", text="Keep", icon="ADD")
         layout.operator("legs4d.separate", text="Separate", icon="OBJECT_ORIGIN")
+        row = layout.row(align=True)
+        row.operator("legs4d.apply_motion", text="Apply Motion…", icon="ANIM")
+        row.operator("legs4d.export_motion", text="Export Motion…", icon="EXPORT")
 
 
 def _table(found: sequence.Sequence) -> table.Table | None:

@@ -54,6 +54,7 @@ EFFECTS: tuple[Entry, ...] = (
     ("add_follower", "Add Follower of Prompt", {"of": "LAYER"}, "EMPTY_AXIS"),
     ("add_follower", "Add Follower of Selected Splats", {"of": "SELECTION"}, "NONE"),
     ("add_follower", "Add Follower of Object", {"of": "OBJECT"}, "NONE"),
+    ("apply_motion", "Apply Motion to Splats…", {}, "ANIM"),
     ("remap_time", "Edit Time Curve (Slow Motion, Reverse)", {}, "GRAPH"),
     ("match_rate", "Match Frame Rate to Capture", {"to": "SCENE"}, "NONE"),
     ("match_rate", "Play Capture in Real Time", {"to": "TIME"}, "NONE"),
@@ -63,6 +64,7 @@ RENDER: tuple[Entry, ...] = (
     ("prepare_scene", "Set Up Rendering of Splats", {}, "SCENE_DATA"),
     ("export", "Export Splats, Mattes and Curves", {}, "RENDER_ANIMATION"),
     ("bake", "Bake Splats to Native Blend…", {}, "FILE_BLEND"),
+    ("export_motion", "Export Object's Motion…", {}, "EXPORT"),
 )
 ADD: tuple[Entry, ...] = (
     ("import_run", "Captured Run (4D Splats)", {}, "POINTCLOUD_DATA"),

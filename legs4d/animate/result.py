@@ -19,6 +19,7 @@ from legs4d.gaussians.store.run import Run
 from legs4d.portable.turns import multiply
 from legs4d.segment.segments import has_segments, num_slots, read_segments, slots_of, write_segments
 
+STAGE = "animate"
 MOSTLY = 0.5
 """Share of an object's Gaussians that are selected, from which it moves along."""
 KEPT_INFO = (
@@ -82,6 +83,8 @@ class Result:
         for frame in range(count):
             now = bent(frame)
             run.write_frame(frame, now.means, now.quats, now.colors, **{what: getattr(now, what) for what in changing})
+        # Said before language begins a stage: that deletes frames which nobody has said are done.
+        run.frames_done(STAGE, dict.fromkeys(range(count), 0.0))
         self._write_cameras(run)
         self._write_marks(run, name, body, motions)
         write_nodes(run, self._nodes(nodes, body, motions))

@@ -20,7 +20,7 @@ from legs4d.animate.follow import Follower, FollowSettings
 from legs4d.animate.motions import ALONG, TURNS, Body, Motion, Sight, body_of
 from legs4d.animate.pulls import Contact, Plane
 from legs4d.animate.refine import Fit, OutOfSight
-from legs4d.animate.result import Result, kept_info, rigid
+from legs4d.animate.result import STAGE, Result, kept_info, rigid
 from legs4d.animate.smooth import SmoothSettings, smoothed
 from legs4d.animate.stage import Stage
 from legs4d.animate.trajectory import Trajectory, read_trajectory, write_trajectory
@@ -42,7 +42,6 @@ from legs4d.scene.camera import Cameras
 from legs4d.scene.content import digest_of, hash_files
 from legs4d.segment.views import near_of
 
-STAGE = "animate"
 VERSION = 1
 """Of this code: raise it when the same input gives another result."""
 MOST_WIDTH = 320
@@ -404,7 +403,6 @@ class _Work:
         bent = rigid(result.thing if moved.look is None else moved.look, moved.motions)
         result.write(run, asked.selection, self.body, moved.motions, bent, None)
         write_trajectory(run.path / TRAJECTORY, Trajectory(moved.motions, moved.fps, asked.selection, self.body.center))
-        run.frames_done(STAGE, dict.fromkeys(range(count), 0.0))
         for warning in self.warnings:
             self.context.tell(warning)
 

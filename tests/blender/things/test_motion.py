@@ -1,0 +1,173 @@
+"""Motions in Blender: a file as keys of a separated object, an animated run imported, an animation as a file."""
+
+import json
+import math
+
+import bpy
+import numpy as np
+import pytest
+from conftest import library
+from mathutils import Vector
+
+FRAMES = 4
+
+_ANIMATE = """
+import sys, numpy as np
+from pathlib import Path
+from legs4d.animate.work import animate_run
+from legs4d.commands import Animate
+from legs4d.context import Context
+from legs4d.gaussians.selections import Selection, write_selection
+from legs4d.gaussians.store.run import Run
+from tests.synthetic import BOX_HIGH, BOX_LOW
+run, motion, out = sys.argv[1:]
+source = Run.open(run)
+inside = np.zeros(source.num_gaussians, bool)
+means = source.static().means
+inside[: source.num_static] = ((means > BOX_LOW - 0.05) & (means < BOX_HIGH + 0.05)).all(-1) & (means[:, 1] < -0.1)
+with source.lock():
+    write_selection(source, Selection("the box", inside.astype(np.float32), made={}))
+animate_run(Animate(run=run, selection="the box", motion=motion, out=out), Context("cpu"))
+moved, chosen = Run.open(out), np.flatnonzero(inside)
+means = [moved.dynamic(frame).means[-len(chosen):] for frame in range(moved.num_frames)]
+np.savez(out + ".npz", chosen=chosen, means=means)
+"""
+"""Of a run, a motion's file and a folder for the result: the selection "the box", the animated run, its points."""
+
+
+def drawn() -> dict:
+    """A turn about a leaning axis and a way, from frame to frame; not at rest in the first."""
+    frames = []
+    for frame in range(1, FRAMES + 1):
+        half = 0.2 * frame
+        turn = [math.cos(half), *(math.sin(half) * np.array([0.6, 0.0, 0.8]))]
+        frames.append({"move": [0.3 * frame, -0.1 * frame**2, 0.05], "turn": turn})
+    return {
+        "kind": "legs4d motion",
+        "version": 1,
+        "fps": 12.0,
+        "object": "box",
+        "pivot": [0, -0.3, -0.5],
+        "frames": frames,
+    }
+
+
+def points(shown, numbers):
+    """[N, 3] of a sequence's still points in the world."""
+    bpy.context.view_layer.update()
+    child = shown.static_object
+    cloud = child.data
+    return np.array([child.matrix_world @ cloud.points[int(number)].co for number in numbers])
+
+
+def frame(number):
+    bpy.context.scene.frame_set(number)
+    bpy.context.view_layer.update()
+
+
+@pytest.fixture
+def animated(imported, runs, tmp_path):
+    """The run `ball` imported; numbers of its box's points, and where the library has them in the drawn motion."""
+    (tmp_path / "drawn.json").write_text(json.dumps(drawn()))
+    out = tmp_path / "moved"
+    library("-c", _ANIMATE, str(runs / "ball"), str(tmp_path / "drawn.json"), str(out))
+    found = np.load(f"{out}.npz")
+    return imported, found["chosen"], found["means"]
+
+
+def separated(shown, chosen):
+    from blender_addon import names
+    from blender_addon.selection import mask
+    from blender_addon.sequence.sequence import Sequence
+
+    bpy.context.view_layer.objects.active = shown.empty
+    taken = np.zeros(shown.its.num_static, bool)
+    taken[chosen] = True
+    mask.write(shown.static_object.data, names.SELECTED, taken)
+    assert bpy.ops.legs4d.separate(name="box") == {"FINISHED"}
+    return Sequence(bpy.context.active_object)
+
+
+def test_the_separated_object_goes_where_the_animated_run_s_gaussians_are_and_back(animated, runs, tmp_path):
+    whole, chosen, means = animated
+    whole.empty.location, whole.empty.rotation_euler.z, whole.empty.scale = (1, 2, 3), 0.7, (2, 2, 2)
+    bpy.context.view_layer.update()
+    made, to_world = separated(whole, chosen), whole.to_world.copy()
+    rest = points(made, chosen)
+    assert bpy.ops.legs4d.apply_motion(filepath=str(tmp_path / "moved" / "motion.json"), start_frame=11) == {"FINISHED"}
+    for _ in range(2):
+        for at in range(FRAMES):
+            frame(11 + at)
+            expected = [to_world @ Vector(place.tolist()) for place in means[at]]
+            assert np.abs(points(made, chosen) - expected).max() < 1e-3
+        assert np.abs(points(made, chosen) - rest).max() > 0.5
+        # Again, slower: from where it was at rest, not from where it is now.
+        bpy.context.scene.render.fps = 12
+        bpy.ops.legs4d.apply_motion(filepath=str(tmp_path / "drawn.json"), start_frame=11, real_time=True)
+    bpy.context.scene.frame_start, bpy.context.scene.frame_end = 11, 10 + FRAMES
+    assert bpy.ops.legs4d.export_motion(filepath=str(tmp_path / "back.json")) == {"FINISHED"}
+    told = json.loads((tmp_path / "back.json").read_text())
+    assert (told["fps"], told["object"], len(told["frames"])) == (12, "box", FRAMES)
+    library("-c", _ANIMATE, str(runs / "ball"), str(tmp_path / "back.json"), str(tmp_path / "again"))
+    assert np.abs(np.load(tmp_path / "again.npz")["means"] - means).max() < 1e-3
+
+
+def test_an_empty_s_animation_moves_the_selection_as_it_would_move_the_object(animated, runs, tmp_path):
+    whole, chosen, _ = animated
+    whole.empty.scale = (0.5, 0.5, 0.5)
+    handle, arm = (bpy.data.objects.new(name, None) for name in ("handle", "arm"))
+    for item in (handle, arm):
+        bpy.context.scene.collection.objects.link(item)
+    handle.parent, handle.location, handle.scale = arm, (0.2, 0.1, 0.4), (3, 1, 1)
+    for at, turn in ((1, 0.0), (FRAMES, 1.2)):
+        arm.rotation_euler = (0.1 * turn, turn, 0.5 * turn)
+        arm.keyframe_insert("rotation_euler", frame=at)
+    scene = bpy.context.scene
+    scene.frame_start, scene.frame_end = 1, FRAMES
+    bpy.context.view_layer.objects.active = handle
+    frame(1)
+    rest, first = points(whole, chosen), handle.matrix_world.copy()
+    assert bpy.ops.legs4d.export_motion(filepath=str(tmp_path / "arm.json")) == {"FINISHED"}
+    library("-c", _ANIMATE, str(runs / "ball"), str(tmp_path / "arm.json"), str(tmp_path / "led"))
+    means, back = np.load(tmp_path / "led.npz")["means"], whole.to_world.inverted()
+    for at in range(FRAMES):
+        frame(1 + at)
+        led = handle.matrix_world @ first.inverted()
+        expected = [back @ (led @ Vector(place.tolist())) for place in rest]
+        assert np.abs(means[at] - expected).max() < 1e-3
+    arm.keyframe_insert("scale", frame=1)
+    arm.scale = (2, 2, 2)
+    arm.keyframe_insert("scale", frame=FRAMES)
+    (tmp_path / "arm.json").unlink()
+    assert bpy.ops.legs4d.export_motion(filepath=str(tmp_path / "arm.json")) == {"CANCELLED"}
+    assert not (tmp_path / "arm.json").exists()
+
+
+def test_what_is_no_motion_or_cannot_be_followed_changes_nothing(imported, tmp_path):
+    from blender_addon.things import motion
+
+    empty, good = imported.empty, drawn()
+    before = empty.matrix_basis.copy()
+    bpy.context.view_layer.objects.active = empty
+    said = {
+        "{": "not JSON",
+        "[]": "kind",
+        json.dumps({**good, "version": 2}): "version",
+        json.dumps({**good, "fps": 0}): "fps",
+        json.dumps({**good, "frames": []}): "frames",
+        json.dumps({**good, "pivot": [0, 0, float("nan")]}): "pivot",
+        json.dumps({**good, "frames": [{"move": [0, 0, 0], "turn": [0, 0, 0, 0]}]}): "frame 0",
+    }
+    file = tmp_path / "motion.json"
+    for content, why in said.items():
+        file.write_text(content)
+        with pytest.raises(motion.MotionError, match=why):
+            motion.load(file)
+        assert bpy.ops.legs4d.apply_motion(filepath=str(file)) == {"CANCELLED"}
+    assert bpy.ops.legs4d.apply_motion(filepath=str(tmp_path / "none.json")) == {"CANCELLED"}
+    file.write_text(json.dumps(good))
+    empty.scale = (1, 2, 1)
+    with pytest.raises(motion.MotionError, match="unevenly"):
+        motion.apply(imported, motion.load(file), 1, 1)
+    empty.scale = (1, 1, 1)
+    assert empty.matrix_basis == before and empty.get(motion.REST) is None
