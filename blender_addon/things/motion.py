@@ -74,7 +74,7 @@ def apply(shown: Sequence, motion: MotionFile, start: float, step: float) -> Non
     for path, values in (("location", places), ("rotation_quaternion", turns)):
         for index in range(values.shape[1]):
             curves.write(empty, path, frames, values[:, index], "LINEAR", GROUP, index)
-    empty[REST] = [value for row in rest for value in row]
+    empty[REST] = whole.reshape(-1).tolist()
 
 
 def export(scene: bpy.types.Scene, item: bpy.types.Object, shown: Sequence, path: Path) -> int:

@@ -2,11 +2,12 @@
 
 import json
 import math
+import shutil
 
 import bpy
 import numpy as np
 import pytest
-from conftest import library
+from conftest import PROMPT, library
 from mathutils import Vector
 
 FRAMES = 4
@@ -171,3 +172,39 @@ def test_what_is_no_motion_or_cannot_be_followed_changes_nothing(imported, tmp_p
         motion.apply(imported, motion.load(file), 1, 1)
     empty.scale = (1, 1, 1)
     assert empty.matrix_basis == before and empty.get(motion.REST) is None
+
+
+def test_an_animated_run_plays_and_answers_and_what_hangs_on_its_object_follows(connected, until, runs, tmp_path):
+    from blender_addon.layers import layers
+    from blender_addon.link import session
+    from blender_addon.sequence import display, objects, sequence
+
+    (tmp_path / "drawn.json").write_text(json.dumps(drawn()))
+    try:
+        library("-c", _ANIMATE, str(runs / "ball"), str(tmp_path / "drawn.json"), str(runs / "moved"))
+        means = np.load(runs / "moved.npz")["means"]
+        bpy.ops.legs4d.import_run(run="moved")
+        until(lambda: sequence.find(bpy.context.scene), "the sequence")
+        shown = sequence.find(bpy.context.scene)[0]
+        until(lambda: not session.current.transfers.pending and not session.current.tasks.busy, "all frames")
+        assert (shown.its.num_frames, shown.its.num_dynamic) == (FRAMES, means.shape[1])
+        thing = next(one for one in objects.objects_of(shown) if one.name == "the box")
+        frame(1)
+        rest = None
+        for at in range(FRAMES):
+            frame(1 + at)
+            display.update(shown.empty)
+            cloud = shown.dynamic_object
+            now = np.array([point.co[:] for point in cloud.data.points])
+            assert np.abs(now - means[at]).max() < 1e-3
+            held = [thing.matrix_world.inverted() @ (cloud.matrix_world @ Vector(place)) for place in now.tolist()]
+            rest = held if rest is None else rest
+            assert np.abs(np.subtract(held, rest)).max() < 1e-3  # as if it were parented to it
+        bpy.context.view_layer.objects.active = shown.empty
+        assert bpy.ops.legs4d.ask(prompt=PROMPT) == {"FINISHED"}
+        until(lambda: not session.current.questions.busy, "the answer")
+        layer = layers.with_prompt(shown, PROMPT)
+        assert layer.answer_key and session.current.questions.trouble(layer.layer_id) == ""
+    finally:
+        shutil.rmtree(runs / "moved", ignore_errors=True)
+        (runs / "moved.npz").unlink(missing_ok=True)
