@@ -65,28 +65,30 @@ def of_object(scene: bpy.types.Scene, shown: Sequence, name: str, chosen: bpy.ty
     Nowhere if the run has none, or it is not clear which is meant. CacheError if the run is not here.
 
     Args:
-        name: the object's; empty: the one whose Empty is `chosen`, else the only one that there is.
+        name: the object's, or its Empty's; empty: the one whose Empty is `chosen`, else the only one that there is.
         chosen: may be any object, or none.
     """
     table = storage.find(shown.empty).table(objects.TABLE)
     if "pose" not in table:
         raise Nowhere(f"'{shown.empty.name}' knows no objects; find them with `legs4d objects` and import it again")
-    known = objects.names_of(table)
-    number = chosen.get(objects.IDENTITY) if chosen is not None and chosen.parent == shown.empty else None
+    known = [one or f"object {number}" for number, one in enumerate(objects.names_of(table))]
+    empties = {int(one[objects.IDENTITY]): one for one in shown.empty.children if objects.IDENTITY in one}
+    called = {number: empties[number].name if number in empties else one for number, one in enumerate(known)}
+    number = next((one for one, empty in empties.items() if empty == chosen and one in called), None)
     if name:
-        number = known.index(name) if name in known else None
+        number = next((one for one in called if name in (called[one], known[one])), None)
     elif number is None and len(known) == 1:
         number = 0
     if number is None:
-        listed = ", ".join(f"'{one}'" for one in known)
+        listed = ", ".join(f"'{one}'" for one in called.values())
         raise Nowhere(f"Name one of the objects {listed}, or select its empty")
     pose, there = np.asarray(table["pose"])[:, number, :3], np.asarray(table["visible"])[:, number]
     to_world = shown.to_world
     middles = {int(at): to_world @ Vector(pose[at].tolist()) for at in np.flatnonzero(there)}
     if not middles:
-        raise Nowhere(f"'{known[number]}' is seen in no frame")
+        raise Nowhere(f"'{called[number]}' is seen in no frame")
     size = objects.DISPLAY_SIZE * float(np.median(np.asarray(table["scale"])[:, number])) * to_world.median_scale
-    return _add(scene, shown, f"Follows {known[number] or f'object {number}'}", size, middles, held=True)
+    return _add(scene, shown, f"Follows {called[number]}", size, middles, held=True)
 
 
 def _frames(shown: Sequence, cache: RunCache) -> list[int]:

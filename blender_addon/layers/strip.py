@@ -31,7 +31,7 @@ class Part:
     """A part of the time.
 
     Attributes:
-        frame: scene frame that it begins at.
+        frame: scene frame that it begins at, as F-curves count.
         relevancy: 0..1, the highest in it.
         active: whether the layer is, somewhere in it.
         is_now: whether the playhead is in it.
@@ -80,7 +80,7 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context, shown: Sequence
         column.alert = part.is_now
         for level in range(LEVELS, 0, -1):
             button: Any = column.operator("legs4d.go_to", text="", depress=level <= part.height)
-            button.frame = part.frame
+            button.frame = timing.frame_at(context.scene, part.frame)
             button.says = f"Relevancy {part.relevancy:.2f}, {'active' if part.active else 'not active'}"
 
 

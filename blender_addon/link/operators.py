@@ -152,13 +152,11 @@ class LEGS4D_OT_name_object(NeedsBackend, bpy.types.Operator):
         return declare.windows().invoke_props_dialog(self)
 
     def execute(self, context: bpy.types.Context) -> declare.Result:
-        meant, its = self._meant(context), sequence.meant(context).its
+        meant = self._meant(context)
         if meant is None:
             return refuse(self, "Select the Empty of an object first.")
-        if not its.run:
-            return refuse(self, "This sequence is of files, not of a run of the backend.")
-        name = self.called.strip()
-        session.current.jobs.name_object(its.run, int(meant[objects.NUMBER]), name)
+        name, run = self.called.strip(), sequence.meant(context).its.run
+        session.current.jobs.name_object(run, int(meant[objects.NUMBER]), name)
         objects.call(meant, name)
         return {"FINISHED"}
 

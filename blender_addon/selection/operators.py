@@ -235,7 +235,7 @@ class LEGS4D_OT_keep_largest(NeedsSequence, bpy.types.Operator):
     bl_label = "Keep Largest Piece"
     bl_options = {"REGISTER", "UNDO"}
 
-    _empty: str
+    _uid: int
     _pool: ThreadPoolExecutor
     _piece: Future[edits.LargestPiece]
     _timer: bpy.types.Timer
@@ -243,7 +243,7 @@ class LEGS4D_OT_keep_largest(NeedsSequence, bpy.types.Operator):
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> declare.Result:
         """Look for it beside the interface."""
         piece = edits.LargestPiece(sequence.meant(context))
-        self._empty = sequence.meant(context).empty.name
+        self._uid = sequence.meant(context).empty.session_uid
         self._pool = ThreadPoolExecutor(1)
         self._piece = self._pool.submit(piece.find)
         self._timer = context.window_manager.event_timer_add(LOOK_SECONDS, window=context.window)
@@ -254,12 +254,16 @@ class LEGS4D_OT_keep_largest(NeedsSequence, bpy.types.Operator):
         """Until it is found, or Esc."""
         if event.type != "ESC" and not self._piece.done():
             return {"PASS_THROUGH"}
+        self.cancel(context)
+        shown = sequence.with_uid(self._uid)
+        if event.type == "ESC" or shown is None:
+            return {"CANCELLED"}
+        return self._keep(self._piece.result(), shown)
+
+    def cancel(self, context: bpy.types.Context) -> None:
+        """Look no more; Blender calls it when another file is loaded."""
         context.window_manager.event_timer_remove(self._timer)
         self._pool.shutdown(wait=False)
-        empty: bpy.types.Object | None = bpy.data.objects.get(self._empty)
-        if event.type == "ESC" or empty is None:
-            return {"CANCELLED"}
-        return self._keep(self._piece.result(), Sequence(empty))
 
     def execute(self, context: bpy.types.Context) -> declare.Result:
         """Delete the others."""

@@ -9,6 +9,7 @@ import bpy
 import numpy as np
 
 from .. import names
+from ..cache import storage
 from ..layers import layers
 from ..sequence import attributes, playback
 from ..sequence.properties import cloud_of, properties_of
@@ -146,10 +147,21 @@ def counts(shown: Sequence) -> tuple[int, int]:
 
 
 def any_selected(shown: Sequence) -> bool:
-    """Whether anything is selected; of loose points, in any frame."""
+    """Whether anything may be selected, as is asked at every drawing: of loose points, whether any were chosen."""
     if any(names.SELECTED in cloud.attributes for cloud in shown.clouds):
         return True
     return shown.loose_object is not None and bool(frames.read(shown.empty).selected)
+
+
+def is_anything(shown: Sequence) -> bool:
+    """Whether a point is selected in any frame that is here. CacheError if loose points are to be asked and are not."""
+    if any(names.SELECTED in cloud_of(child).attributes for child in lasting(shown)):
+        return True
+    if shown.loose_object is None or not frames.read(shown.empty).selected:
+        return False
+    cache = storage.find(shown.empty)
+    frames_here = (t for t in range(shown.its.num_frames) if cache.has_frame(t))
+    return any(frames.masks(shown.empty, cache, t)[names.SELECTED].any() for t in frames_here)
 
 
 def points_of(shown: Sequence, child: bpy.types.Object) -> Points:

@@ -55,7 +55,7 @@ class Player:
         self._static = Highlighter(cache.description.num_static)
         self._loose = LooseFrames(cache)
         self._carried = Carried(cache)
-        self._reach, self._means = 0, OrderedDict[int, dict[str, Array]]()
+        self._reach, self._means = 0, OrderedDict[tuple[int, ...], dict[str, Array]]()
         self.last: Moment | None = None
         self._placed = False
 
@@ -156,13 +156,14 @@ class Player:
         """A frame as the cache has it, or the mean of the frames around it; of those that are here."""
         if not self._reach:
             return self.cache.frame(frame)
-        if frame not in self._means:
-            near = around(frame, self._reach, self.cache.description.num_frames, self.cache.has_frame)
+        near = around(frame, self._reach, self.cache.description.num_frames, self.cache.has_frame)
+        key = frame, *near  # another one when more of them have arrived
+        if key not in self._means:
             others = [(self.cache.frame(one), self._alive(one).astype(np.float32)) for one in near if one != frame]
-            self._means[frame] = averaged(self.cache.frame(frame), others)
+            self._means[key] = averaged(self.cache.frame(frame), others)
             while len(self._means) > KEPT_MEANS:
                 self._means.popitem(last=False)
-        return self._means[frame]
+        return self._means[key]
 
     def _alive(self, frame: int) -> Array:
         return np.logical_and(self._born <= frame, self._died >= frame)

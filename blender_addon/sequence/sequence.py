@@ -216,9 +216,10 @@ class Sequence:
         return timing.scene_frame(self.empty, capture_frame)
 
     def shows(self, capture_frame: int, scene_frame: float) -> bool:
-        """Whether what a scene frame shows comes from this capture frame, alone or blended with its neighbour."""
+        """Whether what a scene frame shows comes from this capture frame, alone or together with others."""
         frame, share = timing.shown_frames(self.empty, scene_frame)
-        return capture_frame == frame or bool(share and capture_frame == frame + 1)
+        reach = int(self.its.averaging)
+        return frame - reach <= capture_frame <= frame + reach + bool(share)
 
 
 def lock(child: Any) -> None:

@@ -13,7 +13,7 @@ from .. import declare
 from ..cache import storage
 from ..cache.frames import CacheError
 from ..link import session
-from ..link.operators import NeedsBackend
+from ..link.operators import is_ready
 from ..selection import selecting
 from ..selection.operators import MODE_ITEMS
 from ..sequence import display, sequence
@@ -22,6 +22,20 @@ from ..sequence.sequence import Sequence
 from ..ui.operators import NeedsSequence, refuse
 from . import kept, pointing, separate
 from .pointing import NothingMeantError
+
+
+class _OfRun(NeedsSequence):
+    """For operators that ask a backend about the sequence's run."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """With a sequence of a run, and somebody to ask."""
+        if not super().poll(context) or not is_ready(cls):
+            return False
+        if sequence.meant(context).its.files:
+            cls.poll_message_set("This sequence is of files, not of a run of the backend")
+            return False
+        return True
 
 
 class _Pointing(NeedsSequence):
@@ -68,6 +82,9 @@ class LEGS4D_OT_click_things(NeedsSequence, bpy.types.Operator):
     bl_idname = "legs4d.click_things"
     bl_label = "Click on Things"
 
+    _latest: LEGS4D_OT_click_things | None = None
+    """The one that was started last: it takes the place of one that still waits."""
+
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """In a 3D view, with a sequence."""
@@ -75,10 +92,7 @@ class LEGS4D_OT_click_things(NeedsSequence, bpy.types.Operator):
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> declare.Result:
         """Wait for the mouse; the button may have been pressed in the sidebar."""
-        area: Any = context.area
-        self._region = next((one for one in area.regions if one.type == "WINDOW"), None)
-        if self._region is None:
-            return {"CANCELLED"}
+        type(self)._latest = self
         context.window.cursor_modal_set("EYEDROPPER")
         context.workspace.status_text_set(
             "Click on a thing. Shift: add. Ctrl: subtract. +: larger. −: smaller. Esc or Enter: end."
@@ -88,16 +102,21 @@ class LEGS4D_OT_click_things(NeedsSequence, bpy.types.Operator):
 
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> declare.Result:
         """Follow the mouse and the keys."""
-        here = (event.mouse_x - self._region.x, event.mouse_y - self._region.y)
+        if type(self)._latest is not self:
+            return {"FINISHED", "PASS_THROUGH"}
+        if context.area is None or context.area.type != "VIEW_3D" or sequence.active(context) is None:
+            self._end(context)
+            return {"FINISHED", "PASS_THROUGH"}
         if event.type in ("ESC", "RIGHTMOUSE", "RET", "NUMPAD_ENTER") and event.value == "PRESS":
             self._end(context)
             return {"FINISHED"}
         if event.value == "PRESS" and event.type in _STEPS:
             _call(declare.ops().step_thing, larger=_STEPS[event.type])
             return {"RUNNING_MODAL"}
-        if event.type == "LEFTMOUSE" and event.value == "PRESS" and self._inside(here):
+        region = region_under(context.area, event.mouse_x, event.mouse_y)
+        if event.type == "LEFTMOUSE" and event.value == "PRESS" and region is not None:
             mode = "ADD" if event.shift else "SUBTRACT" if event.ctrl else "SET"
-            self._click(context, here, mode)
+            self._click(context, region, (event.mouse_x - region.x, event.mouse_y - region.y), mode)
             return {"RUNNING_MODAL"}
         return {"PASS_THROUGH"}  # the view may be turned, the sidebar used
 
@@ -105,19 +124,15 @@ class LEGS4D_OT_click_things(NeedsSequence, bpy.types.Operator):
         """Blender ends it: another file is loaded."""
         self._end(context)
 
-    def _click(self, context: bpy.types.Context, here: tuple[int, int], mode: str) -> None:
-        space: Any = context.space_data
-        view = space.region_3d
-        origin = view3d_utils.region_2d_to_origin_3d(self._region, view, here)
-        direction = view3d_utils.region_2d_to_vector_3d(self._region, view, here)
+    def _click(self, context: bpy.types.Context, region: Any, here: tuple[int, int], mode: str) -> None:
+        origin = view3d_utils.region_2d_to_origin_3d(region, region.data, here)
+        direction = view3d_utils.region_2d_to_vector_3d(region, region.data, here)
         scale = sequence.meant(context).its.thing_scale
         _call(declare.ops().select_thing, origin=origin, direction=direction, mode=mode, scale=scale)
         context.area.tag_redraw()
 
-    def _inside(self, here: tuple[int, int]) -> bool:
-        return 0 <= here[0] < self._region.width and 0 <= here[1] < self._region.height
-
     def _end(self, context: bpy.types.Context) -> None:
+        type(self)._latest = None
         context.window.cursor_modal_restore()
         context.workspace.status_text_set(None)
 
@@ -136,7 +151,7 @@ class LEGS4D_OT_step_thing(_Pointing, bpy.types.Operator):
         return pointing.step(shown, self.larger)
 
 
-class LEGS4D_OT_select_words(NeedsSequence, bpy.types.Operator):
+class LEGS4D_OT_select_words(_OfRun, bpy.types.Operator):
     """Select the things that words mean; of a run with language"""
 
     bl_idname = "legs4d.select_words"
@@ -144,11 +159,6 @@ class LEGS4D_OT_select_words(NeedsSequence, bpy.types.Operator):
 
     mode = declare.enum("Mode", "What happens to what is selected already", MODE_ITEMS)
     words = declare.string("Words", "What it is; empty: what the panel says", options={"SKIP_SAVE"})
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """With a sequence, and somebody to ask."""
-        return bool(super().poll(context) and NeedsBackend.poll.__func__(cls, context))  # type: ignore[attr-defined]
 
     def execute(self, context: bpy.types.Context) -> declare.Result:
         """Ask; the selection changes when the answer arrives."""
@@ -186,8 +196,11 @@ class LEGS4D_OT_keep_selection(NeedsSequence, bpy.types.Operator):
         label = (self.label or shown.its.selection_name).strip()
         if not label:
             return refuse(self, "Give the selection a name first.")
-        if not selecting.any_selected(shown):
-            return refuse(self, "Nothing is selected; select points or a thing first.")
+        try:
+            if not selecting.is_anything(shown):
+                return refuse(self, "Nothing is selected; select points or a thing first.")
+        except CacheError as problem:
+            return refuse(self, f"{problem}.")
         kept.keep(shown, label)
         if shown.loose_object is not None:
             display.update(shown.empty, moved=True)
@@ -197,11 +210,14 @@ class LEGS4D_OT_keep_selection(NeedsSequence, bpy.types.Operator):
 class _OnKept(NeedsSequence):
     """For operators on a selection of the list: the one named, else the active one."""
 
+    which = declare.string("Id", "Of the selection; empty: the one named", options={"SKIP_SAVE", "HIDDEN"})
     label = declare.string("Name", "Of the selection; empty: the active one", options={"SKIP_SAVE"})
 
     def meant(self, shown: Sequence) -> SelectionProperties | None:
         """It; None if there is none."""
         its = shown.its
+        if self.which:
+            return its.selections.get(self.which)
         if self.label:
             return next((one for one in its.selections if one.label == self.label), None)
         return its.selections[its.active_selection] if its.active_selection < len(its.selections) else None
@@ -265,8 +281,11 @@ class LEGS4D_OT_separate(NeedsSequence, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> declare.Result:
         """Copy, and delete from each what the other has."""
         shown = sequence.meant(context)
-        if not selecting.any_selected(shown):
-            return refuse(self, "Nothing is selected; select points or a thing first.")
+        try:
+            if not selecting.is_anything(shown):
+                return refuse(self, "Nothing is selected; select points or a thing first.")
+        except CacheError as problem:
+            return refuse(self, f"{problem}.")
         label = self.name.strip() or pointing.title(shown) or f"{shown.empty.name} part"
         for item in context.selected_objects:
             item.select_set(False)
@@ -276,11 +295,14 @@ class LEGS4D_OT_separate(NeedsSequence, bpy.types.Operator):
             part.select_set(True)
         layer: Any = context.view_layer
         layer.objects.active = made.empty
-        self.report({"INFO"}, f"'{made.empty.name}' is an object of its own; '{shown.empty.name}' has the rest.")
+        origin = " Its origin stays, as keys, drivers or constraints place it." if separate.is_led(made.empty) else ""
+        self.report(
+            {"INFO"}, f"'{made.empty.name}' is an object of its own; '{shown.empty.name}' has the rest.{origin}"
+        )
         return {"FINISHED"}
 
 
-class LEGS4D_OT_find_things(NeedsBackend, NeedsSequence, bpy.types.Operator):
+class LEGS4D_OT_find_things(_OfRun, bpy.types.Operator):
     """Have the backend take the run apart into things by the masks of its footage; goes on when Blender is closed"""
 
     bl_idname = "legs4d.find_things"
@@ -288,27 +310,17 @@ class LEGS4D_OT_find_things(NeedsBackend, NeedsSequence, bpy.types.Operator):
 
     again = declare.boolean("Again", "Anew, where the run has some", options={"SKIP_SAVE"})
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """With a sequence and a backend."""
-        return _both(cls, context)
-
     def execute(self, context: bpy.types.Context) -> declare.Result:
         """Submit the job."""
         session.current.jobs.segments(sequence.meant(context).its.run, self.again)
         return {"FINISHED"}
 
 
-class LEGS4D_OT_fetch_things(NeedsBackend, NeedsSequence, bpy.types.Operator):
+class LEGS4D_OT_fetch_things(_OfRun, bpy.types.Operator):
     """Fetch the things and selections that the run has now"""
 
     bl_idname = "legs4d.fetch_things"
     bl_label = "Fetch Things"
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """With a sequence and a backend."""
-        return _both(cls, context)
 
     def execute(self, context: bpy.types.Context) -> declare.Result:
         """Ask for them."""
@@ -317,6 +329,16 @@ class LEGS4D_OT_fetch_things(NeedsBackend, NeedsSequence, bpy.types.Operator):
         except CacheError as problem:
             return refuse(self, f"{problem}.")
         return {"FINISHED"}
+
+
+def region_under(area: Any, x: int, y: int) -> Any:
+    """The region of the view that is at a place of the window; None where the sidebar, or another, lies over it."""
+    there = [
+        one
+        for one in area.regions
+        if min(one.width, one.height) > 1 and 0 <= x - one.x < one.width and 0 <= y - one.y < one.height
+    ]
+    return there[0] if there and all(one.type == "WINDOW" for one in there) else None
 
 
 def register() -> None:
@@ -337,12 +359,6 @@ def _rescaled(empty: bpy.types.Object) -> None:
         shown.its.thing_said = pointing.rescale(shown, shown.its.thing_scale)
     except (NothingMeantError, CacheError) as nothing:
         shown.its.thing_said = f"{nothing}."
-
-
-def _both(cls: Any, context: bpy.types.Context) -> bool:
-    sequenced: Any = NeedsSequence.poll
-    connected: Any = NeedsBackend.poll
-    return bool(sequenced.__func__(cls, context) and connected.__func__(cls, context))
 
 
 def _call(operator: Callable[..., Any], **values: Any) -> None:

@@ -22,8 +22,11 @@ class LEGS4D_UL_selections(Rows, bpy.types.UIList):
 
     def draw_row(self, layout: Any, item: Any, index: int) -> None:
         row = layout.row(align=True)
-        row.prop(item, "label", text="", icon=_ICONS[item.source], emboss=False)
-        row.operator("legs4d.select_kept", text="", icon="SELECT_SET", emboss=False).label = item.label
+        if item.source == "FILE":
+            row.prop(item, "label", text="", icon=_ICONS[item.source], emboss=False)
+        else:  # the run names it
+            row.label(text=item.label, icon=_ICONS[item.source])
+        row.operator("legs4d.select_kept", text="", icon="SELECT_SET", emboss=False).which = item.name
 
 
 class LEGS4D_PT_things(SequencePanel, bpy.types.Panel):
@@ -35,7 +38,9 @@ class LEGS4D_PT_things(SequencePanel, bpy.types.Panel):
     def draw_sequence(self, context: bpy.types.Context, found: sequence.Sequence) -> None:
         layout, its = self.layout, found.its
         known = _table(found)
-        if known is None or not known.names:
+        if its.files:
+            sentence(layout, context, "Only runs of the backend are taken apart into things.", "INFO")
+        elif known is None or not known.names:
             waiting = its.run_id in session.current.things.fetching
             told = (
                 "Fetching…" if waiting else "The run was not taken apart yet: its footage's masks tell what there is."

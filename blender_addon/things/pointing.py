@@ -17,6 +17,7 @@ from ..cache import storage
 from ..cache.frames import CacheError
 from ..portable import pointing
 from ..selection import frames, mask, selecting
+from ..selection.regions import Region
 from ..sequence import attributes
 from ..sequence.properties import cloud_of, properties_of
 from ..sequence.sequence import Sequence
@@ -38,7 +39,7 @@ class Pointed:
         under: the segments that it may mean.
         chosen: those that it means.
         mode: how they changed what was selected.
-        after: mark of what was selected then.
+        after: mark of what was selected then, and of the segments that there were.
     """
 
     under: tuple[int, ...]
@@ -97,28 +98,36 @@ def choose_segments(
 
 def rescale(shown: Sequence, scale: float) -> str:
     """Mean the last thing that was pointed at by the segment nearest to a scale; a sentence."""
-    last, known = _last(shown), table_of(shown)
+    known = table_of(shown)
+    last = _last(shown, known)
     nearest = min(last.under, key=lambda number: abs(float(known.quantile[number]) - scale))
     if last.chosen != (nearest,):
         _take_back(shown, last)
-        _choose(shown, known, Pointed(last.under, (nearest,), last.mode))
+        try:
+            _choose(shown, known, Pointed(last.under, (nearest,), last.mode))
+        except NothingMeantError:
+            _choose(shown, known, last)
+            raise
     return said(shown, known)
 
 
 def step(shown: Sequence, larger: bool) -> str:
     """Mean the next larger or smaller segment of those that the last click may mean; a sentence."""
-    last, known = _last(shown), table_of(shown)
+    known = table_of(shown)
+    last = _last(shown, known)
     order = sorted(last.under, key=lambda number: float(known.quantile[number]))
     at = order.index(last.chosen[0]) + (1 if larger else -1)
     if not 0 <= at < len(order):
         raise NothingMeantError(f"There is nothing {'larger' if larger else 'smaller'} here")
-    shown.its.thing_scale = float(known.quantile[order[at]])  # its update means it
-    return said(shown, known)
+    scale = float(known.quantile[order[at]])
+    told = rescale(shown, scale)
+    shown.its.thing_scale = scale
+    return told
 
 
 def front(shown: Sequence, origin: Vector, direction: Vector) -> tuple[Array, Array]:
-    """(rows, shares) of the points that fill the pixel along a ray, as the run numbers them: what is hidden, deleted or
-    behind something has no share."""
+    """(rows, shares) of the points that fill the pixel along a ray, as the run numbers them: what is hidden, deleted,
+    cut by `largest` or `slenderness`, or behind something has no share."""
     its = shown.its
     begin = {"STATIC": 0, "DYNAMIC": its.num_static, "LOOSE": its.num_static + its.num_dynamic}
     if its.num_loose:
@@ -128,7 +137,7 @@ def front(shown: Sequence, origin: Vector, direction: Vector) -> tuple[Array, Ar
     found = []
     for child in shown.objects:
         cloud = cloud_of(child)
-        if names.RADIANCE not in cloud.attributes or not len(cloud.points):
+        if names.RADIANCE not in cloud.attributes or not len(cloud.points) or not child.visible_get():
             continue
         inverse = child.matrix_world.inverted_safe()
         start, ahead = inverse @ origin, inverse.to_3x3() @ direction
@@ -136,7 +145,7 @@ def front(shown: Sequence, origin: Vector, direction: Vector) -> tuple[Array, Ar
             attributes.read(cloud, names.POSITION),
             attributes.read(cloud, names.SCALE),
             attributes.read(cloud, names.ROTATION),
-            attributes.read(cloud, names.RADIANCE)[:, 3],
+            _shown_opacities(shown, child),
             np.array(start),
             np.array(ahead),
             its.pixel_angle,
@@ -146,6 +155,17 @@ def front(shown: Sequence, origin: Vector, direction: Vector) -> tuple[Array, Ar
         return np.zeros(0, np.int64), np.zeros(0)
     rows, alphas, depths = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return rows, pointing.composited(alphas, depths)
+
+
+def _shown_opacities(shown: Sequence, child: bpy.types.Object) -> Array:
+    its, points = shown.its, selecting.points_of(shown, child)
+    opacities = points.opacities
+    if its.largest:
+        longest = its.largest / max(child.matrix_world.median_scale, 1e-12)
+        opacities = opacities * Region("SIZE", high=longest).inside(points)
+    if its.slenderness:
+        opacities = opacities * Region("NEEDLE", high=max(its.slenderness, 1.0)).inside(points)
+    return opacities
 
 
 def choose_columns(shown: Sequence, columns: Columns, numbers: Several[int], mode: str) -> None:
@@ -172,7 +192,8 @@ def said(shown: Sequence, known: Table) -> str:
 def title(shown: Sequence) -> str:
     """What is selected is called, where it is a segment; else empty."""
     try:
-        last, known = _last(shown), table_of(shown)
+        known = table_of(shown)
+        last = _last(shown, known)
     except (NothingMeantError, CacheError):
         return ""
     return known.title(last.chosen[0])
@@ -184,21 +205,10 @@ def _choose(shown: Sequence, known: Table, wanted: Pointed) -> None:
         cloud = cloud_of(child)
         mask.write(cloud, names.BEFORE, mask.read(cloud, names.SELECTED))
     choose_columns(shown, known.segments, wanted.chosen, wanted.mode)
-    if wanted.mode != "SET" and not _any_left(shown):
+    if wanted.mode != "SET" and not selecting.is_anything(shown):
         _take_back(shown, wanted)
         raise NothingMeantError("Nothing would be left selected; take away less")
-    shown.its.pointed = json.dumps(asdict(wanted) | {"after": _mark(shown)})
-
-
-def _any_left(shown: Sequence) -> bool:
-    """Whether a point is selected in any frame that is here."""
-    if any(names.SELECTED in cloud_of(child).attributes for child in selecting.lasting(shown)):
-        return True
-    if shown.loose_object is None:
-        return False
-    cache = storage.find(shown.empty)
-    frames_here = (t for t in range(shown.its.num_frames) if cache.has_frame(t))
-    return any(frames.masks(shown.empty, cache, t)[names.SELECTED].any() for t in frames_here)
+    shown.its.pointed = json.dumps(asdict(wanted) | {"after": _mark(shown, known)})
 
 
 def _take_back(shown: Sequence, last: Pointed) -> None:
@@ -213,9 +223,9 @@ def _take_back(shown: Sequence, last: Pointed) -> None:
     selecting.redraw(shown)
 
 
-def _last(shown: Sequence) -> Pointed:
+def _last(shown: Sequence, known: Table) -> Pointed:
     last = _read(shown)
-    if last is None or last.after != _mark(shown):
+    if last is None or last.after != _mark(shown, known):
         raise NothingMeantError("Click on a thing first: what is selected is no segment")
     return last
 
@@ -228,9 +238,9 @@ def _read(shown: Sequence) -> Pointed | None:
     return Pointed(tuple(told["under"]), tuple(told["chosen"]), told["mode"], told["after"])
 
 
-def _mark(shown: Sequence) -> int:
-    """Of what is selected now: another one whenever that is something else."""
-    found = 0
+def _mark(shown: Sequence, known: Table) -> int:
+    """Of what is selected now, and of the segments: another one whenever that is something else."""
+    found = zlib.crc32(np.ascontiguousarray(known.segments.start).tobytes())
     for child in selecting.lasting(shown):
         found = zlib.crc32(np.packbits(mask.read(cloud_of(child), names.SELECTED)).tobytes(), found)
     steps = frames.read(shown.empty).selected if shown.loose_object is not None else ()

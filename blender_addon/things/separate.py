@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import bpy
 import numpy as np
 from mathutils import Matrix, Vector
 
 from .. import declare, names
+from ..layers import curves
 from ..selection import edits, mask, selecting
 from ..sequence import attributes
 from ..sequence.properties import cloud_of
@@ -19,6 +21,8 @@ Array = np.ndarray[Any, Any]
 
 def separate(shown: Sequence, name: str) -> Sequence:
     """What is selected as a sequence of its own, deleted from this one; both play the run, which is untouched.
+
+    Its origin goes to its middle, unless something else than its transforms says where it is: see `is_led`.
 
     Args:
         name: of the new object.
@@ -34,9 +38,15 @@ def separate(shown: Sequence, name: str) -> Sequence:
     middle = _middle(shown)
     edits.remove(made, names.DELETED, others=True)
     edits.remove(shown, names.DELETED)
-    if middle is not None:
+    if middle is not None and not is_led(made.empty):
         put_origin(made, middle)
     return made
+
+
+def is_led(empty: bpy.types.Object) -> bool:
+    """Whether keys, drivers or constraints place an object: they would put another origin where the old one was."""
+    animated = curves.animated_paths(empty, "")
+    return bool(empty.constraints) or any(path.startswith(("location", "rotation", "scale")) for path in animated)
 
 
 def put_origin(shown: Sequence, place: Vector) -> None:

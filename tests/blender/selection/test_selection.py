@@ -325,6 +325,9 @@ np.savez(sys.argv[2], counts=counts, last=last, rate=rate, opacities=opacities, 
 
 
 def test_points_can_be_the_mean_of_frames_around(shown):
+    from blender_addon.cache import storage
+    from blender_addon.sequence import playback
+
     scene, moving = bpy.context.scene, shown.dynamic_object
     scene.frame_set(2)  # the capture's frame 1 of 3, of which the last has lost the fourth point
     plain = _read(moving, "position")
@@ -336,6 +339,15 @@ def test_points_can_be_the_mean_of_frames_around(shown):
     scene.frame_set(1)  # at the ends of those that there are
     np.testing.assert_allclose(_read(moving, "position"), MOVING + 0.05, atol=1e-6)
     np.testing.assert_allclose(_read(moving, "velocity")[:3], 0.05 * 24, atol=1e-4)
+    file = storage.find(shown.empty).path / "frames" / "000001.block"
+    arrived = file.read_bytes()
+    file.unlink()  # it has not arrived
+    playback.refresh(shown.empty)
+    np.testing.assert_allclose(_read(moving, "position"), MOVING, atol=1e-6)
+    file.write_bytes(arrived)
+    assert shown.shows(1, 1.0) and not shown.shows(2, 1.0)
+    playback.refresh(shown.empty)
+    np.testing.assert_allclose(_read(moving, "position"), MOVING + 0.05, atol=1e-6)
     shown.its.averaging = 0
     np.testing.assert_allclose(_read(moving, "position"), MOVING, atol=1e-6)
 

@@ -72,8 +72,10 @@ def test_a_follower_goes_where_an_object_is_and_waits_where_it_is_not_seen(shown
             scene.frame_set(11 + t)
             expected = shown.empty.matrix_world @ Vector(POSE[t, 0, :3].tolist())
             assert (made.matrix_world.translation - expected).length < 1e-5
-    with pytest.raises(Nowhere, match="Name one of the objects 'basketball', ''"):
+    with pytest.raises(Nowhere, match=f"Name one of the objects 'basketball', '{box.name}'"):
         follower.of_object(scene, shown, "", None)
+    ball.name = "orange one"  # as its user calls it now
+    assert follower.of_object(scene, shown, "orange one", None).name == "Follows orange one"
     pose = POSE.copy()
     pose[:, 1, 0] = (0.0, 5.0, 2.0, 3.0)  # its second frame is the one that does not see it
     monkeypatch.setitem(TABLE, "pose", pose)

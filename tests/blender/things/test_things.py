@@ -1,6 +1,7 @@
 """Things in Blender: a click, another scale, words, named selections, an object of its own."""
 
 import shutil
+from types import SimpleNamespace
 
 import bpy
 import numpy as np
@@ -117,8 +118,30 @@ def test_clicks_add_and_subtract_and_only_the_last_is_rescaled(shown):
     assert "Nothing would be left" in shown.its.thing_said and _selected(shown.dynamic_object) == [0, 1]
 
 
+def test_a_scale_that_would_leave_nothing_changes_nothing(shown):
+    its = shown.its
+    its.thing_scale = 0.9
+    _click(shown, (0, 1, 0))
+    its.pointed, its.thing_scale = "", 0.0
+    _click(shown, (0, 1, 0), "SUBTRACT")
+    rest = [i for i in range(16) if i not in MEMBERS[PART]]
+    assert bpy.ops.legs4d.step_thing(larger=True) == {"CANCELLED"}
+    assert "Nothing would be left" in its.thing_said and its.thing_scale == 0.0
+    its.thing_scale = 1.0
+    assert "Nothing would be left" in its.thing_said and _selected(shown.static_object) == rest
+    its.thing_scale = 0.1  # the click is still what the slider changes
+    assert its.thing_said.startswith("segment 1: 12") and _selected(shown.static_object) == rest
+
+
 def test_what_shows_is_what_is_clicked(shown):
     shown.its.thing_scale = 0.9
+    shown.its.largest = 0.2
+    assert _click(shown, (0, 0, 0)) == {"CANCELLED"}  # every splat is longer
+    shown.its.largest = 0.0
+    shown.dynamic_object.hide_set(True)
+    _click(shown, (0, 0, 0))
+    assert _selected(shown.static_object) == MEMBERS[WHOLE]
+    shown.dynamic_object.hide_set(False)
     _click(shown, (0, 0, 0))
     bpy.ops.legs4d.hide_points()
     _click(shown, (0, 0, 0))
@@ -167,6 +190,13 @@ def test_selections_are_kept_by_name_and_those_of_the_run_are_listed(shown):
     display.update(shown.empty)
     assert _selected(shown.dynamic_object) == [0, 1, 2] and _selected(shown.loose_object) == [1]
     assert bpy.ops.legs4d.step_thing() == {"CANCELLED"} and "Click on a thing first" in its.thing_said
+    bpy.ops.legs4d.keep_selection(label="other")
+    its.selections[-1].label = "mine"  # renamed: two are called so, and the list knows which
+    bpy.ops.legs4d.delete_points()
+    assert bpy.ops.legs4d.select_kept(which=its.selections[-1].name) == {"FINISHED"}
+    assert _selected(shown.dynamic_object) == []  # they are deleted
+    assert bpy.ops.legs4d.keep_selection(label="none") == bpy.ops.legs4d.separate() == {"CANCELLED"}
+    bpy.ops.legs4d.forget_selection(which=its.selections[-1].name)
     bpy.ops.legs4d.forget_selection(label="mine")
     assert [one.label for one in its.selections] == ["odd ones"]
     assert not [a for a in shown.static_object.data.attributes if a.name.startswith("selection:")]
@@ -203,11 +233,42 @@ def test_a_thing_becomes_an_object_with_its_origin_in_its_middle(shown):
     assert np.allclose(turned, (2.5 - 1.5, 3.5 + 1.5, 3), atol=1e-4)  # about its own middle
 
 
-def test_without_segments_it_is_said_what_to_do(shown):
+def test_a_thing_whose_place_is_keyed_stays_where_it_is(shown):
+    from blender_addon.sequence.sequence import Sequence
+
+    shown.empty.location = (1, 2, 3)
+    shown.empty.keyframe_insert("location", frame=1)
+    shown.its.thing_scale = 0.9
+    bpy.context.view_layer.update()
+    _click(shown, (1, 3, 3))
+    bpy.ops.legs4d.separate()
+    bpy.context.scene.frame_set(2)
+    made = Sequence(bpy.context.active_object).static_object
+    assert np.allclose(made.matrix_world @ made.data.points[15].co, (4, 5, 3), atol=1e-5)
+
+
+def test_a_click_on_the_sidebar_is_none_on_what_lies_under_it(addon):
+    from blender_addon.things.operators import region_under
+
+    view = SimpleNamespace(type="WINDOW", x=100, y=50, width=800, height=600)
+    sidebar = SimpleNamespace(type="UI", x=700, y=50, width=200, height=600)
+    closed = SimpleNamespace(type="TOOLS", x=100, y=50, width=1, height=600)
+    area = SimpleNamespace(regions=[closed, view, sidebar])
+    assert region_under(area, 100, 60) is view and region_under(area, 699, 649) is view
+    assert region_under(area, 700, 60) is None and region_under(area, 99, 60) is None
+
+
+def test_without_segments_or_with_others_it_is_said_what_to_do(shown):
     from blender_addon.cache import storage
     from blender_addon.things import table
 
-    table.store(storage.find(shown.empty), {"segments": [], "selections": []}, {})
+    _click(shown, (3, 3, 0))
+    told = [{"name": "", "parent": -1, "scale": 1.0}]
+    cache, columns = storage.find(shown.empty), _columns("segment", [[0, 1]])
+    table.store(cache, {"segments": told, "selections": []}, columns)  # made anew, meanwhile
+    shown.its.thing_scale = 0.7
+    assert "Click on a thing first" in shown.its.thing_said
+    table.store(cache, {"segments": [], "selections": []}, {})
     assert _click(shown, (0, 0, 0)) == {"CANCELLED"}
     assert "legs4d segments" in shown.its.thing_said
 
