@@ -39,6 +39,20 @@ class NeedsBackend(declare.Operator):
         return is_ready(cls)
 
 
+class OnRun(NeedsSequence):
+    """For operators that ask a backend about the sequence's run."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """With a sequence of a run, and somebody to ask."""
+        if not super().poll(context) or not is_ready(cls):
+            return False
+        if sequence.meant(context).its.files:
+            cls.poll_message_set("This sequence is of files, not of a run of the backend")
+            return False
+        return True
+
+
 class LEGS4D_OT_start_backend(bpy.types.Operator):
     """Start a backend on this machine and connect to it; it ends with Blender"""
 
@@ -133,7 +147,7 @@ for in the dataset that stands here, or else where it was"""
         return {"FINISHED"}
 
 
-class LEGS4D_OT_name_object(NeedsBackend, bpy.types.Operator):
+class LEGS4D_OT_name_object(OnRun, bpy.types.Operator):
     """Say what this object of the run is, for its Empty and for prompts: "a basketball flying" then finds it"""
 
     bl_idname = "legs4d.name_object"
@@ -141,10 +155,6 @@ class LEGS4D_OT_name_object(NeedsBackend, bpy.types.Operator):
 
     called = declare.string("Name", "What it is; empty for nothing", options={"SKIP_SAVE"})
     empty = declare.string("Empty", "Its Empty; empty: the active object", options={"SKIP_SAVE", "HIDDEN"})
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return super().poll(context) and sequence.active(context) is not None
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> declare.Result:
         meant = self._meant(context)

@@ -13,7 +13,7 @@ from .. import declare
 from ..cache import storage
 from ..cache.frames import CacheError
 from ..link import session
-from ..link.operators import is_ready
+from ..link.operators import OnRun
 from ..selection import selecting
 from ..selection.operators import MODE_ITEMS
 from ..sequence import display, sequence
@@ -22,20 +22,6 @@ from ..sequence.sequence import Sequence
 from ..ui.operators import NeedsSequence, refuse
 from . import kept, pointing, separate
 from .pointing import NothingMeantError
-
-
-class _OfRun(NeedsSequence):
-    """For operators that ask a backend about the sequence's run."""
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """With a sequence of a run, and somebody to ask."""
-        if not super().poll(context) or not is_ready(cls):
-            return False
-        if sequence.meant(context).its.files:
-            cls.poll_message_set("This sequence is of files, not of a run of the backend")
-            return False
-        return True
 
 
 class _Pointing(NeedsSequence):
@@ -151,7 +137,7 @@ class LEGS4D_OT_step_thing(_Pointing, bpy.types.Operator):
         return pointing.step(shown, self.larger)
 
 
-class LEGS4D_OT_select_words(_OfRun, bpy.types.Operator):
+class LEGS4D_OT_select_words(OnRun, bpy.types.Operator):
     """Select the things that words mean; of a run with language"""
 
     bl_idname = "legs4d.select_words"
@@ -302,7 +288,7 @@ class LEGS4D_OT_separate(NeedsSequence, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class LEGS4D_OT_find_things(_OfRun, bpy.types.Operator):
+class LEGS4D_OT_find_things(OnRun, bpy.types.Operator):
     """Have the backend take the run apart into things by the masks of its footage; goes on when Blender is closed"""
 
     bl_idname = "legs4d.find_things"
@@ -316,7 +302,7 @@ class LEGS4D_OT_find_things(_OfRun, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class LEGS4D_OT_fetch_things(_OfRun, bpy.types.Operator):
+class LEGS4D_OT_fetch_things(OnRun, bpy.types.Operator):
     """Fetch the things and selections that the run has now"""
 
     bl_idname = "legs4d.fetch_things"
