@@ -68,8 +68,9 @@ class LEGS4D_OT_click_things(NeedsSequence, bpy.types.Operator):
     bl_idname = "legs4d.click_things"
     bl_label = "Click on Things"
 
-    _latest: LEGS4D_OT_click_things | None = None
-    """The one that was started last: it takes the place of one that still waits."""
+    _started = 0
+    """How many were started: the last takes the place of one that still waits."""
+    _number: int
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -78,7 +79,7 @@ class LEGS4D_OT_click_things(NeedsSequence, bpy.types.Operator):
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> declare.Result:
         """Wait for the mouse; the button may have been pressed in the sidebar."""
-        type(self)._latest = self
+        self._number = type(self)._started = type(self)._started + 1
         context.window.cursor_modal_set("EYEDROPPER")
         context.workspace.status_text_set(
             "Click on a thing. Shift: add. Ctrl: subtract. +: larger. −: smaller. Esc or Enter: end."
@@ -88,9 +89,9 @@ class LEGS4D_OT_click_things(NeedsSequence, bpy.types.Operator):
 
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> declare.Result:
         """Follow the mouse and the keys."""
-        if type(self)._latest is not self:
+        if self._number != type(self)._started:
             return {"FINISHED", "PASS_THROUGH"}
-        if context.area is None or context.area.type != "VIEW_3D" or sequence.active(context) is None:
+        if not self.poll(context):  # its editor is another one now, or the sequence is gone
             self._end(context)
             return {"FINISHED", "PASS_THROUGH"}
         if event.type in ("ESC", "RIGHTMOUSE", "RET", "NUMPAD_ENTER") and event.value == "PRESS":
@@ -118,7 +119,6 @@ class LEGS4D_OT_click_things(NeedsSequence, bpy.types.Operator):
         context.area.tag_redraw()
 
     def _end(self, context: bpy.types.Context) -> None:
-        type(self)._latest = None
         context.window.cursor_modal_restore()
         context.workspace.status_text_set(None)
 
