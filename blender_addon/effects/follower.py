@@ -72,14 +72,14 @@ def of_object(scene: bpy.types.Scene, shown: Sequence, name: str, chosen: bpy.ty
     if "pose" not in table:
         raise Nowhere(f"'{shown.empty.name}' knows no objects; find them with `legs4d objects` and import it again")
     known = [one or f"object {number}" for number, one in enumerate(objects.names_of(table))]
-    empties = {int(one[objects.IDENTITY]): one for one in shown.empty.children if objects.IDENTITY in one}
+    empties = {int(one[objects.IDENTITY]): one for one in shown.empty.children if one.get(objects.IDENTITY) is not None}
     called = {number: empties[number].name if number in empties else one for number, one in enumerate(known)}
-    number = next((one for one, empty in empties.items() if empty == chosen and one in called), None)
+    number = chosen.get(objects.IDENTITY) if chosen is not None and chosen.parent == shown.empty else None
     if name:
         number = next((one for one in called if name in (called[one], known[one])), None)
     elif number is None and len(known) == 1:
         number = 0
-    if number is None:
+    if number is None or number not in called:
         listed = ", ".join(f"'{one}'" for one in called.values())
         raise Nowhere(f"Name one of the objects {listed}, or select its empty")
     pose, there = np.asarray(table["pose"])[:, number, :3], np.asarray(table["visible"])[:, number]
