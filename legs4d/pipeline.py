@@ -172,6 +172,8 @@ def _working(out: str | Path | Run, plan: Plan, again: bool | str) -> Iterator[_
     context, sequence = plan.context, plan.sequence
     if advice := plan.advice(out if isinstance(out, Run) else None):
         context.tell(advice)
+    if word := plan.word_on_matches(out if isinstance(out, Run) else None, again=bool(again)):
+        context.tell(word)
     sequence.content.hashes(context)
     made: list[Making] = []
 
@@ -220,12 +222,17 @@ class _Work:
         if all(run.has_finished(name) for name in plan.wanted(run, making) if name in GEOMETRY):
             return
         bends = making.method == "deform"
-        looked = Look([], None) if run.has_geometry else look_at_cameras(sequence, plan.device, plan.context)
+        if run.has_geometry or plan.settings.matches == "none":
+            looked = Look([], None, "none")
+        else:
+            looked = look_at_cameras(sequence, plan.device, plan.context)
         doubts = [f"{one}." for one in looked.misfits]
         for sentence in doubts:
             plan.context.tell(sentence)
         if not run.has_geometry:
-            run.set_info(matched_points=0 if looked.points is None else len(looked.points.positions), doubts=doubts)
+            count = 0 if looked.points is None else len(looked.points.positions)
+            matches = looked.matches if sequence.initial_points is None else None  # with points they begin nothing
+            run.set_info(matched_points=count, matches=matches, doubts=doubts)
         if isinstance(sequence, MotionMasks) and not bends:
             sequence.prepare(plan.context)
         first = sequence.cameras("train", 0)

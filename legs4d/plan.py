@@ -23,7 +23,14 @@ from legs4d.config import (
 )
 from legs4d.context import Context
 from legs4d.gaussians.store.footage import footage_differences, found_objects_of
-from legs4d.gaussians.store.recorded import made_from_of, recorded_deform, recorded_reconstruction, recorded_settings
+from legs4d.gaussians.store.recorded import (
+    differences_of_matches,
+    made_from_of,
+    matches_of,
+    recorded_deform,
+    recorded_reconstruction,
+    recorded_settings,
+)
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import WITHOUT_OUT, Difference, MadeFrom, StageRecord
 from legs4d.language.embedding.grids import GridFeatures, GridStore, forget_grids, has_grids, is_complete
@@ -121,6 +128,10 @@ class Plan:
             else:
                 check_picture_count(_pictures(self.sequence), str(self.sequence.root))
             _ = self.device
+            if self.settings.matches == "lightglue":
+                from legs4d.reconstruct.calibration import check_matcher
+
+                check_matcher()
 
     def advice(self, run: Run | None) -> str | None:
         """What should be known before a reconstruction begins: that pictures are larger than suits this machine."""
@@ -141,6 +152,19 @@ class Plan:
             f"--scale {share * self.sequence.reading.scale:g} ({width}×{height}) takes about a "
             f"{share**-2:.0f}th of the time."
         )
+
+    def word_on_matches(self, run: Run | None, *, again: bool) -> str | None:
+        """That a run was begun otherwise than this machine would, where nobody asked for either."""
+        if run is None or "reconstruct" not in self._parts or self.settings.matches != "auto":
+            return None
+        from legs4d.reconstruct.calibration import has_matcher
+
+        was = matches_of(run)
+        if was == "none" and has_matcher() and not again:
+            return f"{run.path} was begun without matches of LightGlue, which is here; --again begins it with them."
+        if was == "lightglue" and again and not has_matcher():
+            return f"{run.path} was begun with matches of LightGlue, which is not here: anew it begins without them."
+        return None
 
     def making(self, run: Run) -> Making:
         """What is asked for, with what follows from a run that is there."""
@@ -196,6 +220,8 @@ class Plan:
                 files = [replace(file, stage=one.stage) for file in listed if file.key == one.key]
             if one.key != "language" or files or "footage" not in keys:
                 told += files or [one]
+        if "reconstruct" in self._parts:
+            told += differences_of_matches(run, self.settings.matches)
         return [*self._of_earlier_versions(run), *told]
 
     def _of_earlier_versions(self, run: Run) -> list[Difference]:

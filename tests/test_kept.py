@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -28,10 +29,12 @@ from legs4d.context import Context
 from legs4d.errors import DatasetError, Legs4dError
 from legs4d.gaussians.store import swap
 from legs4d.gaussians.store.footage import find_footage
+from legs4d.gaussians.store.recorded import differences_of_settings
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import RunDiffers
 from legs4d.grounding import query
 from legs4d.progress import Progress, Stopped
+from legs4d.reconstruct import calibration
 from legs4d.scene import content as scene_content
 from legs4d.scene.readers import open_sequence
 
@@ -161,6 +164,45 @@ def test_what_differs_is_told_setting_by_setting_and_nothing_is_changed(
 def test_what_the_machine_would_choose_is_what_the_run_has(footage: Path, run: Path) -> None:
     asked = SETTINGS.model_copy(update={"preset": "auto", "lift": SETTINGS.lift.model_copy(update={"encoder": "auto"})})
     assert not train(footage, run, asked).stages
+
+
+def test_matches_to_start_from_are_compared_where_they_are_asked_for(
+    footage: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEGS4D_PRIORS", str(tmp_path / "none"))
+    with_them = SETTINGS.model_copy(update={"matches": "lightglue"})
+    with pytest.raises(Legs4dError, match=r"the weights of lightglue are not there; fetch them by"):
+        train(footage, run, with_them)
+    monkeypatch.setattr(calibration, "check_matcher", lambda: None)
+    asked = [(with_them, "none"), (SETTINGS.model_copy(update={"matches": "none"}), "lightglue")]
+    for settings, was in asked:
+        Run.open(run).set_info(matches=was)
+        with pytest.raises(RunDiffers, match=f"was made otherwise .matches: {was} → {settings.matches}.*--again"):
+            train(footage, run, settings)
+        assert differences_of_settings(Run.open(run), settings, ("reconstruct",))[0].key == "matches"
+        assert train(footage, run).stages == set()  # nobody asks: the run has what it has
+    state = json.loads((run / "run.json").read_text())
+    del state["info"]["matches"]
+    for points, differ in ((0, False), (80, True)):  # as the version before noted it
+        state["info"]["matched_points"] = points
+        (run / "run.json").write_text(json.dumps(state))
+        assert bool(differences_of_settings(Run.open(run), asked[1][0], ("reconstruct",))) == differ
+    assert not train(footage, Path(run), SETTINGS).stages
+
+
+def test_that_lightglue_came_or_went_since_is_said(
+    footage: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration, "has_matcher", lambda: True)
+    assert Run.open(run).info["matches"] == "none"
+    told = train(footage, run)
+    assert not told.stages and any("was begun without matches of LightGlue" in one for one in told.sentences)
+    Run.open(run).set_info(matches="lightglue")
+    assert not any("LightGlue" in one for one in train(footage, run).sentences)
+    monkeypatch.setattr(calibration, "has_matcher", lambda: False)
+    told = train(footage, run, again=True)
+    assert any("which is not here: anew it begins without them" in one for one in told.sentences)
+    assert Run.open(run).info["matches"] == "none"
 
 
 def test_other_footage_is_told_by_its_files(footage: Path, run: Path, tmp_path: Path) -> None:

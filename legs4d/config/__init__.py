@@ -338,6 +338,9 @@ class GeometrySettings(Settings):
     method: Literal["auto", "tracking", "deform"] = "auto"
     """How what moves is found: from frame to frame, which needs several cameras in each; or in all frames together; by
     the footage (`auto`)."""
+    matches: Literal["auto", "lightglue", "none"] = "auto"
+    """What is matched between the cameras, to start from where footage has no points: what LightGlue finds, nothing, or
+    what the run has begun with, else LightGlue's where its weights are there (`auto`)."""
     reconstruct: ReconstructSettings = ReconstructSettings()
     """Of tracking."""
     deform: DeformSettings = DeformSettings()

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from legs4d.context import QUIET, Context
-from legs4d.priors.cache import is_there, open_prior, priors_folder
+from legs4d.priors.cache import find_weights, is_there, open_prior, priors_folder
 from legs4d.priors.protocols import MatchesPrior
+from legs4d.priors.published import library
 from legs4d.priors.registry import find_prior
 from legs4d.reconstruct.matched import NEIGHBOURS, OFF, Matched, match_cameras, matched_points
 from legs4d.reconstruct.stages import torch_threads
@@ -141,10 +143,23 @@ class Look:
     Attributes:
         misfits: cameras that seem to stand wrong.
         points: to start from, None where there are hardly any.
+        matches: what was matched.
     """
 
     misfits: list[Misfit]
     points: InitialPoints | None
+    matches: Literal["lightglue", "none"] = "lightglue"
+
+
+def has_matcher() -> bool:
+    """Whether LightGlue can run here: its weights are there, and kornia is."""
+    return is_there(find_prior("lightglue"), priors_folder()) and find_spec("kornia") is not None
+
+
+def check_matcher() -> None:
+    """Raises Legs4dError where LightGlue cannot run here; says what to do."""
+    find_weights("lightglue")
+    library("kornia", "matches")
 
 
 def look_at_cameras(
@@ -159,16 +174,14 @@ def look_at_cameras(
     Raises:
         Stopped: it was told to stop.
     """
-    nothing = Look([], None)
     if matcher is None:
-        lightglue = find_prior("lightglue")
-        if not (is_there(lightglue, priors_folder()) and find_spec("kornia")):
-            return nothing
+        if not has_matcher():
+            return Look([], None, "none")
         matcher = open_prior("lightglue", device)
         assert matcher is not None
     views = views_of(sequence)
     if len(views.cameras) < RIG:
-        return nothing
+        return Look([], None)
     with torch_threads(1 if device.type == "cpu" else torch.get_num_threads()):
         matched = match_views(views, matcher, context)
         return Look(misfits(views, matched), start_points(views, matched))

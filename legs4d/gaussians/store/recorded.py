@@ -48,13 +48,30 @@ def differences_of_settings(run: Run, settings: TrainSettings, parts: tuple[str,
         if asked.encoder == AUTO and there is not None:
             asked = asked.model_copy(update={"encoder": there.settings.get("lift.encoder", AUTO)})
         wanted["lift"] = {"lift": asked}, {}
-    found: list[Difference] = []
+    found = differences_of_matches(run, settings.matches) if "reconstruct" in parts else []
     for stage, (models, means) in wanted.items():
         was = made_from_of(run.stages.get(stage))
         if was is not None:
             now = MadeFrom.of(models, was.version, means=means)
             found += differences(stage, was, replace(now, by=was.by))
     return found
+
+
+def matches_of(run: Run) -> str | None:
+    """What a run's reconstruction was begun with, as `TrainSettings.matches` names it; None where it does not know."""
+    if "matches" not in run.info:  # of before it was noted: where there are points of matches, it was with them
+        return "lightglue" if run.info.get("matched_points") else None
+    told = run.info["matches"]
+    return None if told is None else str(told)
+
+
+def differences_of_matches(run: Run, asked: str) -> list[Difference]:
+    """That a run was begun with other matches between cameras than are asked for; "auto" asks for none of them."""
+    stage = next((name for name in ("deform", "first_frame") if made_from_of(run.stages.get(name)) is not None), None)
+    was = matches_of(run)
+    if stage is None or asked == "auto" or was in (None, asked):
+        return []
+    return [Difference.of_values(stage, "matches", was, asked)]
 
 
 def recorded_reconstruction(run: Run) -> tuple[str | None, ReconstructSettings] | None:
