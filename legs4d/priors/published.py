@@ -128,12 +128,14 @@ def open_pipeline(
     role: str,
     wide: bool = False,
     single: tuple[str, ...] = (),
+    saved_as: str = "",
 ) -> Any:
     """A pipeline of diffusers out of a folder: all parts that its model_index.json names, each checked.
 
     Args:
         wide: see `precision`.
         single: parts that are kept in single precision everywhere.
+        saved_as: the class that its model_index.json names, where that is another one of the same parts.
 
     Raises:
         Legs4dError: see `open_model`; the folder is another pipeline's.
@@ -148,8 +150,10 @@ def open_pipeline(
         raise Legs4dError(f"there is no {_INDEX}", where=str(folder), fix=fix) from error
     except (OSError, ValueError) as error:
         raise Legs4dError("cannot be read", where=str(folder / _INDEX), fix=fix) from error
-    if index.get("_class_name") != kind:
-        raise Legs4dError(f"is a {index.get('_class_name')}, no {kind}", where=str(folder / _INDEX), fix=fix)
+    if index.get("_class_name") not in (kind, saved_as or kind):
+        raise Legs4dError(
+            f"is a {index.get('_class_name')}, no {saved_as or kind}", where=str(folder / _INDEX), fix=fix
+        )
     parts = {}
     for name, value in index.items():
         if name.startswith("_") or not isinstance(value, list) or value[0] is None:

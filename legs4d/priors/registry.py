@@ -157,6 +157,12 @@ _SAM2 = Published("facebook/sam2.1-hiera-small", "config.json and model.safetens
 _SAM3 = Published(
     "facebook/sam3", "config.json, model.safetensors and the files of its tokenizer", "transformers", "sam3"
 )
+_ZERO123 = Published(
+    "a Stable-Zero123 in diffusers' format",
+    "unet/, vae/, image_encoder/ and clip_camera_projection/",
+    "diffusers",
+    "zero123",
+)
 _POSE = "mediapipe/modules/pose_landmark/pose_landmark_full.tflite"
 
 PRIORS: tuple[Prior, ...] = (
@@ -358,15 +364,20 @@ PRIORS: tuple[Prior, ...] = (
         7_000_000_000,
     ),
     Prior(
+        "zero123-views",
+        "views",
+        "Stable-Zero123 in parts (Liu et al. 2023): an object from elsewhere",
+        "legs4d.priors.guidance.zero123:Zero123",
+        _ZERO123,
+        "Stability AI Non-Commercial",
+        4_000_000_000,
+    ),
+    Prior(
         "zero123",
         "guidance",
         "Stable-Zero123 in parts (Liu et al. 2023)",
         "legs4d.priors.guidance.zero123:Zero123",
-        Published(
-            "a Stable-Zero123 in diffusers' format",
-            "unet/, vae/, image_encoder/ and clip_camera_projection/",
-            "diffusers",
-        ),
+        _ZERO123,
         "Stability AI Non-Commercial",
         4_000_000_000,
     ),

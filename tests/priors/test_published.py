@@ -166,6 +166,28 @@ def test_score_distillation_moves_a_rendering(tmp_path: Path, pictures: NDArray[
         Zero123(tmp_path / "zero123", CPU)
 
 
+def test_an_object_from_elsewhere(tmp_path: Path, pictures: NDArray[np.float32]) -> None:
+    zero123_twin(tmp_path / "zero123")
+    assert is_there(find_prior("zero123-views"), tmp_path)  # one folder for both roles
+    zero = Zero123(tmp_path / "zero123", CPU, side=32, steps=2)
+    picture = np.ascontiguousarray(pictures[0, :, :40])
+    cameras = np.array([[0, 0, 0], [0, 0, 0], [20, 90, 0]], np.float32)
+    found = zero.views(picture, cameras, seed=1)
+    assert found.shape == (3, 32, 32, 3) and found.min() >= 0 and found.max() <= 1
+    np.testing.assert_array_equal(zero.views(picture, cameras, seed=1), found)
+
+    def others(**asked: Any) -> float:
+        told = {"picture": picture, "cameras": cameras[:1], "seed": 1} | asked
+        return float(np.abs(zero.views(**told)[0] - found[0]).max())
+
+    assert others() == 0 and others(cameras=cameras[2:]) > 0 and others(picture=1 - picture) > 0 and others(seed=2) > 0
+    assert zero.views(picture, cameras[:0], seed=1).shape == (0, 32, 32, 3)
+    with pytest.raises(
+        Legs4dError, match=r"zero123-views are not there; put unet/, vae/.* of a Stable-Zero123 .* into"
+    ):
+        open_prior("zero123-views", CPU, tmp_path / "none")
+
+
 def test_a_pipeline_of_another_kind_or_with_parts_missing(tmp_path: Path) -> None:
     with pytest.raises(Legs4dError, match=r"there is no model_index.json; put the files of stabilityai"):
         open_sdxl(tmp_path)

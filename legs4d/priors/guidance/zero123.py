@@ -1,4 +1,5 @@
-"""Zero-1-to-3 (Liu et al. 2023) put together from diffusers' parts: score distillation for a rendering of an object.
+"""Zero-1-to-3 (Liu et al. 2023) put together from diffusers' parts: score distillation for a rendering of an object,
+and pictures of the object from elsewhere.
 
 The U-Net of an image-conditioned Stable Diffusion sees, beside the noisy latent of the rendering, the latent of the
 reference picture, and attends to the reference's CLIP embedding with the camera's pose, which a layer brings to one
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import interpolate, linear
 
 from legs4d.errors import Legs4dError
-from legs4d.priors.published import open_model, precision
+from legs4d.priors.published import library, open_model, precision
 from legs4d.priors.state_dicts import check_state, read_state
 
 REPOSITORY = "a Zero123 in diffusers' format (unet/, vae/, image_encoder/, clip_camera_projection/)"
@@ -26,20 +27,28 @@ POSE = 4
 _CLIP_MEAN, _CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _BETAS = (0.00085, 0.012, 1000)
 """First and last, whose roots are spaced evenly, and how many: Stable Diffusion's noise."""
+STEPS = 50
+VIEWS_SCALE = 3.0
+"""How far beyond the unconditional answer, of pictures from elsewhere (Liu et al. 2023)."""
 
 
 class Zero123:
-    """Gradients that make a rendering look like the reference object seen from another side.
+    """Gradients that make a rendering look like the reference object seen from another side, and such pictures.
+
+    See `protocols.GuidancePrior` and `protocols.ViewsPrior`.
 
     Args:
         folder: with unet/, vae/, image_encoder/ and clip_camera_projection/ (its linear layer).
         device: where to compute.
         stable: whether it is Stable-Zero123, which is told the reference's polar angle; else the fourth number of a
             pose is the change of distance.
-        side: pixels of the pictures that it sees.
+        side: pixels of the pictures that it sees and makes.
+        steps: of denoising the pictures that it makes.
     """
 
-    def __init__(self, folder: Path, device: torch.device, *, stable: bool = True, side: int = 256) -> None:
+    def __init__(
+        self, folder: Path, device: torch.device, *, stable: bool = True, side: int = 256, steps: int = STEPS
+    ) -> None:
         def part(library_name: str, kind: str, name: str) -> Any:
             model = open_model(library_name, kind, folder / name, device, f"{REPOSITORY}: {name}/", role="guidance")
             model.requires_grad_(False)
@@ -49,7 +58,7 @@ class Zero123:
         self._vae = part("diffusers", "AutoencoderKL", "vae")
         self._clip = part("transformers", "CLIPVisionModelWithProjection", "image_encoder")
         self._weight, self._bias = _projection(folder / "clip_camera_projection", self._clip, device)
-        self._device, self._side, self._stable = device, side, stable
+        self._device, self._side, self._stable, self._steps = device, side, stable, steps
         first, last, count = _BETAS
         betas = torch.linspace(first**0.5, last**0.5, count, device=device) ** 2
         self._kept = (1 - betas).cumprod(dim=0)
@@ -105,6 +114,33 @@ class Zero123:
             told = self._noise_in(noisy, poses, reference, step, scale)
             target = latents - (1 - kept) * (told - noise)
         return 0.5 * ((latents.float() - target.float()) ** 2).sum()  # half precision ends at 65504
+
+    @torch.no_grad()
+    def views(self, picture: NDArray[np.float32], cameras: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+        """[C, S, S, 3] by DDIM (Song et al. 2021). A Stable-Zero123 is told no distance, and takes the picture's camera
+        to be level with the object."""
+        schedule: Any = library("diffusers", "views").DDIMScheduler(
+            beta_start=_BETAS[0],
+            beta_end=_BETAS[1],
+            beta_schedule="scaled_linear",
+            num_train_timesteps=_BETAS[2],
+            clip_sample=False,
+            set_alpha_to_one=False,
+            steps_offset=1,
+        )
+        schedule.set_timesteps(self._steps)
+        reference = self.reference(picture)
+        generator = torch.Generator("cpu").manual_seed(seed)
+        made = np.zeros((len(cameras), self._side, self._side, 3), np.float32)
+        for camera, shown in zip(cameras, made, strict=True):  # one by one: the memory is that of one
+            poses = self.pose(*map(float, camera))[None]
+            latents = torch.randn(reference[1].shape, generator=generator).to(reference[1])
+            for step in schedule.timesteps.tolist():
+                told = self._noise_in(latents, poses, reference, step, VIEWS_SCALE)
+                latents = schedule.step(told, step, latents).prev_sample
+            values = self._vae.decode(latents / self._vae.config.scaling_factor).sample
+            shown[:] = (values[0].float() / 2 + 0.5).clamp(0, 1).permute(1, 2, 0).cpu().numpy()
+        return made
 
     def _noise_in(
         self,

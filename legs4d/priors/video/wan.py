@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from legs4d.priors.published import open_pipeline
+from legs4d.priors.published import library, open_pipeline
 
 REPOSITORY = "Wan-AI/Wan2.2-TI2V-5B-Diffusers"
 STEPS = 50
@@ -29,9 +29,17 @@ class WanVideo:
     """
 
     def __init__(self, folder: Path, device: torch.device, steps: int = STEPS) -> None:
+        library("accelerate", "video")  # diffusers refuses to read this transformer without
         # its text encoder, an umT5, leaves the range of float16, and its decoder loses colours in half precision
         self._pipeline = open_pipeline(
-            "WanImageToVideoPipeline", folder, device, REPOSITORY, role="video", wide=True, single=("vae",)
+            "WanImageToVideoPipeline",
+            folder,
+            device,
+            REPOSITORY,
+            role="video",
+            wide=True,
+            single=("vae",),
+            saved_as="WanPipeline",  # of words alone: the weights of 2.2's 5B take a first picture too
         )
         self._steps = steps
 
