@@ -36,7 +36,7 @@ class DepthMaps:
         self._prior = None
         if folder is None:
             prior = best_prior("depth")
-            if prior is None:
+            if prior is None or prior.weights is None:  # inflation wants masks, which the video has not
                 fix = how_to_get(find_prior("depth-anything"), priors_folder())
                 raise Legs4dError("no helper that makes depth maps is there", where="--make-depth", fix=fix)
             self._prior = open_prior(prior.name, torch.device("cuda" if torch.cuda.is_available() else "cpu"))

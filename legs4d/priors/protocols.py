@@ -140,8 +140,12 @@ class MatchesPrior(Protocol):
 class DepthPrior(Protocol):
     """Says how far away things are, in one picture or alike over a video."""
 
-    def disparity(self, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
-        """[T, H, W] ≥ 0 of pictures [T, H, W, 3]: 1 / depth, but for a scale and a shift that nobody knows."""
+    def disparity(self, pictures: NDArray[np.float32], masks: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """[T, H, W] ≥ 0 of pictures [T, H, W, 3]: 1 / depth, but for a scale and a shift that nobody knows.
+
+        Args:
+            masks: [T, H, W] share of what is to be seen, 0..1; learned ones do without, `inflation` cannot.
+        """
         ...
 
 

@@ -333,6 +333,15 @@ PRIORS: tuple[Prior, ...] = (
         99_000_000,
     ),
     Prior(
+        "inflation",
+        "depth",
+        "a silhouette blown up by Poisson's equation; needs masks",
+        "legs4d.priors.depth.inflation:Inflation",
+        None,
+        "no weights",
+        0,
+    ),
+    Prior(
         "svd",
         "video",
         "Stable Video Diffusion (Blattmann et al. 2023)",

@@ -67,6 +67,19 @@ def test_disparity(tmp_path: Path, pictures: NDArray[np.float32]) -> None:
     np.testing.assert_array_equal(again.disparity(pictures[:1]), found[:1])
 
 
+def test_a_disc_is_blown_up_to_half_a_ball() -> None:
+    y, x = np.mgrid[:50, :60] + 0.5
+    around = 400 - (x - 30) ** 2 - (y - 25) ** 2
+    mask = (around > 0).astype(np.float32)
+    mask[0, 0] = 1  # a second thing, of a pixel
+    inflation = open_prior("inflation", CPU)
+    (found,) = inflation.disparity(np.zeros((1, 50, 60, 3), np.float32), mask[None])
+    assert found[25, 30] == pytest.approx(20, rel=0.02) and 0 < found[0, 0] < 1 and not found[mask == 0].any()
+    assert np.abs(found - np.sqrt(np.maximum(around, 0)))[around > 40].max() < 0.6
+    with pytest.raises(Legs4dError, match=r"inflation: blows up silhouettes, and there are no masks; give masks"):
+        inflation.disparity(np.zeros((1, 50, 60, 3), np.float32))
+
+
 def test_what_is_not_whole_is_told_with_what_to_put_where(tmp_path: Path) -> None:
     def message(folder: Path) -> str:
         with pytest.raises(Legs4dError) as error:
@@ -176,9 +189,10 @@ def test_an_object_from_elsewhere(tmp_path: Path, pictures: NDArray[np.float32])
     assert found.shape == (3, 32, 32, 3) and found.min() >= 0 and found.max() <= 1
     np.testing.assert_array_equal(zero.views(picture, cameras, seed=1), found)
 
-    def others(**asked: Any) -> float:
-        told = {"picture": picture, "cameras": cameras[:1], "seed": 1} | asked
-        return float(np.abs(zero.views(**told)[0] - found[0]).max())
+    def others(
+        picture: NDArray[np.float32] = picture, cameras: NDArray[np.float32] = cameras[:1], seed: int = 1
+    ) -> float:
+        return float(np.abs(zero.views(picture, cameras, seed)[0] - found[0]).max())
 
     assert others() == 0 and others(cameras=cameras[2:]) > 0 and others(picture=1 - picture) > 0 and others(seed=2) > 0
     assert zero.views(picture, cameras[:0], seed=1).shape == (0, 32, 32, 3)

@@ -35,8 +35,8 @@ class DepthAnything:
         self._mean, self._std = (torch.tensor(v, device=device)[:, None, None] for v in (_MEAN, _STD))
 
     @torch.no_grad()
-    def disparity(self, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
-        """[T, H, W] ≥ 0 of [T, H, W, 3]."""
+    def disparity(self, pictures: NDArray[np.float32], masks: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """[T, H, W] ≥ 0 of [T, H, W, 3]; masks tell it nothing."""
         height, width = pictures.shape[1:3]
         scale = self._side / min(height, width)
         rows, columns = (max(1, round(side * scale / self._patch)) * self._patch for side in (height, width))
