@@ -386,6 +386,7 @@ class Animate(Command):
     Attributes:
         selection: which of the run's is the object.
         motion: a video, a folder of its pictures, or a motion's file (.json).
+        prompt: in place of it what the object does: a helper makes the video; seed: of that.
         camera: through which the video is seen: a number of the run's cameras, or "found"; camera_file: a camera
             path's file. On the command line one option means both.
         frame: of the run, which is kept as it is but for the object.
@@ -400,7 +401,9 @@ class Animate(Command):
 
     run: Place
     selection: Annotated[str, Field(min_length=1, max_length=100)]
-    motion: Place
+    motion: Place | None = None
+    prompt: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     camera: Annotated[str, Field(min_length=1, max_length=20, pattern=r"^(\d+|found)$")] | None = None
     camera_file: Place | None = None
     out: Place

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from legs4d import __version__
 from legs4d.animate.cameras import camera_of, find_camera
+from legs4d.animate.clip import MOST_SIDE, Wanted, clip
 from legs4d.animate.depths import DepthMaps
 from legs4d.animate.filming import Filmed
 from legs4d.animate.follow import Follower, FollowSettings
@@ -102,6 +104,8 @@ def animate_run(asked: Animate, context: Context = QUIET, *, again: bool | str =
         )
     if Path(asked.out).resolve() == source.path.resolve():
         raise RunError("is the run itself", where="--out", fix="name another folder for the result")
+    if (asked.motion is None) == (asked.prompt is None):
+        raise Legs4dError("are one of the two", where="--motion and --prompt", fix="give a video, or say what happens")
     made_from = _made_from(source, asked, context)
     started = time.perf_counter()
     with working_on(asked.out, lambda run: {STAGE: made_from}, again=again or asked.again, tell=context.tell) as run:
@@ -125,11 +129,10 @@ def describe(run: Run) -> dict[str, Any]:
 
 
 def _made_from(source: Run, asked: Animate, context: Context) -> MadeFrom:
-    motion = Path(asked.motion)
-    if not motion.exists():
+    if asked.motion is not None and not Path(asked.motion).exists():
         raise DatasetError("there is no such file or folder", where=asked.motion, fix="give a video of the motion")
     files = {
-        "motion": motion,
+        "motion": Path(asked.motion) if asked.motion else None,
         "depth": Path(asked.depth) if asked.depth else None,
         "camera": Path(asked.camera_file) if asked.camera_file else None,
     }
@@ -146,6 +149,8 @@ def _made_from(source: Run, asked: Animate, context: Context) -> MadeFrom:
     inputs["selection"] = digest_of(np.flatnonzero(np.asarray(selection.weights) >= BELONGS).tolist())
     own = ("selection", "camera", "frame", "frames", "fps", "start", "end", "contact", "make_depth")
     settings = {name: getattr(asked, name) for name in own}
+    if asked.prompt is not None:
+        settings |= {"prompt": asked.prompt, "seed": asked.seed}
     return MadeFrom(settings, VERSION, inputs, by="animation")
 
 
@@ -169,14 +174,15 @@ class _Work:
 
     def finish(self, started: float) -> None:
         """Follow, then write."""
+        given = self.asked.motion
         threads = 1 if self.device.type == "cpu" else torch.get_num_threads()
         with torch.no_grad(), torch_threads(threads):
-            moved = self._given() if self.asked.motion.endswith(".json") else self._followed()
+            moved = self._given(Path(given)) if given and given.endswith(".json") else self._followed()
         self._write(moved)
         self.run.finish_stage(STAGE, time.perf_counter() - started)
         forget(self.run)
 
-    def _given(self) -> _Moved:
+    def _given(self, path: Path) -> _Moved:
         """From a motion's file."""
         for option in ("camera", "camera_file", "depth", "make_depth", "start", "end", "contact", "frames"):
             if getattr(self.asked, option):
@@ -185,7 +191,7 @@ class _Work:
                     where=f"--{option.replace('_', '-')}",
                     fix="leave it out",
                 )
-        given = read_trajectory(Path(self.asked.motion))
+        given = read_trajectory(path)
         nothing: dict[str, Any] = {"error": None, "uncertain": [], "hidden": [], "residual": None}
         return _Moved(given.motions, self.asked.fps or given.fps, nothing)
 
@@ -193,7 +199,8 @@ class _Work:
 
     def _followed(self) -> _Moved:
         asked = self.asked
-        video = MotionVideo(Path(asked.motion), None if asked.frames is None else tuple(asked.frames), asked.fps)  # type: ignore[arg-type]
+        path, fps = (Path(asked.motion), asked.fps) if asked.motion else self._clip()
+        video = MotionVideo(path, None if asked.frames is None else tuple(asked.frames), fps)  # type: ignore[arg-type]
         camera = self._camera(video)
         near = near_of(self.source)
         visible = visible_share(self.source, asked.frame, near)
@@ -222,6 +229,25 @@ class _Work:
         motions = self._together(follower, stage, contact)
         follower.learn(list(motions))
         return _Moved(motions, video.fps, self._report(follower.fits, motions, camera), stage.thing)
+
+    def _clip(self) -> tuple[Path, float]:
+        """The video that a helper makes of the words, and its pictures a second."""
+        asked = self.asked
+
+        def find() -> Cameras:
+            fix = "name one of the run's cameras, or a file"
+            raise Legs4dError("there is no video yet to find it in", where="--camera found", fix=fix)
+
+        camera = self._named_camera(find)
+        camera = camera.scaled(min(1.0, MOST_SIDE / max(camera.width, camera.height)))
+        stage = Stage(self.gaussians, self.member, camera, near_of(self.source), self.device)
+        made = stage.predict([self._pose(asked.start, np.eye(4))])
+        first = made.color[0].clamp(0, 1).cpu().numpy().astype(np.float32)
+        scene = digest_of([self.made_from.inputs, asked.camera, asked.frame, asked.start])
+        wanted = Wanted(asked.selection, asked.prompt or "", asked.seed, scene)
+        self.context.reporter("making_the_video").step(0, 1)
+        folder, fps = clip(self.run.path, wanted, first, self.device)
+        return folder, asked.fps or fps
 
     def _follow(self, follower: Follower, filmed: Filmed, video: MotionVideo, fingerprint: str) -> None:
         reporter, last = self.context.reporter(STAGE), time.monotonic()
@@ -283,12 +309,6 @@ class _Work:
     def _camera(self, video: MotionVideo) -> Cameras:
         """The video's, at the size at which it is looked at."""
         asked = self.asked
-        if (asked.camera is None) == (asked.camera_file is None):
-            raise Legs4dError(
-                "is not said once",
-                where="--camera",
-                fix="say through which camera the video is seen: a number, a file, found",
-            )
 
         def find() -> Cameras:
             scale = min(1.0, 2 * MOST_WIDTH / video.width)
@@ -299,9 +319,19 @@ class _Work:
                 self.source, asked.frame, self.gaussians, picture, near_of(self.source), self.device, reporter.step
             )
 
-        camera = camera_of(self.source, asked.camera, asked.camera_file, asked.frame, find)
+        camera = self._named_camera(find)
         video.check_shape(camera.width, camera.height)
         return camera.scaled(min(1.0, MOST_WIDTH / camera.width, video.width / camera.width))
+
+    def _named_camera(self, find: Callable[[], Cameras]) -> Cameras:
+        asked = self.asked
+        if (asked.camera is None) == (asked.camera_file is None):
+            raise Legs4dError(
+                "is not said once",
+                where="--camera",
+                fix="say through which camera the video is seen: a number, a file, found",
+            )
+        return camera_of(self.source, asked.camera, asked.camera_file, asked.frame, find)
 
     def _depth(self, video: MotionVideo, camera: Cameras) -> DepthMaps | None:
         asked = self.asked
@@ -395,7 +425,7 @@ class _Work:
                 "geometry": source.geometry_id,
                 "frame": asked.frame,
                 "selection": asked.selection,
-                "motion": str(Path(asked.motion).resolve()),
+                "motion": str(Path(asked.motion).resolve()) if asked.motion else asked.prompt,
                 "camera": asked.camera or asked.camera_file,
             },
             report={**moved.report, "warnings": self.warnings},

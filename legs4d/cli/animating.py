@@ -17,11 +17,19 @@ from legs4d.terminal import print_json, say
 def animate(
     run: RunFolder,
     selection: Annotated[str, typer.Option("--selection", metavar="NAME", help="What moves: a selection of the run.")],
-    motion: Annotated[
-        Path,
-        typer.Option(metavar="VIDEO", help="How: a video, a folder of its pictures, or a motion's file (x.json)."),
-    ],
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="The run to make, or to go on with.")],
+    motion: Annotated[
+        Path | None,
+        typer.Option(metavar="VIDEO", help="How: a video, a folder of its pictures, or a motion's file (x.json)."),
+    ] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="In place of a video what it does (`falls over`): a helper makes one (`legs4d priors`).",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another one, another video by --prompt.")] = 0,
     camera: Annotated[
         str | None,
         typer.Option(

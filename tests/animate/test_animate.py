@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
+from legs4d.animate import clip
 from legs4d.animate.trajectory import Trajectory, read_trajectory, write_trajectory
 from legs4d.animate.work import animate_run
 from legs4d.commands import Animate
@@ -23,6 +24,7 @@ from legs4d.gaussians.objects import read_objects
 from legs4d.gaussians.selections import read_selection
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import RunDiffers
+from legs4d.priors.registry import find_prior
 from legs4d.progress import Stopped
 from tests.animate.scene import CENTER, camera, film, motion_at, wall, write_scene
 
@@ -201,3 +203,59 @@ def test_nothing_selected_and_no_such_camera_are_said(place: Path) -> None:
     for asked, sentence in refused:
         with pytest.raises(Legs4dError, match=sentence):
             animate(place, **{"out": "none", **asked})
+
+
+def test_words_become_a_video_that_is_kept_and_followed(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, int]] = []
+    filmed = [np.asarray(Image.open(path), np.float32) / 255 for path in sorted((place / "video").iterdir())]
+
+    class Films:
+        """Makes the drawn motion of whatever it is told, larger than it was asked."""
+
+        def video(self, picture: NDArray[np.float32], text: str, num_frames: int, seed: int) -> NDArray[np.float32]:
+            told.append((text, seed))
+            assert np.abs(picture - filmed[0]).max() < 0.01  # the scene as the camera sees it
+            return np.stack(filmed).repeat(2, 1).repeat(2, 2).astype(np.float32)
+
+    monkeypatch.setattr(clip, "helper", lambda: find_prior("wan"))
+    monkeypatch.setattr(clip, "open_prior", lambda name, device: Films())
+
+    class OnceMade:
+        def is_set(self) -> bool:
+            return bool(told)
+
+    asked: dict[str, Any] = {"motion": None, "prompt": "tumbles to the left.", "seed": 3, "frames": [0, 2]}
+    with pytest.raises(Stopped):
+        animate(place, Context("cpu", stop=OnceMade()), out="said", **asked)
+    found = animate(place, out="said", **asked)
+    assert told == [(f"box tumbles to the left. {clip.STILL}", 3)]  # once
+    assert found["frames"] == 3 and Run.open(place / "said").info["fps"] == 24
+    degrees, away = off(read_trajectory(place / "said" / "motion.json").motions[2], MOTIONS[2])
+    assert degrees < 1.5 and away < 0.03
+    assert len(list((place / "said" / "clip").iterdir())) == FRAMES
+    assert clip.Wanted("box", "The Box falls over", 0, "").text == f"The Box falls over. {clip.STILL}"
+
+
+def test_words_without_a_helper_or_beside_a_video_are_refused(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEGS4D_PRIORS", str(tmp_path))
+    with pytest.raises(Legs4dError, match=r"no helper that makes videos is there.*put .*Wan-AI/Wan2.2"):
+        animate(place, motion=None, prompt="falls over", out="none")
+    with pytest.raises(Legs4dError, match="one of the two"):
+        animate(place, prompt="falls over", out="none")
+    with pytest.raises(Legs4dError, match="no video yet"):
+        animate(place, motion=None, prompt="falls over", camera="found", out="none")
+
+
+@pytest.mark.long
+def test_the_published_model_makes_the_video(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A random twin of it: what it makes shows another scene, which is said, and is kept."""
+    from tests.priors.test_published import svd_twin
+
+    svd_twin(tmp_path / "svd")
+    monkeypatch.setenv("LEGS4D_PRIORS", str(tmp_path))
+    with pytest.raises(Legs4dError, match="does not show this scene"):
+        animate(place, motion=None, prompt="falls over", out="by_twin")
+    pictures = [Image.open(path) for path in sorted((place / "by_twin" / "clip").iterdir())]
+    assert len(pictures) == 3 and {picture.size for picture in pictures} == {(96, 72)}
