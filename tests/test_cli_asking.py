@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import scipy.sparse
 from typer.testing import CliRunner, Result
 
 from legs4d.cli import app
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding.truth import read_truth
+from legs4d.segment.segments import Segments, write_segments
 from tests.synthetic import Scene, write_dataset, write_grounding, write_run
 
 SCENE = Scene(num_frames=6, width=48, height=32, num_train=4, num_test=1)
@@ -58,6 +61,31 @@ def test_boxes_are_printed(run: Path, axes: str) -> None:
     boxes = answer(run, FLYING, "--boxes", axes)["boxes"]
     assert [entry["frame"] for entry in boxes] == list(range(FIRST, LAST + 1))
     assert f"  frame {FIRST}: a box of " in legs4d("query", run, FLYING, "--boxes", axes).stdout
+
+
+def test_whole_segments_answer_and_the_scale_chooses_part_or_whole(run: Path) -> None:
+    assert "has no segments yet" in legs4d("query", run, FLYING, "--segments", exit_code=1).stderr
+    opened = Run.open(run)
+    count, still = opened.num_gaussians, opened.num_static
+    members = np.zeros((count, 3), np.float32)
+    members[:still, 0] = opened.static().is_foreground
+    members[still:, 1], members[still::2, 2] = 1, 1
+    sizes = np.array([2, 1, 0.5], np.float32)
+    ones = np.ones(count, np.float32)
+    parents, names = np.array([-1, -1, 1], np.int32), ("box", "ball", "")
+    with opened.lock():
+        write_segments(opened, Segments(scipy.sparse.csc_array(members), parents, sizes, ones, names))
+
+    for scale, number, gaussians in ((1, 1, count - still), (0, 2, (count - still + 1) // 2)):
+        found = answer(run, FLYING, "--segments", "--scale", scale, "--boxes", "world")
+        assert [one["number"] for one in found["segments"]] == [number] and frames(found) == [(FIRST, LAST)]
+        assert [box["count"] for entry in found["boxes"] for box in entry["boxes"]] == [gaussians] * (LAST - FIRST + 1)
+    told = legs4d("query", run, FLYING, "nobody at all", "--segments", "--scale", 1).stdout
+    assert "\n  segment 1 'ball', score " in told and "nobody at all: not found in this run" in told
+    assert (
+        "--segments: answers whole things" in legs4d("query", run, "a", "--segments", "--compose", exit_code=1).stderr
+    )
+    assert "--scale: is of --segments" in legs4d("query", run, "a", "--scale", 1, exit_code=1).stderr
 
 
 def test_masks_are_written(run: Path, tmp_path: Path) -> None:

@@ -145,8 +145,8 @@ def _made_from(source: Run, asked: Animate, context: Context) -> MadeFrom:
         those = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
         root = path if path.is_dir() else path.parent
         inputs[name] = digest_of(hash_files(root, those, context))
-    selection = read_selection(source, asked.selection)
-    inputs["selection"] = digest_of(np.flatnonzero(np.asarray(selection.weights) >= BELONGS).tolist())
+    weights = read_selection(source, asked.selection).frame(source, asked.frame)
+    inputs["selection"] = digest_of(np.flatnonzero(weights >= BELONGS).tolist())
     own = ("selection", "camera", "frame", "frames", "fps", "start", "end", "contact", "make_depth")
     settings = {name: getattr(asked, name) for name in own}
     if asked.prompt is not None:

@@ -62,6 +62,22 @@ def query(
     cameras: Annotated[
         str, typer.Option(help="Of --masks: test, train, orbit, camera numbers (0,10,15), or path.json.")
     ] = "test",
+    segments: Annotated[
+        bool,
+        typer.Option(
+            "--segments",
+            help="Answer by the run's segments: boxes and masks are those of the whole things that answer.",
+        ),
+    ] = False,
+    scale: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            show_default="the surest",
+            help="Of --segments: of those that answer, 0 the smallest, 1 the largest.",
+        ),
+    ] = None,
     per_pixel: PerPixel = False,
     engine: EngineName = Engine.auto,
     as_json: Json = False,
@@ -70,19 +86,32 @@ def query(
 
     --json prints {prompt, intervals: [{start, end, peak, score}], relevancy: [one a frame], warnings, from, seconds},
     or a list of these for several prompts; with --boxes also {boxes: [{frame, boxes: [{center, axes, size, count}]}]},
-    with --masks also {masks: folder}. Frames are counted from 0, and intervals include both ends. Warnings, which
+    with --masks also {masks: folder}, with --segments also {segments: [{number, name, score}]}.
+    Frames are counted from 0, and intervals include both ends. Warnings, which
     stderr gets too, are of words that the run's encoder does not know. `from` tells where the answer to what a prompt
     says comes from.
     """
     from legs4d.gaussians.store.run import Run
-    from legs4d.grounding.answers import describe, describe_boxes
+    from legs4d.grounding.answers import describe, describe_boxes, describe_segments
     from legs4d.grounding.boxes import Axes
+    from legs4d.grounding.selecting import by_segments
+    from legs4d.segment.segments import read_segments
 
     if per_pixel and masks is None:
         raise Legs4dError("there are no masks to decode", where="--per-pixel", fix="give --masks FOLDER too")
+    if segments and (compose or per_pixel):
+        other = "--compose" if compose else "--per-pixel"
+        raise Legs4dError("answers whole things", where="--segments", fix=f"leave it out, or {other}")
+    if scale is not None and not segments:
+        raise Legs4dError("is of --segments", where="--scale", fix="give that too, or leave it out")
     opened, settings = Run.open(run), query_settings(canonical, negative, ensemble)
+    things = read_segments(opened) if segments else None
     groundings = ask(opened, prompts, settings, compose=compose)
     answers: list[dict[str, Any]] = [describe(grounding) for grounding in groundings]
+    if things is not None:
+        for number, grounding in enumerate(groundings):
+            groundings[number], chosen = by_segments(opened, things, grounding, scale)
+            answers[number]["segments"] = describe_segments(things, chosen)
     if boxes is not None:
         for answer, grounding in zip(answers, groundings, strict=True):
             answer["boxes"] = describe_boxes(opened, grounding, Axes(boxes))
@@ -336,6 +365,9 @@ def _print_answer(answer: dict[str, Any]) -> None:
         f"frames {i['start']} to {i['end']} (most at {i['peak']}, score {i['score']:.2f})" for i in answer["intervals"]
     )
     print(f"{answer['prompt']}: {found or 'not found in this run'}")
+    for segment in answer.get("segments", []):
+        name = f" {segment['name']!r}" if segment["name"] else ""
+        print(f"  segment {segment['number']}{name}, score {segment['score']:.2f}")
     for frame in answer.get("boxes", []):
         for box in frame["boxes"]:
             center, size = (" ".join(f"{value:.3f}" for value in box[name]) for name in ("center", "size"))

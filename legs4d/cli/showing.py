@@ -13,6 +13,7 @@ from legs4d.cli.command import app, writer
 from legs4d.cli.edge import working
 from legs4d.cli.options import DatasetNow, Engine, EngineName, Frames, Json, Only, RunFolder, Without, chosen_frames
 from legs4d.errors import Legs4dError
+from legs4d.portable.pointing import DEFAULT_SCALE
 from legs4d.terminal import print_json, print_scores, say
 
 if TYPE_CHECKING:
@@ -67,8 +68,9 @@ def render(
         bool, typer.Option("--components", help="Also x_components: segments by their principal components.")
     ] = False,
     scale: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Of --segments: 0 shows the smallest, 1 the largest.")
-    ] = 0.5,
+        float | None,
+        typer.Option(min=0.0, max=1.0, show_default="0.5", help="Of --segments: 0 shows the smallest, 1 the largest."),
+    ] = None,
     background: Annotated[
         str,
         typer.Option(
@@ -85,6 +87,8 @@ def render(
     wanted: dict[Layer, bool] = {"depth": depth, "alpha": alpha, "segmentation": segmentation}
     wanted |= {"mask": mask, "similarity": similarity, "segments": segments, "components": components}
     layers = [layer for layer, asked in wanted.items() if asked]
+    if scale is not None and not segments:
+        raise Legs4dError("is of --segments", where="--scale", fix="give that too, or leave it out")
     grounding = ground(run, [prompt])[0] if prompt is not None else None
     with working(engine) as context:
         written = pipeline.render(
@@ -96,7 +100,7 @@ def render(
             layers=layers,
             selections=selection or (),
             without=without or (),
-            scale=scale,
+            scale=DEFAULT_SCALE if scale is None else scale,
             fps=fps,
             background=background,
         )

@@ -64,9 +64,8 @@ def write_selection(run: Run, selection: Selection, *, keep: Selection | None = 
         RunError: it has no name, or too long a one; it cannot be written.
     """
     if not selection.name.strip() or len(selection.name) > LONGEST_NAME:
-        raise RunError(
-            f"has {len(selection.name)} characters", where="the selection's name", fix=f"give 1 to {LONGEST_NAME}"
-        )
+        what = f"has {len(selection.name)} characters" if selection.name.strip() else "is blank"
+        raise RunError(what, where="the selection's name", fix=f"give 1 to {LONGEST_NAME} characters")
     expected = {"weights": (run.num_gaussians,), "loose": (run.num_frames, run.max_loose)}
     arrays = {}
     for name, shape in expected.items():

@@ -15,6 +15,8 @@ from legs4d.grounding.boxes import Axes, boxes_of
 from legs4d.grounding.masks import PixelDecoder, box_of, render_views
 from legs4d.grounding.query import Grounding
 from legs4d.scene.camera import Cameras
+from legs4d.segment.choose import Chosen
+from legs4d.segment.segments import Segments
 
 if TYPE_CHECKING:
     import torch
@@ -47,6 +49,14 @@ def describe_boxes(run: Run, grounding: Grounding, axes: Axes = Axes.world) -> l
     return [
         {"frame": frame, "boxes": [box.to_json() for box in boxes]}
         for frame, boxes in boxes_of(run, grounding, axes).items()
+    ]
+
+
+def describe_segments(segments: Segments, chosen: Chosen) -> list[dict[str, Any]]:
+    """[{number, name, score}] of segments that answer a prompt, the surest first; JSON values."""
+    return [
+        {"number": number, "name": segments.names[number], "score": round(score, 4)}
+        for number, score in zip(chosen.segments, chosen.scores, strict=True)
     ]
 
 

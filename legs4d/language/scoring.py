@@ -79,9 +79,10 @@ class LinearQuery:
 
 
 class FrameStrengths(Protocol):
-    """Of T frames float16 strengths of what is not static, [M + the frame's loose ones], handed out frame by frame."""
+    """Of T frames strengths of what is not static, [M + the frame's loose ones], handed out frame by frame; float16
+    where codes are scored."""
 
-    def __getitem__(self, frame: int, /) -> NDArray[np.float16]: ...
+    def __getitem__(self, frame: int, /) -> NDArray[np.floating]: ...
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,8 @@ def _tensor(path: Path) -> Any:
         raise _wrong(path, str(error), "one tensor, written by torch.save") from error
     if not isinstance(values, torch.Tensor):
         raise _wrong(path, f"a {type(values).__name__}", "one tensor, written by torch.save")
+    if values.is_complex():
+        raise _wrong(path, "complex numbers", "true and false, or shares")
     return values
 
 

@@ -99,9 +99,14 @@ def in_box(
 
 
 def segment_scores(segments: Segments, relevancy: NDArray[np.float32]) -> NDArray[np.float32]:
-    """[S] mean of a number of each Gaussian [G] over every segment, by how many pixels the Gaussian fills."""
-    total = segments.pixels()
-    said = np.asarray(segments.members.T @ (segments.mass * relevancy), np.float32)
+    """[S] mean of a number of each Gaussian [G] over those that belong to every segment, by how many pixels they fill.
+
+    What hardly belongs has no say: a floor is large, and its edge around a thing would say what all of the thing is.
+    """
+    belonging = segments.members.copy()
+    belonging.data[belonging.data < BORDER] = 0
+    total = np.asarray(belonging.T @ segments.mass, np.float32)
+    said = np.asarray(belonging.T @ (segments.mass * relevancy), np.float32)
     return np.divide(said, total, out=np.zeros_like(said), where=total > 0)
 
 

@@ -197,7 +197,7 @@ def _check(masks: NDArray[np.bool_], cameras: Cameras, where: str) -> None:
     count, height, width = masks.shape
     if count > MOST_MASKS:
         raise DatasetError(f"{count:,} masks of one picture, at most {MOST_MASKS:,} are taken", where=where)
-    if count and abs(width * cameras.height / (height * cameras.width) - 1) > _ASPECT:
+    if count and not (width and height and abs(width * cameras.height / (height * cameras.width) - 1) <= _ASPECT):
         raise DatasetError(
             f"masks of {width}×{height}, the pictures are {cameras.width}×{cameras.height}",
             where=where,

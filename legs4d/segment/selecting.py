@@ -27,7 +27,7 @@ from legs4d.segment.choose import (
 )
 from legs4d.segment.pick import around_point
 from legs4d.segment.segments import Segments, num_slots, read_segments
-from legs4d.segment.views import boxed, clicked, spread, view_of
+from legs4d.segment.views import boxed, check_frame, clicked, spread, view_of
 
 Mode = Literal["new", "add", "subtract"]
 Relevancy = Callable[[str], tuple[NDArray[np.float32], float]]
@@ -172,6 +172,14 @@ def check_pointed(pointed: Pointed) -> None:
         raise Legs4dError(
             what, where="segment", fix="give one of --click, --box, --point, --prompt, --segment, --bitmap at a time"
         )
+    for option, there, whose in (
+        ("--camera", pointed.camera is not None, ("--click", "--box")),
+        ("--frame", pointed.frame != 0, ("--click", "--box", "--point")),
+        ("--scale", pointed.scale is not None, ("--click", "--box", "--point", "--prompt")),
+    ):
+        if there and given[0] not in whose:
+            fix = f"leave it out, or give {' or '.join(whose)}"
+            raise Legs4dError(f"says nothing of {given[0]}", where=option, fix=fix)
     check_fraction(pointed.threshold, "--threshold")
     if pointed.scale is not None and not 0 <= pointed.scale <= 1:
         raise Legs4dError(f"{pointed.scale:g} is not in 0..1", where="--scale", fix="0 is the smallest, 1 the largest")
@@ -196,8 +204,10 @@ def _meant(run: Run, segments: Segments, pointed: Pointed, relevancy: Relevancy 
             if not 0 <= number < len(segments):
                 fix = f"it has segments 0 to {len(segments) - 1}"
                 raise RunError(f"has no segment {number}", where=str(run.path), fix=fix)
-        return Chosen(pointed.segments, (1.0,) * len(pointed.segments))
+        numbers = tuple(dict.fromkeys(pointed.segments))
+        return Chosen(numbers, (1.0,) * len(numbers))
     if pointed.point is not None:
+        check_frame(run, pointed.frame)
         there = spread(run, pointed.frame, around_point(run.frame(pointed.frame), pointed.point))
         return at_click(segments, there, scale, "--point")
     if pointed.prompt is not None:

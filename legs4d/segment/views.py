@@ -15,10 +15,15 @@ from legs4d.segment.pick import under_pixel
 from legs4d.segment.segments import num_slots, slots_of
 
 
-def view_of(run: Run, camera: int | None, frame: int) -> Cameras:
-    """One camera, by its number, as it stands in a frame. Raises Legs4dError where there is none."""
+def check_frame(run: Run, frame: int) -> None:
+    """Raise RunError where a run has no such frame."""
     if not 0 <= frame < run.num_frames:
         raise RunError(f"has no frame {frame}: it has {run.num_frames}, counted from 0", where=str(run.path))
+
+
+def view_of(run: Run, camera: int | None, frame: int) -> Cameras:
+    """One camera, by its number, as it stands in a frame. Raises Legs4dError where there is none."""
+    check_frame(run, frame)
     splits: tuple[Split, Split] = ("train", "test")
     if run.info.get("cameras_move") and run.track("train") is None:  # older runs keep those of the first frame alone
         sequence = open_sequence(run.info["dataset"], reading_of(run.info))

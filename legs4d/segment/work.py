@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -22,6 +23,9 @@ from legs4d.segment.tree import AGREE, LEAST_PIECE, TreeSettings
 if TYPE_CHECKING:
     from legs4d.segment.trained.training import FeatureSettings
 
+_MAKING = ("masks", "frames", "dataset", "agree", "least_piece", "method", "steps", "rays", "again")
+"""Options that say how segments are made."""
+
 
 def segments_of(folder: str | Path, asked: Asked, context: Context = QUIET) -> dict[str, Any]:
     """Make the segments of a run, or change or tell what it has; {run, segments, selections, made}.
@@ -33,6 +37,7 @@ def segments_of(folder: str | Path, asked: Asked, context: Context = QUIET) -> d
     """
     run = Run.open(folder)
     run.require_geometry()
+    _check_single(asked)
     if asked.rename is not None:
         number, name = _renamed(asked.rename)
         with run.lock():
@@ -105,13 +110,19 @@ def write_bitmaps(run: Run, folder: Path) -> list[Path]:
         raise Legs4dError("has files already", where=str(folder), fix="give an empty folder, or one that is not there")
     written = []
     for name in names:
-        place = folder / f"{quote(name, safe=' ')}.pt"
+        place = folder / f"{_file_name(name)}.pt"
         write_bitmap(place, np.asarray(read_selection(run, name).weights) >= BELONGS)
         written.append(place)
     if has_segments(run):
         write_bitmap(folder / "labels.pt", labels_of(read_segments(run))[: run.num_gaussians])
         written.append(folder / "labels.pt")
     return written
+
+
+def _file_name(name: str) -> str:
+    """Of a selection: what disks do not take is written as %XX, and so is the name that `labels.pt` has."""
+    kept = re.sub(r'[\x00-\x1f%/\\:*?"<>|]', lambda found: quote(found[0], safe=""), name)
+    return f"%{ord(kept[0]):02X}{kept[1:]}" if kept.casefold() == "labels" else kept
 
 
 def labels_of(segments: Segments) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -121,6 +132,15 @@ def labels_of(segments: Segments) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         index, weight = segments.of(int(number))
         labels[index[weight >= BELONGS]] = number
     return labels
+
+
+def _check_single(asked: Asked) -> None:
+    """Raise Legs4dError where one thing is asked for beside another, which would be left undone."""
+    does = [name for name in ("rename", "delete", "bitmaps", "list") if getattr(asked, name) not in (None, False)]
+    others = [name for name in _MAKING if getattr(asked, name) is not None and getattr(asked, name) is not False]
+    if does and len(does) + len(others) > 1:
+        options = " and ".join(f"--{name.replace('_', '-')}" for name in (*does, *others))
+        raise Legs4dError("do different things", where=options, fix="give one of them at a time")
 
 
 def _training(asked: Asked) -> FeatureSettings | None:

@@ -187,6 +187,7 @@ def test_masks_of_any_size_and_any_number_in_a_pixel() -> None:
     [
         (np.zeros((3, 80, 60), bool), r"masks of 60×80, the pictures are 160×120"),
         (np.broadcast_to(np.zeros((1, 1, 1), bool), (1_000_000, 60, 80)), r"1,000,000 masks of one picture, at most"),
+        (np.zeros((2, 0, 0), bool), "masks of 0×0, the pictures are 160×120"),
         (np.zeros((60, 80), bool)[None, None], r"masks of shape \(1, 1, 60, 80\)"),
     ],
 )

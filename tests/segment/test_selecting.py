@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -151,6 +153,15 @@ def test_a_prompt_is_the_segments_that_answer_it(run: Run) -> None:
         select(run, "told", Pointed(prompt="a cow"), relevancy=lambda _: (relevancy, 0.95))
 
 
+def test_what_hardly_belongs_to_a_segment_does_not_say_what_it_is(run: Run) -> None:
+    edge = replace(
+        read_segments(run),
+        members=scipy.sparse.csc_array(np.array([[1], [0.3]], np.float32)),
+        mass=np.array([1, 9], np.float32),
+    )
+    assert segment_scores(edge, np.array([0.9, 0], np.float32)) == pytest.approx([0.9])
+
+
 def test_a_threshold_moves_what_belongs() -> None:
     share = np.array([0, 0.3, 0.7, 0.85, 1], np.float32)
     assert stretched(share, 0.7) == pytest.approx([0, 0.3 / 1.4, 0.5, 0.75, 1])
@@ -172,7 +183,10 @@ def test_a_threshold_moves_what_belongs() -> None:
         (Pointed(point=(0.0, 0.0, 0.0), prompt="a"), "--point and --prompt are given"),
         (Pointed(segments=(9,)), "has no segment 9; it has segments 0 to 3"),
         (Pointed(segments=(0,), threshold=0.0), "0 is not between 0 and 1"),
-        (Pointed(segments=(0,), scale=1.5), r"1\.5 is not in 0\.\.1"),
+        (Pointed(point=(0.0, 0.0, 0.0), scale=1.5), r"1\.5 is not in 0\.\.1"),
+        (Pointed(point=(0.0, 0.0, 0.0), frame=5), "has no frame 5: it has 1"),
+        (Pointed(segments=(0,), scale=0.5), "--scale: says nothing of --segment; leave it out"),
+        (Pointed(segments=(0,), camera=1), "--camera: says nothing of --segment"),
     ],
 )
 def test_what_cannot_be_meant_is_told_and_nothing_is_lost(run: Run, pointed: Pointed, says: str) -> None:
@@ -278,6 +292,8 @@ def test_commands_make_segments_and_selections_and_use_them(made: Path, tmp_path
         assert np.asarray(Image.open(tmp_path / f"pictures_{layer}" / "000000.png")).any()
     refused = legs4d("render", run, "--out", pictures, "--mask")
     assert refused.exit_code == 1 and "--mask: is of a selection; name one by --selection." in refused.stderr
+    refused = legs4d("segments", run, "--delete", "the ball", "--rename", "0=a")
+    assert refused.exit_code == 1 and "--rename and --delete: do different things" in refused.stderr
     gone = legs4d("segments", run, "--delete", "the ball")
     assert gone.exit_code == 0 and "the ball" not in legs4d("segments", run, "--list").stdout
 
@@ -299,11 +315,13 @@ def test_words_and_scale_choose_between_a_thing_and_its_part(run: Run) -> None:
 
 
 def test_selections_and_labels_are_written_as_bitmaps(run: Run, tmp_path: Path) -> None:
-    select(run, "the ball / blue", click(BALL))
+    for name in ("the bäll / blue", "labels"):
+        select(run, name, click(BALL))
     files = write_bitmaps(run, tmp_path / "out")
-    assert [file.name for file in files] == ["the ball %2F blue.pt", "labels.pt"]
-    assert np.array_equal(torch.load(files[0], weights_only=True).numpy(), of(run, "the ball / blue"))
-    labels = torch.load(files[1], weights_only=True).numpy()
+    names = {"the bäll %2F blue.pt", "%6Cabels.pt", "labels.pt"}
+    assert files[-1].name == "labels.pt" and {file.name for file in (tmp_path / "out").iterdir()} == names
+    assert np.array_equal(torch.load(files[1], weights_only=True).numpy(), of(run, "the bäll / blue"))
+    labels = torch.load(files[-1], weights_only=True).numpy()
     segments = read_segments(run)
     upper = int(np.argmax([share_of(segments.weights(s) >= 0.5, UPPER) for s in range(len(segments))]))
     assert share_of(labels == upper, UPPER) > 0.9 and (labels[OWNER == FLOOR] == -1).mean() > 0.9
