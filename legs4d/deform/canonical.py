@@ -42,7 +42,7 @@ class Canonical:
         self._taking: dict[str, Moments] = {}
 
     def start(self, points: InitialPoints, opacity: float, extent: float) -> None:
-        """One round Gaussian per point, as wide as the mean distance to its three nearest neighbours.
+        """One round Gaussian per point, as wide as the mean distance to its three nearest neighbours, if it has any.
 
         Args:
             opacity: of all, 0..1.
@@ -52,7 +52,8 @@ class Canonical:
 
         positions = points.positions[: self.capacity]
         found = cKDTree(positions).query(positions, k=min(4, len(positions)))[0]
-        width = np.clip(np.reshape(found, (len(positions), -1))[:, 1:].mean(axis=1), 1e-4 * extent, 0.1 * extent)
+        near = np.reshape(found, (len(positions), -1))[:, 1:]
+        width = np.clip(near.mean(axis=1) if near.size else [extent], 1e-4 * extent, 0.1 * extent)
         quats = np.zeros((len(positions), 4), np.float32)
         quats[:, 0] = 1
         given = {

@@ -18,6 +18,9 @@ from legs4d.scene.sequence import Sequence
 
 BLANK = 1e-3
 """Mean alpha under which a picture shows nothing, and pictures that differ by less than this are alike."""
+FARTHEST = 1e4
+"""Times the median of what is measured: depths beyond it, and nearer than its inverse, are not known. float16 holds
+them."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,8 @@ def read_pictures(
         step: told after every frame how many are read, of how many; what it raises ends the reading.
 
     Raises:
-        DatasetError: there are too few pictures, they are all alike, or nothing is in any of them.
+        DatasetError: there are too few pictures, they are all alike, nothing is in any of them, or depths are not all
+            of one unit.
     """
     times, see_through = moments(sequence), sequence.see_through or removed
     all_of_them = all_cameras(sequence)
@@ -117,7 +121,16 @@ def read_pictures(
                 unit = float(np.median(away[away > 0]))
             if depths is None:
                 depths = np.zeros((count, height, width), np.float16)
-            depths[place] = away / (unit or 1.0)
+            share = away / (unit or 1.0)
+            there = away > 0
+            fits = (share > 1 / FARTHEST) & (share < FARTHEST)
+            if (there & ~fits).sum() > 0.5 * there.sum():
+                raise DatasetError(
+                    f"depths of frame {frame} are about {float(np.median(share[there])):.1e} times those before",
+                    where=str(sequence.root),
+                    fix="give all depths in the unit of the poses, or move the folder depth/ away",
+                )
+            depths[place] = np.where(fits, share, 0)
         frames += [frame] * len(some)
     step(sequence.num_frames, sequence.num_frames)
     notes = _check(images, len(frames), see_through, str(sequence.root))

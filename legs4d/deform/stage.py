@@ -165,7 +165,8 @@ def begin_fit(
 
     Args:
         matched: points that matches between pictures tell; they count where none are given.
-    Where depths were measured, points are those: what DyCheck gives beside them is the background alone, and grey.
+    Where enough depths were measured, points are those: what DyCheck gives beside them is the background alone, and
+    grey.
     """
     device = pictures.images.device
     own = settings.suited(pictures.images[..., 0].numel())
@@ -178,9 +179,9 @@ def begin_fit(
         weights = {name: getattr(follow, name) for name in ("rigid_weight", "rigid_up_to", "steady_weight")}
         own = own.model_copy(update={"nodes": own.nodes.model_copy(update=weights)})
     among = None if opening is None else opening.order[: opening.count]
-    where, given = str(sequence.root), sequence.initial_points if pictures.depths is None else None
-    most = own.growth.max_gaussians
-    found = matched if pictures.depths is None else measured_points(pictures, own.num_points)
+    measured = None if pictures.depths is None else measured_points(pictures, own.num_points)
+    where, given = str(sequence.root), sequence.initial_points if measured is None else None
+    most, found = own.growth.max_gaussians, matched if measured is None else measured
     start = find_start(
         pictures, given, stage, own.num_points, where, reading.check, most=most, among=among, found=found
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +14,16 @@ from PIL import Image
 
 from legs4d import pipeline
 from legs4d.context import Context
+from legs4d.deform.canonical import Canonical
+from legs4d.deform.measured import measured_points, nearer
 from legs4d.deform.pictures import read_pictures
-from legs4d.deform.stage import nearer
 from legs4d.errors import DatasetError
 from legs4d.gaussians.store.run import Run
 from legs4d.raster import render
 from legs4d.reconstruct.fitting.losses import depth_loss
 from legs4d.scene.camera import Cameras
 from legs4d.scene.readers import open_sequence
+from legs4d.scene.sequence import InitialPoints
 from legs4d.scene.stage import Stage
 from tests.deform.conftest import asked
 from tests.deform.film import ANGLE, camera, traced
@@ -130,3 +134,30 @@ def test_a_cut_sensor_says_nothing_beyond_and_damaged_files_are_named(tmp_path: 
     path.unlink()
     lost = open_sequence(folder).depths("train", 1)
     assert lost is not None and not lost.any()
+
+
+def test_depths_of_few_places_or_of_several_units(phone: Path, tmp_path: Path) -> None:
+    """What is measured in one picture is enough to start from, a few places are not; what one picture has in another
+    unit is told."""
+    folder, cpu = shutil.copytree(phone, tmp_path / "phone"), torch.device("cpu")
+    first, *others = sorted((folder / "depth/1x").iterdir())
+    known = np.load(first)
+    for path in others:
+        np.save(path, 0 * known)
+    points = measured_points(read_pictures(open_sequence(folder), cpu, measured=True), 40)
+    assert points is not None and len(points.positions) == 40
+    pictures = read_pictures(open_sequence(folder), cpu, measured=True)
+    assert pictures.depths is not None
+    few = torch.zeros_like(pictures.depths)
+    few[3, 5, 5] = 1.0
+    assert measured_points(dataclasses.replace(pictures, depths=few), 40) is None
+    np.save(others[1], known * 1e6)
+    with pytest.raises(DatasetError, match=r"depths of frame 2 are about .*e\+06 times those before; give all depths"):
+        read_pictures(open_sequence(folder), cpu, measured=True)
+
+
+def test_one_point_is_a_start() -> None:
+    canonical = Canonical(4, 0, torch.device("cpu"))
+    one = np.zeros((1, 3), np.float32)
+    canonical.start(InitialPoints(one, one, np.zeros(1, np.bool_)), 0.1, 2.0)
+    np.testing.assert_allclose(np.exp(canonical.used("log_scales").detach().numpy()), 0.2, rtol=1e-5)
