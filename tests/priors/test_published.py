@@ -76,6 +76,9 @@ def test_a_disc_is_blown_up_to_half_a_ball() -> None:
     (found,) = inflation.disparity(np.zeros((1, 50, 60, 3), np.float32), mask[None])
     assert found[25, 30] == pytest.approx(20, rel=0.02) and 0 < found[0, 0] < 1 and not found[mask == 0].any()
     assert np.abs(found - np.sqrt(np.maximum(around, 0)))[around > 40].max() < 0.6
+    large = np.kron(mask, np.ones((9, 9), np.float32))  # solved for coarser, which nobody should see
+    (found,) = inflation.disparity(np.zeros((1, *large.shape, 3), np.float32), large[None])
+    assert found[225, 270] == pytest.approx(180, rel=0.02) and not found[large == 0].any()
     with pytest.raises(Legs4dError, match=r"inflation: blows up silhouettes, and there are no masks; give masks"):
         inflation.disparity(np.zeros((1, 50, 60, 3), np.float32))
 

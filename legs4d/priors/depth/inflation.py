@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects, label
+from scipy.ndimage import find_objects, label, map_coordinates
 from scipy.sparse import coo_matrix
 from scipy.sparse.linalg import cg
 
@@ -12,6 +12,8 @@ from legs4d.errors import Legs4dError
 
 _RESIDUE = 1e-4
 """Of the right side, at which conjugate gradients end: some thousandths of a pixel."""
+_LONGEST = 160
+"""Pixels of a silhouette's longer side, beyond which it is solved for coarser ones: the time grows with its cube."""
 _NEXT = ((-1, 0), (1, 0), (0, -1), (0, 1))
 
 
@@ -36,8 +38,23 @@ class Inflation:
             parts, _ = label(mask >= 0.5)
             for number, place in enumerate(find_objects(parts), 1):
                 inside = parts[place] == number
-                heights[place][inside] = np.sqrt(_poisson(inside))
+                heights[place][inside] = _blown_up(inside)
         return found
+
+
+def _blown_up(inside: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """[P] height in pixels of those inside, in their order."""
+    step = -(-max(inside.shape) // _LONGEST)
+    if step == 1:
+        return np.sqrt(_poisson(inside))
+    rows, columns = (-(-size // step) for size in inside.shape)
+    whole = np.zeros((rows * step, columns * step), np.bool_)
+    whole[: inside.shape[0], : inside.shape[1]] = inside
+    coarse = whole.reshape(rows, step, columns, step).mean(axis=(1, 3)) >= 0.5
+    heights = np.zeros(coarse.shape)
+    heights[coarse] = step * np.sqrt(_poisson(coarse))
+    where = (np.stack(np.nonzero(inside)) + 0.5) / step - 0.5
+    return np.asarray(map_coordinates(heights, where, order=1, mode="nearest"))
 
 
 def _poisson(inside: NDArray[np.bool_]) -> NDArray[np.float64]:
