@@ -24,6 +24,7 @@ from .splats import sample
 from .things import motion_operators
 from .things import operators as thing_operators
 from .ui import menus, panels, preferences, properties
+from .whole import clicking
 from .whole import handlers as whole_handlers
 from .whole import operators as whole_operators
 
@@ -42,6 +43,7 @@ CLASSES = (
     *thing_operators.CLASSES,
     *motion_operators.CLASSES,
     *whole_operators.CLASSES,
+    *clicking.CLASSES,
     *look.CLASSES,
     *export.CLASSES,
     *capture.CLASSES,
@@ -68,6 +70,7 @@ _PARTS = (
     edit_mode,
     thing_operators,
     whole_handlers,
+    clicking,
     splat_handlers,
     viewport,
     session,

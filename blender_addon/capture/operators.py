@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import bpy
 import numpy as np
 from mathutils import Vector
 
 from .. import declare
-from ..sequence.rendering import RenderOperator, RenderProblem
+from ..sequence.rendering import RenderOperator, RenderProblem, folder_at
 from ..ui.properties import window
 from . import captions, rig
 from .dataset import CaptionRow
 from .properties import CaptureSettings, settings_of
 from .session import Capture, Plan
+
+BESIDE = "//capture"
+"""The folder that is meant where none is chosen."""
 
 
 def members(target: bpy.types.Object) -> tuple[str, ...]:
@@ -44,7 +45,7 @@ def plan(context: bpy.types.Context) -> Plan:
         number = targets.index(item.target) + 1 if item.target else 0
         rows.append(CaptionRow(number, max(item.start, first) - first, min(item.end, last) - first, item.text))
     return Plan(
-        folder=Path(bpy.path.abspath(settings.folder)),
+        folder=folder_at(settings.folder or BESIDE),
         views=tuple(views(settings, context)),
         horizontal_angle=settings.angle,
         width=settings.width,
@@ -233,7 +234,7 @@ class LEGS4D_OT_capture(RenderOperator, bpy.types.Operator):
     def completed(self, context: bpy.types.Context) -> None:
         """Says where the dataset is and, if asked to, has it trained."""
         settings = settings_of(context.scene)
-        folder = bpy.path.abspath(settings.folder)
+        folder = str(folder_at(settings.folder or BESIDE))
         self.show(context, 0.0, f"Captured into {folder}")
         if not settings.train_afterwards:
             return

@@ -7,6 +7,7 @@ from typing import Any
 import bpy
 
 from ..ui.sidebar import Rows
+from ..ui.text import sentence
 from .properties import settings_of
 
 
@@ -43,7 +44,8 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     _draw_foreground(layout, settings)
     _draw_captions(layout, settings)
     column = layout.column()
-    column.prop(settings, "folder")
+    beside = "capture, beside the file" if bpy.data.filepath else "choose one"
+    column.prop(settings, "folder", placeholder=beside)
     column.prop(settings, "overwrite")
     column.prop(settings, "train_afterwards")
     if settings.progress:
@@ -51,7 +53,7 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     else:
         layout.operator("legs4d.capture", icon="RENDER_ANIMATION")
         if settings.message:
-            layout.label(text=settings.message, icon="INFO")
+            sentence(layout, context, settings.message, "INFO")
 
 
 def _draw_cameras(layout: bpy.types.UILayout, settings) -> None:

@@ -29,15 +29,17 @@ class CaptionItem(bpy.types.PropertyGroup):
 class CaptureSettings(bpy.types.PropertyGroup):
     """Settings of "Capture this scene"."""
 
-    folder = declare.string("Folder", "Where the dataset goes", subtype="DIR_PATH", default="//capture")
+    folder = declare.string(
+        "Folder", "Where the dataset goes; empty: the folder 'capture' beside the saved file", subtype="DIR_PATH"
+    )
     overwrite = declare.boolean("Overwrite", "Replace a capture that is already in the folder")
     arrangement = declare.enum(
         "Cameras",
         "How the cameras stand",
         [
-            ("DOME", "Dome", "Spread over a band of a sphere around the centre"),
-            ("RING", "Ring", "On a level circle around the centre"),
-            ("PATH", "Path", "Evenly spaced along a curve, looking at the centre"),
+            ("DOME", "Dome", "Spread over a band of a sphere around the center"),
+            ("RING", "Ring", "On a level circle around the center"),
+            ("PATH", "Path", "Evenly spaced along a curve, looking at the center"),
         ],
     )
     path = declare.pointer(
@@ -52,13 +54,13 @@ class CaptureSettings(bpy.types.PropertyGroup):
     )
     num_train = declare.integer("Training", "Cameras to learn from", default=16, min=1, max=250)
     num_test = declare.integer("Test", "Cameras kept out of training, to judge it by", default=2, min=0, max=50)
-    center = declare.vector("Centre", "What all cameras look at", subtype="TRANSLATION", default=(0.0, 0.0, 1.0))
+    center = declare.vector("Center", "What all cameras look at", subtype="TRANSLATION", default=(0.0, 0.0, 1.0))
     radius = declare.number(
-        "Radius", "Distance of the cameras from the centre", subtype="DISTANCE", default=4.0, min=0.01
+        "Radius", "Distance of the cameras from the center", subtype="DISTANCE", default=4.0, min=0.01
     )
-    arc = declare.angle("Arc", "How far around the centre the cameras go", default=TURN, min=0.0, max=TURN)
+    arc = declare.angle("Arc", "How far around the center the cameras go", default=TURN, min=0.0, max=TURN)
     facing = declare.angle(
-        "Middle", "Direction of the middle camera, seen from the centre, counted from X towards Y", default=-math.pi / 2
+        "Middle", "Direction of the middle camera, seen from the center, counted from X towards Y", default=-math.pi / 2
     )
     lowest = declare.angle(
         "Lowest", "Elevation of the lowest cameras", default=math.radians(10), min=-math.pi / 2, max=math.pi / 2

@@ -45,7 +45,7 @@ def write(job: Job, pictures: list[Path], codec: str) -> Path:
         try:
             prores_tags.tag_bt709(target)
         except prores_tags.NotProRes as error:
-            raise RenderProblem(f"Blender's movie cannot be told its colours ({error}); export PNG.") from error
+            raise RenderProblem(f"Blender's movie cannot be told its colors ({error}); export PNG.") from error
     return target
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import bpy
 
 from ..sequence import sequence, timing
-from ..sequence.rendering import RenderOperator, RenderProblem
+from ..sequence.rendering import RenderOperator, RenderProblem, folder_at
 from ..ui.text import sentence
 from .job import Export, Wanted
 from .properties import settings_of
@@ -20,16 +20,15 @@ KINDS = {
     "use_ply": ".ply",
     "use_spz": ".spz",
 }
+SPLIT = 0.4
+"""Of a row, left of it its name stands: as Blender splits properties."""
 BESIDE = "//export"
 """The folder that is meant where none is chosen."""
 
 
 def folder(scene: bpy.types.Scene) -> Path:
     """Where the files go. RenderProblem if that depends on a file that has no place yet."""
-    chosen = settings_of(scene).folder or BESIDE
-    if chosen.startswith("//") and not bpy.data.filepath:
-        raise RenderProblem("Save the file first, or choose a folder: files go beside it.")
-    return Path(bpy.path.abspath(chosen))
+    return folder_at(settings_of(scene).folder or BESIDE)
 
 
 def wanted(scene: bpy.types.Scene) -> Wanted:
@@ -102,9 +101,14 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     for heading, options in (
         ("Images", ("use_png", "use_exr", "use_masks", "use_movie")),
         ("Points", ("use_ply", "use_spz")),
-        ("Found", ("use_json", "use_otio")),
+        ("Prompts", ("use_json", "use_otio")),
     ):
-        grid = layout.row(heading=heading).grid_flow(row_major=True, columns=2, even_columns=True, align=True)
+        # Not `row(heading=)`: Blender puts that between the buttons of a grid.
+        named = layout.split(factor=SPLIT)
+        title = named.column()
+        title.alignment = "RIGHT"
+        title.label(text=heading)
+        grid = named.grid_flow(row_major=True, columns=2, even_columns=True, align=True)
         grid.use_property_split = False
         for name in options:
             grid.prop(settings, name, toggle=True)

@@ -47,8 +47,8 @@ class ExportSettings(bpy.types.PropertyGroup):
     highlight = declare.enum(
         "Gaussians",
         items=[
-            ("ATTRIBUTE", "As Captured", "Captured colours; PLY has the highlight as an attribute of its own"),
-            ("COLOR", "As Shown", "Colours and opacities as the layers show them, for viewers that know no highlight"),
+            ("ATTRIBUTE", "As Captured", "Captured colors; PLY has the highlight as an attribute of its own"),
+            ("COLOR", "As Shown", "Colors and opacities as the layers show them, for viewers that know no highlight"),
         ],
     )
     span = declare.enum(

@@ -203,6 +203,8 @@ def _add_sequence(cache: RunCache, start_frame: int, set_range: bool) -> Sequenc
     made.its.cache_folder = str(cache.path.parent)
     if set_range:
         scene.frame_start, scene.frame_end = start_frame, made.scene_frame(cache.description.num_frames - 1)
+        if not scene.frame_start <= scene.frame_current <= scene.frame_end:
+            scene.frame_current = scene.frame_start  # of what was there before
     for item in bpy.context.selected_objects:
         item.select_set(False)
     made.empty.select_set(True)

@@ -25,7 +25,7 @@ def problems(scene: bpy.types.Scene) -> list[str]:
         )
     if scene.view_settings.view_transform != "Standard":
         found.append(
-            f"The view transform {scene.view_settings.view_transform} changes captured colours; Standard keeps them."
+            f"The view transform {scene.view_settings.view_transform} changes captured colors; Standard keeps them."
         )
     if scene.render.engine == "BLENDER_WORKBENCH":
         found.append("Workbench cannot show splats; choose Cycles or EEVEE.")

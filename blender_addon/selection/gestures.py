@@ -68,6 +68,7 @@ class LEGS4D_OT_select_gesture(NeedsSequence, bpy.types.Operator):
             self._follow(here)
             self._region.tag_redraw()
         elif event.type == "LEFTMOUSE" and event.value == "RELEASE" and self._corners:
+            self._follow(here)  # a quick drag may have no move of its own before the button comes up
             mode = "ADD" if event.shift else "SUBTRACT" if event.ctrl else "SET"
             outline = self._outline()
             self._end(context)

@@ -25,6 +25,13 @@ class RenderProblem(Exception):
     """It cannot be rendered as asked; the message says what is wrong and what to do."""
 
 
+def folder_at(chosen: str) -> Path:
+    """A folder of the settings. RenderProblem if it is beside a file that has no place yet."""
+    if chosen.startswith("//") and not bpy.data.filepath:
+        raise RenderProblem("Save the file first, or choose a folder: files go beside it.")
+    return Path(bpy.path.abspath(chosen))
+
+
 class Job:
     """A list of renders of a copy of `scene`. Entering makes the copy, leaving removes it, whatever happened.
 

@@ -99,6 +99,8 @@ def _answered(made: list[int], cache: RunCache) -> Iterator[None]:
         display.update(shown.empty)
         if answer.intervals and len(shown.layers) == 1:  # so that the first thing to be seen is what prompts do
             scene.frame_set(shown.scene_frame(answer.intervals[0][2]))
+    if made and (shown := with_uid(made[0])) is not None:
+        shown.its.active_layer = 0  # the one that happens at the playhead
 
 
 CLASSES = (LEGS4D_OT_open_sample,)

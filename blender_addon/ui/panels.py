@@ -62,7 +62,7 @@ class LEGS4D_PT_backend(Sidebar, bpy.types.Panel):
         row.operator(step.operator, text=step.text, icon=step.button_icon)
         if step.operator == "legs4d.start_backend" and chosen.root:
             row.operator("legs4d.choose_root", text="", icon="FILE_FOLDER")
-        if sample.is_there() and not sequence.find(context.scene):
+        if sample.is_there() and not link.ready:  # whatever is imported: rows below stay where they are
             layout.operator("legs4d.open_sample", icon="OUTLINER_OB_POINTCLOUD")
 
 
@@ -102,19 +102,19 @@ class LEGS4D_PT_sequence(Sidebar, bpy.types.Panel):
     def _draw_sequence(self, context: bpy.types.Context, found: sequence.Sequence) -> None:
         layout, its = self.layout, found.its
         box = layout.box()
-        box.label(text=found.empty.name, icon="OUTLINER_OB_POINTCLOUD")
         transfer = session.current.transfers.get(its.run_id)
-        if transfer is not None:
-            row = box.row(align=True)
+        reading = session.current.imports.get(its.run_id)
+        row, name = box.row(align=True), found.empty.name
+        if transfer is not None:  # instead of the name: nothing below moves when it begins or ends
             there = its.num_frames - transfer.missing
             waiting = "" if transfer.request else " (waiting)"
-            row.progress(factor=there / max(its.num_frames, 1), text=f"Frame {there} of {its.num_frames}{waiting}")
-            row.operator("legs4d.cancel_fetch", text="", icon="X")
-        reading = session.current.imports.get(its.run_id)
-        if reading is not None:
+            row.progress(factor=there / max(its.num_frames, 1), text=f"{name}: {there} of {its.num_frames}{waiting}")
+        elif reading is not None:
             done, total = reading.reading.done, reading.reading.total
-            row = box.row(align=True)
-            row.progress(factor=done / total, text=f"File {done} of {total}")
+            row.progress(factor=done / total, text=f"{name}: file {done} of {total}")
+        else:
+            row.label(text=name, icon="OUTLINER_OB_POINTCLOUD")
+        if transfer is not None or reading is not None:
             row.operator("legs4d.cancel_fetch", text="", icon="X")
         look.draw(box, context)
         if problem := playback.message(found.empty):
@@ -128,8 +128,9 @@ class LEGS4D_PT_sequence(Sidebar, bpy.types.Panel):
         column = box.column()
         column.use_property_split = True
         column.use_property_decorate = False
-        if not timing.is_timed(found.empty):
-            column.prop(its, "start_frame")
+        start = column.row()
+        start.enabled = not timing.is_timed(found.empty)  # the time curve says it
+        start.prop(its, "start_frame")
         column.row().prop(its, "viewport", expand=True)
         column.prop(its, "detail")
         column.prop(its, "largest")

@@ -68,6 +68,12 @@ def scene(addon, tmp_path) -> bpy.types.Scene:
     return found
 
 
+def test_a_capture_of_an_unsaved_file_without_a_folder_is_refused(scene) -> None:
+    scene.legs4d_capture.folder = ""
+    with pytest.raises(RuntimeError, match="Save the file first, or choose a folder"):
+        bpy.ops.legs4d.capture()
+
+
 def _state(scene: bpy.types.Scene) -> dict[str, object]:
     """What a user could notice having changed."""
     render, layer = scene.render, scene.view_layers[0]
