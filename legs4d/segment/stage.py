@@ -159,7 +159,7 @@ def segment_run(
     if trained is None:
         segments = make_segments(evidence, places, around, settings, made)
     else:
-        from legs4d.segment.trained.stage import trained_shares  # torch
+        from legs4d.segment.trained.stage import forget, trained_shares  # torch
 
         made |= {"method": "trained", "steps": trained.steps, "rays": trained.rays}
         shares = trained_shares(run, seen, evidence, near_of(run), trained, context)
@@ -174,6 +174,8 @@ def segment_run(
     segments.made["seconds"] = round(time.perf_counter() - started, 2)
     with run.lock():
         write_segments(run, segments)
+        if trained is not None:
+            forget(run)
     return segments
 
 

@@ -77,9 +77,13 @@ def trained_shares(
     except BaseException:  # stopped, or out of memory: what is trained is worth its minutes
         kept.keep(run, fingerprint, training.state(), FILE)
         raise
-    found = clusters(gated, covered(evidence), settings.seed)
+    kept.keep(run, fingerprint, training.state(), FILE)  # until the segments are stored, see `forget`
+    return clusters(gated, covered(evidence), settings.seed)
+
+
+def forget(run: Run) -> None:
+    """Delete what is kept of a training, whose segments are stored."""
     kept.forget(run, FILE)
-    return found
 
 
 def covered(evidence: Evidence) -> NDArray[np.float32]:

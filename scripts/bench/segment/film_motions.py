@@ -9,6 +9,7 @@ settings are chosen.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Callable
@@ -93,6 +94,13 @@ def film(out: Path, motion: Motion | None) -> None:
 
 
 if __name__ == "__main__":
-    folder, *names = sys.argv[1:]
-    for name in names or list(MOTIONS):
-        film(Path(folder) / name, MOTIONS[name])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument(
+        "motion", nargs="*", default=list(MOTIONS), help="of " + ", ".join(MOTIONS) + "; all by default"
+    )
+    options = parser.parse_args()
+    if unknown := [name for name in options.motion if name not in MOTIONS]:
+        parser.error(f"there is no motion {unknown[0]}; there are {', '.join(MOTIONS)}")
+    for name in options.motion:
+        film(options.out / name, MOTIONS[name])
