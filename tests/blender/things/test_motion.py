@@ -71,7 +71,8 @@ def animated(imported, runs, tmp_path):
     """The run `ball` imported; numbers of its box's points, and where the library has them in the drawn motion."""
     (tmp_path / "drawn.json").write_text(json.dumps(drawn()))
     out = tmp_path / "moved"
-    library("-c", _ANIMATE, str(runs / "ball"), str(tmp_path / "drawn.json"), str(out))
+    source = shutil.copytree(runs / "ball", tmp_path / "source")  # it gets a selection, which others do not expect
+    library("-c", _ANIMATE, str(source), str(tmp_path / "drawn.json"), str(out))
     found = np.load(f"{out}.npz")
     return imported, found["chosen"], found["means"]
 
