@@ -18,7 +18,7 @@ from pathlib import Path
 from legs4d.animate.work import animate_run
 from legs4d.commands import Animate
 from legs4d.context import Context
-from legs4d.gaussians.selections import Selection, write_selection
+from legs4d.gaussians.selections import Selection, delete_selection, write_selection
 from legs4d.gaussians.store.run import Run
 from tests.synthetic import BOX_HIGH, BOX_LOW
 run, motion, out = sys.argv[1:]
@@ -29,6 +29,7 @@ inside[: source.num_static] = ((means > BOX_LOW - 0.05) & (means < BOX_HIGH + 0.
 with source.lock():
     write_selection(source, Selection("the box", inside.astype(np.float32), made={}))
 animate_run(Animate(run=run, selection="the box", motion=motion, out=out), Context("cpu"))
+delete_selection(source, "the box")  # other tests share the run
 moved, chosen = Run.open(out), np.flatnonzero(inside)
 means = [moved.dynamic(frame).means[-len(chosen):] for frame in range(moved.num_frames)]
 np.savez(out + ".npz", chosen=chosen, means=means)
@@ -71,8 +72,7 @@ def animated(imported, runs, tmp_path):
     """The run `ball` imported; numbers of its box's points, and where the library has them in the drawn motion."""
     (tmp_path / "drawn.json").write_text(json.dumps(drawn()))
     out = tmp_path / "moved"
-    source = shutil.copytree(runs / "ball", tmp_path / "source")  # it gets a selection, which others do not expect
-    library("-c", _ANIMATE, str(source), str(tmp_path / "drawn.json"), str(out))
+    library("-c", _ANIMATE, str(runs / "ball"), str(tmp_path / "drawn.json"), str(out))
     found = np.load(f"{out}.npz")
     return imported, found["chosen"], found["means"]
 
