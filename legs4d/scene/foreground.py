@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from legs4d.context import QUIET, Context
 from legs4d.errors import DatasetError
 from legs4d.progress import StageReporter
-from legs4d.scene.camera import Cameras
 from legs4d.scene.images import ImageCache, area_resize
 from legs4d.scene.sequence import Sequence, Split, cameras_move
+from legs4d.scene.wrapped import Wrapped
 
 VERSION = 1
 """Of this code: raise it when the same footage gets other masks, so that runs made from them are told apart."""
@@ -62,7 +62,7 @@ _MARGIN = 30
 """Pixels of surely background around the region, from which GrabCut learns its colours."""
 
 
-class MotionMasks:
+class MotionMasks(Wrapped):
     """A `Sequence` with the masks of what moves, for one without masks. Masks are found when they are asked for.
 
     Args:
@@ -70,43 +70,13 @@ class MotionMasks:
     """
 
     def __init__(self, sequence: Sequence) -> None:
-        self._sequence = sequence
-        self.root, self.num_frames, self.fps = sequence.root, sequence.num_frames, sequence.fps
-        self.frame_numbers, self.times = sequence.frame_numbers, sequence.times
-        self.captions = sequence.captions
-        self.initial_points, self.content = sequence.initial_points, sequence.content
+        super().__init__(sequence)
         self.see_through = False
-        self.notes, self.origin, self.reading = sequence.notes, sequence.origin, sequence.reading
         self._cache, self._lock = ImageCache(), Lock()
         self._backgrounds: list[_Background] | None = None
 
-    # -- the same as in the footage --------------------------------------------------------------------------------
-
-    def cameras(self, split: Split, frame: int) -> Cameras:
-        return self._sequence.cameras(split, frame)
-
-    def taken_at(self, split: Split, frame: int) -> NDArray[np.float64]:
-        return self._sequence.taken_at(split, frame)
-
-    def images(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32]:
-        return self._sequence.images(split, frame, cameras)
-
-    def cut(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32] | None:
-        return self._sequence.cut(split, frame, cameras)
-
-    def depths(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32] | None:
-        return self._sequence.depths(split, frame, cameras)
-
-    def known(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.bool_] | None:
-        return self._sequence.known(split, frame, cameras)
-
-    def picture_names(self, split: Split, frame: int) -> tuple[str, ...]:
-        return self._sequence.picture_names(split, frame)
-
     def objects(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.uint8] | None:
         return self._sequence.objects(split, frame, cameras)
-
-    # -- what is found ---------------------------------------------------------------------------------------------
 
     def fingerprint(self, *, language: bool = False) -> str:
         """The footage's."""

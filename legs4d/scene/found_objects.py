@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from legs4d.context import QUIET, Context
 from legs4d.errors import DatasetError
-from legs4d.scene.camera import Cameras
 from legs4d.scene.content import Content
 from legs4d.scene.images import ImageCache, area_resize, majority_resize, read_labels
 from legs4d.scene.sequence import Sequence, Split
+from legs4d.scene.wrapped import Wrapped
 
 TABLE = "objects.json"
 
 
-class FoundObjects:
+class FoundObjects(Wrapped):
     """A `Sequence` with found objects.
 
     Args:
@@ -36,16 +36,12 @@ class FoundObjects:
     """
 
     def __init__(self, sequence: Sequence, folder: Path) -> None:
-        self._sequence, self.folder = sequence, folder.resolve()
+        super().__init__(sequence)
+        self.folder = folder.resolve()
         folder = self.folder
         if not (folder / TABLE).is_file():
             fix = "give a folder that `legs4d objects` made"
             raise DatasetError(f"holds no {TABLE}", where=str(folder), fix=fix)
-        self.root, self.num_frames, self.fps = sequence.root, sequence.num_frames, sequence.fps
-        self.frame_numbers, self.times = sequence.frame_numbers, sequence.times
-        self.captions = sequence.captions
-        self.initial_points, self.origin, self.reading = sequence.initial_points, sequence.origin, sequence.reading
-        self.see_through = sequence.see_through
         self._masked = sequence.masks("train", 0, []) is not None
         files = tuple(self._place(camera, frame) for frame in range(self.num_frames) for camera in self._ids(frame))
         for place in files:
@@ -59,31 +55,6 @@ class FoundObjects:
         self.content = Content(content.root, footage, language, folder)
         self.notes = (*sequence.notes, f"Object masks are those of {folder.name}.")
         self._cache = ImageCache()
-
-    # -- the same as in the footage --------------------------------------------------------------------------------
-
-    def cameras(self, split: Split, frame: int) -> Cameras:
-        return self._sequence.cameras(split, frame)
-
-    def taken_at(self, split: Split, frame: int) -> NDArray[np.float64]:
-        return self._sequence.taken_at(split, frame)
-
-    def images(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32]:
-        return self._sequence.images(split, frame, cameras)
-
-    def cut(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32] | None:
-        return self._sequence.cut(split, frame, cameras)
-
-    def depths(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32] | None:
-        return self._sequence.depths(split, frame, cameras)
-
-    def known(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.bool_] | None:
-        return self._sequence.known(split, frame, cameras)
-
-    def picture_names(self, split: Split, frame: int) -> tuple[str, ...]:
-        return self._sequence.picture_names(split, frame)
-
-    # -- what was found --------------------------------------------------------------------------------------------
 
     def fingerprint(self, *, language: bool = False) -> str:
         return self.content.fingerprint(language=language)

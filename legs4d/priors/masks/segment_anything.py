@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -51,8 +51,8 @@ class Clicks:
     inside: NDArray[np.bool_]
 
 
-class StillMasks:
-    """See `protocols.MasksPrior`; clicks too.
+class _Opened:
+    """One of a family's networks.
 
     Args:
         folder: as published: config.json, model.safetensors.
@@ -60,14 +60,20 @@ class StillMasks:
     """
 
     family: Family
+    is_video: ClassVar[bool]
 
     def __init__(self, folder: Path, device: torch.device) -> None:
         told = self.family
-        self._model = open_model(
-            "transformers", told.still, folder, device, told.repository, role="masks", wide=told.wide
-        )
+        name = told.video if self.is_video else told.still
+        self._model = open_model("transformers", name, folder, device, told.repository, role="masks", wide=told.wide)
         self._device = device
         self._side = int(self._model.config.prompt_encoder_config.image_size)
+
+
+class StillMasks(_Opened):
+    """See `protocols.MasksPrior`; clicks too."""
+
+    is_video = False
 
     @torch.no_grad()
     def masks(self, picture: NDArray[np.float32], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -100,23 +106,10 @@ class StillMasks:
         return interpolate(masks, size=picture.shape[:2], mode="bilinear").sigmoid()[:, 0].cpu().numpy()
 
 
-class VideoMasks:
-    """Carries masks from the boxes of one frame, or clicks on it, through a video.
+class VideoMasks(_Opened):
+    """Carries masks from the boxes of one frame, or clicks on it, through a video."""
 
-    Args:
-        folder: as published: config.json, model.safetensors.
-        device: where to compute.
-    """
-
-    family: Family
-
-    def __init__(self, folder: Path, device: torch.device) -> None:
-        told = self.family
-        self._model = open_model(
-            "transformers", told.video, folder, device, told.repository, role="masks", wide=told.wide
-        )
-        self._device = device
-        self._side = int(self._model.config.prompt_encoder_config.image_size)
+    is_video = True
 
     def masks_through(
         self, pictures: NDArray[np.float32], boxes: NDArray[np.float32], frame: int = 0
