@@ -30,7 +30,6 @@ from legs4d.animate.video import MotionVideo
 from legs4d.animate.visible import visible_share
 from legs4d.commands import Animate
 from legs4d.context import QUIET, Context
-from legs4d.deform.kept import forget, keep, kept
 from legs4d.errors import DatasetError, Legs4dError, RunError
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.part import BELONGS
@@ -38,6 +37,7 @@ from legs4d.gaussians.selections import read_selection
 from legs4d.gaussians.store.again import working_on
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import MadeFrom
+from legs4d.gaussians.store.unfinished import forget, keep, kept
 from legs4d.priors.flow.dis import DisFlow
 from legs4d.reconstruct.stages import choose_device, torch_threads
 from legs4d.scene.camera import Cameras

@@ -15,7 +15,6 @@ from legs4d.context import QUIET, Context
 from legs4d.deform.canonical import Canonical
 from legs4d.deform.field import Field, Still
 from legs4d.deform.fit import Fit
-from legs4d.deform.kept import forget, keep, kept
 from legs4d.deform.measured import measured_points, nearer
 from legs4d.deform.nodes import NodeField
 from legs4d.deform.opening import find_opening
@@ -28,6 +27,7 @@ from legs4d.deform.schedule import plan
 from legs4d.deform.start import Start, find_stage_of, find_start
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import MadeFrom
+from legs4d.gaussians.store.unfinished import forget, keep, kept
 from legs4d.progress import StageReporter
 from legs4d.reconstruct.stages import torch_threads
 from legs4d.scene.camera import Cameras

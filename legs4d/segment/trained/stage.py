@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from legs4d.context import QUIET, Context
-from legs4d.deform import kept
 from legs4d.errors import RunError
 from legs4d.gaussians.gaussians import Gaussians
+from legs4d.gaussians.store import unfinished
 from legs4d.gaussians.store.run import Run
 from legs4d.reconstruct.stages import choose_device
 from legs4d.segment.lifting import Evidence
@@ -59,7 +59,7 @@ def trained_shares(
     reporter.check()
     training = FeatureTraining([(g.torch(device), masks) for g, masks in frames], near, settings)
     fingerprint = _fingerprint(run, frames, settings)
-    before = kept.kept(run, fingerprint, FILE)
+    before = unfinished.kept(run, fingerprint, FILE)
     if before is not None:
         training.load(before)
         context.tell(f"Features go on from step {training.done} of {settings.steps}.")
@@ -68,22 +68,22 @@ def trained_shares(
     def report(done: int, total: int, loss: torch.Tensor | None) -> None:
         nonlocal last
         if time.monotonic() - last > KEEP_SECONDS:
-            kept.keep(run, fingerprint, training.state(), FILE)
+            unfinished.keep(run, fingerprint, training.state(), FILE)
             last = time.monotonic()
         reporter.step(done, total, loss if done % _SHOWN_EVERY == 0 or done == total else None)
 
     try:
         gated = training.run(report)
     except BaseException:  # stopped, or out of memory: what is trained is worth its minutes
-        kept.keep(run, fingerprint, training.state(), FILE)
+        unfinished.keep(run, fingerprint, training.state(), FILE)
         raise
-    kept.keep(run, fingerprint, training.state(), FILE)  # until the segments are stored, see `forget`
+    unfinished.keep(run, fingerprint, training.state(), FILE)  # until the segments are stored, see `forget`
     return clusters(gated, covered(evidence), settings.seed)
 
 
 def forget(run: Run) -> None:
     """Delete what is kept of a training, whose segments are stored."""
-    kept.forget(run, FILE)
+    unfinished.forget(run, FILE)
 
 
 def covered(evidence: Evidence) -> NDArray[np.float32]:

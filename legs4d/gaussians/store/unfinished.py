@@ -15,7 +15,7 @@ FILE = "fit.npz"
 
 
 def keep(run: Run, fingerprint: str, state: dict[str, NDArray[np.generic]], name: str = FILE) -> None:
-    """Write what `Fit.state` gave, with what it is made from, as a file of the run folder."""
+    """Write the state of a fit, with what it is made from, as a file of the run folder."""
     buffer = io.BytesIO()
     np.savez(buffer, fingerprint=np.array(fingerprint), **state)  # type: ignore[arg-type]
     write_file(run.path / name, buffer.getvalue())
