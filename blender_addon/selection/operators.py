@@ -42,8 +42,7 @@ class _Selecting(NeedsSequence):
         if isinstance(found, str):
             return refuse(self, found)
         selecting.choose(shown, found, self.mode)
-        chosen, total = selecting.counts(shown)
-        self.report({"INFO"}, f"{chosen:,} of {total:,} points are selected.")
+        self.report({"INFO"}, selecting.said(shown))
         return {"FINISHED"}
 
 

@@ -146,6 +146,12 @@ def counts(shown: Sequence) -> tuple[int, int]:
     return chosen, total
 
 
+def said(shown: Sequence) -> str:
+    """How many points are selected, a sentence."""
+    chosen, total = counts(shown)
+    return f"{chosen:,} of {total:,} points are selected."
+
+
 def any_selected(shown: Sequence) -> bool:
     """Whether anything may be selected, as is asked at every drawing: of loose points, whether any were chosen."""
     if any(names.SELECTED in cloud.attributes for cloud in shown.clouds):

@@ -233,8 +233,7 @@ class LEGS4D_OT_select_kept(_OnKept, bpy.types.Operator):
             kept.choose(shown, item, self.mode)
         except (NothingMeantError, CacheError) as nothing:
             return refuse(self, f"{nothing}.")
-        chosen, total = selecting.counts(shown)
-        self.report({"INFO"}, f"{chosen:,} of {total:,} points are selected.")
+        self.report({"INFO"}, selecting.said(shown))
         return {"FINISHED"}
 
 

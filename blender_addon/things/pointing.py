@@ -183,10 +183,9 @@ def choose_columns(shown: Sequence, columns: Columns, numbers: Several[int], mod
 
 def said(shown: Sequence, known: Table) -> str:
     """What is meant now, a sentence."""
-    chosen, total = selecting.counts(shown)
     told = _read(shown)
     meant = ", ".join(known.title(number) for number in told.chosen) if told is not None else ""
-    return f"{meant + ': ' if meant else ''}{chosen:,} of {total:,} points are selected."
+    return f"{meant + ': ' if meant else ''}{selecting.said(shown)}"
 
 
 def title(shown: Sequence) -> str:
