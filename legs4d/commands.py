@@ -10,7 +10,7 @@ import math
 import re
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from legs4d.config import DatasetSettings, ExtractSettings, GeometrySettings, LiftSettings, Settings, TrainSettings
 from legs4d.settings import checked, put
@@ -25,8 +25,12 @@ FrameNumber = Annotated[int, Field(ge=0, lt=2**31)]
 
 def _frames(value: Any) -> Any:
     """FIRST:LAST of the command line as a pair."""
-    match = re.fullmatch(r"(\d+):(\d+)", value) if isinstance(value, str) else None
-    return [int(match.group(1)), int(match.group(2))] if match else value
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"(\d+):(\d+)", value)
+    if match is None:
+        raise ValueError(f"{value[:100]!r} is no FIRST:LAST; write for example 8:15")
+    return [int(match.group(1)), int(match.group(2))]
 
 
 def _names(value: Any) -> Any:
@@ -39,9 +43,28 @@ def _numbers(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return [float(part) for part in value.split(",")]
+        found = [float(part) for part in value.split(",")]
     except ValueError:
+        found = [math.nan]
+    if not all(math.isfinite(number) for number in found):
+        raise ValueError(f"{value[:100]!r} is no list of numbers; write for example 0.5,-1,2")
+    return found
+
+
+def _placing(value: list[float]) -> list[float]:
+    if len(value) not in (3, 6):
+        raise ValueError(f"a shift is three numbers, with a turn they are six; these are {len(value)}")
+    return value
+
+
+def _touched(value: Any) -> Any:
+    """below, or A,B,… of the command line as a list of numbers."""
+    if value == "below" or not isinstance(value, str):
         return value
+    found = _numbers(value)
+    if len(found) != 4:
+        raise ValueError("what is touched is `below`, or a plane NX,NY,NZ,HEIGHT")
+    return found
 
 
 def _pixels(value: Any) -> Any:
@@ -76,10 +99,10 @@ Pixels = Annotated[list[Pixel], Field(min_length=1, max_length=1000), BeforeVali
 Box = Annotated[list[float], Field(min_length=4, max_length=4), BeforeValidator(_numbers)]
 """Left, top, right, bottom."""
 Point = Annotated[list[float], Field(min_length=3, max_length=3), BeforeValidator(_numbers)]
-Placing = Annotated[list[float], Field(min_length=3, max_length=6), BeforeValidator(_numbers)]
+Placing = Annotated[list[float], BeforeValidator(_numbers), AfterValidator(_placing)]
 """A shift, and a turn in degrees where there is one."""
 Contact = Annotated[
-    Literal["below"] | Annotated[list[float], Field(min_length=4, max_length=4)], BeforeValidator(_numbers)
+    Literal["below"] | Annotated[list[float], Field(min_length=4, max_length=4)], BeforeValidator(_touched)
 ]
 """What is touched: what lies below, or a plane's normal and height."""
 Fraction = Annotated[float, Field(ge=0, le=1)]

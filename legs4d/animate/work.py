@@ -19,7 +19,7 @@ from legs4d.animate.clip import MOST_SIDE, Wanted, clip
 from legs4d.animate.depths import DepthMaps
 from legs4d.animate.filming import Filmed
 from legs4d.animate.follow import Follower, FollowSettings
-from legs4d.animate.motions import ALONG, TURNS, Body, Motion, Sight, body_of
+from legs4d.animate.motions import ALONG, TURNS, Body, Motion, Sight, body_of, moved
 from legs4d.animate.pulls import Contact, Plane
 from legs4d.animate.refine import Fit, OutOfSight
 from legs4d.animate.result import STAGE, Result, kept_info, rigid
@@ -31,7 +31,7 @@ from legs4d.animate.visible import visible_share
 from legs4d.commands import Animate
 from legs4d.context import QUIET, Context
 from legs4d.errors import DatasetError, Legs4dError, RunError
-from legs4d.gaussians.gaussians import Gaussians
+from legs4d.gaussians.gaussians import Gaussians, concatenate
 from legs4d.gaussians.part import BELONGS
 from legs4d.gaussians.selections import read_selection
 from legs4d.gaussians.store.again import working_on
@@ -314,10 +314,12 @@ class _Work:
             scale = min(1.0, 2 * MOST_WIDTH / video.width)
             size = round(video.width * scale), round(video.height * scale)
             reporter = self.context.reporter("finding_the_camera")
-            picture = video.read(0, *size)
-            return find_camera(
-                self.source, asked.frame, self.gaussians, picture, near_of(self.source), self.device, reporter.step
-            )
+            picture, near = video.read(0, *size), near_of(self.source)
+            shown = self.gaussians
+            if asked.start is not None:  # else a camera would be found that explains where the object is not any more
+                thing = moved(shown.take(self.member), self._pose(asked.start, np.eye(4)))
+                shown = concatenate(shown.take(~self.member), thing)
+            return find_camera(self.source, asked.frame, shown, picture, near, self.device, reporter.step)
 
         camera = self._named_camera(find)
         video.check_shape(camera.width, camera.height)
@@ -360,7 +362,10 @@ class _Work:
         size = float(np.linalg.norm(normal))
         if size < 1e-9:
             raise Legs4dError("has no direction", where="--contact", fix="give NX,NY,NZ,HEIGHT, or below")
-        return Contact(stage.camera, stage.body, points, Plane(normal / size, height / size))
+        normal, height = normal / size, height / size
+        if normal @ stage.body.center < height:  # the plane is the same, told from its other side
+            normal, height = -normal, -height
+        return Contact(stage.camera, stage.body, points, Plane(normal, height))
 
     def _pose(self, told: list[float] | None, otherwise: Motion) -> Motion:
         """A motion told as a shift and a turn in degrees about the run's axes, through the object's middle."""

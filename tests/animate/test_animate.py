@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import RunDiffers
 from legs4d.priors.registry import find_prior
 from legs4d.progress import Stopped
+from legs4d.settings import SettingsError, checked
 from tests.animate.scene import CENTER, camera, film, motion_at, wall, write_scene
 
 FRAMES = 5
@@ -128,6 +130,46 @@ def test_a_camera_is_read_from_a_file(place: Path) -> None:
     (place / "view.json").write_text(json.dumps({"w": view.width, "h": view.height, "cameras": [shot]}))
     told = animate(place, camera=None, camera_file="view.json", out="by_view", frames=[0, 1])
     assert told["frames"] == 2 and told["hidden"] == []
+
+
+def test_a_plane_that_is_touched_may_be_told_from_either_side(place: Path) -> None:
+    """The box slides on its floor, y = 0.45."""
+    motions = [np.eye(4) for _ in range(3)]
+    for frame, motion in enumerate(motions):
+        motion[0, 3], motion[2, 3] = 0.1 * frame, -0.1 * frame
+    film(place / "slid", motions)
+    for out, plane in (("above", [0.0, -1.0, 0.0, -0.45]), ("below", [0.0, 2.0, 0.0, 0.9])):
+        animate(place, motion="slid", contact=plane, out=out)
+        found = read_trajectory(place / out / "motion.json").motions
+        assert max(off(m, t)[1] for m, t in zip(found, motions, strict=True)) < 0.03
+
+
+def test_camera_and_start_are_found_and_given(place: Path) -> None:
+    moved = np.eye(4)
+    moved[:3, 3] = [0.3, 0.0, 0.1]
+    film(place / "elsewhere", [moved @ motion for motion in MOTIONS[:3]])
+    animate(place, motion="elsewhere", camera="found", start=[0.3, 0.0, 0.1], out="found")
+    found = read_trajectory(place / "found" / "motion.json").motions
+    assert len(found) == 3
+    for motion, true in zip(found, MOTIONS[:3], strict=True):
+        turn, away = off(motion, moved @ true)
+        assert turn < 1.5 and away < 0.03
+
+
+@pytest.mark.parametrize(
+    ("option", "said", "sentence"),
+    [
+        ("contact", "1,2", "what is touched is `below`, or a plane NX,NY,NZ,HEIGHT"),
+        ("start", "1,2,3,4", "a shift is three numbers, with a turn they are six; these are 4"),
+        ("end", "nan,0,0", "'nan,0,0' is no list of numbers; write for example 0.5,-1,2"),
+        ("frames", "abc", "'abc' is no FIRST:LAST; write for example 8:15"),
+    ],
+)
+def test_numbers_that_are_none_are_told(option: str, said: str, sentence: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(sentence)):
+        checked(
+            Animate, {"run": "run", "out": "out", "selection": "box", "motion": "x", "camera": "7", option: said}, "it"
+        )
 
 
 def paint(folder: Path, to: Path, change: Any) -> Path:
