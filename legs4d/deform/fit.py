@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 
 from legs4d.config.deform import DeformSettings
-from legs4d.deform.canonical import NAMES, Canonical
-from legs4d.deform.field import Bent, Field
-from legs4d.deform.growth import grow
-from legs4d.deform.pacing import Pacing
-from legs4d.deform.pictures import BLANK, Pictures
-from legs4d.deform.poses import Poses
-from legs4d.deform.schedule import Schedule
+from legs4d.deform.fields.field import Bent, Field
+from legs4d.deform.fitting.canonical import NAMES, Canonical
+from legs4d.deform.fitting.growth import grow
+from legs4d.deform.fitting.pacing import Pacing
+from legs4d.deform.fitting.poses import Poses
+from legs4d.deform.fitting.schedule import Schedule
+from legs4d.deform.footage.pictures import BLANK, Pictures
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.raster.states import Pull, Room, States, render_states
 from legs4d.reconstruct.fitting.losses import depth_loss, image_loss

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from legs4d.deform.fields.nodes import NodeField
 from legs4d.deform.fit import Fit
-from legs4d.deform.nodes import NodeField
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.nodes import Nodes, write_nodes
 from legs4d.gaussians.store.run import Run

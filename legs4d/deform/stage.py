@@ -12,19 +12,19 @@ import torch
 
 from legs4d.config import DatasetSettings, DeformSettings
 from legs4d.context import QUIET, Context
-from legs4d.deform.canonical import Canonical
-from legs4d.deform.field import Field, Still
+from legs4d.deform.fields.field import Field, Still
+from legs4d.deform.fields.nodes import NodeField
+from legs4d.deform.fields.planes import PlaneField
 from legs4d.deform.fit import Fit
-from legs4d.deform.measured import measured_points, nearer
-from legs4d.deform.nodes import NodeField
-from legs4d.deform.opening import find_opening
-from legs4d.deform.pacing import Pacing
-from legs4d.deform.pictures import Pictures, all_cameras, moments, read_pictures
-from legs4d.deform.planes import PlaneField
-from legs4d.deform.poses import Poses, poses_of
+from legs4d.deform.fitting.canonical import Canonical
+from legs4d.deform.fitting.pacing import Pacing
+from legs4d.deform.fitting.poses import Poses, poses_of
+from legs4d.deform.fitting.schedule import plan
+from legs4d.deform.footage.measured import measured_points, nearer
+from legs4d.deform.footage.opening import find_opening
+from legs4d.deform.footage.pictures import Pictures, all_cameras, moments, read_pictures
+from legs4d.deform.footage.start import Start, find_stage_of, find_start
 from legs4d.deform.result import write_result
-from legs4d.deform.schedule import plan
-from legs4d.deform.start import Start, find_stage_of, find_start
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import MadeFrom
 from legs4d.gaussians.store.unfinished import forget, keep, kept

@@ -20,8 +20,8 @@ from legs4d import pipeline
 from legs4d.config import DeformSettings
 from legs4d.context import Context
 from legs4d.deform.fit import Fit
+from legs4d.deform.footage.start import find_stage_of
 from legs4d.deform.result import _apart
-from legs4d.deform.start import find_stage_of
 from legs4d.errors import DatasetError
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.nodes import frame_between, read_nodes

@@ -35,9 +35,9 @@ from bench import figures
 from bench.reconstruct.prototype import race
 from legs4d.config import DeformSettings, Preset
 from legs4d.deform.fit import Fit
-from legs4d.deform.pictures import all_cameras, moments, read_pictures
+from legs4d.deform.footage.pictures import all_cameras, moments, read_pictures
+from legs4d.deform.footage.start import find_stage_of
 from legs4d.deform.stage import begin_fit
-from legs4d.deform.start import find_stage_of
 from legs4d.progress import StageReporter
 from legs4d.raster import render
 from legs4d.reconstruct.stages import choose_device, torch_threads

@@ -26,9 +26,9 @@ sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and t
 
 from bench import figures
 from legs4d.config import DeformSettings, Preset
-from legs4d.deform.pictures import all_cameras, read_pictures
+from legs4d.deform.footage.pictures import all_cameras, read_pictures
+from legs4d.deform.footage.start import find_stage_of
 from legs4d.deform.stage import begin_fit
-from legs4d.deform.start import find_stage_of
 from legs4d.progress import StageReporter
 from legs4d.raster import render
 from legs4d.reconstruct.stages import choose_device, torch_threads

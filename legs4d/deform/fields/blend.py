@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from legs4d.deform.binding import Binding
+from legs4d.deform.fields.binding import Binding
 
 
 def blend(values: torch.Tensor, binding: Binding, count: int) -> torch.Tensor:
@@ -19,7 +19,7 @@ def blend(values: torch.Tensor, binding: Binding, count: int) -> torch.Tensor:
         [B, count, C].
     """
     if values.device.type == "cuda":
-        from legs4d.deform.blend_cuda import BlendCuda
+        from legs4d.deform.fields.blend_cuda import BlendCuda
 
         return BlendCuda.apply(values, binding, count)
     return _Blend.apply(values, binding, count)

@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 
 if TYPE_CHECKING:
-    from legs4d.deform.binding import Binding
+    from legs4d.deform.fields.binding import Binding
 
 BLOCK, ENTRIES = 64, 32
 """Gaussians that a program of the forward pass works on; of a node's, those that one of the backward adds at once."""

@@ -11,11 +11,11 @@ from __future__ import annotations
 import torch
 
 from legs4d.config.deform import DeformSettings
-from legs4d.deform.adam import Moments, step_group
-from legs4d.deform.binding import Binding
-from legs4d.deform.blend import blend
-from legs4d.deform.field import Bent, waves
-from legs4d.deform.rigidity import rigidity
+from legs4d.deform.fields.binding import Binding
+from legs4d.deform.fields.blend import blend
+from legs4d.deform.fields.field import Bent, waves
+from legs4d.deform.fields.rigidity import rigidity
+from legs4d.deform.fitting.adam import Moments, step_group
 from legs4d.reconstruct.fitting.quaternions import multiply, rotation_matrices
 
 SOLID = 0.2

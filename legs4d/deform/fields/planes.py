@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from legs4d.config.deform import DeformSettings
-from legs4d.deform.adam import Moments, step_group
-from legs4d.deform.field import Bent
+from legs4d.deform.fields.field import Bent
+from legs4d.deform.fitting.adam import Moments, step_group
 from legs4d.gaussians.hexplane import PLANES, HexPlane
 from legs4d.reconstruct.fitting.quaternions import multiply
 

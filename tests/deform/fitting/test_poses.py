@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from legs4d import pipeline
 from legs4d.context import Context
-from legs4d.deform.poses import Poses, poses_of
+from legs4d.deform.fitting.poses import Poses, poses_of
 from legs4d.gaussians.store.footage import cameras_taken
 from legs4d.raster.states import CameraTable, States, render_states
 from legs4d.scene.camera import Cameras

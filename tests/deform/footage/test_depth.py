@@ -14,9 +14,9 @@ from PIL import Image
 
 from legs4d import pipeline
 from legs4d.context import Context
-from legs4d.deform.canonical import Canonical
-from legs4d.deform.measured import measured_points, nearer
-from legs4d.deform.pictures import read_pictures
+from legs4d.deform.fitting.canonical import Canonical
+from legs4d.deform.footage.measured import measured_points, nearer
+from legs4d.deform.footage.pictures import read_pictures
 from legs4d.errors import DatasetError
 from legs4d.gaussians.store.run import Run
 from legs4d.raster import render

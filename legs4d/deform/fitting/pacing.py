@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from legs4d.deform.opening import Opening
+from legs4d.deform.footage.opening import Opening
 
 NEWEST = 0.5
 """Share of a step's pictures that are of those taken up last."""

@@ -12,9 +12,9 @@ from PIL import Image
 
 from legs4d import pipeline
 from legs4d.context import Context
-from legs4d.deform.pictures import Pictures, all_cameras, read_pictures
+from legs4d.deform.footage.pictures import Pictures, all_cameras, read_pictures
+from legs4d.deform.footage.start import find_stage_of, find_start
 from legs4d.deform.stage import VOLUME_HELD, begin_fit
-from legs4d.deform.start import find_stage_of, find_start
 from legs4d.progress import StageReporter
 from legs4d.reconstruct import calibration
 from legs4d.scene.readers import open_sequence

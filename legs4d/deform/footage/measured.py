@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from legs4d.deform.pictures import Pictures
+from legs4d.deform.footage.pictures import Pictures
 from legs4d.scene.sequence import InitialPoints
 from legs4d.scene.stage import NEAR_QUANTILE, Stage
 

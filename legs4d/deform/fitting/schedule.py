@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.config.deform import DeformSettings
-from legs4d.deform.canonical import NAMES
+from legs4d.deform.fitting.canonical import NAMES
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from legs4d.deform.pictures import BLANK, Pictures
+from legs4d.deform.footage.pictures import BLANK, Pictures
 from legs4d.errors import DatasetError
 from legs4d.portable.up import find_up
 from legs4d.progress import go_on

@@ -42,7 +42,7 @@ def step_group(values: list[torch.Tensor], moments: list[Moments], rate: float |
     large = pulled[0][0].is_cuda and len(pulled) == 1 and pulled[0][0].numel() > LARGE
     with torch.no_grad():
         if large:
-            from legs4d.deform.adam_cuda import step_large
+            from legs4d.deform.fitting.adam_cuda import step_large
 
             (value, m), where = pulled[0], pulled[0][0].device
             rate = torch.as_tensor(rate, device=where)

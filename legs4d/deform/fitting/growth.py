@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 
 from legs4d.config.deform import GrowthSettings
-from legs4d.deform.canonical import NAMES, Canonical
+from legs4d.deform.fitting.canonical import NAMES, Canonical
 from legs4d.raster.states import Pull
 from legs4d.reconstruct.fitting.densify import SPLIT_SHRINK
 from legs4d.reconstruct.fitting.quaternions import rotation_matrices

@@ -12,17 +12,17 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from legs4d.config.deform import DeformSettings, FollowingSettings, GrowthSettings, NodesSettings
+from legs4d.deform.fields.rigidity import rigidity
 from legs4d.deform.fit import Fit
-from legs4d.deform.opening import Opening, find_opening
-from legs4d.deform.pacing import Pacing
-from legs4d.deform.pictures import all_cameras, read_pictures
-from legs4d.deform.rigidity import rigidity
+from legs4d.deform.fitting.pacing import Pacing
+from legs4d.deform.footage.opening import Opening, find_opening
+from legs4d.deform.footage.pictures import all_cameras, read_pictures
+from legs4d.deform.footage.start import find_stage_of, find_start
 from legs4d.deform.stage import begin_fit
-from legs4d.deform.start import find_stage_of, find_start
 from legs4d.progress import StageReporter
 from legs4d.scene.readers import open_sequence
+from tests.deform.fields.test_fields import CPU, moving_field
 from tests.deform.film import RADII, balls, write_film
-from tests.deform.test_parts import CPU, moving_field
 
 
 def test_rigidity_that_grows_with_the_first_power_is_that_of_the_formula() -> None:
