@@ -1,6 +1,6 @@
 """One moving camera: held-out views, seconds and tracks of captures with known truth, beside a static model's.
 
-    .venv/bin/python scripts/bench/reconstruct/one_camera.py CAPTURE… [--preset full] [--out FOLDER]
+    .venv/bin/python scripts/bench/reconstruct/one_camera.py CAPTURE… [--preset full] [--set KEY=VALUE] [--out FOLDER]
         [--prototype FILE --prototype-steps N --prototype-on NAME…]
 
 CAPTURE is a folder that scripts/bench/blender/film_gltf.py made. PSNR is on white, and inside the true alpha. Tracks
@@ -43,6 +43,7 @@ from legs4d.raster import render
 from legs4d.reconstruct.stages import choose_device, torch_threads
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence
+from legs4d.settings import read_settings
 
 SUBJECT = "One moving camera"
 MOVING = 0.05
@@ -72,6 +73,7 @@ def main() -> None:
     parser.add_argument("captures", nargs="+", type=Path)
     parser.add_argument("--preset", choices=["quick", "full"])
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--set", action="append", default=[], help="KEY=VALUE of the settings `deform`")
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--prototype", type=Path)
@@ -86,7 +88,8 @@ def main() -> None:
 def tell(asked: argparse.Namespace, device: torch.device) -> None:
     """Measure what is asked for, and print and record it."""
     preset: Preset = asked.preset or ("full" if device.type == "cuda" else "quick")
-    settings = DeformSettings(**({"steps": asked.steps} if asked.steps else {})).with_preset(preset)
+    given = read_settings(DeformSettings, asked.set)
+    settings = DeformSettings(**given | ({"steps": asked.steps} if asked.steps else {})).with_preset(preset)
     table = Table(title=f"{settings.steps} steps of {settings.pictures_per_step} pictures on {device}")
     for column in (
         "capture",
@@ -122,7 +125,7 @@ def tell(asked: argparse.Namespace, device: torch.device) -> None:
             still.tracks,
         )
         table.add_row(place.name, *("–" if n is None else f"{n:.2f}".removesuffix(".00") for n in numbers))
-        steps = f"{place.name}, {settings.steps} steps of {settings.pictures_per_step} pictures"
+        steps = ", ".join([place.name, f"{settings.steps} steps of {settings.pictures_per_step} pictures", *asked.set])
         figures.record(SUBJECT, f"{steps}: on white", ours.white, "dB", aim=AIMS[device.type][0])
         figures.record(SUBJECT, f"{steps}: inside the mask", ours.inside, "dB")
         took = f"{ours.seconds:.0f} s" + (f", {ours.cpu:.0f} s of CPU" if device.type == "cpu" else "")
@@ -142,7 +145,7 @@ def tell(asked: argparse.Namespace, device: torch.device) -> None:
         "mean", *(f"{value:.2f}" for value in means.values()), "", f"{np.mean(tracked):.2f}" if tracked else ""
     )
     if len(found) > 1:
-        whole = f"mean of {', '.join(entry['capture'] for entry in found)}, {settings.steps} steps"
+        whole = ", ".join(["mean of " + ", ".join(e["capture"] for e in found), f"{settings.steps} steps", *asked.set])
         figures.record(SUBJECT, f"{whole}: on white", means["white"], "dB", aim="≥ 40 dB in 60 s")
         figures.record(SUBJECT, f"{whole}: time", means["seconds"], "s", aim="≤ 60 s each")
         if tracked:
