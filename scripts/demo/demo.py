@@ -9,8 +9,10 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,17 @@ ONE_STEPS = 1_200
 LEAST_ONE = {"psnr": 17.0, "tiou": 0.7, "viou": 0.2}
 """What that has to reach, on a camera that it has not seen, and on average over the prompts."""
 
-STEPS = ("capture", "train", "blender", "film", "sight", "judge", "sample", "moving")
+STEPS: dict[str, tuple[str, ...]] = {
+    "capture": (),
+    "train": ("capture",),
+    "blender": ("train",),
+    "film": ("blender",),
+    "sample": ("blender",),
+    "sight": ("train",),
+    "judge": ("sight",),
+    "moving": ("capture",),
+}
+"""The steps, and what each goes on from."""
 
 SCENE = ("demo/in_blender.py", "demo/figure.py", "demo/scene.py", "demo/room.py", "capture")
 """What the captured pictures depend on."""
@@ -56,7 +68,7 @@ class Demo:
 
     def __init__(self, out: Path) -> None:
         self.out = out
-        self._record_path = out / "steps.json"
+        self._record_path, self._lock = out / "steps.json", threading.Lock()
         out.mkdir(parents=True, exist_ok=True)
         self.record: dict[str, Any] = json.loads(self._record_path.read_text()) if self._record_path.exists() else {}
 
@@ -65,25 +77,29 @@ class Demo:
         made = ["capture/truth", "moving/capture/train_meta.json"]
         self._step("capture", self._capture, made, ["capture", "moving"], self._sources(*SCENE))
         self._step("train", self._train, ["run/run.json"], [], "")
-        self._step(
-            "blender", self._show, ["demo.blend"], ["export"], self._sources("demo/in_blender.py", "look", "export")
-        )
-        self._step("film", self._film, ["highlight.mp4"], [], self._sources("demo/film.py"))
-        self._step("sight", self._sight, ["sight/run/run.json"], ["sight"], _hash_of(SEEING))
-        made = ["contact_sheet.png", "timeline.png", "evaluation.json", "sight/evaluation.json"]
-        self._step("judge", self._judge, made, [], self._sources("demo/sight.py"))
-        self._step("sample", self._sample, ["sample.legs4d"], [], self._sources("demo/sample.py"))
-        self._step("moving", self._moving, ["moving/evaluation.json"], [], "")
+        with ThreadPoolExecutor(1) as pool:  # Blender leaves half of two cores; its messages are in logs
+            beside = pool.submit(self._in_blender)
+            self._step("sight", self._sight, ["sight/run/run.json"], ["sight"], _hash_of(SEEING))
+            made = ["contact_sheet.png", "timeline.png", "evaluation.json", "sight/evaluation.json"]
+            self._step("judge", self._judge, made, [], self._sources("demo/sight.py"))
+            self._step("moving", self._moving, ["moving/evaluation.json"], [], "")
+            beside.result()
         return self._report()
 
+    def _in_blender(self) -> None:
+        sources = self._sources("demo/in_blender.py", "look", "export")
+        self._step("blender", self._show, ["demo.blend"], ["export"], sources)
+        self._step("film", self._film, ["highlight.mp4"], [], self._sources("demo/film.py"))
+        self._step("sample", self._sample, ["sample.legs4d"], [], self._sources("demo/sample.py"))
+
     def _step(self, name: str, work: Callable[[], None], makes: list[str], clears: list[str], inputs: str) -> None:
-        """Runs one step unless it is done. It depends on those before it and on `inputs`, a hash.
+        """Runs one step unless it is done. It depends on those it goes on from and on `inputs`, a hash.
 
         Args:
             makes: paths under `out` without which it is not done.
             clears: folders to delete first when it was begun with other inputs; else it goes on in them.
         """
-        before = [self.record[step]["mark"] for step in STEPS[: STEPS.index(name)]]
+        before = [self.record[step]["mark"] for step in STEPS[name]]
         mark = hashlib.sha256("\n".join([inputs, *before]).encode()).hexdigest()[:16]
         last = self.record.get(name, {})
         same = last.get("mark") == mark
@@ -106,8 +122,9 @@ class Demo:
         print(f"demo: {name}: {seconds:.0f} s", flush=True)
 
     def _note(self, name: str, what: dict[str, Any]) -> None:
-        self.record[name] = what
-        _write(self._record_path, json.dumps(self.record, indent=1))
+        with self._lock:
+            self.record[name] = what
+            _write(self._record_path, json.dumps(self.record, indent=1))
 
     @staticmethod
     def _sources(*names: str) -> str:

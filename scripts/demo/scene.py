@@ -78,6 +78,7 @@ def build(scene: bpy.types.Scene | None = None) -> bpy.types.Scene:
     scene.render.engine = "CYCLES"
     scene.cycles.max_bounces = 0
     scene.cycles.use_denoising = False
+    scene.cycles.use_adaptive_sampling = scene.cycles.use_light_tree = False  # two suns, few samples: quicker without
     _background(scene)
     room = bpy.data.collections.new("Room")
     actors = bpy.data.collections.new("Actors")
