@@ -39,7 +39,13 @@ _NOTE = "again.json"
 """In RUN/.again: what is made there, and beside what. Written last, so that what has it is whole."""
 _IMPORTED = "imported from "
 """How earlier versions began the fingerprints of what they imported."""
-_ROADS = {"import": "import of splats", "deform": "deforming", "animate": "animating", "first_frame": "tracking"}
+_ROADS = {
+    "import": "import of splats",
+    "deform": "deforming",
+    "animate": "animating",
+    "object": "making an object",
+    "first_frame": "tracking",
+}
 """What a run's Gaussians come from, by the stage that lays them out."""
 _NEEDING = {**FOLLOWING, "extract": ("lift",)}
 """Stage → those that are made anew with it, if they are wanted."""

@@ -23,6 +23,7 @@ FOLLOWING = {
     "import": ("objects", "lift"),
     "deform": ("objects", "lift"),
     "animate": ("objects", "lift"),
+    "object": ("objects", "lift"),
     "first_frame": ("tracking", "refinement", "objects", "lift"),
     "tracking": ("refinement", "objects", "lift"),
     "refinement": ("objects", "lift"),
@@ -32,11 +33,11 @@ FOLLOWING = {
 }
 """Stage → those whose output means nothing without its own. Codes stay what they are when features are made anew."""
 
-GEOMETRY_STAGES = ("import", "deform", "animate", "first_frame", "tracking", "refinement")
+GEOMETRY_STAGES = ("import", "deform", "animate", "object", "first_frame", "tracking", "refinement")
 """Those that make Gaussians, in their order; a run has those of one road."""
-LAYOUT_STAGES = ("import", "deform", "animate", "first_frame")
+LAYOUT_STAGES = ("import", "deform", "animate", "object", "first_frame")
 """Those that decide how many Gaussians there are."""
-WHOLE_STAGES = ("import", "deform", "animate", "tracking")
+WHOLE_STAGES = ("import", "deform", "animate", "object", "tracking")
 """Those after which all frames are there."""
 
 
