@@ -66,6 +66,8 @@ ENGINE = "LEGS4D_SPLATS"
 """What a scene calls the render engine "4-LEGS splats"."""
 
 LAYER_ID_LENGTH = 8
+LEVELS = "INT8"
+"""The type of `layer_attribute`."""
 
 
 def new_layer_id() -> str:
@@ -74,7 +76,11 @@ def new_layer_id() -> str:
 
 
 def layer_attribute(layer_id: str) -> str:
-    """The point attribute (FLOAT, 0..1) with a layer's relevancy, before threshold and curves."""
+    """The point attribute (`LEVELS`) with a layer's relevancy, before threshold and curves: the cache's byte 0..255.
+
+    Blender reads bytes from 128 on as negative: the relevancy is the value modulo 256, over 255. As FLOAT, which it was
+    in files before, 40 layers of 300,000 points took three times as long a frame.
+    """
     return f"{HIGHLIGHT}:{layer_id}"
 
 

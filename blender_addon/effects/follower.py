@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import bpy
 import numpy as np
 from mathutils import Vector
 
 from .. import names
 from ..cache import storage
-from ..cache.frames import RunCache
 from ..layers import curves
 from ..selection import mask
 from ..sequence import objects, timing
@@ -19,25 +20,29 @@ from .places import Nowhere
 
 MOST_POINTS = 4096
 
+Making = Generator[float, None, bpy.types.Object]
+"""Looks at a frame a piece, yields the share of them that are done, and makes an empty in the end."""
 
-def of_layer(scene: bpy.types.Scene, shown: Sequence, layer: LayerProperties) -> bpy.types.Object:
+
+def of_layer(scene: bpy.types.Scene, shown: Sequence, layer: LayerProperties) -> Making:
     """An empty in the middle of what a prompt names, frame by frame; where it names nothing, where it last did.
 
     Nowhere if it names nothing in any frame that is here. CacheError if none is.
     """
     cache = storage.find(shown.empty)
     found = {}
-    for frame in _frames(shown, cache):
-        where = places.place(shown, layer, frame)
+    for frame in range(shown.its.num_frames):
+        where = places.place(shown, layer, frame) if cache.has_frame(frame) else None
         if where is not None:
             found[frame] = where
+        yield (frame + 1) / shown.its.num_frames
     if not found:
         raise Nowhere(f"'{layer.prompt}' names no points; lower its threshold, or fetch its frames")
     size = float(np.median([where.radius for where in found.values()]))
     return _add(scene, shown, f"Follows {layer.prompt}", size, {at: where.center for at, where in found.items()})
 
 
-def of_selection(scene: bpy.types.Scene, shown: Sequence) -> bpy.types.Object:
+def of_selection(scene: bpy.types.Scene, shown: Sequence) -> Making:
     """An empty in the middle of the selected points that move, frame by frame.
 
     Nowhere if none of them is selected. CacheError if no frame is here.
@@ -49,11 +54,13 @@ def of_selection(scene: bpy.types.Scene, shown: Sequence) -> bpy.types.Object:
     chosen = chosen[:: max(len(chosen) // MOST_POINTS, 1)]
     cache, to_world = storage.find(shown.empty), shown.to_world
     middles, size = {}, 0.0
-    for frame in _frames(shown, cache):
-        points = cache.frame(frame)["means"][chosen]
-        middle = np.median(points, axis=0)
-        size = max(size, float(np.median(np.linalg.norm(points - middle, axis=1))))
-        middles[frame] = to_world @ Vector(middle.tolist())
+    for frame in range(shown.its.num_frames):
+        if cache.has_frame(frame):
+            points = cache.frame(frame)["means"][chosen]
+            middle = np.median(points, axis=0)
+            size = max(size, float(np.median(np.linalg.norm(points - middle, axis=1))))
+            middles[frame] = to_world @ Vector(middle.tolist())
+        yield (frame + 1) / shown.its.num_frames
     if not middles:
         raise Nowhere("No frame has arrived yet")
     return _add(scene, shown, f"Follows part of {shown.empty.name}", size * to_world.median_scale, middles)
@@ -89,10 +96,6 @@ def of_object(scene: bpy.types.Scene, shown: Sequence, name: str, chosen: bpy.ty
         raise Nowhere(f"'{called[number]}' is seen in no frame")
     size = objects.DISPLAY_SIZE * float(np.median(np.asarray(table["scale"])[:, number])) * to_world.median_scale
     return _add(scene, shown, f"Follows {called[number]}", size, middles, held=True)
-
-
-def _frames(shown: Sequence, cache: RunCache) -> list[int]:
-    return [frame for frame in range(shown.its.num_frames) if cache.has_frame(frame)]
 
 
 def _add(

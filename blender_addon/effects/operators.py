@@ -12,6 +12,7 @@ from ..layers import layers
 from ..portable.look import AMOUNTS
 from ..sequence import display, sequence, timing
 from ..sequence.properties import LayerProperties, properties_of
+from ..ui.in_pieces import InPieces, Pieces
 from ..ui.operators import NeedsSequence, OnLayer, refuse
 from . import brought, bullet_time, cameras, cuts, fades, follower, zoom
 from .places import Nowhere
@@ -213,12 +214,14 @@ class LEGS4D_OT_reset_time(_Effect, bpy.types.Operator):
         return "Capture frames follow scene frames one to one."
 
 
-class LEGS4D_OT_add_follower(_Effect, OnLayer, bpy.types.Operator):
+class LEGS4D_OT_add_follower(InPieces, OnLayer, bpy.types.Operator):
     """Add an empty that follows what the layer's prompt names, the selected points, or an object of the run: parent \
 lights or text to it. Its keys are ordinary ones; add it anew after you changed the time curve"""
 
     bl_idname = "legs4d.add_follower"
     bl_label = "Add Follower"
+    bl_options = {"REGISTER", "UNDO"}
+    refusals = (Nowhere, CacheError)
 
     of = declare.enum(
         "Of",
@@ -230,17 +233,18 @@ lights or text to it. Its keys are ordinary ones; add it anew after you changed 
     )
     thing = declare.string("Object", "Name of the run's object; empty: the active empty's", options={"SKIP_SAVE"})
 
-    def make(self, context: bpy.types.Context, shown: sequence.Sequence) -> str:
+    def pieces(self, context: bpy.types.Context) -> Pieces:
         """An empty with keys."""
+        shown = sequence.meant(context)
         layer = layers.find(shown, self.layer(context))
         if self.of == "LAYER" and layer is None:
             raise Nowhere("Ask a prompt first: there is no layer to follow")
         if self.of == "LAYER" and layer is not None:
-            made = follower.of_layer(context.scene, shown, layer)
+            made = yield from follower.of_layer(context.scene, shown, layer)
         elif self.of == "OBJECT":
             made = follower.of_object(context.scene, shown, self.thing, context.active_object)
         else:
-            made = follower.of_selection(context.scene, shown)
+            made = yield from follower.of_selection(context.scene, shown)
         return f"'{made.name}' follows."
 
 

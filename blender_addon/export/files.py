@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import bpy
-from bpy_extras.io_utils import ExportHelper
 
 from .. import declare
 from ..sequence import sequence
 from ..sequence.rendering import RenderProblem
+from ..ui.in_pieces import AsksForFile
 from ..ui.operators import NeedsSequence
 from .native import Bake
 from .operators import KINDS, SequenceExport
@@ -40,7 +40,7 @@ class LEGS4D_OT_export_to(NeedsSequence, bpy.types.Operator):
         return declare.ops().export("EXEC_DEFAULT" if bpy.app.background else "INVOKE_DEFAULT")
 
 
-class LEGS4D_OT_bake(SequenceExport, ExportHelper, bpy.types.Operator):
+class LEGS4D_OT_bake(AsksForFile, SequenceExport, bpy.types.Operator):
     """Save a file that plays and renders this sequence without the add-on, with its points in a folder beside it"""
 
     bl_idname = "legs4d.bake"
@@ -49,11 +49,10 @@ class LEGS4D_OT_bake(SequenceExport, ExportHelper, bpy.types.Operator):
 
     filter_glob = declare.string(default="*.blend", options={"HIDDEN"})
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
-        """Asks for the file's name, and proposes a new one: this file must not be replaced."""
+    def propose(self, context: bpy.types.Context) -> str:
+        """A new file: this one must not be replaced."""
         here = Path(bpy.data.filepath or f"{sequence.meant(context).empty.name}.blend")
-        self.filepath = str(here.with_name(f"{here.stem}_native.blend"))
-        return ExportHelper.invoke(self, context, event)
+        return str(here.with_name(f"{here.stem}_native.blend"))
 
     def make_job(self, context: bpy.types.Context) -> Bake:
         """The bake that was asked for."""

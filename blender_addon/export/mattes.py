@@ -60,8 +60,8 @@ def set_weight(made: bpy.types.Material, weight: Weight) -> None:
     """Sets how a layer shows at the frame to be rendered."""
     step: Any = made.node_tree.nodes[weight.layer_id]
     softness = max(weight.softness, 1e-4)
-    step.inputs["From Min"].default_value = weight.threshold - softness
-    step.inputs["From Max"].default_value = weight.threshold + softness
+    step.inputs["From Min"].default_value = 255 * (weight.threshold - softness)
+    step.inputs["From Max"].default_value = 255 * (weight.threshold + softness)
     step.inputs["To Max"].default_value = weight.weight
 
 
@@ -76,6 +76,7 @@ def _quantity(tree: bpy.types.NodeTree, quantity: str, solid: Value) -> Value | 
     stored = node(
         tree, "ShaderNodeAttribute", attribute_type="GEOMETRY", attribute_name=names.layer_attribute(quantity)
     )
-    step = node(tree, "ShaderNodeMapRange", {"Value": output(stored, "Factor")}, interpolation_type="SMOOTHSTEP")
+    level = math(tree, "FLOORED_MODULO", output(stored, "Factor"), 256.0)  # see `names.layer_attribute`
+    step = node(tree, "ShaderNodeMapRange", {"Value": level}, interpolation_type="SMOOTHSTEP")
     step.name = step.label = quantity
     return output(step, "Result") * (1.0 - solid)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+import numpy as np
 
 from .. import engine, look, names
 from ..cache.blocks import MOST_SH
@@ -21,7 +22,7 @@ from ..engine.properties import settings_of
 from ..look.builder import arrange, math, node, output, socket
 from ..portable.ply.writer import table_parts
 from ..selection import mask
-from ..sequence import attributes, timing
+from ..sequence import attributes, highlighter, timing
 from ..sequence.properties import cloud_of, properties_of
 from ..sequence.rendering import Job, RenderProblem
 from ..sequence.sequence import Sequence
@@ -104,7 +105,7 @@ class Bake(Job):
 
     def _write(self, name: str, cloud: bpy.types.PointCloud) -> None:
         part = self.scratch / "points.ply"
-        _write_ply(part, cloud, [names.layer_attribute(layer.layer_id) for layer in self.shown.layers])
+        _write_ply(part, cloud, [layer.layer_id for layer in self.shown.layers])
         os.replace(part, self.points / f"{name}.ply")
 
     @contextmanager
@@ -163,8 +164,10 @@ def _write_ply(path: Path, cloud: bpy.types.PointCloud, layers: list[str]) -> No
         if name in cloud.attributes:
             parts = _parts(name) if kind == "FLOAT_VECTOR" else (name,)
             columns |= dict(_split(cloud, name, parts))
-    for name in layers:
-        columns[name] = attributes.read(cloud, name)
+    for layer_id in layers:
+        levels = highlighter.levels_of(cloud, layer_id)
+        assert levels is not None  # it was written with the frame
+        columns[names.layer_attribute(layer_id)] = levels.astype(np.float32)
     keep = mask.kept(cloud)
     if keep is not None:
         columns = {name: values[keep] for name, values in columns.items()}

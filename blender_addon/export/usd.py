@@ -13,7 +13,6 @@ from typing import Any
 
 import bpy
 import numpy as np
-from bpy_extras.io_utils import ExportHelper
 
 from .. import declare
 from ..cache.missing import missing
@@ -23,6 +22,7 @@ from ..portable.values import SH_C0
 from ..sequence import sequence, timing
 from ..sequence.rendering import Job, RenderProblem
 from ..sequence.sequence import Sequence
+from ..ui.in_pieces import AsksForFile
 from . import gaussians
 from .operators import SequenceExport
 
@@ -128,7 +128,7 @@ def listed(values: Array) -> str:
     return ", ".join([each] * len(values)) % flat
 
 
-class LEGS4D_OT_export_usd(SequenceExport, ExportHelper, bpy.types.Operator):
+class LEGS4D_OT_export_usd(AsksForFile, SequenceExport, bpy.types.Operator):
     """Write the sequence's points over the scene's frames as USD, as they show: without deleted ones, with grades and \
 highlight in the colors. Blender's own USD and Alembic exporters lose what a sequence moves. It goes through all \
 frames, and takes some 60 bytes a point and frame"""
@@ -139,11 +139,10 @@ frames, and takes some 60 bytes a point and frame"""
 
     filter_glob = declare.string(default="*.usda", options={"HIDDEN"})
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
-        """Asks for the file's name; run again with one, it begins."""
-        if self._target() != Path():
-            return SequenceExport.invoke(self, context, event)
-        return ExportHelper.invoke(self, context, event)
+    def propose(self, context: bpy.types.Context) -> str:
+        """Beside the file, by the sequence's name."""
+        name = bpy.path.clean_name(sequence.meant(context).empty.name)
+        return str(Path(bpy.data.filepath).parent / f"{name}.usda")
 
     def make_job(self, context: bpy.types.Context) -> UsdExport:
         """The export that was asked for."""

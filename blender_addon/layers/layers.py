@@ -79,7 +79,7 @@ def add(sequence: Sequence, prompt: str) -> str:
             min=0.0, max=1.0, default=value, subtype="FACTOR", description=_DESCRIPTIONS[curve]
         )
     for cloud in sequence.clouds:
-        attributes.ensure(cloud, names.layer_attribute(layer.layer_id), "FLOAT")
+        attributes.ensure(cloud, names.layer_attribute(layer.layer_id), names.LEVELS)
     return str(layer.layer_id)
 
 

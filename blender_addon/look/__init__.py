@@ -65,6 +65,12 @@ def follow_keys(empty: bpy.types.Object) -> None:
         sync(empty)
 
 
+def outdated(empty: bpy.types.Object) -> bool:
+    """Whether its node group is of another version of the extension, and would misread what this one writes."""
+    tree = _known_tree(empty)
+    return tree is not None and not str(tree.get(_SIGNATURE, "")).startswith(f"{formulas.VERSION}:")
+
+
 def remove(empty: bpy.types.Object) -> None:
     """Removes the modifiers, the node group and its drivers; the material stays for other sequences."""
     trees = set()

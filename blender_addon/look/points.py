@@ -168,7 +168,7 @@ def _layers(tree: bpy.types.NodeTree, layer_ids: Sequence[str]) -> tuple[Value, 
         step.name = step.label = layer_id
         for place, value in zip(("Strongest", "Weights", "Tints"), running, strict=True):
             put(tree, value, step.inputs[place])
-        put(tree, output(stored), step.inputs["Relevancy"])
+        put(tree, output(stored), step.inputs["Level"])
         running = tuple(output(step, place) for place in ("Strongest", "Weights", "Tints"))
     return running[0], running[1], running[2]
 
@@ -176,7 +176,7 @@ def _layers(tree: bpy.types.NodeTree, layer_ids: Sequence[str]) -> tuple[Value, 
 def _layer_group() -> bpy.types.NodeTree:
     """The file's one group that adds a layer to what came before it."""
     running = {"Strongest": "Float", "Weights": "Float", "Tints": "Vector"}
-    numbers = ("Relevancy", "Threshold", "Softness", "Enabled", "Active", "Strength")
+    numbers = ("Level", "Threshold", "Softness", "Enabled", "Active", "Strength")
     return shared(
         LAYER_GROUP,
         look.VERSION,
@@ -190,7 +190,8 @@ def _add_layer(tree: bpy.types.NodeTree, given: Callable[[str], Value]) -> dict[
     on = Nodes(tree)
     with frame(tree, "Relevancy above the threshold, times the curves"):
         factors = (given(name) for name in ("Enabled", "Active", "Strength"))
-        weight = look.weight(on, given("Relevancy"), given("Threshold"), given("Softness"), *factors)
+        relevancy = math(tree, "FLOORED_MODULO", given("Level"), 256.0) * (1 / 255)  # see `names.layer_attribute`
+        weight = look.weight(on, relevancy, given("Threshold"), given("Softness"), *factors)
     with frame(tree, "Added to the layers before"):
         before = look.Combined(given("Strongest"), given("Weights"), given("Tints"))
         after = look.combine(on, before, weight, given("Tint"))

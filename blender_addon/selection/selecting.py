@@ -11,7 +11,7 @@ import numpy as np
 from .. import names
 from ..cache import storage
 from ..layers import layers
-from ..sequence import attributes, playback
+from ..sequence import attributes, highlighter, playback
 from ..sequence.properties import cloud_of, properties_of
 from ..sequence.sequence import Sequence
 from . import frames, mask, regions
@@ -176,9 +176,8 @@ def points_of(shown: Sequence, child: bpy.types.Object) -> Points:
 
     def levels(key: str) -> Array | None:
         for layer in shown.layers:
-            attribute = names.layer_attribute(layer.layer_id)
-            if layer.answer_key == key and attribute in cloud.attributes:
-                return (attributes.read(cloud, attribute) * 255.0 + 0.5).astype(np.uint8)
+            if layer.answer_key == key and (found := highlighter.levels_of(cloud, layer.layer_id)) is not None:
+                return found
         return None
 
     return Points(

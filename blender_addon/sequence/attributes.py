@@ -9,10 +9,10 @@ import numpy as np
 
 _FIELD = {
     **{"FLOAT": "value", "FLOAT_VECTOR": "vector", "QUATERNION": "value", "FLOAT4": "vector"},
-    **{"BOOLEAN": "value", "INT": "value"},
+    **{"BOOLEAN": "value", "INT": "value", "INT8": "value"},
 }
-_WIDTH = {"FLOAT": 1, "FLOAT_VECTOR": 3, "QUATERNION": 4, "FLOAT4": 4, "BOOLEAN": 1, "INT": 1}
-_DTYPE = {"BOOLEAN": np.dtype(bool), "INT": np.dtype(np.int32)}
+_WIDTH = {"FLOAT": 1, "FLOAT_VECTOR": 3, "QUATERNION": 4, "FLOAT4": 4, "BOOLEAN": 1, "INT": 1, "INT8": 1}
+_DTYPE = {"BOOLEAN": np.dtype(bool), "INT": np.dtype(np.int32), "INT8": np.dtype(np.int8)}
 """Of those that are no float32."""
 
 
@@ -33,8 +33,8 @@ def write(cloud: bpy.types.PointCloud, name: str, data_type: str, values: np.nda
     """Set an attribute.
 
     Args:
-        values: float32 (bool for BOOLEAN, int32 for INT), C-ordered, as many numbers as points times the type's width;
-            anything else would be copied number by number.
+        values: float32 (bool for BOOLEAN, int32 for INT, int8 for INT8), C-ordered, as many numbers as points times the
+            type's width; anything else would be copied number by number.
 
     AttributeProblem if the number of points is another: the cloud was edited.
     """
@@ -49,7 +49,7 @@ def write(cloud: bpy.types.PointCloud, name: str, data_type: str, values: np.nda
 
 
 def read(cloud: bpy.types.PointCloud, name: str) -> np.ndarray[Any, Any]:
-    """[points] or [points, width] values of an attribute, float32, bool or int32. KeyError if there is none."""
+    """[points] or [points, width] values of an attribute, float32, bool, int32 or int8. KeyError if there is none."""
     attribute: Any = cloud.attributes[name]
     width = _WIDTH[attribute.data_type]
     values = np.empty(len(cloud.points) * width, _DTYPE.get(attribute.data_type, np.float32))

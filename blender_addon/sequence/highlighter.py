@@ -18,7 +18,6 @@ Array = np.ndarray[Any, Any]
 
 _LEVELS = np.linspace(0.0, 1.0, 256, dtype=np.float32)
 """What the stored relevancies 0..255 stand for."""
-_STEP = np.float32(1 / 255)
 
 
 class Highlighter:
@@ -32,7 +31,8 @@ class Highlighter:
 
     def _make_room(self, points: int) -> None:
         self._size = points
-        self._all_relevancy, self._all_highlight = np.empty((2, points), np.float32)
+        self._all_shown, self._all_highlight = np.empty((2, points), np.float32)
+        self._unknown = np.zeros(points, np.uint8)
         self._alike: dict[tuple[float, float, float], Array] = {}
         self._spare: list[Array] = []
 
@@ -41,17 +41,14 @@ class Highlighter:
         if points is not None and self._size < points:
             self._make_room(points)
         count = self._size if points is None else points
-        self._relevancy, self._highlight = self._all_relevancy[:count], self._all_highlight[:count]
+        self._shown, self._highlight = self._all_shown[:count], self._all_highlight[:count]
         self._spare += self._alike.values()
         self._alike.clear()
 
     def add(self, cloud: bpy.types.PointCloud, weight: Weight, levels: Array | None) -> None:
         """Write one layer; `levels` [points] uint8, None where nothing is known."""
-        if levels is None:
-            self._relevancy.fill(0.0)
-        else:
-            np.multiply(levels, _STEP, out=self._relevancy)
-        attributes.write(cloud, names.layer_attribute(weight.layer_id), "FLOAT", self._relevancy)
+        stored = self._unknown[: len(self._highlight)] if levels is None else levels
+        write_levels(cloud, weight.layer_id, stored)
         if levels is None or weight.weight <= 0.0:
             return
         shows_as = (weight.threshold, weight.softness, weight.weight)
@@ -69,9 +66,20 @@ class Highlighter:
         for (threshold, softness, weight), most in self._alike.items():
             shown = shown_levels(Weight("", "", weight, threshold, softness))
             levels = most[: len(self._highlight)]
-            np.take(shown, levels, out=self._relevancy, mode="clip")  # "clip": else numpy buffers the output
-            np.maximum(self._highlight, self._relevancy, out=self._highlight)
+            np.take(shown, levels, out=self._shown, mode="clip")  # "clip": else numpy buffers the output
+            np.maximum(self._highlight, self._shown, out=self._highlight)
         attributes.write(cloud, names.HIGHLIGHT, "FLOAT", self._highlight)
+
+
+def write_levels(cloud: bpy.types.PointCloud, layer_id: str, levels: Array) -> None:
+    """Set a layer's relevancy: [points] uint8, 255 times what it is."""
+    attributes.write(cloud, names.layer_attribute(layer_id), names.LEVELS, np.ascontiguousarray(levels).view(np.int8))
+
+
+def levels_of(cloud: bpy.types.PointCloud, layer_id: str) -> Array | None:
+    """[points] uint8, 255 times a layer's relevancy; None where the cloud has none."""
+    attribute = names.layer_attribute(layer_id)
+    return attributes.read(cloud, attribute).view(np.uint8) if attribute in cloud.attributes else None
 
 
 def shown_levels(weight: Weight) -> Array:
@@ -93,11 +101,9 @@ def strongest_and_tint(
     found = look.Combined(none, none, np.zeros((points, 3), np.float32))
     tints = layers.colors(shown, scene_frame)
     for weight in layers.weights(shown, scene_frame):
-        attribute = names.layer_attribute(weight.layer_id)
-        if weight.weight > 0.0 and attribute in cloud.attributes:
-            relevancy = (attributes.read(cloud, attribute)[chosen] * 255.0 + 0.5).astype(np.uint8)
+        if weight.weight > 0.0 and (levels := levels_of(cloud, weight.layer_id)) is not None:
             color = np.array(tints[weight.layer_id], np.float32)
-            found = look.combine(look.NUMPY, found, shown_levels(weight)[relevancy], color)
+            found = look.combine(look.NUMPY, found, shown_levels(weight)[levels[chosen]], color)
     return found.strongest, look.tint(look.NUMPY, found)
 
 
@@ -110,9 +116,7 @@ def weight_of(
     count: int,
 ) -> Array:
     """[count] float32: how strongly one layer shows on these points of a cloud."""
-    attribute = names.layer_attribute(layer_id)
     for weight in layers.weights(shown, scene_frame):
-        if weight.layer_id == layer_id and weight.weight > 0.0 and attribute in cloud.attributes:
-            relevancy = (attributes.read(cloud, attribute)[chosen] * 255.0 + 0.5).astype(np.uint8)
-            return shown_levels(weight)[relevancy]
+        if weight.layer_id == layer_id and weight.weight > 0.0 and (levels := levels_of(cloud, layer_id)) is not None:
+            return shown_levels(weight)[levels[chosen]]
     return np.zeros(count, np.float32)

@@ -72,6 +72,8 @@ def show(scene: bpy.types.Scene, shown: Sequence, layers_only: bool = False, loo
 
 def _write(scene: bpy.types.Scene, shown: Sequence, layers_only: bool, looks: Sequence | None) -> None:
     problem = shown.deleted
+    if shown.locked and look.outdated(shown.empty):
+        problem = f"'{shown.empty.name}' was saved by an older version; open its own file, save it, and load this anew."
     libraries.own_points(shown)
     try:
         cache = _cache(scene, shown)
@@ -224,6 +226,9 @@ def _legs4d_load(*_: Any) -> None:
     _versions.clear()
     _messages.clear()
     storage.forget()
+    for _scene, shown in sequence.everywhere():
+        if look.outdated(shown.empty):
+            look.sync(shown.empty)
     refresh_all()
 
 

@@ -230,7 +230,7 @@ class Player:
 
     def _show_static(self, cloud: bpy.types.PointCloud, weights: tuple[Weight, ...]) -> bool:
         # What a cloud was last given is noted on the cloud itself, so that undo and load take the note back with it.
-        signature = repr(weights)
+        signature = f"{names.LEVELS} {weights!r}"  # with the type: files before had another
         if cloud.get(_WEIGHTS) == signature:
             return False
         self._static.begin()

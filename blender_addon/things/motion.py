@@ -5,6 +5,7 @@ With W what takes the run's axes to the world where the object is at rest, a mot
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,10 @@ def apply(shown: Sequence, motion: MotionFile, start: float, step: float) -> Non
     empty[REST] = whole.reshape(-1).tolist()
 
 
-def export(scene: bpy.types.Scene, item: bpy.types.Object, shown: Sequence, path: Path) -> int:
-    """Write how an object moves over the scene's frames, in the axes of the run that `shown` plays; how many frames.
+def export(scene: bpy.types.Scene, item: bpy.types.Object, shown: Sequence, path: Path) -> Generator[float, None, int]:
+    """Write how an object moves over the scene's frames, in the axes of the run that `shown` plays.
+
+    A frame a piece: yields the share of them that are done; how many there are in the end.
 
     It is at rest in the first frame, or where it was when a motion was put on it. Constraints, parents, drivers count.
 
@@ -106,6 +109,7 @@ def export(scene: bpy.types.Scene, item: bpy.types.Object, shown: Sequence, path
                 raise MotionError(f"'{item.name}' changes its size or shape in frame {frame}; a motion only moves.")
             moves.append(change[:3, :3] @ pivot + change[:3, 3] - pivot)
             turns.append(Matrix((left @ right).tolist()).to_quaternion()[:])
+            yield len(moves) / (scene.frame_end + 1 - first)
     finally:
         scene.frame_set(now, subframe=subframe)
     fps = scene.render.fps / scene.render.fps_base

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import bpy
-from bpy_extras.io_utils import ExportHelper, ImportHelper
+from bpy_extras.io_utils import ImportHelper
 
 from .. import declare
 from ..sequence import sequence
+from ..ui.in_pieces import AsksForFile, InPieces, Pieces
 from ..ui.operators import NeedsSequence, refuse
 from . import motion
 from .motion import MotionError
@@ -52,13 +53,14 @@ class LEGS4D_OT_apply_motion(NeedsSequence, ImportHelper, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class LEGS4D_OT_export_motion(ExportHelper, bpy.types.Operator):
+class LEGS4D_OT_export_motion(AsksForFile, InPieces, bpy.types.Operator):
     """Write how the active object moves over the scene's frames, for `legs4d animate --motion FILE`: an empty, or an \
 object of splats. In the first frame it is at rest"""
 
     bl_idname = "legs4d.export_motion"
     bl_label = "Export Motion"
     filename_ext = ".json"
+    refusals = (MotionError,)
 
     filter_glob = declare.string(default=_PATTERN, options={"HIDDEN"})
 
@@ -70,23 +72,18 @@ object of splats. In the first frame it is at rest"""
         cls.poll_message_set("Import a run, and make the object active that moves")
         return False
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Any:
-        """Asks for the file's name."""
-        self.filepath = str(Path(bpy.data.filepath).parent / f"{bpy.path.clean_name(_meant(context).name)}.json")
-        return ExportHelper.invoke(self, context, event)
+    def propose(self, context: bpy.types.Context) -> str:
+        """Beside the file, by the object's name."""
+        return str(Path(bpy.data.filepath).parent / f"{bpy.path.clean_name(_meant(context).name)}.json")
 
-    def execute(self, context: bpy.types.Context) -> declare.Result:
+    def pieces(self, context: bpy.types.Context) -> Pieces:
         """Write it, and say how long it is."""
         item = _meant(context)
         shown = motion.axes_of(context, item)
         if shown is None:
-            return refuse(self, f"Select the run's object as well: it is not clear in which '{item.name}' moves.")
-        try:
-            count = motion.export(context.scene, item, shown, _path(self))
-        except MotionError as problem:
-            return refuse(self, str(problem))
-        self.report({"INFO"}, f"Written: {count} frames of '{item.name}'.")
-        return {"FINISHED"}
+            raise MotionError(f"Select the run's object as well: it is not clear in which '{item.name}' moves.")
+        count = yield from motion.export(context.scene, item, shown, _path(self))
+        return f"Written: {count} frames of '{item.name}'."
 
 
 def _meant(context: bpy.types.Context) -> bpy.types.Object:

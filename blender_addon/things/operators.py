@@ -19,6 +19,7 @@ from ..selection.operators import MODE_ITEMS
 from ..sequence import display, sequence
 from ..sequence.properties import SelectionProperties, on_scale_changed
 from ..sequence.sequence import Sequence
+from ..ui.in_pieces import InPieces, Pieces
 from ..ui.operators import NeedsSequence, refuse
 from . import kept, pointing, separate
 from .pointing import NothingMeantError
@@ -254,37 +255,33 @@ class LEGS4D_OT_forget_selection(_OnKept, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class LEGS4D_OT_separate(NeedsSequence, bpy.types.Operator):
+class LEGS4D_OT_separate(InPieces, NeedsSequence, bpy.types.Operator):
     """Make what is selected an object of its own, with its origin in its middle: move it, key it, render it alone"""
 
     bl_idname = "legs4d.separate"
     bl_label = "Separate"
     bl_options = {"REGISTER", "UNDO"}
+    refusals = (NothingMeantError, CacheError)
+    stops = False
 
     name = declare.string("Name", "Of the new object; empty: what is selected", options={"SKIP_SAVE"})
 
-    def execute(self, context: bpy.types.Context) -> declare.Result:
+    def pieces(self, context: bpy.types.Context) -> Pieces:
         """Copy, and delete from each what the other has."""
         shown = sequence.meant(context)
-        try:
-            if not selecting.is_anything(shown):
-                return refuse(self, "Nothing is selected; select points or a thing first.")
-        except CacheError as problem:
-            return refuse(self, f"{problem}.")
+        if not selecting.is_anything(shown):
+            raise NothingMeantError("Nothing is selected; select points or a thing first")
         label = self.name.strip() or pointing.title(shown) or f"{shown.empty.name} part"
         for item in context.selected_objects:
             item.select_set(False)
-        made = separate.separate(shown, label)
+        made = yield from separate.separate(shown, label)
         display.update(made.empty)
         for part in (made.empty, *made.objects):
             part.select_set(True)
         layer: Any = context.view_layer
         layer.objects.active = made.empty
         origin = " Its origin stays, as keys, drivers or constraints place it." if separate.is_led(made.empty) else ""
-        self.report(
-            {"INFO"}, f"'{made.empty.name}' is an object of its own; '{shown.empty.name}' has the rest.{origin}"
-        )
-        return {"FINISHED"}
+        return f"'{made.empty.name}' is an object of its own; '{shown.empty.name}' has the rest.{origin}"
 
 
 class LEGS4D_OT_find_things(OnRun, bpy.types.Operator):

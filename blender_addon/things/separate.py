@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
 import bpy
@@ -19,8 +20,10 @@ from ..whole import copies
 Array = np.ndarray[Any, Any]
 
 
-def separate(shown: Sequence, name: str) -> Sequence:
+def separate(shown: Sequence, name: str) -> Generator[float, None, Sequence]:
     """What is selected as a sequence of its own, deleted from this one; both play the run, which is untouched.
+
+    In pieces: yields the share that is done.
 
     Its origin goes to its middle, unless something else than its transforms says where it is: see `is_led`.
 
@@ -35,9 +38,12 @@ def separate(shown: Sequence, name: str) -> Sequence:
         if one.source == "FILE":
             selecting.forget(made, one.name)
     made.its.selections.clear()
+    yield 0.3
     middle = _middle(shown)
     edits.remove(made, names.DELETED, others=True)
+    yield 0.6
     edits.remove(shown, names.DELETED)
+    yield 0.9
     if middle is not None and not is_led(made.empty):
         put_origin(made, middle)
     return made

@@ -163,6 +163,14 @@ def imported(connected: Backend, until: Until) -> object:
     return sequence.find(bpy.context.scene)[0]
 
 
+def read(item: bpy.types.Object, name: str) -> np.ndarray:
+    """An attribute of a cloud's points; a layer's relevancy as 0..1."""
+    from blender_addon.sequence import attributes
+
+    values = attributes.read(item.data, name)
+    return values.view(np.uint8) * np.float32(1 / 255) if values.dtype == np.int8 else values
+
+
 def library_environment() -> dict[str, str]:
     """The environment without what belongs to Blender's Python."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}

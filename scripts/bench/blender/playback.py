@@ -164,6 +164,7 @@ def write_run(root: Path, points: int, frames: int):
             "died": np.full(points, frames - 1),
         }
     )
+    cache.write_ranks()  # as an import does
     key = prompt_key("a prompt")
     answer = Answer("a prompt", ((0, frames - 1, 0, 1.0),), (1.0,) * frames)
     cache.write_answer(key, answer, np.zeros(0, "u1"))

@@ -118,9 +118,8 @@ def _round_trip(session) -> float:
 
 def _prompt(session, shown, prompt: str) -> tuple[float, float]:
     """Seconds until the current frame's highlight is on the points, and what of it the backend's query took."""
-    from blender_addon import names
     from blender_addon.layers import layers
-    from blender_addon.sequence import attributes
+    from blender_addon.sequence import highlighter
 
     taken: list[float] = []
     original = session.link.client.request
@@ -137,10 +136,11 @@ def _prompt(session, shown, prompt: str) -> tuple[float, float]:
         layers.remove(shown, layer.layer_id, bpy.context.scene)
     started = time.perf_counter()
     bpy.ops.legs4d.ask(prompt=prompt)
-    name = names.layer_attribute(shown.layers[0].layer_id)
+    layer_id = shown.layers[0].layer_id
 
     def visible() -> bool:
-        return any(name in cloud.attributes and attributes.read(cloud, name).any() for cloud in shown.clouds)
+        found = [highlighter.levels_of(cloud, layer_id) for cloud in shown.clouds]
+        return any(levels is not None and levels.any() for levels in found)
 
     _wait(session, visible, pause=0.02)  # the add-on's own timer looks as often
     seconds = time.perf_counter() - started

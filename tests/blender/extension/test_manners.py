@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import bpy
 import numpy as np
@@ -37,6 +38,55 @@ def test_tasks_are_done_in_turn_a_piece_at_a_time(addon):
     while tasks.pump(0.001):
         pass
     assert done == ["a0", "a1", "a2", "b0"] and not tasks.busy and not tasks.pump(1.0)
+
+
+def test_operators_in_pieces_let_the_window_be_drawn_and_esc_ends_them(addon):
+    """With a stand-in for the window manager: bpy has no window that sends events."""
+    from blender_addon.ui.in_pieces import InPieces
+
+    log = []
+
+    class Counting(InPieces):
+        bl_label = "Counting"
+        refusals = (ValueError,)
+        upto = 3
+
+        def report(self, kind, sentence):
+            log.append(sentence)
+
+        def pieces(self, context):
+            if not self.upto:
+                raise ValueError("Nothing to count")
+            try:
+                for number in range(self.upto):
+                    time.sleep(0.025)  # more than a piece may take
+                    yield (number + 1) / self.upto
+            finally:
+                log.append("closed")
+            return "Counted."
+
+    def send(kind):
+        return counting.modal(context, SimpleNamespace(type=kind))
+
+    manager = SimpleNamespace(
+        event_timer_add=lambda step, window: "timer", modal_handler_add=log.append, event_timer_remove=log.append
+    )
+    workspace = SimpleNamespace(status_text_set=log.append)
+    context = SimpleNamespace(window_manager=manager, window=None, workspace=workspace)
+    counting = Counting()
+    assert counting.invoke(context, None) == {"RUNNING_MODAL"} and log.pop() is counting
+    assert log == ["Counting: 33%. Esc stops it."]
+    assert send("LEFTMOUSE") == {"RUNNING_MODAL"} and len(log) == 1, "the scene stays as it is under the work"
+    assert [send("TIMER") for _ in range(3)] == [{"RUNNING_MODAL"}, {"RUNNING_MODAL"}, {"FINISHED"}]
+    assert log[3:] == ["closed", "Counted.", "timer", None]
+    log.clear()
+    assert counting.invoke(context, None) == {"RUNNING_MODAL"} and send("ESC") == {"CANCELLED"}
+    assert log[2:] == ["closed", "timer", None]
+    log.clear()
+    assert counting.execute(context) == {"FINISHED"} and log == ["closed", "Counted."]
+    Counting.upto = 0
+    log.clear()
+    assert counting.invoke(context, None) == {"CANCELLED"} and log == ["Nothing to count."]
 
 
 def test_a_defect_ends_its_own_task_only(addon):

@@ -328,7 +328,7 @@ def test_backend_and_add_on_show_layers_alike(scene, imported, tmp_path, mode) -
     from blender_addon.export import gaussians
     from blender_addon.layers import layers, presets
     from blender_addon.selection import grades
-    from blender_addon.sequence import attributes
+    from blender_addon.sequence import highlighter
 
     start, end, _, _ = layers.intervals(imported.layers[0])[0]
     frame = imported.scene_frame((start + end) // 2)
@@ -341,7 +341,7 @@ def test_backend_and_add_on_show_layers_alike(scene, imported, tmp_path, mode) -
     baked = gaussians.read(imported, frame, baked=True)
     (layer,) = imported.layers
     (weight,) = layers.weights(imported, frame)
-    parts = [attributes.read(cloud, names.layer_attribute(layer.layer_id)) for cloud in imported.clouds]
+    parts = [highlighter.levels_of(cloud, layer.layer_id) / np.float32(255) for cloud in imported.clouds]
     file = tmp_path / "look.npz"
     fields = ("means", "quats", "scales", "opacities", "colors")
     np.savez(file, **{name: getattr(plain, name) for name in fields}, relevancy=np.concatenate(parts)[:, None])

@@ -92,10 +92,10 @@ def test_other_objects_hide_what_is_behind_them(scene, imported, tmp_path) -> No
 def _ball_center(sequence) -> list[float]:
     """Mean position, in the scene, of the points that the prompt highlights now."""
     from blender_addon import names
-    from blender_addon.sequence import attributes
+    from blender_addon.sequence import attributes, highlighter
 
     cloud = sequence.dynamic_object
-    marked = attributes.read(cloud.data, names.layer_attribute(sequence.layers[0].layer_id)) > 0.5
+    marked = highlighter.levels_of(cloud.data, sequence.layers[0].layer_id) > 127
     middle = attributes.read(cloud.data, names.POSITION)[marked].mean(axis=0)
     return list(cloud.matrix_world @ Vector(middle))
 

@@ -3,35 +3,29 @@
 import bpy
 import numpy as np
 import pytest
-from conftest import FRAMES
+from conftest import FRAMES, read
 
 QUANTISED = {"rtol": 0, "atol": 0.51 * 8 / 32767}
 """The cache keeps rotations and colours as 16-bit integers."""
 
 
-def _read(item, name):
-    from blender_addon.sequence import attributes
-
-    return attributes.read(item.data, name)
-
-
 def test_static_points_are_the_runs(imported, truth):
     still = imported.static_object
-    np.testing.assert_array_equal(_read(still, "position"), truth["static_means"])
-    np.testing.assert_array_equal(_read(still, "scale"), truth["static_scales"])
-    np.testing.assert_array_equal(_read(still, "rotation"), truth["static_quats"])
+    np.testing.assert_array_equal(read(still, "position"), truth["static_means"])
+    np.testing.assert_array_equal(read(still, "scale"), truth["static_scales"])
+    np.testing.assert_array_equal(read(still, "rotation"), truth["static_quats"])
     radiance = np.column_stack((truth["static_colors"], truth["static_opacities"]))
-    np.testing.assert_array_equal(_read(still, "radiance:base"), radiance)
+    np.testing.assert_array_equal(read(still, "radiance:base"), radiance)
 
 
 @pytest.mark.parametrize("frame", [0, 4, FRAMES - 1])
 def test_moving_points_are_the_runs_at_each_frame(imported, truth, frame):
     bpy.context.scene.frame_set(frame + 1)
     moving = imported.dynamic_object
-    np.testing.assert_array_equal(_read(moving, "position"), truth["means"][frame])
-    np.testing.assert_array_equal(_read(moving, "scale"), truth["scales"])
-    np.testing.assert_allclose(_read(moving, "rotation"), truth["quats"][frame], **QUANTISED)
-    radiance = _read(moving, "radiance:base")
+    np.testing.assert_array_equal(read(moving, "position"), truth["means"][frame])
+    np.testing.assert_array_equal(read(moving, "scale"), truth["scales"])
+    np.testing.assert_allclose(read(moving, "rotation"), truth["quats"][frame], **QUANTISED)
+    radiance = read(moving, "radiance:base")
     np.testing.assert_allclose(radiance[:, :3], truth["colors"][frame], **QUANTISED)
     np.testing.assert_allclose(radiance[:, 3], truth["opacities"][frame], atol=1e-6)
 
@@ -41,7 +35,7 @@ def test_velocity_is_per_second_of_the_scene(imported, truth):
     scene.render.fps, scene.render.fps_base = 30, 1.0
     scene.frame_set(5)
     expected = (truth["means"][5] - truth["means"][4]) * 30
-    np.testing.assert_allclose(_read(imported.dynamic_object, "velocity"), expected, atol=1e-5)
+    np.testing.assert_allclose(read(imported.dynamic_object, "velocity"), expected, atol=1e-5)
 
 
 def test_attributes_have_the_types_that_files_keep(imported):
@@ -69,7 +63,7 @@ def test_the_parent_turns_the_capture_upright(imported):
 def test_outside_its_range_a_sequence_shows_its_ends(imported, truth):
     for scene_frame, capture_frame in ((-5, 0), (100, FRAMES - 1)):
         bpy.context.scene.frame_set(scene_frame)
-        np.testing.assert_array_equal(_read(imported.dynamic_object, "position"), truth["means"][capture_frame])
+        np.testing.assert_array_equal(read(imported.dynamic_object, "position"), truth["means"][capture_frame])
 
 
 def test_import_sets_the_frame_range_and_selects_the_sequence(imported):
@@ -81,7 +75,7 @@ def test_import_sets_the_frame_range_and_selects_the_sequence(imported):
 def test_a_later_start_shifts_the_capture(imported, truth):
     imported.empty.legs4d.start_frame = 10
     bpy.context.scene.frame_set(12)
-    np.testing.assert_array_equal(_read(imported.dynamic_object, "position"), truth["means"][2])
+    np.testing.assert_array_equal(read(imported.dynamic_object, "position"), truth["means"][2])
 
 
 def test_saved_and_opened_again_without_a_backend_it_plays(imported, truth, tmp_path):
@@ -97,9 +91,9 @@ def test_saved_and_opened_again_without_a_backend_it_plays(imported, truth, tmp_
     bpy.context.preferences.addons["blender_addon"].preferences.cache_folder = str(tmp_path / "cache")
     bpy.ops.wm.open_mainfile(filepath=file)
     again = sequence.find(bpy.context.scene)[0]
-    np.testing.assert_array_equal(_read(again.dynamic_object, "position"), truth["means"][2])
+    np.testing.assert_array_equal(read(again.dynamic_object, "position"), truth["means"][2])
     bpy.context.scene.frame_set(7)
-    np.testing.assert_array_equal(_read(again.dynamic_object, "position"), truth["means"][6])
+    np.testing.assert_array_equal(read(again.dynamic_object, "position"), truth["means"][6])
     assert playback.message(again.empty) == ""
 
 
@@ -120,7 +114,7 @@ def test_a_render_node_finds_the_cache(imported, truth, tmp_path, monkeypatch, h
     bpy.ops.wm.open_mainfile(filepath=file)
     bpy.context.scene.frame_set(7)
     again = sequence.find(bpy.context.scene)[0]
-    np.testing.assert_array_equal(_read(again.dynamic_object, "position"), truth["means"][6])
+    np.testing.assert_array_equal(read(again.dynamic_object, "position"), truth["means"][6])
     assert playback.message(again.empty) == ""
 
 
@@ -134,7 +128,7 @@ def test_without_the_cache_the_points_stay_and_the_panel_says_why(imported, trut
     bpy.ops.wm.open_mainfile(filepath=file)
     bpy.context.scene.frame_set(7)
     again = sequence.find(bpy.context.scene)[0]
-    np.testing.assert_array_equal(_read(again.dynamic_object, "position"), truth["means"][2])
+    np.testing.assert_array_equal(read(again.dynamic_object, "position"), truth["means"][2])
     said = playback.message(again.empty)
     assert "not on this machine" in said and str(tmp_path / "cache") in said
 
@@ -148,7 +142,7 @@ def test_a_machine_without_the_cache_fetches_it(imported, until, truth, tmp_path
     assert playback.message(imported.empty)
     assert bpy.ops.legs4d.fetch() == {"FINISHED"}
     until(lambda: not session.current.runs.opening and not session.current.transfers.pending, "the frames")
-    np.testing.assert_array_equal(_read(imported.dynamic_object, "position"), truth["means"][6])
+    np.testing.assert_array_equal(read(imported.dynamic_object, "position"), truth["means"][6])
     assert playback.message(imported.empty) == ""
 
 
@@ -237,9 +231,9 @@ def test_half_of_the_bytes_place_points_within_a_tenth_of_a_millimetre(connected
     assert kinds == {"uint16"}
     bpy.context.scene.frame_set(5)
     moving = sequence.find(bpy.context.scene)[0].dynamic_object
-    np.testing.assert_allclose(_read(moving, "position"), truth["means"][4], atol=1e-4)
-    np.testing.assert_allclose(_read(moving, "rotation"), truth["quats"][4], atol=1e-4)
-    np.testing.assert_allclose(_read(moving, "radiance:base")[:, :3], truth["colors"][4], atol=5e-4)
+    np.testing.assert_allclose(read(moving, "position"), truth["means"][4], atol=1e-4)
+    np.testing.assert_allclose(read(moving, "rotation"), truth["quats"][4], atol=1e-4)
+    np.testing.assert_allclose(read(moving, "radiance:base")[:, :3], truth["colors"][4], atol=5e-4)
 
 
 def test_registering_twice_leaves_one_handler(addon):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import bpy
 import numpy as np
 import pytest
-from conftest import FRAMES, PROMPT
+from conftest import FRAMES, PROMPT, read
 
 
 @pytest.fixture
@@ -24,12 +24,6 @@ def ask(imported, until):
     return wait
 
 
-def _read(item, name):
-    from blender_addon.sequence import attributes
-
-    return attributes.read(item.data, name)
-
-
 def _curve(sequence, layer_id, name):
     from blender_addon import names
     from blender_addon.layers import curves
@@ -44,11 +38,11 @@ def _keys(curve):
 def test_relevancy_per_point_is_the_librarys(imported, ask, truth):
     layer_id = ask(PROMPT)
     name = f"highlight:{layer_id}"
-    np.testing.assert_allclose(_read(imported.static_object, name), truth["static_relevancy"], atol=0.5 / 255 + 1e-6)
+    np.testing.assert_allclose(read(imported.static_object, name), truth["static_relevancy"], atol=0.5 / 255 + 1e-6)
     for frame in (0, 5, FRAMES - 1):
         bpy.context.scene.frame_set(frame + 1)
         np.testing.assert_allclose(
-            _read(imported.dynamic_object, name), truth["relevancy"][frame], atol=0.5 / 255 + 1e-6
+            read(imported.dynamic_object, name), truth["relevancy"][frame], atol=0.5 / 255 + 1e-6
         )
 
 
@@ -82,8 +76,8 @@ def test_what_is_shown_is_relevancy_times_the_curves(imported, ask, truth):
     start, end, peak = truth["intervals"][0]
     for frame, active in ((peak, 1.0), (start - 1, 0.0), (end + 1, 0.0)):
         bpy.context.scene.frame_set(frame + 1)
-        relevancy = _read(imported.dynamic_object, f"highlight:{layer_id}")
-        np.testing.assert_allclose(_read(imported.dynamic_object, "highlight"), (relevancy >= 0.3) * active)
+        relevancy = read(imported.dynamic_object, f"highlight:{layer_id}")
+        np.testing.assert_allclose(read(imported.dynamic_object, "highlight"), (relevancy >= 0.3) * active)
     assert relevancy.max() > 0.3  # so that it is the curve that hides it
 
 
@@ -92,9 +86,9 @@ def test_softness_is_a_smooth_step_around_the_threshold(imported, ask, truth):
     layer = imported.layers[0]
     layer.threshold, layer.softness = 0.6, 0.3
     bpy.context.scene.frame_set(truth["intervals"][0][2] + 1)
-    relevancy = _read(imported.dynamic_object, f"highlight:{layer_id}")
+    relevancy = read(imported.dynamic_object, f"highlight:{layer_id}")
     x = np.clip((relevancy - 0.3) / 0.6, 0, 1)
-    np.testing.assert_allclose(_read(imported.dynamic_object, "highlight"), x * x * (3 - 2 * x), atol=1e-5)
+    np.testing.assert_allclose(read(imported.dynamic_object, "highlight"), x * x * (3 - 2 * x), atol=1e-5)
 
 
 def test_an_edited_strength_curve_shows(imported, ask, truth):
@@ -103,27 +97,27 @@ def test_an_edited_strength_curve_shows(imported, ask, truth):
     curve = _curve(imported, layer_id, "strength")
     curve.keyframe_points.insert(peak, 0.25)
     bpy.context.scene.frame_set(peak)
-    assert _read(imported.dynamic_object, "highlight").max() == pytest.approx(0.25, abs=0.01)
+    assert read(imported.dynamic_object, "highlight").max() == pytest.approx(0.25, abs=0.01)
 
 
 def test_an_edited_active_curve_shows(imported, ask, truth):
     layer_id = ask(PROMPT)
     peak = truth["intervals"][0][2] + 1
     bpy.context.scene.frame_set(peak)
-    assert _read(imported.dynamic_object, "highlight").max() > 0.9
+    assert read(imported.dynamic_object, "highlight").max() > 0.9
     for point in _curve(imported, layer_id, "active").keyframe_points:
         point.co.y = 0.0
     bpy.context.scene.frame_set(peak)
-    assert _read(imported.dynamic_object, "highlight").max() == 0.0
+    assert read(imported.dynamic_object, "highlight").max() == 0.0
 
 
 def test_a_disabled_layer_is_hidden_at_once(imported, ask, truth):
     ask(PROMPT)
     bpy.context.scene.frame_set(truth["intervals"][0][2] + 1)
     imported.layers[0].enabled = False
-    assert _read(imported.dynamic_object, "highlight").max() == 0.0
+    assert read(imported.dynamic_object, "highlight").max() == 0.0
     imported.layers[0].enabled = True
-    assert _read(imported.dynamic_object, "highlight").max() > 0.9
+    assert read(imported.dynamic_object, "highlight").max() > 0.9
 
 
 def test_the_same_prompt_again_updates_its_layer_and_keeps_edits(imported, ask, until):
@@ -132,7 +126,7 @@ def test_the_same_prompt_again_updates_its_layer_and_keeps_edits(imported, ask, 
 
     layer_id = ask(PROMPT)
     other = ask("a wooden box standing on the floor")
-    box = _read(imported.static_object, f"highlight:{other}").copy()
+    box = read(imported.static_object, f"highlight:{other}").copy()
     layer, scene = imported.layers[0], bpy.context.scene
     assert not layers.is_edited(imported, layer, scene)
     _curve(imported, layer_id, "strength").keyframe_points.insert(4, 0.5)
@@ -147,7 +141,7 @@ def test_the_same_prompt_again_updates_its_layer_and_keeps_edits(imported, ask, 
     assert _keys(_curve(imported, layer_id, "strength")) == [(1.0, 1.0), (4.0, 0.5)]
     assert max(value for _, value in _keys(_curve(imported, layer_id, "active"))) == 0.0
     assert marker.frame == moved
-    np.testing.assert_array_equal(_read(imported.static_object, f"highlight:{other}"), box)
+    np.testing.assert_array_equal(read(imported.static_object, f"highlight:{other}"), box)
     assert bpy.ops.legs4d.ask_again(layer_id=layer_id, replace_edits=True) == {"FINISHED"}
     until(lambda: not session.current.questions.busy, "the answer")
     assert max(value for _, value in _keys(_curve(imported, layer_id, "active"))) == 1.0
@@ -164,14 +158,14 @@ def test_solo_shows_its_layers_only(imported, ask, truth):
 
     ball, box = imported.layers
     box.enabled = False
-    ball_alone = _read(imported.dynamic_object, "highlight").copy()
+    ball_alone = read(imported.dynamic_object, "highlight").copy()
     box.enabled, ball.solo = True, True
     assert [weight.weight > 0 for weight in layers.weights(imported, bpy.context.scene.frame_current)] == [True, False]
-    np.testing.assert_array_equal(_read(imported.dynamic_object, "highlight"), ball_alone)
+    np.testing.assert_array_equal(read(imported.dynamic_object, "highlight"), ball_alone)
     tree = imported.dynamic_object.modifiers["4-LEGS"].node_group
     assert [tree.nodes[layer.layer_id].inputs["Enabled"].default_value for layer in (ball, box)] == [1.0, 0.0]
     ball.enabled = False
-    assert not _read(imported.dynamic_object, "highlight").any()
+    assert not read(imported.dynamic_object, "highlight").any()
 
 
 def test_a_duplicate_has_its_own_curves_and_the_same_answer(imported, ask, truth):
@@ -193,7 +187,7 @@ def test_a_duplicate_has_its_own_curves_and_the_same_answer(imported, ask, truth
     _curve(imported, copy.layer_id, "strength").keyframe_points[0].co.y = 0.1
     assert _keys(strength)[0] == (1.0, 1.0)
     bpy.context.scene.frame_set(truth["intervals"][0][2] + 1)
-    both = [_read(imported.dynamic_object, f"highlight:{one}") for one in (layer_id, copy.layer_id)]
+    both = [read(imported.dynamic_object, f"highlight:{one}") for one in (layer_id, copy.layer_id)]
     np.testing.assert_array_equal(*both)
     tree = imported.dynamic_object.modifiers["4-LEGS"].node_group
     assert {copy.layer_id, layer_id} <= {node.name for node in tree.nodes}
@@ -203,13 +197,13 @@ def test_another_prompt_in_a_layer_is_asked_in_its_place(imported, ask, until):
     from blender_addon.link import session
 
     layer_id = ask(PROMPT)
-    before = _read(imported.dynamic_object, f"highlight:{layer_id}").copy()
+    before = read(imported.dynamic_object, f"highlight:{layer_id}").copy()
     imported.layers[0].prompt = "a wooden box standing on the floor"
     assert session.current.questions.get(layer_id)
     until(lambda: not session.current.questions.busy, "the answer")
     assert imported.layers[0].layer_id == layer_id
-    assert _read(imported.static_object, f"highlight:{layer_id}").max() > 0.5
-    assert not np.array_equal(_read(imported.dynamic_object, f"highlight:{layer_id}"), before)
+    assert read(imported.static_object, f"highlight:{layer_id}").max() > 0.5
+    assert not np.array_equal(read(imported.dynamic_object, f"highlight:{layer_id}"), before)
     assert not [m for m in bpy.context.scene.timeline_markers if m.name.startswith(PROMPT)]
 
 
@@ -217,12 +211,12 @@ def test_highlight_is_the_strongest_of_the_layers(imported, ask, truth):
     ask(PROMPT)
     ask("a ball lying still on the floor")
     bpy.context.scene.frame_set(truth["intervals"][0][2] + 1)
-    both = _read(imported.dynamic_object, "highlight").copy()
+    both = read(imported.dynamic_object, "highlight").copy()
     single = []
     for kept in (0, 1):
         for index, layer in enumerate(imported.layers):
             layer.enabled = index == kept
-        single.append(_read(imported.dynamic_object, "highlight").copy())
+        single.append(read(imported.dynamic_object, "highlight").copy())
     np.testing.assert_array_equal(both, np.maximum(*single))
 
 
@@ -291,20 +285,32 @@ def test_undoing_a_later_step_keeps_the_keyframes(imported, ask):
     assert len(again.layers[0].intervals) == 1
 
 
-def test_saved_with_a_layer_it_opens_with_it(imported, ask, truth, tmp_path):
-    from blender_addon.sequence import sequence
+@pytest.mark.parametrize("of_before", [False, True])
+def test_saved_with_a_layer_it_opens_with_it(imported, ask, truth, tmp_path, of_before):
+    """Also a file of before relevancies were bytes, whose node group reads 0..1."""
+    from blender_addon import look
+    from blender_addon.sequence import attributes, sequence
 
     layer_id = ask(PROMPT)
     file = str(tmp_path / "scene.blend")
+    if of_before:
+        for child in imported.objects:
+            values = read(child, f"highlight:{layer_id}")
+            attributes.write(child.data, f"highlight:{layer_id}", "FLOAT", values)
+            child.data["legs4d:weights"] = child.data.get("legs4d:weights", "").removeprefix("INT8 ")
+        tree = imported.dynamic_object.modifiers["4-LEGS"].node_group
+        tree["legs4d:layers"] = f"10:{tree['legs4d:layers'].partition(':')[2]}"
     bpy.ops.wm.save_as_mainfile(filepath=file)
     bpy.ops.wm.open_mainfile(filepath=file)
     peak = truth["intervals"][0][2]
     bpy.context.scene.frame_set(peak + 1)
     again = sequence.find(bpy.context.scene)[0]
     np.testing.assert_allclose(
-        _read(again.dynamic_object, f"highlight:{layer_id}"), truth["relevancy"][peak], atol=0.5 / 255 + 1e-6
+        read(again.dynamic_object, f"highlight:{layer_id}"), truth["relevancy"][peak], atol=0.5 / 255 + 1e-6
     )
-    assert _read(again.dynamic_object, "highlight").max() > 0.9
+    assert read(again.dynamic_object, "highlight").max() > 0.9
+    assert again.static_object.data.attributes[f"highlight:{layer_id}"].data_type == "INT8"
+    assert not look.outdated(again.empty)
 
 
 class _Layout:

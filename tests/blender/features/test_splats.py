@@ -6,6 +6,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 import pytest
+from conftest import read
 
 COUNTS = (5, 3, 6)
 
@@ -51,19 +52,13 @@ def _shown():
     return sequence.find(bpy.context.scene)[0]
 
 
-def _read(item, name):
-    from blender_addon.sequence import attributes
-
-    return attributes.read(item.data, name)
-
-
 def _check(item, splats):
-    np.testing.assert_allclose(_read(item, "position"), splats.means, atol=1e-6)
-    np.testing.assert_allclose(_read(item, "scale"), splats.scales, rtol=1e-5)
-    np.testing.assert_allclose(_read(item, "radiance:base")[:, 3], splats.opacities, atol=2e-5)
+    np.testing.assert_allclose(read(item, "position"), splats.means, atol=1e-6)
+    np.testing.assert_allclose(read(item, "scale"), splats.scales, rtol=1e-5)
+    np.testing.assert_allclose(read(item, "radiance:base")[:, 3], splats.opacities, atol=2e-5)
     rest = np.zeros((len(splats), 3, 3)) if splats.sh_rest is None else splats.sh_rest
     for index in range(3):
-        np.testing.assert_allclose(_read(item, f"radiance:sh_{index}"), rest[:, index], atol=1e-4)
+        np.testing.assert_allclose(read(item, f"radiance:sh_{index}"), rest[:, index], atol=1e-4)
 
 
 def _check_frames(frames):
@@ -228,7 +223,7 @@ def test_a_format_of_the_backends_is_sent_to_it_and_imported(files, backend, unt
     until(lambda: not session.current.transfers.pending and not session.current.tasks.busy, "all frames")
     shown = _shown()
     assert shown.empty.legs4d.files == "" and shown.static_object is not None
-    found = np.sort(_read(shown.static_object, "radiance:base")[:, 3])
+    found = np.sort(read(shown.static_object, "radiance:base")[:, 3])
     np.testing.assert_allclose(found, np.sort(frames[0].opacities), atol=1e-4)
 
 

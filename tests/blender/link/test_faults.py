@@ -9,7 +9,7 @@ import time
 import bpy
 import numpy as np
 import pytest
-from conftest import FRAMES, LIBRARY, PROMPT
+from conftest import FRAMES, LIBRARY, PROMPT, read
 
 
 @pytest.fixture
@@ -64,12 +64,6 @@ def _window():
     return bpy.context.window_manager.legs4d
 
 
-def _read(item, name):
-    from blender_addon.sequence import attributes
-
-    return attributes.read(item.data, name)
-
-
 def _is_sentence(text):
     return text.endswith(".") and "\n" not in text and "Traceback" not in text
 
@@ -98,12 +92,12 @@ def test_it_dies_mid_stream_and_comes_back(own, slow, session, start_import, unt
     there = FRAMES - len(session.transfers.get(found.empty.legs4d.run_id).cache.missing_frames())
     assert 0 < there < FRAMES
     bpy.context.scene.frame_set(1)
-    np.testing.assert_array_equal(_read(found.dynamic_object, "position"), truth["means"][0])
+    np.testing.assert_array_equal(read(found.dynamic_object, "position"), truth["means"][0])
     own.start()  # another port, another token
     until(lambda: session.link.ready, "the reconnection")
     until(lambda: not session.transfers.pending, "the remaining frames")
     bpy.context.scene.frame_set(FRAMES)
-    np.testing.assert_array_equal(_read(found.dynamic_object, "position"), truth["means"][FRAMES - 1])
+    np.testing.assert_array_equal(read(found.dynamic_object, "position"), truth["means"][FRAMES - 1])
     assert session.link.message == ""
 
 
@@ -199,7 +193,7 @@ def test_another_prompt_overtakes_the_one_on_its_way(imported, session, until):
     until(lambda: not session.questions.busy, "the answer")
     assert layer.asked == "a wooden box standing on the floor"
     assert session.questions.trouble(layer.layer_id) == ""
-    assert _read(imported.static_object, f"highlight:{layer.layer_id}").max() > 0.5
+    assert read(imported.static_object, f"highlight:{layer.layer_id}").max() > 0.5
 
 
 def test_an_import_cancelled_midway_keeps_what_arrived_and_goes_on_later(connected, slow, session, start_import, until):
@@ -254,7 +248,7 @@ def test_undo_after_import_takes_the_sequence_and_stops_its_frames(connected, sl
     bpy.ops.legs4d.fetch()
     until(lambda: not session.transfers.pending, "the remaining frames")
     bpy.context.scene.frame_set(FRAMES)
-    assert _read(again.dynamic_object, "position").std() > 0
+    assert read(again.dynamic_object, "position").std() > 0
 
 
 @pytest.mark.parametrize("which", ["static", "moving"])
@@ -266,7 +260,7 @@ def test_deleted_points_are_said_and_the_others_play(imported, truth, which):
     again = sequence.find(bpy.context.scene)[0]
     assert which in playback.message(again.empty) and "were deleted" in playback.message(again.empty)
     if which == "static":
-        np.testing.assert_array_equal(_read(again.dynamic_object, "position"), truth["means"][4])
+        np.testing.assert_array_equal(read(again.dynamic_object, "position"), truth["means"][4])
     assert bpy.ops.legs4d.ask(prompt=PROMPT) == {"FINISHED"}
 
 
@@ -347,7 +341,7 @@ bpy.ops.wm.save_mainfile()
 
     again = sequence.find(bpy.context.scene)[0]
     assert again.layers[0].layer_id == layer_id and len(again.layers[0].intervals) == 1
-    np.testing.assert_array_equal(_read(again.dynamic_object, "position"), truth["means"][8])
+    np.testing.assert_array_equal(read(again.dynamic_object, "position"), truth["means"][8])
     assert playback.message(again.empty) == ""
 
 

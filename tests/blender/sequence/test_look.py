@@ -192,7 +192,7 @@ def pair(shown) -> object:
     """Two grey-red blobs side by side; the left one is what the layer means."""
     from blender_addon import look, names
     from blender_addon.layers import layers
-    from blender_addon.sequence import attributes
+    from blender_addon.sequence import highlighter
 
     blobs = {
         "means": np.array([[-0.7, 0.0, 0.0], [0.7, 0.0, 0.0]]),
@@ -203,9 +203,7 @@ def pair(shown) -> object:
     }
     sequence = shown(blobs)
     layer_id = layers.add(sequence, "the left one")
-    attributes.write(
-        sequence.static_object.data, names.layer_attribute(layer_id), "FLOAT", np.array([1, 0.2], np.float32)
-    )
+    highlighter.write_levels(sequence.static_object.data, layer_id, np.array([255, 51], np.uint8))
     sequence.empty[names.curve_property(layer_id, "active")] = 1.0
     layer = sequence.layers[0]
     layer.color, layer.threshold, layer.softness = (0.0, 0.8, 1.0), 0.5, 0.1

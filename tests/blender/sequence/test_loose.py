@@ -3,7 +3,7 @@
 import bpy
 import numpy as np
 import pytest
-from conftest import Backend, library
+from conftest import Backend, library, read
 
 STEP = {"colors": 0.51 * 8 / 32767, "sh": 0.51 * 4 / 32767, "unit": 0.51 / 32767}
 """Half an integer step of what the cache keeps as integers."""
@@ -85,21 +85,15 @@ def fetch(served, until, monkeypatch):
     return run
 
 
-def _read(item, name):
-    from blender_addon.sequence import attributes
-
-    return attributes.read(item.data, name)
-
-
 def _check(item, truth, part):
-    np.testing.assert_array_equal(_read(item, "position"), truth[f"{part}_means"])
-    np.testing.assert_array_equal(_read(item, "scale"), truth[f"{part}_scales"])
-    np.testing.assert_allclose(_read(item, "rotation"), truth[f"{part}_quats"], atol=STEP["unit"])
-    radiance = _read(item, "radiance:base")
+    np.testing.assert_array_equal(read(item, "position"), truth[f"{part}_means"])
+    np.testing.assert_array_equal(read(item, "scale"), truth[f"{part}_scales"])
+    np.testing.assert_allclose(read(item, "rotation"), truth[f"{part}_quats"], atol=STEP["unit"])
+    radiance = read(item, "radiance:base")
     np.testing.assert_allclose(radiance[:, :3], truth[f"{part}_colors"], atol=STEP["colors"])
     np.testing.assert_allclose(radiance[:, 3], truth[f"{part}_opacities"], atol=STEP["unit"])
     for index in range(3):
-        values = _read(item, f"radiance:sh_{index}")
+        values = read(item, f"radiance:sh_{index}")
         np.testing.assert_allclose(values, truth[f"{part}_sh_rest"][:, index], atol=STEP["sh"])
 
 
@@ -130,10 +124,10 @@ def test_every_frame_shows_its_own_points_and_what_changes(fetch, truth):
         _check(shown.static_object, truth, "still0")
         _check(shown.dynamic_object, truth, f"moving{frame}")
         _check(shown.loose_object, truth, f"loose{frame}")
-        np.testing.assert_allclose(_read(shown.loose_object, "seen"), truth[f"loose{frame}_seen"], atol=0.003)
+        np.testing.assert_allclose(read(shown.loose_object, "seen"), truth[f"loose{frame}_seen"], atol=0.003)
         assert playback.message(shown.empty) == ""
-    np.testing.assert_allclose(_read(shown.static_object, "seen"), np.linspace(0, 1, 5), atol=0.003)
-    assert not _read(shown.loose_object, "velocity").any()
+    np.testing.assert_allclose(read(shown.static_object, "seen"), np.linspace(0, 1, 5), atol=0.003)
+    assert not read(shown.loose_object, "velocity").any()
 
 
 def test_between_frames_loose_points_hold_and_the_others_move_on(fetch, truth):
@@ -144,7 +138,7 @@ def test_between_frames_loose_points_hold_and_the_others_move_on(fetch, truth):
         first, then = truth[f"moving0_{field}"], truth[f"moving1_{field}"]
         expected = 0.75 * first + 0.25 * then
         expected = expected[:, 2] if field == "sh_rest" else expected
-        np.testing.assert_allclose(_read(shown.dynamic_object, name), expected, atol=STEP["sh"])
+        np.testing.assert_allclose(read(shown.dynamic_object, name), expected, atol=STEP["sh"])
 
 
 def test_what_the_run_says_is_up_is_up(fetch):
@@ -177,7 +171,7 @@ def test_what_lights_up_in_a_run_of_one_frame_stays_lit(fetch):
     layers.take_answer(shown, layers.add(shown, "it"), key, cache.answer(key), bpy.context.scene)
     for frame in (-5, 1, 2, 100):
         bpy.context.scene.frame_set(frame)
-        assert _read(shown.static_object, "highlight").tolist() == pytest.approx([0, 1, 1, 0, 0], abs=1e-6)
+        assert read(shown.static_object, "highlight").tolist() == pytest.approx([0, 1, 1, 0, 0], abs=1e-6)
 
 
 def test_half_of_the_bytes_keep_small_scales(fetch, truth, served, until):
@@ -192,8 +186,8 @@ def test_half_of_the_bytes_keep_small_scales(fetch, truth, served, until):
     shown = fetch("all")
     session.current.link.disconnect()
     bpy.context.scene.frame_set(3)
-    np.testing.assert_allclose(_read(shown.loose_object, "scale"), truth["loose2_scales"], rtol=1e-4)
-    np.testing.assert_allclose(_read(shown.loose_object, "position"), truth["loose2_means"], atol=1e-4)
+    np.testing.assert_allclose(read(shown.loose_object, "scale"), truth["loose2_scales"], rtol=1e-4)
+    np.testing.assert_allclose(read(shown.loose_object, "position"), truth["loose2_means"], atol=1e-4)
 
 
 def test_layers_light_up_loose_points_where_their_relevancy_says(fetch):
@@ -211,8 +205,8 @@ def test_layers_light_up_loose_points_where_their_relevancy_says(fetch):
     layers.take_answer(shown, layer_id, key, cache.answer(key), bpy.context.scene)
     for frame, count in enumerate(COUNTS):
         bpy.context.scene.frame_set(frame + 1)
-        np.testing.assert_allclose(_read(shown.loose_object, f"highlight:{layer_id}"), np.arange(count) * 40 / 255)
-        assert (_read(shown.loose_object, "highlight") > 0.99).tolist() == [40 * i / 255 > 0.6 for i in range(count)]
+        np.testing.assert_allclose(read(shown.loose_object, f"highlight:{layer_id}"), np.arange(count) * 40 / 255)
+        assert (read(shown.loose_object, "highlight") > 0.99).tolist() == [40 * i / 255 > 0.6 for i in range(count)]
     assert playback.message(shown.empty) == ""
 
 

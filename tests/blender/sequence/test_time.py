@@ -3,15 +3,9 @@
 import bpy
 import numpy as np
 import pytest
-from conftest import FRAMES, PROMPT
+from conftest import FRAMES, PROMPT, read
 
 ROUNDED = 0.51 / 32767
-
-
-def _read(item, name):
-    from blender_addon.sequence import attributes
-
-    return attributes.read(item.data, name)
 
 
 def _slerp(a, b, share):
@@ -40,21 +34,21 @@ def test_between_frames_points_are_on_their_way(imported, truth, share):
     bpy.context.scene.frame_set(5, subframe=share)  # capture frames 4 and 5
     moving, a, b = imported.dynamic_object, 4, 5
     expected = (1 - share) * truth["means"][a] + share * truth["means"][b]
-    np.testing.assert_allclose(_read(moving, "position"), expected, atol=1e-6)
+    np.testing.assert_allclose(read(moving, "position"), expected, atol=1e-6)
     turned = _slerp(truth["quats"][a].astype(float), truth["quats"][b].astype(float), share)
-    found = _read(moving, "rotation")
+    found = read(moving, "rotation")
     angle = 2 * np.arccos(np.clip(np.abs(np.einsum("ij,ij->i", found, turned)), 0, 1))
     assert np.degrees(angle.max()) < 0.2
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
     colors = (1 - share) * truth["colors"][a] + share * truth["colors"][b]
-    np.testing.assert_allclose(_read(moving, "radiance:base")[:, :3], colors, atol=8 * ROUNDED)
+    np.testing.assert_allclose(read(moving, "radiance:base")[:, :3], colors, atol=8 * ROUNDED)
 
 
 def test_relevancy_between_frames(asked, truth):
     bpy.context.scene.frame_set(5, subframe=0.5)
     expected = (truth["relevancy"][4] + truth["relevancy"][5]) / 2
     name = f"highlight:{asked.layers[0].layer_id}"
-    np.testing.assert_allclose(_read(asked.dynamic_object, name), expected, atol=1.1 / 255)
+    np.testing.assert_allclose(read(asked.dynamic_object, name), expected, atol=1.1 / 255)
 
 
 def test_velocity_keeps_its_unit_between_frames_and_follows_the_time_curve(imported, truth):
@@ -64,16 +58,16 @@ def test_velocity_keeps_its_unit_between_frames_and_follows_the_time_curve(impor
     scene.render.fps = 30
     expected = (truth["means"][5] - truth["means"][4]) * 30
     scene.frame_set(5, subframe=0.5)
-    np.testing.assert_allclose(_read(imported.dynamic_object, "velocity"), expected, atol=1e-4)
+    np.testing.assert_allclose(read(imported.dynamic_object, "velocity"), expected, atol=1e-4)
     timing.write(imported.empty, [1, 1 + 4 * (FRAMES - 1)], [0, FRAMES - 1])  # four times slower
     scene.frame_set(1 + 4 * 4 + 2)
-    np.testing.assert_allclose(_read(imported.dynamic_object, "velocity"), expected / 4, atol=1e-4)
+    np.testing.assert_allclose(read(imported.dynamic_object, "velocity"), expected / 4, atol=1e-4)
 
 
 def test_without_subframes_each_frame_is_held(imported, truth):
     imported.empty.legs4d.interpolate = False
     bpy.context.scene.frame_set(5, subframe=0.75)
-    np.testing.assert_array_equal(_read(imported.dynamic_object, "position"), truth["means"][4])
+    np.testing.assert_array_equal(read(imported.dynamic_object, "position"), truth["means"][4])
 
 
 def test_what_is_born_between_two_frames_fades_in_where_it_is_born(addon, tmp_path):
@@ -89,9 +83,9 @@ def test_what_is_born_between_two_frames_fades_in_where_it_is_born(addon, tmp_pa
     cloud.resize(2)
     Player(cache)._show_frame(cloud, 0, 0.25, 10.0)
     item = bpy.data.objects.new("two", cloud)
-    np.testing.assert_allclose(_read(item, "position"), [[1, 0, 0], [2, 0, 0]])
-    np.testing.assert_allclose(_read(item, "radiance:base")[:, 3], [0.6, 0.2], atol=1e-6)
-    assert not _read(item, "velocity").any()
+    np.testing.assert_allclose(read(item, "position"), [[1, 0, 0], [2, 0, 0]])
+    np.testing.assert_allclose(read(item, "radiance:base")[:, 3], [0.6, 0.2], atol=1e-6)
+    assert not read(item, "velocity").any()
 
 
 def test_the_way_between_two_rotations_is_slerps(addon):
@@ -121,13 +115,13 @@ def test_a_time_curve_says_what_shows(imported, truth):
     timing.write(imported.empty, [1, 5, 9, 20], [0, 4, 4, 0])  # forward, held, back
     for scene_frame, capture_frame in ((3, 2), (5, 4), (8, 4), (20, 0), (30, 0)):
         bpy.context.scene.frame_set(scene_frame)
-        found = _read(imported.dynamic_object, "position")
+        found = read(imported.dynamic_object, "position")
         np.testing.assert_allclose(found, truth["means"][capture_frame], atol=1e-5)
     assert timing.spans(imported.empty, 2, 3) == [(3, 4), (10, 14)]
     curve = timing.curve_of(imported.empty)
     curve.mute = True
     bpy.context.scene.frame_set(3)
-    np.testing.assert_array_equal(_read(imported.dynamic_object, "position"), truth["means"][2])
+    np.testing.assert_array_equal(read(imported.dynamic_object, "position"), truth["means"][2])
 
 
 def test_layers_follow_the_time(asked, truth):
@@ -175,4 +169,4 @@ def test_a_frame_that_is_missing_on_the_way_is_said(imported, truth, tmp_path):
     (storage.find(imported.empty).path / "frames" / "000005.block").unlink()
     bpy.context.scene.frame_set(5, subframe=0.5)
     assert "Frame 5" in playback.message(imported.empty)
-    np.testing.assert_array_equal(_read(imported.dynamic_object, "position"), truth["means"][4])
+    np.testing.assert_array_equal(read(imported.dynamic_object, "position"), truth["means"][4])
