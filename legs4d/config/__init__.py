@@ -211,6 +211,8 @@ class TrackingSettings(Settings):
     """Gaussians that each is held together with."""
     neighbour_decay: float = 2000.0
     """λ of the neighbours' weights exp(-λ d²), d in metres; less where Gaussians are sparse (`SPARSE_WEIGHT`)."""
+    objects: bool = True
+    """Where object masks tell them apart, each holds together, and is looked for where its masks are."""
     seed: int = 0
     """Of all that is drawn at random."""
 

@@ -29,8 +29,9 @@ from legs4d.gaussians.store.handed import check_handed, handed_footage
 from legs4d.gaussians.store.mirror import here
 from legs4d.gaussians.store.run import Run
 from legs4d.progress import Progress
+from legs4d.reconstruct.object_motion import TrackedObjects
 from legs4d.reconstruct.observation import CameraColors
-from legs4d.reconstruct.stages import Reconstruction, find_scene_stage, observe, torch_threads
+from legs4d.reconstruct.stages import Reconstruction, find_scene_stage, observe, torch_threads, tracked_objects
 from legs4d.reconstruct.tracking import Motion, Structure, find_structure, track_frame
 from legs4d.scene.sequence import Sequence
 from legs4d.scene.stage import Stage
@@ -43,9 +44,9 @@ SCOUT = "scout"
 class ChunkedReconstruction(Reconstruction):
     """A `Reconstruction` whose tracking is cut as `settings.chunks` says."""
 
-    def _tracking(self, stage: Stage, done: set[int]) -> None:
+    def _tracking(self, stage: Stage, done: set[int], objects: TrackedObjects | None) -> None:
         run = self.run
-        scout = self._scout(stage)
+        scout = self._scout(stage, objects)
         tracker = ChunkTracker.of(run, scout, self.sequence, self.settings, self.device, stage)
         reporter = self.context.reporter("tracking")
         starts, total = tracker.starts, run.num_frames - 1
@@ -63,7 +64,7 @@ class ChunkedReconstruction(Reconstruction):
         run.finish_stage("tracking")
         shutil.rmtree(scout.path)
 
-    def _scout(self, stage: Stage) -> Run:
+    def _scout(self, stage: Stage, objects: TrackedObjects | None) -> Run:
         """The scout's run, with all frames it has to find."""
         path, chunks = self.run.path / SCOUT, self.settings.chunks
         fingerprint = self.run.stages["tracking"].fingerprint
@@ -80,7 +81,7 @@ class ChunkedReconstruction(Reconstruction):
                     self.device,
                     replace(self.context, progress=self._progress_of_scout),
                 )
-                scouting._tracking(stage, set(record.done_frames))
+                scouting._tracking(stage, set(record.done_frames), objects)
         return scout
 
     def _copy_first_frame(self, scout: Run) -> None:
@@ -156,7 +157,7 @@ class ChunkTracker:
             device,
             stage,
             run.static().torch(device),
-            find_structure(run.dynamic(0).torch(device).means, settings.tracking),
+            find_structure(run.dynamic(0).torch(device).means, settings.tracking, tracked_objects(run, sequence)),
             CameraColors.of(run, device),
             chunk_starts(run.num_frames, settings.chunks.length),
         )
@@ -196,7 +197,7 @@ class ChunkTracker:
             tracked, loss = track_frame(
                 Motion(last.torch(device), (previous.means, previous.quats)),
                 self.static,
-                observe(self.sequence, frame, device),
+                observe(self.sequence, frame, device, labels=self.structure.objects is not None),
                 self.colors,
                 self.structure,
                 self.stage,

@@ -29,18 +29,28 @@ class Nodes:
     weight: torch.Tensor
 
 
-def place_nodes(means: torch.Tensor, settings: NodeSettings) -> Nodes:
-    """Nodes spread over the Gaussians by farthest point sampling, each Gaussian bound to the nearest few."""
-    count = min(settings.count, len(means))
+def place_nodes(means: torch.Tensor, settings: NodeSettings, parts: torch.Tensor | None = None) -> Nodes:
+    """Nodes spread over the Gaussians by farthest point sampling, each Gaussian bound to the nearest few.
+
+    Args:
+        parts: [M] int64, what each Gaussian is a part of: only nodes in the same thing carry it, and each has one at
+            least. None for one thing.
+    """
+    parts = torch.zeros(len(means), dtype=torch.int64, device=means.device) if parts is None else parts
+    count = min(max(settings.count, len(parts.unique())), len(means))
     chosen = torch.zeros(count, dtype=torch.int64, device=means.device)
     distance = torch.full((len(means),), torch.inf, device=means.device)
     for i in range(1, count):
-        distance = torch.minimum(distance, (means - means[chosen[i - 1]]).square().sum(dim=-1))
-        chosen[i] = distance.argmax()
-    bound = torch.cdist(means, means[chosen]).topk(min(settings.bindings, count), dim=1, largest=False)
+        here = chosen[i - 1]
+        away = torch.where(parts == parts[here], (means - means[here]).square().sum(dim=-1), torch.inf)
+        distance = torch.minimum(distance, away)
+        chosen[i] = distance.argmax()  # in a thing that has no node yet, everything is infinitely far from one
+    apart = torch.cdist(means, means[chosen]).masked_fill(parts[:, None] != parts[chosen], torch.inf)
+    bound = apart.topk(min(settings.bindings, count), dim=1, largest=False)
+    within = bound.values.isfinite()
     # Falls to exp(-2) where the next node out would take over, so that weights fade before a binding ends.
-    reach = bound.values[:, -1:].clamp(min=1e-6)
-    weight = torch.exp(-2 * (bound.values / reach) ** 2)
+    reach = torch.where(within, bound.values, 0).amax(dim=1, keepdim=True).clamp(min=1e-6)
+    weight = torch.where(within, torch.exp(-2 * (bound.values / reach) ** 2), 0)
     return Nodes(chosen, bound.indices, weight / weight.sum(dim=1, keepdim=True))
 
 

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from legs4d.context import QUIET, Context
 from legs4d.gaussians.formats.placing import quaternions
-from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.objects import Objects, read_objects, write_objects
 from legs4d.gaussians.rigid import fit_rigid
 from legs4d.gaussians.store.footage import cameras_taken
@@ -22,8 +21,7 @@ from legs4d.gaussians.store.run import WHOLE_STAGES, Run
 from legs4d.gaussians.store.stage_records import MadeFrom
 from legs4d.priors.objects.folder import FoundObject, read_table
 from legs4d.progress import StageReporter
-from legs4d.raster.lift import lift_weights
-from legs4d.scene.camera import Cameras
+from legs4d.reconstruct.object_votes import elected, votes_of
 from legs4d.scene.content import digest_of
 from legs4d.scene.found_objects import FoundObjects
 from legs4d.scene.sequence import Sequence
@@ -33,11 +31,6 @@ VERSION = 1
 """Of this stage's code: raise it when the same run and masks give other objects."""
 VOTES = 24
 """Frames, spread evenly, in which masks vote on Gaussians."""
-BELONGS, SPILLS = 0.5, 0.25
-"""Share of the pixels that a Gaussian fills, from which these make it the object's; of one that is foreground, the
-second: what lies at an outline spills over it."""
-FAINTEST = 0.1
-"""Pixels, over all views of all frames that vote: what fills fewer is nobody's."""
 SHOWN = 4
 """Pixels over all views of a frame, at the size of the reconstruction, from which an object is there."""
 ROUNDS = 4
@@ -46,14 +39,14 @@ ROUNDS = 4
 
 def objects_stage(run: Run, sequence: Sequence) -> MadeFrom:
     """All that a run's objects are made from, as far as it is there."""
-    inputs = {"objects": _masks_digest(sequence)}
+    inputs = {"objects": masks_digest(sequence)}
     for name in WHOLE_STAGES:
         if name in run.stages:
             inputs["geometry"] = run.stages[name].fingerprint
     return MadeFrom.of({}, VERSION, inputs)
 
 
-def _masks_digest(sequence: Sequence) -> str:
+def masks_digest(sequence: Sequence) -> str:
     """Of the masks alone: captions lie among what language is made from, too."""
     named = sequence.content.hashes() | sequence.content.hashes(language=True)
     return digest_of({name: value for name, value in named.items() if "objects" in name.split("/")[:-1]})
@@ -107,30 +100,14 @@ def _members(
     # an object that shows in none of these is asked for when it shows best
     rare = ids[~pixels[frames][:, ids].any(axis=0)]
     frames = np.union1d(frames, pixels[:, rare].argmax(axis=0))
-    rows = np.zeros(256, np.int32)
-    rows[ids] = np.arange(1, len(ids) + 1)
     votes = np.zeros((run.num_gaussians, len(ids) + 1), np.float64)
     for done, frame in enumerate(frames.tolist()):
         labels = sequence.objects("train", frame)
         assert labels is not None
         rig = cameras_taken(run, sequence, frame)
-        votes += _lifted(run.frame(frame), rig, rows[labels], len(ids) + 1, run.info["near"])[: run.num_gaussians]
+        votes += votes_of(run.frame(frame), rig, labels, ids, run.info["near"])[: run.num_gaussians]
         reporter.step(len(frames) + done + 1, 2 * len(frames))
-    total = votes.sum(axis=1)
-    best = votes[:, 1:].argmax(axis=1) if len(ids) else np.zeros(len(votes), np.int64)
-    share = votes[:, 1:].max(axis=1, initial=0.0)
-    foreground = run.frame(0).is_foreground[: run.num_gaussians]
-    least = np.where(foreground, SPILLS, BELONGS) * total
-    return np.where((total > FAINTEST) & (share >= least), best, -1)
-
-
-def _lifted(
-    gaussians: Gaussians, cameras: Cameras, rows: NDArray[np.int32], count: int, near: float
-) -> NDArray[np.float32]:
-    """[count of Gaussians, count] pixels of each row that a Gaussian fills, over all views."""
-    index = rows[..., None]
-    weights, _ = lift_weights(gaussians, cameras, index, np.ones(index.shape, np.float32), count, near)
-    return np.asarray(weights.todense())
+    return elected(votes, run.frame(0).is_foreground[: run.num_gaussians])
 
 
 @dataclass(frozen=True)

@@ -39,11 +39,13 @@ class Observation:
         cameras: C views.
         images: [C, H, W, 3] in 0..1.
         masks: [C, H, W] share of foreground, 0..1.
+        labels: [C, H, W] ids of objects as a numpy array, 0 for none; None where nobody asked for them.
     """
 
     cameras: Cameras
     images: torch.Tensor
     masks: torch.Tensor
+    labels: NDArray[np.uint8] | None = None
 
     def take(self, index: NDArray[np.integer]) -> Observation:
         picked = upload(index, self.images.device)

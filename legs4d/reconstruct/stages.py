@@ -23,6 +23,8 @@ from legs4d.gaussians.store.stage_records import MadeFrom, StageRecord
 from legs4d.progress import Stopped, go_on
 from legs4d.reconstruct.first_frame import fit_first_frame
 from legs4d.reconstruct.initialise import AGREEMENT, MOTION_AGREEMENT, initial_points
+from legs4d.reconstruct.object_motion import TrackedObjects
+from legs4d.reconstruct.objects import masks_digest
 from legs4d.reconstruct.observation import Backdrop, CameraColors, Observation, spread
 from legs4d.reconstruct.refine import TrackedFrame, refine
 from legs4d.reconstruct.tracking import Motion, find_structure, track_frame
@@ -64,11 +66,17 @@ def choose_device(engine: str) -> torch.device:
 
 
 def observe(
-    sequence: Sequence, frame: int, device: torch.device, step: Callable[[int, int], object] = go_on
+    sequence: Sequence,
+    frame: int,
+    device: torch.device,
+    step: Callable[[int, int], object] = go_on,
+    *,
+    labels: bool = False,
 ) -> Observation:
     """A frame's training pictures on a device.
 
     Args:
+        labels: read object masks too.
         step: told after every few pictures how many are read, of how many; what it raises ends the reading.
 
     Raises:
@@ -92,16 +100,23 @@ def observe(
         cameras,
         torch.as_tensor(images, device=device),
         torch.as_tensor(masks, device=device),
+        sequence.objects("train", frame) if labels else None,
     )
 
 
 def observations(
-    sequence: Sequence, frames: list[int], device: torch.device, check: Callable[..., object] = go_on
+    sequence: Sequence,
+    frames: list[int],
+    device: torch.device,
+    check: Callable[..., object] = go_on,
+    *,
+    labels: bool = False,
 ) -> Iterator[tuple[int, Observation]]:
     """Frames and their training pictures; the next is read while the caller works on one.
 
     Args:
         check: called every few pictures, while these are read; what it raises is raised here, at the frame's turn.
+        labels: read object masks too.
     """
     left = Event()
 
@@ -110,13 +125,16 @@ def observations(
             raise Stopped("reading ahead")
         check()
 
+    def read(frame: int) -> Observation:
+        return observe(sequence, frame, device, step, labels=labels)
+
     with ThreadPoolExecutor(1, thread_name_prefix="legs4d-read") as reader:
         try:
-            ahead = [reader.submit(observe, sequence, frame, device, step) for frame in frames[:1]]
+            ahead = [reader.submit(read, frame) for frame in frames[:1]]
             for position, frame in enumerate(frames):
                 current = ahead.pop()
                 if position + 1 < len(frames):
-                    ahead.append(reader.submit(observe, sequence, frames[position + 1], device, step))
+                    ahead.append(reader.submit(read, frames[position + 1]))
                 yield frame, current.result()
         finally:
             left.set()  # nobody waits for pictures that nobody wants
@@ -191,11 +209,20 @@ def reconstruction_stages(
     if not chunks.length:  # how tracking would be cut says nothing of one that is not
         whole = {key: value for key, value in tracking.settings.items() if not key.startswith("reconstruct.chunks")}
         tracking = replace(tracking, settings={**whole, "reconstruct.chunks.length": 0})
-    stages["tracking"] = replace(tracking, means=dict(means or {}))
+    told = settings.tracking.objects and sequence.objects("train", 0, []) is not None
+    inputs = {"objects": masks_digest(sequence)} if told else {}
+    stages["tracking"] = replace(tracking, means=dict(means or {}), inputs=inputs)
     if settings.refinement.steps > 0 and sequence.num_frames > 1:
         refinement = {"reconstruct.refinement": settings.refinement}
         stages["refinement"] = MadeFrom.of(refinement, REFINEMENT_VERSION, means=means)
     return stages
+
+
+def tracked_objects(run: Run, sequence: Sequence) -> TrackedObjects | None:
+    """What object masks tell apart of what moves in a run whose tracking has begun; None where it was begun without."""
+    made_from = run.stages["tracking"].made_from
+    told = made_from is not None and "objects" in made_from.inputs
+    return TrackedObjects.of(run, sequence) if told else None
 
 
 @dataclass(frozen=True)
@@ -240,14 +267,14 @@ class Reconstruction:
             self.run.restore()  # tracking, and refining, begin from what the first frame left
         record = self._begin_after("first_frame", "tracking", wanted["tracking"])
         if not record.finished:
-            self._tracking(stage, set(record.done_frames))
+            self._tracking(stage, set(record.done_frames), tracked_objects(self.run, self.sequence))
         if "refinement" not in wanted:
             return
         if not self._begin_after("tracking", "refinement", wanted["refinement"]).finished:
             self._refinement(stage)
 
     def _begin_after(self, before: str, name: str, made_from: MadeFrom) -> StageRecord:
-        inputs = {before: self.run.stages[before].fingerprint}
+        inputs = made_from.inputs | {before: self.run.stages[before].fingerprint}
         return self.run.begin_stage(name, replace(made_from, inputs=inputs))
 
     @property
@@ -300,16 +327,16 @@ class Reconstruction:
         self.run.write_geometry(still, moving, self.sequence.num_frames)
         self.run.finish_stage("first_frame", time.perf_counter() - started)
 
-    def _tracking(self, stage: Stage, done: set[int]) -> None:
+    def _tracking(self, stage: Stage, done: set[int], objects: TrackedObjects | None) -> None:
         run, device, settings = self.run, self.device, self.settings.tracking
         static = run.static().torch(device)
-        structure = find_structure(self._moving(0).means, settings)
+        structure = find_structure(self._moving(0).means, settings, objects)
         colors = CameraColors.of(run, device)
         reporter = self.context.reporter("tracking")
         total = run.num_frames - 1
         left = [frame for frame in range(1, run.num_frames) if frame not in done]
         started = time.perf_counter()
-        for frame, observed in observations(self.sequence, left, device):
+        for frame, observed in observations(self.sequence, left, device, labels=objects is not None):
             # Always from what is stored, so that a resumed run takes the same steps as one never stopped.
             before = self._moving(max(frame - 2, 0))
             motion = Motion(self._moving(frame - 1), (before.means, before.quats))

@@ -20,6 +20,7 @@ from legs4d.reconstruct.fitting.averaging import RunningMean
 from legs4d.reconstruct.fitting.dropout import leave_out
 from legs4d.reconstruct.fitting.losses import Neighbourhood, floor_loss, motion_loss
 from legs4d.reconstruct.nodes import Nodes, carry, place_nodes
+from legs4d.reconstruct.object_motion import TrackedObjects
 from legs4d.reconstruct.observation import CameraColors, Observation, batches, picture_loss, spread
 from legs4d.reconstruct.views import project
 from legs4d.scene.camera import Cameras
@@ -50,33 +51,48 @@ class Motion:
 
 @dataclass(frozen=True)
 class Structure:
-    """What holds the moving Gaussians together, found in the first frame: nodes, and neighbours."""
+    """What holds the moving Gaussians together, found in the first frame: nodes, and neighbours.
+
+    Attributes:
+        objects: what is one object, where masks tell; neither nodes nor neighbours hold two together.
+    """
 
     nodes: Nodes
     neighbours: Neighbourhood
+    objects: TrackedObjects | None = None
 
 
-def find_structure(means: torch.Tensor, settings: TrackingSettings) -> Structure:
+def find_structure(means: torch.Tensor, settings: TrackingSettings, objects: TrackedObjects | None = None) -> Structure:
     """The structure of the moving Gaussians at `means` [M, 3] in the first frame."""
-    return Structure(place_nodes(means, settings.nodes), find_neighbours(means, settings))
+    rows = np.zeros(len(means), np.int64) if objects is None else objects.rows
+    nodes = place_nodes(means, settings.nodes, torch.as_tensor(rows, device=means.device))
+    return Structure(nodes, find_neighbours(means, settings, rows), objects)
 
 
-def find_neighbours(means: torch.Tensor, settings: TrackingSettings) -> Neighbourhood:
-    """The nearest neighbours of each moving Gaussian in the first frame."""
+def find_neighbours(means: torch.Tensor, settings: TrackingSettings, rows: NDArray[np.int64]) -> Neighbourhood:
+    """The nearest neighbours of each moving Gaussian in the first frame, among those in the same of `rows` [M]."""
     from scipy.spatial import cKDTree
 
     points = means.cpu().numpy()
     count = min(settings.neighbours, len(points) - 1)
-    distances, index = cKDTree(points).query(points, k=count + 1)
-    distance = torch.as_tensor(distances[:, 1:], dtype=torch.float32, device=means.device)
+    index = np.repeat(np.arange(len(points))[:, None], count, axis=1)  # itself, which holds nothing
+    distances = np.full((len(points), count), np.inf, np.float32)
+    for row in np.unique(rows):
+        members = np.flatnonzero(rows == row)
+        near = min(count, len(members) - 1)
+        if near:
+            found, places = cKDTree(points[members]).query(points[members], k=near + 1)
+            index[members, :near], distances[members, :near] = members[places[:, 1:]], found[:, 1:]
+    distance = torch.as_tensor(distances, device=means.device)
     # The published decay suits the published density. Where Gaussians lie further apart it would leave each on its own,
     # so there the typical neighbour keeps a weight of at least SPARSE_WEIGHT.
-    spacing = float(distance.median())
+    some = distance.isfinite()
+    spacing = float(distance[some].median()) if some.any() else 1.0
     decay = min(settings.neighbour_decay, -math.log(SPARSE_WEIGHT) / spacing**2)
     return Neighbourhood(
-        index=torch.as_tensor(index[:, 1:], dtype=torch.int64, device=means.device),
+        index=torch.as_tensor(index, dtype=torch.int64, device=means.device),
         weight=torch.exp(-decay * distance**2),
-        distance=distance,
+        distance=torch.where(some, distance, 0),
     )
 
 
@@ -104,6 +120,9 @@ def track_frame(
     chance = torch.Generator(device=observed.images.device).manual_seed(settings.seed + frame)
     view = _View(static, motion.current, observed, colors, stage, settings, chance)
     means, quats = motion.predicted()
+    if structure.objects is not None and observed.labels is not None:
+        last = motion.current.means, motion.current.quats
+        means, quats = structure.objects.begin(last, (means, quats), observed.labels, observed.cameras, stage.near)
     region = moving_region(observed.masks > 0, observed.cameras, means, stage.near)
     steps = settings.nodes.steps + settings.steps
     plan = batches(len(observed.cameras), settings.cameras_per_step, steps, settings.seed + frame)

@@ -19,6 +19,7 @@ from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store.run import Run
 from legs4d.raster import render
 from legs4d.raster.lift import lift_weights
+from legs4d.reconstruct.mask_centers import is_whole, mask_center, triangulated
 from legs4d.scene.camera import Cameras
 from legs4d.scene.sequence import Sequence
 
@@ -27,9 +28,6 @@ BELONGS = 0.5
 
 STAYS = 0.9
 """A Gaussian stayed when it is on the object in this share of the frames in which it is seen; masks err at times."""
-
-SMALLEST_MASK = 20
-"""Pixels; the centre of fewer says little."""
 
 FAINTEST = 0.05
 """Of a pixel, summed over all views: a Gaussian that fills less is hidden."""
@@ -54,8 +52,8 @@ def evaluate_tracking(
 ) -> dict[str, Any]:
     """Compare the Gaussians that are the object in frame 0 with its masks in all frames, in the training views.
 
-    A view counts in a frame when its mask of the object has at least `SMALLEST_MASK` pixels and does not touch the
-    picture's border. Distances are in pixels of the run's pictures, from the centre of the mask's pixels to
+    A view counts in a frame when its mask of the object is whole: at least `mask_centers.SMALLEST_MASK` pixels, none of
+    them at the picture's border. Distances are in pixels of the run's pictures, from the centre of the mask's pixels to
 
     - px: the projection of the Gaussians' mean position, each weighted by the pixels that it fills in frame 0. What is
       hidden in that frame (by hands, by the floor) has no part in it, so that it may lie beside the object's middle;
@@ -84,7 +82,7 @@ def evaluate_tracking(
     on_object: list[float] = []
     members, weights = _members(run, sequence, object_id)
     start = run.frame(0).means[members]
-    middle = _triangulate(_object_masks(sequence, 0, object_id), sequence.cameras("train", 0))
+    middle = triangulated(_object_masks(sequence, 0, object_id), sequence.cameras("train", 0))
     seen, stayed = np.zeros(len(members), np.int64), np.zeros(len(members), np.int64)
     for frame in range(run.num_frames):
         gaussians, cameras = run.frame(frame), sequence.cameras("train", frame)
@@ -183,14 +181,14 @@ def _compare(
 ) -> _Frame:
     frame = _Frame({}, {}, {}, {})
     for i, camera in enumerate(cameras.ids):
-        if not _is_whole(masks[i]):
+        if not is_whole(masks[i]):
             continue
-        truth = _center(masks[i].astype(np.float32))
+        truth = mask_center(masks[i].astype(np.float32))
         frame.projected[camera] = _distance(cameras, i, center, truth)
         frame.carried[camera] = _distance(cameras, i, carried, truth)
         shown = matte[i] >= 0.5
         nothing = float(np.hypot(cameras.width, cameras.height))
-        frame.rendered[camera] = float(np.hypot(*(_center(matte[i]) - truth))) if shown.any() else nothing
+        frame.rendered[camera] = float(np.hypot(*(mask_center(matte[i]) - truth))) if shown.any() else nothing
         frame.overlap[camera] = float((shown & masks[i]).sum() / (shown | masks[i]).sum())
     return frame
 
@@ -201,20 +199,6 @@ def _distance(cameras: Cameras, index: int, point: NDArray[np.floating], truth: 
     if in_camera[2] <= 0:
         return float(np.hypot(cameras.width, cameras.height))
     return float(np.hypot(*((cameras.intrinsics[index] @ in_camera)[:2] / in_camera[2] - truth)))
-
-
-def _triangulate(masks: NDArray[np.bool_], cameras: Cameras) -> NDArray[np.float64] | None:
-    """[3] the point nearest to the rays through the masks' centres; None when fewer than two views show the object."""
-    matrix, vector, views = np.zeros((3, 3)), np.zeros(3), 0
-    for i in range(len(cameras)):
-        if not _is_whole(masks[i]):
-            continue
-        pixel = np.append(_center(masks[i].astype(np.float32)), 1.0)
-        ray = np.linalg.solve(cameras.intrinsics[i].astype(np.float64), pixel) @ cameras.world_to_camera[i, :3, :3]
-        ray /= np.linalg.norm(ray)
-        across = np.eye(3) - np.outer(ray, ray)
-        matrix, vector, views = matrix + across, vector + across @ cameras.centers[i], views + 1
-    return np.asarray(np.linalg.solve(matrix, vector), np.float64) if views >= 2 else None
 
 
 def _carry(
@@ -228,21 +212,6 @@ def _carry(
     u, _, vt = np.linalg.svd(((before - origin) * weights[:, None]).T @ (after - target))
     turn = vt.T @ np.diag([1, 1, np.sign(np.linalg.det(vt.T @ u.T))]) @ u.T
     return turn @ (point - origin) + target
-
-
-def _is_whole(mask: NDArray[np.bool_]) -> bool:
-    """Whether the mask is large enough and ends inside the picture, so that its centre is the object's."""
-    border = mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()
-    return int(mask.sum()) >= SMALLEST_MASK and not border
-
-
-def _center(amount: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Mean position (x, y) of a picture's values [H, W]; pixel centres lie at +0.5."""
-    height, width = amount.shape
-    total = amount.sum(dtype=np.float64)
-    x = (amount.sum(axis=0, dtype=np.float64) @ (np.arange(width) + 0.5)) / total
-    y = (amount.sum(axis=1, dtype=np.float64) @ (np.arange(height) + 0.5)) / total
-    return np.array([x, y])
 
 
 def _summary(found: list[_Frame]) -> dict[str, float | None]:
