@@ -86,6 +86,8 @@ def _write(scene: bpy.types.Scene, shown: Sequence, layers_only: bool, looks: Se
             problem = problem or f"'{shown.empty.name}' has not arrived yet; connect a backend and press Fetch."
     except (CacheError, AttributeProblem) as obstacle:
         problem = f"{obstacle}; the points keep their last frame."
+        if any(child.mode == "EDIT" for child in shown.objects):
+            problem = f"'{shown.empty.name}' is in edit mode and keeps this frame; leave it (Tab), and it plays again."
     _say(shown.empty, problem)
 
 

@@ -271,6 +271,8 @@ class LEGS4D_OT_separate(InPieces, NeedsSequence, bpy.types.Operator):
         shown = sequence.meant(context)
         if not selecting.is_anything(shown):
             raise NothingMeantError("Nothing is selected; select points or a thing first")
+        if shown.loose_object is None and len(set(selecting.counts(shown))) == 1:
+            raise NothingMeantError("All that shows is selected, so that nothing would be left; duplicate the object")
         label = self.name.strip() or pointing.title(shown) or f"{shown.empty.name} part"
         for item in context.selected_objects:
             item.select_set(False)

@@ -33,6 +33,7 @@ def look_after(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer) -> None:
     for shown in found:
         parts.follow(shown, view_layer)
         playback.check(shown)
+        parts.hold_together(shown)
 
 
 @persistent

@@ -17,7 +17,11 @@ _hidden: dict[int, tuple[bool, bool, bool]] = {}
 """The same, and whether the empty was hidden: by its eye, in viewports, in renders."""
 _known: set[str] = set()
 """Identities of sequences that this session has seen whole."""
+_places: dict[int, Matrix] = {}
+"""By session id of the parent empty: where its clouds last were, all alike, in its axes."""
 NEARLY = 1e-5
+TOGETHER = 1e-4
+"""Scene units, and of a turn: clouds nearer to each other are in one place."""
 
 
 def forget() -> None:
@@ -25,6 +29,21 @@ def forget() -> None:
     _selected.clear()
     _hidden.clear()
     _known.clear()
+    _places.clear()
+
+
+def hold_together(shown: Sequence) -> None:
+    """Put clouds back where all of them were, when one has left the others: Set Origin moves each to its own middle."""
+    if shown.locked or not shown.objects:
+        return
+    places = [child.matrix_parent_inverse @ child.matrix_basis for child in shown.objects]
+    values = [np.array(place) for place in places]
+    before = _places.get(shown.empty.session_uid)
+    if all(np.allclose(one, values[0], rtol=1e-3, atol=TOGETHER) for one in values):
+        _places[shown.empty.session_uid] = places[0]
+    elif before is not None:
+        for child in shown.objects:
+            child.matrix_parent_inverse = before @ child.matrix_basis.inverted_safe()
 
 
 def follow(shown: Sequence, view_layer: bpy.types.ViewLayer) -> None:

@@ -250,6 +250,8 @@ def test_nothing_is_deleted_where_nothing_is_selected(shown):
 
 
 def test_what_edit_mode_removes_is_deleted_and_what_it_moves_goes_back(shown):
+    from blender_addon.sequence import playback
+
     still, scene = shown.static_object, bpy.context.scene
     places = _read(still, "position").copy()
     bpy.ops.object.select_all(action="DESELECT")
@@ -259,6 +261,10 @@ def test_what_edit_mode_removes_is_deleted_and_what_it_moves_goes_back(shown):
     bpy.ops.object.mode_set(mode="EDIT")
     assert _selected(still) == [0, 1, 4, 5]  # Blender's own tools see what ours have selected
     bpy.ops.pointcloud.delete()
+    scene.frame_set(1)
+    assert playback.message(shown.empty).endswith(
+        "is in edit mode and keeps this frame; leave it (Tab), and it plays again."
+    )
     bpy.ops.pointcloud.select_all(action="SELECT")
     bpy.ops.pointcloud.duplicate()
     bpy.ops.transform.translate(value=(0, 0, 7))

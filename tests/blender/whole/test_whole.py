@@ -56,7 +56,23 @@ def test_selecting_or_deselecting_a_part_does_so_to_all(whole) -> None:
     assert not whole.empty.select_get(), "As One is off: its modifiers can be reached"
 
 
+@pytest.mark.parametrize("kind", ["ORIGIN_GEOMETRY", "GEOMETRY_ORIGIN", "ORIGIN_CURSOR"])
+def test_setting_origins_does_not_tear_it(whole, kind) -> None:
+    """Blender sets one for each cloud: their points would part, as those have other middles."""
+    whole.empty.location = (1, 2, 3)
+    whole.empty.select_set(True)
+    update()
+    before = [world(child) for child in whole.objects]
+    bpy.ops.object.origin_set(type=kind)
+    update()
+    bpy.context.scene.frame_set(bpy.context.scene.frame_current)
+    for child, places in zip(whole.objects, before, strict=True):
+        np.testing.assert_allclose(world(child), places, atol=1e-5)
+
+
 def test_moving_hiding_and_deleting(whole) -> None:
+    bpy.ops.legs4d.select_all(action="ALL")
+    assert bpy.ops.legs4d.separate() == {"CANCELLED"}, "nothing would be left of it"
     before = world(whole.static_object)
     whole.dynamic_object.select_set(True)
     update()
