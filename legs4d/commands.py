@@ -295,6 +295,32 @@ class Objects(Command):
         return checked(DatasetSettings, there, "the options")
 
 
+class Object(Command):
+    """A video, a picture or words → a run of one object that moves: `generate.work`.
+
+    Attributes:
+        source: a video, a folder of its pictures, one picture; or words, of which a helper makes a picture.
+        views: pictures of it from elsewhere, or the run of a known object.
+        prior: where its shape comes from; by default the best that there is.
+        lens: of views without cameras: SyncDreamer's own, or what 4DGen takes them to be.
+        frames: first and last of the video, both included.
+        fps: of the result; by default the video's.
+        prompt: what it does: a helper makes the video out of the source's first picture.
+        seed: of helpers.
+    """
+
+    source: Text
+    out: Place
+    views: Place | None = None
+    prior: Literal["auto", "given", "turntable", "static", "revolve", "inflate"] = "auto"
+    lens: Literal["syncdreamer", "4dgen"] = "syncdreamer"
+    frames: FrameRange | None = None
+    fps: Annotated[float, Field(gt=0, le=10_000)] | None = None
+    prompt: Text | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    again: bool = False
+
+
 class Name(Command):
     """A name for an object of a run: `gaussians.objects.name_object`.
 

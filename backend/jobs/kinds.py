@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from backend.jobs import exchange, finding, segmenting, training
+from backend.jobs import exchange, finding, generating, segmenting, training
 from backend.runs.paths import Roots
 from legs4d import commands
 from legs4d.commands import Command
@@ -67,6 +67,13 @@ JOB_KINDS: dict[str, JobKind] = {
         commands.Animate,
         segmenting.prepare_animate,
         "backend.jobs.segmenting:animate",
+        training.finished_frames,
+        on_device=True,
+    ),
+    "object": JobKind(
+        commands.Object,
+        generating.prepare_object,
+        "backend.jobs.generating:make_object",
         training.finished_frames,
         on_device=True,
     ),

@@ -36,11 +36,19 @@ class Parts:
     middle: Gaussians
 
 
-def write_result(fit: Fit, run: Run, moments: NDArray[np.float64], check: Callable[[int, int], object] = go_on) -> None:
+def write_result(
+    fit: Fit,
+    run: Run,
+    moments: NDArray[np.float64],
+    check: Callable[[int, int], object] = go_on,
+    *,
+    seen: NDArray[np.float32] | None = None,
+) -> None:
     """Store a fit's Gaussians at these moments [T] in 0..1, and what else is known of them.
 
     Args:
         check: told after every frame how many are done, of how many; what it raises ends the work.
+        seen: [N] 0..1 how much pictures show of each, where that is known; else what the fit's pictures show.
     """
     parts = _apart(fit, moments)
     moving = ~parts.still
@@ -52,7 +60,7 @@ def write_result(fit: Fit, run: Run, moments: NDArray[np.float64], check: Callab
         now = fit.gaussians_at(float(moment)).numpy().take(moving)
         run.write_frame(frame, now.means, now.quats, now.colors, **{name: getattr(now, name) for name in changing})
     check(len(moments), len(moments))
-    seen = seen_shares(fit)
+    seen = seen_shares(fit) if seen is None else seen
     run.write_marks("seen", seen[parts.still], seen[moving])
     if isinstance(fit.deformation, NodeField) and moving.any():
         write_nodes(run, _nodes(fit.deformation, fit, moments, moving))

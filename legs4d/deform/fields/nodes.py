@@ -54,12 +54,12 @@ class NodeField:
         self._neighbours = torch.zeros(own.count, own.rigid_neighbours, dtype=torch.int64, device=device)
         self._near = torch.zeros(own.count, own.rigid_neighbours, device=device)
         self._scaled, self._faded = "scales" in settings.changing, "opacities" in settings.changing
+        self._frame = 1 / max(num_frames - 1, 1)
         self._layers = self._network(settings.seed)
         self._moments = [Moments.of(value) for value in self._layers]
         self._place = torch.zeros(own.count, 3 * (2 * own.place_waves + 1), device=device)
         self._inverse = torch.tensor([1.0, -1, -1, -1], device=device)
         self._is_placed, self._bound = False, 0
-        self._frame = 1 / max(num_frames - 1, 1)
 
     def _network(self, seed: int) -> list[torch.Tensor]:
         """Weights and biases: of place and time into the first layer, and again into the middle one; the others."""

@@ -3,9 +3,9 @@
     .venv-blender/bin/python scripts/bench/generate/film.py GLTF_FOLDER OUT [CLIP…] [--sync]
 
 OUT gets CLIP_pose0/*.png (the video, camera at azimuth 0), CLIP_sync/*.png (4DGen's 16 pseudo views of the first
-turntable/*.png (the first moment, turned about its axis) and novel/*.png with cameras.json: what results are judged on,
-from cameras that nothing else uses, at all times. With --sync the views of all moments are filmed as well, in 4DGen's
-folders CLIP_pose0 and CLIP_sync. What is there is not filmed again.
+moment; with --sync of all), CLIP_turntable/*.png (the first moment, turned about its axis) and CLIP_novel/*.png with
+cameras.json: what results are judged on, from cameras that nothing else uses, at all times. What is there is not filmed
+again.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import math
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
@@ -77,7 +78,8 @@ def take(scene: bpy.types.Scene, moment: float, place: tuple[float, float], path
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     show(scene, moment)
-    scene.camera.matrix_world = Matrix(camera(*place).tolist())
+    lens: Any = scene.camera
+    lens.matrix_world = Matrix(camera(*place).tolist())
     part = path.with_name("part.png")
     scene.render.filepath = str(part)
     bpy.ops.render.render(write_still=True)
@@ -93,7 +95,8 @@ def film(models: Path, name: str, out: Path, sync: bool) -> None:
     root = bpy.data.objects["middle"]
     root.matrix_world = Matrix.Scale(REACH, 4) @ root.matrix_world
     set_up(scene, SIZE, SAMPLES)
-    scene.camera.data.angle = ANGLE
+    lens: Any = scene.camera
+    lens.data.angle = ANGLE
     elevation, azimuths = SYNC
     for number, moment in enumerate(moments):
         take(scene, moment, (0, 0), out / f"{name}_pose0" / f"{number}.png")

@@ -1,0 +1,131 @@
+"""From where a picture shows a thing whose shape is known: looked for all around it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from legs4d.errors import Legs4dError
+from legs4d.gaussians.gaussians import Gaussians
+from legs4d.generate.lenses import FOURDGEN
+from legs4d.progress import StageReporter
+from legs4d.raster.rasterise import render
+from legs4d.scene.camera import Cameras
+
+SIDE = 56
+"""Pixels of the pictures that are compared."""
+AZIMUTHS, ELEVATIONS = 24, (-15.0, 0.0, 15.0, 35.0)
+FINER = (8.0, 4.0, 2.0)
+"""Degrees by which the best place is moved to all sides, one after the other."""
+FITTED = 3
+"""Times that the distance is put right for each place."""
+SOLID = 0.05
+"""Opacity below which a Gaussian is no part of the shape."""
+LIKE = 0.55
+"""Overlap of the silhouettes below which the picture shows something else."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A picture's camera.
+
+    Attributes:
+        camera: one, for square pictures.
+        overlap: of the silhouettes, 0..1; difference: of the colours, 0..1.
+        elevation, azimuth: degrees, about the run's up.
+    """
+
+    camera: Cameras
+    overlap: float
+    difference: float
+    elevation: float
+    azimuth: float
+
+
+def place(
+    shape: Gaussians, up: NDArray[np.float64], picture: NDArray[np.uint8], where: str, reporter: StageReporter
+) -> Placed:
+    """The camera from which a shape (numpy) looks most like a picture [S, S, 4] (colours times alpha).
+
+    Args:
+        up: [3] unit, the direction that is up in the picture.
+
+    Raises:
+        Legs4dError: it looks like the picture from nowhere.
+        Stopped: the reporter says so.
+    """
+    solid = shape.take(shape.opacities > SOLID).torch()
+    values = torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1)[None]
+    small = torch.nn.functional.interpolate(values, (SIDE, SIDE), mode="area")[0].permute(1, 2, 0)
+    axes = _axes(up)
+    means = solid.means.numpy().astype(np.float64)
+    center = np.median(means, axis=0)
+    extent = float(np.quantile(np.linalg.norm(means - center, axis=1), 0.95))
+
+    wanted = _box(small[..., 3].numpy())
+
+    def look(elevation: float, azimuth: float) -> Placed:
+        reporter.check()
+        camera = FOURDGEN.cameras(elevation, azimuth, SIDE)
+        turn = camera.world_to_camera[0, :3, :3].astype(np.float64) @ axes
+        lens = camera.intrinsics[0].astype(np.float64)
+        shift = np.array([0.0, 0.0, 2 * extent * lens[0, 0] / (wanted[2] - wanted[0]).clip(1)])
+        for _ in range(FITTED):
+            pose = np.eye(4)
+            pose[:3, :3], pose[:3, 3] = turn, shift - turn @ center
+            camera = Cameras(pose[None].astype(np.float32), camera.intrinsics, SIDE, SIDE, (0,))
+            with torch.no_grad():
+                drawn = render(solid, camera, background=torch.ones(3), near=0.05 * shift[2])
+            color, alpha = drawn.color[0].clamp(0, 1), drawn.alpha[0]
+            found = _box(alpha.numpy())
+            # As wide and as high as the picture's, and where that is.
+            size = max(found[2:] - found[:2]) / max(wanted[2:] - wanted[:2])
+            middle = (wanted[:2] + wanted[2:]) / 2 - lens[:2, 2]
+            now = (found[:2] + found[2:]) / 2 - lens[:2, 2]
+            shift = shift * size
+            shift[:2] += (middle - now) / lens[0, 0] * shift[2]
+        one, other = alpha > 0.5, small[..., 3] > 0.5
+        overlap = float((one & other).sum() / (one | other).sum().clamp(min=1))
+        apart = (color - small[..., :3] - 1 + small[..., 3:]).abs().mean(dim=-1)
+        return Placed(camera, overlap, float(apart[one | other].mean()), elevation, azimuth)
+
+    def worth(found: Placed) -> float:
+        return found.overlap - 2 * found.difference
+
+    tried = []
+    for number in range(AZIMUTHS):
+        reporter.step(number, AZIMUTHS)
+        tried += [look(elevation, number * 360 / AZIMUTHS) for elevation in ELEVATIONS]
+    best = max(tried, key=worth)
+    for step in FINER:
+        near = [(best.elevation + e * step, best.azimuth + a * step) for e in (-1, 0, 1) for a in (-1, 0, 1)]
+        best = max([best, *(look(e, a) for e, a in near if abs(e) < 85)], key=worth)
+    reporter.step(AZIMUTHS, AZIMUTHS)
+    if best.overlap < LIKE:
+        what = (
+            f"the video's first picture looks like it from nowhere (silhouettes overlap by {best.overlap:.2f} at best)"
+        )
+        raise Legs4dError(
+            what, where=where, fix="give the run of the object that the video shows, upright as it is there"
+        )
+    camera = best.camera.scaled(len(picture) / SIDE)
+    return Placed(camera, best.overlap, best.difference, best.elevation, best.azimuth % 360)
+
+
+def _axes(up: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[3, 3] rows: right, up and front of the object, in the run's axes; front is +z where up is +y."""
+    guess = np.array([0.0, 0, 1]) if abs(up[2]) < 0.9 else np.array([0.0, -1, 0])
+    front = guess - up * (guess @ up)
+    front /= np.linalg.norm(front)
+    return np.stack([np.cross(up, front), up, front])
+
+
+def _box(alpha: NDArray[np.float32]) -> NDArray[np.float64]:
+    """[4] left, top, right, bottom of what is in a picture [S, S]; all of it where nothing is."""
+    rows, columns = (np.flatnonzero((alpha > 0.5).any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return np.array([0.0, 0.0, alpha.shape[1], alpha.shape[0]])
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float64)

@@ -1,0 +1,171 @@
+"""Pictures of an object from elsewhere, true or predicted, and where their cameras stand.
+
+Folders of 4DGen's users are read (NAME_sync: FRAME_0_VIEW_rgba.png, sixteen views), SyncDreamer's sixteen pictures of
+one moment, and every layout of footage with cameras that `scene.readers` knows.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from legs4d.errors import DatasetError
+from legs4d.generate.lenses import PSEUDO_AZIMUTHS, PSEUDO_ELEVATION, Lens
+from legs4d.generate.shapes.agreement import agreement
+from legs4d.generate.subject.background import cut_out
+from legs4d.generate.subject.source import square
+from legs4d.progress import StageReporter
+from legs4d.scene.camera import Cameras
+from legs4d.scene.footage.names import PICTURES, list_files
+from legs4d.scene.images import as_unit, read_picture
+from legs4d.scene.readers import layout_of, open_sequence
+
+_SYNC = re.compile(r"(\d+)_0_(\d+)_rgba\.png")
+COUNT = len(PSEUDO_AZIMUTHS)
+WRONG = 0.06
+"""By how much more silhouettes have to agree with other cameras before it is said that these are wrong."""
+
+
+@dataclass(frozen=True)
+class Views:
+    """F pictures of an object.
+
+    Attributes:
+        pictures: [F, S, S, 4] uint8 RGBA, colours times alpha.
+        cameras: F; the object's front is on +z, its middle is the origin.
+        frames: [F] int64, the moment of each.
+        num_frames: moments there are.
+        files: what was read.
+        lens: of pseudo views, which the reference is seen with too; None where cameras were given.
+    """
+
+    pictures: NDArray[np.uint8]
+    cameras: Cameras
+    frames: NDArray[np.int64]
+    num_frames: int
+    files: tuple[Path, ...]
+    lens: Lens | None
+
+
+def sync_beside(source: Path) -> Path | None:
+    """The folder NAME_sync beside a source NAME_pose0, if there is one."""
+    beside = source.parent / f"{source.name.removesuffix('_pose0')}_sync"
+    return beside if source.name.endswith("_pose0") and beside.is_dir() else None
+
+
+def read_views(path: Path, size: int, lens: Lens, device: torch.device, reporter: StageReporter) -> Views:
+    """The views in a folder, in square pictures of size S.
+
+    Args:
+        lens: of the cameras of pseudo views, where files do not tell.
+
+    Raises:
+        DatasetError: there are none, or they do not fit their cameras.
+        Stopped: the reporter says so.
+    """
+    if not path.is_dir():
+        raise DatasetError("is no folder of views", where=str(path), fix="give 4DGen's NAME_sync, or footage")
+    if layout_of(path) is not None:
+        return _footage(path, size, reporter)
+    files = list_files(path, PICTURES)
+    named = [(match, file) for file in files if (match := _SYNC.fullmatch(file.name))]
+    if named:
+        frames = np.array([int(match[1]) for match, _ in named])
+        numbers = np.array([int(match[2]) for match, _ in named])
+        files = [file for _, file in named]
+    elif len(files) == COUNT:
+        frames, numbers = np.zeros(COUNT, np.int64), np.arange(COUNT)
+    else:
+        what = f"holds {len(files)} pictures and no cameras, and predicted views are {COUNT} a moment"
+        fix = "name them FRAME_0_VIEW_rgba.png, or give footage with cameras, such as transforms.json"
+        raise DatasetError(what, where=str(path), fix=fix)
+    _check_complete(frames, numbers, path)
+    order = np.lexsort((numbers, frames))
+    files = [files[i] for i in order]
+    pictures = _squares(files, size, path, device, reporter)
+    count = int(frames.max()) + 1
+    cameras = Cameras.together([lens.pseudo(size)] * count)
+    _check_cameras(pictures[:COUNT], lens, path)
+    return Views(pictures, cameras, frames[order].astype(np.int64), count, tuple(files), lens)
+
+
+def _check_complete(frames: NDArray[np.int64], numbers: NDArray[np.int64], path: Path) -> None:
+    for frame in range(int(frames.max()) + 1):
+        there = np.sort(numbers[frames == frame])
+        if not np.array_equal(there, np.arange(COUNT)):
+            lacking = sorted(set(range(COUNT)) - set(there.tolist()))
+            what = (
+                f"lacks view {lacking[0]} of frame {frame}" if lacking else f"has {len(there)} views of frame {frame}"
+            )
+            raise DatasetError(what, where=str(path), fix=f"give views 0 to {COUNT - 1} of every frame from 0 on")
+
+
+def _squares(
+    files: list[Path], size: int, path: Path, device: torch.device, reporter: StageReporter
+) -> NDArray[np.uint8]:
+    read = []
+    for number, file in enumerate(files):
+        reporter.step(number, len(files))
+        read.append(as_unit(read_picture(file)))
+    shape = read[0].shape
+    if shape[0] != shape[1]:
+        fix = "give square ones, one file a view"
+        raise DatasetError(f"is {shape[1]}×{shape[0]} pixels", where=str(files[0]), fix=fix)
+    for file, picture in zip(files, read, strict=True):
+        if picture.shape != shape:
+            what = f"is {picture.shape[1]}×{picture.shape[0]} pixels with {picture.shape[2]} channels"
+            fix = f"give all views as {files[0].name}, {shape[1]}×{shape[0]} with {shape[2]}"
+            raise DatasetError(what, where=str(file), fix=fix)
+    cut = cut_out(read, str(path), device, reporter)
+    return np.stack([square(picture, (0.0, 0.0, float(shape[1])), size) for picture in cut.pictures])
+
+
+def _check_cameras(pictures: NDArray[np.uint8], lens: Lens, path: Path) -> None:
+    """Raise DatasetError where the silhouettes of one moment go together much better with cameras of another order, or
+    below the object."""
+    alphas, size = pictures[..., 3].astype(np.float32) / np.float32(255), pictures.shape[1]
+    azimuths = np.array(PSEUDO_AZIMUTHS)
+    own = agreement(alphas, lens.pseudo(size), lens.reach)
+    others = {
+        "as if seen from 30° below: the sign of the elevation is the other one": (-PSEUDO_ELEVATION, azimuths),
+        "in the reverse order: azimuths have to grow from the front towards +x": (PSEUDO_ELEVATION, -azimuths),
+    }
+    for what, (elevation, turned) in others.items():
+        if agreement(alphas, lens.cameras(elevation, turned, size), lens.reach) > own + WRONG:
+            raise DatasetError(f"silhouettes go together {what}", where=str(path), fix="mirror or reorder the views")
+
+
+def _footage(path: Path, size: int, reporter: StageReporter) -> Views:
+    """Views of any layout that has cameras; the object is what is opaque, or in masks."""
+    footage = open_sequence(path)
+    pictures: list[NDArray[np.uint8]] = []
+    cameras: list[Cameras] = []
+    frames: list[int] = []
+    for frame in range(footage.num_frames):
+        reporter.step(frame, footage.num_frames)
+        some = footage.cameras("train", frame)
+        if not len(some):
+            continue
+        cut = footage.cut("train", frame)
+        if cut is None:
+            fix = "give pictures with alpha, or masks/ beside them"
+            raise DatasetError("nothing tells the object from its background", where=str(path), fix=fix)
+        side = max(some.width, some.height)
+        left, top = (some.width - side) / 2, (some.height - side) / 2
+        for picture in cut:
+            rgba = np.concatenate([picture[..., :3] * picture[..., 3:], picture[..., 3:]], axis=-1)
+            pictures.append(square(rgba, (left, top, float(side)), size))
+        lens = some.intrinsics.copy()
+        lens[:, 0, 2] -= left
+        lens[:, 1, 2] -= top
+        lens[:, :2] *= size / side
+        cameras.append(Cameras(some.world_to_camera, lens, size, size, some.ids))
+        frames += [frame] * len(some)
+    together = Cameras.together(cameras)
+    files = tuple(footage.content.footage)
+    return Views(np.stack(pictures), together, np.array(frames, np.int64), footage.num_frames, files, None)

@@ -1,0 +1,398 @@
+"""What the command `object` does, which the job of its name does too: a source → a run of an object that moves."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from legs4d import __version__
+from legs4d.commands import Object
+from legs4d.config import DeformSettings
+from legs4d.context import QUIET, Context
+from legs4d.deform.fit import Fit
+from legs4d.deform.result import seen_shares, write_result
+from legs4d.errors import DatasetError
+from legs4d.gaussians.store.again import working_on
+from legs4d.gaussians.store.run import Run
+from legs4d.gaussians.store.stage_records import MadeFrom
+from legs4d.gaussians.store.unfinished import forget, keep, kept
+from legs4d.generate.fitting import Following, following, from_views, pictures_of
+from legs4d.generate.lenses import FOURDGEN, LENSES, UP, Lens
+from legs4d.generate.motion.track import track
+from legs4d.generate.placing import place
+from legs4d.generate.roads import Road, choose, is_run
+from legs4d.generate.shapes.inflate import inflate
+from legs4d.generate.shapes.revolve import revolve
+from legs4d.generate.shapes.shape import Shape
+from legs4d.generate.subject.source import Subject, read_subject, source_files
+from legs4d.generate.subject.views import Views, read_views, sync_beside
+from legs4d.generate.words import are_words, picture_of, video_of
+from legs4d.priors.flow.dis import DisFlow
+from legs4d.progress import StageReporter
+from legs4d.reconstruct.stages import choose_device, torch_threads
+from legs4d.scene.camera import Cameras
+from legs4d.scene.content import digest_of, hash_files
+from legs4d.scene.paths import orbit
+from legs4d.scene.stage import Stage, find_stage
+
+STAGE = "object"
+VERSION = 1
+"""Of this code: raise it when the same input gives another result."""
+KEEP_EVERY = 15.0
+"""Seconds after which a fit that is going on is kept."""
+VISITS = 30
+"""Steps of a following for each frame of a short video."""
+SHAPE, MOTION = "shape.npz", "fit.npz"
+"""What is kept of a run that is not finished: the fit of its shape, and that of its motion."""
+AROUND, AROUND_SIZE, AROUND_ELEVATION = 8, 512, 12.0
+"""Cameras that nobody filmed with, in a circle: pixels of their pictures, degrees above."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large the work is, by the device.
+
+    Attributes:
+        picture: pixels of a side; motion: of those in which motion is looked for.
+        most: Gaussians of a shape made of one picture.
+        following: how.
+        shape: of the fit of a shape to views.
+    """
+
+    picture: int
+    motion: int
+    most: int
+    following: Following
+    shape: DeformSettings
+
+    @classmethod
+    def of(cls, device: torch.device) -> Sizes:
+        if device.type == "cuda":
+            follow = Following(steps=1500, pictures_per_step=4, nodes=512)
+            return cls(512, 256, 60_000, follow, _shape_settings("full"))
+        return cls(256, 128, 14_000, Following(), _shape_settings("quick"))
+
+
+def _shape_settings(preset: Any) -> DeformSettings:
+    # Predicted views disagree about what shines: it would be learned as colours that depend on the view.
+    given = DeformSettings(sh_degree=0, static_sh_degree=0, steps=3000 if preset == "full" else 700)
+    return given.with_preset(preset)
+
+
+def object_run(asked: Object, context: Context = QUIET, *, again: bool | str = False) -> dict[str, Any]:
+    """A run of kind "generated" of the object of a video, a picture or words.
+
+    Args:
+        again: as in `store.again.working_on`, beside what is asked for.
+
+    Returns:
+        {run, kind, method, prior, why, frames, gaussians, seen, seconds, warnings}: `prior` is the road that was
+        taken, `seen` the share of the Gaussians that a picture shows.
+
+    Raises:
+        Legs4dError: the source shows no object, or two, or something that was asked for is not there.
+        RunDiffers: there is another result at `out`, and `again` is not set.
+        Stopped: the stop signal is set; fits so far are kept, and the same call goes on.
+    """
+    started = time.perf_counter()
+    made_from = _made_from(asked, context)
+    with working_on(asked.out, lambda run: {STAGE: made_from}, again=again or asked.again, tell=context.tell) as run:
+        if not run.begin_stage(STAGE, made_from).finished:
+            work = _Work(asked, run, made_from, context)
+            threads = 1 if work.device.type == "cpu" else torch.get_num_threads()
+            with torch_threads(threads):
+                work.finish()
+            run.finish_stage(STAGE, time.perf_counter() - started)
+            for name in (SHAPE, MOTION):
+                forget(run, name)
+    return describe(Run.open(asked.out))
+
+
+def describe(run: Run) -> dict[str, Any]:
+    """What is told of such a run, JSON."""
+    report = run.info["report"]
+    return {
+        "run": str(run.path),
+        "kind": run.info["kind"],
+        **{name: report[name] for name in ("method", "prior", "why")},
+        "frames": run.num_frames,
+        "gaussians": run.num_gaussians,
+        "seen": report["seen"],
+        "seconds": {name: round(stage.seconds, 1) for name, stage in run.stages.items()},
+        "warnings": report["warnings"],
+    }
+
+
+def _views_of(asked: Object) -> Path | None:
+    """The views that are given, or that lie beside the source as 4DGen has them."""
+    if asked.views is not None:
+        return Path(asked.views)
+    return sync_beside(Path(asked.source)) if asked.prior in ("auto", "given") else None
+
+
+def _made_from(asked: Object, context: Context) -> MadeFrom:
+    inputs = {}
+    if not are_words(asked.source):
+        files = source_files(Path(asked.source))
+        inputs["source"] = digest_of(hash_files(files[0].parent, files, context))
+    views = _views_of(asked)
+    if views is not None and is_run(views):
+        inputs["views"] = Run.open(views).geometry_id
+    elif views is not None:
+        if not views.is_dir():
+            raise DatasetError("is no folder", where=str(views), fix="give views, or the run of a known object")
+        files = sorted(path for path in views.rglob("*") if path.is_file())
+        inputs["views"] = digest_of(hash_files(views, files, context))
+    own = ("prior", "lens", "frames", "fps", "prompt", "seed")
+    settings = {name: getattr(asked, name) for name in own}
+    if are_words(asked.source):
+        settings["words"] = asked.source
+    return MadeFrom(settings, VERSION, inputs, by="generation")
+
+
+@dataclass
+class _Work:
+    asked: Object
+    run: Run
+    made_from: MadeFrom
+    context: Context
+    warnings: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.device = choose_device(self.context.engine)
+        self.sizes = Sizes.of(self.device)
+
+    # -- what is given -------------------------------------------------------------------------------------------------
+
+    def _source(self) -> tuple[Path, float | None]:
+        """A file or folder, and its pictures a second where that is known; helpers make what is asked for in words."""
+        asked = self.asked
+        source, fps = Path(asked.source), asked.fps
+        if are_words(asked.source):
+            self.context.reporter("making_a_picture").step(0, 1)
+            source = picture_of(self.run.path / "made" / "picture", asked.source, asked.seed, self.device)
+        if asked.prompt is not None:
+            files = source_files(source)
+            self.context.reporter("making_the_video").step(0, 1)
+            words = f"{asked.source}. {asked.prompt}" if are_words(asked.source) else asked.prompt
+            source, made = video_of(self.run.path / "made" / "video", files[0], words, asked.seed, self.device)
+            fps = fps or made
+        return source, fps
+
+    def finish(self) -> None:
+        """Read, find the shape, then the motion, and write."""
+        asked, views = self.asked, _views_of(self.asked)
+        source, fps = self._source()
+        pseudo = views is not None and not is_run(views)
+        reading = self.context.reporter("reading_pictures")
+        frames = None if asked.frames is None else (asked.frames[0], asked.frames[1])
+        given, lens = None, LENSES[asked.lens] if pseudo else FOURDGEN
+        if views is not None and pseudo:
+            given = read_views(views, self.sizes.picture, lens, self.device, reading)
+        centred = given is None or given.lens is None
+        subject = read_subject(
+            source, self.sizes.picture, self.device, reading, frames=frames, fps=fps, centred=centred
+        )
+        self.warnings += subject.notes
+        road = choose(asked.prior, subject, views)
+        self.context.tell(f"{road.prior}: {road.why}")
+        getattr(self, f"_{road.prior}")(subject, road, given)
+
+    # -- roads ---------------------------------------------------------------------------------------------------------
+
+    def _inflate(self, subject: Subject, road: Road, given: Views | None) -> None:
+        self.warnings.append("What lies behind is a guess: its Gaussians are marked as not seen.")
+        self._moved(inflate(subject.pictures[0], FOURDGEN, self.sizes.most), subject, road, self._front(FOURDGEN), UP)
+
+    def _revolve(self, subject: Subject, road: Road, given: Views | None) -> None:
+        self.warnings.append("What lies behind is a guess: its Gaussians are marked as not seen.")
+        self._moved(revolve(subject.pictures[0], FOURDGEN, self.sizes.most), subject, road, self._front(FOURDGEN), UP)
+
+    def _turntable(self, subject: Subject, road: Road, given: Views | None) -> None:
+        assert road.turn is not None
+        if not road.turn.is_sure:
+            self.warnings.append(f"This is hardly a turntable's video. {road.turn.told()}")
+        count = len(subject)
+        cameras = road.turn.cameras(count, FOURDGEN, self.sizes.picture)
+        fit = self._fitted(subject.pictures, cameras, np.zeros(count, np.int64), 1, _stage(FOURDGEN))
+        self._write(fit, road, 1, subject.fps, self._front(FOURDGEN), UP, seen_shares(fit))
+
+    def _given(self, subject: Subject, road: Road, given: Views | None) -> None:
+        assert given is not None
+        if given.lens is None:
+            self._given_footage(subject, road, given)
+            return
+        if given.num_frames not in (1, len(subject)):
+            what = f"there are views of {given.num_frames} frames, and the video has {len(subject)}"
+            fix = "give views of every frame, or of the first alone; --frames chooses some of the video"
+            raise DatasetError(what, where=str(_views_of(self.asked)), fix=fix)
+        lens, front = given.lens, self._front(given.lens)
+        count = given.num_frames
+        reference = Cameras.together([front] * count)
+        pictures = np.concatenate([subject.pictures[:count], given.pictures])
+        cameras = Cameras.together([reference, given.cameras])
+        frames = np.concatenate([np.arange(count), given.frames])
+        fit = self._fitted(pictures, cameras, frames, count, _stage(lens))
+        if count == len(subject):
+            self._write(fit, road, count, subject.fps, front, UP, seen_shares(fit))
+            return
+        shape = Shape(fit.gaussians_at(0.0).numpy(), seen_shares(fit))
+        self._moved(shape, subject, road, front, UP)
+
+    def _given_footage(self, subject: Subject, road: Road, given: Views) -> None:
+        """Views with cameras of their own, of the first moment."""
+        if given.num_frames > 1:
+            fix = "give those of the first frame; what moves before many cameras is for `legs4d train`"
+            raise DatasetError(
+                "views with cameras of their own have several frames", where=str(self.asked.views), fix=fix
+            )
+        stage = find_stage(given.cameras)
+        fit = self._fitted(given.pictures, given.cameras, given.frames, 1, stage)
+        shape = Shape(fit.gaussians_at(0.0).numpy(), seen_shares(fit))
+        self._placed(shape, subject, road, -stage.down.astype(np.float64))
+
+    def _static(self, subject: Subject, road: Road, given: Views | None) -> None:
+        known = Run.open(str(self.asked.views))
+        if known.num_frames > 1:
+            self.warnings.append("Of the known run, frame 0 is what it looks like.")
+        gaussians = known.frame(0)
+        there = gaussians.opacities > 0
+        seen = known.seen(0)
+        seen = np.ones(len(gaussians), np.float32) if seen is None else seen
+        self._placed(Shape(gaussians.take(there), seen[there]), subject, road, known.up)
+
+    def _placed(self, shape: Shape, subject: Subject, road: Road, up: NDArray[np.float64]) -> None:
+        looking = self.context.reporter("looking_for_the_camera")
+        found = place(shape.gaussians, up, subject.pictures[0], self.asked.source, looking)
+        self.warnings.append(
+            f"The video is taken to be seen from {found.elevation:.0f}° above, {found.azimuth:.0f}° about: silhouettes "
+            f"overlap by {found.overlap:.2f}."
+        )
+        self._moved(shape, subject, road, found.camera, up)
+
+    # -- fits ----------------------------------------------------------------------------------------------------------
+
+    def _front(self, lens: Lens) -> Cameras:
+        return lens.cameras(0.0, 0.0, self.sizes.picture)
+
+    def _fitted(
+        self, pictures: NDArray[np.uint8], cameras: Cameras, frames: NDArray[np.int64], count: int, stage: Stage
+    ) -> Fit:
+        """The shape, and where views of all moments are given the motion too, fitted to views."""
+        reporter = self.context.reporter("fitting_the_views")
+        of = pictures_of(pictures, cameras, frames, count, self.device)
+        fit = from_views(of, stage, self.sizes.shape, str(_views_of(self.asked) or self.asked.source), reporter)
+        self._run(fit, SHAPE, reporter)
+        return fit
+
+    def _moved(self, shape: Shape, subject: Subject, road: Road, front: Cameras, up: NDArray[np.float64]) -> None:
+        """What is known at the first moment follows the video, and is written."""
+        count = len(subject)
+        size = min(self.sizes.motion, subject.pictures.shape[1])
+        camera = front.scaled(size / front.width)
+        cameras = Cameras.together([camera] * count)
+        pictures = pictures_of(_smaller(subject.pictures, size), cameras, np.arange(count), count, self.device)
+        distance = float(camera.world_to_camera[0, 2] @ np.append(np.median(shape.gaussians.means, axis=0), 1))
+        how = replace(self.sizes.following, steps=min(self.sizes.following.steps, VISITS * count))
+        fit = following(shape.gaussians, pictures, how, 0.2 * distance)
+        if count > 1:
+            fit.load(state) if (state := self._kept(MOTION)) else track(
+                fit, DisFlow(), np.arange(count), self.context.reporter("following")
+            )
+            self._run(fit, MOTION, self.context.reporter("bending"))
+        seen = np.minimum(shape.seen, seen_shares(fit)) if road.prior in ("inflate", "revolve") else shape.seen
+        self._write(fit, road, count, subject.fps, front, up, seen)
+
+    def _kept(self, name: str) -> dict[str, NDArray[Any]] | None:
+        return kept(self.run, self.made_from.fingerprint, name)
+
+    def _run(self, fit: Fit, name: str, reporter: StageReporter) -> None:
+        """All steps of a fit, or those that are left."""
+        state = self._kept(name)
+        if state is not None:
+            fit.load(state)
+        last = time.monotonic()
+        try:
+            while fit.done < fit.total:
+                reporter.step(fit.done, fit.total, fit.loss)
+                fit.advance()
+                if time.monotonic() - last > KEEP_EVERY:
+                    keep(self.run, self.made_from.fingerprint, fit.state(), name)
+                    last = time.monotonic()
+        finally:
+            if fit.done > 0:
+                keep(self.run, self.made_from.fingerprint, fit.state(), name)
+        reporter.step(fit.total, fit.total, fit.loss)
+
+    # -- the run -------------------------------------------------------------------------------------------------------
+
+    def _write(
+        self,
+        fit: Fit,
+        road: Road,
+        count: int,
+        fps: float,
+        front: Cameras,
+        up: NDArray[np.float64],
+        seen: NDArray[np.float32],
+    ) -> None:
+        run, asked = self.run, self.asked
+        means = fit.gaussians_at(0.0).numpy().means
+        center = np.median(means, axis=0)
+        radius = float(np.linalg.norm(front.centers[0] - center))
+        write_result(fit, run, np.arange(count) / max(count - 1, 1), StageReporter("writing").step, seen=seen)
+        circle = orbit(center, radius, -up, AROUND, front.scaled(AROUND_SIZE / front.width), elevation=AROUND_ELEVATION)
+        large = front.scaled(AROUND_SIZE / front.width)
+        cameras = Cameras.together([large, circle])
+        ids = tuple(range(len(cameras)))
+        cameras = Cameras(cameras.world_to_camera, cameras.intrinsics, cameras.width, cameras.height, ids)
+        nothing = np.zeros((len(cameras), 3), np.float32)
+        run.write_cameras(cameras, None, nothing, nothing)
+        run.set_info(
+            kind="generated",
+            near=fit.near,
+            center=center.tolist(),
+            radius=radius,
+            up=[float(x) for x in up],
+            down=[-float(x) for x in up],
+            floor=float(np.quantile(means @ -up, 0.995)),
+            background=[1.0, 1.0, 1.0],
+            cameras="virtual",
+            fps=fps,
+            times=[frame / fps for frame in range(count)],
+            frame_numbers=list(range(count)),
+            cameras_move=False,
+            made_from={
+                "command": STAGE,
+                "version": __version__,
+                "source": asked.source if are_words(asked.source) else str(Path(asked.source).resolve()),
+                "views": None if (views := _views_of(asked)) is None else str(views.resolve()),
+            },
+            report={
+                "method": "roads",
+                "prior": road.prior,
+                "why": road.why,
+                "seen": round(float((seen > 0).mean()), 3),
+                "warnings": self.warnings,
+            },
+        )
+        for warning in self.warnings:
+            self.context.tell(warning)
+
+
+def _stage(lens: Lens) -> Stage:
+    return Stage(np.zeros(3, np.float32), lens.distance, -UP.astype(np.float32), lens.near)
+
+
+def _smaller(pictures: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    if pictures.shape[1] == size:
+        return pictures
+    values = torch.from_numpy(pictures).permute(0, 3, 1, 2).to(torch.float32)
+    made = torch.nn.functional.interpolate(values, (size, size), mode="bilinear", antialias=True)
+    return made.permute(0, 2, 3, 1).round().clamp(0, 255).to(torch.uint8).numpy()

@@ -1,0 +1,172 @@
+"""`object`: small videos of a known thing become runs, by every road; goes on where it was stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from legs4d.commands import Object
+from legs4d.config import DeformSettings
+from legs4d.config.deform import GrowthSettings
+from legs4d.context import Context
+from legs4d.errors import DatasetError, Legs4dError
+from legs4d.gaussians.gaussians import Gaussians
+from legs4d.gaussians.nodes import read_nodes
+from legs4d.gaussians.store.run import Run
+from legs4d.gaussians.store.stage_records import RunDiffers
+from legs4d.generate import work
+from legs4d.generate.fitting import Following
+from legs4d.generate.lenses import FOURDGEN, SYNCDREAMER
+from legs4d.progress import Progress, Stopped
+from legs4d.raster.rasterise import render
+from legs4d.scene.camera import Cameras
+from tests.generate.test_shapes import box
+
+SIDE = 64
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work as small as can be."""
+    growth = GrowthSettings(max_gaussians=1500)
+    shape = DeformSettings(steps=120, num_points=800, enough_pixels=1, sh_degree=0, static_sh_degree=0, growth=growth)
+    sizes = work.Sizes(SIDE, 48, 1200, Following(steps=40, nodes=24), shape)
+    monkeypatch.setattr(work.Sizes, "of", classmethod(lambda cls, device: sizes))
+
+
+def shown(thing: Gaussians, cameras: Cameras) -> np.ndarray:
+    """[C, S, S, 4] uint8 RGBA, colours not times alpha."""
+    drawn = render(thing.torch(), cameras, near=0.3)
+    alpha = drawn.alpha[..., None].clamp(1e-3, 1)
+    rgba = torch.cat([(drawn.color / alpha).clamp(0, 1), drawn.alpha[..., None]], dim=-1)
+    return (rgba.numpy() * 255).round().astype(np.uint8)
+
+
+def block() -> Gaussians:
+    """The block, small enough for all cameras."""
+    thing = box()
+    return thing.replace(means=0.7 * thing.means, scales=0.7 * thing.scales)
+
+
+def moved(frame: int) -> Gaussians:
+    thing = block()
+    return thing.replace(means=thing.means + np.array([0.04 * frame, 0, 0], np.float32))
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The block goes to its left for four frames."""
+    folder = tmp_path_factory.mktemp("film")
+    for frame in range(4):
+        Image.fromarray(shown(moved(frame), FOURDGEN.cameras(0, 0, SIDE))[0]).save(folder / f"{frame}.png")
+    return folder
+
+
+def made(film: Path, out: Path, **how: object) -> tuple[dict[str, object], Run]:
+    told = work.object_run(Object.model_validate({"source": str(film), "out": str(out), **how}), Context("cpu"))
+    return told, Run.open(out)
+
+
+def middle(run: Run, frame: int) -> float:
+    gaussians = run.frame(frame)
+    return float(np.average(gaussians.means[:, 0], weights=gaussians.opacities))
+
+
+def test_a_video_becomes_a_run_that_moves_as_it_does(film: Path, tmp_path: Path) -> None:
+    told, run = made(film, tmp_path / "run")
+    assert (told["kind"], told["prior"], told["frames"]) == ("generated", "inflate", 4)
+    assert run.num_frames == 4 and run.info["fps"] == 24 and read_nodes(run) is not None
+    assert middle(run, 3) - middle(run, 0) > 0.1
+    seen = run.seen(0)
+    assert seen is not None and 0.2 < (seen > 0).mean() <= 0.5
+    front = run.cameras("train").take([0]).scaled(SIDE / 512)
+    for frame in (0, 3):
+        drawn = render(run.frame(frame).torch(), front, background=torch.ones(3), near=run.info["near"])
+        assert float((drawn.alpha[0] > 0.5).float().mean()) > 0.1
+    np.testing.assert_allclose(run.up, (0, 1, 0))
+
+
+def test_a_stopped_one_goes_on_and_another_source_is_told(film: Path, tmp_path: Path) -> None:
+    stop = Event()
+
+    def halfway(progress: Progress) -> None:
+        if progress.stage == "bending" and progress.done > 5:
+            stop.set()
+
+    asked = Object(source=str(film), out=str(tmp_path / "run"), prior="revolve")
+    with pytest.raises(Stopped):
+        work.object_run(asked, Context("cpu", progress=halfway, stop=stop))
+    assert (tmp_path / "run" / work.MOTION).exists()
+    stages: list[str] = []
+    told = work.object_run(asked, Context("cpu", progress=lambda progress: stages.append(progress.stage)))
+    assert told["prior"] == "revolve" and "following" not in stages and "bending" in stages
+    assert not (tmp_path / "run" / work.MOTION).exists()
+    with pytest.raises(RunDiffers):
+        work.object_run(asked.model_copy(update={"prior": "inflate"}), Context("cpu"))
+
+
+def views(folder: Path, lens: object = SYNCDREAMER, elevation: float = 1.0) -> Path:
+    folder.mkdir()
+    cameras = SYNCDREAMER.pseudo(SIDE)
+    for number, picture in enumerate(shown(block(), cameras)):
+        Image.fromarray(picture).save(folder / f"0_0_{number}_rgba.png")
+    return folder
+
+
+def test_given_views_make_the_shape_and_the_video_the_motion(film: Path, tmp_path: Path) -> None:
+    front = tmp_path / "thing_pose0"
+    front.mkdir()
+    for frame in range(4):
+        picture = shown(moved(frame), SYNCDREAMER.cameras(0, 0, SIDE))[0]
+        Image.fromarray(picture).save(front / f"{frame}.png")
+    views(tmp_path / "thing_sync")
+    told, run = made(front, tmp_path / "run")
+    assert told["prior"] == "given"
+    assert middle(run, 3) - middle(run, 0) == pytest.approx(0.12, abs=0.08)
+    wide = np.quantile(run.frame(0).means, [0.02, 0.98], axis=0)
+    np.testing.assert_allclose(wide[1] - wide[0], (0.5, 0.67, 0.46), atol=0.15)
+
+
+def test_views_that_do_not_fit_are_told(film: Path, tmp_path: Path) -> None:
+    sync = views(tmp_path / "sync")
+    (sync / "0_0_7_rgba.png").unlink()
+    with pytest.raises(DatasetError, match="lacks view 7 of frame 0; give views 0 to 15 of every frame"):
+        made(film, tmp_path / "run", views=str(sync))
+    Image.fromarray(np.zeros((32, 32, 4), np.uint8)).save(sync / "0_0_7_rgba.png")
+    with pytest.raises(DatasetError, match=r"0_0_7_rgba.png: is 32×32 pixels with 4 channels; give all views as"):
+        made(film, tmp_path / "run", views=str(sync))
+    with pytest.raises(DatasetError, match="holds 4 pictures and no cameras, and predicted views are 16 a moment"):
+        made(film, tmp_path / "run", views=str(film))
+    with pytest.raises(Legs4dError, match="needs the run of a known object"):
+        made(film, tmp_path / "run", prior="static")
+
+
+@pytest.mark.long
+def test_a_known_run_moves_as_the_video_shows(film: Path, tmp_path: Path) -> None:
+    known = Run.create(tmp_path / "known")
+    thing = block()
+    with known.lock():
+        known.begin_stage("import", "imported from nowhere")
+        known.write_geometry(thing, thing.take(slice(0)), 1)
+        known.set_info(up=[0, 1, 0])
+        known.finish_stage("import")
+    told, run = made(film, tmp_path / "run", views=str(tmp_path / "known"))
+    assert told["prior"] == "static" and run.num_gaussians == len(thing)
+    assert middle(run, 3) - middle(run, 0) == pytest.approx(0.12, abs=0.08)
+
+
+def test_words_need_a_helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEGS4D_PRIORS", str(tmp_path / "none"))
+    with pytest.raises(Legs4dError, match=r"no helper that makes a picture is there; put .*stable-diffusion-xl"):
+        made(Path("a red vase"), tmp_path / "run")
+
+
+def test_a_picture_moves_by_a_helper_alone(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEGS4D_PRIORS", str(tmp_path / "none"))
+    with pytest.raises(Legs4dError, match=r"no helper that makes a video is there; put .*stable-video-diffusion"):
+        made(film / "0.png", tmp_path / "run", prompt="it jumps")

@@ -1,0 +1,138 @@
+"""Cameras around an object, and shapes made of one silhouette or found to turn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from legs4d.gaussians.gaussians import Gaussians
+from legs4d.generate.lenses import FOURDGEN, SYNCDREAMER
+from legs4d.generate.motion.rigid import Graph
+from legs4d.generate.placing import place
+from legs4d.generate.shapes.agreement import agreement
+from legs4d.generate.shapes.inflate import inflate
+from legs4d.generate.shapes.revolve import revolve, roundness
+from legs4d.generate.shapes.turntable import find_turn
+from legs4d.progress import StageReporter
+from legs4d.raster.rasterise import render
+from legs4d.scene.camera import Cameras
+
+REFERENCE = Path(__file__).resolve().parents[3] / "shared/reference/4dgen.npz"
+SIDE = 64
+
+
+def disc(radius: float = 20) -> np.ndarray:
+    """[SIDE, SIDE, 4] a grey disc, with a red left half."""
+    y, x = np.mgrid[:SIDE, :SIDE] + 0.5 - SIDE / 2
+    found = np.zeros((SIDE, SIDE, 4), np.uint8)
+    found[np.hypot(x, y) < radius] = (128, 128, 128, 255)
+    found[(np.hypot(x, y) < radius) & (x < 0)] = (255, 0, 0, 255)
+    return found
+
+
+def seen_from(shape: Gaussians, cameras: Cameras, near: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
+    drawn = render(shape.torch(), cameras, background=torch.ones(3), near=near)
+    return drawn.color.numpy(), drawn.alpha.numpy()
+
+
+@pytest.mark.skipif(not REFERENCE.exists(), reason="needs shared/reference/4dgen.npz beside the checkout")
+def test_cameras_are_those_of_4dgen() -> None:
+    with np.load(REFERENCE, allow_pickle=False) as file:
+        reference = {name: file[name] for name in file.files if name.startswith("cam_")}
+    cameras = Cameras.together([FOURDGEN.cameras(0, 0, 512), FOURDGEN.pseudo(512)])
+    assert cameras.ids == tuple(range(17))
+    np.testing.assert_allclose(cameras.world_to_camera, reference["cam_w2c_opencv"], atol=1e-6)
+    np.testing.assert_allclose(cameras.intrinsics[3], reference["cam_K_opencv_512"], rtol=1e-6)
+    points = np.concatenate([reference["cam_points"], np.ones((10, 1))], axis=1)
+    inside = np.einsum("cij,nj->cni", cameras.world_to_camera, points)[..., :3]
+    pixels = np.einsum("ij,cnj->cni", cameras.intrinsics[0], inside)
+    # There a pixel's middle is a whole number.
+    np.testing.assert_allclose(pixels[..., :2] / pixels[..., 2:] - 0.5, reference["cam_points_pixels_512"], atol=1e-2)
+
+
+def test_a_disc_is_blown_up_to_a_lens_that_looks_as_it_did_from_the_front() -> None:
+    shape = inflate(disc(), FOURDGEN, 4000)
+    color, alpha = seen_from(shape.gaussians, FOURDGEN.cameras([0, 0, 0], [0, 90, 180], SIDE))
+    truth = disc()[..., 3] > 0
+    assert ((alpha[0] > 0.5) & truth).sum() / ((alpha[0] > 0.5) | truth).sum() > 0.87
+    wide = [(a > 0.5).any(axis=0).sum() for a in alpha]
+    assert 0.5 < wide[1] / wide[0] < 0.95  # 0.7 as thick as wide
+    np.testing.assert_allclose(color[0][SIDE // 2, SIDE // 2 - 10], (1, 0, 0), atol=0.05)
+    # From behind left is right: the mirrored side shows the front's colours where they are.
+    np.testing.assert_allclose(color[2][SIDE // 2, SIDE // 2 + 10], (1, 0, 0), atol=0.05)
+    assert shape.seen.mean() == 0.5 and (shape.gaussians.means[shape.seen == 1, 2] > 0).all()
+
+
+def test_a_disc_is_turned_to_a_ball() -> None:
+    assert roundness(disc()) > 0.97
+    lame = disc()
+    lame[:, :24] = 0
+    lame[30:34, 10:50] = (9, 9, 9, 255)
+    assert roundness(lame) < 0.8
+    shape = revolve(disc(), FOURDGEN, 4000)
+    away = np.linalg.norm(shape.gaussians.means, axis=1)
+    assert np.quantile(away, 0.95) / np.quantile(away, 0.05) < 1.1
+    assert away.mean() == pytest.approx(20 / SIDE * 2 * FOURDGEN.reach, rel=0.05)
+    assert 0.4 < shape.seen.mean() < 0.6
+
+
+def box() -> Gaussians:
+    """A block with a wing, which looks different from all sides."""
+    rng = np.random.default_rng(0)
+    body = rng.uniform((-0.15, -0.5, -0.35), (0.15, 0.5, 0.35), (2500, 3))
+    wing = rng.uniform((0.15, 0.1, -0.05), (0.6, 0.3, 0.05), (800, 3))
+    means = np.concatenate([body, wing]).astype(np.float32)
+    count = len(means)
+    return Gaussians(
+        means,
+        np.tile(np.array([1, 0, 0, 0], np.float32), (count, 1)),
+        np.full((count, 3), 0.03, np.float32),
+        np.full(count, 0.95, np.float32),
+        (means - means.mean(axis=0)) * 2,
+        np.ones(count, np.bool_),
+    )
+
+
+def test_silhouettes_agree_with_their_own_cameras_alone() -> None:
+    azimuths = 45.0 * np.arange(8)
+    cameras = SYNCDREAMER.cameras(30, azimuths, SIDE)
+    alphas = seen_from(box(), cameras, 0.3)[1].astype(np.float32)
+    assert agreement(alphas, cameras, SYNCDREAMER.reach) > 0.95
+    assert agreement(alphas, SYNCDREAMER.cameras(30, -azimuths, SIDE), SYNCDREAMER.reach) < 0.9
+
+
+@pytest.mark.long
+def test_a_turntable_is_found_and_a_thing_that_stands_still_is_none() -> None:
+    cameras = FOURDGEN.cameras(20, -30.0 * np.arange(12), SIDE)
+    turn = find_turn(seen_from(box(), cameras)[1].astype(np.float32), FOURDGEN)
+    assert (turn.elevation, turn.degrees, turn.is_sure) == (20, -30, True)
+    still = FOURDGEN.cameras(20, np.zeros(12), SIDE)
+    assert not find_turn(seen_from(box(), still)[1].astype(np.float32), FOURDGEN).is_sure
+
+
+def test_nodes_are_carried_along_by_those_that_are_seen() -> None:
+    rng = np.random.default_rng(0)
+    rest = rng.uniform((-1, -0.2, -0.2), (1, 0.2, 0.2), (60, 3))
+    turn = np.array([[np.cos(0.6), -np.sin(0.6), 0], [np.sin(0.6), np.cos(0.6), 0], [0, 0, 1]])
+    truth = rest @ turn.T + (0.3, 0, 0)
+    trust = np.zeros((60, 3))
+    trust[::2, :2] = 4
+    now, quats = Graph.of(rest).moved(rest, truth, trust)
+    for _ in range(5):
+        now, quats = Graph.of(rest).moved(now, truth, trust)
+    assert np.abs(now - truth).max() < 0.02
+    np.testing.assert_allclose(np.abs(quats[:, [0, 3]]), [[np.cos(0.3), np.sin(0.3)]] * 60, atol=0.03)
+
+
+@pytest.mark.long
+def test_the_camera_of_a_known_thing_is_found() -> None:
+    camera = FOURDGEN.cameras(15, 130, SIDE)
+    color, alpha = seen_from(box(), camera)
+    picture = np.concatenate([color[0] - 1 + alpha[0][..., None], alpha[0][..., None]], axis=-1)
+    shown = (picture.clip(0, 1) * 255).round().astype(np.uint8)
+    found = place(box(), np.array([0.0, 1, 0]), shown, "film", StageReporter("looking"))
+    assert found.overlap > 0.9 and found.elevation == pytest.approx(15, abs=5)
+    assert found.azimuth == pytest.approx(130, abs=5)
