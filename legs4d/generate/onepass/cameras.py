@@ -39,19 +39,30 @@ def to_world(cameras: Cameras) -> NDArray[np.float64]:
 
 def rays(cameras: Cameras) -> Tensor:
     """[C, 6, H, W] Plücker coordinates (o × d, d) of each pixel's ray, d of unit length (Xu et al. 2024, DMV3D)."""
-    poses = torch.linalg.inv(torch.from_numpy(cameras.world_to_camera).double())
+    back = torch.linalg.inv(torch.from_numpy(cameras.world_to_camera).double())
     lens = torch.from_numpy(cameras.intrinsics).double()
+    return rays_through(back, lens, cameras.height, cameras.width).float()
+
+
+def rays_through(back: Tensor, lens: Tensor, height: int, width: int) -> Tensor:
+    """[..., 6, height, width] the same of cameras to world [..., 4, 4] and intrinsics [..., 3, 3], on their device."""
     row, column = torch.meshgrid(
-        torch.arange(cameras.height, dtype=torch.float64) + 0.5,
-        torch.arange(cameras.width, dtype=torch.float64) + 0.5,
+        torch.arange(height, dtype=back.dtype, device=back.device) + 0.5,
+        torch.arange(width, dtype=back.dtype, device=back.device) + 0.5,
         indexing="ij",
     )
-    x = (column - lens[:, 0, 2, None, None]) / lens[:, 0, 0, None, None]
-    y = (row - lens[:, 1, 2, None, None]) / lens[:, 1, 1, None, None]
-    along = torch.stack([x, y, torch.ones_like(x)], dim=1)
-    along = torch.einsum("cij,cjhw->cihw", poses[:, :3, :3], torch.nn.functional.normalize(along, dim=1))
-    eye = poses[:, :3, 3, None, None].expand_as(along)
-    return torch.cat([torch.linalg.cross(eye, along, dim=1), along], dim=1).float()
+    x = (column - lens[..., 0, 2, None, None]) / lens[..., 0, 0, None, None]
+    y = (row - lens[..., 1, 2, None, None]) / lens[..., 1, 1, None, None]
+    x, y = (values.expand(*back.shape[:-2], height, width) for values in (x, y))
+    along = torch.nn.functional.normalize(torch.stack([x, y, torch.ones_like(x)], dim=-3), dim=-3)
+    along = torch.einsum("...ij,...jhw->...ihw", back[..., :3, :3], along)
+    eye = back[..., :3, 3, None, None].expand_as(along)
+    return torch.cat([torch.linalg.cross(eye, along, dim=-3), along], dim=-3)
+
+
+def lens_of(size: int) -> Tensor:
+    """[3, 3] float32 L4GM's intrinsics of a picture of size²."""
+    return torch.from_numpy(L4GM.cameras(0, 0, size).intrinsics[0])
 
 
 def around(size: int, elevation: float = 0.0, azimuths: ArrayLike = AZIMUTHS) -> Cameras:

@@ -122,6 +122,11 @@ class Splats:
     quats: Tensor
     rgb: Tensor
 
+    @property
+    def colors(self) -> Tensor:
+        """[..., 3] SH DC coefficients."""
+        return (self.rgb - 0.5) / SH_C0
+
     def gaussians(self, batch: int, frame: int) -> Gaussians:
         """Those of one moment, as torch tensors; `is_foreground` all over."""
         at = (batch, frame)
@@ -130,7 +135,7 @@ class Splats:
             quats=self.quats[at],
             scales=self.scales[at],
             opacities=self.opacities[at],
-            colors=(self.rgb[at] - 0.5) / SH_C0,
+            colors=self.colors[at],
             is_foreground=torch.ones_like(self.opacities[at], dtype=torch.bool),
         )
 

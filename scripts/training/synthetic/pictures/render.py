@@ -99,16 +99,16 @@ def _distance(scene: Scene, rays: _Rays, clips: Tensor, index: int, kind: Kind) 
     origin, direction = rays.of(scene.inverse[clips, :, index], clips)
     origin, direction = torch.broadcast_tensors(origin, direction)
     if kind == Kind.ELLIPSOID:
-        distance = _to_ball(origin, direction)
+        distance = to_ball(origin, direction)
     elif kind == Kind.BOX:
-        distance = _to_cube(origin, direction)
+        distance = to_cube(origin, direction)
     else:
         top, hollow = scene.frustum[clips, index, :, None, None].unbind(1)
-        distance = _to_frustum(origin, direction, top, hollow)
+        distance = to_frustum(origin, direction, top, hollow)
     return torch.where(rays.dither < scene.alpha[clips, :, index, None], distance, FAR)
 
 
-def _to_ball(o: Tensor, d: Tensor) -> Tensor:
+def to_ball(o: Tensor, d: Tensor) -> Tensor:
     """Distance to the unit ball, `FAR` where a ray passes it, or starts inside."""
     a, b, c = (d * d).sum(-1), (o * d).sum(-1), (o * o).sum(-1) - 1
     root = b * b - a * c
@@ -116,7 +116,7 @@ def _to_ball(o: Tensor, d: Tensor) -> Tensor:
     return torch.where((root > 0) & (t > 0), t, FAR)
 
 
-def _to_cube(o: Tensor, d: Tensor) -> Tensor:
+def to_cube(o: Tensor, d: Tensor) -> Tensor:
     """Distance to the cube of half size 1, likewise."""
     safe = torch.where(d.abs() < 1e-9, torch.full_like(d, 1e-9), d)
     middle, half = -o / safe, (1 / safe).abs()
@@ -124,7 +124,7 @@ def _to_cube(o: Tensor, d: Tensor) -> Tensor:
     return torch.where((enter < leave) & (enter > 0), enter, FAR)
 
 
-def _to_frustum(o: Tensor, d: Tensor, top: Tensor, hollow: Tensor) -> Tensor:
+def to_frustum(o: Tensor, d: Tensor, top: Tensor, hollow: Tensor) -> Tensor:
     """Distance to a frustum, from outside or from within its hollow; `top` and `hollow` broadcast against [..., N]."""
     (ox, oy, oz), (dx, dy, dz) = o.unbind(-1), d.unbind(-1)
     mean, slope = (1 + top) / 2, (1 - top) / 2
