@@ -79,16 +79,13 @@ class PlanesSettings(Settings):
 
 class FollowingSettings(Settings):
     """Taking up pictures from moment to moment, those next that are explained best already, so that limbs are not taken
-    for each other; where nothing moves too fast for that."""
+    for each other."""
 
     share: float = Field(default=0.0, ge=0, le=1)
     """Of the pictures, those to begin with: of moments in a row in which silhouettes show the whole of what moves. 0:
     all pictures are looked at from the first step."""
     until: float = Field(default=0.4, ge=0, le=1)
     """Share of the steps after which all pictures are taken up."""
-    least: float = Field(default=0.955, ge=0, le=1)
-    """Share of their silhouettes that the hull of any ten pictures in a row has to cover. Where it covers less,
-    something moves by more than its width from moment to moment, and would be lost."""
     rigid_weight: float = Field(default=0.02, ge=0)
     rigid_up_to: float = Field(default=0.1, ge=0)
     steady_weight: float = Field(default=20.0, ge=0)
@@ -124,9 +121,13 @@ class DeformSettings(Settings):
     """Share of the steps after which colours may depend on the view."""
     deformation_rate: float = 2e-3
     deformation_decay: float = 0.05
+    deformation_settle: float = Field(default=1.0, gt=0, le=1)
+    """To this share it falls besides, in the second half."""
     deformation_start: float = Field(default=0.0, ge=0, lt=1)
     """Share of the steps without deformation."""
     ssim_share: float = 0.2
+    square_weight: float = Field(default=0.0, ge=0)
+    """Times mean squared differences of pictures, beside the absolute ones, for what is far off, as outlines are."""
     depth_weight: float = Field(default=0.1, ge=0)
     """Times how far inverses of measured depths (LiDAR) are from those of what is drawn, in inverse medians of what is
     measured; 0: what is measured is not read."""
@@ -140,6 +141,11 @@ class DeformSettings(Settings):
     pose_rate: float = Field(default=0.0, ge=0)
     """Step size of a small turn (radians) and shift (of the distance to the middle) of every pose: 1e-3 where poses are
     wrong by a degree or so; 0: poses are right."""
+    tones: Literal["one", "each"] = "one"
+    """Whether all pictures show a colour alike, or each has an exposure and tint of its own: gain and offset of each
+    channel, nothing on average; a camera that stands still has one for all times."""
+    tone_rate: float = Field(default=5e-3, gt=0)
+    """Step size of these gains (logarithm) and offsets (of 1)."""
     still_below: float = Field(default=0.5, ge=0)
     """Pixels, as seen from the radius: Gaussians that never go farther from where they are on average are static."""
     growth: GrowthSettings = GrowthSettings()
@@ -178,7 +184,9 @@ FULL_DEFORM = DeformSettings(
     pictures_per_step=8,
     num_points=30_000,
     rates=LearningRates(means=1.8e-4, quats=1e-3, scales=5e-3, opacities=2e-2, colors=2.5e-3),
-    sh_degree=3,
+    sh_degree=1,
+    deformation_settle=0.2,
+    square_weight=3.0,
     following=FollowingSettings(share=0.1, until=0.5),
     growth=GrowthSettings(every=200, max_gaussians=40_000),
     nodes=NodesSettings(count=1024, width=256, depth=6, place_waves=4, time_waves=5, rigid_weight=0.05),

@@ -20,6 +20,7 @@ from legs4d.deform.fitting.growth import grow
 from legs4d.deform.fitting.pacing import Pacing
 from legs4d.deform.fitting.poses import Poses
 from legs4d.deform.fitting.schedule import Schedule
+from legs4d.deform.fitting.tones import Tones
 from legs4d.deform.footage.pictures import BLANK, Pictures
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.raster.states import Pull, Room, States, render_states
@@ -59,6 +60,8 @@ class Fit:
     threads: int | None = None
     poses: Poses | None = None
     """Where they are refined."""
+    tones: Tones | None = None
+    """Where pictures may differ in exposure and tint."""
     pacing: Pacing | None = None
     """Where not all pictures are looked at from the first step."""
     done: int = 0
@@ -150,7 +153,7 @@ class Fit:
         for which in torch.arange(len(self.pictures), device=self.canonical.device).split(batch):
             background = torch.full((len(which), 3), 0.5, device=which.device)
             shown = self._shown(self.states(self.pictures.times[which]), which)
-            color, _ = self._render(shown, which, background, None, room)
+            color = self._toned(*self._render(shown, which, background, None, room), background, which)
             seen = self.pictures.images[which].to(torch.float32) / 255
             truth = seen[..., :3] + (1 - seen[..., 3:]) * background[:, None, None]
             found.append((color - truth).abs().mean(dim=(1, 2, 3)) / seen[..., 3].mean(dim=(1, 2)).clamp(min=BLANK))
@@ -169,7 +172,7 @@ class Fit:
         states = self._shown(self._states(bent), which)
         measured = self.pictures.depths
         drawn, alpha = self._render(states, which, background, self.pull, self.room, depth=measured is not None)
-        color = drawn[..., :3]
+        color = self._toned(drawn[..., :3], alpha, background, which)
         seen = self.pictures.images[which].to(torch.float32) / 255
         truth = seen[..., :3] + (1 - seen[..., 3:]) * background[:, None, None]
         if self.pictures.has_holes:  # what is not known is as it is drawn
@@ -178,8 +181,12 @@ class Fit:
         if measured is not None:
             away = measured[which].to(torch.float32) * self.pictures.depth_unit
             loss = loss + own.depth_weight * depth_loss(drawn[..., 3], alpha, away, self.pictures.depth_unit)
+        if own.square_weight:
+            loss = loss + own.square_weight * (color - truth).square().mean()
         if own.opacity_weight:
             loss = loss + own.opacity_weight * states.opacities.mean()
+        if self.tones is not None:
+            loss = loss + self.tones.cost()
         loss.backward()
         self.pull.collect()
         groups = len(NAMES)
@@ -187,6 +194,8 @@ class Fit:
         self.deformation.step(rates[groups])
         if self.poses is not None:
             self.poses.step(rates[groups + 1])
+        if self.tones is not None:
+            self.tones.step(rates[groups + 2])
         self.loss.copy_(loss.detach())
 
     def _render(
@@ -207,6 +216,12 @@ class Fit:
     def _shown(self, states: States, which: torch.Tensor) -> States:
         """The states as these pictures show them, if their poses are refined."""
         return states if self.poses is None else self.poses.applied(states, which)
+
+    def _toned(
+        self, color: torch.Tensor, alpha: torch.Tensor, background: torch.Tensor, which: torch.Tensor
+    ) -> torch.Tensor:
+        """Renderings as these pictures show colour, if they differ in that."""
+        return color if self.tones is None else self.tones.applied(color, alpha, background, which)
 
     def states(self, times: torch.Tensor) -> States:
         """The Gaussians that take part, at times [B] in 0..1."""
@@ -285,6 +300,8 @@ class Fit:
         found |= {f"deformation.{name}": value for name, value in self.deformation.state().items()}
         if self.poses is not None:
             found |= {f"poses.{name}": value for name, value in self.poses.state().items()}
+        if self.tones is not None:
+            found |= {f"tones.{name}": value for name, value in self.tones.state().items()}
         if self.pacing is not None:
             found |= {
                 "pacing.order": torch.as_tensor(self.pacing.order),
@@ -304,6 +321,8 @@ class Fit:
         self.deformation.load(part("deformation."))
         if self.poses is not None:
             self.poses.load(part("poses."))
+        if self.tones is not None:
+            self.tones.load(part("tones."))
         pull = part("pull.")
         with torch.no_grad():
             self.pull.norm.copy_(pull["norm"])

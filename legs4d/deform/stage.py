@@ -20,6 +20,7 @@ from legs4d.deform.fitting.canonical import Canonical
 from legs4d.deform.fitting.pacing import Pacing
 from legs4d.deform.fitting.poses import Poses, poses_of
 from legs4d.deform.fitting.schedule import plan
+from legs4d.deform.fitting.tones import Tones
 from legs4d.deform.footage.measured import measured_points, nearer
 from legs4d.deform.footage.opening import find_opening
 from legs4d.deform.footage.pictures import Pictures, all_cameras, moments, read_pictures
@@ -37,7 +38,7 @@ from legs4d.scene.stage import Stage, bring_near
 from legs4d.scene.track import filmed
 
 STAGE = "deform"
-VERSION = 5
+VERSION = 6
 """Of this code: raise it when the same input gives another result, so that old runs are told apart."""
 
 
@@ -129,6 +130,7 @@ class Deformation:
         train = filmed(sequence, "train")
         assert train is not None  # pictures were read
         refined = [] if fit.poses is None else [fit.poses.told()]
+        toned = [] if fit.tones is None else fit.tones.told()
         if fit.poses is not None:
             taken = fit.poses.corrected(fit.pictures.table.cameras)
             count = len(train) if isinstance(train, Cameras) else len(train.frames)
@@ -142,13 +144,15 @@ class Deformation:
             down=[float(x) for x in stage.down],
             floor=float(np.quantile(heights, 0.995)),
             **({"background": [1.0, 1.0, 1.0]} if sequence.see_through else {}),
-            notes=[*run.info.get("notes", []), *fit.pictures.notes, *refined],
+            notes=[*run.info.get("notes", []), *fit.pictures.notes, *refined, *toned],
             poses_refined=bool(refined),
             cut_out=self._removes,
             times=list(sequence.times),
         )
-        nothing = np.zeros((len(sequence.cameras("train", 0)), 3), np.float32)
-        run.write_cameras(train, filmed(sequence, "test"), nothing, nothing)
+        first = np.zeros((len(sequence.cameras("train", 0)), 6), np.float32)
+        if fit.tones is not None:
+            first = fit.tones.of_pictures()[: len(first)]
+        run.write_cameras(train, filmed(sequence, "test"), first[:, :3], first[:, 3:])
         writing = StageReporter("writing", self.context.progress)  # too short to be stopped, and begun anew if killed
         write_result(fit, run, moments(sequence), writing.step)
 
@@ -174,7 +178,7 @@ def begin_fit(
         own = own.model_copy(update={"sh_degree": own.static_sh_degree})
     opening, follow = None, own.following
     if follow.share and sequence.num_frames > 1:
-        opening = find_opening(pictures, stage, follow.share, follow.least, reading.check)
+        opening = find_opening(pictures, stage, follow.share, reading.check)
     if opening is not None:
         weights = {name: getattr(follow, name) for name in ("rigid_weight", "rigid_up_to", "steady_weight")}
         own = own.model_copy(update={"nodes": own.nodes.model_copy(update=weights)})
@@ -204,12 +208,11 @@ def begin_fit(
         # To look at all pictures costs a third of what it costs to learn from as many.
         every = max(round(PACE * own.steps), round(2 * len(pictures) / schedule.pictures.shape[1]))
         pacing = Pacing(opening, growing, every, own.seed, by_time)
-    poses = None
-    if own.pose_rate:
-        each = [sequence.cameras("train", frame) for frame in range(sequence.num_frames)]
-        of = poses_of(each, still=not cameras_move(sequence))
-        poses = Poses.none(of, stage.center, stage.radius, device)
-    fit = Fit(canonical, bending, pictures, schedule, own, stage.near, stage.radius, poses=poses, pacing=pacing)
+    each = [sequence.cameras("train", frame) for frame in range(sequence.num_frames)]
+    of = poses_of(each, still=not cameras_move(sequence))
+    poses = Poses.none(of, stage.center, stage.radius, device) if own.pose_rate else None
+    tones = Tones.none(of, device) if own.tones == "each" else None
+    fit = Fit(canonical, bending, pictures, schedule, own, stage.near, stage.radius, None, poses, tones, pacing)
     fit.follow(spread=True)
     return fit, start
 

@@ -90,6 +90,20 @@ def write_film(folder: Path, *, frames: int = 16, size: int = 40, tests: int = 4
     return folder
 
 
+def write_still(folder: Path, *, frames: int = 12, size: int = 40) -> Path:
+    """The first moment from as many sides, as a static capture."""
+    write_film(folder, frames=frames, size=size)
+    for split in ("train", "test"):
+        path = folder / f"transforms_{split}.json"
+        content = json.loads(path.read_text())
+        for frame in content["frames"]:
+            del frame["time"]
+            shown = picture(np.array(frame["transform_matrix"]), 0.0, size)
+            Image.fromarray(shown).save(folder / f"{frame['file_path']}.png")
+        path.write_text(json.dumps(content))
+    return folder
+
+
 CAPTIONS = {
     "1": [{"start": 0, "end": 15, "caption": "a yellow ball resting in the middle"}],
     "2": [

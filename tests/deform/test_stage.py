@@ -32,7 +32,7 @@ from legs4d.reconstruct.evaluation.evaluate import evaluate_pictures
 from legs4d.scene.camera import Cameras
 from legs4d.scene.readers import open_sequence
 from tests.deform.conftest import asked
-from tests.deform.film import RADII, balls, camera, picture, write_film
+from tests.deform.film import RADII, balls, camera, picture, write_film, write_still
 
 
 def score(run: Run, film: Path) -> float:
@@ -137,15 +137,7 @@ def test_scales_and_opacities_change_where_asked(film: Path, tmp_path: Path) -> 
 
 
 def test_a_static_capture_is_a_run_of_one_frame(tmp_path: Path) -> None:
-    film = write_film(tmp_path / "film", frames=12)
-    for split in ("train", "test"):
-        path = film / f"transforms_{split}.json"
-        content = json.loads(path.read_text())
-        for number, frame in enumerate(content["frames"]):
-            del frame["time"]
-            pose = np.array(frame["transform_matrix"])
-            Image.fromarray(picture_at_rest(pose)).save(film / f"{split}/r_{number:03d}.png")
-        path.write_text(json.dumps(content))
+    film = write_still(tmp_path / "film")
     made = pipeline.reconstruct(film, tmp_path / "run", asked(steps=150), Context(engine="cpu"))
     assert made.num_frames == 1 and made.num_dynamic == 0 and made.num_static > 50
     assert score(made, film) > 24
@@ -160,7 +152,7 @@ def test_what_masks_leave_out_of_a_static_capture_is_nothing(tmp_path: Path) -> 
         content = json.loads(path.read_text())
         for number, frame in enumerate(content["frames"]):
             del frame["time"]
-            shown = picture_at_rest(np.array(frame["transform_matrix"]), 32)
+            shown = picture(np.array(frame["transform_matrix"]), 0.0, 32)
             name = f"{split}/r_{number:03d}"
             if split == "train":
                 frame["mask_path"] = f"{name}_mask.png"
@@ -178,10 +170,6 @@ def test_what_masks_leave_out_of_a_static_capture_is_nothing(tmp_path: Path) -> 
     assert score(made, film) > 20
     shutil.rmtree(film / "masks")
     assert score(made, film) < 15  # with the room
-
-
-def picture_at_rest(pose: np.ndarray, size: int = 40) -> np.ndarray:
-    return picture(pose, 0.0, size)
 
 
 # -- which road -------------------------------------------------------------------------------------------------------
@@ -206,7 +194,7 @@ def refused(film: Path, out: Path) -> str:
 
 def test_pictures_that_are_all_alike(tmp_path: Path) -> None:
     film = write_film(tmp_path / "film", frames=4, size=32)
-    alike = picture_at_rest(camera(0.3, 0.0), 32)
+    alike = picture(camera(0.3, 0.0), 0.0, 32)
     for number in range(4):
         Image.fromarray(alike).save(film / f"train/r_{number:03d}.png")
     assert "alike" in refused(film, tmp_path / "run")

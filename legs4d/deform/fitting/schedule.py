@@ -23,7 +23,7 @@ class Schedule:
     Attributes:
         pictures: [S, B] int64.
         backgrounds: [S, B, 3] float32 in 0..1.
-        rates: [S, G] float32, step sizes: those of `canonical.NAMES`, of the deformation, and of poses.
+        rates: [S, G] float32, step sizes: those of `canonical.NAMES`, of the deformation, of poses, and of tones.
     """
 
     pictures: NDArray[np.int64]
@@ -63,6 +63,8 @@ def plan(settings: DeformSettings, count: int, see_through: bool, extent: float)
     # Gaussians settle last: all that is not the means falls by a factor too, but only in the end.
     settle = np.minimum(1, settings.settle ** ((done - 0.5) / 0.5))
     columns = [own[name] * (settle if name != "means" else 1) * np.ones(steps) for name in NAMES]
-    bend = settings.deformation_rate * settings.deformation_decay**done * (done >= settings.deformation_start)
+    late = np.minimum(1, settings.deformation_settle ** ((done - 0.5) / 0.5))
+    bend = late * settings.deformation_rate * settings.deformation_decay**done * (done >= settings.deformation_start)
     pose = settings.pose_rate * settings.deformation_decay**done * np.ones(steps)
-    return Schedule(pictures, backgrounds, np.stack([*columns, bend, pose], axis=1).astype(np.float32))
+    tone = settings.tone_rate * settings.deformation_decay**done * np.ones(steps)
+    return Schedule(pictures, backgrounds, np.stack([*columns, bend, pose, tone], axis=1).astype(np.float32))

@@ -54,14 +54,12 @@ class Opening:
 
 
 def find_opening(
-    pictures: Pictures, stage: Stage, share: float, least: float, check: Callable[..., object] = go_on
+    pictures: Pictures, stage: Stage, share: float, check: Callable[..., object] = go_on
 ) -> Opening | None:
-    """The moments in a row whose silhouettes their own hull covers best; None where there are too few to tell, or
-    something moves too fast to be followed.
+    """The moments in a row whose silhouettes their own hull covers best; None where there are too few to tell.
 
     Args:
         share: of all pictures, how many a fit begins with; not fewer than ten.
-        least: share of its silhouettes that the hull of any ten pictures in a row has to cover.
         check: called every few pictures; what it raises ends the work.
     """
     times = pictures.times.cpu().numpy()
@@ -72,8 +70,6 @@ def find_opening(
     for middle in np.linspace(times.min(), times.max(), min(CANDIDATES, len(times) // FEWEST) + 2)[1:-1]:
         order = np.argsort(np.abs(times - middle), kind="stable").astype(np.int64)
         found.append(Opening(order, count, _covered(pictures, order[:FEWEST], stage, check)))
-        if found[-1].covered < least:
-            return None
     return max(found, key=lambda opening: opening.covered)
 
 

@@ -76,6 +76,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], help="KEY=VALUE of the settings `deform`")
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--no-static", action="store_true", help="no static model beside it")
     parser.add_argument("--prototype", type=Path)
     parser.add_argument("--prototype-steps", type=int, default=8000)
     parser.add_argument("--prototype-on", nargs="+", default=[], help="names of captures; all by default")
@@ -106,13 +107,8 @@ def tell(asked: argparse.Namespace, device: torch.device) -> None:
     found: list[dict[str, Any]] = []
     for place in asked.captures:
         ours = measure(place, settings, device, asked.out)
-        at_once = settings.following.model_copy(update={"share": 0.0})
-        still_steps = max(1, round(STATIC_STEPS * settings.steps))
-        still_settings = settings.model_copy(
-            update={"deformation_start": 0.999, "following": at_once, "steps": still_steps}
-        )
-        still = measure(place, still_settings, device, None)
-        found.append({"capture": place.name, "ours": ours.__dict__, "static": still.__dict__})
+        still = None if asked.no_static else measure(place, as_static(settings), device, None)
+        found.append({"capture": place.name, "ours": ours.__dict__, "static": still and still.__dict__})
         print(json.dumps(found[-1]), flush=True)
         numbers = (
             ours.white,
@@ -121,8 +117,8 @@ def tell(asked: argparse.Namespace, device: torch.device) -> None:
             ours.step,
             ours.gaussians,
             ours.tracks,
-            still.white,
-            still.tracks,
+            still and still.white,
+            still and still.tracks,
         )
         table.add_row(place.name, *("–" if n is None else f"{n:.2f}".removesuffix(".00") for n in numbers))
         steps = ", ".join([place.name, f"{settings.steps} steps of {settings.pictures_per_step} pictures", *asked.set])
@@ -130,9 +126,11 @@ def tell(asked: argparse.Namespace, device: torch.device) -> None:
         figures.record(SUBJECT, f"{steps}: inside the mask", ours.inside, "dB")
         took = f"{ours.seconds:.0f} s" + (f", {ours.cpu:.0f} s of CPU" if device.type == "cpu" else "")
         figures.record(SUBJECT, f"{steps}: time", took, aim=AIMS[device.type][1])
-        figures.record(SUBJECT, f"{steps}: a static model beside it, on white", still.white, "dB")
-        if ours.tracks is not None and still.tracks is not None:
+        if ours.tracks is not None:
             figures.record(SUBJECT, f"{steps}: tracks, median error", ours.tracks, "% of the size", aim="≤ 1 %")
+        if still is not None:
+            figures.record(SUBJECT, f"{steps}: a static model beside it, on white", still.white, "dB")
+        if still is not None and still.tracks is not None:
             figures.record(SUBJECT, f"{steps}: tracks of the static model", still.tracks, "% of the size")
         if asked.prototype is not None and (not asked.prototype_on or place.name in asked.prototype_on):
             tell_race(asked.prototype, asked.prototype_steps, place, settings, device)
@@ -153,6 +151,13 @@ def tell(asked: argparse.Namespace, device: torch.device) -> None:
                 SUBJECT, f"{whole}: tracks, median error", float(np.mean(tracked)), "% of the size", aim="≤ 1 %"
             )
     Console().print(table)
+
+
+def as_static(settings: DeformSettings) -> DeformSettings:
+    """The same for a model that never moves."""
+    at_once = settings.following.model_copy(update={"share": 0.0})
+    steps = max(1, round(STATIC_STEPS * settings.steps))
+    return settings.model_copy(update={"deformation_start": 0.999, "following": at_once, "steps": steps})
 
 
 def tell_race(program: Path, steps: int, place: Path, settings: DeformSettings, device: torch.device) -> None:

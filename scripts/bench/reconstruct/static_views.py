@@ -35,6 +35,7 @@ from legs4d.reconstruct.stages import choose_device, torch_threads
 from legs4d.scene.camera import Cameras
 from legs4d.scene.images import area_resize
 from legs4d.scene.readers import open_sequence
+from legs4d.settings import read_settings
 
 SUBJECT = "One moving camera"
 GROWN, SHRUNK = 3, 4
@@ -47,12 +48,14 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--preset", choices=["quick", "full"])
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--set", action="append", default=[], help="KEY=VALUE of the settings `deform`")
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--out", type=Path)
     asked = figures.parse(parser)
     device = choose_device(asked.engine)
     preset: Preset = asked.preset or ("full" if device.type == "cuda" else "quick")
-    settings = DeformSettings(**({"steps": asked.steps} if asked.steps else {})).with_preset(preset)
+    given = read_settings(DeformSettings, asked.set)
+    settings = DeformSettings(**given | ({"steps": asked.steps} if asked.steps else {})).with_preset(preset)
     with torch_threads(1 if device.type == "cpu" else torch.get_num_threads()):
         found = measure(asked.capture, asked.scale, settings, device, asked.out)
     print(
@@ -60,7 +63,7 @@ def main() -> None:
         f"{found.count} Gaussians; away from outlines {found.away:.2f} dB, colours fitted {found.fitted:.2f} dB; "
         f"cut out by the model's alpha {found.own_alpha:.2f} dB"
     )
-    name = f"{asked.capture.name} at scale {asked.scale:g}, {device.type}"
+    name = ", ".join([f"{asked.capture.name} at scale {asked.scale:g}, {device.type}", *asked.set])
     aims = ("≥ 30 dB", "") if device.type == "cuda" else ("≥ 27 dB", "≤ 180 s")
     figures.record(SUBJECT, f"{name}: held out, inside the mask grown by 3 px", found.inside, "dB", aim=aims[0])
     figures.record(SUBJECT, f"{name}: whole pictures on black", found.whole, "dB")

@@ -65,7 +65,11 @@ def test_a_schedule_shows_every_picture_equally_often_and_holds_back_what_begins
     assert np.bincount(schedule.pictures.ravel()).tolist() == [10] * 6
     assert schedule.backgrounds.min() >= 0 and schedule.backgrounds.std() > 0.2
     rates = dict(
-        zip(("means", "quats", "scales", "opacities", "colors", "sh", "bend", "pose"), schedule.rates.T, strict=True)
+        zip(
+            ("means", "quats", "scales", "opacities", "colors", "sh", "bend", "pose", "tone"),
+            schedule.rates.T,
+            strict=True,
+        )
     )
     assert rates["means"][0] == pytest.approx(2 * settings.rates.means) and rates["means"][-1] < rates["means"][0] / 50
     for name, begins in (("opacities", 6), ("sh", 15), ("bend", 12)):
