@@ -13,8 +13,8 @@ from legs4d.errors import RunError
 from legs4d.gaussians.selections import read_selection
 from legs4d.gaussians.store.run import Run
 from legs4d.progress import OnProgress, StopSignal
+from legs4d.segment.masks.sources import NAMED
 from legs4d.segment.segments import has_segments
-from legs4d.segment.sources import NAMED
 
 Spec = dict[str, Any]
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from legs4d.animate.refine import OutOfSight, RefineSettings, refine
-from legs4d.animate.stage import Stage
+from legs4d.animate.tracking.refine import OutOfSight, RefineSettings, refine
+from legs4d.animate.tracking.stage import Stage
 from legs4d.errors import Legs4dError, RunError
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store.run import Run

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from legs4d.animate.motions import Body, moved, quaternion
+from legs4d.animate.tracking.motions import Body, moved, quaternion
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.nodes import Nodes, write_nodes
 from legs4d.gaussians.objects import Objects, read_objects, write_objects

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from legs4d.animate.motions import quaternion
+from legs4d.animate.tracking.motions import quaternion
 from legs4d.errors import Legs4dError
 from legs4d.gaussians.store.files import write_file
 from legs4d.portable import motion_file

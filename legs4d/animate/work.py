@@ -15,19 +15,19 @@ from scipy.spatial.transform import Rotation
 
 from legs4d import __version__
 from legs4d.animate.cameras import camera_of, find_camera
-from legs4d.animate.clip import MOST_SIDE, Wanted, clip
-from legs4d.animate.depths import DepthMaps
-from legs4d.animate.filming import Filmed
-from legs4d.animate.follow import Follower, FollowSettings
-from legs4d.animate.motions import ALONG, TURNS, Body, Motion, Sight, body_of, moved
-from legs4d.animate.pulls import Contact, Plane
-from legs4d.animate.refine import Fit, OutOfSight
+from legs4d.animate.footage.clip import MOST_SIDE, Wanted, clip
+from legs4d.animate.footage.depths import DepthMaps
+from legs4d.animate.footage.filming import Filmed
+from legs4d.animate.footage.video import MotionVideo
 from legs4d.animate.result import STAGE, Result, kept_info, rigid
-from legs4d.animate.smooth import SmoothSettings, smoothed
-from legs4d.animate.stage import Stage
+from legs4d.animate.tracking.follow import Follower, FollowSettings
+from legs4d.animate.tracking.motions import ALONG, TURNS, Body, Motion, Sight, body_of, moved
+from legs4d.animate.tracking.pulls import Contact, Plane
+from legs4d.animate.tracking.refine import Fit, OutOfSight
+from legs4d.animate.tracking.smooth import SmoothSettings, smoothed
+from legs4d.animate.tracking.stage import Stage
+from legs4d.animate.tracking.visible import visible_share
 from legs4d.animate.trajectory import Trajectory, read_trajectory, write_trajectory
-from legs4d.animate.video import MotionVideo
-from legs4d.animate.visible import visible_share
 from legs4d.commands import Animate
 from legs4d.context import QUIET, Context
 from legs4d.errors import DatasetError, Legs4dError, RunError

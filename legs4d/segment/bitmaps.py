@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from legs4d.errors import DatasetError
 from legs4d.gaussians.formats.tensors import UnreadableTensorsError, load_tensors
 from legs4d.gaussians.store.files import clear_write_errors, write_file
-from legs4d.segment.masks import MOST_MASKS
+from legs4d.segment.masks.frame_masks import MOST_MASKS
 
 
 def read_masks(path: Path) -> NDArray[np.bool_]:

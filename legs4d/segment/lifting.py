@@ -19,7 +19,7 @@ from legs4d.gaussians.gaussians import Gaussians
 from legs4d.progress import go_on
 from legs4d.raster.lift import lift_weights
 from legs4d.scene.camera import Cameras
-from legs4d.segment.masks import FrameMasks
+from legs4d.segment.masks.frame_masks import FrameMasks
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ from legs4d.gaussians.store.run import Run
 from legs4d.raster.lift import has_cuda_kernels
 from legs4d.scene.sequence import Sequence
 from legs4d.segment.lifting import lift_masks
-from legs4d.segment.masks import FrameMasks
+from legs4d.segment.masks.frame_masks import FrameMasks
+from legs4d.segment.masks.sources import NAMED, SAM_FOLDER, ForegroundMasks, MaskFiles, MaskSource, ObjectMasks
 from legs4d.segment.neighbours import Neighbours
 from legs4d.segment.segments import Segments, num_slots, slots_of, write_segments
-from legs4d.segment.sources import NAMED, SAM_FOLDER, ForegroundMasks, MaskFiles, MaskSource, ObjectMasks
 from legs4d.segment.tree import TreeSettings, make_segments, segments_of_shares
 from legs4d.segment.views import near_of
 
@@ -61,7 +61,7 @@ def find_masks(
     sequence = find_footage(run, dataset, context)
     if wanted == "priors":
         from legs4d.reconstruct.stages import choose_device  # torch
-        from legs4d.segment.cut_out import open_cut_out
+        from legs4d.segment.masks.cut_out import open_cut_out
 
         return open_cut_out(run, sequence, choose_device(context.engine).type, context.reporter(STAGE).check)
     if wanted in ("auto", "objects") and sequence.objects("train", 0, []) is not None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from legs4d.animate.stage import Stage
+from legs4d.animate.tracking.stage import Stage
 from legs4d.gaussians.gaussians import Gaussians, dc_from_rgb
 from legs4d.gaussians.selections import Selection, write_selection
 from legs4d.gaussians.store.run import Run

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from legs4d.animate import clip
+from legs4d.animate.footage import clip
 from legs4d.animate.trajectory import Trajectory, read_trajectory, write_trajectory
 from legs4d.animate.work import animate_run
 from legs4d.commands import Animate

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.priors.protocols import NamedBoxes
-from legs4d.segment.cut_out import crops_of, cut_out
+from legs4d.segment.masks.cut_out import crops_of, cut_out
 
 
 class Bright:

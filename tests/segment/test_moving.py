@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from legs4d.gaussians.part import part_of
 from legs4d.gaussians.selections import read_selection
 from legs4d.gaussians.store.run import Run
-from legs4d.segment.masks import FrameMasks, masks_of_labels
+from legs4d.segment.masks.frame_masks import FrameMasks, masks_of_labels
 from legs4d.segment.segments import read_segments
 from legs4d.segment.selecting import Pointed, select
 from legs4d.segment.stage import segment_run

@@ -19,7 +19,7 @@ from legs4d.raster import render
 from legs4d.scene.camera import Cameras
 from legs4d.segment.association import associate
 from legs4d.segment.lifting import Evidence, lift_masks
-from legs4d.segment.masks import FrameMasks, masks_of_labels, masks_of_pictures
+from legs4d.segment.masks.frame_masks import FrameMasks, masks_of_labels, masks_of_pictures
 from legs4d.segment.neighbours import Neighbours
 from legs4d.segment.segments import Segments, has_segments, read_segments
 from legs4d.segment.stage import find_masks, segment_run

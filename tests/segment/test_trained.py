@@ -13,7 +13,7 @@ import torch
 
 from legs4d.context import Context
 from legs4d.progress import Progress, Stopped
-from legs4d.segment.masks import masks_of_pictures
+from legs4d.segment.masks.frame_masks import masks_of_pictures
 from legs4d.segment.segments import has_segments
 from legs4d.segment.stage import segment_run
 from legs4d.segment.trained.clusters import clusters

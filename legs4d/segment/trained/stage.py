@@ -19,7 +19,7 @@ from legs4d.gaussians.store import unfinished
 from legs4d.gaussians.store.run import Run
 from legs4d.reconstruct.stages import choose_device
 from legs4d.segment.lifting import Evidence
-from legs4d.segment.masks import FrameMasks
+from legs4d.segment.masks.frame_masks import FrameMasks
 from legs4d.segment.trained.clusters import clusters
 from legs4d.segment.trained.training import FeatureSettings, FeatureTraining
 

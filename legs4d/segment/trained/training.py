@@ -15,7 +15,7 @@ from legs4d.errors import DatasetError
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.raster import render
 from legs4d.scene.camera import Cameras
-from legs4d.segment.masks import FrameMasks
+from legs4d.segment.masks.frame_masks import FrameMasks
 from legs4d.segment.trained.contrast import BETWEEN, contrast, pair_weights, sampled_scales, together
 from legs4d.segment.trained.features import DIM, SMOOTH, GatedFeatures, smoothed
 from legs4d.segment.trained.scales import Quantiles, eroded, mask_scales

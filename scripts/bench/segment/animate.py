@@ -22,12 +22,12 @@ from scipy.spatial.transform import Rotation
 sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
 
 from bench import figures
-from legs4d.animate.follow import Follower, FollowSettings
-from legs4d.animate.kept import state_of
-from legs4d.animate.motions import Motion, Sight
-from legs4d.animate.smooth import SmoothSettings, smoothed
-from legs4d.animate.stage import Stage
-from legs4d.animate.visible import visible_share
+from legs4d.animate.tracking.follow import Follower, FollowSettings
+from legs4d.animate.tracking.kept import state_of
+from legs4d.animate.tracking.motions import Motion, Sight
+from legs4d.animate.tracking.smooth import SmoothSettings, smoothed
+from legs4d.animate.tracking.stage import Stage
+from legs4d.animate.tracking.visible import visible_share
 from legs4d.gaussians.objects import read_objects
 from legs4d.gaussians.store.run import Run
 from legs4d.priors.flow.dis import DisFlow

@@ -35,7 +35,7 @@ from legs4d.scene.paths import orbit
 from legs4d.scene.readers import open_sequence, reading_of
 from legs4d.segment.choose import at_click
 from legs4d.segment.lifting import Evidence, lift_masks
-from legs4d.segment.masks import FrameMasks, masks_of_labels
+from legs4d.segment.masks.frame_masks import FrameMasks, masks_of_labels
 from legs4d.segment.neighbours import Neighbours
 from legs4d.segment.pick import under_pixel
 from legs4d.segment.segments import Segments

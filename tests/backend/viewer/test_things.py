@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from backend.viewer.page import Page
 from legs4d.gaussians.selections import read_selection, selection_names
 from legs4d.gaussians.store.run import Run
-from legs4d.segment.sources import MaskSource
+from legs4d.segment.masks.sources import MaskSource
 from legs4d.segment.stage import segment_run
 from tests.segment.table import BALL, CENTER, LOWER, UPPER, cameras, ids, overlapping, things, write_table
 from tests.segment.test_segments import _NoNames
@@ -23,7 +23,7 @@ EYE = np.array([0.3, -1.6, -2.6])
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    from legs4d.segment.masks import masks_of_pictures
+    from legs4d.segment.masks.frame_masks import masks_of_pictures
 
     run = write_table(tmp_path_factory.mktemp("things") / "run")
     views = cameras()

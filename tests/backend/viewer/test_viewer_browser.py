@@ -23,7 +23,7 @@ from playwright.sync_api import sync_playwright
 from backend.viewer.page import Page
 from legs4d.gaussians.selections import read_selection, selection_names
 from legs4d.gaussians.store.run import Run
-from legs4d.segment.masks import masks_of_pictures
+from legs4d.segment.masks.frame_masks import masks_of_pictures
 from legs4d.segment.stage import segment_run
 from tests.segment.table import BALL, cameras, ids, overlapping, things, write_table
 from tests.segment.test_segments import _NoNames

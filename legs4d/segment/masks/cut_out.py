@@ -18,7 +18,7 @@ from legs4d.priors.picture_crops import intersections_over_unions
 from legs4d.priors.protocols import BoxesPrior, MasksPrior
 from legs4d.progress import go_on
 from legs4d.scene import sequence as footage
-from legs4d.segment.masks import FrameMasks, masks_of_pictures
+from legs4d.segment.masks.frame_masks import FrameMasks, masks_of_pictures
 
 CROPS = (1.0, 0.5, 0.25)
 """Sides of crops, as shares of the picture's shorter one; each kind is laid with half of it between two."""

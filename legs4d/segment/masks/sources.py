@@ -18,7 +18,7 @@ from legs4d.scene.camera import Cameras
 from legs4d.scene.footage.names import folded, list_folder
 from legs4d.scene.images import read_labels
 from legs4d.segment.bitmaps import read_masks
-from legs4d.segment.masks import FrameMasks, masks_of_labels, masks_of_pictures
+from legs4d.segment.masks.frame_masks import FrameMasks, masks_of_labels, masks_of_pictures
 
 NAMED = ("auto", "objects", "foreground", "priors")
 """Masks that are no folder."""

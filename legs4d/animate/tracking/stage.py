@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from legs4d.animate.motions import Body, Motion, body_of, quaternion
+from legs4d.animate.tracking.motions import Body, Motion, body_of, quaternion
 from legs4d.gaussians.gaussians import SH_C0, Gaussians, concatenate
 from legs4d.portable.sh import rotate
 from legs4d.raster import render

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from legs4d.animate.motions import Motion, Sight
-from legs4d.animate.stage import Stage, Window
+from legs4d.animate.tracking.motions import Motion, Sight
+from legs4d.animate.tracking.stage import Stage, Window
 
 MOST_DAMPED = 1e3
 """Of a step; what needs more is as good as it gets."""

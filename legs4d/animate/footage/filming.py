@@ -7,10 +7,10 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
-from legs4d.animate import colors
-from legs4d.animate.motions import Motion
-from legs4d.animate.stage import Stage
-from legs4d.animate.video import MOST_CHANGED, MotionVideo, Still, compare_surroundings
+from legs4d.animate.footage import colors
+from legs4d.animate.footage.video import MOST_CHANGED, MotionVideo, Still, compare_surroundings
+from legs4d.animate.tracking.motions import Motion
+from legs4d.animate.tracking.stage import Stage
 from legs4d.errors import DatasetError
 
 ALIKE = 0.6

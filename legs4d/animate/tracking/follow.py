@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from legs4d.animate.kept import fits_of, state_of
-from legs4d.animate.motions import Motion, Sight, on_course
-from legs4d.animate.pulls import Contact, by_depth, toward
-from legs4d.animate.refine import Fit, OutOfSight, Pull, RefineSettings, refine
-from legs4d.animate.stage import Stage
-from legs4d.animate.start import Flow, best_of, by_flow
+from legs4d.animate.tracking.kept import fits_of, state_of
+from legs4d.animate.tracking.motions import Motion, Sight, on_course
+from legs4d.animate.tracking.pulls import Contact, by_depth, toward
+from legs4d.animate.tracking.refine import Fit, OutOfSight, Pull, RefineSettings, refine
+from legs4d.animate.tracking.stage import Stage
+from legs4d.animate.tracking.start import Flow, best_of, by_flow
 
 Picture = NDArray[np.float32]
 Disparity = Callable[[int], NDArray[np.float32] | None]

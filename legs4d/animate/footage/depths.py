@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from legs4d.animate.video import MotionVideo
+from legs4d.animate.footage.video import MotionVideo
 from legs4d.errors import DatasetError, Legs4dError, reason_of
 from legs4d.priors.cache import best_prior, how_to_get, open_prior, priors_folder
 from legs4d.priors.registry import find_prior

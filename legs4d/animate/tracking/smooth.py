@@ -16,7 +16,7 @@ import scipy.sparse.linalg
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from legs4d.animate.motions import Body, Motion, Sight
+from legs4d.animate.tracking.motions import Body, Motion, Sight
 from legs4d.scene.camera import Cameras
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from legs4d.animate.refine import Fit
+from legs4d.animate.tracking.refine import Fit
 
 _NUMBERS = ("residual", "agreeing", "share")
 

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from legs4d.animate.motions import Motion
-from legs4d.animate.refine import blurred
-from legs4d.animate.stage import Stage
+from legs4d.animate.tracking.motions import Motion
+from legs4d.animate.tracking.refine import blurred
+from legs4d.animate.tracking.stage import Stage
 
 FILLED = 0.9
 """Share of a pixel that the object fills, from which its depth is the object's."""

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from legs4d.animate.motions import ALONG, Body, Motion, Sight
-from legs4d.animate.refine import Pull
-from legs4d.animate.stage import Stage
+from legs4d.animate.tracking.motions import ALONG, Body, Motion, Sight
+from legs4d.animate.tracking.refine import Pull
+from legs4d.animate.tracking.stage import Stage
 from legs4d.scene.camera import Cameras
 
 TOUCHES = 0.3

@@ -1,0 +1,1 @@
+"""Masks of pictures, wherever they come from: the footage, files, helpers; and which pixels each has."""
