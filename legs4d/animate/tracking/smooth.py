@@ -102,3 +102,19 @@ def _solve(
         weighted = bent.T @ scipy.sparse.diags(weight.ravel())
         change = scipy.sparse.linalg.spsolve((data + weighted @ bent).tocsc(), pull - weighted @ at.ravel())
     return np.asarray(change, np.float64).reshape(count, 6)
+
+
+def ending(motions: list[Motion], end: Motion, body: Body) -> list[Motion]:
+    """The same motions, but ending as is known: what they are off there has grown evenly."""
+    last = motions[-1]
+    turn = Rotation.from_matrix(end[:3, :3] @ last[:3, :3].T).as_rotvec()
+    middle = [m[:3, :3] @ body.center + m[:3, 3] for m in motions]
+    shift = end[:3, :3] @ body.center + end[:3, 3] - middle[-1]
+    found = []
+    for number, motion in enumerate(motions):
+        share = number / (len(motions) - 1)
+        mended = np.eye(4)
+        mended[:3, :3] = Rotation.from_rotvec(share * turn).as_matrix() @ motion[:3, :3]
+        mended[:3, 3] = middle[number] + share * shift - mended[:3, :3] @ body.center
+        found.append(mended)
+    return found
