@@ -407,7 +407,7 @@ class Segment(Command):
         segment: numbers of segments.
         bitmap: a .pt file with a value for each Gaussian.
         scale: 0 is the smallest segment that is meant, 1 the largest.
-        threshold: share of a Gaussian in a segment, from which it belongs.
+        threshold: share of a Gaussian in a segment, or its value in a bitmap, from which it belongs.
         name: of the selection.
         add, subtract: to or from what it holds; undo: take back its last step.
     """
@@ -445,6 +445,7 @@ class Animate(Command):
             after it, if it is turned, a turn in degrees about the run's axes (rotation vector).
         contact: "below", what the object stands on at rest; or a plane, normal and height: it touches that always.
         depth: folder of depth maps, one a frame; make_depth: a helper makes them.
+        rigid: the object never bends, even where no rigid motion explains the video.
         again: as in `Reconstruct`.
     """
 
@@ -464,6 +465,7 @@ class Animate(Command):
     contact: Contact | None = None
     depth: Place | None = None
     make_depth: bool = False
+    rigid: bool = False
     again: bool = False
 
     @model_validator(mode="before")

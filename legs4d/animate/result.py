@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from legs4d.animate.tracking.bend import Bends
 from legs4d.animate.tracking.motions import Body, moved, quaternion
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.nodes import Nodes, write_nodes
@@ -217,6 +218,18 @@ def _carried(pose: NDArray[np.floating], motions: NDArray[np.float64]) -> NDArra
 def kept_info(source: Run) -> dict[str, Any]:
     """What an animated run says of its space as its source does."""
     return {key: source.info[key] for key in KEPT_INFO if key in source.info}
+
+
+def bent_by(thing: Gaussians, motions: NDArray[np.float64], bends: Bends) -> tuple[Bent, Nodes]:
+    """The object bending and moving, and its nodes in all frames."""
+    poses = []
+    for motion, nodes in zip(motions, bends.nodes, strict=True):
+        places = (bends.rest + nodes[:, :3]) @ motion[:3, :3].T + motion[:3, 3]
+        poses.append(np.concatenate([places, multiply(quaternion(motion), nodes[:, 3:].astype(np.float64))], axis=1))
+    return (
+        lambda frame: moved(thing.replace(means=bends.means[frame], quats=bends.quats[frame]), motions[frame]),
+        Nodes(bends.rest, np.stack(poses).astype(np.float32), bends.index, bends.weight),
+    )
 
 
 def rigid(thing: Gaussians, motions: NDArray[np.float64]) -> Bent:

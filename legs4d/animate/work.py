@@ -17,7 +17,8 @@ from legs4d.animate.footage.filming import Filmed
 from legs4d.animate.footage.video import MotionVideo
 from legs4d.animate.placing import Placing
 from legs4d.animate.report import NOTHING, report
-from legs4d.animate.result import STAGE, Result, kept_info, rigid
+from legs4d.animate.result import STAGE, Result, bent_by, kept_info, rigid
+from legs4d.animate.tracking.bend import Bends, BendSettings
 from legs4d.animate.tracking.follow import Follower, FollowSettings
 from legs4d.animate.tracking.motions import Body, body_of
 from legs4d.animate.tracking.pulls import Contact
@@ -41,7 +42,7 @@ from legs4d.reconstruct.stages import choose_device, torch_threads
 from legs4d.scene.content import digest_of, hash_files
 from legs4d.segment.views import near_of
 
-VERSION = 1
+VERSION = 2
 """Of this code: raise it when the same input gives another result."""
 TRAJECTORY = "motion.json"
 """In the run: the object's motion, for Blender and other programs."""
@@ -50,12 +51,13 @@ TRAJECTORY = "motion.json"
 @dataclass(frozen=True)
 class _Moved:
     """What came of a video or a file: [T, 4, 4] motions, frames a second, what is to be told of them, and the object at
-    rest as the video shows it."""
+    rest as the video shows it, and how it bends."""
 
     motions: NDArray[np.float64]
     fps: float
     report: dict[str, Any]
     look: Gaussians | None = None
+    bends: Bends | None = None
 
 
 def animate_run(asked: Animate, context: Context = QUIET, *, again: bool | str = False) -> dict[str, Any]:
@@ -134,7 +136,7 @@ def _made_from(source: Run, asked: Animate, context: Context) -> MadeFrom:
         inputs[name] = digest_of(hash_files(root, those, context))
     weights = read_selection(source, asked.selection).frame(source, asked.frame)
     inputs["selection"] = digest_of(np.flatnonzero(weights >= BELONGS).tolist())
-    own = ("selection", "camera", "frame", "frames", "fps", "start", "end", "contact", "make_depth")
+    own = ("selection", "camera", "frame", "frames", "fps", "start", "end", "contact", "make_depth", "rigid")
     settings = {name: getattr(asked, name) for name in own}
     if asked.prompt is not None:
         settings |= {"prompt": asked.prompt, "seed": asked.seed}
@@ -203,7 +205,7 @@ class _Work:
         follower = Follower(
             stage,
             filmed.read,
-            FollowSettings(),
+            FollowSettings(bend=None if asked.rigid else BendSettings()),
             start=start,
             flow=self._flow(),
             contact=contact,
@@ -217,7 +219,7 @@ class _Work:
         follower.learn(list(motions))
         told, warnings = report(follower.fits, motions, camera, self.body)
         self.warnings += warnings
-        return _Moved(motions, video.fps, told, stage.thing)
+        return _Moved(motions, video.fps, told, stage.thing, follower.bends)
 
     def _clip(self) -> tuple[Path, float]:
         """The video that a helper makes of the words, and its pictures a second."""
@@ -283,8 +285,11 @@ class _Work:
             },
             report={**moved.report, "warnings": self.warnings},
         )
-        bent = rigid(result.thing if moved.look is None else moved.look, moved.motions)
-        result.write(run, asked.selection, self.body, moved.motions, bent, None)
+        thing = result.thing if moved.look is None else moved.look
+        bent, nodes = rigid(thing, moved.motions), None
+        if moved.bends is not None:
+            bent, nodes = bent_by(thing, moved.motions, moved.bends)
+        result.write(run, asked.selection, self.body, moved.motions, bent, nodes)
         write_trajectory(run.path / TRAJECTORY, Trajectory(moved.motions, moved.fps, asked.selection, self.body.center))
         for warning in self.warnings:
             self.context.tell(warning)

@@ -78,6 +78,9 @@ def animate(
     make_depth: Annotated[
         bool, typer.Option("--make-depth", help="Depth maps are made by a helper (`legs4d priors`).")
     ] = False,
+    rigid: Annotated[
+        bool, typer.Option("--rigid", help="It never bends, even where no rigid motion explains the video.")
+    ] = False,
     again: Again = False,
     engine: EngineName = Engine.auto,
     as_json: Json = False,

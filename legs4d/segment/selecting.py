@@ -22,6 +22,7 @@ from legs4d.segment.choose import (
     check_fraction,
     for_prompt,
     in_box,
+    stretched,
     weights_of,
     without,
 )
@@ -48,7 +49,7 @@ class Pointed:
         bitmap: a .pt file with a value for each Gaussian.
         segments: their numbers.
         scale: 0..1; None is DEFAULT_SCALE for clicks and places, and leaves boxes and prompts all that they name.
-        threshold: of a Gaussian's share in a segment, 0..1: from there it belongs.
+        threshold: of a Gaussian's share in a segment, or of its value in a bitmap, 0..1: from there it belongs.
     """
 
     clicks: tuple[tuple[float, float], ...] = ()
@@ -142,7 +143,8 @@ def resolve(
     """The segments that are meant, [G] how much each Gaussian belongs to them, and the first one's scale."""
     if pointed.bitmap is not None:
         weights = np.zeros(num_slots(run), np.float32)
-        weights[: run.num_gaussians] = read_bitmap(pointed.bitmap, run.num_gaussians)
+        shares = read_bitmap(pointed.bitmap, run.num_gaussians)
+        weights[: run.num_gaussians] = stretched(shares, pointed.threshold)
         return Chosen((), ()), weights, None
     segments = read_segments(run)
     chosen = _meant(run, segments, pointed, relevancy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -98,13 +99,25 @@ def motion_at(share: float) -> NDArray[np.float64]:
     return motion
 
 
-def film(folder: Path, motions: list[NDArray[np.float64]], view: Cameras | None = None) -> Path:
-    """A folder of pictures with the box under each of these motions."""
+def film(folder: Path, motions: Sequence[NDArray[np.float64] | Gaussians], view: Cameras | None = None) -> Path:
+    """A folder of pictures with the box under each of these motions, or as these Gaussians."""
     thing = np.arange(len(wall()) + len(box())) >= len(wall())
     parts = {name: np.concatenate([getattr(wall(), name), getattr(box(), name)]) for name in _FIELDS}
     stage = Stage(Gaussians(**parts), thing, view or camera(), NEAR, torch.device("cpu"))
     folder.mkdir(parents=True)
     for number, motion in enumerate(motions):
-        color = stage.predict([motion]).color[0].clamp(0, 1).numpy()
+        placed = motion.torch() if isinstance(motion, Gaussians) else motion
+        color = stage.predict([placed]).color[0].clamp(0, 1).numpy()
         Image.fromarray(np.rint(color * 255).astype(np.uint8)).save(folder / f"{number:04d}.png")
     return folder
+
+
+def leaning(share: float) -> Gaussians:
+    """The box with its upper side leaning over, its lower one staying."""
+    thing = box()
+    side, height = thing.means[:, 0] - CENTER[0], CENTER[1] + HALF - thing.means[:, 1]
+    turn = 0.9 * share * height / (2 * HALF)
+    means = thing.means.copy()
+    means[:, 0] = CENTER[0] + np.cos(turn) * side + np.sin(turn) * height
+    means[:, 1] = CENTER[1] + HALF + np.sin(turn) * side - np.cos(turn) * height
+    return thing.replace(means=means)

@@ -20,7 +20,7 @@ from legs4d.animate.work import animate_run
 from legs4d.commands import Animate
 from legs4d.context import Context
 from legs4d.errors import Legs4dError
-from legs4d.gaussians.nodes import frame_between
+from legs4d.gaussians.nodes import frame_between, read_nodes
 from legs4d.gaussians.objects import read_objects
 from legs4d.gaussians.selections import read_selection
 from legs4d.gaussians.store.run import Run
@@ -28,7 +28,7 @@ from legs4d.gaussians.store.stage_records import RunDiffers
 from legs4d.priors.registry import find_prior
 from legs4d.progress import Stopped
 from legs4d.settings import SettingsError, checked
-from tests.animate.scene import CENTER, camera, film, motion_at, wall, write_scene
+from tests.animate.scene import CENTER, camera, film, leaning, motion_at, wall, write_scene
 
 FRAMES = 5
 MOTIONS = [motion_at(frame / (FRAMES - 1)) for frame in range(FRAMES)]
@@ -85,6 +85,26 @@ def test_the_rest_stays_and_what_was_known_goes_with_it(place: Path) -> None:
     assert np.abs(last[:3] - first[:3] - (true[:3, :3] @ first[:3] + true[:3, 3] - first[:3])).max() < 0.04
     between = frame_between(moved, 0.5).means[still:]
     assert np.abs(between - (moved.dynamic(0).means + moved.dynamic(1).means) / 2).max() < 0.01
+
+
+def test_what_no_rigid_motion_explains_bends_unless_that_is_not_wanted(place: Path) -> None:
+    shapes = [leaning(share) for share in (0.0, 0.45)]
+    film(place / "leaning", shapes)
+    apart = {}
+    for out, rigid in (("bent", False), ("unbent", True)):
+        animate(place, motion="leaning", out=out, rigid=rigid)
+        moved = Run.open(place / out)
+        apart[out] = [
+            float(np.linalg.norm(moved.dynamic(frame).means - shape.means, axis=1).mean())
+            for frame, shape in enumerate(shapes)
+        ]
+    assert apart["bent"][1] < 0.75 * apart["unbent"][1] > 0.05
+    nodes = read_nodes(Run.open(place / "bent"))
+    assert nodes is not None and len(nodes.rest) >= 20
+    # The nodes carry the Gaussians as they are in the frames; of those between, too.
+    between = frame_between(Run.open(place / "bent"), 0.5).means[len(wall()) :]
+    ends = [Run.open(place / "bent").dynamic(frame).means for frame in (0, 1)]
+    assert np.abs(between - (ends[0] + ends[1]) / 2).max() < 0.02
 
 
 def test_a_motion_file_does_what_it_says(place: Path) -> None:

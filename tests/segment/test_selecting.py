@@ -213,6 +213,10 @@ def test_bitmaps_come_and_go(run: Run, tmp_path: Path) -> None:
     assert np.array_equal(torch.load(tmp_path / "ball.pt", weights_only=True).numpy(), OWNER == BALL)
     select(run, "given", Pointed(bitmap=tmp_path / "ball.pt"))
     assert np.array_equal(of(run, "given"), OWNER == BALL)
+    shares = torch.tensor([0.3, 0.7, 0.9]).repeat(len(OWNER))[: len(OWNER)]
+    torch.save(shares, tmp_path / "shares.pt")
+    select(run, "given", Pointed(bitmap=tmp_path / "shares.pt", threshold=0.8))
+    assert np.array_equal(of(run, "given"), shares.numpy() >= 0.8)
     torch.save(torch.zeros(len(OWNER), dtype=torch.bool), tmp_path / "none.pt")
     torch.save(torch.ones(7), tmp_path / "other.pt")
     (tmp_path / "text.pt").write_text("no tensor")

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from legs4d.animate.tracking.bend import Bender, Bends, BendSettings
 from legs4d.animate.tracking.kept import fits_of, state_of
 from legs4d.animate.tracking.motions import Motion, Sight, on_course
 from legs4d.animate.tracking.pulls import Contact, by_depth, toward
@@ -30,12 +31,14 @@ class FollowSettings:
         loose: [6] pixels (of 160) by which a frame may be off the course of those before.
         lost: share of the object that has to look as predicted; with less, the frame says nothing of it.
         sure: and from which the look of what was unknown is learned.
+        bend: how an object bends, where no rigid motion explains a frame; None: it never does.
     """
 
     refine: RefineSettings = field(default_factory=RefineSettings)
     loose: tuple[float, ...] = (6.0, 6.0, 2.0, 4.0, 4.0, 4.0)
     lost: float = 0.3
     sure: float = 0.6
+    bend: BendSettings | None = field(default_factory=BendSettings)
 
 
 class Follower:
@@ -70,6 +73,8 @@ class Follower:
         self._flow, self._contact, self._disparity = flow, contact, disparity
         self.fits: list[Fit] = fits_of(kept)[:most]
         stage.correct(self.frame(0), self._start)
+        self._bender = None if settings.bend is None else Bender(stage, settings.bend)
+        self._take(self.fits[-1].bends if self.fits else None)
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         """All that is known so far, as arrays."""
@@ -99,13 +104,32 @@ class Follower:
         if disparity is not None:
             far = by_depth(stage, fit.motion, disparity)
             if far is not None:
-                fit = refine(stage, frame, fit.motion, own.refine, [*pulls, far], blurs[-1:])
+                pulls.append(far)
+                fit = refine(stage, frame, fit.motion, own.refine, pulls, blurs[-1:])
+        if number:
+            fit = self._bent(frame, fit, pulls)
         if fit.agreeing < own.lost:
             # What covers the object would draw it along.
             unknown = course if number else self._start
             fit = replace(fit, motion=unknown, information=np.zeros((6, 6)))
         self.fits.append(fit)
         return fit
+
+    def _bent(self, frame: torch.Tensor, fit: Fit, pulls: list[Pull]) -> Fit:
+        """The fit with nodes, where the object looks too unlike for its shape."""
+        bender, own = self._bender, self.settings
+        now = self.fits[-1].bends
+        if bender is None or fit.agreeing >= self.fits[0].agreeing - bender.settings.suspicious:
+            return replace(fit, bends=now)
+        found = bender.fit(frame, fit.motion)
+        if found is None:
+            return replace(fit, bends=now)
+        bender.take(found)
+        return replace(refine(self.stage, frame, fit.motion, own.refine, pulls, own.refine.blurs[-1:]), bends=found)
+
+    def _take(self, bends: NDArray[np.float32] | None) -> None:
+        if self._bender is not None:
+            self._bender.take(bends)
 
     def _begin(self, frame: torch.Tensor, course: Motion, last: Motion) -> Motion:
         starts = [course, last]
@@ -124,7 +148,16 @@ class Follower:
         done: what is painted on too early holds the object where it is painted."""
         for number, (fit, motion) in enumerate(zip(self.fits, motions, strict=True)):
             if number and fit.agreeing > self.settings.sure:
+                self._take(fit.bends)
                 self.stage.learn(self.frame(number), motion)
+        self._take(None)
+
+    @property
+    def bends(self) -> Bends | None:
+        """How the object bends in the frames so far; None where it does not."""
+        if self._bender is None or all(fit.bends is None for fit in self.fits):
+            return None
+        return self._bender.nodes.over([fit.bends for fit in self.fits])
 
     def motions(self) -> list[Motion]:
         """Of all frames so far, from rest.

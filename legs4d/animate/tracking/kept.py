@@ -15,10 +15,15 @@ _NUMBERS = ("residual", "agreeing", "share")
 def state_of(fits: Sequence[Fit]) -> dict[str, NDArray[np.generic]]:
     """Arrays of all that is known of the frames so far."""
     numbers = {name: np.array([getattr(fit, name) for fit in fits]) for name in _NUMBERS}
+    bent = {}
+    some = next((fit.bends for fit in fits if fit.bends is not None), None)
+    if some is not None:
+        bent["bends"] = np.stack([np.full_like(some, np.nan) if fit.bends is None else fit.bends for fit in fits])
     return {
         "motion": np.stack([fit.motion for fit in fits]),
         "information": np.stack([fit.information for fit in fits]),
         **numbers,
+        **bent,
     }
 
 
@@ -28,4 +33,11 @@ def fits_of(state: dict[str, NDArray[np.generic]] | None) -> list[Fit]:
         return []
     motion, information = (np.asarray(state[name], np.float64) for name in ("motion", "information"))
     numbers = [np.asarray(state[name], np.float64) for name in _NUMBERS]
-    return [Fit(motion[i], information[i], *(float(values[i]) for values in numbers)) for i in range(len(motion))]
+    bends: list[NDArray[np.float32] | None] = [None] * len(motion)
+    if "bends" in state:
+        bends = [None if np.isnan(one).any() else np.asarray(one, np.float32) for one in state["bends"]]
+    residual, agreeing, share = numbers
+    return [
+        Fit(motion[i], information[i], float(residual[i]), float(agreeing[i]), float(share[i]), bends[i])
+        for i in range(len(motion))
+    ]

@@ -34,6 +34,10 @@ REACH = 4.0
 """Standard deviations within which a Gaussian shows."""
 
 
+Shape = tuple[torch.Tensor, torch.Tensor]
+"""The object's Gaussians at rest where it is bent: means [n, 3] and quats [n, 4]."""
+
+
 @dataclass(frozen=True)
 class Predicted:
     """B pictures of the scene.
@@ -82,10 +86,16 @@ class Stage:
         self.body: Body = body_of(thing.means, thing.opacities)
         self.thing, self.rest = thing, gaussians.take(~member).torch(device)
         self._thing = thing.torch(device)
+        self._shape: Shape | None = None
         self.correction: torch.Tensor | None = None
 
-    def placed(self, motion: Motion) -> Gaussians:
-        """The object's Gaussians under a motion, on the device."""
+    def bend(self, shape: Shape | None) -> None:
+        """From now on the object is bent so; None: it has the shape that it has in the run."""
+        self._shape = shape
+
+    def placed(self, motion: Motion, shape: Shape | None = None) -> Gaussians:
+        """The object's Gaussians under a motion, bent as it is now or as told, on the device."""
+        means, quats = shape or self._shape or (self._thing.means, self._thing.quats)
         turn = torch.as_tensor(motion[:3, :3], dtype=torch.float32, device=self.device)
         shift = torch.as_tensor(motion[:3, 3], dtype=torch.float32, device=self.device)
         quat = torch.as_tensor(quaternion(motion), dtype=torch.float32, device=self.device)
@@ -93,9 +103,7 @@ class Stage:
         if rest is not None:
             assert self.thing.sh_rest is not None
             rest = torch.from_numpy(rotate(self.thing.sh_rest, motion[:3, :3])).to(self.device)
-        return self._thing.replace(
-            means=self._thing.means @ turn.T + shift, quats=multiply(quat, self._thing.quats), sh_rest=rest
-        )
+        return self._thing.replace(means=means @ turn.T + shift, quats=multiply(quat, quats), sh_rest=rest)
 
     @property
     def unknown(self) -> torch.Tensor:

@@ -143,7 +143,7 @@ class NodeField:
     def follow(self, means: torch.Tensor, opacities: torch.Tensor, *, spread: bool) -> None:
         if spread or not self._is_placed:
             self._spread(means, opacities)
-        found = [_nearest(part, self.nodes, self.settings.bindings) for part in means.split(CANDIDATES)]
+        found = [nearest(part, self.nodes, self.settings.bindings) for part in means.split(CANDIDATES)]
         distances, index = (torch.cat(parts) for parts in zip(*found, strict=True))
         weight = torch.softmax(-distances.square() / (2 * self.widths[index].square()), dim=1)
         self._bound = len(means)
@@ -166,7 +166,7 @@ class NodeField:
         """What follows from where the nodes are."""
         own = self.settings
         self._is_placed = True
-        distances, index = _nearest(self.nodes, self.nodes, own.rigid_neighbours + 1)
+        distances, index = nearest(self.nodes, self.nodes, own.rigid_neighbours + 1)
         self._neighbours.copy_(index[:, 1:])
         spacing = distances[:, 1:].mean(dim=1).clamp(min=1e-6 * self.radius)
         self.widths.copy_(own.reach * distances[:, 1:4].mean(dim=1).clamp(min=1e-6 * self.radius))
@@ -209,7 +209,7 @@ def farthest(points: torch.Tensor, count: int) -> torch.Tensor:
     return chosen
 
 
-def _nearest(points: torch.Tensor, others: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+def nearest(points: torch.Tensor, others: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
     """(distances, positions in `others`) [N, count] of the nearest to each point."""
     # Not by products: near ones would be lost in float32.
     distances = torch.cdist(points, others, compute_mode="donot_use_mm_for_euclid_dist")

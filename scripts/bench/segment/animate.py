@@ -37,16 +37,27 @@ from legs4d.scene.images import as_unit, read_picture
 NAMES = {"box": "a wooden box", "door": "a door", "ball": "a red ball"}
 NUMBERS = {"ball": 3, "box": 4, "door": 5}
 """Ids in the capture's object masks."""
+ROUND = {"ball": 0}
+"""Things that look alike however they turn about one of their own axes: no picture tells that turn. The ball's stripes
+lie about its first axis, so that what is judged is where this axis points."""
 Errors = NDArray[np.float64]
 
 
-def errors(motions: list[Motion], truth: NDArray[np.float64], stage: Stage) -> Errors:
-    """[T, 3] degrees, and of the distance per cent across the ray and along it, signed."""
+def errors(
+    motions: list[Motion], truth: NDArray[np.float64], stage: Stage, axis: NDArray[np.float64] | None = None
+) -> Errors:
+    """[T, 3] degrees, and of the distance per cent across the ray and along it, signed.
+
+    Args:
+        axis: [3] at rest, of what looks alike however it turns about this.
+    """
     found = []
     for motion, true in zip(motions, truth, strict=True):
         sight = Sight.of(stage.camera, stage.body, true)
         off = sight.change_between(true, motion, stage.body) * sight.units
         turn = Rotation.from_matrix(motion[:3, :3] @ true[:3, :3].T).magnitude()
+        if axis is not None:
+            turn = np.arccos(np.clip((motion[:3, :3] @ axis) @ (true[:3, :3] @ axis), -1, 1))
         found.append((np.degrees(turn), 100 * np.hypot(*off[:2]) / sight.distance, 100 * off[2] / sight.distance))
     return np.array(found)
 
@@ -77,7 +88,8 @@ def judge(
     truth = placed @ np.linalg.inv(placed[0])
     motions = follower.motions()
     even = smoothed(motions, [fit.information for fit in follower.fits], camera, stage.body, SmoothSettings())
-    raw, final = errors(motions, truth, stage), errors(even, truth, stage)
+    axis = placed[0, :3, ROUND[name]] / np.linalg.norm(placed[0, :3, ROUND[name]]) if name in ROUND else None
+    raw, final = errors(motions, truth, stage, axis), errors(even, truth, stage, axis)
     if verbose:
         for t, fit in enumerate(follower.fits):
             told = "  ".join(f"{a:4.1f}° {b:.2f} {c:5.2f}" for a, b, c in (raw[t], final[t]))
