@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from legs4d.animate.tracking.motions import Motion, Sight
 from legs4d.animate.tracking.refine import DIFFERENT, around, blurred
 from legs4d.animate.tracking.stage import Shape, Stage, Window
-from legs4d.deform.adam import Moments, step_group
-from legs4d.deform.binding import Binding
-from legs4d.deform.blend import blend
-from legs4d.deform.nodes import farthest, nearest
-from legs4d.deform.rigidity import rigidity
+from legs4d.deform.fields.binding import Binding
+from legs4d.deform.fields.blend import blend
+from legs4d.deform.fields.nodes import farthest, nearest
+from legs4d.deform.fields.rigidity import rigidity
+from legs4d.deform.fitting.adam import Moments, step_group
 from legs4d.reconstruct.fitting.quaternions import multiply, rotation_matrices
 
 LEAST_NODES, MOST_NODES = 20, 60
