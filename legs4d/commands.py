@@ -478,6 +478,59 @@ class Animate(Command):
         return values
 
 
+class Video(Command):
+    """One ordinary video → a 4D scene: `video.work`.
+
+    Attributes:
+        source: a video, a folder of its pictures, or a folder in DreamScene4D's layout.
+        masks: of its objects: a folder an object, pictures of ids, or videos; first: those of the first frame alone
+            count, and are carried on; of DreamScene4D's layout they need not be named. On the command line
+            `--masks first` is that.
+        boxes: a file of boxes on a frame, from which masks are made; found: by helpers that know things, or by what
+            moves, though masks lie beside the video.
+        camera: "still", "found", or the best that can be had; camera_file: a camera path's file.
+        fov: degrees from the upper to the lower border.
+        frames: first and last, both included; scale: of the pictures; fps: of a folder of pictures.
+        lite: less work, for a CPU.
+        stage: the last one that is done: "objects", "motion" or "scene".
+        captions: what objects do, for language.
+        distance: object → its distance in the frame that shows it best, scene units.
+        again: as in `Reconstruct`.
+    """
+
+    source: Place
+    out: Place
+    masks: Place | None = None
+    first: bool = False
+    boxes: Place | None = None
+    found: bool = False
+    camera: Literal["still", "found"] | None = None
+    camera_file: Place | None = None
+    fov: float | None = Field(default=None, gt=1, lt=179)
+    frames: FrameRange | None = None
+    scale: Scale | None = None
+    fps: float | None = Field(default=None, gt=0, le=10_000)
+    lite: bool = False
+    stage: Literal["objects", "motion", "scene"] | None = None
+    captions: Place | None = None
+    distance: Offsets | None = None
+    again: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_typed(cls, values: Any) -> Any:
+        """--camera x.json and --masks first of the command line."""
+        if not isinstance(values, dict):
+            return values
+        found = dict(values)
+        if isinstance(found.get("camera"), str) and found["camera"].endswith(".json"):
+            found["camera_file"] = found.pop("camera")
+        if found.get("masks") == "first":
+            del found["masks"]
+            found["first"] = True
+        return found
+
+
 class ImportSplats(Command):
     """Splat files of any program → a run.
 

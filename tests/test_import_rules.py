@@ -21,6 +21,7 @@ ORDER = (
         "segment",
         "animate",
         "motion",
+        "video",
         "generate",
         "language",
         "grounding",

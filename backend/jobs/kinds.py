@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from backend.jobs import exchange, finding, generating, segmenting, training
+from backend.jobs import exchange, filming, finding, generating, segmenting, training
 from backend.runs.paths import Roots
 from legs4d import commands
 from legs4d.commands import Command
@@ -75,6 +75,13 @@ JOB_KINDS: dict[str, JobKind] = {
         generating.prepare_object,
         "backend.jobs.generating:make_object",
         training.finished_frames,
+        on_device=True,
+    ),
+    "video": JobKind(
+        commands.Video,
+        filming.prepare_video,
+        "backend.jobs.filming:video",
+        filming.finished,
         on_device=True,
     ),
     "objects": JobKind(

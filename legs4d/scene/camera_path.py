@@ -3,6 +3,8 @@
     {"w": 1280, "h": 720,              pixels; left out, those of the run's cameras
      "fov": 50,                        vertical field of view in degrees; left out, that of the run's cameras
      "near": 0.1,                      near plane, scene units; left out, the run's
+     "up": [0, -1, 0], "floor": [0, -1, 0, -1.5],   for `legs4d video` alone: what is up, and the floor's normal
+                                       (upwards) and height, normal · x = height
      "keyframes": [{"at": 0, "position": [0, -1, -4], "target": [0, 0, 0], "up": [0, -1, 0]},
                    {"at": 48, "frame": 24, "w2c": 4×4, "fov": 30}]}
 
@@ -70,6 +72,8 @@ class _File(_Strict):
     h: Pixels | None = None
     fov: Degrees | None = None
     near: Annotated[float, Field(gt=0)] | None = None
+    up: Vector | None = None
+    floor: Row | None = None
     keyframes: Annotated[list[_Keyframe], Field(min_length=1)] | None = None
     cameras: Annotated[list[_Given], Field(min_length=1)] | None = None
 
@@ -89,10 +93,13 @@ class Shot:
 
 @dataclass(frozen=True)
 class CameraPath:
-    """A film's pictures, and its near plane in scene units, if the file tells."""
+    """A film's pictures, its near plane in scene units, and what is up and the floor (normal, height), if the file
+    tells."""
 
     shots: list[Shot]
     near: float | None
+    up: Vector | None = None
+    floor: Row | None = None
 
 
 def read_camera_path(path: Path, num_frames: int, like: Cameras | None = None) -> CameraPath:
@@ -131,7 +138,7 @@ def read_camera_path(path: Path, num_frames: int, like: Cameras | None = None) -
             )
         matrices = poses[i : i + 1].astype(np.float32), intrinsics[i : i + 1].astype(np.float32)
         shots.append(Shot(Cameras(*matrices, width, height, (i,)), frame))
-    return CameraPath(shots, content.near)
+    return CameraPath(shots, content.near, content.up, content.floor)
 
 
 def _read(path: Path) -> _File:

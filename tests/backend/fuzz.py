@@ -84,6 +84,7 @@ def valid_bodies(run: str) -> list[tuple[str, dict[str, Any]]]:
             {"run": "none", "selection": "a", "motion": "none", "camera": "1", "out": "new", "start": [0.0] * 6},
         ),
         ("object", {"source": "none", "out": "new", "prior": "inflate", "frames": [0, 3], "seed": 1}),
+        ("video", {"source": "none", "out": "new", "masks": "none", "camera": "still", "distance": {"1": 2.0}}),
         ("objects", {"dataset": "none", "out": "new", "scale": 0.5, "cameras": ["1"], "again": True}),
         ("name", {"run": "none", "number": 2, "called": "basketball"}),
         ("export", {"run": "none", "out": "new", "format": "ply", "frames": [0, 1], "prompt": "a ball"}),

@@ -44,6 +44,7 @@ _ROADS = {
     "deform": "deforming",
     "animate": "animating",
     "object": "making an object",
+    "video": "a scene of a video",
     "first_frame": "tracking",
 }
 """What a run's Gaussians come from, by the stage that lays them out."""

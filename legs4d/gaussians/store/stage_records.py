@@ -24,6 +24,7 @@ FOLLOWING = {
     "deform": ("objects", "lift"),
     "animate": ("objects", "lift"),
     "object": ("objects", "lift"),
+    "video": ("objects", "lift"),
     "first_frame": ("tracking", "refinement", "objects", "lift"),
     "tracking": ("refinement", "objects", "lift"),
     "refinement": ("objects", "lift"),
@@ -33,11 +34,11 @@ FOLLOWING = {
 }
 """Stage → those whose output means nothing without its own. Codes stay what they are when features are made anew."""
 
-GEOMETRY_STAGES = ("import", "deform", "animate", "object", "first_frame", "tracking", "refinement")
+GEOMETRY_STAGES = ("import", "deform", "animate", "object", "video", "first_frame", "tracking", "refinement")
 """Those that make Gaussians, in their order; a run has those of one road."""
-LAYOUT_STAGES = ("import", "deform", "animate", "object", "first_frame")
+LAYOUT_STAGES = ("import", "deform", "animate", "object", "video", "first_frame")
 """Those that decide how many Gaussians there are."""
-WHOLE_STAGES = ("import", "deform", "animate", "object", "tracking")
+WHOLE_STAGES = ("import", "deform", "animate", "object", "video", "tracking")
 """Those after which all frames are there."""
 
 

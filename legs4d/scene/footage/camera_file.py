@@ -17,7 +17,7 @@ from legs4d.scene.lens import Lens, lens_of_matrix
 
 _FIELDS = ("w", "h", "k", "w2c", "fn", "cam_id")
 _DISTORTION = ("distortion", "dist", "distCoef", "dist_coeffs")
-_KNOWN = {*_FIELDS, *_DISTORTION, "fps", "camera_model"}
+_KNOWN = {*_FIELDS, *_DISTORTION, "fps", "camera_model", "one_place"}
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class CameraFile:
         files: T lists of C image files, relative to ims/.
         fps: frames per second, if the file tells.
         unused: what else the file holds.
+        one_place: whether it says that all pictures were taken in one place, as `legs4d video` writes it: enough for
+            language on a scene that is there, not to make one.
     """
 
     world_to_camera: NDArray[np.float64]
@@ -40,6 +42,7 @@ class CameraFile:
     files: tuple[tuple[str, ...], ...]
     fps: float | None
     unused: tuple[str, ...]
+    one_place: bool = False
 
     @property
     def num_frames(self) -> int:
@@ -96,7 +99,8 @@ def read_camera_file(path: Path) -> CameraFile:
     files = tuple(tuple(_name(name, where) for name in row) for row in content["fn"])
     unused = tuple(sorted(set(content) - _KNOWN))
     rate = None if fps is None else float(fps)
-    return CameraFile(world_to_camera, lenses, names, _numbers(names), files, rate, unused)
+    one_place = content.get("one_place") is True
+    return CameraFile(world_to_camera, lenses, names, _numbers(names), files, rate, unused, one_place)
 
 
 def whole(value: Any) -> int | None:

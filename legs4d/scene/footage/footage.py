@@ -63,6 +63,7 @@ class Footage:
             `fps` says. By default frames follow each other evenly.
         notes: see `Sequence`.
         opaque: whether an alpha channel says where a picture is known, and not that nothing is there.
+        one_place: whether all pictures may have been taken in one place.
 
     Raises:
         DatasetError: a camera, lens or picture is impossible, masks are incomplete, or there are too few cameras.
@@ -83,6 +84,7 @@ class Footage:
         times: Sequence[float] | None = None,
         notes: tuple[str, ...] = (),
         opaque: bool = False,
+        one_place: bool = False,
     ) -> None:
         shots, of_masks = find_masks(root, shots)
         self.root, self.scale, self.fps = root, settings.scale, fps
@@ -93,7 +95,7 @@ class Footage:
         every = list(_every(shots))
         _check_masks(every)
         self.content = _content(root, every, files, language)
-        _check_cameras(shots, root)
+        _check_cameras(shots, root, one_place)
         self.origin = _origin(np.array([shot.world_to_camera for shot in every]))
         self._canvas = Canvas.of(_sizes(every, root), str(root))
         check_scale(self.scale, self._canvas.width, self._canvas.height)
@@ -285,7 +287,7 @@ def _every(shots: Shots) -> Iterator[Shot]:
     return (shot for frames in shots.values() for frame in frames for shot in frame)
 
 
-def _check_cameras(shots: Shots, root: Path) -> None:
+def _check_cameras(shots: Shots, root: Path, one_place: bool) -> None:
     for lens, number in {shot.lens: shot.number for shot in _every(shots)}.items():
         check_lens(lens, f"{root}, camera {number}")
     for split, frames in shots.items():
@@ -294,7 +296,7 @@ def _check_cameras(shots: Shots, root: Path) -> None:
             poses = np.array([shot.world_to_camera for shot in taken]).reshape(-1, 4, 4)
             check_poses(poses, np.array([shot.lens.intrinsics for shot in taken]).reshape(-1, 3, 3), names)
     places = [shot.world_to_camera.tobytes() for frame in shots["train"] for shot in frame]
-    if len(set(places)) < 2:
+    if len(set(places)) < 2 and not one_place:
         one = len(places) == 1
         what = "is 1 training picture" if one else f"are {len(places)} training pictures, all from one place"
         raise DatasetError(

@@ -70,6 +70,7 @@ class PanopticSequence(Footage):
             points=_read_points(root / "init_pt_cld.npz"),
             times=kept,
             notes=(*notes, *_unused(files)),
+            one_place=train.one_place,
         )
         numbers = _frame_numbers(train)
         self.frame_numbers = tuple(numbers[frame] for frame in kept)

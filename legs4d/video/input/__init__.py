@@ -1,0 +1,1 @@
+"""What is given: pictures of a video, and masks of its objects."""

@@ -1,0 +1,1 @@
+"""Stage "motion": how each object moves in the picture, and bends."""

@@ -1,0 +1,100 @@
+"""Stage "motion" of all objects, kept object by object and, of the one at hand, every few seconds."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import fields
+
+import numpy as np
+import torch
+
+from legs4d.context import Context
+from legs4d.priors.flow.dis import DisFlow
+from legs4d.video.input.clip import Clip
+from legs4d.video.input.things import Thing
+from legs4d.video.kept import Kept, State
+from legs4d.video.motion.colors import Shown, show
+from legs4d.video.motion.fit import MotionFit, crop_cameras, relative_size, target_of
+from legs4d.video.motion.tracks import Path, follow, track
+from legs4d.video.objects.canonical import Canonical
+from legs4d.video.scene.compose import Moving
+from legs4d.video.scene.filming import Filming
+from legs4d.video.settings import VideoSettings
+
+KEEP_EVERY = 10.0
+"""Seconds after which a fit is kept."""
+
+
+def fit_object(
+    clip: Clip,
+    things: list[Thing],
+    row: int,
+    canonical: Canonical,
+    filming: Filming,
+    settings: VideoSettings,
+    device: torch.device,
+    kept: Kept,
+    context: Context,
+) -> Shown:
+    """Follow, fit and colour one object.
+
+    Raises:
+        Stopped: the stop signal is set; what is fitted is kept.
+    """
+    thing = things[row]
+    path = follow(thing, settings.motion_side)
+    count = clip.num_frames
+    followed = track(
+        clip, thing, path, canonical.points[: settings.most_tracked], DisFlow(), context.reporter("following_points")
+    )
+    target = target_of(clip, thing, [other for other in things if other is not thing], path, device)
+    fit = MotionFit(canonical.blown, target, crop_cameras(filming, path), path, followed, settings, device)
+    name = f"fit-{thing.id}"
+    state = kept.read(name)
+    if state is not None:
+        fit.load(state)
+    reporter = context.reporter("motion")
+    of = fit.total + count
+    last = time.monotonic()
+    try:
+        while fit.done < fit.total:
+            reporter.step(fit.done, of, fit.loss)
+            fit.advance()
+            if time.monotonic() - last > KEEP_EVERY:
+                kept.write(name, fit.state())
+                last = time.monotonic()
+    finally:
+        if fit.done > 0:
+            kept.write(name, fit.state())
+    shown = show(fit, settings.color_steps, reporter, fit.total, of)
+    reporter.step(of, of, fit.loss)
+    return shown
+
+
+def moving_of(shown: Shown, path: Path, filming: Filming) -> Moving:
+    """An object's motion for the scene."""
+    count = len(path.crops)
+    centers = np.stack([filming.ray(frame, path.centers[frame]) for frame in range(count)])
+    sizes = np.array([relative_size(filming, path, frame) for frame in range(count)])
+    return Moving(
+        shown.means,
+        shown.quats,
+        shown.colors,
+        shown.scales,
+        shown.opacities,
+        shown.seen,
+        centers,
+        sizes,
+        path.there,
+        path.canonical,
+    )
+
+
+def as_state(shown: Shown) -> State:
+    """To be kept."""
+    return {f.name: np.asarray(getattr(shown, f.name)) for f in fields(Shown)}
+
+
+def from_state(state: State) -> Shown:
+    """What `as_state` gave."""
+    return Shown(**{f.name: state[f.name] for f in fields(Shown)})

@@ -1,0 +1,1 @@
+"""Stage "objects": each object's Gaussians, in the frame that shows it best."""

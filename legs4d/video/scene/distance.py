@@ -1,0 +1,208 @@
+"""How far away each object is in every frame: where it rests, what holds it, how large it seems, in this order.
+
+An object in its own space, whose unit is its distance in the canonical frame, may be put at any distance k along its
+rays without another picture: x_world = camera⁻¹ (k · x). What decides on k is what a picture does not show, so each
+frame says by which route it was found.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation, gaussian_filter1d
+
+from legs4d.video.scene.filming import Filming, Floor
+
+Floats = NDArray[np.float64]
+LOWEST = 0.01
+"""Share of an object's Gaussians below its lowest place that counts."""
+ALIKE = 0.10
+"""Share by which sizes of frames may differ in which the object rests."""
+RESTING = 0.15
+"""Share of the frames in which it has to rest, or two, for the floor to tell its size."""
+FARTHEST = 60.0
+"""Distances, in those of the camera from the floor, beyond which a contact says nothing."""
+HELD = 1.15
+"""An object that touches a larger one in the picture, and would by the floor be so much farther away, is held by it."""
+HELD_FRAMES = 1
+UNKNOWN = 4.0
+"""Scene units where nothing tells."""
+GIVEN, DEPTH, PARALLAX, CONTACT, HOLDER, SIZE, NOTHING = "given", "depth", "parallax", "contact", "held", "size", "none"
+BOUND = "bound"
+"""Routes."""
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Of one object.
+
+    Attributes:
+        factors: [T] scene units of the object's own unit (its distance in the canonical frame).
+        routes: T, by which each was found.
+        why: a sentence.
+    """
+
+    factors: Floats
+    routes: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True)
+class Placed:
+    """What is known of one object before its distance is.
+
+    Attributes:
+        bent: T, [N, 3] places in the cameras' axes for k = 1 of that frame's relative size: centre + size · x.
+        sizes: [T] relative to the canonical frame.
+        there: [T]; lowest_shows: [T] whether its lowest place is in the picture, and nothing is before it.
+        masks: [T, H, W]; area: mean pixels.
+    """
+
+    bent: list[Floats]
+    sizes: Floats
+    there: NDArray[np.bool_]
+    lowest_shows: NDArray[np.bool_]
+    masks: NDArray[np.bool_]
+    called: str
+
+    @property
+    def area(self) -> float:
+        return float(self.masks[self.there].sum(axis=(1, 2)).mean()) if self.there.any() else 0.0
+
+
+def contact_distances(placed: Placed, filming: Filming, floor: Floor) -> Floats:
+    """[T] by what factor the object's frame has to grow for its lowest place to touch the floor; NaN where none does.
+
+    up · (C + k Rᵀ x) = h has one solution: k = (h − up · C) / min (up · Rᵀ x). Nothing is farther away than that, as it
+    would lie below the floor, also where what shows of it at the bottom is not its own end.
+    """
+    found = np.full(len(placed.bent), np.nan)
+    for frame in np.flatnonzero(placed.there):
+        up = filming.turn(int(frame)) @ floor.normal
+        heights = placed.bent[frame] @ up
+        lowest = float(np.quantile(heights, LOWEST))
+        above = floor.height - float(floor.normal @ filming.center(int(frame)))
+        if above < 0 and lowest < 0 and above / lowest < FARTHEST * -above:
+            found[frame] = above / lowest
+    return found
+
+
+def distances_of(everything: list[Placed], filming: Filming, given: dict[int, float] | None = None) -> list[Distances]:
+    """Distances of all objects, largest first, as they may hold one another.
+
+    Args:
+        given: row of an object → its distance from the camera in the frame that shows it best, scene units.
+    """
+    order = sorted(range(len(everything)), key=lambda row: -everything[row].area)
+    found: dict[int, Distances] = {}
+    contacts: dict[int, Floats] = {}
+    for row in order:
+        placed = everything[row]
+        if given and row in given:
+            size = given[row]
+            count = len(placed.bent)
+            found[row] = Distances(np.full(count, size) / placed.sizes, (GIVEN,) * count, "its distance was given")
+            continue
+        contacts[row] = contact = contact_distances(placed, filming, filming.floor)
+        rests = np.where(placed.lowest_shows, contact, np.nan)
+        holders = [(other, found[other]) for other in found if everything[other].area > placed.area]
+        held = _held(placed, rests, [(everything[other], distances) for other, distances in holders])
+        found[row] = _above(_one(placed, rests, held, contact, filming.floor), contact)
+    # what nothing tells of is as far away as what something does
+    known = [row for row, d in found.items() if NOTHING not in d.routes]
+    if known:
+        middle = float(np.median([np.median(found[row].factors * everything[row].sizes) for row in known]))
+        for row, d in found.items():
+            if NOTHING in d.routes:
+                why = f"{d.why}; it is put as far away as the others"
+                far = Distances(np.full(len(d.factors), middle) / everything[row].sizes, d.routes, why)
+                found[row] = _above(far, contacts[row])
+    return [found[row] for row in range(len(everything))]
+
+
+def _held(placed: Placed, contact: Floats, holders: list[tuple[Placed, Distances]]) -> Floats:
+    """[T] distance of what holds the object, NaN where nothing does."""
+    best = np.full(len(contact), np.nan)
+    for holder, distances in holders:
+        touching = np.zeros(len(contact), bool)
+        for frame in np.flatnonzero(placed.there & holder.there):
+            own = placed.masks[frame]
+            rows, columns = np.flatnonzero(own.any(1)), np.flatnonzero(own.any(0))
+            if not len(rows):
+                continue
+            part = np.s_[max(0, rows[0] - 3) : rows[-1] + 4, max(0, columns[0] - 3) : columns[-1] + 4]
+            touching[frame] = bool((binary_dilation(own[part], iterations=2) & holder.masks[frame][part]).any())
+        if touching.sum() < HELD_FRAMES:
+            continue
+        theirs = distances.factors
+        farther = np.nan_to_num(contact / theirs, nan=np.inf) > HELD
+        if farther[touching].mean() > 0.5:
+            best = np.where(touching & ~np.isfinite(best), theirs, best)
+    return best
+
+
+def _above(distances: Distances, contact: Floats) -> Distances:
+    """The same, but nowhere below the floor."""
+    over = np.nan_to_num(distances.factors / contact, nan=0.0)
+    if over.max(initial=0) <= 1:
+        return distances
+    factors, routes = distances.factors.copy(), list(distances.routes)
+    for frame in np.flatnonzero(over > 1):
+        factors[frame] = contact[frame]
+        routes[frame] = CONTACT if routes[frame] == SIZE else routes[frame]
+    return Distances(factors, tuple(routes), distances.why)
+
+
+def _one(placed: Placed, contact: Floats, held: Floats, least: Floats, floor: Floor) -> Distances:
+    count = len(contact)
+    if np.isfinite(held).sum() >= HELD_FRAMES:
+        # its size from the frames in which it is held, of two holders those that agree
+        sizes = held * placed.sizes
+        size, rests = _consensus(sizes)
+        routes = np.where(rests, HOLDER, SIZE)
+        factors = size / placed.sizes
+        return Distances(factors, tuple(routes.tolist()), f"held in {int(rests.sum())} frames by what is as far away")
+    sizes = contact * placed.sizes
+    if not np.isfinite(sizes).any():
+        bounds = least * placed.sizes
+        if np.isfinite(bounds).any():  # what shows of it has to be above the floor
+            size = float(np.nanmin(bounds))
+            why = "its lowest place is not seen; it is put as far away as the floor lets what shows be"
+            return Distances(size / placed.sizes, (BOUND,) * count, why)
+        why = "its lowest place is above the horizon"
+        return Distances(UNKNOWN / placed.sizes, (NOTHING,) * count, why)
+    size, rests = _consensus(sizes)
+    factors = size / placed.sizes
+    # where it rests the floor tells more exactly than size does, evenly in time
+    correction = np.where(rests, np.log(np.where(rests, contact, 1) / factors), 0.0)
+    weight = rests.astype(np.float64)
+    if count > 1:
+        spread = gaussian_filter1d(weight, 2.0, mode="nearest")
+        even = gaussian_filter1d(correction * weight, 2.0, mode="nearest") / np.maximum(spread, 1e-6)
+        factors = factors * np.exp(np.where(spread > 1e-3, even * np.minimum(1, 2 * spread), 0))
+    else:
+        factors = contact.copy()
+    routes = np.where(rests, CONTACT, SIZE)
+    told = {"given": "the given floor", "found": "the floor that was found", "assumed": "an assumed floor"}[floor.route]
+    why = f"rests on {told} in {int(rests.sum())} of {int(placed.there.sum())} frames"
+    if not rests.any():
+        why = f"never rests on {told}; it is put as far away as that lets what shows be"
+        routes = np.full(count, BOUND)
+    return Distances(factors, tuple(routes.tolist()), why)
+
+
+def _consensus(sizes: Floats) -> tuple[float, NDArray[np.bool_]]:
+    """(size, [T] frames that agree with it): of sizes that several frames agree on the least, as what flies seems to
+    rest farther away than it is, and never nearer."""
+    finite = np.flatnonzero(np.isfinite(sizes))
+    least = max(2, round(RESTING * len(finite))) if len(finite) > 1 else 1
+    for value in np.sort(sizes[finite]):
+        alike = np.zeros(len(sizes), bool)
+        alike[finite] = (sizes[finite] >= value * (1 - ALIKE / 4)) & (sizes[finite] <= value * (1 + ALIKE))
+        if alike.sum() >= least:
+            middle = float(np.median(sizes[alike]))
+            alike[finite] = np.abs(np.log(sizes[finite] / middle)) < ALIKE
+            return float(np.median(sizes[alike])), alike
+    return float(sizes[finite].min()), np.zeros(len(sizes), bool)

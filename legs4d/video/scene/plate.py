@@ -1,0 +1,182 @@
+"""The background: from all frames in which it shows, as a floor and what stands behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation
+
+from legs4d.gaussians.gaussians import Gaussians, dc_from_rgb
+from legs4d.priors.opencv import opencv
+from legs4d.progress import StageReporter
+from legs4d.video.input.clip import Clip
+from legs4d.video.input.things import Thing
+from legs4d.video.objects.surface import tangent_frames
+from legs4d.video.scene.filming import Filming
+
+Floats = NDArray[np.float64]
+MOST_FRAMES = 48
+"""That are looked at, spread over the video."""
+BORDER = 3
+"""Pixels around masks that are not background either: shadows of edges, and blur."""
+BEHIND = 1.25
+"""Of the farthest object's distance: how far what stands behind the floor is at least."""
+MOST_TURN = 1.0
+"""Tangent beyond which a canvas in a plane would grow without end."""
+SPREAD = 0.48
+"""Standard deviation of a Gaussian, in pixels of the canvas: neighbours leave no gaps, and blur little."""
+
+
+@dataclass(frozen=True)
+class Plate:
+    """The background.
+
+    Attributes:
+        gaussians: world; seen: [N] 1 where a frame showed it, 0 where it was filled in.
+        picture: [h, w, 3] the canvas, known: [h, w].
+        share: of the canvas that was seen.
+    """
+
+    gaussians: Gaussians
+    seen: NDArray[np.float32]
+    picture: NDArray[np.float32]
+    known: NDArray[np.bool_]
+
+    @property
+    def share(self) -> float:
+        return float(self.known.mean())
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """A pinhole picture as wide as all frames together, seen from where one frame was taken."""
+
+    matrix: Floats
+    width: int
+    height: int
+    frame: int
+
+
+def canvas_of(filming: Filming, most: int) -> Canvas:
+    """The canvas of a video."""
+    count = len(filming.world_to_camera)
+    frame = count // 2
+    base = filming.turn(frame)
+    corners = np.array([[0, 0], [filming.width, 0], [0, filming.height], [filming.width, filming.height]], float)
+    found = []
+    for other in range(count):
+        rays = filming.ray(other, corners) @ filming.turn(other) @ base.T
+        ahead = rays[rays[:, 2] > 0.2]
+        found.append(np.clip(ahead[:, :2] / ahead[:, 2:], -4, 4))
+    spread = np.concatenate(found)
+    own = filming.ray(frame, corners)[:, :2]
+    low = np.maximum(spread.min(axis=0), own.min(axis=0) - MOST_TURN)
+    high = np.minimum(spread.max(axis=0), own.max(axis=0) + MOST_TURN)
+    focal = float(filming.intrinsics[frame, 0, 0])
+    focal *= min(1.0, most / max(filming.width, filming.height))
+    width, height = (max(8, int(np.ceil(v))) for v in focal * (high - low))
+    matrix = np.array([[focal, 0, -low[0] * focal], [0, focal, -low[1] * focal], [0, 0, 1.0]])
+    return Canvas(matrix, width, height, frame)
+
+
+def surface_of(canvas: Canvas, filming: Filming, distance: float) -> Floats:
+    """[h, w, 3] the world's places that the canvas shows: the floor, and an upright plane at `distance` before it.
+
+    Where points of the background were found, they tell how far away what stands is.
+    """
+    grid = np.stack(np.meshgrid(np.arange(canvas.width) + 0.5, np.arange(canvas.height) + 0.5), axis=-1)
+    rays = np.concatenate([grid, np.ones((*grid.shape[:2], 1))], axis=-1) @ np.linalg.inv(canvas.matrix).T
+    turn, center = filming.turn(canvas.frame), filming.center(canvas.frame)
+    rays = rays @ turn  # to the world's axes
+    ahead = turn.T @ [0.0, 0.0, 1.0]
+    up = filming.up
+    level = ahead - (ahead @ up) * up
+    level = level / np.linalg.norm(level) if np.linalg.norm(level) > 0.2 else ahead
+    facing = rays @ level
+    far = np.where(facing > 0.05 * np.linalg.norm(rays, axis=-1), distance / np.maximum(facing, 1e-9), 8 * distance)
+    far = np.minimum(far, 8 * distance)
+    floor = filming.floor
+    above = floor.height - float(floor.normal @ center)
+    falling = rays @ floor.normal
+    with np.errstate(divide="ignore"):
+        hits = np.where((falling < 0) & (above < 0), above / np.minimum(falling, -1e-9), np.inf)
+    return center + rays * np.minimum(far, hits)[..., None]
+
+
+def plate_of(
+    clip: Clip, things: list[Thing], filming: Filming, distance: float, most: int, reporter: StageReporter
+) -> Plate:
+    """Look at the background in all frames, as a median: what passes through a few of them leaves nothing behind."""
+    cv2 = opencv("the background")
+    canvas = canvas_of(filming, most)
+    places = surface_of(canvas, filming, distance)
+    chosen = np.unique(np.linspace(0, clip.num_frames - 1, min(MOST_FRAMES, clip.num_frames)).round().astype(int))
+    stack = np.full((len(chosen), canvas.height, canvas.width, 3), np.nan, np.float32)
+    shrink = max(1, round(filming.intrinsics[canvas.frame, 0, 0] / canvas.matrix[0, 0]))
+    around = np.ones((3, 3), bool)
+    for row, frame in enumerate(chosen.tolist()):
+        reporter.step(row, len(chosen) + 1)
+        hidden = np.zeros((clip.height, clip.width), bool)
+        for thing in things:
+            hidden |= thing.masks[frame]
+        hidden = binary_dilation(hidden, around, iterations=BORDER) if hidden.any() else hidden
+        inside = (places - filming.center(frame)) @ filming.turn(frame).T
+        pixel = inside @ filming.intrinsics[frame].T
+        with np.errstate(divide="ignore", invalid="ignore"):
+            x, y = pixel[..., 0] / pixel[..., 2] - 0.5, pixel[..., 1] / pixel[..., 2] - 0.5
+        shown = (inside[..., 2] > 1e-6) & (x >= 0) & (y >= 0) & (x <= clip.width - 1) & (y <= clip.height - 1)
+        x, y = (np.where(shown, v, -1).astype(np.float32) for v in (x, y))
+        picture = clip.picture(frame)
+        if shrink > 1:
+            picture = cv2.blur(picture, (shrink, shrink))
+        colors = cv2.remap(picture, x, y, cv2.INTER_LINEAR)
+        covered = cv2.remap(hidden.astype(np.float32), x, y, cv2.INTER_LINEAR) > 0.01
+        stack[row] = np.where((shown & ~covered)[..., None], colors, np.nan)
+    known = np.asarray(np.isfinite(stack[..., 0]).any(axis=0))
+    picture = np.zeros((canvas.height, canvas.width, 3), np.float32)
+    if known.any():
+        # frames from both sides of the canvas show it with different light: the median of what is there
+        picture[known] = np.nanmedian(stack[:, known], axis=0)
+    if not known.all():
+        picture = _filled(picture, known)
+    reporter.step(len(chosen) + 1, len(chosen) + 1)
+    return Plate(_gaussians(places, picture, filming), known.reshape(-1).astype(np.float32), picture, known)
+
+
+def _filled(picture: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """What no frame showed, from around it."""
+    cv2 = opencv("the background")
+    if not known.any():
+        return np.full_like(picture, 0.5)
+    eight = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    mended = cv2.inpaint(eight, (~known).astype(np.uint8), 5, cv2.INPAINT_TELEA).astype(np.float32) / 255
+    return np.where(known[..., None], picture, mended).astype(np.float32)
+
+
+def _gaussians(places: Floats, picture: NDArray[np.float32], filming: Filming) -> Gaussians:
+    """One a pixel, flat on the surface."""
+    along, down = (_steps(places, axis).reshape(-1, 3) for axis in (1, 0))
+    thin = 0.2 * np.minimum(np.linalg.norm(along, axis=1), np.linalg.norm(down, axis=1)).mean()
+    quats, scales = tangent_frames(SPREAD * along, SPREAD * down, float(thin))
+    flat = places.reshape(-1, 3)
+    count = len(flat)
+    return Gaussians(
+        flat.astype(np.float32),
+        quats.astype(np.float32),
+        np.maximum(scales, 1e-6).astype(np.float32),
+        np.full(count, 0.99, np.float32),
+        dc_from_rgb(picture.reshape(-1, 3)),
+        np.zeros(count, bool),
+    )
+
+
+def _steps(places: Floats, axis: int) -> Floats:
+    """[h, w, 3] step to the next pixel, of the two at hand the shorter: at an edge in depth none reaches across."""
+    forward = np.diff(places, axis=axis)
+    last = np.take(forward, [-1], axis)
+    first = np.take(forward, [0], axis)
+    ahead, behind = np.concatenate([forward, last], axis), np.concatenate([first, forward], axis)
+    shorter = np.linalg.norm(ahead, axis=-1) <= np.linalg.norm(behind, axis=-1)
+    return np.where(shorter[..., None], ahead, behind)
