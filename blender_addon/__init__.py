@@ -44,6 +44,7 @@ CLASSES = (
     *motion_operators.CLASSES,
     *whole_operators.CLASSES,
     *clicking.CLASSES,
+    *edit_mode.CLASSES,
     *look.CLASSES,
     *export.CLASSES,
     *capture.CLASSES,

@@ -13,29 +13,68 @@ import bpy
 import numpy as np
 from bpy.app.handlers import persistent
 
-from .. import names
+from .. import declare, names
 from ..cache import storage
 from ..cache.frames import CacheError
 from ..sequence import attributes, handlers, playback, player, sequence
 from ..sequence.properties import cloud_of
 from ..sequence.sequence import Sequence
-from . import mask
+from ..ui.operators import NeedsSequence
+from . import mask, selecting
 
 Array = np.ndarray[Any, Any]
 
 MODE = "EDIT"
 _edited: set[int] = set()
 """Session ids of the parents whose points are, or were a moment ago, in edit mode."""
+_keys: list[tuple[Any, Any]] = []
+
+
+class LEGS4D_OT_edit_points(NeedsSequence, bpy.types.Operator):
+    """Edit the points with Blender's own tools; Tab ends it, and what was deleted stays away in every frame"""
+
+    bl_idname = "legs4d.edit_points"
+    bl_label = "Edit Mode"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """In object mode, where the active object is the sequence, and it has points that every frame has."""
+        item = context.active_object
+        if item is None or item.mode != "OBJECT" or not super().poll(context):
+            return False
+        shown = sequence.meant(context)
+        if item not in (shown.empty, *shown.objects):
+            cls.poll_message_set(f"Select '{shown.empty.name}' first")
+            return False
+        return any(_reachable(context, child) for child in selecting.lasting(shown))
+
+    def execute(self, context: bpy.types.Context) -> declare.Result:
+        """An empty has no edit mode: its clouds have."""
+        layer: Any = context.view_layer
+        clouds = [child for child in selecting.lasting(sequence.meant(context)) if _reachable(context, child)]
+        for child in clouds:
+            child.select_set(True)
+        if layer.objects.active not in clouds:
+            layer.objects.active = clouds[0]
+        bpy.ops.object.mode_set(mode="EDIT")
+        return {"FINISHED"}
 
 
 def register() -> None:
-    """Add the handler."""
+    """Add the handler and the key."""
     handlers.add(_HANDLERS)
+    config = declare.windows().keyconfigs.addon
+    if config is not None:  # there is a window
+        keymap: Any = config.keymaps.new(name="Object Non-modal", space_type="EMPTY")
+        _keys.append((keymap, keymap.keymap_items.new(LEGS4D_OT_edit_points.bl_idname, "TAB", "PRESS")))
 
 
 def unregister() -> None:
-    """Remove the handler, found by name."""
+    """Remove the handler, found by name, and the key."""
     handlers.remove(_HANDLERS)
+    for keymap, item in _keys:
+        keymap.keymap_items.remove(item)
+    _keys.clear()
     _edited.clear()
 
 
@@ -82,6 +121,10 @@ def _restore(cloud: bpy.types.PointCloud, count: int) -> None:
     player.forget_static(cloud)
 
 
+def _reachable(context: bpy.types.Context, child: bpy.types.Object) -> bool:
+    return child.name in context.view_layer.objects and child.visible_get() and not child.hide_select
+
+
 def _has_all(shown: Sequence) -> bool:
     try:
         return storage.find(shown.empty).has_constants()
@@ -93,7 +136,10 @@ def _has_all(shown: Sequence) -> bool:
 def _legs4d_edited(scene: bpy.types.Scene, *_: Any) -> None:
     for shown in sequence.find(scene):
         uid = shown.empty.session_uid
-        if any(child.mode == MODE for child in shown.objects):
+        edited = [child for child in shown.objects if child.mode == MODE]
+        for child in edited:
+            playback.notice(child)
+        if edited:
             _edited.add(uid)
         elif uid in _edited:
             _edited.discard(uid)
@@ -102,4 +148,5 @@ def _legs4d_edited(scene: bpy.types.Scene, *_: Any) -> None:
                 renew(shown)
 
 
+CLASSES = (LEGS4D_OT_edit_points,)
 _HANDLERS = (("depsgraph_update_post", _legs4d_edited),)

@@ -37,6 +37,7 @@ class LEGS4D_PT_selection(SequencePanel, bpy.types.Panel):
         row.operator("legs4d.hide_points", text="Hide", icon="HIDE_ON")
         row.operator("legs4d.crop_points", text="Crop", icon="SELECT_INTERSECT")
         layout.operator("legs4d.keep_largest", icon="OUTLINER_OB_POINTCLOUD")
+        layout.operator("legs4d.edit_points", icon="EDITMODE_HLT")
         row = layout.row(align=True)
         for name, text in ((names.HIDDEN, "Show Hidden"), (names.DELETED, "Restore Deleted")):
             part = row.row(align=True)

@@ -184,6 +184,11 @@ def _take_back(shown: Sequence, cache: RunCache) -> bool:
 def touch(child: bpy.types.Object) -> None:
     """Have Blender, and what is derived from a cloud, notice that its attributes were written."""
     child.data.update_tag()
+    notice(child)
+
+
+def notice(child: bpy.types.Object) -> None:
+    """Have what is derived from a cloud notice that Blender changed its points."""
     _versions[child.session_uid] = _versions.get(child.session_uid, 0) + 1
 
 

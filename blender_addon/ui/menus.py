@@ -21,8 +21,8 @@ SELECT: tuple[Entry, ...] = (
     ("select_gesture", "Circle Select Splats", {"shape": "CIRCLE"}, "NONE"),
     ("", "", {}, "NONE"),
     ("select_size", "Select Splats by Size…", {"by": "SIZE"}, "NONE"),
-    ("select_size", "Select Needles…", {"by": "NEEDLE", "low": 10.0}, "NONE"),
-    ("select_opacity", "Select Splats by Opacity…", {}, "NONE"),
+    ("select_size", "Select Needles (Spikes)…", {"by": "NEEDLE", "low": 10.0}, "NONE"),
+    ("select_opacity", "Select Splats by Opacity (Haze)…", {}, "NONE"),
     ("select_object", "Select Splats in Object's Box", {}, "NONE"),
     ("select_layer", "Select Splats of Prompt", {}, "NONE"),
     ("", "", {}, "NONE"),
@@ -35,7 +35,8 @@ EDIT: tuple[Entry, ...] = (
     ("hide_points", "Hide Splats", {}, "HIDE_ON"),
     ("crop_points", "Crop Splats", {}, "NONE"),
     ("separate", "Separate Selected Splats", {}, "NONE"),
-    ("keep_largest", "Keep Largest Piece of Splats", {}, "NONE"),
+    ("keep_largest", "Keep Largest Piece of Splats (Remove Floaters)", {}, "NONE"),
+    ("edit_points", "Edit Mode of Splats", {}, "EDITMODE_HLT"),
     ("show_points", "Show Hidden Splats", {"what": "HIDDEN"}, "HIDE_OFF"),
     ("show_points", "Restore Deleted Splats", {"what": "DELETED"}, "NONE"),
     ("", "", {}, "NONE"),
@@ -55,7 +56,7 @@ EFFECTS: tuple[Entry, ...] = (
     ("add_follower", "Add Follower of Selected Splats", {"of": "SELECTION"}, "NONE"),
     ("add_follower", "Add Follower of Object", {"of": "OBJECT"}, "NONE"),
     ("apply_motion", "Apply Motion to Splats…", {}, "ANIM"),
-    ("remap_time", "Edit Time Curve (Slow Motion, Reverse)", {}, "GRAPH"),
+    ("remap_time", "Edit Time Curve (Speed, Slow Motion, Freeze, Reverse)", {}, "GRAPH"),
     ("match_rate", "Match Frame Rate to Capture", {"to": "SCENE"}, "NONE"),
     ("match_rate", "Play Capture in Real Time", {"to": "TIME"}, "NONE"),
 )
@@ -63,7 +64,7 @@ RENDER: tuple[Entry, ...] = (
     ("composite", "Composite Splats with Cycles", {}, "NODE_COMPOSITING"),
     ("prepare_scene", "Set Up Rendering of Splats", {}, "SCENE_DATA"),
     ("export", "Export Splats, Mattes and Curves", {}, "RENDER_ANIMATION"),
-    ("bake", "Bake Splats to Native Blend…", {}, "FILE_BLEND"),
+    ("bake", "Bake Splats to Native Blend (Render Farm)…", {}, "FILE_BLEND"),
     ("export_motion", "Export Object's Motion…", {}, "EXPORT"),
 )
 ADD: tuple[Entry, ...] = (

@@ -255,12 +255,14 @@ def test_what_edit_mode_removes_is_deleted_and_what_it_moves_goes_back(shown):
     still, scene = shown.static_object, bpy.context.scene
     places = _read(still, "position").copy()
     bpy.ops.object.select_all(action="DESELECT")
-    bpy.context.view_layer.objects.active = still
-    still.select_set(True)
+    bpy.context.view_layer.objects.active = shown.empty  # which has no edit mode: its clouds have
     _box(shown, (0.5, 0.5, 0), 0.6)
-    bpy.ops.object.mode_set(mode="EDIT")
+    assert bpy.ops.legs4d.edit_points() == {"FINISHED"} and still.mode == "EDIT"
     assert _selected(still) == [0, 1, 4, 5]  # Blender's own tools see what ours have selected
+    drawn = playback.version(still)
     bpy.ops.pointcloud.delete()
+    bpy.context.view_layer.update()
+    assert playback.version(still) != drawn, "what is deleted is drawn no more"
     scene.frame_set(1)
     assert playback.message(shown.empty).endswith(
         "is in edit mode and keeps this frame; leave it (Tab), and it plays again."
