@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from legs4d import __version__
-from legs4d.animate.footage.clip import MOST_SIDE, Wanted, clip
+from legs4d.animate.footage.clip import MOST_SIDE, Wanted, clip, takes_an_end
 from legs4d.animate.footage.filming import Filmed
 from legs4d.animate.footage.video import MotionVideo
 from legs4d.animate.placing import Placing
@@ -226,12 +226,15 @@ class _Work:
         asked = self.asked
         camera = self.placing.camera_without_video(MOST_SIDE)
         stage = Stage(self.gaussians, self.member, camera, near_of(self.source), self.device)
-        made = stage.predict([self.placing.start])
-        first = made.color[0].clamp(0, 1).cpu().numpy().astype(np.float32)
-        scene = digest_of([self.made_from.inputs, asked.camera, asked.frame, asked.start])
+        ends = [self.placing.start]
+        if self.placing.end is not None and takes_an_end():
+            ends.append(self.placing.end)
+        made = stage.predict(ends).color.clamp(0, 1).cpu().numpy().astype(np.float32)
+        first, last = made[0], made[1] if len(made) > 1 else None
+        scene = digest_of([self.made_from.inputs, asked.camera, asked.frame, asked.start, asked.end])
         wanted = Wanted(asked.selection, asked.prompt or "", asked.seed, scene)
         self.context.reporter("making_the_video").step(0, 1)
-        folder, fps = clip(self.run.path, wanted, first, self.device)
+        folder, fps = clip(self.run.path, wanted, first, last, self.device)
         return folder, asked.fps or fps
 
     def _together(self, follower: Follower, stage: Stage, contact: Contact | None) -> NDArray[np.float64]:
@@ -255,7 +258,7 @@ class _Work:
     def _of_fits(self) -> str:
         """What fits of single frames depend on: all but how many there are, and what is done to them together."""
         settings = {**self.made_from.settings}
-        for name in ("end", "fps"):
+        for name in ("fps",) if self.asked.prompt else ("end", "fps"):  # a video of words may end where it is said
             settings.pop(name)
         settings["frames"] = None if self.asked.frames is None else self.asked.frames[0]
         return replace(self.made_from, settings=settings).fingerprint

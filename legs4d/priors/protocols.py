@@ -17,7 +17,18 @@ if TYPE_CHECKING:
     import torch
 
 Role = Literal[
-    "masks", "boxes", "people", "flow", "matches", "depth", "views", "video", "picture", "guidance", "perceptual"
+    "masks",
+    "boxes",
+    "people",
+    "flow",
+    "matches",
+    "depth",
+    "views",
+    "video",
+    "between",
+    "picture",
+    "guidance",
+    "perceptual",
 ]
 
 
@@ -167,6 +178,16 @@ class VideoPrior(Protocol):
 
     def video(self, picture: NDArray[np.float32], text: str, num_frames: int, seed: int) -> NDArray[np.float32]:
         """[T, H, W, 3] that begins with the picture; T is the nearest to `num_frames` that the model can make."""
+        ...
+
+
+class BetweenPrior(Protocol):
+    """Makes what happens between two pictures."""
+
+    def video_between(
+        self, first: NDArray[np.float32], last: NDArray[np.float32], text: str, num_frames: int, seed: int
+    ) -> NDArray[np.float32]:
+        """[T, H, W, 3] that begins with the one and ends with the other; T as in `VideoPrior`."""
         ...
 
 

@@ -362,6 +362,17 @@ PRIORS: tuple[Prior, ...] = (
         34_000_000_000,
     ),
     Prior(
+        "wan-between",
+        "between",
+        "Wan 2.1 first and last frame to video, 14B (Wan team 2025)",
+        "legs4d.priors.video.wan:WanBetween",
+        Published(
+            "Wan-AI/Wan2.1-FLF2V-14B-720P-diffusers", "model_index.json and the folders that it names", "diffusers"
+        ),
+        "Apache-2.0",
+        80_000_000_000,
+    ),
+    Prior(
         "sdxl",
         "picture",
         "Stable Diffusion XL (Podell et al. 2023)",

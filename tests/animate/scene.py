@@ -91,6 +91,11 @@ def write_scene(folder: Path) -> Run:
 _FIELDS = ("means", "quats", "scales", "opacities", "colors", "is_foreground")
 
 
+def thing() -> NDArray[np.bool_]:
+    """Which of the scene's Gaussians are the box."""
+    return np.arange(len(wall()) + len(box())) >= len(wall())
+
+
 def motion_at(share: float) -> NDArray[np.float64]:
     """[4, 4] of the drawn motion: a turn about a leaning axis, and a way to the side and nearer."""
     motion = np.eye(4)
@@ -101,9 +106,8 @@ def motion_at(share: float) -> NDArray[np.float64]:
 
 def film(folder: Path, motions: Sequence[NDArray[np.float64] | Gaussians], view: Cameras | None = None) -> Path:
     """A folder of pictures with the box under each of these motions, or as these Gaussians."""
-    thing = np.arange(len(wall()) + len(box())) >= len(wall())
     parts = {name: np.concatenate([getattr(wall(), name), getattr(box(), name)]) for name in _FIELDS}
-    stage = Stage(Gaussians(**parts), thing, view or camera(), NEAR, torch.device("cpu"))
+    stage = Stage(Gaussians(**parts), thing(), view or camera(), NEAR, torch.device("cpu"))
     folder.mkdir(parents=True)
     for number, motion in enumerate(motions):
         placed = motion.torch() if isinstance(motion, Gaussians) else motion

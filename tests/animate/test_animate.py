@@ -10,11 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from legs4d.animate.footage import clip
+from legs4d.animate.footage.depths import DepthMaps
+from legs4d.animate.footage.video import MotionVideo
+from legs4d.animate.tracking.pulls import by_depth
+from legs4d.animate.tracking.stage import Stage
 from legs4d.animate.trajectory import Trajectory, read_trajectory, write_trajectory
 from legs4d.animate.work import animate_run
 from legs4d.commands import Animate
@@ -28,7 +33,7 @@ from legs4d.gaussians.store.stage_records import RunDiffers
 from legs4d.priors.registry import find_prior
 from legs4d.progress import Stopped
 from legs4d.settings import SettingsError, checked
-from tests.animate.scene import CENTER, camera, film, leaning, motion_at, wall, write_scene
+from tests.animate.scene import CENTER, NEAR, camera, film, leaning, motion_at, thing, wall, write_scene
 
 FRAMES = 5
 MOTIONS = [motion_at(frame / (FRAMES - 1)) for frame in range(FRAMES)]
@@ -174,6 +179,51 @@ def test_camera_and_start_are_found_and_given(place: Path) -> None:
     for motion, true in zip(found, MOTIONS[:3], strict=True):
         turn, away = off(motion, moved @ true)
         assert turn < 1.5 and away < 0.03
+
+
+def test_depth_maps_of_any_scale_tell_how_far_away_it_is(place: Path) -> None:
+    """They have the box a tenth farther away than it is, in the second frame, and all else where it is."""
+    view, away = camera(), np.eye(4)
+    stage = Stage(Run.open(place / "run").frame(0), thing(), view, NEAR, torch.device("cpu"))
+    made = stage.predict([np.eye(4)])
+    depth, share = made.depth[0].numpy(), made.share[0].numpy()
+    (place / "maps").mkdir()
+    for frame in range(FRAMES):
+        np.save(place / "maps" / f"{frame}.npy", 7 * depth * (1 + 0.1 * (frame == 1) * (share > 0.5)))
+    maps = DepthMaps(place / "maps", MotionVideo(place / "video"), view)
+    away[:3, 3] = 0.1 * (CENTER - view.centers[0])
+    for frame, there, elsewhere in ((0, np.eye(4), away), (1, away, np.eye(4))):
+        disparity = maps.read(frame)
+        assert disparity is not None
+        pull = by_depth(stage, np.eye(4), disparity)
+        assert pull is not None
+        assert abs(pull(there)[0]) < 0.2 < 2 < abs(pull(elsewhere)[0])
+    animate(place, depth="maps", frames=[0, 1], out="by_maps")  # and the command reads them
+    assert Run.open(place / "by_maps").info["made_from"]["motion"].endswith("video")
+
+
+def test_where_it_ends_is_the_last_picture_of_a_video_of_words(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filmed = [np.asarray(Image.open(path), np.float32) / 255 for path in sorted((place / "video").iterdir())]
+    asked: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
+
+    class Between:
+        def video_between(
+            self, first: NDArray[np.float32], last: NDArray[np.float32], text: str, num_frames: int, seed: int
+        ) -> NDArray[np.float32]:
+            asked.append((first, last))
+            return np.stack([filmed[0], filmed[1]])
+
+    monkeypatch.setattr("legs4d.animate.work.takes_an_end", lambda: True)
+    monkeypatch.setattr(clip, "open_prior", lambda name, device: Between())
+    true = MOTIONS[1]
+    shift = true[:3, :3] @ CENTER + true[:3, 3] - CENTER
+    turn = np.degrees(Rotation.from_matrix(true[:3, :3]).as_rotvec())
+    animate(place, motion=None, prompt="tumbles", end=[*shift, *turn], out="ended")
+    (first, last), *more = asked
+    assert not more and np.abs(first - filmed[0]).max() < 0.01 and np.abs(last - filmed[1]).max() < 0.1
+    found = read_trajectory(place / "ended" / "motion.json").motions[-1]
+    degrees, away = off(found, true)
+    assert degrees < 0.1 and away < 0.01  # as was said, not only as was found
 
 
 @pytest.mark.parametrize(

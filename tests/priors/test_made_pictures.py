@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from legs4d.errors import Legs4dError
 from legs4d.priors.cache import is_there
 from legs4d.priors.picture.sdxl import Sdxl
 from legs4d.priors.registry import find_prior
-from legs4d.priors.video.wan import WanVideo
+from legs4d.priors.video.wan import WanBetween, WanVideo
 
 CPU = torch.device("cpu")
 transformers: Any = import_module("transformers")
@@ -165,3 +166,53 @@ def test_a_picture_that_moves_as_words_say(tmp_path: Path, picture: NDArray[np.f
     index.write_text(json.dumps({**json.loads(index.read_text()), "_class_name": "LTXPipeline"}))
     with pytest.raises(Legs4dError, match="is a LTXPipeline, no WanPipeline; put the files of Wan-AI"):
         WanVideo(tmp_path / "wan", CPU)
+
+
+def wan_between_twin(folder: Path) -> Path:
+    """As Wan 2.1's model of first and last frames is published: both are seen by CLIP too."""
+    torch.manual_seed(0)
+    made = diffusers.WanPipeline.from_pretrained(wan_twin(folder))
+    shutil.rmtree(folder)
+    vae = diffusers.AutoencoderKLWan(
+        base_dim=4, z_dim=6, dim_mult=[1, 1, 1, 1], num_res_blocks=1, latents_mean=[0.0] * 6, latents_std=[1.0] * 6
+    )
+    seen = transformers.CLIPVisionConfig(
+        hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=32, patch_size=16
+    )
+    transformer = diffusers.WanTransformer3DModel(
+        num_attention_heads=2,
+        attention_head_dim=12,
+        in_channels=6 + 4 + 6,
+        out_channels=6,
+        text_dim=16,
+        freq_dim=16,
+        ffn_dim=16,
+        num_layers=1,
+        image_dim=16,
+        added_kv_proj_dim=24,
+        pos_embed_seq_len=2 * 5,
+    )
+    diffusers.WanImageToVideoPipeline(
+        tokenizer=made.tokenizer,
+        text_encoder=made.text_encoder,
+        vae=vae,
+        transformer=transformer,
+        scheduler=made.scheduler,
+        image_encoder=transformers.CLIPVisionModel(seen),
+        image_processor=transformers.CLIPImageProcessor(
+            size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+        ),
+    ).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.long
+def test_what_happens_between_two_pictures(tmp_path: Path, picture: NDArray[np.float32]) -> None:
+    pytest.importorskip("accelerate", reason="the extra priors is of an older version: make setup")
+    made = WanBetween(wan_between_twin(tmp_path / "wan-between"), CPU, steps=2)
+    assert is_there(find_prior("wan-between"), tmp_path)
+    found = made.video_between(picture, 1 - picture, "it jumps", 6, seed=1)
+    assert found.shape == (5, 32, 64, 3) and found.min() >= 0 and found.max() <= 1
+    # both pictures reach the video
+    assert np.abs(made.video_between(picture, picture, "it jumps", 6, seed=1) - found).max() > 0
+    assert np.abs(made.video_between(1 - picture, 1 - picture, "it jumps", 6, seed=1) - found).max() > 0

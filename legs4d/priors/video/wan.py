@@ -1,8 +1,9 @@
-"""Wan image to video (Wan team 2025), run by diffusers: a picture that moves as words say."""
+"""Wan image to video (Wan team 2025), run by diffusers: a picture that moves as words say, or becomes another."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ from PIL import Image
 from legs4d.priors.published import library, open_pipeline
 
 REPOSITORY = "Wan-AI/Wan2.2-TI2V-5B-Diffusers"
+BETWEEN = "Wan-AI/Wan2.1-FLF2V-14B-720P-diffusers"
+"""2.2's 5B knows first pictures alone: diffusers takes a last one for it, and leaves it out without a word."""
 STEPS = 50
 _STEP = 32
 """Both sides become multiples of this."""
@@ -45,18 +48,52 @@ class WanVideo:
 
     def video(self, picture: NDArray[np.float32], text: str, num_frames: int, seed: int) -> NDArray[np.float32]:
         """[T, H, W, 3]; T is 4 k + 1."""
-        height, width = (max(_STEP, round(side / _STEP) * _STEP) for side in picture.shape[:2])
-        told = self._pipeline(
-            image=Image.fromarray(np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)).resize((width, height)),
-            prompt=text,
-            height=height,
-            width=width,
-            num_frames=frames_it_makes(num_frames),
-            num_inference_steps=self._steps,
-            generator=torch.Generator("cpu").manual_seed(seed),
-            output_type="np",
+        return _made(self._pipeline, (picture,), text, num_frames, seed, self._steps)
+
+
+class WanBetween:
+    """See `protocols.BetweenPrior`; arguments as `WanVideo`."""
+
+    def __init__(self, folder: Path, device: torch.device, steps: int = STEPS) -> None:
+        library("accelerate", "between")
+        self._pipeline = open_pipeline(
+            "WanImageToVideoPipeline",
+            folder,
+            device,
+            BETWEEN,
+            role="between",
+            wide=True,
+            single=("vae", "image_encoder"),
         )
-        return np.asarray(told.frames[0], np.float32)
+        self._steps = steps
+
+    def video_between(
+        self, first: NDArray[np.float32], last: NDArray[np.float32], text: str, num_frames: int, seed: int
+    ) -> NDArray[np.float32]:
+        """[T, H, W, 3]; T is 4 k + 1."""
+        return _made(self._pipeline, (first, last), text, num_frames, seed, self._steps)
+
+
+def _made(
+    pipeline: Any, pictures: tuple[NDArray[np.float32], ...], text: str, num_frames: int, seed: int, steps: int
+) -> NDArray[np.float32]:
+    """[T, H, W, 3] that begins with the first picture and, if there is one, ends with the second."""
+    height, width = (max(_STEP, round(side / _STEP) * _STEP) for side in pictures[0].shape[:2])
+    first, *last = (
+        Image.fromarray(np.rint(np.clip(one, 0, 1) * 255).astype(np.uint8)).resize((width, height)) for one in pictures
+    )
+    told = pipeline(
+        image=first,
+        **({"last_image": last[0]} if last else {}),
+        prompt=text,
+        height=height,
+        width=width,
+        num_frames=frames_it_makes(num_frames),
+        num_inference_steps=steps,
+        generator=torch.Generator("cpu").manual_seed(seed),
+        output_type="np",
+    )
+    return np.asarray(told.frames[0], np.float32)
 
 
 def frames_it_makes(wanted: int) -> int:
