@@ -299,6 +299,7 @@ class Object(Command):
     """A video, a picture or words → a run of one object that moves: `generate.work`.
 
     Attributes:
+        method: "roads", which learn nothing before; "onepass", a network that makes all frames at once.
         source: a video, a folder of its pictures, one picture; or words, of which a helper makes a picture.
         views: pictures of it from elsewhere, or the run of a known object.
         prior: where its shape comes from; by default the best that there is.
@@ -307,10 +308,13 @@ class Object(Command):
         fps: of the result; by default the video's.
         prompt: what it does: a helper makes the video out of the source's first picture.
         seed: of helpers.
+        weights, views_by, interpolate, stride, chunk, elevation: of onepass: files of the network, and of the one for
+            interpolation; the helper that invents views; see `OnePassSettings` for the others.
     """
 
     source: Text
     out: Place
+    method: Literal["roads", "onepass"] = "roads"
     views: Place | None = None
     prior: Literal["auto", "given", "turntable", "static", "revolve", "inflate"] = "auto"
     lens: Literal["syncdreamer", "4dgen"] = "syncdreamer"
@@ -319,6 +323,26 @@ class Object(Command):
     prompt: Text | None = None
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     again: bool = False
+    weights: Annotated[list[Place], Field(max_length=2)] | None = None
+    views_by: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    interpolate: bool = False
+    stride: Annotated[int, Field(ge=0, le=1000)] = 0
+    chunk: Annotated[int, Field(ge=0, le=64)] = 0
+    elevation: Annotated[float, Field(gt=-80, lt=80)] = 0.0
+
+    @model_validator(mode="after")
+    def _of_one_method(self) -> Object:
+        own = ("weights", "views_by", "interpolate", "stride", "chunk", "elevation")
+        of = {"roads": own, "onepass": ("prior", "lens")}
+        for method, names in of.items():
+            wrong = [name for name in names if getattr(self, name) not in ([], type(self).model_fields[name].default)]
+            if wrong and method == self.method:
+                option = "--" + wrong[0].replace("_", "-")
+                other = "onepass" if method == "roads" else "roads"
+                raise ValueError(f"{option} is for --method {other}, and this is --method {method}")
+        if self.views is not None and self.views_by is not None:
+            raise ValueError("--views and --views-by are two ways to one thing; leave one of them out")
+        return self
 
 
 class Name(Command):

@@ -31,7 +31,8 @@ def prepare_object(request: Object, roots: Roots) -> Spec:
         source = str(found)
     fields = {name: getattr(request, name) for name in Object.model_fields}
     views = None if request.views is None else str(roots.find(request.views))
-    asked = {**fields, "source": source, "views": views, "out": str(out)}
+    weights = None if request.weights is None else [str(roots.find(path)) for path in request.weights]
+    asked = {**fields, "source": source, "views": views, "weights": weights, "out": str(out)}
     return {"out": str(out), "run": request.out, "asked": asked, "again": request.again}
 
 

@@ -23,6 +23,11 @@ class PriorName(StrEnum):
     inflate = "inflate"
 
 
+class ObjectMethod(StrEnum):
+    roads = "roads"
+    onepass = "onepass"
+
+
 class LensName(StrEnum):
     syncdreamer = "syncdreamer"
     fourdgen = "4dgen"
@@ -34,6 +39,12 @@ def make_object(
         str, typer.Argument(metavar="SOURCE", help="A video of one object, a folder of pictures, a picture, or words.")
     ],
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="The run to make, or to go on with.")],
+    method: Annotated[
+        ObjectMethod,
+        typer.Option(
+            help="roads: fits, without learned weights. onepass: L4GM's network or tiny4d, all frames at once."
+        ),
+    ] = ObjectMethod.roads,
     views: Annotated[
         Path | None,
         typer.Option(
@@ -59,6 +70,32 @@ def make_object(
         typer.Option(metavar="TEXT", help="What it does: a helper makes a video of the picture (`legs4d priors`)."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another one, another picture or video of helpers.")] = 0,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="onepass: L4GM's recon.safetensors, and by another --weights its interp.safetensors; or tiny4d's. "
+            "Of L4GM's, the file says Apache-2.0 and the model card CC BY-NC-SA 4.0: find out which of them holds.",
+        ),
+    ] = None,
+    views_by: Annotated[
+        str | None, typer.Option(metavar="HELPER", help="onepass: who invents the views that are not given.")
+    ] = None,
+    interpolate: Annotated[
+        bool, typer.Option("--interpolate", help="onepass: put two moments between any two frames.")
+    ] = False,
+    stride: Annotated[
+        int | None, typer.Option(min=0, help="onepass: take one of so many frames; by default 15 a second are left.")
+    ] = None,
+    chunk: Annotated[
+        int | None, typer.Option(min=0, max=64, help="onepass: frames a pass; by default as in training.")
+    ] = None,
+    elevation: Annotated[
+        float | None,
+        typer.Option(
+            metavar="DEGREES", help="onepass: how far above the object its camera and the views stand (L4GM: below)."
+        ),
+    ] = None,
     again: Again = False,
     engine: EngineName = Engine.auto,
     as_json: Json = False,

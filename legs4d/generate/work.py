@@ -25,6 +25,8 @@ from legs4d.gaussians.store.unfinished import forget, keep, kept
 from legs4d.generate.fitting import Following, following, from_views, pictures_of
 from legs4d.generate.lenses import FOURDGEN, LENSES, UP, Lens
 from legs4d.generate.motion.track import track
+from legs4d.generate.onepass import work as onepass
+from legs4d.generate.onepass.stage import STAGE
 from legs4d.generate.placing import place
 from legs4d.generate.roads import Road, choose, is_run
 from legs4d.generate.shapes.inflate import inflate
@@ -41,7 +43,6 @@ from legs4d.scene.content import digest_of, hash_files
 from legs4d.scene.paths import orbit
 from legs4d.scene.stage import Stage, find_stage
 
-STAGE = "object"
 VERSION = 1
 """Of this code: raise it when the same input gives another result."""
 KEEP_EVERY = 15.0
@@ -122,7 +123,7 @@ def describe(run: Run) -> dict[str, Any]:
         "kind": run.info["kind"],
         **{name: report[name] for name in ("method", "prior", "why")},
         "frames": run.num_frames,
-        "gaussians": run.num_gaussians,
+        "gaussians": run.count(0),
         "seen": report["seen"],
         "seconds": {name: round(stage.seconds, 1) for name, stage in run.stages.items()},
         "warnings": report["warnings"],
@@ -131,8 +132,8 @@ def describe(run: Run) -> dict[str, Any]:
 
 def _views_of(asked: Object) -> Path | None:
     """The views that are given, or that lie beside the source as 4DGen has them."""
-    if asked.views is not None:
-        return Path(asked.views)
+    if asked.views is not None or asked.method == "onepass":
+        return None if asked.views is None else Path(asked.views)
     return sync_beside(Path(asked.source)) if asked.prior in ("auto", "given") else None
 
 
@@ -151,6 +152,8 @@ def _made_from(asked: Object, context: Context) -> MadeFrom:
         inputs["views"] = digest_of(hash_files(views, files, context))
     own = ("prior", "lens", "frames", "fps", "prompt", "seed")
     settings = {name: getattr(asked, name) for name in own}
+    if asked.method == "onepass":
+        settings |= {"method": asked.method, **onepass.made_from(asked)}
     if are_words(asked.source):
         settings["words"] = asked.source
     return MadeFrom(settings, VERSION, inputs, by="generation")
@@ -185,10 +188,26 @@ class _Work:
             fps = fps or made
         return source, fps
 
+    def _made_by(self) -> dict[str, Any]:
+        """What the run tells of where it comes from."""
+        source, views = self.asked.source, _views_of(self.asked)
+        return {
+            "command": STAGE,
+            "version": __version__,
+            "source": source if are_words(source) else str(Path(source).resolve()),
+            "views": None if views is None else str(views.resolve()),
+        }
+
     def finish(self) -> None:
         """Read, find the shape, then the motion, and write."""
         asked, views = self.asked, _views_of(self.asked)
         source, fps = self._source()
+        if asked.method == "onepass":
+            work = onepass.OnePassWork(asked, self.run, source, fps, self.device, self.context)
+            for warning in work.finish():
+                self.context.tell(warning)
+            self.run.set_info(made_from=self._made_by())
+            return
         pseudo = views is not None and not is_run(views)
         reading = self.context.reporter("reading_pictures")
         frames = None if asked.frames is None else (asked.frames[0], asked.frames[1])
@@ -342,7 +361,7 @@ class _Work:
         up: NDArray[np.float64],
         seen: NDArray[np.float32],
     ) -> None:
-        run, asked = self.run, self.asked
+        run = self.run
         means = fit.gaussians_at(0.0).numpy().means
         center = np.median(means, axis=0)
         radius = float(np.linalg.norm(front.centers[0] - center))
@@ -368,12 +387,7 @@ class _Work:
             times=[frame / fps for frame in range(count)],
             frame_numbers=list(range(count)),
             cameras_move=False,
-            made_from={
-                "command": STAGE,
-                "version": __version__,
-                "source": asked.source if are_words(asked.source) else str(Path(asked.source).resolve()),
-                "views": None if (views := _views_of(asked)) is None else str(views.resolve()),
-            },
+            made_from=self._made_by(),
             report={
                 "method": "roads",
                 "prior": road.prior,

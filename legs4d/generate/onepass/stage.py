@@ -4,7 +4,6 @@ what that looked like from the sides (Ren et al. 2024, section 3.3). What a fini
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,21 +16,19 @@ from legs4d.context import QUIET, Context
 from legs4d.errors import Legs4dError
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store.run import Run
-from legs4d.gaussians.store.stage_records import MadeFrom
 from legs4d.generate.onepass.cameras import AZIMUTHS, L4GM
-from legs4d.generate.onepass.checkpoint import Networks, describe
+from legs4d.generate.onepass.checkpoint import describe
 from legs4d.generate.onepass.passes import BETWEEN, NEAR, Moment, Passes, unit
 from legs4d.generate.onepass.views import SideViews
 from legs4d.scene.camera import Cameras
 
 STAGE = "object"
-VERSION = 1
-"""Of this code: raise it when the same input gives another result."""
 RATE = 15.0
 """Frames a second that L4GM takes."""
 SHOWN = 512
 """Pixels along a side of what a run's cameras show."""
 UP = (0.0, 1.0, 0.0)
+_WHY = {"user": "views that were given", "none": "the video alone"}
 
 
 @dataclass(frozen=True)
@@ -42,14 +39,12 @@ class Footage:
         pictures: [T, S, S, 4] uint8 RGBA, colours times alpha, S the network's.
         fps: pictures a second.
         sides: the object from elsewhere at the first moment; None where nothing is known of that.
-        digest: of all of it.
         notes: what should be known of it, a sentence each.
     """
 
     pictures: NDArray[np.uint8]
     fps: float
     sides: SideViews | None
-    digest: str
     notes: tuple[str, ...] = ()
 
 
@@ -69,12 +64,6 @@ def chunks(count: int, length: int) -> list[range]:
     return [range(first, min(first + length, count)) for first in range(0, count - 1, length - 1)]
 
 
-def made_from(footage: Footage, networks: Networks, settings: OnePassSettings) -> MadeFrom:
-    """All that decides on the result."""
-    inputs = {"source": footage.digest, "weights": "+".join(networks.sha256)}
-    return MadeFrom.of({"onepass": settings}, VERSION, inputs, {"network": networks.variant.name})
-
-
 @dataclass(frozen=True)
 class OnePassObject:
     """One run's object: what is to be made from what, with what."""
@@ -86,10 +75,9 @@ class OnePassObject:
     context: Context = QUIET
 
     def finish(self) -> None:
-        """Do what is not done yet. The caller holds the run's lock.
+        """Do what is not done yet. The caller holds the run's lock, has begun `STAGE` in it, and finishes it.
 
         Raises:
-            RunDiffers: the run was begun otherwise.
             Legs4dError: there is no network for interpolation, and it is wanted.
             Stopped: the stop signal is set; chunks that are done are kept.
         """
@@ -97,15 +85,11 @@ class OnePassObject:
         if self.settings.interpolate and networks.interp is None:
             what = "moments between frames are wanted, and there is no network for them"
             raise Legs4dError(what, where="--interpolate", fix="give interp.safetensors after recon.safetensors")
-        run = self.run
-        if run.begin_stage(STAGE, made_from(self.footage, networks, self.settings)).finished:
-            return
-        if not run.has_geometry:
+        if not self.run.has_geometry:
             self._lay_out()
         self._reconstruct()
         if self.settings.interpolate:
             self._interpolate()
-        run.finish_stage(STAGE)
 
     # -- what is there ---------------------------------------------------------------------------------------------
 
@@ -139,14 +123,30 @@ class OnePassObject:
             frame_numbers=list(range(count)),
             up=list(UP),
             down=[-x for x in UP],
+            kind="generated",
+            cameras_move=False,
             center=[0.0, 0.0, 0.0],
             radius=L4GM.distance,
             near=NEAR,
             background=[1.0, 1.0, 1.0],
             cameras="virtual",
-            onepass={**describe(self.passes.networks), "stride": stride, "views": self._source},
-            notes=[*self.footage.notes, *self._warnings()],
+            report={
+                "method": "onepass",
+                **describe(self.passes.networks),
+                "stride": stride,
+                "prior": self._source,
+                "why": _WHY.get(self._source, f"views that {self._source} invents"),
+                "warnings": [*self.footage.notes, *self._warnings()],
+            },
         )
+
+    def describe(self) -> list[str]:
+        """Add to the run's report which share of the first moment's Gaussians is of a picture that was taken; what
+        should be known of the result, a sentence each."""
+        seen, report = self.run.seen(0), self.run.info["report"]
+        share = 0.0 if seen is None else round(float((seen > 0).mean()), 3)
+        self.run.set_info(report={**report, "seen": share})
+        return [str(sentence) for sentence in report["warnings"]]
 
     @property
     def _source(self) -> str:
@@ -174,15 +174,13 @@ class OnePassObject:
             reporter.step(number, len(parts))
             if all(every * frame in done for frame in frames):
                 continue
-            began = time.perf_counter()
             # Of a frame that two chunks share, the first one's Gaussians are kept.
             fresh = range(frames.start + (number > 0), frames.stop)
             moments = self.passes.moments(self._video(frames), self._beside(number, frames))
             for frame, moment in zip(frames, moments, strict=True):
                 if frame in fresh:
                     self._write(every * frame, moment)
-            seconds = (time.perf_counter() - began) / len(fresh)
-            self.run.frames_done(STAGE, {every * frame: seconds for frame in fresh})
+            self.run.frames_done(STAGE, {every * frame: 0.0 for frame in fresh})
         reporter.step(len(parts), len(parts))
 
     def _beside(self, number: int, frames: range) -> Tensor | None:
@@ -202,14 +200,12 @@ class OnePassObject:
             if all(frame in done for frame in between):
                 after = None
                 continue
-            began = time.perf_counter()
             before = self._drawn(pair) if after is None else after
             after = self._drawn(pair + 1)
             moments = self.passes.between(self._video(range(pair, pair + 2)), (before, after))
             for frame, moment in zip(between, moments, strict=True):
                 self._write(frame, moment)
-            seconds = (time.perf_counter() - began) / len(between)
-            self.run.frames_done(STAGE, dict.fromkeys(between, seconds))
+            self.run.frames_done(STAGE, dict.fromkeys(between, 0.0))
         reporter.step(pairs, pairs)
 
     def _drawn(self, frame: int) -> Tensor:

@@ -16,7 +16,7 @@ from legs4d.generate.onepass.unet import Sizes
 from legs4d.raster import render
 
 SIZES = Sizes(9, 14, (32, 32), (False, True), (32,), (True,))
-FREE = Variant("small", SIZES, 16, "free", 4)
+FREE = Variant("small", SIZES, 16, "free", 3)
 RAYS = replace(
     TINY4D, sizes=replace(SIZES, channels=44, out=15, up=(32, 32), up_attention=(True, False)), size=16, frames=4
 )

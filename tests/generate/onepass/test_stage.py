@@ -19,9 +19,10 @@ from legs4d.context import Context
 from legs4d.errors import Legs4dError
 from legs4d.gaussians.store.again import working_on
 from legs4d.gaussians.store.run import Run
+from legs4d.gaussians.store.stage_records import MadeFrom
 from legs4d.generate.onepass.network import Variant
 from legs4d.generate.onepass.passes import Passes
-from legs4d.generate.onepass.stage import STAGE, Footage, OnePassObject, cameras_of, chunks, made_from, taken
+from legs4d.generate.onepass.stage import STAGE, Footage, OnePassObject, cameras_of, chunks, taken
 from legs4d.generate.onepass.views import SideViews
 from legs4d.progress import Progress, StageReporter, Stopped
 from tests.generate.onepass.small import FREE, RAYS, lopsided, networks, pictures
@@ -48,10 +49,13 @@ def work(
     interp: bool = True,
 ) -> Run:
     nets = networks(variant, interp=interp)
-    footage = Footage(video(count), 15.0, sides, "digest")
+    footage = Footage(video(count), 15.0, sides)
     passes = Passes(nets, cameras_of(sides, settings.elevation), torch.device("cpu"))
-    with working_on(out, lambda run: {STAGE: made_from(footage, nets, settings)}) as run:
+    wanted = MadeFrom({"frames": count}, 1)
+    with working_on(out, lambda run: {STAGE: wanted}) as run:
+        run.begin_stage(STAGE, wanted)
         OnePassObject(run, footage, passes, settings, context or Context()).finish()
+        run.finish_stage(STAGE)
     return Run.open(out)
 
 
@@ -82,8 +86,8 @@ def test_what_is_more_than_15_a_second_is_left_out() -> None:
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Nine frames: chunks 0–3, 3–6, 6–8."""
-    return work(tmp_path_factory.mktemp("plain") / "run", 9, OnePassSettings())
+    """Seven frames: chunks 0–2, 2–4, 4–6."""
+    return work(tmp_path_factory.mktemp("plain") / "run", 7, OnePassSettings())
 
 
 def test_a_stopped_run_goes_on_where_it_was(plain: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,38 +103,38 @@ def test_a_stopped_run_goes_on_where_it_was(plain: Run, tmp_path: Path, monkeypa
     out = tmp_path / "run"
     context = replace(Context(), progress=hear, stop=stop)
     with pytest.raises(Stopped):
-        work(out, 9, OnePassSettings(), context=context)
+        work(out, 7, OnePassSettings(), context=context)
     half = Run.open(out)
-    assert 0 < len(half.available_frames()) < 9
+    assert 0 < len(half.available_frames()) < 7
     kept = half.loose(1)
-    whole = work(out, 9, OnePassSettings())
-    assert whole.has_finished(STAGE) and whole.available_frames() == list(range(9))
+    whole = work(out, 7, OnePassSettings())
+    assert whole.has_finished(STAGE) and whole.available_frames() == list(range(7))
     assert np.array_equal(whole.loose(1).means, kept.means)
-    assert same(whole, plain, [(frame, frame) for frame in range(9)])
+    assert same(whole, plain, [(frame, frame) for frame in range(7)])
     assert told[0].stage == "reconstructing" and told[0].total == 3
 
 
 def test_later_chunks_see_what_the_last_one_ended_with(plain: Run, tmp_path: Path) -> None:
     # The first frame of the second chunk is the first chunk's: no second copy, and none missing.
-    first = work(tmp_path / "first", 4, OnePassSettings())
-    assert same(plain, first, [(frame, frame) for frame in range(4)])
-    assert plain.num_frames == 9 and plain.info["fps"] == 15
-    # What the second chunk is given from the sides is how frame 3 looks, and not what the user gave.
+    first = work(tmp_path / "first", 3, OnePassSettings())
+    assert same(plain, first, [(frame, frame) for frame in range(3)])
+    assert plain.num_frames == 7 and plain.info["fps"] == 15
+    # What the second chunk is given from the sides is how frame 2 looks, and not what the user gave.
     nets = networks(FREE)
     passes = Passes(nets, cameras_of(SIDES, 0), torch.device("cpu"))
-    pictures_of_it = torch.from_numpy(video(9)[3:7]).float() / 255
-    moments = passes.moments(pictures_of_it, passes.sides_of(plain.loose(3)))
-    assert np.array_equal(moments[1].gaussians.means, plain.loose(4).means)
+    pictures_of_it = torch.from_numpy(video(7)[2:5]).float() / 255
+    moments = passes.moments(pictures_of_it, passes.sides_of(plain.loose(2)))
+    assert np.array_equal(moments[1].gaussians.means, plain.loose(3).means)
     given = torch.from_numpy(SIDES.pictures).float() / 255
-    assert not np.allclose(passes.moments(pictures_of_it, given)[1].gaussians.scales[0], plain.loose(4).scales[0])
+    assert not np.allclose(passes.moments(pictures_of_it, given)[1].gaussians.scales[0], plain.loose(3).scales[0])
 
 
 def test_interpolation_gives_exactly_3_n_minus_2_frames(plain: Run, tmp_path: Path) -> None:
-    run = work(tmp_path / "run", 7, TWICE)  # two chunks: none is twice there at their border, and none is missing
-    assert run.num_frames == 19 == len(run.available_frames())
-    assert run.info["fps"] == 45 and run.info["times"][-1] == pytest.approx(6 / 15)
+    run = work(tmp_path / "run", 5, TWICE)  # two chunks: none is twice there at their border, and none is missing
+    assert run.num_frames == 13 == len(run.available_frames())
+    assert run.info["fps"] == 45 and run.info["times"][-1] == pytest.approx(4 / 15)
     # The video's own moments are as without.
-    assert same(run, plain, [(3 * frame, frame) for frame in range(7)])
+    assert same(run, plain, [(3 * frame, frame) for frame in range(5)])
     assert not np.array_equal(run.loose(1).means, run.loose(2).means)
 
 
@@ -141,16 +145,16 @@ def test_interpolation_without_its_network_says_what_to_give(tmp_path: Path) -> 
 
 def test_what_no_camera_saw_is_marked(plain: Run, tmp_path: Path) -> None:
     pixels = FREE.splat_side**2
-    assert plain.loose_counts.tolist() == [4 * pixels] * 9
+    assert plain.loose_counts.tolist() == [4 * pixels] * 7
     first, later = plain.seen(0), plain.seen(1)
     assert first is not None and later is not None
     assert (first == 1).all()  # the user's views are of the first moment
     assert later.sum() == pixels
     front = work(tmp_path / "front", 2, OnePassSettings(), sides=None)
     assert front.loose_counts.tolist() == [pixels] * 2
-    assert "Only the front is there" in front.info["notes"][0]
+    assert "Only the front is there" in front.info["report"]["warnings"][0]
     guessed = work(tmp_path / "guessed", 2, OnePassSettings(), RAYS, sides=None)
-    assert "guess" in guessed.info["notes"][0] and guessed.loose_counts.min() > RAYS.splat_side**2
+    assert "guess" in guessed.info["report"]["warnings"][0] and guessed.loose_counts.min() > RAYS.splat_side**2
 
 
 @torch.no_grad()
