@@ -57,13 +57,7 @@ def open_networks(files: Sequence[Path], device: torch.device) -> Networks:
     Raises:
         Legs4dError: a file is missing, cut off, no .safetensors, or of another network.
     """
-    if not files:
-        if not DEFAULT.exists():
-            what = "the weights of tiny4d are not in this package yet"
-            raise Legs4dError(what, where="--weights", fix=FIX)
-        files = [DEFAULT]
-    if len(files) > 2:
-        raise Legs4dError(f"there are {len(files)} files of weights", where="--weights", fix=_SHORT)
+    files = find_files(files)
     hashes = tuple(map(sha256_of, files))
     networks = [open_network(path, device, digest) for path, digest in zip(files, hashes, strict=True)]
     first = networks[0]
@@ -83,6 +77,23 @@ def open_networks(files: Sequence[Path], device: torch.device) -> Networks:
     return Networks(first, networks[1], hashes)
 
 
+def find_files(named: Sequence[Path]) -> list[Path]:
+    """The files that were named, else the package's own.
+
+    Raises:
+        Legs4dError: one is not there, or there are too many.
+    """
+    if not named and not DEFAULT.exists():
+        raise Legs4dError("the weights of tiny4d are not in this package yet", where="--weights", fix=FIX)
+    files = list(named) or [DEFAULT]
+    if len(files) > 2:
+        raise Legs4dError(f"there are {len(files)} files of weights", where="--weights", fix=_SHORT)
+    for path in files:
+        if not path.is_file():
+            raise Legs4dError("there is no such file", where=str(path), fix=FIX)
+    return files
+
+
 def open_network(path: Path, device: torch.device, sha256: str) -> OnePass:
     """L4GM's network or `tiny4d`, whichever the file holds; both of L4GM's have the same names and shapes."""
     state = _read(path)
@@ -96,17 +107,14 @@ def open_network(path: Path, device: torch.device, sha256: str) -> OnePass:
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
     if path.suffix != ".safetensors":
-        if path.exists():
-            what = "is no .safetensors, and files of pickled weights could run code"
-            raise Legs4dError(what, where=str(path), fix=_SHORT)
-        raise Legs4dError("there is no such file", where=str(path), fix=FIX)
-    if path.exists():
-        try:
-            with safe_open(path, "pt"):
-                pass
-        except (SafetensorError, OSError) as error:
-            what = f"is cut off or no .safetensors ({reason_of(error)})"
-            raise Legs4dError(what, where=str(path), fix="fetch it again, whole") from error
+        what = "is no .safetensors, and files of pickled weights could run code"
+        raise Legs4dError(what, where=str(path), fix=_SHORT)
+    try:
+        with safe_open(path, "pt"):
+            pass
+    except (SafetensorError, OSError) as error:
+        what = f"is cut off or no .safetensors ({reason_of(error)})"
+        raise Legs4dError(what, where=str(path), fix="fetch it again, whole") from error
     return read_state(path, FIX)
 
 
@@ -137,9 +145,7 @@ def variant_of(state: dict[str, torch.Tensor], path: Path, sha256: str) -> Varia
 
 
 def sha256_of(path: Path) -> str:
-    """Of a file that is there; "" for another, of which an error tells when it is read."""
-    if not path.is_file():
-        return ""
+    """Of a file that is there."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

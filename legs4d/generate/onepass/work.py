@@ -12,7 +12,7 @@ from legs4d.config.onepass import OnePassSettings
 from legs4d.context import Context
 from legs4d.errors import Legs4dError
 from legs4d.gaussians.store.run import Run
-from legs4d.generate.onepass.checkpoint import DEFAULT, open_networks, sha256_of
+from legs4d.generate.onepass.checkpoint import find_files, open_networks, sha256_of
 from legs4d.generate.onepass.network import Variant
 from legs4d.generate.onepass.passes import Passes
 from legs4d.generate.onepass.stage import Footage, OnePassObject, cameras_of
@@ -34,7 +34,7 @@ def settings_of(asked: Object) -> OnePassSettings:
 
 def made_from(asked: Object) -> dict[str, Any]:
     """Beside source and views, what decides on the result: settings by dotted key."""
-    files = [Path(path) for path in asked.weights or [str(DEFAULT)]]
+    files = find_files([Path(path) for path in asked.weights or ()])
     told = {f"onepass.{name}": value for name, value in settings_of(asked).model_dump(mode="json").items()}
     return {**told, "views_by": asked.views_by, "weights": [sha256_of(path) for path in files]}
 

@@ -16,8 +16,8 @@ from legs4d.gaussians.export import FileFormat, export_files
 from legs4d.gaussians.import_splats import import_splats
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import RunDiffers
+from legs4d.generate.onepass import checkpoint
 from legs4d.generate.onepass import work as onepass
-from legs4d.generate.onepass.checkpoint import DEFAULT
 from legs4d.generate.work import object_run
 from tests.generate.onepass.small import RAYS, lopsided, networks, pictures
 
@@ -26,6 +26,9 @@ from tests.generate.onepass.small import RAYS, lopsided, networks, pictures
 def clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Six frames of an object, and a network that is small enough for tests."""
     monkeypatch.setattr(onepass, "open_networks", lambda files, device: networks(RAYS, interp=True))
+    stands_for = tmp_path / "own.safetensors"
+    stands_for.write_bytes(b"its hash is kept")
+    monkeypatch.setattr(checkpoint, "DEFAULT", stands_for)
     folder = tmp_path / "clip"
     folder.mkdir()
     thing = lopsided().take(np.arange(2))  # in one piece
@@ -81,8 +84,9 @@ def test_helpers_and_weights_that_are_not_there(clip: Path, tmp_path: Path, monk
         Image.new("RGBA", (64, 64), (9, 9, 9, 255)).save(tmp_path / "views" / "0.png")
         made(clip, tmp_path / "b", views=str(tmp_path / "views"))
     monkeypatch.undo()
-    if not DEFAULT.exists():
+    if not checkpoint.DEFAULT.exists():
         with pytest.raises(Legs4dError, match="tiny4d are not in this package yet; give recon"):
             made(clip, tmp_path / "c")
+        assert not (tmp_path / "c").exists()
     with pytest.raises(Legs4dError, match="no such file"):
         made(clip, tmp_path / "d", weights=["nowhere.safetensors"])
