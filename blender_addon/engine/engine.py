@@ -95,7 +95,8 @@ class LEGS4D_RenderEngine(bpy.types.RenderEngine):
             style = replace(style, background=None)
         made: picture.Passes | None = None
         for done, (number, one) in enumerate(shown):
-            self.update_stats("4-LEGS", f"{one.shown.empty.name}: the backend renders {len(instants)} moments")
+            what = "it" if len(instants) == 1 else f"{len(instants)} moments of it"
+            self.update_stats("4-LEGS", f"{one.shown.empty.name}: the backend renders {what}")
             asked = shot.body(number, one, instants, style, PASSES)
             part = picture.set_back(self._ask(asked, done, len(shown)), first.setback)
             part = picture.held_out(part) if one.is_holdout else part

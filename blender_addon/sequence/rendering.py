@@ -131,6 +131,8 @@ class Job:
         if self.scene is not None:
             bpy.data.scenes.remove(self.scene)
             self.scene = None
+            # The copy shares its objects: points and animated values would stay those of its last frame.
+            self.original.frame_set(self.original.frame_current, subframe=self.original.frame_subframe)
         if self._made:
             bpy.data.batch_remove(self._made)
             self._made = []

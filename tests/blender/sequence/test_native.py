@@ -9,7 +9,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 import pytest
-from conftest import PROMPT
+from conftest import PROMPT, read
 from pictures import add_camera
 
 RENDER = """
@@ -60,8 +60,10 @@ def test_a_baked_file_renders_the_same_without_the_add_on(scene, imported, tmp_p
     followed = [one.driver.variables[0].targets[0].data_path for one in drivers]
     assert "legs4d.layers[0].color[2]" in followed
     cloud, order = imported.dynamic_object.data, [m.name for m in imported.dynamic_object.modifiers]
+    shown = read(imported.dynamic_object, "position")
     assert bpy.ops.legs4d.bake(filepath=str(tmp_path / "farm" / "shot.blend")) == {"FINISHED"}
     assert imported.dynamic_object.data == cloud
+    np.testing.assert_array_equal(read(imported.dynamic_object, "position"), shown, "the last frame's stayed")
     assert [m.name for m in imported.dynamic_object.modifiers] == order == [look.MODIFIER]
     assert [one.driver.variables[0].targets[0].data_path for one in drivers] == followed
     assert not [name for name in dict(imported.empty) if name.endswith(":color")]
