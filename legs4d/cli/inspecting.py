@@ -12,8 +12,9 @@ import typer
 from legs4d.cli.command import app
 from legs4d.cli.edge import working
 from legs4d.cli.options import CameraNames, Dataset, Engine, EngineName, Json, LeftOut, RunFolder, Scale, asked
+from legs4d.errors import RunError
 from legs4d.progress import duration
-from legs4d.terminal import EXIT_ERROR, print_json
+from legs4d.terminal import EXIT_ERROR, print_json, say
 
 if TYPE_CHECKING:
     from legs4d.gaussians.store.run import Run
@@ -23,20 +24,47 @@ SHOWN = frozenset({"kind", "dataset", "fps", "frame_numbers", "encoder", "scale"
 
 
 @app.command()
-def info(run: RunFolder, as_json: Json = False) -> None:
-    """Say what a run holds and what it was made from.
+def info(
+    run: RunFolder,
+    actions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Page (.png, .svg, .pdf) of what its objects do: a band each, how sure that is in every frame.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a run holds and what it was made from; with --encoder actions, also what its objects do, and when.
 
     --json prints {run, format, kind, frames, fps, gaussians: {static, dynamic, loose: [fewest, most]}, finished,
     language, stages: {name: {done, finished, seconds, …}}, footage: {place, there, scale, masks}, encoder, up, objects,
-    selections, made_from, bytes, info}, where `info` is whatever else its run.json says.
+    actions: [{id, action, first, last, sure, with}], selections, made_from, bytes, info}, where `info` is whatever
+    else its run.json says.
     """
     from legs4d.gaussians.store.run import Run
 
-    found = describe(Run.open(run))
+    opened = Run.open(run)
+    found = describe(opened)
+    if actions is not None:
+        _write_actions(opened, actions)
     if as_json:
         print_json(found)
     else:
         _print_info(found)
+
+
+def _write_actions(run: Run, page: Path) -> None:
+    from legs4d.effects.pages.actions_page import actions_page
+
+    if not run.has_geometry or not actions_page(page, run):
+        raise RunError(
+            "nothing is known of what its objects do",
+            where=str(run.path),
+            fix="its footage needs object masks (`legs4d objects` finds them); then run "
+            "`legs4d lift RUN --encoder actions --again`",
+        )
+    say(f"wrote {page}")
 
 
 def describe(run: Run) -> dict[str, Any]:
@@ -74,11 +102,30 @@ def describe(run: Run) -> dict[str, Any]:
         "encoder": run.info.get("encoder"),
         "up": run.up.tolist() if ready and run.has_cameras else run.info.get("up"),
         "objects": [] if objects is None else objects.table(),
+        "actions": [] if objects is None else _actions(run, objects.ids),
         "selections": selection_names(run) if ready else [],
         "made_from": run.info.get("made_from"),
         "bytes": _bytes_in(run.path),
         "info": {name: value for name, value in run.info.items() if name not in SHOWN},
     }
+
+
+def _actions(run: Run, ids: tuple[int, ...]) -> list[dict[str, Any]]:
+    """What is likely of each object, by object and time."""
+    from legs4d.motion.stored import read_motion
+
+    stored = read_motion(run)
+    return [
+        {
+            "id": ids[one.object],
+            "action": one.action,
+            "first": one.start,
+            "last": one.end,
+            "sure": round(one.sure, 2),
+            "with": ids[one.other] if one.other >= 0 else None,
+        }
+        for one in (stored[0].happenings() if stored else ())
+    ]
 
 
 def _stage(record: dict[str, Any]) -> dict[str, Any]:
@@ -105,6 +152,10 @@ def _print_info(found: dict[str, Any]) -> None:
     if found["objects"]:
         told = (f"{one['id']} {one['name'] or '–'}" for one in found["objects"])
         lines.append(("objects", ", ".join(told)))
+    for one in found["objects"]:
+        deeds = [f"{do['action']} {do['first']}..{do['last']}" for do in found["actions"] if do["id"] == one["id"]]
+        if deeds:
+            lines.append(("actions", f"{one['id']} {one['name'] or '–'}: {', '.join(deeds)}"))
     if found["selections"]:
         lines.append(("selections", ", ".join(found["selections"])))
     for label, text in lines:

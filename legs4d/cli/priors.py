@@ -27,7 +27,7 @@ from legs4d.errors import Legs4dError
 from legs4d.terminal import print_json, say
 
 if TYPE_CHECKING:
-    from legs4d.priors.registry import Prior
+    from legs4d.priors.prior import Prior
 
 Cache = Annotated[
     Path | None,
@@ -79,7 +79,8 @@ def get(
     """
     from legs4d.priors.cache import priors_folder
     from legs4d.priors.fetching.fetch import fetch
-    from legs4d.priors.registry import PRIORS, Packaged, find_prior
+    from legs4d.priors.prior import Packaged
+    from legs4d.priors.registry import PRIORS, find_prior
 
     wanted = [p.name for p in PRIORS if isinstance(p.weights, Packaged)] if names == ["all"] else names
     folder = priors_folder(cache)
@@ -95,7 +96,7 @@ def get(
 
 def _row(prior: Prior, folder: Path) -> dict[str, Any]:
     from legs4d.priors.cache import how_to_get, is_runnable, is_there, weights_place
-    from legs4d.priors.registry import Packaged
+    from legs4d.priors.prior import Packaged
 
     package = prior.weights.package if isinstance(prior.weights, Packaged) else None
     there = is_there(prior, folder)

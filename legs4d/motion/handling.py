@@ -17,7 +17,7 @@ from legs4d.motion.tracks import Floats, Tracks
 NEAR = 2
 """Frames between a flight and a hold that may belong to each other."""
 FOOT = 0.25
-"""Share of a being's height up to which what touches a thing is a foot."""
+"""Share of a being's height up to which what touches a thing is a foot, and nobody holds one that never is higher."""
 STIRS = 0.2
 """Sizes by which a thing has to move in all to be held, where it could rest on something."""
 
@@ -50,14 +50,17 @@ def _note_thing(found: Recognised, scene: Scene, thing: int) -> None:
     for flight in scene.flights[thing]:
         flying[flight.start : flight.end + 1] = True
     off_floor = measures.height[:, thing] > rules.aloft
-    # hands may be lost for a moment between two frames of a hold
-    held = _closed(touched & ~flying & off_floor) & ~flying
+    held = _held(nearest, off_floor & scene.tracks.visible[:, thing] & ~flying, flying, rules)
     places = measures.center[:, thing] / measures.size[thing]
     for start, end in runs(held):
         if np.ptp(places, axis=0).max() < STIRS and _rests(scene, thing, (start + end) // 2):
             continue
         who = int(np.bincount(holder[start : end + 1]).argmax())
         some = slice(start, end + 1)
+        if (_over_floor(scene, thing)[some] < FOOT * _tall(scene, who)[some]).all():
+            held[some] = False  # it lies at somebody's feet
+            continue
+        # what nobody holds falls: how near the hands are seen says little against that
         sure = np.clip(1.5 - nearest[some] / max(2 * rules.touch, 1e-9), 0.55, 1.0)
         _both(found, "hold", who, thing, some, sure)
         moves = _level_speed(measures, who, scene.tracks.up)[some] * scene.tracks.fps > rules.walking
@@ -88,9 +91,7 @@ def _note_release(
     if release < rules.moving:
         return
     action = "throw"
-    contact = float(measures.center[before[-1], thing] @ scene.tracks.up - scene.tracks.floor)
-    tall = float(np.ptp(scene.tracks.points[who][before[-1]] @ scene.tracks.up))
-    if contact < FOOT * tall:
+    if _over_floor(scene, thing)[before[-1]] < FOOT * _tall(scene, who)[before[-1]]:
         action = "kick"
     elif not held[before[-1]]:
         return
@@ -98,7 +99,7 @@ def _note_release(
     while start > 0 and (held[start - 1] or start - 1 in before) and speed[start - 1] >= rules.swing * release:
         start -= 1
     start = min(start, flight.start - 1)
-    end = min(flight.start + scene.rules.released, len(speed) - 1)
+    end = min(flight.start + _frames(scene, rules.released), len(speed) - 1)
     _both(found, action, who, thing, slice(max(start, 0), end + 1), 0.9)
 
 
@@ -117,7 +118,7 @@ def _note_grasp(
     gap, start = scene.measures.gap[:, thing, who], after[0]
     while start > flight.start and gap[start - 1] <= scene.rules.reach:
         start -= 1
-    end = min(after[0] + scene.rules.grasped, len(held) - 1)
+    end = min(after[0] + _frames(scene, scene.rules.grasped), len(held) - 1)
     _both(found, "catch", who, thing, slice(start, end + 1), 0.9)
 
 
@@ -137,6 +138,21 @@ def _note_beginning(found: Recognised, scene: Scene, thing: int, who: int, start
             first -= 1
         if height[first] - height[end + 1] > rules.aloft:
             _both(found, "set down", who, thing, slice(first, end + 2), 0.7)
+
+
+def _over_floor(scene: Scene, who: int) -> Floats:
+    """[T] of the centre, scene units."""
+    return scene.measures.center[:, who] @ scene.tracks.up - scene.tracks.floor
+
+
+def _tall(scene: Scene, who: int) -> Floats:
+    """[T] scene units."""
+    return np.ptp(scene.tracks.points[who] @ scene.tracks.up, axis=1)
+
+
+def _frames(scene: Scene, seconds: float) -> int:
+    """The nearest number of them."""
+    return round(seconds * scene.tracks.fps)
 
 
 def _rests(scene: Scene, thing: int, frame: int) -> bool:
@@ -162,8 +178,23 @@ def _level_speed(measures: Measures, who: int, up: Floats) -> Floats:
     return np.linalg.norm(level, axis=1)
 
 
-def _closed(flags: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """With single frames filled between two that hold."""
-    filled = flags.copy()
-    filled[1:-1] |= flags[:-2] & flags[2:]
-    return filled
+def _held(gap: Floats, possible: NDArray[np.bool_], flying: NDArray[np.bool_], rules: Rules) -> NDArray[np.bool_]:
+    """[T] whether it is held, with hysteresis: hands are often too thin to be seen, or lost for a moment.
+
+    Somebody who touches it holds it, also before and after that, while he is near. What flies away, or stops flying,
+    without the floor, was or is in the hands of whom it is near to.
+
+    Args:
+        gap: [T] to the nearest being, in sizes.
+        possible: [T] whether it is there, off the floor and does not fly; flying: [T].
+    """
+    near = possible & (gap <= rules.lets_go)
+    held = np.zeros(len(gap), bool)
+    for start, end in runs(near):
+        some = slice(start, end + 1)
+        beside_flight = bool(flying[max(start - 1, 0) : end + 2].any())
+        if (gap[some] <= rules.touch).any() or beside_flight:
+            held[some] = True
+    gaps = held.copy()
+    gaps[1:-1] |= held[:-2] & held[2:]
+    return gaps & ~flying

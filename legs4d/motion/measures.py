@@ -21,8 +21,14 @@ at outlines, and some points of what holds a ball fly off with it."""
 APART = 0.5
 """Sizes of a thing: points of another object that are near to it, and this far from all others of theirs, have flown
 off with it."""
+OWN = 1.0
+"""Sizes from a thing's centre up to which points are its own: masks give it some of the hands that held it."""
 LOWEST, NEAREST = 0.02, 0.05
 """Quantiles that stand for the least height and distance: single points stray."""
+
+
+Poses = tuple[Floats, Floats]
+"""Rotations [T, 3, 3] and translations [T, 3], scene units."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,7 @@ class Measures:
         turn: [T, O, 3] rotation vector of a frame's step, radians, about the centre.
         bend: [T, O] what is left of a step that is not rigid, in its sizes.
         gap: [T, O, O] least distance between two, in sizes of the smaller; infinite to itself and to what is not there.
+        poses: O, of each since the first frame; None where its points do not tell.
     """
 
     center: Floats
@@ -46,6 +53,7 @@ class Measures:
     turn: Floats
     bend: Floats
     gap: Floats
+    poses: tuple[Poses | None, ...]
 
     @property
     def speed(self) -> Floats:
@@ -69,6 +77,7 @@ def measure(tracks: Tracks) -> Measures:
     for i, points in enumerate(some):
         turn[:, i], bend[:, i] = _steps(points)
     low = np.stack([np.quantile(points @ tracks.up, LOWEST, axis=1) for points in some], axis=1)
+    low = np.maximum(low, center @ tracks.up - OWN * size)
     velocity = np.gradient(center, axis=0) if frames > 1 else np.zeros_like(center)
     return Measures(
         center,
@@ -77,8 +86,23 @@ def measure(tracks: Tracks) -> Measures:
         velocity / size[:, None],
         turn,
         bend / size,
-        _gaps(tracks, size),
+        _gaps(tracks, center, size),
+        tuple(poses_of(points) for points in some),
     )
+
+
+def poses_of(points: Floats) -> Poses | None:
+    """([T, 3, 3], [T, 3]) that take the first frame's points [n, 3] of [T, n, 3] to each frame's; None where they are
+    on a line."""
+    first = np.broadcast_to(points[0], points.shape)
+    fit, weights = fit_rigid(first, points), np.ones(points.shape[:2])
+    for _ in range(FITS - 1):
+        moved = np.einsum("tij,tnj->tni", fit.rotation, first) + fit.translation[:, None]
+        apart = np.linalg.norm(moved - points, axis=2)
+        usual = np.maximum(np.median(apart, axis=1, keepdims=True), 1e-12)
+        weights = 1 / (1 + (apart / usual) ** 2)
+        fit = fit_rigid(first, points, weights)
+    return (fit.rotation, fit.translation) if fit.rank.min() >= 2 else None
 
 
 def few(points: Floats) -> Floats:
@@ -115,17 +139,18 @@ def rotation_vectors(rotations: Floats) -> Floats:
     return Rotation.from_matrix(flat).as_rotvec().reshape(*rotations.shape[:-2], 3)
 
 
-def _gaps(tracks: Tracks, size: Floats) -> Floats:
+def _gaps(tracks: Tracks, center: Floats, size: Floats) -> Floats:
     frames, count = tracks.num_frames, len(tracks)
     gap = np.full((frames, count, count), np.inf)
     some = [few(points) for points in tracks.points]
     for t in range(frames):
         there = [i for i in range(count) if tracks.visible[t, i]]
         trees = {i: cKDTree(tracks.points[i][t]) for i in there}
+        own = {i: some[i][t][np.linalg.norm(some[i][t] - center[t, i], axis=1) <= OWN * size[i]] for i in there}
         for i in there:
             for j in there:
                 if i != j and size[i] <= size[j]:
-                    away = _between(some[i][t], trees[j], float(size[i]))
+                    away = _between(own[i], trees[j], float(size[i]))
                     gap[t, i, j] = gap[t, j, i] = away / size[i]
     return gap
 

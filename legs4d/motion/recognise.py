@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from legs4d.motion.flight import Flight, find_flights
+from legs4d.motion.flight import Flight, Freedom, find_flights
 from legs4d.motion.handling import Scene, note_handling
 from legs4d.motion.measures import Measures, few, measure, runs
 from legs4d.motion.recognised import Recognised
@@ -20,6 +20,10 @@ Kind = Literal["being", "thing"]
 KindOf = Callable[[int], Kind | None]
 """From a row of the run's objects to what its name says that it is; None where that says nothing."""
 
+REACH, FEWEST_REACH = 0.2, 3
+"""Seconds, and frames, by which a thing may have been flying before, or go on after, it was seen to be free."""
+GRAVITY, TALL = 9.8, 1.7
+"""Metres a second², and metres of a person: scenes have no scale but what stands in them."""
 COHERENT = 0.6
 """Share of its turning that is about one axis, for a spin; what jitters has less."""
 DOOR_ERROR, DOOR_BESIDE = 0.08, 0.2
@@ -77,15 +81,36 @@ def _is_being(kind: Kind | None, bend: Floats, rules: Rules) -> bool:
 
 def _flights(tracks: Tracks, measures: Measures, beings: NDArray[np.bool_], who: int, rules: Rules) -> list[Flight]:
     """In which nothing touches it and it moves."""
-    touched = (measures.gap[:, who] <= rules.touch).any(axis=1)
-    free = ~touched & tracks.visible[:, who]
+    there, height = tracks.visible[:, who], measures.height[:, who]
+    gap = measures.gap[:, who]
+    touched = gap.min(axis=1) <= rules.touch
+    near = gap[:, beings].min(axis=1, initial=np.inf) <= rules.lets_go
     if beings[who]:
-        free &= measures.height[:, who] > rules.leap
+        possible = there & (height > rules.leap)
+        free = possible & ~touched
     else:
-        free &= (measures.height[:, who] > rules.aloft) & (measures.speed[:, who] > rules.moving)
-    flights = find_flights(measures.center[:, who], free, tracks.up, float(measures.size[who]), rules.ballistic)
+        possible = there & (height > rules.aloft)
+        free = possible & ~touched & (measures.speed[:, who] > rules.moving)
+    reach = max(FEWEST_REACH, round(REACH * tracks.fps))
+    flights = find_flights(
+        measures.center[:, who],
+        Freedom(free, possible, touched, near, 0.0 if beings[who] else _gravity(tracks, measures, beings, who)),
+        tracks.up,
+        float(measures.size[who]),
+        rules.ballistic,
+        (rules.parting, rules.contact),
+        0 if beings[who] else reach,
+    )
     least = rules.leap if beings[who] else 0.5
     return [flight for flight in flights if _way(measures, who, flight.start, flight.end)[1] > least]
+
+
+def _gravity(tracks: Tracks, measures: Measures, beings: NDArray[np.bool_], who: int) -> float:
+    """Sizes a frame², where the tallest being is taken for a person of usual height; 0 without any."""
+    tall = [np.median(np.ptp(few(tracks.points[i]) @ tracks.up, axis=1)) for i in np.flatnonzero(beings)]
+    if not tall:
+        return 0.0
+    return float(GRAVITY / tracks.fps**2 * max(tall) / TALL / measures.size[who])
 
 
 def _way(measures: Measures, who: int, start: int, end: int) -> tuple[Floats, float]:
@@ -144,7 +169,9 @@ def _note_hinge(found: Recognised, scene: Scene, who: int) -> bool:
     tracks, measures, rules = scene.tracks, scene.measures, scene.rules
     if scene.flights[who]:
         return False
-    hinge = find_hinge(few(tracks.points[who]), float(measures.size[who]), tracks.scenery, rules.hinge)
+    hinge = find_hinge(
+        few(tracks.points[who]), measures.poses[who], float(measures.size[who]), tracks.scenery, rules.hinge
+    )
     error = DOOR_ERROR / 2 if scene.beings[who] else DOOR_ERROR
     if hinge is None or hinge.error > error or hinge.beside < DOOR_BESIDE:
         return False

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Rules:
-    """Where each action begins. Sizes are an object's own, see `measures.Measures`; times are frames.
+    """Where each action begins. Sizes are an object's own, see `measures.Measures`; times are frames or seconds.
 
     `scripts/training/actions/fit_rules.py` fits them on generated clips, whose truth is exact, as they are and with
-    errors as reconstructions have them. `leap`, `moving` and `walking` were taken from its first round. `touch`,
-    `ballistic`, `turning`, `released`, `grasped` and `swing` were set by hand, on the demo and the basketball; the
-    script, asked afterwards, finds none of the first five better by 0.001 of F1, and is nearly indifferent to `touch`
-    and `turning`: its clips do not show where those should be. `rigid` it does not ask for.
+    errors as reconstructions have them.
 
     Attributes:
         touch: gap, in sizes of the smaller, up to which two touch.
+        lets_go: gap, in its sizes, up to which a thing that somebody touches, or that flies away, is still held.
+        parting, contact: 0..2, how much it speaks against flight that something touches a thing, just before it is
+            free and later; 1 is as much as being on the parabola speaks for it.
         aloft: height, in sizes, from which a thing is off the floor.
         leap: height, in sizes, from which a being is off the floor.
         moving: sizes a frame from which a thing moves.
@@ -27,26 +27,29 @@ class Rules:
         hinged: radians a frame from which it moves on it.
         steep: share of the way that is down (or up) from which a thing falls (or rises).
         swing: share of the speed of release from which a throw has begun.
-        released, grasped: frames after the release that still belong to a throw, and after the first touch that still
-            belong to a catch.
+        released, grasped: seconds after the release that still belong to a throw, and after the first touch that
+            still belong to a catch.
         reach: sizes that a thing is away from hands when a catch begins.
         walking, running: own sizes a second.
         rigid: bend a frame, in sizes, above which an object is a being that moves its limbs.
     """
 
-    touch: float = 0.35
+    touch: float = 0.45
+    lets_go: float = 0.65
+    parting: float = 0.4
+    contact: float = 1.0
     aloft: float = 0.25
     leap: float = 0.08
     moving: float = 0.08
-    ballistic: float = 0.2
+    ballistic: float = 0.1
     turning: float = 0.08
     rolling: float = 0.5
     hinge: float = 0.3
     hinged: float = 0.03
     steep: float = 0.85
     swing: float = 0.35
-    released: int = 1
-    grasped: int = 2
+    released: float = 0.045
+    grasped: float = 0.12
     reach: float = 1.6
     walking: float = 0.4
     running: float = 1.5

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from legs4d.gaussians.rigid import fit_rigid
-from legs4d.motion.measures import FITS, rotation_vectors
+from legs4d.motion.measures import Poses, rotation_vectors
 from legs4d.motion.tracks import Floats
 
 WINDOW = 1
@@ -59,14 +58,14 @@ class Hinge:
     away: Floats
 
 
-def find_hinge(points: Floats, size: float, scenery: Floats, least: float) -> Hinge | None:
+def find_hinge(points: Floats, poses: Poses | None, size: float, scenery: Floats, least: float) -> Hinge | None:
     """The hinge of points [T, n, 3], None where they turn by less than `least` radians in all.
 
     Args:
+        poses: of them, see `measures.poses_of`.
         size: of the object, scene units.
         scenery: [S, 3].
     """
-    poses = _poses(points)
     if poses is None:
         return None
     rotation, translation = poses
@@ -88,19 +87,6 @@ def find_hinge(points: Floats, size: float, scenery: Floats, least: float) -> Hi
     return Hinge(
         axis, point, angle, float(away / size), float(beside / size), _free_edge(points, arm, axis, scenery) / size
     )
-
-
-def _poses(points: Floats) -> tuple[Floats, Floats] | None:
-    """([T, 3, 3], [T, 3]) that take the first frame's points to each frame's."""
-    first = np.broadcast_to(points[0], points.shape)
-    fit, weights = fit_rigid(first, points), np.ones(points.shape[:2])
-    for _ in range(FITS - 1):
-        moved = np.einsum("tij,tnj->tni", fit.rotation, first) + fit.translation[:, None]
-        apart = np.linalg.norm(moved - points, axis=2)
-        usual = np.maximum(np.median(apart, axis=1, keepdims=True), 1e-12)
-        weights = 1 / (1 + (apart / usual) ** 2)
-        fit = fit_rigid(first, points, weights)
-    return (fit.rotation, fit.translation) if fit.rank.min() >= 2 else None
 
 
 def _about(axis: Floats, angle: Floats, arm: Floats) -> Floats:

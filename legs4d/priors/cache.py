@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from legs4d.errors import Legs4dError
 from legs4d.priors.fetching.conversion import VERSION
+from legs4d.priors.prior import Packaged, Prior, Published
 from legs4d.priors.protocols import Role
-from legs4d.priors.registry import PRIORS, Packaged, Prior, Published, find_prior
+from legs4d.priors.registry import PRIORS, find_prior
 from legs4d.scene.content import cache_folder
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ def find_weights(name: str, folder: Path | None = None) -> Path:
     place = weights_place(prior, where)
     if is_there(prior, where):
         return place
-    raise Legs4dError(f"the weights of {prior.name} are not there", where=str(place), fix=how_to_get(prior, where))
+    wrong = "are cut short, or another file's" if place.is_file() else "are not there"
+    raise Legs4dError(f"the weights of {prior.name} {wrong}", where=str(place), fix=how_to_get(prior, where))
 
 
 def how_to_get(prior: Prior, folder: Path) -> str:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from legs4d.motion.flight import find_flights
+from legs4d.motion.flight import Freedom, find_flights
+from legs4d.motion.measures import poses_of
 from legs4d.motion.recognise import recognise
 from legs4d.motion.recognised import Recognised
 from legs4d.motion.tracks import Tracks
@@ -61,7 +62,8 @@ THROWN = np.stack(
 
 def test_a_flight_begins_where_its_parabola_does_and_ends_where_something_touches() -> None:
     free = (T >= 10) & (T <= 20)
-    flights = find_flights(THROWN, free, UP, 0.3, 0.1)
+    known = Freedom(free, free | True, ~free, ~free)
+    flights = find_flights(THROWN, known, UP, 0.3, 0.1, (0.0, 1.25), 3)
     assert len(flights) == 1
     assert (flights[0].start, flights[0].end) == (8, 20)
     assert flights[0].error < 1e-6 and flights[0].pull == pytest.approx(2 * 0.005 / 0.3)
@@ -92,7 +94,8 @@ def test_a_door_opens_where_its_free_edge_leaves_the_wall_and_closes_where_it_co
     wall = np.concatenate([grid + aside, grid - aside])
     angle = np.clip(T - 8, 0, 10) * 0.1
     for turned, action, other in ((angle, "open", "close"), (1.0 - angle, "close", "open")):
-        hinge = find_hinge(moved(grid, np.zeros((FRAMES, 3)), about_z(turned)), 1.5, wall, 0.3)
+        door = moved(grid, np.zeros((FRAMES, 3)), about_z(turned))
+        hinge = find_hinge(door, poses_of(door), 1.5, wall, 0.3)
         assert hinge is not None and abs(hinge.axis @ UP) > 0.99 and hinge.error < 0.01
         assert np.linalg.norm(hinge.point[:2]) < 0.03 and np.ptp(hinge.angle) == pytest.approx(1.0, abs=0.03)
         found = recognise(seen(moved(grid, np.zeros((FRAMES, 3)), about_z(turned)), scenery=wall), lambda row: "thing")

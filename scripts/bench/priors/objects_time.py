@@ -22,6 +22,7 @@ import torch
 sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
 
 from bench.figures import parse, record
+from legs4d.config import DatasetSettings
 from legs4d.context import Context
 from legs4d.priors.objects.cutting import Cutters
 from legs4d.priors.objects.find import Helpers, find_objects, open_helpers
@@ -73,11 +74,13 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--out", type=Path, required=True, help="the folder of objects to make; it is replaced")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--cameras", default="", metavar="NAME,…", help="of these alone: three at least")
     parser.add_argument("--priors", type=Path, help="folder of weights, if not the usual one")
     asked = parse(parser)
     device = torch.device(asked.device)
     shutil.rmtree(asked.out, ignore_errors=True)
-    sequence = open_sequence(asked.dataset, found=False)
+    chosen = DatasetSettings(cameras=asked.cameras.split(",") if asked.cameras else [])
+    sequence = open_sequence(asked.dataset, chosen, found=False)
     count = sequence.num_frames * len(sequence.cameras("train", 0))
     began = time.perf_counter()
     helpers = timed(open_helpers(device, asked.priors))

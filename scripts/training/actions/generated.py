@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -49,28 +49,6 @@ class Clip:
     def kind(self, row: int) -> Kind:
         """As a name says it."""
         return "being" if self.names[row] in BEINGS else "thing"
-
-
-SHRUNK = 0.35
-"""Most by which things are smaller in a reconstruction, whose Gaussians lie inside of what they show, as share."""
-JITTER, SWAY, SLOW = 0.02, 0.015, 3
-"""Of points and of whole objects, in their sizes, over so many frames: a still object of the calibration scenes'
-reconstructions moves by 0.00 to 0.03 of its size a frame, and bends by 0.01 to 0.03."""
-
-
-def with_errors(clip: Clip, seed: int) -> Clip:
-    """The same clip as a reconstruction may have it: things too small, points that wander, objects that sway."""
-    draw = np.random.default_rng(seed)
-    made = []
-    for row, points in enumerate(clip.tracks.points):
-        middle = np.median(points, axis=1, keepdims=True)
-        size = 2 * np.quantile(np.linalg.norm(points - middle, axis=2), 0.8)
-        shrink = 1.0 if clip.kind(row) == "being" else 1 - draw.uniform(0, SHRUNK)
-        steps = draw.normal(0, JITTER * size, points.shape) + draw.normal(0, SWAY * size, (len(points), 1, 3))
-        padded = np.pad(steps, ((1, 1), (0, 0), (0, 0)), mode="reflect")
-        slow = np.mean([padded[i : i + len(points)] for i in range(SLOW)], axis=0) * np.sqrt(SLOW)
-        made.append(middle + (points - middle) * shrink + slow)
-    return replace(clip, tracks=replace(clip.tracks, points=tuple(made)))
 
 
 @torch.no_grad()
@@ -122,7 +100,7 @@ def _spots() -> torch.Tensor:
 
 
 def known(action: str) -> str:
-    """The generator's action as `legs4d.motion` calls it; "" for what it does not know."""
-    name = NAMES.get(action, "")
+    """An action of the generator, or of `handed`, as `legs4d.motion` calls it; "" for what it does not know."""
+    name = NAMES.get(action, action if action in KNOWN else "")
     assert not name or name in KNOWN
     return name

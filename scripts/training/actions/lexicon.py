@@ -61,21 +61,24 @@ def counts(path: Path) -> dict[str, dict[str, int]]:
 
 
 VERBS: dict[str, tuple[tuple[str, int, int], ...]] = {
-    "fly": (("fly", 1, 2),),
+    "fly": (("fly", 1, 2), ("soar", 1, 0), ("hurtle", 1, 0), ("zoom", 1, 0), ("sail", 2, 1)),
     "fall": (("fall", 1, 0), ("fall", 2, 1)),
     "rise": (("rise", 1, 1),),
     "bounce": (("bounce", 1, 1), ("bounce", 3, 0)),
     "roll": (("roll", 1, 0), ("roll", 2, 0)),
     "slide": (("slide", 1, 1), ("slide", 3, 0)),
-    "spin": (("spin", 1, 1), ("spin", 3, 0), ("rotate", 1, 1), ("rotate", 4, 0)),
+    "spin": (
+        *(("spin", 1, 1), ("spin", 3, 0), ("rotate", 1, 1), ("rotate", 4, 0), ("swivel", 1, 1), ("whirl", 1, 0)),
+        *(("whirl", 5, 0), ("gyrate", 1, 0)),
+    ),
     "shake": (("shake", 1, 0), ("shake", 2, 0), ("shake", 3, 0)),
     "topple": (("topple", 1, 1), ("topple", 2, 0)),
-    "open": (("open", 1, 0), ("open", 3, 1)),
+    "open": (("open", 1, 0), ("open", 3, 1), ("unfold", 4, 0)),
     "close": (("close", 1, 0), ("close", 2, 0)),
-    "hold": (("hold", 2, 2), ("grip", 1, 0)),
+    "hold": (("hold", 2, 3), ("grip", 1, 0), ("grasp", 1, 2), ("clutch", 2, 0)),
     "carry": (("carry", 1, 1),),
-    "throw": (("throw", 1, 3),),
-    "catch": (("catch", 4, 2), ("catch", 5, 1), ("seize", 1, 1)),
+    "throw": (("throw", 1, 3), ("launch", 2, 0), ("let go", 1, 0)),
+    "catch": (("catch", 4, 2), ("catch", 5, 1), ("seize", 1, 1), ("receive", 1, 0), ("collect", 5, 0)),
     "kick": (("kick", 1, 1), ("kick", 3, 1)),
     "lift": (("lift", 1, 0), ("lift", 2, 1)),
     "set down": (("put down", 1, 0), ("put down", 2, 0)),
@@ -105,7 +108,7 @@ def verbs_of(folder: Path) -> dict[str, set[str]]:
 
     def add(action: str, sense: int, depth: int) -> None:
         for word in words[sense]:
-            if PLAIN.fullmatch(word) and " " not in word and sense in of[word][:USUAL]:
+            if PLAIN.fullmatch(word) and sense in of[word][:USUAL]:
                 found[word].add(action)
         for kind in kinds[sense] if depth else ():
             add(action, kind, depth - 1)

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from legs4d.effects.pages.actions_page import actions_page
-from legs4d.errors import DatasetError, EncoderError
+from legs4d.cli.inspecting import describe, info
+from legs4d.errors import DatasetError, EncoderError, Legs4dError, RunError
 from legs4d.gaussians.objects import Objects, write_objects
 from legs4d.gaussians.store.run import Run
 from legs4d.language.encoders import get_encoder, of_run
@@ -196,11 +196,18 @@ def test_what_is_missing_is_told():
         get_encoder("actions").sample_rows(without)
 
 
-def test_a_page_shows_what_was_recognised_where_anything_was(run: Run, tmp_path: Path):
-    assert not actions_page(tmp_path / "none.png", run)
+def test_a_page_shows_what_was_recognised_where_anything_was(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(RunError, match="nothing is known of what its objects do"):
+        info(run.path, actions=tmp_path / "none.png")
+    with pytest.raises(Legs4dError, match="no kind of plot"):
+        info(run.path, actions=tmp_path / "page.html")
+    assert not list(tmp_path.glob("*.png")) and describe(run)["actions"] == []
     encoder: Any = of_run(get_encoder("actions"), run)
     with run.lock():
         encoder.sample_rows(_Sequence())
-    assert actions_page(tmp_path / "page" / "actions.svg", run)
+    info(run.path, actions=tmp_path / "page" / "actions.svg")
+    assert "ball: fly " in capsys.readouterr().out.replace("actions    1 ", "")
     told = (tmp_path / "page" / "actions.svg").read_text()
     assert told.count("<!-- ball: fly -->") == 1 and "<!-- ball: roll" not in told

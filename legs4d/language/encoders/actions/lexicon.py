@@ -24,6 +24,15 @@ PLURALS = {
 }  # fmt: skip
 """That no rule makes."""
 
+IRREGULAR = {
+    "threw": "throw", "thrown": "throw", "flung": "fling", "slung": "sling", "caught": "catch", "took": "take",
+    "taken": "take", "got": "get", "gotten": "get", "held": "hold", "clung": "cling", "hung": "hang", "flew": "fly",
+    "flown": "fly", "fell": "fall", "fallen": "fall", "rose": "rise", "risen": "rise", "spun": "spin", "swung": "swing",
+    "slid": "slide", "shook": "shake", "shaken": "shake", "shut": "shut", "put": "put", "ran": "run", "leapt": "leap",
+    "kept": "keep", "left": "leave", "sent": "send", "shot": "shoot", "bore": "bear", "borne": "bear",
+}  # fmt: skip
+"""Of verbs that tell an action: forms that no rule makes."""
+
 
 class Part(IntFlag):
     """What a word may be beside a noun."""
@@ -64,8 +73,11 @@ class Lexicon:
         return found & (Part.VERB | Part.MOSTLY_VERB)
 
     def actions(self, word: str) -> set[str]:
-        """Of a verb in any regular form: the actions (`wordings.SENTENCES`) that it may tell."""
-        return {action for form in _stems(word) for action in self._verbs.get(form, ())}
+        """Of a verb in any regular form, with a particle or without: the actions (`wordings.SENTENCES`) that it may
+        tell."""
+        verb, _, particle = word.partition(" ")
+        forms = (f"{form} {particle}".strip() for form in _stems(IRREGULAR.get(verb, verb)))
+        return {action for form in forms for action in self._verbs.get(form, ())}
 
     def senses(self, noun: str) -> list[int]:
         """Its synsets, the most common first; none for what is no noun."""

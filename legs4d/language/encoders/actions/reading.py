@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -202,6 +203,8 @@ class _Phrase:
     """What it follows: "" at the start, "verb", or a preposition."""
     at: int
     until: int
+    own: bool = False
+    """Whether it is a part of what stands before it: "on its hinges"."""
 
 
 @lru_cache(maxsize=1024)
@@ -216,6 +219,13 @@ def read(prompt: str) -> Reading:
     heads = [phrase for phrase in solid if phrase.until - 1 not in owners] or solid
     subject = next((phrase for phrase in heads if phrase.after in _FIRST), heads[0] if heads else None)
     others = tuple(phrase for phrase in solid if phrase is not subject)
+    if subject is not None and _names_an_action(subject, tokens):
+        # "a quick throw of the ball", "the catch": what happens, and who or what with stands after it
+        deed, subject = subject, next((phrase for phrase in heads if phrase is not subject), None)
+        others = tuple(phrase for phrase in solid if phrase is not subject and phrase is not deed)
+        actions = dict.fromkeys(sorted(lexicon().actions(deed.noun)), 1.0)
+        nouns = tuple(phrase.noun for phrase in others)
+        return Reading((subject.noun,) if subject else (), nouns, actions, True, False, (), deed.noun)
     sentence = _nameless(tokens, phrases)
     says = any(word not in ("someone", "something", *_A) for word in sentence.split())
     return Reading(
@@ -229,6 +239,17 @@ def read(prompt: str) -> Reading:
     )
 
 
+def _names_an_action(subject: _Phrase, tokens: list[str]) -> bool:
+    """Whether it is a noun that is a verb more often, of what motion knows, in a prompt without any other."""
+    if Part.MOSTLY_VERB not in lexicon().part(subject.noun) or not lexicon().actions(subject.noun):
+        return False
+    return not _has_verb(tokens[: subject.at] + tokens[subject.until :])
+
+
+def _has_verb(tokens: list[str]) -> bool:
+    return any(token in _BE or _is_verb(token) for token in tokens)
+
+
 def _acts_on(subject: _Phrase | None, others: tuple[_Phrase, ...]) -> bool:
     """Whether somebody does something with what follows the verb: "he takes the ball out of the air"."""
     if subject is None or not (subject.noun in _PRONOUNS - ANYTHING or is_person(subject.noun)):
@@ -239,6 +260,8 @@ def _acts_on(subject: _Phrase | None, others: tuple[_Phrase, ...]) -> bool:
 def _counts(phrase: _Phrase) -> bool:
     """Whether it is about somebody or something that takes part."""
     noun, place = phrase.noun, _place(phrase)
+    if phrase.own and place == "elsewhere":
+        return False
     return noun in ANYTHING or noun in ANYBODY or noun in _PRONOUNS or is_solid(noun, place)
 
 
@@ -267,8 +290,13 @@ def _noun_phrases(tokens: list[str]) -> list[_Phrase]:
             found.append(_Phrase(token, [], after, at, at + 1))
             after, at = "noun", at + 1
         elif token in _A:
+            if token == "one" and at + 1 < len(tokens) and _is_verb(tokens[at + 1]):
+                found.append(_Phrase("somebody", [], after, at, at + 1))
+                after, at = "noun", at + 1
+                continue
             phrase = _phrase_from(tokens, at + 1, after, at)
             if phrase is not None:
+                phrase.own = token == "its"
                 found.append(phrase)
                 after, at = "noun", phrase.until
             else:
@@ -356,6 +384,8 @@ def _nameless(tokens: list[str], phrases: list[_Phrase]) -> str:
         out += tokens[at : phrase.at]
         if _counts(phrase):
             out.append("someone" if phrase.noun in _PRONOUNS - ANYTHING or is_person(phrase.noun) else "something")
+            if not _has_verb(tokens[: phrase.at] + tokens[phrase.until :]):  # "an opening door"
+                out += [word for word in phrase.words if word.endswith("ing") and lexicon().actions(word)]
         else:
             out += tokens[phrase.at : phrase.until]
         at = phrase.until
@@ -372,7 +402,9 @@ def meant(sentence: str, acts_on: bool = False) -> tuple[tuple[str, float], ...]
     """
     names, vectors = _known()
     likeness = vectors @ minilm.embed([sentence])[0]
-    told = {action for word in sentence.split() for action in lexicon().actions(word)}
+    words = sentence.split()
+    pairs = [f"{verb} {particle}" for verb, particle in pairwise(words)]
+    told = {action for word in (*words, *pairs) for action in lexicon().actions(word)}
     best: dict[str, float] = {}
     for name, value in zip(names, likeness, strict=True):
         best[name] = max(best.get(name, -1.0), float(value))
