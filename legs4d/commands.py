@@ -299,7 +299,8 @@ class Object(Command):
     """A video, a picture or words → a run of one object that moves: `generate.work`.
 
     Attributes:
-        method: "roads", which learn nothing before; "onepass", a network that makes all frames at once.
+        method: "roads" bend what is known by control nodes and learn nothing before; "optimise" is 4DGen's optimisation, of
+            given views; "onepass", a network that makes all frames at once.
         source: a video, a folder of its pictures, one picture; or words, of which a helper makes a picture.
         views: pictures of it from elsewhere, or the run of a known object.
         prior: where its shape comes from; by default the best that there is.
@@ -314,7 +315,7 @@ class Object(Command):
 
     source: Text
     out: Place
-    method: Literal["roads", "onepass"] = "roads"
+    method: Literal["roads", "optimise", "onepass"] = "roads"
     views: Place | None = None
     prior: Literal["auto", "given", "turntable", "static", "revolve", "inflate"] = "auto"
     lens: Literal["syncdreamer", "4dgen"] = "syncdreamer"
@@ -333,12 +334,12 @@ class Object(Command):
     @model_validator(mode="after")
     def _of_one_method(self) -> Object:
         own = ("weights", "views_by", "interpolate", "stride", "chunk", "elevation")
-        of = {"roads": own, "onepass": ("prior", "lens")}
+        of = {"roads": own, "optimise": own, "onepass": ("prior", "lens")}
         for method, names in of.items():
             wrong = [name for name in names if getattr(self, name) not in ([], type(self).model_fields[name].default)]
             if wrong and method == self.method:
                 option = "--" + wrong[0].replace("_", "-")
-                other = "onepass" if method == "roads" else "roads"
+                other = "roads or optimise" if method == "onepass" else "onepass"
                 raise ValueError(f"{option} is for --method {other}, and this is --method {method}")
         if self.views is not None and self.views_by is not None:
             raise ValueError("--views and --views-by are two ways to one thing; leave one of them out")

@@ -26,6 +26,7 @@ class PriorName(StrEnum):
 class ObjectMethod(StrEnum):
     roads = "roads"
     onepass = "onepass"
+    optimise = "optimise"
 
 
 class LensName(StrEnum):
@@ -42,7 +43,8 @@ def make_object(
     method: Annotated[
         ObjectMethod,
         typer.Option(
-            help="roads: fits, without learned weights. onepass: L4GM's network or tiny4d, all frames at once."
+            help="roads: fits, without learned weights. optimise: as 4DGen, of given views, minutes on a GPU. onepass: "
+            "L4GM's network or tiny4d, all frames at once."
         ),
     ] = ObjectMethod.roads,
     views: Annotated[

@@ -68,6 +68,8 @@ class PlanesSettings(Settings):
     """Entries along time; 0: one for two frames, 8 at least."""
     width: int = Field(default=64, gt=0)
     """Of the network behind the planes."""
+    layers: int = Field(default=1, gt=0)
+    """Of that network, before its heads."""
     combine: Literal["product", "concatenate"] = "product"
     grid_rate: float = Field(default=10.0, gt=0)
     """Step size of the planes, in that of the network."""

@@ -17,7 +17,7 @@ from legs4d.config import DeformSettings
 from legs4d.context import QUIET, Context
 from legs4d.deform.fit import Fit
 from legs4d.deform.result import seen_shares, write_result
-from legs4d.errors import DatasetError
+from legs4d.errors import DatasetError, Legs4dError
 from legs4d.gaussians.store.again import working_on
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import MadeFrom
@@ -27,6 +27,8 @@ from legs4d.generate.lenses import FOURDGEN, LENSES, UP, Lens
 from legs4d.generate.motion.track import track
 from legs4d.generate.onepass import work as onepass
 from legs4d.generate.onepass.stage import STAGE
+from legs4d.generate.optimise.distil import Distillation
+from legs4d.generate.optimise.road import QUICK, How, Optimise, scaled_to
 from legs4d.generate.placing import place
 from legs4d.generate.roads import Road, choose, is_run
 from legs4d.generate.shapes.inflate import inflate
@@ -35,7 +37,9 @@ from legs4d.generate.shapes.shape import Shape
 from legs4d.generate.subject.source import Subject, read_subject, source_files
 from legs4d.generate.subject.views import Views, read_views, sync_beside
 from legs4d.generate.words import are_words, picture_of, video_of
+from legs4d.priors.cache import best_prior, open_prior
 from legs4d.priors.flow.dis import DisFlow
+from legs4d.priors.perceptual.lpips import Lpips, open_lpips
 from legs4d.progress import StageReporter
 from legs4d.reconstruct.stages import choose_device, torch_threads
 from legs4d.scene.camera import Cameras
@@ -150,7 +154,7 @@ def _made_from(asked: Object, context: Context) -> MadeFrom:
             raise DatasetError("is no folder", where=str(views), fix="give views, or the run of a known object")
         files = sorted(path for path in views.rglob("*") if path.is_file())
         inputs["views"] = digest_of(hash_files(views, files, context))
-    own = ("prior", "lens", "frames", "fps", "prompt", "seed")
+    own = ("method", "prior", "lens", "frames", "fps", "prompt", "seed")
     settings = {name: getattr(asked, name) for name in own}
     if asked.method == "onepass":
         settings |= {"method": asked.method, **onepass.made_from(asked)}
@@ -221,7 +225,10 @@ class _Work:
         self.warnings += subject.notes
         road = choose(asked.prior, subject, views)
         self.context.tell(f"{road.prior}: {road.why}")
-        getattr(self, f"_{road.prior}")(subject, road, given)
+        if asked.method == "optimise":
+            self._optimise(subject, road, given)
+        else:
+            getattr(self, f"_{road.prior}")(subject, road, given)
 
     # -- roads ---------------------------------------------------------------------------------------------------------
 
@@ -294,6 +301,39 @@ class _Work:
             f"overlap by {found.overlap:.2f}."
         )
         self._moved(shape, subject, road, found.camera, up)
+
+    def _optimise(self, subject: Subject, road: Road, given: Views | None) -> None:
+        """4DGen's optimisation."""
+        if given is None or given.lens is None:
+            fix = "give sixteen a moment by --views, as SyncDreamer predicts them"
+            raise Legs4dError("needs pseudo views", where="--method optimise", fix=fix)
+        count, lens = len(subject), given.lens
+        if given.num_frames not in (1, count):
+            what = f"there are views of {given.num_frames} frames, and the video has {count}"
+            raise DatasetError(what, where=str(_views_of(self.asked)), fix="give views of every frame, or of the first")
+        pictures = np.concatenate([subject.pictures, given.pictures])
+        cameras = Cameras.together([*([self._front(lens)] * count), given.cameras])
+        of = pictures_of(pictures, cameras, np.concatenate([np.arange(count), given.frames]), count, self.device)
+        is_reference = np.arange(len(pictures)) < count
+        how = scaled_to(How() if self.device.type == "cuda" else QUICK, count)
+        lpips, guidance = self._helpers(subject)
+        reporter = self.context.reporter("optimising")
+        fit = Optimise(of, is_reference, _stage(lens), lens, how, lpips, guidance, reporter)
+        self._run(fit, MOTION, reporter)
+        self._write(fit, road, count, subject.fps, self._front(lens), UP, seen_shares(fit))
+
+    def _helpers(self, subject: Subject) -> tuple[Lpips | None, Distillation | None]:
+        """What sees as people do, and what knows how things look from elsewhere; None where weights are not there."""
+        lpips = guidance = None
+        if (seeing := best_prior("perceptual")) is not None:
+            lpips = open_lpips(seeing.name.removeprefix("lpips-"), self.device)
+        else:
+            self.warnings.append("LPIPS is left out of the loss: its weights are not there (`legs4d priors get`).")
+        if (guiding := best_prior("guidance")) is not None:
+            guidance = Distillation(open_prior(guiding.name, self.device), subject.pictures, self.device)
+        else:
+            self.warnings.append("Nothing is distilled: there are no weights of the role `guidance` (`legs4d priors`).")
+        return lpips, guidance
 
     # -- fits ----------------------------------------------------------------------------------------------------------
 
@@ -389,7 +429,7 @@ class _Work:
             cameras_move=False,
             made_from=self._made_by(),
             report={
-                "method": "roads",
+                "method": asked.method,
                 "prior": road.prior,
                 "why": road.why,
                 "seen": round(float((seen > 0).mean()), 3),

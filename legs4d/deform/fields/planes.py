@@ -23,10 +23,18 @@ class PlaneField:
     Args:
         num_frames: of the sequence; how finely time is told apart follows from it.
         center: [3] scene units, radius: of what is filmed.
+        margin: half the side of the box that the planes cover, in radii.
     """
 
     def __init__(
-        self, settings: DeformSettings, num_frames: int, center: torch.Tensor, radius: float, device: torch.device
+        self,
+        settings: DeformSettings,
+        num_frames: int,
+        center: torch.Tensor,
+        radius: float,
+        device: torch.device,
+        *,
+        margin: float = MARGIN,
     ) -> None:
         own, chance = settings.planes, torch.Generator().manual_seed(settings.seed)
         self.settings, self.radius = own, radius
@@ -51,9 +59,9 @@ class PlaneField:
         heads |= {"scales": 3} if "scales" in settings.changing else {}
         heads |= {"opacity": 1} if "opacities" in settings.changing else {}
         self.planes = HexPlane(
-            box=torch.stack([center.to(device) - MARGIN * radius, center.to(device) + MARGIN * radius]),
+            box=torch.stack([center.to(device) - margin * radius, center.to(device) + margin * radius]),
             planes=levels,
-            trunk=[linear(features, own.width)],
+            trunk=[linear(features if not i else own.width, own.width) for i in range(own.layers)],
             heads={name: [linear(own.width, own.width), linear(own.width, k, zero=True)] for name, k in heads.items()},
             combine=own.combine,
         )

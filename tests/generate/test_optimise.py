@@ -1,0 +1,174 @@
+"""4DGen's optimisation: its losses and step sizes are the original's, and a small one runs end to end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from legs4d.deform.footage.pictures import Pictures
+from legs4d.generate.fitting import pictures_of
+from legs4d.generate.lenses import SYNCDREAMER, UP
+from legs4d.generate.optimise.distil import SCALE, Distillation
+from legs4d.generate.optimise.losses import chamfer, decayed, picture_loss, total
+from legs4d.generate.optimise.road import DECAY, RATES, How, Optimise, still
+from legs4d.priors.guidance.zero123 import Zero123
+from legs4d.progress import StageReporter
+from legs4d.reconstruct.fitting.losses import ssim
+from legs4d.scene.camera import Cameras
+from legs4d.scene.stage import Stage
+from tests.generate.test_object import block, shown
+
+REFERENCE = Path(__file__).resolve().parents[3] / "shared/reference/4dgen.npz"
+needs_reference = pytest.mark.skipif(not REFERENCE.exists(), reason="needs shared/reference/4dgen.npz")
+SIDE = 32
+
+
+@pytest.fixture(scope="module")
+def reference() -> dict[str, np.ndarray]:
+    with np.load(REFERENCE, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files if name.startswith(("img_", "lr_", "sds_"))}
+
+
+@needs_reference
+def test_the_loss_of_pictures_is_that_of_the_original(reference: dict[str, np.ndarray]) -> None:
+    a, b = (torch.as_tensor(reference[f"img_{name}"]).permute(0, 2, 3, 1).contiguous() for name in "ab")
+    absolute = (a - b).abs().mean()
+    assert float(absolute) == pytest.approx(float(reference["img_l1"]), rel=1e-5)
+    similar = ssim(a, b).mean()
+    assert float(similar) == pytest.approx(float(reference["img_ssim"]), rel=1e-4)
+    for name, m in (("reference", 10.0), ("pseudo", 1.0)):
+        told = total(absolute, similar, torch.tensor(0.3123), torch.tensor(m))
+        assert float(told) == pytest.approx(float(reference[f"img_total_{name}_with_lpips_0.3123"]), rel=1e-4)
+    plain = picture_loss(a, b, torch.ones(2), None)
+    assert float(plain) == pytest.approx(10 * float(absolute) + 2 * (1 - float(similar)), rel=1e-4)
+
+
+@needs_reference
+def test_step_sizes_are_those_of_the_original(reference: dict[str, np.ndarray]) -> None:
+    for row, step in enumerate(reference["lr_iterations"].tolist()):
+        means, bend = (decayed(*RATES[name], step, DECAY) for name in ("means", "bend"))
+        assert means == pytest.approx(reference["lr_xyz"][row], rel=1e-5)
+        assert bend == pytest.approx(reference["lr_deformation"][row], rel=1e-5)
+        assert 10 * bend == pytest.approx(reference["lr_grid"][row], rel=1e-5)
+
+
+@needs_reference
+def test_a_step_of_score_distillation_is_that_of_the_original(reference: dict[str, np.ndarray]) -> None:
+    """With its stand-in networks; the helper's own code decides on noise, guidance, weight and pose."""
+    given = {name: torch.as_tensor(value) for name, value in reference.items() if name.startswith("sds_")}
+
+    class Unet:
+        def __call__(self, x: torch.Tensor, step: torch.Tensor, context: torch.Tensor) -> Any:
+            mixed = torch.einsum("bihw,io->bohw", x, given["sds_unet_matrix_8to4"])
+            asked = 0.01 * context.sum(dim=(1, 2))[:, None, None, None]
+            return SimpleNamespace(sample=mixed + asked + 1e-4 * step[:, None, None, None])
+
+    class Vae:
+        dtype = torch.float32
+        config = SimpleNamespace(scaling_factor=1.0)
+
+        def encode(self, shown: torch.Tensor) -> Any:
+            pooled = torch.nn.functional.avg_pool2d(shown, 8)[:, [0, 1, 2, 0]]
+            return SimpleNamespace(latent_dist=SimpleNamespace(mode=lambda: pooled))
+
+    prior: Any = Zero123.__new__(Zero123)
+    prior._unet, prior._vae, prior._side, prior._device, prior._stable = Unet(), Vae(), 256, torch.device("cpu"), True
+    prior._weight, prior._bias = given["sds_projection_12to8"].T, torch.zeros(8)
+    prior._kept = given["sds_alphas_cumprod"]
+    pose = prior.pose(12, 75, 0.0)
+    np.testing.assert_allclose(pose, given["sds_camera_embedding_polar-12_azimuth75"].flatten(), atol=1e-6)
+    image = given["sds_image"].clone().requires_grad_()
+    known = given["sds_clip_embedding"][0], given["sds_image_latent"][None]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "randn", lambda *_, **__: given["sds_noise"])
+        loss = prior.loss(image, pose[None], known, int(given["sds_t"]), scale=SCALE)
+    loss.backward()
+    assert image.grad is not None
+    ratio = image.grad / given["sds_grad_image"]
+    solid = given["sds_grad_image"].abs() > 1e-3 * given["sds_grad_image"].abs().max()
+    np.testing.assert_allclose(ratio[solid], float(ratio[solid].median()), rtol=2e-3)
+    assert float(ratio[solid].median()) == pytest.approx(1, rel=1e-3) or float(ratio[solid].median()) == pytest.approx(
+        0.5, rel=1e-3
+    )
+
+
+def views() -> tuple[Pictures, np.ndarray]:
+    """A block at two moments, the second a little higher; the reference first."""
+    rig = Cameras.together([SYNCDREAMER.cameras(0, 0, SIDE), SYNCDREAMER.pseudo(SIDE)])
+    found = []
+    for frame in range(2):
+        thing = block()
+        rgba = shown(thing.replace(means=thing.means + np.array([0, 0.1 * frame, 0], np.float32)), rig)
+        alpha = rgba[..., 3:].astype(np.float32) / 255
+        found.append(np.concatenate([(rgba[..., :3] * alpha).astype(np.uint8), rgba[..., 3:]], axis=-1))
+    cameras = Cameras.together([rig, rig])
+    frames = np.repeat(np.arange(2), 17)
+    return pictures_of(np.concatenate(found), cameras, frames, 2, torch.device("cpu")), np.arange(34) % 17 == 0
+
+
+STAGE = Stage(np.zeros(3, np.float32), SYNCDREAMER.distance, -UP.astype(np.float32), SYNCDREAMER.near)
+
+
+def small(**how: Any) -> How:
+    from legs4d.generate.optimise.road import QUICK
+
+    return How(**{**vars(QUICK), "points": 300, "most": 400, **how})
+
+
+def test_a_block_that_rises_is_learned_in_three_stages() -> None:
+    pictures, is_reference = views()
+    reporter = StageReporter("optimising")
+    how = small(static=40, coarse=16, fine=8, chamfer=1e-3, pictures_per_step=2)
+    fit = Optimise(pictures, is_reference, STAGE, SYNCDREAMER, how, None, None, reporter)
+    before = fit.errors().mean()
+    assert float(still(fit.deformation)) == 0  # type: ignore[arg-type]
+    while fit.done < 40:
+        fit.advance()
+    assert float(still(fit.deformation)) == 0  # type: ignore[arg-type]
+    state = fit.state()
+    while fit.done < fit.total:
+        fit.advance()
+    assert fit.errors().mean() < 0.85 * before
+    again = Optimise(pictures, is_reference, STAGE, SYNCDREAMER, how, None, None, reporter)
+    again.load(state)
+    while again.done < again.total:
+        again.advance()
+    torch.testing.assert_close(again.canonical.used("means"), fit.canonical.used("means"))
+
+
+def test_clouds_that_are_one_have_no_chamfer_distance() -> None:
+    points = torch.rand(50, 3)
+    assert float(chamfer(points, points.flip(0))) < 1e-6
+    assert float(chamfer(points, points + torch.tensor([10.0, 0, 0]))) > 100
+
+
+def test_distilled_steps_pull_at_the_shape() -> None:
+    """With a helper that wants everything black."""
+    pictures, is_reference = views()
+
+    class Black:
+        def reference(self, picture: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+            assert picture.shape == (SIDE, SIDE, 3)
+            return torch.zeros(1), torch.zeros(1)
+
+        def pose(self, elevation: float, azimuth: float, distance: float) -> torch.Tensor:
+            assert -30 <= elevation <= 29 and -180 <= azimuth < 180
+            return torch.zeros(4)
+
+        def loss(self, shown: torch.Tensor, poses: torch.Tensor, known: Any, step: int, **how: Any) -> torch.Tensor:
+            assert shown.shape == (1, 3, 32, 32) and 200 <= step <= 600 and how["scale"] == 2
+            return shown.square().sum()
+
+    frames = pictures.images[:2].numpy()
+    guidance = Distillation(Black(), frames, torch.device("cpu"), side=32)  # type: ignore[arg-type]
+    how = small(static=1, coarse=1, fine=20, distil=1.0)
+    fit = Optimise(pictures, is_reference, STAGE, SYNCDREAMER, how, None, guidance, StageReporter("optimising"))
+    before = float(fit.canonical.used("colors").mean())
+    while fit.done < fit.total:
+        fit.advance()
+    assert float(fit.canonical.used("colors").mean()) < before - 0.02
