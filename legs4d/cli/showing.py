@@ -11,7 +11,19 @@ import typer
 from legs4d.cli.asking import PerPixel, ground, warn
 from legs4d.cli.command import app, writer
 from legs4d.cli.edge import working
-from legs4d.cli.options import DatasetNow, Engine, EngineName, Frames, Json, Only, RunFolder, Without, chosen_frames
+from legs4d.cli.options import (
+    DatasetNow,
+    Download,
+    Engine,
+    EngineName,
+    Frames,
+    Json,
+    Only,
+    RunFolder,
+    Weights,
+    Without,
+    chosen_frames,
+)
 from legs4d.errors import Legs4dError
 from legs4d.portable.pointing import DEFAULT_SCALE
 from legs4d.terminal import print_json, print_scores, say
@@ -133,6 +145,15 @@ def evaluate(
         int | None, typer.Option(metavar="OBJECT_ID", min=1, help="How well the Gaussians of this object follow it.")
     ] = None,
     per_pixel: PerPixel = False,
+    clip: Annotated[
+        str | None,
+        typer.Option(
+            metavar="openclip:MODEL",
+            help="Of a run of `legs4d object`: CLIP and CLIP-T against its video alone, as 4DGen's paper has them.",
+        ),
+    ] = None,
+    weights: Weights = None,
+    download: Download = False,
     engine: EngineName = Engine.auto,
     as_json: Json = False,
 ) -> None:
@@ -142,8 +163,11 @@ def evaluate(
     lpips}], gain_fitted: {the same}}, where lpips is null without --lpips, and with --grounding also
     {grounding: {rows: [{prompt, camera, tiou, viou, accuracy}], mean, per_prompt, prompts}}, and with --track
     {tracking: {object, gaussians, median_px, median_carried_px, median_rendered_px, iou, on_object, stayed, per_camera,
-    per_frame}}.
+    per_frame}}. With --clip it prints {clip, clip_t, clip_t_sides: {front, right, back}, encoder, frames} instead.
     """
+    if clip is not None:
+        _object_scores(run, clip, weights, download, engine, as_json)
+        return
     from legs4d import pipeline
 
     if per_pixel and grounding is None:
@@ -168,6 +192,20 @@ def evaluate(
         print_json(result)
     else:
         print_scores(result)
+
+
+def _object_scores(
+    run: Path, encoder: str, weights: Path | None, download: bool, engine: Engine, as_json: bool
+) -> None:
+    from legs4d.gaussians.store.run import Run
+    from legs4d.language.object_scores import object_scores
+
+    with working(engine, weights=weights, download=download) as context:
+        found = object_scores(Run.open(run), encoder, context)
+    if as_json:
+        print_json(found)
+    else:
+        say(f"CLIP {found['clip']:.4f}, CLIP-T {found['clip_t']:.4f} ({found['encoder']}; lower is more alike)")
 
 
 @writer("export", "Export")
