@@ -19,6 +19,10 @@ LOOKS = 4
 """Times a frame is rendered, compared and followed."""
 TRUST = 4.0
 """Of a node's place that flow tells, against a tie of weight 1."""
+DEEP = 0.03
+"""Of a node's depth at the first moment: no picture tells it, and what grows or shrinks would else lie down."""
+PACE = np.array([0.7, 0.7, 0.0])
+"""Share of the last step in each of the camera's axes by which a frame is expected to go on."""
 OFF = 0.02
 """Of the picture's side: flow there and back may miss by it."""
 BEHIND = 0.06
@@ -51,11 +55,12 @@ def track(fit: Fit, flow: FlowPrior, front: NDArray[np.int64], reporter: StageRe
     for frame, picture in enumerate(front):
         reporter.step(frame, len(front))
         # Where it would be if it went on as before.
-        before, now = now, now + (now - before if frame > 1 else 0)
+        before, now = now, now + (PACE * (now - before) if frame > 1 else 0)
         for _ in range(LOOKS if frame else 1):
             put(frame)
             wanted, sure = _wanted(fit, flow, frame, int(picture), camera, now)
-            trust = TRUST * sure[:, None] * np.array([1.0, 1.0, 0.0])
+            wanted[:, 2] = rest[:, 2]
+            trust = sure[:, None] * np.array([TRUST, TRUST, 0.0]) + np.array([0.0, 0.0, DEEP])
             now, turns = graph.moved(now, wanted, trust)
         put(frame)
     reporter.step(len(front), len(front))

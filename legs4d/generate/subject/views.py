@@ -24,6 +24,7 @@ from legs4d.scene.camera import Cameras
 from legs4d.scene.footage.names import PICTURES, list_files
 from legs4d.scene.images import as_unit, read_picture
 from legs4d.scene.readers import layout_of, open_sequence
+from legs4d.scene.sequence import Sequence
 
 _SYNC = re.compile(r"(\d+)_0_(\d+)_rgba\.png")
 COUNT = len(PSEUDO_AZIMUTHS)
@@ -151,15 +152,13 @@ def _footage(path: Path, size: int, reporter: StageReporter) -> Views:
         some = footage.cameras("train", frame)
         if not len(some):
             continue
-        cut = footage.cut("train", frame)
-        if cut is None:
+        alone = _alone(footage, frame)
+        if alone is None:
             fix = "give pictures with alpha, or masks/ beside them"
             raise DatasetError("nothing tells the object from its background", where=str(path), fix=fix)
         side = max(some.width, some.height)
         left, top = (some.width - side) / 2, (some.height - side) / 2
-        for picture in cut:
-            rgba = np.concatenate([picture[..., :3] * picture[..., 3:], picture[..., 3:]], axis=-1)
-            pictures.append(square(rgba, (left, top, float(side)), size))
+        pictures += [square(picture, (left, top, float(side)), size) for picture in alone]
         lens = some.intrinsics.copy()
         lens[:, 0, 2] -= left
         lens[:, 1, 2] -= top
@@ -169,3 +168,12 @@ def _footage(path: Path, size: int, reporter: StageReporter) -> Views:
     together = Cameras.together(cameras)
     files = tuple(footage.content.footage)
     return Views(np.stack(pictures), together, np.array(frames, np.int64), footage.num_frames, files, None)
+
+
+def _alone(footage: Sequence, frame: int) -> NDArray[np.float32] | None:
+    """[C, H, W, 4] the object alone, colours times alpha; None where nothing tells it from what is around it."""
+    if footage.see_through:  # readers show on white what is transparent
+        shown, alpha = footage.images("train", frame), footage.masks("train", frame)
+        return None if alpha is None else np.concatenate([shown - 1 + alpha[..., None], alpha[..., None]], axis=-1)
+    cut = footage.cut("train", frame)
+    return None if cut is None else np.concatenate([cut[..., :3] * cut[..., 3:], cut[..., 3:]], axis=-1)

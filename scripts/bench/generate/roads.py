@@ -1,0 +1,166 @@
+"""The roads of `legs4d object` that need no weights, on glTF models that `film.py` filmed, beside a flat card.
+
+    python scripts/bench/generate/roads.py FILMS OUT [CLIP…] [--workers N]
+
+Silhouettes (IoU) at the first moment on views that were not given, and PSNR on white at all times from cameras that
+nothing uses. `auto` is what the command takes by itself, of the video alone and with views, and how far that is below
+the best of the roads that the same source allows. OUT gets a run a road, turntables.png and results.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
+from bench.generate.judged import Truth, aligned, judge, novel, page, sides
+from legs4d.commands import Object
+from legs4d.context import Context
+from legs4d.gaussians.store.run import Run
+from legs4d.generate.lenses import FOURDGEN, PSEUDO_AZIMUTHS, PSEUDO_ELEVATION
+from legs4d.generate.roads import ROUND
+from legs4d.generate.shapes.inflate import inflate
+from legs4d.generate.shapes.revolve import roundness
+from legs4d.generate.subject.source import read_subject
+from legs4d.generate.work import object_run
+from legs4d.progress import StageReporter
+from legs4d.raster.rasterise import render
+from legs4d.reconstruct.stages import choose_device
+
+CLIPS = ("fox", "man", "truck", "expressive", "kenney", "knight", "mannequin", "robot", "morph", "sphere")
+GIVEN = {"4 views": (0, 4, 8, 12), "8 views": tuple(range(0, 16, 2))}
+"""Which of the sixteen views of the first moment are given."""
+SOURCE = 256
+TURN = tuple(range(0, 360, 45))
+
+
+def footage(films: Path, clip: str, which: tuple[int, ...], out: Path) -> Path:
+    """Some of the first moment's views as footage with cameras, in NeRF's layout."""
+    out.mkdir(parents=True, exist_ok=True)
+    frames = []
+    flip = np.diag([1.0, -1, -1, 1])
+    for number in which:
+        camera = FOURDGEN.cameras(PSEUDO_ELEVATION, PSEUDO_AZIMUTHS[number], SOURCE)
+        pose = np.linalg.inv(camera.world_to_camera[0].astype(np.float64)) @ flip
+        picture = (films / f"{clip}_sync" / f"0_0_{number}_rgba.png").resolve()
+        link = out / f"{number}.png"
+        if not link.exists():
+            link.write_bytes(picture.read_bytes())
+        frames.append({"file_path": f"./{number}", "transform_matrix": pose.tolist(), "time": 0.0})
+    told = {"camera_angle_x": float(np.radians(FOURDGEN.angle)), "frames": frames}
+    (out / "transforms_train.json").write_text(json.dumps(told))
+    return out
+
+
+def measure(films: Path, out: Path, clip: str, engine: str) -> dict[str, Any]:
+    """All roads of one clip: name → {iou, psnr, seconds}."""
+    torch.set_num_threads(1)
+    device = choose_device(engine)
+    context = Context(engine)
+    video = films / f"{clip}_pose0"
+    subject = read_subject(video, 256, device, StageReporter("reading"))
+    found: dict[str, Any] = {}
+
+    def told(name: str, run: Any, near: float, still: Truth, moving: Truth | None, began: float) -> None:
+        row: dict[str, Any] = {"iou": judge(run, still, near, device)["iou"]}
+        row["psnr"] = None if moving is None else judge(run, moving, near, device)["psnr"]
+        found[name] = {**row, "seconds": time.perf_counter() - began}
+
+    def cut(truth: Truth, crop: tuple[float, float, float]) -> Truth:
+        return Truth(truth.pictures, aligned(truth.cameras, crop, SOURCE), truth.frames)
+
+    every, moving = cut(sides(films, clip), subject.crop), cut(novel(films, clip), subject.crop)
+    began = time.perf_counter()
+    card = inflate(subject.pictures[0], FOURDGEN, 20_000).gaussians
+    card = card.replace(means=(card.means * np.array([1, 1, 0.02])).astype(np.float32))
+    told("flat card", card, FOURDGEN.near, every, moving, began)
+    for prior in ("inflate", "revolve"):
+        began = time.perf_counter()
+        path = out / clip / prior
+        object_run(Object.model_validate({"source": str(video), "out": str(path), "prior": prior}), context)
+        run = Run.open(path)
+        told(prior, run, run.info["near"], every, moving, began)
+    for name, which in GIVEN.items():
+        began = time.perf_counter()
+        path = out / clip / name.replace(" ", "_")
+        views = footage(films, clip, which, out / clip / f"footage_{len(which)}")
+        asked = {"source": str(video), "out": str(path), "prior": "given", "views": str(views)}
+        object_run(Object.model_validate(asked), context)
+        run = Run.open(path)
+        told(name, run, run.info["near"], sides(films, clip, which), novel(films, clip), began)
+    began, path = time.perf_counter(), out / clip / "turntable"
+    source = films / f"{clip}_turntable"
+    told_of = object_run(Object.model_validate({"source": str(source), "out": str(path)}), context)
+    run = Run.open(path)
+    turned = read_subject(source, 256, device, StageReporter("reading"))
+    told("turntable", run, run.info["near"], cut(sides(films, clip), turned.crop), None, began)
+    found["turntable"]["taken by auto"] = told_of["prior"] == "turntable"
+    alone = "revolve" if roundness(subject.pictures[0]) >= ROUND else "inflate"
+    best = max(found[name]["psnr"] for name in ("inflate", "revolve"))
+    found["auto"] = {"prior": alone, "psnr": found[alone]["psnr"], "off": best - found[alone]["psnr"]}
+    best = max(found[name]["psnr"] for name in ("inflate", "revolve", "8 views"))
+    found["auto, 8 views"] = {
+        "prior": "given",
+        "psnr": found["8 views"]["psnr"],
+        "off": best - found["8 views"]["psnr"],
+    }
+    return found
+
+
+def turntable(out: Path, clip: str, road: str, device: torch.device) -> np.ndarray:
+    """[8, S, S, 3] a run from all around in the middle of its time."""
+    run = Run.open(out / clip / road)
+    cameras = FOURDGEN.cameras(np.full(len(TURN), 12.0), TURN, 160)
+    shown = run.frame(run.num_frames // 2).torch(device)
+    drawn = render(shown, cameras, background=torch.ones(3, device=device), near=run.info["near"])
+    return drawn.color.clamp(0, 1).cpu().numpy()
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("films", type=Path)
+    arguments.add_argument("out", type=Path)
+    arguments.add_argument("clips", nargs="*", default=[*CLIPS])
+    arguments.add_argument("--workers", type=int, default=1)
+    arguments.add_argument("--engine", default="auto")
+    asked = arguments.parse_args()
+    asked.out.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(asked.workers, mp_context=get_context("spawn")) as pool:
+        work = {clip: pool.submit(measure, asked.films, asked.out, clip, asked.engine) for clip in asked.clips}
+        results = {clip: future.result() for clip, future in work.items()}
+    (asked.out / "results.json").write_text(json.dumps(results, indent=1))
+    print_table(results)
+    device = choose_device(asked.engine)
+    page([turntable(asked.out, clip, "inflate", device) for clip in asked.clips[:6]], asked.out / "turntables.png")
+    page([turntable(asked.out, clip, "8_views", device) for clip in asked.clips[:6]], asked.out / "given.png")
+
+
+def print_table(results: dict[str, Any]) -> None:
+    """A line a road: IoU at the first moment, dB at all times, seconds; of each clip and on average."""
+    clips = [*results]
+    print(f"{'':14}" + "".join(f"{clip[:11]:>13}" for clip in clips) + f"{'mean':>13}")
+    for road in ("flat card", "inflate", "revolve", "4 views", "8 views", "turntable"):
+        rows = [results[clip][road] for clip in clips]
+        texts = [f"{r['iou']:.2f}" + (f" {r['psnr']:.1f} dB" if r["psnr"] is not None else "") for r in rows]
+        texts.append(f"{np.mean([r['iou'] for r in rows]):.3f}")
+        print(
+            f"{road:14}" + "".join(f"{text:>13}" for text in texts) + f"  {np.mean([r['seconds'] for r in rows]):.0f} s"
+        )
+    for road in ("auto", "auto, 8 views"):
+        rows = [results[clip][road] for clip in clips]
+        print(f"{road:14}" + "".join(f"{r['prior'][:5]:>6} {-r['off']:5.1f}" for r in rows))
+    sure = sum(results[clip]["turntable"]["taken by auto"] for clip in clips)
+    print(f"turntables that auto takes by itself: {sure} of {len(clips)}")
+
+
+if __name__ == "__main__":
+    main()
