@@ -299,8 +299,8 @@ class Object(Command):
     """A video, a picture or words → a run of one object that moves: `generate.work`.
 
     Attributes:
-        method: "roads" bend what is known by control nodes and learn nothing before; "optimise" is 4DGen's optimisation, of
-            given views; "onepass", a network that makes all frames at once.
+        method: "roads" bend what is known and learn nothing before; "optimise" is 4DGen's optimisation,
+            of given views; "onepass", a network that makes all frames at once.
         source: a video, a folder of its pictures, one picture; or words, of which a helper makes a picture.
         views: pictures of it from elsewhere, or the run of a known object.
         prior: where its shape comes from; by default the best that there is.

@@ -429,7 +429,7 @@ class _Work:
             cameras_move=False,
             made_from=self._made_by(),
             report={
-                "method": asked.method,
+                "method": self.asked.method,
                 "prior": road.prior,
                 "why": road.why,
                 "seen": round(float((seen > 0).mean()), 3),
