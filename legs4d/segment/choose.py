@@ -27,6 +27,8 @@ _BARELY = 1e-3
 """What is just at the border would else stay there."""
 PROMPTED = 0.5
 """Of the best segment's score, from which another answers a prompt too."""
+AS_WELL = 0.95
+"""Of a part's score, from which what it is a part of answers as well, and is meant: a man, not his head."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,8 @@ def segment_scores(segments: Segments, relevancy: NDArray[np.float32]) -> NDArra
 def for_prompt(
     segments: Segments, relevancy: NDArray[np.float32], least: float, prompt: str, scale: float | None = None
 ) -> Chosen:
-    """The segments that a prompt names: the best, and others that are nearly as good and no part of it.
+    """The segments that a prompt names: the best, and others that are nearly as good and no part of it; in place of a
+    part that of which it is one, where that answers as well.
 
     Args:
         relevancy: [G] 0..1 of the prompt.
@@ -126,6 +129,8 @@ def for_prompt(
     good, scores = list(answering.segments), dict(zip(answering.segments, answering.scores, strict=True))
     if scale is not None:
         good = [min(good, key=lambda s: abs(float(segments.quantile[s]) - scale))]
+    else:
+        good = list(dict.fromkeys(_whole(segments, s, scores) for s in good))
     kept: list[int] = []
     for s in good:
         if not any(s in segments.chain(k) or k in segments.chain(s) for k in kept):
@@ -133,13 +138,20 @@ def for_prompt(
     return Chosen(tuple(kept), tuple(scores[s] for s in kept))
 
 
+def _whole(segments: Segments, number: int, scores: dict[int, float]) -> int:
+    """The largest that has a segment as its part and answers as well."""
+    as_well = [s for s in segments.chain(number) if scores.get(s, 0.0) >= AS_WELL * scores[number]]
+    return as_well[-1]
+
+
 def answering_prompt(segments: Segments, relevancy: NDArray[np.float32], least: float, prompt: str) -> Chosen:
     """All segments that answer a prompt well enough, the best first; see `for_prompt`, which chooses among them."""
     scores = segment_scores(segments, relevancy)
     best = float(scores.max(initial=0.0))
     if best < least or not len(scores):
+        digits = 2 if least - best > 0.01 else 4
         raise Legs4dError(
-            f"no segment answers {prompt!r} (the best has {best:.2f} of the {least:.2f} that are needed)",
+            f"no segment answers {prompt!r} (the best has {best:.{digits}f} of the {least:.{digits}f} that are needed)",
             where="--prompt",
             fix="say it otherwise, or click on it",
         )

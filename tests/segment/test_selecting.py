@@ -316,6 +316,9 @@ def test_words_and_scale_choose_between_a_thing_and_its_part(run: Run) -> None:
 
     assert share_of(chosen(0.0), UPPER) > 0.9
     assert share_of(chosen(1.0), UPPER, LOWER) > 0.9
+    assert share_of(chosen(None), UPPER) > 0.9  # the surest
+    blocks[np.equal(OWNER, LOWER)] = 0.88
+    assert share_of(chosen(None), UPPER, LOWER) > 0.9  # but the whole, where it answers as well
 
 
 def test_selections_and_labels_are_written_as_bitmaps(run: Run, tmp_path: Path) -> None:
