@@ -22,7 +22,7 @@ MIDDLE, REACH = 1.5, 0.9
 """Depth along a ray at which `tiny4d` begins to look for a surface, and how far from there it may be: scene units."""
 NUDGE = 0.1
 """The most that it moves a splat away from its ray, scene units."""
-UNSEEN = -2.5
+UNSEEN = -4.0
 """Logit of the opacity with which splats of pictures that are not there begin: they hide nothing."""
 FIRST_SCALE = 0.015
 """Standard deviation of its splats before training: a pixel of 64 at the object's distance is 0.021 wide."""

@@ -52,13 +52,13 @@ TURNTABLE = (15.0, 24)
 NOVEL = 16
 
 
-def camera(elevation: float, azimuth: float) -> np.ndarray:
+def camera(elevation: float, azimuth: float, distance: float = DISTANCE) -> np.ndarray:
     """[4, 4] camera to world in Blender's axes; azimuth 0 looks at a model's front, and grows towards its left."""
     e, a = math.radians(elevation), math.radians(azimuth)
     back = np.array([math.sin(a) * math.cos(e), -math.cos(a) * math.cos(e), math.sin(e)])
     right = np.array([math.cos(a), math.sin(a), 0.0])
     matrix = np.eye(4)
-    matrix[:3, :4] = np.stack([right, np.cross(back, right), back, DISTANCE * back], axis=1)
+    matrix[:3, :4] = np.stack([right, np.cross(back, right), back, distance * back], axis=1)
     return matrix
 
 
@@ -73,13 +73,15 @@ def novel_cameras(generator: np.random.Generator) -> list[tuple[float, float]]:
     return found
 
 
-def take(scene: bpy.types.Scene, moment: float, place: tuple[float, float], path: Path) -> None:
+def take(
+    scene: bpy.types.Scene, moment: float, place: tuple[float, float], path: Path, distance: float = DISTANCE
+) -> None:
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     show(scene, moment)
     lens: Any = scene.camera
-    lens.matrix_world = Matrix(camera(*place).tolist())
+    lens.matrix_world = Matrix(camera(*place, distance).tolist())
     part = path.with_name("part.png")
     scene.render.filepath = str(part)
     bpy.ops.render.render(write_still=True)
