@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation
+from scipy.interpolate import LinearNDInterpolator, NearestNDInterpolator
+from scipy.ndimage import binary_dilation, gaussian_filter, map_coordinates
+from scipy.spatial import cKDTree
 
 from legs4d.gaussians.gaussians import Gaussians, dc_from_rgb
 from legs4d.priors.opencv import opencv
@@ -23,6 +25,8 @@ BORDER = 3
 """Pixels around masks that are not background either: shadows of edges, and blur."""
 BEHIND = 1.25
 """Of the farthest object's distance: how far what stands behind the floor is at least."""
+LEAST_POINTS = 30
+"""Of the background, from which they tell how far away it is."""
 MOST_TURN = 1.0
 """Tangent beyond which a canvas in a plane would grow without end."""
 SPREAD = 0.48
@@ -99,10 +103,35 @@ def surface_of(canvas: Canvas, filming: Filming, distance: float) -> Floats:
     far = np.minimum(far, 8 * distance)
     floor = filming.floor
     above = floor.height - float(floor.normal @ center)
+    if len(filming.points) >= LEAST_POINTS:
+        far = np.minimum(far * 2, _depths(canvas, filming, rays))
     falling = rays @ floor.normal
     with np.errstate(divide="ignore"):
         hits = np.where((falling < 0) & (above < 0), above / np.minimum(falling, -1e-9), np.inf)
     return center + rays * np.minimum(far, hits)[..., None]
+
+
+def _depths(canvas: Canvas, filming: Filming, rays: Floats) -> Floats:
+    """[h, w] along the rays (z 1 in the canvas), from points that were found: between them 1 / depth goes evenly,
+    beyond them it is that of the nearest. What single points say is evened out, as they lie on both sides of edges."""
+    turn, center = filming.turn(canvas.frame), filming.center(canvas.frame)
+    inside = (filming.points - center) @ turn.T
+    inside = inside[inside[:, 2] > 1e-3 * np.median(np.abs(inside[:, 2]))]
+    pixel = inside @ canvas.matrix.T
+    places = pixel[:, :2] / pixel[:, 2:]
+    values = 1 / inside[:, 2]
+    _, near = cKDTree(places).query(places, k=min(7, len(places)))
+    values = np.median(values[near], axis=1)
+    step = 4
+    x, y = np.arange(0, canvas.width + step, step) + 0.5, np.arange(0, canvas.height + step, step) + 0.5
+    coarse = np.stack(np.meshgrid(x, y), axis=-1)
+    linear = LinearNDInterpolator(places, values)(coarse)
+    nearest = NearestNDInterpolator(places, values)(coarse)
+    known = np.where(np.isfinite(linear), linear, nearest)
+    known = gaussian_filter(known, 2.0)
+    rows, columns = np.mgrid[0 : canvas.height, 0 : canvas.width] / step
+    inverse = map_coordinates(known, np.stack([rows, columns]), order=1, mode="nearest")
+    return np.asarray(1 / np.maximum(inverse, 1e-9))
 
 
 def plate_of(
