@@ -27,6 +27,8 @@ FARTHEST = 60.0
 HELD = 1.15
 """An object that touches a larger one in the picture, and would by the floor be so much farther away, is held by it."""
 HELD_FRAMES = 1
+IN_HANDS = 0.3
+"""Of a larger one's area in the picture, what may be held by it: two people who pass each other do not."""
 UNKNOWN = 4.0
 """Scene units where nothing tells."""
 GIVEN, DEPTH, PARALLAX, CONTACT, HOLDER, SIZE, NOTHING = "given", "depth", "parallax", "contact", "held", "size", "none"
@@ -107,7 +109,7 @@ def distances_of(everything: list[Placed], filming: Filming, given: dict[int, fl
             continue
         contacts[row] = contact = contact_distances(placed, filming, filming.floor)
         rests = np.where(placed.lowest_shows, contact, np.nan)
-        holders = [(other, found[other]) for other in found if everything[other].area > placed.area]
+        holders = [(other, found[other]) for other in found if placed.area < IN_HANDS * everything[other].area]
         held = _held(placed, rests, [(everything[other], distances) for other, distances in holders])
         found[row] = _above(_one(placed, rests, held, contact, filming.floor), contact)
     # what nothing tells of is as far away as what something does

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.interpolate import LinearNDInterpolator, NearestNDInterpolator
 from scipy.ndimage import binary_dilation, gaussian_filter, map_coordinates
 from scipy.spatial import cKDTree
 
-from legs4d.gaussians.gaussians import Gaussians, dc_from_rgb
+from legs4d.gaussians.gaussians import SH_C0, Gaussians, dc_from_rgb
 from legs4d.priors.opencv import opencv
 from legs4d.progress import StageReporter
+from legs4d.raster import render
+from legs4d.scene.camera import Cameras
 from legs4d.video.input.clip import Clip
 from legs4d.video.input.things import Thing
 from legs4d.video.objects.surface import tangent_frames
@@ -25,6 +28,8 @@ BORDER = 3
 """Pixels around masks that are not background either: shadows of edges, and blur."""
 BEHIND = 1.25
 """Of the farthest object's distance: how far what stands behind the floor is at least."""
+ROUNDS = 4
+"""In which colours are sharpened."""
 LEAST_POINTS = 30
 """Of the background, from which they tell how far away it is."""
 MOST_TURN = 1.0
@@ -171,7 +176,8 @@ def plate_of(
     if not known.all():
         picture = _filled(picture, known)
     reporter.step(len(chosen) + 1, len(chosen) + 1)
-    return Plate(_gaussians(places, picture, filming), known.reshape(-1).astype(np.float32), picture, known)
+    gaussians = _sharpened(_gaussians(places, picture, filming), picture, canvas, filming)
+    return Plate(gaussians, known.reshape(-1).astype(np.float32), picture, known)
 
 
 def _filled(picture: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -199,6 +205,22 @@ def _gaussians(places: Floats, picture: NDArray[np.float32], filming: Filming) -
         dc_from_rgb(picture.reshape(-1, 3)),
         np.zeros(count, bool),
     )
+
+
+def _sharpened(gaussians: Gaussians, picture: NDArray[np.float32], canvas: Canvas, filming: Filming) -> Gaussians:
+    """With colours that look like the picture when they are drawn: their mixing is undone (Van Cittert 1931)."""
+    matrix = canvas.matrix[None].astype(np.float32)
+    pose = filming.world_to_camera[canvas.frame][None].astype(np.float32)
+    camera = Cameras(pose, matrix, canvas.width, canvas.height, (0,))
+    depth = (gaussians.means - filming.center(canvas.frame)) @ filming.turn(canvas.frame)[2]
+    near = 0.5 * float(np.maximum(depth.min(), 1e-6))
+    colors = gaussians.colors
+    for _ in range(ROUNDS):
+        with torch.no_grad():
+            drawn = render(gaussians.replace(colors=colors).torch(), camera, near=near).color[0].numpy()
+        wanted = 0.5 + SH_C0 * colors + (picture - drawn).reshape(-1, 3)
+        colors = dc_from_rgb(np.clip(wanted, 0, 1).astype(np.float32))
+    return gaussians.replace(colors=colors)
 
 
 def _steps(places: Floats, axis: int) -> Floats:

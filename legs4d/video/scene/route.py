@@ -62,7 +62,7 @@ def _found(asked: Video, clip: Clip, things: list[Thing], context: Context) -> F
     return still(clip.num_frames, clip.width, clip.height, asked.fov, why)
 
 
-def _turned(clip: Clip, turning: Turning, matrix: np.ndarray, refused: str) -> Filming:  # type: ignore[type-arg]
+def _turned(clip: Clip, turning: Turning, matrix: np.ndarray, refused: str) -> Filming:
     """In the axes of the frame that the others are told from, which is taken to be level."""
     base = still(clip.num_frames, clip.width, clip.height, None, "")
     poses = base.world_to_camera.copy()

@@ -166,3 +166,11 @@ def _zoomed(matrix: Floats, zoom: float) -> Floats:
     found[0, 0] *= zoom
     found[1, 1] *= zoom
     return found
+
+
+def homography(turning: Turning, matrix: Floats, one: int, other: int) -> Floats:
+    """[3, 3] that takes pixels (OpenCV's, whose first has its middle at 0) of a frame to those of another."""
+    first, second = (_zoomed(matrix, float(turning.zooms[frame])) for frame in (one, other))
+    whole = second @ turning.rotations[other] @ turning.rotations[one].T @ np.linalg.inv(first)
+    half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1.0]])
+    return np.asarray(np.linalg.inv(half) @ whole @ half)
