@@ -13,16 +13,15 @@ from numpy.typing import NDArray
 
 from legs4d import __version__
 from legs4d.commands import Object
-from legs4d.config import DeformSettings
 from legs4d.context import QUIET, Context
 from legs4d.deform.fit import Fit
-from legs4d.deform.result import seen_shares, write_result
+from legs4d.deform.result import seen_shares
 from legs4d.errors import DatasetError, Legs4dError
 from legs4d.gaussians.store.again import working_on
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import MadeFrom
 from legs4d.gaussians.store.unfinished import forget, keep, kept
-from legs4d.generate.fitting import Following, following, from_views, pictures_of
+from legs4d.generate.fitting import following, from_views, pictures_of
 from legs4d.generate.lenses import FOURDGEN, LENSES, UP, Lens
 from legs4d.generate.motion.track import track
 from legs4d.generate.onepass import work as onepass
@@ -30,10 +29,12 @@ from legs4d.generate.onepass.stage import STAGE
 from legs4d.generate.optimise.distil import Distillation
 from legs4d.generate.optimise.road import QUICK, How, Optimise, scaled_to
 from legs4d.generate.placing import place
+from legs4d.generate.result import Made, describe, write_object
 from legs4d.generate.roads import Road, choose, is_run
 from legs4d.generate.shapes.inflate import inflate
 from legs4d.generate.shapes.revolve import revolve
 from legs4d.generate.shapes.shape import Shape
+from legs4d.generate.sizes import Sizes
 from legs4d.generate.subject.source import Subject, read_subject, source_files
 from legs4d.generate.subject.views import Views, read_views, sync_beside
 from legs4d.generate.words import are_words, picture_of, video_of
@@ -44,7 +45,9 @@ from legs4d.progress import StageReporter
 from legs4d.reconstruct.stages import choose_device, torch_threads
 from legs4d.scene.camera import Cameras
 from legs4d.scene.content import digest_of, hash_files
-from legs4d.scene.paths import orbit
+from legs4d.scene.footage.names import PICTURES
+from legs4d.scene.images import inspect_picture
+from legs4d.scene.movies.movie import Movie
 from legs4d.scene.stage import Stage, find_stage
 
 VERSION = 1
@@ -55,46 +58,16 @@ VISITS = 30
 """Steps of a following for each frame of a short video."""
 SHAPE, MOTION = "shape.npz", "fit.npz"
 """What is kept of a run that is not finished: the fit of its shape, and that of its motion."""
-AROUND, AROUND_SIZE, AROUND_ELEVATION = 8, 512, 12.0
-"""Cameras that nobody filmed with, in a circle: pixels of their pictures, degrees above."""
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """How large the work is, by the device.
-
-    Attributes:
-        picture: pixels of a side; motion: of those in which motion is looked for.
-        most: Gaussians of a shape made of one picture.
-        following: how.
-        shape: of the fit of a shape to views.
-    """
-
-    picture: int
-    motion: int
-    most: int
-    following: Following
-    shape: DeformSettings
-
-    @classmethod
-    def of(cls, device: torch.device) -> Sizes:
-        if device.type == "cuda":
-            follow = Following(steps=1500, pictures_per_step=4, nodes=512)
-            return cls(512, 256, 60_000, follow, _shape_settings("full"))
-        return cls(256, 128, 14_000, Following(), _shape_settings("quick"))
-
-
-def _shape_settings(preset: Any) -> DeformSettings:
-    # Predicted views disagree about what shines: it would be learned as colours that depend on the view.
-    given = DeformSettings(sh_degree=0, static_sh_degree=0, steps=3000 if preset == "full" else 700)
-    return given.with_preset(preset)
-
-
-def object_run(asked: Object, context: Context = QUIET, *, again: bool | str = False) -> dict[str, Any]:
+def object_run(
+    asked: Object, context: Context = QUIET, *, again: bool | str = False, sizes: Sizes | None = None
+) -> dict[str, Any]:
     """A run of kind "generated" of the object of a video, a picture or words.
 
     Args:
         again: as in `store.again.working_on`, beside what is asked for.
+        sizes: how large the work is; by default as the device allows.
 
     Returns:
         {run, kind, method, prior, why, frames, gaussians, seen, seconds, warnings}: `prior` is the road that was
@@ -109,7 +82,7 @@ def object_run(asked: Object, context: Context = QUIET, *, again: bool | str = F
     made_from = _made_from(asked, context)
     with working_on(asked.out, lambda run: {STAGE: made_from}, again=again or asked.again, tell=context.tell) as run:
         if not run.begin_stage(STAGE, made_from).finished:
-            work = _Work(asked, run, made_from, context)
+            work = _Work(asked, run, made_from, context, sizes)
             threads = 1 if work.device.type == "cpu" else torch.get_num_threads()
             with torch_threads(threads):
                 work.finish()
@@ -117,21 +90,6 @@ def object_run(asked: Object, context: Context = QUIET, *, again: bool | str = F
             for name in (SHAPE, MOTION):
                 forget(run, name)
     return describe(Run.open(asked.out))
-
-
-def describe(run: Run) -> dict[str, Any]:
-    """What is told of such a run, JSON."""
-    report = run.info["report"]
-    return {
-        "run": str(run.path),
-        "kind": run.info["kind"],
-        **{name: report[name] for name in ("method", "prior", "why")},
-        "frames": run.num_frames,
-        "gaussians": run.count(0),
-        "seen": report["seen"],
-        "seconds": {name: round(stage.seconds, 1) for name, stage in run.stages.items()},
-        "warnings": report["warnings"],
-    }
 
 
 def _views_of(asked: Object) -> Path | None:
@@ -169,11 +127,12 @@ class _Work:
     run: Run
     made_from: MadeFrom
     context: Context
+    given_sizes: Sizes | None = None
     warnings: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.device = choose_device(self.context.engine)
-        self.sizes = Sizes.of(self.device)
+        self.sizes = self.given_sizes or Sizes.of(self.device)
 
     # -- what is given -------------------------------------------------------------------------------------------------
 
@@ -213,6 +172,7 @@ class _Work:
             self.run.set_info(made_from=self._made_by())
             return
         pseudo = views is not None and not is_run(views)
+        self.sizes = replace(self.sizes, picture=min(self.sizes.picture, _side_of(source)))
         reading = self.context.reporter("reading_pictures")
         frames = None if asked.frames is None else (asked.frames[0], asked.frames[1])
         given, lens = None, LENSES[asked.lens] if pseudo else FOURDGEN
@@ -389,8 +349,6 @@ class _Work:
                 keep(self.run, self.made_from.fingerprint, fit.state(), name)
         reporter.step(fit.total, fit.total, fit.loss)
 
-    # -- the run -------------------------------------------------------------------------------------------------------
-
     def _write(
         self,
         fit: Fit,
@@ -401,43 +359,19 @@ class _Work:
         up: NDArray[np.float64],
         seen: NDArray[np.float32],
     ) -> None:
-        run = self.run
-        means = fit.gaussians_at(0.0).numpy().means
-        center = np.median(means, axis=0)
-        radius = float(np.linalg.norm(front.centers[0] - center))
-        write_result(fit, run, np.arange(count) / max(count - 1, 1), StageReporter("writing").step, seen=seen)
-        circle = orbit(center, radius, -up, AROUND, front.scaled(AROUND_SIZE / front.width), elevation=AROUND_ELEVATION)
-        large = front.scaled(AROUND_SIZE / front.width)
-        cameras = Cameras.together([large, circle])
-        ids = tuple(range(len(cameras)))
-        cameras = Cameras(cameras.world_to_camera, cameras.intrinsics, cameras.width, cameras.height, ids)
-        nothing = np.zeros((len(cameras), 3), np.float32)
-        run.write_cameras(cameras, None, nothing, nothing)
-        run.set_info(
-            kind="generated",
-            near=fit.near,
-            center=center.tolist(),
-            radius=radius,
-            up=[float(x) for x in up],
-            down=[-float(x) for x in up],
-            floor=float(np.quantile(means @ -up, 0.995)),
-            background=[1.0, 1.0, 1.0],
-            cameras="virtual",
-            fps=fps,
-            times=[frame / fps for frame in range(count)],
-            frame_numbers=list(range(count)),
-            cameras_move=False,
-            made_from=self._made_by(),
-            report={
-                "method": self.asked.method,
-                "prior": road.prior,
-                "why": road.why,
-                "seen": round(float((seen > 0).mean()), 3),
-                "warnings": self.warnings,
-            },
-        )
+        report = {"method": self.asked.method, "prior": road.prior, "why": road.why, "warnings": self.warnings}
+        write_object(self.run, Made(fit, count, fps, front, up, seen), self._made_by(), report)
         for warning in self.warnings:
             self.context.tell(warning)
+
+
+def _side_of(source: Path) -> int:
+    """Pixels of the longer side of a source's pictures: nothing is gained by more."""
+    first = source_files(source)[0]
+    if first.suffix.casefold() in PICTURES:
+        return max(inspect_picture(first).shown)
+    movie = Movie(first)
+    return max(movie.shown_width, movie.shown_height)
 
 
 def _stage(lens: Lens) -> Stage:

@@ -27,7 +27,9 @@ class PosedNodes(NodeField):
         first = at.floor().long().clamp(max=max(self.num_frames - 2, 0))
         share = (at - first)[:, None, None]
         second = (first + 1).clamp(max=self.num_frames - 1)
-        shifts, turns = ((1 - share) * v[first] + share * v[second] for v in self._layers)
+        shifts, turns = (
+            (1 - share) * v.index_select(0, first) + share * v.index_select(0, second) for v in self._layers
+        )
         return shifts * self.radius, turns, turns[..., :0]
 
     @torch.no_grad()

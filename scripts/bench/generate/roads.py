@@ -13,7 +13,7 @@ import argparse
 import json
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,16 @@ import torch
 sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
 from bench.generate.judged import Truth, aligned, judge, novel, page, sides
 from legs4d.commands import Object
+from legs4d.config import DeformSettings
+from legs4d.config.deform import GrowthSettings
 from legs4d.context import Context
 from legs4d.gaussians.store.run import Run
+from legs4d.generate.fitting import Following
 from legs4d.generate.lenses import FOURDGEN, PSEUDO_AZIMUTHS, PSEUDO_ELEVATION
 from legs4d.generate.roads import ROUND
 from legs4d.generate.shapes.inflate import inflate
 from legs4d.generate.shapes.revolve import roundness
+from legs4d.generate.sizes import Sizes
 from legs4d.generate.subject.source import read_subject
 from legs4d.generate.work import object_run
 from legs4d.progress import StageReporter
@@ -61,8 +65,16 @@ def footage(films: Path, clip: str, which: tuple[int, ...], out: Path) -> Path:
     return out
 
 
-def measure(films: Path, out: Path, clip: str, engine: str) -> dict[str, Any]:
+def small() -> Sizes:
+    """So small that two cores do all clips in minutes."""
+    growth = GrowthSettings(max_gaussians=2500)
+    shape = DeformSettings(steps=100, num_points=1500, enough_pixels=1, sh_degree=0, static_sh_degree=0, growth=growth)
+    return Sizes(96, 64, 2500, Following(steps=40, nodes=48), shape)
+
+
+def measure(films: Path, out: Path, clip: str, engine: str, is_small: bool) -> dict[str, Any]:
     """All roads of one clip: name → {iou, psnr, seconds}."""
+    sizes = small() if is_small else None
     torch.set_num_threads(1)
     device = choose_device(engine)
     context = Context(engine)
@@ -86,7 +98,8 @@ def measure(films: Path, out: Path, clip: str, engine: str) -> dict[str, Any]:
     for prior in ("inflate", "revolve"):
         began = time.perf_counter()
         path = out / clip / prior
-        object_run(Object.model_validate({"source": str(video), "out": str(path), "prior": prior}), context)
+        asked = {"source": str(video), "out": str(path), "prior": prior}
+        object_run(Object.model_validate(asked), context, sizes=sizes)
         run = Run.open(path)
         told(prior, run, run.info["near"], every, moving, began)
     for name, which in GIVEN.items():
@@ -94,12 +107,12 @@ def measure(films: Path, out: Path, clip: str, engine: str) -> dict[str, Any]:
         path = out / clip / name.replace(" ", "_")
         views = footage(films, clip, which, out / clip / f"footage_{len(which)}")
         asked = {"source": str(video), "out": str(path), "prior": "given", "views": str(views)}
-        object_run(Object.model_validate(asked), context)
+        object_run(Object.model_validate(asked), context, sizes=sizes)
         run = Run.open(path)
         told(name, run, run.info["near"], sides(films, clip, which), novel(films, clip), began)
     began, path = time.perf_counter(), out / clip / "turntable"
     source = films / f"{clip}_turntable"
-    told_of = object_run(Object.model_validate({"source": str(source), "out": str(path)}), context)
+    told_of = object_run(Object.model_validate({"source": str(source), "out": str(path)}), context, sizes=sizes)
     run = Run.open(path)
     turned = read_subject(source, 256, device, StageReporter("reading"))
     told("turntable", run, run.info["near"], cut(sides(films, clip), turned.crop), None, began)
@@ -132,12 +145,17 @@ def main() -> None:
     arguments.add_argument("clips", nargs="*", default=[*CLIPS])
     arguments.add_argument("--workers", type=int, default=1)
     arguments.add_argument("--engine", default="auto")
+    arguments.add_argument("--small", action="store_true", help="work at 96 pixels, a hundred steps a shape")
     asked = arguments.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(asked.workers, mp_context=get_context("spawn")) as pool:
-        work = {clip: pool.submit(measure, asked.films, asked.out, clip, asked.engine) for clip in asked.clips}
-        results = {clip: future.result() for clip, future in work.items()}
-    (asked.out / "results.json").write_text(json.dumps(results, indent=1))
+        how = (asked.films, asked.out)
+        work = {pool.submit(measure, *how, clip, asked.engine, asked.small): clip for clip in asked.clips}
+        results = {}
+        for future in as_completed(work):
+            results[work[future]] = future.result()
+            (asked.out / "results.json").write_text(json.dumps(results, indent=1))
+    results = {clip: results[clip] for clip in asked.clips}
     print_table(results)
     device = choose_device(asked.engine)
     page([turntable(asked.out, clip, "inflate", device) for clip in asked.clips[:6]], asked.out / "turntables.png")
