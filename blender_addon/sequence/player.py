@@ -111,6 +111,21 @@ class Player:
         self._show_relevancy(cloud_of(moving), frame, share, weights, complete)
         return problem, [*touched, moving]
 
+    def take_over(self, other: Player, cloud: bpy.types.PointCloud, some: Array) -> bool:
+        """Go on from where another player of the run is, if a cloud has its points already; whether it has.
+
+        Args:
+            some: [P] numbers of points to compare.
+        """
+        data: Any = cloud.attributes[names.POSITION]
+        if not other._placed or len(cloud.points) != len(other._position):
+            return False
+        if not np.array_equal([data.data[int(index)].vector for index in some], other._position[some]):
+            return False
+        np.copyto(self._position, other._position)
+        self._placed, self.last = True, other.last
+        return True
+
     @property
     def position(self) -> Array | None:
         """[M, 3] where the points that move were shown last; None before the first time."""

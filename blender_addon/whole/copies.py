@@ -13,8 +13,8 @@ from ..sequence.properties import cloud_of, properties_of
 from ..sequence.sequence import Sequence, new_identity
 
 
-def settle(found: Iterable[Sequence]) -> list[Sequence]:
-    """Make sequences that a person duplicated their own; returns those."""
+def settle(found: Iterable[Sequence]) -> list[tuple[Sequence, Sequence]]:
+    """Make sequences that a person duplicated their own; returns each of those and what it was made of."""
     known: dict[str, Sequence] = {}
     made = []
     for shown in sorted(found, key=lambda one: one.empty.session_uid):
@@ -24,8 +24,9 @@ def settle(found: Iterable[Sequence]) -> list[Sequence]:
         if not its.identity:  # a file of before
             _identify(shown, new_identity())
         if its.identity in known:
-            _become_own(shown, known[its.identity])
-            made.append(shown)
+            original = known[its.identity]
+            _become_own(shown, original)
+            made.append((shown, original))
         known[shown.its.identity] = shown
     return made
 

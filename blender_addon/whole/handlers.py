@@ -28,8 +28,8 @@ def look_after(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer) -> None:
     """Mend what took a sequence apart, and let all of it follow what was done to a part."""
     parts.rejoin(scene)
     found = [shown for shown in sequence.find(scene) if shown.empty.name in scene.objects]
-    for shown in copies.settle(found):
-        playback.show(scene, shown)
+    for shown, original in copies.settle(found):
+        playback.show_copy(scene, shown, original)
     for shown in found:
         parts.follow(shown, view_layer)
         playback.check(shown)

@@ -3,9 +3,9 @@
     .venv-blender/bin/python scripts/bench/blender/import_run.py [--points 300000] [--moving 300000] [--frames 150]
 
 Writes a run of random Gaussians, starts a backend on it, imports it into an empty Blender file as the panel does, and
-scrubs while its frames arrive. Targets: 2 s to the first frame, no wait over 50 ms, save within 2 s, reopened at the
-same frame. Beside the waits it prints what of the longest one the interface's own thread worked: on a busy machine the
-rest was spent waiting for a core.
+scrubs while its frames arrive; then imports it again, from the local cache. Targets: 2 s to the first frame, 1 s from
+the cache, no wait over 50 ms, save within 2 s, reopened at the same frame. Beside the waits it prints what of the
+longest one the interface's own thread worked: on a busy machine the rest was spent waiting for a core.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and t
 from bench import figures
 from bench.blender.prompt import backend, enable_addon
 
-TARGET_FIRST_S, TARGET_BLOCK_MS, TARGET_SAVE_S = 2.0, 50.0, 2.0
+TARGET_FIRST_S, TARGET_CACHED_S, TARGET_BLOCK_MS, TARGET_SAVE_S = 2.0, 1.0, 50.0, 2.0
 TICK_SECONDS = 0.02
 """How often the add-on's timer looks while it is busy."""
 SCRUBS = 20
@@ -96,7 +96,7 @@ def main() -> int:
 def _measure(scratch: Path, options: argparse.Namespace) -> int:
     session = enable_addon(scratch)
     session.link.connect()
-    _wait(session, lambda: session.link.ready and not session.link.client._inbox.qsize(), Waits())
+    _wait(session, lambda: session.link.ready and len(bpy.context.window_manager.legs4d.runs), Waits())
     before, waits = _resident_gb(), Waits()
     started = time.perf_counter()
     waits.time(lambda: bpy.ops.legs4d.import_run(run="large"))
@@ -106,9 +106,11 @@ def _measure(scratch: Path, options: argparse.Namespace) -> int:
     _wait(session, lambda: not session.transfers.pending and not session.tasks.busy, waits)
     everything = time.perf_counter() - started
     memory = _resident_gb() - before
+    again = _import_again(session, waits)
     saved, same = _save(scratch / "scene.blend", session)
     print(f"{options.points} points, {options.moving} move, {options.frames} frames, load {os.getloadavg()[0]:.1f}")
     print(f"  first frame visible after            {first:6.2f} s")
+    print(f"  the same from the local cache        {again:6.2f} s")
     print(f"  all frames cached after              {everything:6.2f} s")
     longest, late = max(waits.wall), np.percentile(waits.wall, 95)
     work, late_work = max(waits.work), np.percentile(waits.work, 95)
@@ -119,6 +121,7 @@ def _measure(scratch: Path, options: argparse.Namespace) -> int:
     print(f"  saved in                             {saved:6.2f} s, reopened at the same frame: {same}")
     for what, value, unit, aim in (
         ("first frame visible", first, "s", f"{TARGET_FIRST_S} s"),
+        ("first frame visible, from the local cache", again, "s", f"{TARGET_CACHED_S:g} s"),
         ("all frames cached", everything, "s", ""),
         ("scrubbing to a frame while they arrive", float(np.median(scrubs)), "s", ""),
         ("longest wait of the interface by the clock", longest, "ms", f"{TARGET_BLOCK_MS} ms"),
@@ -127,10 +130,29 @@ def _measure(scratch: Path, options: argparse.Namespace) -> int:
         ("saved", saved, "s", f"{TARGET_SAVE_S} s"),
     ):
         figures.record("Import into Blender", what, value, unit, aim=aim)
-    met = first <= TARGET_FIRST_S and longest <= TARGET_BLOCK_MS and saved <= TARGET_SAVE_S and same
+    met = (
+        first <= TARGET_FIRST_S
+        and again <= TARGET_CACHED_S
+        and longest <= TARGET_BLOCK_MS
+        and saved <= TARGET_SAVE_S
+        and same
+    )
     print("targets met" if met else "targets missed")
     session.link.disconnect()
     return 0 if met else 1
+
+
+def _import_again(session, waits: Waits) -> float:
+    """Seconds until the first frame shows of a run whose frames are here."""
+    from blender_addon.sequence import sequence
+
+    bpy.data.batch_remove([part for one in sequence.find(bpy.context.scene) for part in (one.empty, *one.objects)])
+    started = time.perf_counter()
+    waits.time(lambda: bpy.ops.legs4d.import_run(run="large"))
+    _wait(session, _shown, waits)
+    seconds = time.perf_counter() - started
+    _wait(session, lambda: not session.transfers.pending and not session.tasks.busy, waits)
+    return seconds
 
 
 def _shown() -> bool:

@@ -70,9 +70,6 @@ def _measure(scratch: Path, options: argparse.Namespace) -> int:
         met = met and median <= TARGET_MEDIAN_MS and late <= TARGET_P95_MS
     print(f"  {'bare foreach_set of the same arrays':44} median {bare:6.1f} ms")
     print(f"  {'what a viewport draws of it, prepared':44} median {drawn:6.1f} ms")
-    for name, milliseconds in edit_ms(shown, cache).items():
-        print(f"  {f'the interface waits: {name}':44} {milliseconds:13.1f} ms")
-        figures.record("Playback in Blender", f"the interface waits: {name}", milliseconds, "ms", aim="50 ms")
     memory = _resident_gb() - empty_scene
     for _ in range(LOOPS):
         change_frames(options.frames, options.frames)
@@ -202,44 +199,6 @@ def change_frames(count: int, frames: int, offset: float = 0.0) -> list[float]:
         bpy.context.scene.frame_set(1 + number * 7 % frames, subframe=offset)
         times.append((time.perf_counter() - started) * 1e3)
     return times
-
-
-def edit_ms(shown, cache) -> dict[str, float]:
-    """Milliseconds of what a person does to layers, by name."""
-    return {name: timed_ms(step) for name, step in edit_steps(shown, cache).items()}
-
-
-def edit_steps(shown, cache) -> dict[str, Callable[[], object]]:
-    """What a person does to layers, by name, one after the other."""
-    from blender_addon.cache.frames import prompt_key
-    from blender_addon.layers import layers
-    from blender_addon.sequence import display
-
-    scene, empty, answer = bpy.context.scene, shown.empty, cache.answer(prompt_key("a prompt"))
-    made = ""
-
-    def add() -> None:
-        nonlocal made
-        made = layers.add(shown, "another")
-        display.update(empty)
-
-    def take() -> None:
-        layers.take_answer(shown, made, prompt_key("a prompt"), answer, scene)
-        display.update(empty)
-
-    bpy.context.view_layer.objects.active = empty
-    return {
-        "a new layer": add,
-        "its answer": take,
-        "another threshold": lambda: setattr(layers.find(shown, made), "threshold", 0.4),
-        "another look": lambda: setattr(empty.legs4d, "mode", "DESATURATE"),
-        "a duplicate": lambda: bpy.ops.legs4d.duplicate_layer(layer_id=made),
-        "another start": lambda: setattr(empty.legs4d, "start_frame", 2),
-        "bullet time": lambda: bpy.ops.legs4d.bullet_time(),
-        "a zoom": lambda: bpy.ops.legs4d.zoom(),
-        "a follower": lambda: bpy.ops.legs4d.add_follower(),
-        "layer removed": lambda: bpy.ops.legs4d.remove_layer(layer_id=made),
-    }
 
 
 def timed_ms(step: Callable[[], object]) -> float:
