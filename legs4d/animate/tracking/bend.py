@@ -30,6 +30,8 @@ LEAST_NODES, MOST_NODES = 20, 60
 EACH = 40
 """Gaussians to a node."""
 BINDINGS, NEIGHBOURS = 4, 6
+LEAST_PIXELS = 20
+"""To a node, of a frame; what is smaller does not say how it bends, and its turns would become bends."""
 SOLID = 0.3
 """Opacity of what nodes are put on."""
 AT_REST = (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
@@ -82,7 +84,7 @@ class BendSettings:
     scale: float = 0.06
     margin: float = 8.0
     suspicious: float = 0.06
-    explains: float = 0.3
+    explains: float = 0.5
 
 
 class Nodes:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from legs4d.animate.tracking.bend import Bender, Bends, BendSettings
+from legs4d.animate.tracking.bend import LEAST_PIXELS, Bender, Bends, BendSettings
 from legs4d.animate.tracking.kept import fits_of, state_of
 from legs4d.animate.tracking.motions import Motion, Sight, on_course
 from legs4d.animate.tracking.pulls import Contact, by_depth, toward
@@ -120,6 +120,8 @@ class Follower:
         bender, own = self._bender, self.settings
         now = self.fits[-1].bends
         if bender is None or fit.agreeing >= self.fits[0].agreeing - bender.settings.suspicious:
+            return replace(fit, bends=now)
+        if fit.share < LEAST_PIXELS * len(bender.nodes):
             return replace(fit, bends=now)
         found = bender.fit(frame, fit.motion)
         if found is None:
