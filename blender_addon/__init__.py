@@ -21,7 +21,7 @@ from .sequence import properties as sequence_properties
 from .splats import handlers as splat_handlers
 from .splats import operators as splat_operators
 from .splats import sample
-from .things import motion_operators
+from .things import making, motion_operators
 from .things import operators as thing_operators
 from .ui import menus, panels, preferences, properties
 from .whole import clicking
@@ -42,6 +42,7 @@ CLASSES = (
     *gestures.CLASSES,
     *thing_operators.CLASSES,
     *motion_operators.CLASSES,
+    *making.CLASSES,
     *whole_operators.CLASSES,
     *clicking.CLASSES,
     *edit_mode.CLASSES,

@@ -22,13 +22,12 @@ def prepare_object(request: Object, roots: Roots) -> Spec:
     Raises BackendError `path`, DatasetError when a file is meant that is not there.
     """
     out = roots.output(request.out)
-    words = " " in request.source.strip()
     source = request.source
-    if not words:
-        found = roots.find(source)
-        if not found.exists():
-            raise DatasetError("there is no such file or folder", where=source, fix="send it first, or check its name")
+    found = roots.find(source)
+    if found.exists():
         source = str(found)
+    elif " " not in source.strip() or found.suffix:
+        raise DatasetError("there is no such file or folder", where=source, fix="send it first, or check its name")
     fields = {name: getattr(request, name) for name in Object.model_fields}
     views = None if request.views is None else str(roots.find(request.views))
     weights = None if request.weights is None else [str(roots.find(path)) for path in request.weights]

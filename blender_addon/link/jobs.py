@@ -56,6 +56,14 @@ class Jobs:
         """
         self._submit("name", {"run": run, "number": number, "called": called})
 
+    def make_object(self, source: str, out: str, prior: str) -> None:
+        """Have a video or a picture made into a run of one object that moves; both are names under the roots.
+
+        Args:
+            prior: where its shape comes from: "auto", "turntable", "revolve" or "inflate".
+        """
+        self._submit("object", {"source": source, "out": out, "prior": prior})
+
     def make_anew(self, request: str) -> None:
         """Submit a request anew, as JSON {kind, body}, that was refused as its run was made otherwise.
 

@@ -172,6 +172,7 @@ class LEGS4D_PT_training(Sidebar, bpy.types.Panel):
         row = layout.row(align=True)
         row.operator("legs4d.train", icon="PLAY")
         row.operator("legs4d.lift", text="Lift Selected Run", icon="OUTLINER_OB_FONT")
+        layout.operator("legs4d.make_objects", icon="MESH_MONKEY")
         if form.train_differs:
             box = layout.box()
             sentence(box, context, form.train_differs)

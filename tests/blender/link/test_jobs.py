@@ -130,3 +130,15 @@ def test_what_was_made_otherwise_is_made_anew_only_when_asked(studio, until):
     assert (run / ".again" / "run.json").exists()
     bpy.ops.legs4d.cancel_job(job=_job().name)
     until(lambda: _job().state == "cancelled", "the end", 60)
+
+
+def test_an_object_is_asked_for_by_the_file_of_its_picture(studio, tmp_path, until):
+    picture = bpy.data.images.new("red", 16, 16, alpha=True)
+    picture.filepath_raw, picture.file_format = str(tmp_path / "root" / "red.png"), "PNG"
+    picture.save()
+    folder = str(tmp_path / "root")
+    assert bpy.ops.legs4d.make_objects(directory=folder, files=[{"name": "none.png"}]) == {"CANCELLED"}
+    assert bpy.ops.legs4d.make_objects(directory=folder, files=[{"name": "red.png"}], prior="inflate") == {"FINISHED"}
+    until(lambda: _job() is not None and _job().label == "red-object", "the job")
+    bpy.ops.legs4d.cancel_job(job=_job().name)
+    until(lambda: _job().state in ("cancelled", "failed", "done"), "its end")
