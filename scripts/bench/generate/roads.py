@@ -4,8 +4,8 @@
 
 Silhouettes (IoU) at the first moment on views that were not given, and PSNR on white at all times from cameras that
 nothing uses. `auto` is what the command takes by itself, of the video alone and with views, and how far that is below
-the best of the roads that the same source allows. OUT gets a run a road, turntables.png and results.json; clips in there are
-not measured again.
+the best of the roads that the same source allows. OUT gets a run a road, turntables.png and results.json; clips
+that are in there are not measured again.
 """
 
 from __future__ import annotations
