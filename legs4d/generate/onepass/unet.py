@@ -124,7 +124,7 @@ class AttentionBlock(nn.Module):
         count, width, height, breadth = x.shape
         sets = count // (order.times * order.views)
         # [set, time, view, place, C]
-        y = self.norm(x).view(sets, order.times, order.views, width, height * breadth).transpose(-1, -2)
+        y = self.norm(x).reshape(sets, order.times, order.views, width, height * breadth).transpose(-1, -2)
         if self.temporal:
             y = y.transpose(1, 2)
         shape = y.shape

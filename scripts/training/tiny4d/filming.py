@@ -106,7 +106,7 @@ class Studio:
             there = codes != NOBODY
             met = surface(scene, codes.long().masked_fill(~there, 0))
             # From the scene's world, z up, into that of the cameras.
-            own = torch.einsum("bij,btjn->btin", turn[clip], met.flatten(-2)).view(met.shape)
+            own = torch.einsum("bij,btjn->btin", turn[clip], met.flatten(-2)).reshape(met.shape)
             points[which] = (own * there[:, :, None]).nan_to_num().half()
             solid[which] = there
         shape = (count, RING, TIMES)

@@ -129,7 +129,7 @@ class Judge:
 
     def __init__(self, size: int, device: torch.device, weights: Weights) -> None:
         self.size, self.device, self.weights = size, device, weights
-        self._room: Room | None = None
+        self._rooms: dict[int, Room] = {}
 
     def pictures(self, splats: Splats, poses: Tensor, background: Tensor) -> tuple[Tensor, Tensor]:
         """[N, T, R, 3, S, S] on a background [3], and alpha [N, T, R, S, S]."""
@@ -205,22 +205,20 @@ class Judge:
         return CameraTable(cameras, poses.float(), lens.contiguous(), torch.linalg.inv(poses.float())[:, :3, 3])
 
     def _space(self, splats: int) -> Room | None:
-        """Memory for the tiles that splats touch; more where the last call needed more."""
+        """Memory for the tiles that so many splats touch."""
         if self.device.type != "cuda":
             return None
-        size = ROOM * splats
-        if self._room is None or self._room.size < size:
-            self._room = Room.of(size, self.device)
-        return self._room
+        if splats not in self._rooms:
+            self._rooms[splats] = Room.of(ROOM * splats, self.device)
+        return self._rooms[splats]
 
     def grow(self) -> bool:
         """Look whether there was room for all (waits for the device); make more, and say True, where there was not."""
-        if self._room is None:
-            return False
-        needed = int(self._room.needed)
-        short = needed > self._room.size
-        if short:
-            self._room = Room.of(math.ceil(1.5 * needed), self.device)
+        short = False
+        for splats, room in self._rooms.items():
+            needed = int(room.needed)
+            if needed > room.size:
+                self._rooms[splats], short = Room.of(math.ceil(1.5 * needed), self.device), True
         return short
 
 

@@ -62,7 +62,6 @@ def main() -> None:
     if only_count:
         count(settings)
         return
-    torch.set_float32_matmul_precision("high")
     group, device = Group.join(device)
     training = Training(settings, device, folder, group)
     told_to_stop: list[int] = []

@@ -202,11 +202,9 @@ class Training:
         self.made += 1
 
     def _draw(self) -> Filmed:
-        """Any of the pool's clips, those of one chunk together."""
-        count = self.settings.clips
-        chunk = int(torch.randint(len(self._pool), (), generator=self.random, device=self.device))
-        which = torch.randint(self.settings.chunk, (count,), generator=self.random, device=self.device)
-        return self._pool[chunk].take(which)
+        """Any clips of one of the pool's chunks, which take turns: to draw one would wait for the device."""
+        which = torch.randint(self.settings.chunk, (self.settings.clips,), generator=self.random, device=self.device)
+        return self._pool[self.step % len(self._pool)].take(which)
 
     def _rate(self) -> float:
         """Of the peak: it rises, is held, and falls as a cosine does."""
