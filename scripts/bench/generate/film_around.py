@@ -13,7 +13,9 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
+import bpy
 import numpy as np
 
 sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
@@ -33,12 +35,20 @@ CLIPS = {
     "truck": ("CesiumMilkTruck.glb", "Anim_0"),
 }
 FRAMES, SIZE, SAMPLES = 4, 128, 16
+LIGHT = 0.3, 0.55
+"""How much light changes from the side of a thing to its top, and what there is at its side."""
 VIEWS = [*((0.0, 90.0 * i) for i in range(4)), *((20.0, 30.0 + 60 * i) for i in range(6))]
 
 
 def film(models: Path, name: str, out: Path) -> None:
     model, animation = CLIPS[name]
     scene = load(models / model, animation)
+    # The importer brings a ball as the shape of bones, which is drawn nowhere and would count as part of the model.
+    for thing in [*scene.objects]:
+        if any(group.name == "glTF_not_exported" for group in thing.users_collection):
+            bpy.data.objects.remove(thing)
+    for material in bpy.data.materials:
+        shade(material)
     # A loop's last moment is its first.
     moments = times(scene, FRAMES + 1)[:FRAMES]
     normalise(scene, np.linspace(moments[0], 2 * moments[-1] - moments[-2], 16).tolist())
@@ -47,6 +57,21 @@ def film(models: Path, name: str, out: Path) -> None:
         for view, place in enumerate(VIEWS):
             take(scene, moment, place, out / name / f"{frame}_{view}.png", DISTANCE)
     (out / name / "views.json").write_text(json.dumps(VIEWS))
+
+
+def shade(material: bpy.types.Material) -> None:
+    """Brighter where a surface looks up, from everywhere alike: two of the models are white, as their background is."""
+    tree = material.node_tree
+    shown = None if tree is None else next((node for node in tree.nodes if node.type == "EMISSION"), None)
+    if tree is None or shown is None:
+        return
+    normal, parts = tree.nodes.new("ShaderNodeNewGeometry"), tree.nodes.new("ShaderNodeSeparateXYZ")
+    light: Any = tree.nodes.new("ShaderNodeMath")
+    light.operation = "MULTIPLY_ADD"
+    light.inputs[1].default_value, light.inputs[2].default_value = LIGHT
+    tree.links.new(normal.outputs["Normal"], parts.inputs[0])
+    tree.links.new(parts.outputs["Z"], light.inputs[0])
+    tree.links.new(light.outputs[0], shown.inputs["Strength"])
 
 
 def main() -> None:

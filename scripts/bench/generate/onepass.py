@@ -177,12 +177,13 @@ def main() -> None:
     parser.add_argument("filmed", type=Path)
     parser.add_argument("--weights", type=Path, nargs="*")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--no-lpips", action="store_true", help="leave that out: it takes a second a picture on a CPU")
     parser.add_argument("--sheet", type=Path, help="a picture of what was made of every clip")
     asked = figures.parse(parser)
     device = torch.device(asked.device)
     clips = [Clip.read(path.parent) for path in sorted(asked.filmed.glob("*/views.json"))]
     prior = find_prior("lpips-alex")
-    perceptual = open_prior(prior.name, device) if is_there(prior, priors_folder()) else None
+    perceptual = open_prior(prior.name, device) if not asked.no_lpips and is_there(prior, priors_folder()) else None
     networks = None if asked.weights is None else open_networks(asked.weights, device)
     means: dict[str, list[float]] = {}
     print("dB on white, dB masked, LPIPS")
