@@ -8,7 +8,7 @@ PARALLEL := -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 CSRC := $(shell find csrc -type f 2>/dev/null) $(wildcard CMakeLists.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-long test-blender53 lint demo clean
+.PHONY: help setup build test test-library test-extension test-long test-blender53 lint demo clean
 
 help:
 	@echo "make setup   .venv (library, backend) and .venv-blender (Blender's Python), csrc built"
@@ -28,7 +28,7 @@ build: .venv/.built
 .venv/.built: .venv/.installed $(CSRC)
 	@$(SETUP) build
 
-.venv-blender/.installed: constraints-blender.txt scripts/tools/setup.sh
+.venv-blender/.installed: constraints-blender.txt scripts/tools/setup.sh | .venv/.installed
 	@$(SETUP) blender
 
 .venv-blender53/.installed: constraints-blender.txt scripts/tools/setup.sh
@@ -39,8 +39,16 @@ lint: build
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
-test: setup lint
+# csrc is compiled while Blender is fetched; the type checker, which is one process, runs beside the tests.
+test:
+	@$(MAKE) --no-print-directory -j 2 setup
+	@$(MAKE) --no-print-directory -j 2 lint test-library
+	@$(MAKE) --no-print-directory test-extension
+
+test-library: build
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest $(PARALLEL) -m "not long" tests
+
+test-extension: .venv-blender/.installed
 	OMP_NUM_THREADS=1 .venv-blender/bin/python -m pytest $(PARALLEL) -m "not long" tests/blender
 
 test-long: setup

@@ -5,7 +5,7 @@
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 mkdir -p build
-LOG=build/setup.log
+LOG=build/setup-${1:-}.log # two steps may run side by side
 
 fail() { # one sentence: what is wrong and what to do
     echo "setup: $*" >&2
