@@ -96,7 +96,8 @@ def _note_release(
     elif not held[before[-1]]:
         return
     start = flight.start
-    while start > 0 and (held[start - 1] or start - 1 in before) and speed[start - 1] >= rules.swing * release:
+    # between hold and flight there may be frames that are neither for sure
+    while start > 0 and (held[start - 1] or start > flight.start - NEAR) and speed[start - 1] >= rules.swing * release:
         start -= 1
     start = min(start, flight.start - 1)
     end = min(flight.start + _frames(scene, rules.released), len(speed) - 1)
@@ -188,13 +189,13 @@ def _held(gap: Floats, possible: NDArray[np.bool_], flying: NDArray[np.bool_], r
         gap: [T] to the nearest being, in sizes.
         possible: [T] whether it is there, off the floor and does not fly; flying: [T].
     """
-    near = possible & (gap <= rules.lets_go)
     held = np.zeros(len(gap), bool)
-    for start, end in runs(near):
-        some = slice(start, end + 1)
-        beside_flight = bool(flying[max(start - 1, 0) : end + 2].any())
-        if (gap[some] <= rules.touch).any() or beside_flight:
-            held[some] = True
+    for start, end in runs(possible & (gap <= rules.lets_go)):
+        if (gap[start : end + 1] <= rules.touch).any():
+            held[start : end + 1] = True
+    for start, end in runs(possible & (gap <= rules.reach)):
+        if flying[max(start - 1, 0) : end + 2].any():
+            held[start : end + 1] = True
     gaps = held.copy()
     gaps[1:-1] |= held[:-2] & held[2:]
     return gaps & ~flying
