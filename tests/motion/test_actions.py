@@ -82,6 +82,21 @@ def test_a_ball_is_held_thrown_flies_and_is_caught() -> None:
         assert not when(found, absent), absent
 
 
+def test_hands_too_thin_to_be_seen_hold_and_what_is_carried_evenly_does_not_fly() -> None:
+    near = path((-0.05, 0, 0)), path((3.55, 0, 0))  # their bodies end before the ball by more than what touches
+    people = tuple(moved(BODY, np.tile(place, (FRAMES, 1))) for place in near)
+    lost = THROWN.copy()
+    lost[14] = lost[13]  # and the ball is not followed for a frame
+    found = recognise(seen(moved(BALL, lost), *people), lambda row: "being" if row else "thing")
+    assert abs(when(found, "fly")[0] - 8) <= 1 and abs(when(found, "fly")[-1] - 21) <= 1
+    assert set(range(7)) <= set(when(found, "hold", 1)) and set(range(23, 30)) <= set(when(found, "hold", 2))
+    assert when(found, "throw", 1) and when(found, "catch", 2)
+    walk = np.stack([0.1 * T, 0 * T, 0 * T], axis=1)
+    carried = walk + [0.42, 0, 1.2]
+    found = recognise(seen(moved(BALL, carried), moved(BODY, walk)), lambda row: "being" if row else "thing")
+    assert not when(found, "fly")
+
+
 def test_what_nobody_held_and_goes_straight_down_falls() -> None:
     drop = np.stack([0 * T, 0 * T, np.where(T < 6, 2.0, np.maximum(2.0 - 0.005 * (T - 6) ** 2, 0.15))], axis=1)
     found = recognise(seen(moved(BALL, drop)), lambda row: "thing")
