@@ -92,7 +92,7 @@ def test_hands_too_thin_to_be_seen_hold_and_what_is_carried_evenly_does_not_fly(
     assert set(range(7)) <= set(when(found, "hold", 1)) and set(range(23, 30)) <= set(when(found, "hold", 2))
     assert when(found, "throw", 1) and when(found, "catch", 2)
     walk = np.stack([0.1 * T, 0 * T, 0 * T], axis=1)
-    carried = walk + [0.42, 0, 1.2]
+    carried = walk + np.array([0.42, 0, 1.2])
     found = recognise(seen(moved(BALL, carried), moved(BODY, walk)), lambda row: "being" if row else "thing")
     assert not when(found, "fly")
 
