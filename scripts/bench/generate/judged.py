@@ -69,16 +69,19 @@ def aligned(cameras: Cameras, crop: tuple[float, float, float], source: int) -> 
     return Cameras(poses.astype(np.float32), cameras.intrinsics, cameras.width, cameras.height, cameras.ids)
 
 
-def judge(run: Run | Gaussians, truth: Truth, near: float, device: torch.device) -> dict[str, Any]:
-    """{psnr, iou} means over the pictures on white, and the renderings [C, S, S, 3]."""
+def judge(
+    run: Run | Gaussians, truth: Truth, near: float, device: torch.device, background: float = 1.0
+) -> dict[str, Any]:
+    """{psnr, iou} means over the pictures on a grey background (1: white), and the renderings [C, S, S, 3]."""
     psnr, overlap, shown = [], [], []
     for number, frame in enumerate(truth.frames):
         gaussians = run if isinstance(run, Gaussians) else run.frame(min(frame, run.num_frames - 1))
-        white = torch.ones(3, device=device)
-        drawn = render(gaussians.torch(device), truth.cameras.take([number]), background=white, near=near)
+        behind = torch.full((3,), background, device=device)
+        drawn = render(gaussians.torch(device), truth.cameras.take([number]), background=behind, near=near)
         color, alpha = drawn.color[0].clamp(0, 1).cpu().numpy(), drawn.alpha[0].cpu().numpy()
         seen = truth.pictures[number]
-        psnr.append(-10 * np.log10(max(float(((color - seen[..., :3] - 1 + seen[..., 3:]) ** 2).mean()), 1e-10)))
+        apart = color - seen[..., :3] - background * (1 - seen[..., 3:])
+        psnr.append(-10 * np.log10(max(float(np.square(apart).mean()), 1e-10)))
         one, other = alpha > 0.5, seen[..., 3] > 0.5
         overlap.append(float((one & other).sum() / max((one | other).sum(), 1)))
         shown.append(color)

@@ -14,6 +14,7 @@ import json
 import shutil
 import sys
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,16 @@ import numpy as np
 import torch
 
 sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
+from bench import figures
 from bench.generate.judged import SIZE, Truth, judge, novel, page, read
+from bench.generate.roads import small
 from legs4d.commands import Object
 from legs4d.context import Context
 from legs4d.gaussians.store.run import Run
 from legs4d.generate.fitting import pictures_of
 from legs4d.generate.lenses import FOURDGEN, SYNCDREAMER, UP, Lens
 from legs4d.generate.optimise.road import QUICK, How, Optimise, scaled_to
+from legs4d.generate.sizes import Sizes
 from legs4d.generate.work import object_run
 from legs4d.priors.cache import best_prior
 from legs4d.priors.perceptual.lpips import open_lpips
@@ -36,33 +40,48 @@ from legs4d.reconstruct.stages import choose_device
 from legs4d.scene.camera import Cameras
 from legs4d.scene.stage import Stage
 
+AIMS = {("expressive", "optimise"): "≥ 24 dB", ("robot", "optimise"): "≥ 24 dB"}
 
-def told(out: Path, case: str, rows: dict[str, dict[str, Any]]) -> None:
+
+@dataclass(frozen=True)
+class By:
+    """With what: the device, sizes of the command's work (None: its own), and the optimisation's numbers."""
+
+    device: torch.device
+    sizes: Sizes | None
+    how: How
+
+
+def told(out: Path, case: str, rows: dict[str, dict[str, Any]], by: By) -> None:
+    size = "full" if by.sizes is None else "small"
     kept = {name: {key: row[key] for key in ("psnr", "iou", "seconds")} for name, row in rows.items()}
     (out / f"{case}.json").write_text(json.dumps(kept))
     texts = [
         f"{name}: {row['psnr']:.2f} dB, IoU {row['iou']:.3f}, {row['seconds']:.0f} s" for name, row in kept.items()
     ]
     print(f"{case}: " + "; ".join(texts), flush=True)
+    for name, r in kept.items():
+        measured = f"{r['psnr']:.2f} dB, IoU {r['iou']:.3f}, {r['seconds']:.0f} s"
+        figures.record("Objects", f"{case}: {name}, {size}", measured, aim=AIMS.get((case, name), ""))
 
 
-def synced(films: Path, out: Path, clip: str, device: torch.device, engine: str) -> None:
+def synced(films: Path, out: Path, clip: str, by: By) -> None:
     """4DGen's road and the nodes' on true sync views."""
     truth, rows, shown = novel(films, clip), {}, []
     for name, method in (("optimise", "optimise"), ("nodes", "roads")):
         began, path = time.perf_counter(), out / f"{clip}_{name}"
         asked = {"source": str(films / f"{clip}_pose0"), "views": str(films / f"{clip}_sync"), "out": str(path)}
         asked |= {"method": method, "lens": "4dgen", "prior": "given"}
-        object_run(Object.model_validate(asked), Context(engine))
+        object_run(Object.model_validate(asked), Context(by.device.type), sizes=by.sizes)
         run = Run.open(path)
-        rows[name] = {**judge(run, truth, run.info["near"], device), "seconds": time.perf_counter() - began}
+        rows[name] = {**judge(run, truth, run.info["near"], by.device), "seconds": time.perf_counter() - began}
         shown.append(rows[name]["shown"][:8])
     on_white = truth.pictures[..., :3] + 1 - truth.pictures[..., 3:]
     page([on_white[:8], *shown], out / f"{clip}.png")
-    told(out, clip, rows)
+    told(out, clip, rows, by)
 
 
-def views(data: Path, out: Path, device: torch.device, engine: str) -> None:
+def views(data: Path, out: Path, by: By) -> None:
     """The static stage alone, of predicted views, judged on the true ones."""
     folder, rows = data / "object_views", {}
     names = [f"{number}.png" for number in range(16)]
@@ -70,10 +89,10 @@ def views(data: Path, out: Path, device: torch.device, engine: str) -> None:
     truth = Truth(np.stack([_white(read(folder / "true" / name)) for name in names]), cameras, [0] * 16)
     predicted = np.stack([_white(read(folder / "predicted" / name)) for name in names])
     began = time.perf_counter()
-    how = How(coarse=0, fine=0) if device.type == "cuda" else QUICK
-    fit = _fit(predicted, cameras, np.zeros(16, np.int64), np.zeros(16, bool), SYNCDREAMER, how, device)
+    how = replace(by.how, coarse=0, fine=0)
+    fit = _fit(predicted, cameras, np.zeros(16, np.int64), np.zeros(16, bool), SYNCDREAMER, how, by.device)
     rows["static stage"] = {
-        **judge(fit.gaussians_at(0.0).numpy(), truth, SYNCDREAMER.near, device),
+        **judge(fit.gaussians_at(0.0).numpy(), truth, SYNCDREAMER.near, by.device),
         "seconds": time.perf_counter() - began,
     }
     apart = predicted[..., :3] - predicted[..., 3:] - truth.pictures[..., :3] + truth.pictures[..., 3:]
@@ -81,10 +100,10 @@ def views(data: Path, out: Path, device: torch.device, engine: str) -> None:
     one, other = predicted[..., 3] > 0.5, truth.pictures[..., 3] > 0.5
     overlap = (one & other).sum(axis=(1, 2)) / (one | other).sum(axis=(1, 2))
     rows["the prediction itself"] = {"psnr": float(best.mean()), "iou": float(overlap.mean()), "seconds": 0.0}
-    told(out, "views", rows)
+    told(out, "views", rows, by)
 
 
-def orbit(data: Path, out: Path, device: torch.device, engine: str) -> None:
+def orbit(data: Path, out: Path, by: By) -> None:
     """The front at all times and an orbit of the first moment, judged at other times from other sides."""
     folder = data / "object_orbit"
     cameras = json.loads((folder / "cameras.json").read_text())
@@ -107,12 +126,12 @@ def orbit(data: Path, out: Path, device: torch.device, engine: str) -> None:
     pictures = np.concatenate([shown, *[first] * count])
     rig = Cameras.together([*[front] * count, *[orbits] * count])
     frames = np.concatenate([np.arange(count), np.repeat(np.arange(count), len(numbers))])
-    how = scaled_to(How() if device.type == "cuda" else QUICK, count)
-    fit = _fit(pictures, rig, frames, np.arange(len(pictures)) < count, lens, how, device)
+    how = scaled_to(by.how, count)
+    fit = _fit(pictures, rig, frames, np.arange(len(pictures)) < count, lens, how, by.device)
     run = out / "orbit_optimise"
-    rows["optimise"] = {**_judged(fit, truth, count, device), "seconds": time.perf_counter() - began}
+    rows["optimise"] = {**_judged(fit, truth, count, by.device), "seconds": time.perf_counter() - began}
     still = fit.gaussians_at(0.0).numpy()
-    rows["its first moment, held"] = {**judge(still, truth, lens.near, device), "seconds": 0.0}
+    rows["its first moment, held"] = {**judge(still, truth, lens.near, by.device), "seconds": 0.0}
     # The command: given views of the first frame as footage, then the video.
     began = time.perf_counter()
     given = out / "orbit_views"
@@ -127,27 +146,26 @@ def orbit(data: Path, out: Path, device: torch.device, engine: str) -> None:
     (given / "transforms_train.json").write_text(json.dumps({"camera_angle_x": angle, "frames": told_of}))
     run = out / "orbit_given"
     asked = {"source": str(folder / "front"), "views": str(given), "out": str(run), "prior": "given"}
-    object_run(Object.model_validate(asked), Context(engine))
+    object_run(Object.model_validate(asked), Context(by.device.type), sizes=by.sizes)
     made = Run.open(run)
     rows["given, then followed"] = {
-        **judge(made, truth, made.info["near"], device),
+        **judge(made, truth, made.info["near"], by.device),
         "seconds": time.perf_counter() - began,
     }
-    rows["given, held still"] = {**judge(made.frame(0), truth, made.info["near"], device), "seconds": 0.0}
+    rows["given, held still"] = {**judge(made.frame(0), truth, made.info["near"], by.device), "seconds": 0.0}
     began, run = time.perf_counter(), out / "orbit_inflate"
-    object_run(
-        Object.model_validate({"source": str(folder / "front"), "out": str(run), "prior": "inflate"}), Context(engine)
-    )
+    asked = {"source": str(folder / "front"), "out": str(run), "prior": "inflate"}
+    object_run(Object.model_validate(asked), Context(by.device.type), sizes=by.sizes)
     made = Run.open(run)
-    crop = _crop(folder / "front", device)
+    crop = _crop(folder / "front", by.device)
     same = Truth(truth.pictures, _of_lens(orbits, crop, lens), truth.frames)
-    rows["inflate"] = {**judge(made, same, made.info["near"], device), "seconds": time.perf_counter() - began}
+    rows["inflate"] = {**judge(made, same, made.info["near"], by.device), "seconds": time.perf_counter() - began}
     on_white = truth.pictures[..., :3] + 1 - truth.pictures[..., 3:]
     page(
         [on_white, rows["optimise"]["shown"], rows["given, then followed"]["shown"], rows["inflate"]["shown"]],
         out / "orbit.png",
     )
-    told(out, "orbit", rows)
+    told(out, "orbit", rows, by)
 
 
 def _white(picture: np.ndarray) -> np.ndarray:
@@ -212,14 +230,18 @@ def main() -> None:
     arguments.add_argument("out", type=Path)
     arguments.add_argument("cases", nargs="*", default=["expressive", "robot", "orbit", "views"])
     arguments.add_argument("--engine", default="auto")
-    asked = arguments.parse_args()
+    arguments.add_argument("--small", action="store_true", help="a few steps at 96 pixels, for two cores")
+    asked = figures.parse(arguments)
     asked.out.mkdir(parents=True, exist_ok=True)
     device = choose_device(asked.engine)
+    few = replace(QUICK, static=60, coarse=30, fine=60, points=1500, most=2500)
+    full = How() if device.type == "cuda" else QUICK
+    by = By(device, small() if asked.small else None, few if asked.small else full)
     for case in asked.cases:
         if case in ("orbit", "views"):
-            {"orbit": orbit, "views": views}[case](asked.data, asked.out, device, asked.engine)
+            {"orbit": orbit, "views": views}[case](asked.data, asked.out, by)
         else:
-            synced(asked.films, asked.out, case, device, asked.engine)
+            synced(asked.films, asked.out, case, by)
 
 
 if __name__ == "__main__":
