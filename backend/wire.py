@@ -59,6 +59,7 @@ class Kind(StrEnum):
     QUERY = "query"
     THINGS = "things"
     MEANT = "meant"
+    KEEP = "keep"
     RENDER = "render"
     CUT_LIST = "cut_list"
     UPLOAD = "upload"
@@ -462,6 +463,18 @@ class MeantBody(TypedDict):
     """Mean relevancy of each, 0..1."""
     answering: list[int]
     """All that answer well enough, nested ones too, the best first."""
+
+
+class KeptBody(TypedDict):
+    """A selection as it lies in the run now."""
+
+    name: str
+    gaussians: int
+    """How many belong."""
+    share: float
+    """Of all, 0..1."""
+    selections: list[str]
+    """All that the run has."""
 
 
 class JobBody(TypedDict):

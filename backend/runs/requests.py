@@ -15,7 +15,7 @@ from backend.service import requests
 from backend.service.clients import Call
 from backend.service.errors import BackendError
 from backend.service.loop import Loop, Pool
-from backend.wire import Code, Kind, MeantBody, ProblemBody, RunBody
+from backend.wire import Code, KeptBody, Kind, MeantBody, ProblemBody, RunBody
 from legs4d.errors import RunError
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class RunRequests:
             Kind.QUERY: self._query,
             Kind.THINGS: self._things,
             Kind.MEANT: self._meant,
+            Kind.KEEP: self._keep,
             Kind.AIM: self._aim,
             Kind.CREDIT: self._credit,
             Kind.CANCEL: self._cancel,
@@ -169,6 +170,12 @@ class RunRequests:
             return things.meant(opened, grounding, body.scale)
 
         in_pool(self._asking, call, work, lambda told: call.ok(told))
+
+    def _keep(self, call: Call, body: requests.Keep) -> None:
+        def work() -> KeptBody:
+            return things.keep(self._library.open(body.run), body, call.client.name)
+
+        in_pool(self._opening, call, work, lambda told: call.ok(told))
 
     # -- steering --------------------------------------------------------------------------------------------------
 

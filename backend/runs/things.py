@@ -8,13 +8,17 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
+from backend.runs.bits import unpacked
 from backend.runs.library import Arrays, OpenRun
-from backend.wire import MeantBody, ThingsBody
+from backend.service.errors import BackendError
+from backend.wire import Code, KeptBody, MeantBody, ThingsBody
+from legs4d.errors import RunError
 from legs4d.gaussians.selections import read_selection, selection_names
 from legs4d.gaussians.store.run import Run
 from legs4d.segment.segments import has_segments, num_slots, read_segments
 
 if TYPE_CHECKING:
+    from backend.service.requests import Keep
     from legs4d.grounding import Grounding
 
 _LEAST = 0.5 / 255
@@ -54,6 +58,35 @@ def meant(opened: OpenRun, grounding: Grounding, scale: float | None) -> MeantBo
         "segments": list(chosen.segments),
         "scores": [round(score, 4) for score in chosen.scores],
         "answering": list(every.segments),
+    }
+
+
+def keep(opened: OpenRun, body: Keep, client: str) -> KeptBody:
+    """Store what a client has selected; in place of what has its name only where the body says `again`.
+
+    Args:
+        client: who selected it, which the selection remembers.
+
+    Raises:
+        BackendError: `differs`, there is one of this name; `body`, the bits are not those of this run.
+        RunError: the run is another by now, or somebody else writes to it. Legs4dError: nothing is selected.
+    """
+    from legs4d.segment import selecting
+
+    if body.revision != opened.revision:
+        raise RunError("was replaced since it was opened", where=opened.name, fix="open it again")
+    chosen = unpacked(body.points, num_slots(opened.run), "selected", "keep")
+    opened.check()
+    run, name = Run.open(opened.run.path), body.name.strip()  # one's own: who writes reads run.json anew
+    if name in selection_names(run) and not body.again:
+        what, fix = f"has a selection {name!r} already", "save it once more to replace that, or give another name"
+        raise BackendError(what, where=opened.name, fix=fix, code=Code.DIFFERS)
+    kept = selecting.keep(run, name, chosen.astype(np.float32), {"client": client})
+    return {
+        "name": name,
+        "gaussians": kept["gaussians"],
+        "share": kept["share"],
+        "selections": selection_names(run),
     }
 
 

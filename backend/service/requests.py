@@ -10,6 +10,7 @@ from backend.jobs.kinds import JOB_KINDS, JobKind
 from backend.service.errors import BackendError
 from backend.wire import MAX_ID, MAX_WINDOW, Code, Kind, Precision
 from legs4d.commands import FrameNumber
+from legs4d.gaussians.selections import LONGEST_NAME
 from legs4d.portable.averaging import MOST_REACH
 from legs4d.settings import problem
 
@@ -74,6 +75,18 @@ class Meant(Body):
     scale: float | None = Field(default=None, ge=0, le=1)
 
 
+Bits = Annotated[bytes, Field(max_length=200_000)]
+"""One bit a Gaussian, the first in the highest of the first byte, deflated (zlib)."""
+
+
+class Keep(Body):
+    run: Name
+    revision: str = Field(max_length=100)
+    name: str = Field(min_length=1, max_length=LONGEST_NAME)
+    points: Bits
+    again: bool = False
+
+
 SceneFrame = Annotated[int, Field(gt=-(2**31), lt=2**31)]
 """Of a client's own timeline."""
 Unit = Annotated[float, Field(ge=0, le=1)]
@@ -108,10 +121,6 @@ class RenderLook(Body):
     desaturate: Unit = 0.0
     isolate: Unit = 0.0
     outline: Unit = 0.0
-
-
-Bits = Annotated[bytes, Field(max_length=200_000)]
-"""One bit a Gaussian, the first in the highest of the first byte, deflated (zlib)."""
 
 
 class RenderLoosePoints(Body):
@@ -258,6 +267,7 @@ BODIES: dict[str, type[Body]] = {
     Kind.QUERY: Query,
     Kind.THINGS: Open,
     Kind.MEANT: Meant,
+    Kind.KEEP: Keep,
     Kind.RENDER: Render,
     Kind.CUT_LIST: CutList,
     Kind.UPLOAD: Upload,

@@ -27,11 +27,13 @@ class Things:
         """Run ids of those that were asked for and have not been answered."""
         self.asking = 0
         """Words that are not answered yet."""
+        self.keeping = 0
+        """Selections on their way into runs."""
 
     @property
     def busy(self) -> bool:
         """Whether answers are on their way."""
-        return bool(self.fetching or self.asking)
+        return bool(self.fetching or self.asking or self.keeping)
 
     def fetch(self, cache: RunCache) -> None:
         """Have a run's segments and selections sent into its cache; nothing if they are on their way."""
@@ -73,6 +75,37 @@ class Things:
                 self.fetch(storage.find(shown.empty))
             except CacheError as problem:
                 self._link.message = f"{problem}."
+
+    def keep(self, cache: RunCache, shown: Sequence, label: str, bits: bytes, again: bool) -> None:
+        """Have a selection stored in its run; the file keeps its own, whatever comes of it.
+
+        Args:
+            bits: of `selecting.kept_bits`.
+            again: in place of the one that the run has of this name.
+        """
+        uid = shown.empty.session_uid
+
+        def say(sentence: str) -> None:
+            self.keeping -= 1
+            now = sequence.with_uid(uid)
+            if now is not None:
+                now.its.thing_said = sentence
+            self._link.message = sentence
+
+        def stored(reply: Received) -> None:
+            say(f"'{label}' is in the run: {reply.body['gaussians']:,} points.")
+            self.fetch(cache)
+
+        def failed(failure: Failure) -> None:
+            say(f"'{label}' was not saved, and stays in this file. {failure.sentence}")
+            if failure.code == wire.Code.DIFFERS:  # the list shows it then, and one is asked
+                self.fetch(cache)
+
+        self.keeping += 1
+        its = cache.description
+        body = {"run": its.run, "revision": its.revision, "name": label, "points": bits, "again": again}
+        if self._link.request(wire.Kind.KEEP, body, on_reply=stored, on_failure=failed) is None:
+            say(f"'{label}' was not saved, and stays in this file: no backend is connected.")
 
     def ask(self, shown: Sequence, prompt: str, take: Take) -> None:
         """Ask which segments words mean; `take` is called with the answer, unless the sequence is gone by then."""

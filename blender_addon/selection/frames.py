@@ -100,6 +100,19 @@ def masks(empty: bpy.types.Object, cache: RunCache, frame: int) -> dict[str, Arr
     return {name: regions.unpacked(bits, count) for name, bits in _known[place].items()}
 
 
+def missing(empty: bpy.types.Object, cache: RunCache, name: str) -> list[int]:
+    """Frames of which nobody can tell yet which loose points were kept under a name: they, or answers, are not here."""
+    steps = read(empty).kept.get(name, ())
+    if not steps:
+        return []
+    keys = regions.layer_keys(steps)
+    return [
+        t
+        for t in range(cache.description.num_frames)
+        if not cache.has_frame(t) or not all(cache.has_relevancy(key, t) for key in keys)
+    ]
+
+
 def _find(edits: Edits, cache: RunCache, frame: int, arrays: dict[str, Array]) -> dict[str, Array]:
     opacities = arrays["opacities"] * STEPS["opacities"]
     count = len(opacities)

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import names
 from ..cache import storage
+from ..cache.frames import CacheError
 from ..layers import layers
 from ..sequence import attributes, highlighter, playback
 from ..sequence.properties import cloud_of, properties_of
@@ -119,6 +120,34 @@ def keep_as(shown: Sequence, name: str) -> None:
     if shown.loose_object is not None:
         edits = frames.read(shown.empty)
         frames.write(shown.empty, frames.Edits(edits.selected, edits.done, {**edits.kept, name: edits.selected}))
+
+
+def kept_bits(shown: Sequence, name: str) -> bytes:
+    """What was kept under a name: a bit a point as its run numbers them (static, moving, then each frame's loose ones),
+    deflated.
+
+    Raises:
+        CacheError: frames with loose points are not here, so that nobody knows which of theirs belong.
+    """
+    its = shown.its
+    found = np.zeros(its.num_static + its.num_dynamic + its.num_frames * its.num_loose, bool)
+    start = 0
+    for role, count in (("STATIC", its.num_static), ("DYNAMIC", its.num_dynamic)):
+        child = its.child(role)
+        values = None if child is None else _kept_of(cloud_of(child), name)
+        if values is not None:
+            found[start : start + count] = values
+        start += count
+    if its.num_loose and frames.read(shown.empty).kept.get(name):
+        cache = storage.find(shown.empty)
+        missing = frames.missing(shown.empty, cache, name)
+        if missing:
+            raise CacheError(f"Of {len(missing)} frames it is not known here which points belong; fetch them first")
+        for frame in range(its.num_frames):
+            chosen = frames.masks(shown.empty, cache, frame)[names.selection_attribute(name)]
+            at = start + frame * its.num_loose
+            found[at : at + len(chosen)] = chosen
+    return regions.packed(found)
 
 
 def forget(shown: Sequence, name: str) -> None:

@@ -10,6 +10,11 @@ from ..sequence.properties import SelectionProperties
 from ..sequence.sequence import Sequence
 from . import pointing, table
 
+LONGEST_NAME = 100
+"""Characters that a run takes."""
+MOST_BYTES = 200_000
+"""Of a selection, deflated, in a message to the backend."""
+
 
 def keep(shown: Sequence, label: str) -> None:
     """Keep what is selected under a name, in place of what has that name in the file."""
@@ -35,6 +40,31 @@ def choose(shown: Sequence, kept: SelectionProperties, mode: str) -> None:
     if known is None or kept.label not in known.selected:
         raise pointing.NothingMeantError(f"The run has no selection '{kept.label}' any more")
     pointing.choose_columns(shown, known.selections, [known.selected.index(kept.label)], mode)
+
+
+def bits_for_run(shown: Sequence, kept: SelectionProperties) -> bytes:
+    """A selection of the file as the backend takes it; see `selecting.kept_bits`.
+
+    Raises:
+        NothingMeantError: it is the run's, has no name, or is more than one message holds.
+        CacheError: frames are not here.
+    """
+    label = kept.label.strip()
+    if kept.source == "RUN":
+        raise pointing.NothingMeantError(f"'{label}' is in the run already")
+    if not 0 < len(label) <= LONGEST_NAME:
+        raise pointing.NothingMeantError(f"Give the selection a name of 1 to {LONGEST_NAME} characters")
+    bits = selecting.kept_bits(shown, kept.name)
+    if len(bits) > MOST_BYTES:
+        raise pointing.NothingMeantError(
+            f"'{label}' is too scattered for one message to the backend; select along simpler outlines"
+        )
+    return bits
+
+
+def run_has(shown: Sequence, label: str) -> bool:
+    """Whether the run has a selection of this name, as far as is known here."""
+    return any(one.label == label.strip() and one.source == "RUN" for one in shown.its.selections)
 
 
 def forget(shown: Sequence, kept: SelectionProperties) -> None:

@@ -238,6 +238,43 @@ class LEGS4D_OT_select_kept(_OnKept, bpy.types.Operator):
         return {"FINISHED"}
 
 
+class LEGS4D_OT_save_selection(_OnKept, OnRun, bpy.types.Operator):
+    """Save the selection of this file in the run, where the command line, the browser and other files find it"""
+
+    bl_idname = "legs4d.save_selection"
+    bl_label = "Save to Run"
+
+    again = declare.boolean("Replace", "What the run has under this name", options={"SKIP_SAVE"})
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> declare.Result:
+        """Ask, where the run has one of this name."""
+        shown = sequence.meant(context)
+        item = self.meant(shown)
+        if item is None or item.source == "RUN" or not kept.run_has(shown, item.label):
+            return self.execute(context)
+        declare.put(self, again=True)
+        return declare.windows().invoke_confirm(
+            self,
+            event,
+            title="Replace?",
+            message=f"The run has a selection '{item.label}' already. `legs4d segment --undo` brings it back.",
+            confirm_text="Replace",
+        )
+
+    def execute(self, context: bpy.types.Context) -> declare.Result:
+        """Send it; what becomes of it is said when the answer arrives."""
+        shown = sequence.meant(context)
+        item = self.meant(shown)
+        if item is None:
+            return refuse(self, f"There is no selection '{self.label}'." if self.label else "Keep a selection first.")
+        try:
+            bits, cache = kept.bits_for_run(shown, item), storage.find(shown.empty)
+        except (NothingMeantError, CacheError) as nothing:
+            return refuse(self, f"{nothing}.")
+        session.current.things.keep(cache, shown, item.label.strip(), bits, self.again)
+        return {"FINISHED"}
+
+
 class LEGS4D_OT_forget_selection(_OnKept, bpy.types.Operator):
     """Take the selection from the list; one of the run stays in the run"""
 
@@ -359,6 +396,7 @@ CLASSES = (
     LEGS4D_OT_select_words,
     LEGS4D_OT_keep_selection,
     LEGS4D_OT_select_kept,
+    LEGS4D_OT_save_selection,
     LEGS4D_OT_forget_selection,
     LEGS4D_OT_separate,
     LEGS4D_OT_find_things,

@@ -62,12 +62,14 @@ class LEGS4D_PT_things(SequencePanel, bpy.types.Panel):
             row.operator("legs4d.select_words", text="", icon="VIEWZOOM").mode = "SET"
             row.operator("legs4d.select_words", text="", icon="ADD").mode = "ADD"
             row.operator("legs4d.select_words", text="", icon="REMOVE").mode = "SUBTRACT"
-            if its.thing_said:
-                sentence(layout, context, its.thing_said)
+        if its.thing_said:
+            sentence(layout, context, its.thing_said)
         row = layout.row()
         row.template_list("LEGS4D_UL_selections", "", its, "selections", its, "active_selection", rows=2)
         column = row.column(align=True)
         column.operator("legs4d.forget_selection", text="", icon="REMOVE")
+        if not its.files:
+            column.operator("legs4d.save_selection", text="", icon="EXPORT")
         row = layout.row(align=True)
         row.prop(its, "selection_name", text="", placeholder="name")
         row.operator("legs4d.keep_selection", text="Keep", icon="ADD")

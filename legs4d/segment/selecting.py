@@ -123,9 +123,9 @@ def keep(run: Run, name: str, weights: NDArray[np.float32], step: dict[str, Any]
     """
     if not (weights >= BELONGS).any():
         raise Legs4dError("nothing is selected", where=f"the selection {name!r}", fix="click on something first")
-    before = read_selection(run, name) if name in selection_names(run) else None
     selection = _selection(run, name, weights, {"steps": [{"mode": "new", **step}]})
     with run.lock():
+        before = read_selection(run, name) if name in selection_names(run) else None
         write_selection(run, selection, keep=before)
     return described(run, selection)
 

@@ -57,6 +57,7 @@ def valid_bodies(run: str) -> list[tuple[str, dict[str, Any]]]:
         ("query", {"run": run, "prompt": "a ball", "layer": "a", "around": 0, "window": 2, "compress": "zstd"}),
         ("things", {"run": run}),
         ("meant", {"run": run, "prompt": "a ball", "scale": 0.5}),
+        ("keep", {"run": run, "revision": "none", "name": "a", "points": b"", "again": True}),
         ("render", {"run": run, "width": 4, "height": 3, "samples": [PINHOLE], "passes": ["combined", "depth"]}),
         (
             "cut_list",

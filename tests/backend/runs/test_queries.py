@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ import scipy.sparse
 from backend.runs.answers import Prompter
 from backend.runs.library import Library
 from backend.runs.paths import Roots
-from legs4d.gaussians.selections import Selection, write_selection
+from legs4d.gaussians.selections import Selection, read_selection, undone, write_selection
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding import query
 from legs4d.progress import Stopped
@@ -97,6 +99,44 @@ def test_things_travel_and_words_mean_segments(client: PlainClient, shared_serve
         with pytest.raises(RefusedError) as refused:
             client.ask("meant", run=run_name, prompt=prompt)
         assert refused.value.code in (code, "prompt"), refused.value
+
+
+def test_a_selection_is_kept_in_the_run_and_replaces_none_unasked(
+    client: PlainClient, shared_server: ServerProcess
+) -> None:
+    run = Run.open(shared_server.roots[0] / "mute")
+    revision = client.ask("open", run="mute")["revision"]
+    chosen = np.zeros(run.num_gaussians, bool)
+    chosen[[1, run.num_gaussians - 1]] = True
+
+    def bits(values: np.ndarray) -> bytes:
+        return zlib.compress(np.packbits(values).tobytes())
+
+    def keep(**changed: object) -> dict[str, Any]:
+        body = {"run": "mute", "revision": revision, "name": "two", "points": bits(chosen)}
+        return client.ask("keep", **{**body, **changed})
+
+    assert keep() == {"name": "two", "gaussians": 2, "share": round(2 / len(chosen), 4), "selections": ["two"]}
+    stored = read_selection(run, "two")
+    assert np.flatnonzero(stored.weights).tolist() == np.flatnonzero(chosen).tolist()
+    assert stored.made["steps"][0]["client"] == "plain 1"
+    for changed, code in (
+        ({}, "differs"),
+        ({"revision": "another", "again": True}, "run"),
+        ({"points": b"none", "again": True}, "body"),
+        ({"points": bits(chosen[:-9]), "again": True}, "body"),
+        ({"points": bits(~chosen & chosen), "again": True}, "failed"),
+        ({"name": "  "}, "run"),
+    ):
+        with pytest.raises(RefusedError) as refused:
+            keep(**changed)
+        assert refused.value.code == code, (changed, refused.value)
+    with run.lock(), pytest.raises(RefusedError, match="is being written"):
+        keep(again=True)
+    assert read_selection(run, "two").weights.sum() == 2
+    assert keep(points=bits(~chosen), again=True)["gaussians"] == len(chosen) - 2
+    with run.lock():
+        assert undone(run, "two").weights.sum() == 2  # what was replaced is not lost
 
 
 def test_prompts_that_cannot_be_answered(client: PlainClient) -> None:

@@ -202,6 +202,27 @@ def test_selections_are_kept_by_name_and_those_of_the_run_are_listed(shown):
     assert not [a for a in shown.static_object.data.attributes if a.name.startswith("selection:")]
 
 
+def test_a_kept_selection_has_a_bit_for_each_point_of_the_run_loose_ones_too(shown):
+    from blender_addon.cache import storage
+    from blender_addon.cache.frames import CacheError
+    from blender_addon.selection import regions, selecting
+    from blender_addon.things import kept
+
+    for place, mode in (((1, 0, 5), "SET"), ((9, 9, 9), "ADD")):
+        _click(shown, place, mode)
+    bpy.ops.legs4d.keep_selection(label="mine")
+    mine = shown.its.selections[-1]
+    told = regions.unpacked(kept.bits_for_run(shown, mine), G)
+    assert np.flatnonzero(told).tolist() == [*MEMBERS[MOVER], *MEMBERS[DUST]]
+    with pytest.raises(kept.pointing.NothingMeantError, match="in the run already"):
+        kept.bits_for_run(shown, shown.its.selections[0])
+    assert kept.run_has(shown, " odd ones") and not kept.run_has(shown, "mine")
+    cache = storage.find(shown.empty)
+    cache._loose_file(2).unlink()  # a frame that has not arrived may have some that belong
+    with pytest.raises(CacheError, match="Of 1 frames"):
+        selecting.kept_bits(shown, mine.name)
+
+
 def test_a_thing_becomes_an_object_with_its_origin_in_its_middle(shown):
     from blender_addon.sequence import attributes, display
     from blender_addon.sequence.sequence import Sequence
@@ -313,5 +334,25 @@ def test_segments_and_selections_come_with_the_run_and_words_are_asked(connected
         bpy.ops.legs4d.select_words(words="a purple elephant sleeps")
         until(lambda: not session.current.things.busy, "the answer")
         assert session.current.link.message and len(_selected(shown.dynamic_object)) == shown.its.num_dynamic
+
+        bpy.ops.legs4d.keep_selection(label="what flies")
+        mine = shown.its.selections[-1].name
+        listed = [("the ball", "RUN"), ("what flies", "FILE"), ("what flies", "RUN")]
+
+        def save(**how):
+            assert bpy.ops.legs4d.save_selection(which=mine, **how) == {"FINISHED"}
+            until(lambda: not session.current.things.busy, "the answer")
+            return shown.its.thing_said
+
+        assert save() == f"'what flies' is in the run: {shown.its.num_dynamic:,} points."
+        assert [(one.label, one.source) for one in shown.its.selections] == listed
+        arrays = table.read(storage.find(shown.empty)).selections.of(1)
+        assert len(arrays[0]) == shown.its.num_dynamic and arrays[0].min() == shown.its.num_static
+        assert "has a selection 'what flies' already" in save()
+        assert "is in the run" in save(again=True)
+        assert bpy.ops.legs4d.save_selection(which=mine, again=True) == {"FINISHED"}
+        session.current.link.disconnect()  # before the answer is here
+        assert not session.current.things.busy and "stays in this file" in shown.its.thing_said
+        assert [(one.label, one.source) for one in shown.its.selections] == listed
     finally:
         shutil.rmtree(runs / "parts")
