@@ -112,6 +112,9 @@ def distances_of(everything: list[Placed], filming: Filming, given: dict[int, fl
         holders = [(other, found[other]) for other in found if placed.area < IN_HANDS * everything[other].area]
         held = _held(placed, rests, [(everything[other], distances) for other, distances in holders])
         found[row] = _above(_one(placed, rests, held, contact, filming.floor), contact)
+    for row, d in found.items():
+        if BOUND in d.routes:
+            found[row] = _behind(row, everything, found, contacts.get(row))
     # what nothing tells of is as far away as what something does
     known = [row for row, d in found.items() if NOTHING not in d.routes]
     if known:
@@ -143,6 +146,34 @@ def _held(placed: Placed, contact: Floats, holders: list[tuple[Placed, Distances
         if farther[touching].mean() > 0.5:
             best = np.where(touching & ~np.isfinite(best), theirs, best)
     return best
+
+
+def _behind(row: int, everything: list[Placed], found: dict[int, Distances], contact: Floats | None) -> Distances:
+    """Of what stands behind others, so that its lowest place is not seen: between what hides it and the floor.
+
+    Both are bounds, and nothing says more: their geometric mean is off by the least factor.
+    """
+    placed, own = everything[row], found[row]
+    if contact is None:
+        return own
+    sizes = []
+    for frame in np.flatnonzero(placed.there & np.isfinite(contact)):
+        mask = placed.masks[frame]
+        rows = np.flatnonzero(mask.any(axis=1))
+        below = np.zeros(mask.shape, bool)
+        below[rows[-1] + 1 : rows[-1] + 4] = mask[max(rows[-1] - 1, 0) : rows[-1] + 1].any(axis=0)
+        nearer = [
+            other.factors[frame]
+            for n, other in found.items()
+            if n != row and BOUND not in other.routes and (everything[n].masks[frame] & below).any()
+        ]
+        nearer = [value for value in nearer if value < contact[frame]]
+        if nearer:
+            sizes.append(np.sqrt(max(nearer) * contact[frame]) * placed.sizes[frame])
+    if not sizes:
+        return own
+    why = "its lowest place is hidden; it is put between what hides it and where the floor lets what shows be"
+    return _above(Distances(float(np.median(sizes)) / placed.sizes, own.routes, why), contact)
 
 
 def _above(distances: Distances, contact: Floats) -> Distances:

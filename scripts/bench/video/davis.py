@@ -1,0 +1,159 @@
+"""`legs4d video` on real clips with masks of every frame (DAVIS, as DreamScene4D has them).
+
+    scripts/bench/video/davis.py FOLDER WORK [--clips rollerblade,kid-football,stroller] [--full]
+
+FOLDER holds clips in DreamScene4D's layout. Of each object: PSNR over its own pixels as it was filmed, beside that of a
+card (the frame that shows it best, moved and scaled as the object); the IoU of silhouettes, how far their middles lie
+apart, and which share of the points that the first frame shows is still inside the object in the last. Masks of the first
+frame alone are carried through the clip, to the next frame and on and on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
+
+from legs4d.commands import Video
+from legs4d.context import QUIET, Context
+from legs4d.gaussians.store.run import Run
+from legs4d.raster import render
+from legs4d.video.input.carried import _Carrier, carry
+from legs4d.video.input.clip import Clip, open_clip
+from legs4d.video.input.masks import masks_beside, read_masks
+from legs4d.video.input.things import Thing
+from legs4d.video.motion.tracks import follow
+from legs4d.video.work import make_video_run
+
+
+def overlap(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    return float((one & other).sum() / max((one | other).sum(), 1))
+
+
+def decibels(off: NDArray[np.floating]) -> float:
+    return float(-10 * np.log10(max(float(np.mean(off)), 1e-10)))
+
+
+def card(clip: Clip, thing: Thing) -> list[float]:
+    """PSNR of each frame if the best frame's picture is moved and scaled as the object."""
+    path = follow(thing, 256)
+    best = path.crops[path.canonical].take(clip.picture(path.canonical))
+    found = []
+    for frame in np.flatnonzero(path.there).tolist():
+        crop = path.crops[frame]
+        inside = crop.take(thing.masks[frame].astype(np.float32)) > 0.5
+        if inside.any():
+            found.append(decibels((best - crop.take(clip.picture(frame)))[inside] ** 2))
+    return found
+
+
+def middle(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    rows, columns = np.nonzero(mask)
+    return np.array([columns.mean(), rows.mean()])
+
+
+def judge(run: Run, clip: Clip, things: list[Thing]) -> None:
+    for row, told in enumerate(run.info["report"]["objects"]):
+        thing = next(one for one in things if one.id == told["id"])
+        quality, apart, alike = [], [], []
+        for frame in np.flatnonzero(thing.areas >= 24).tolist():
+            everything = run.frame(frame)
+            ids = run.object_ids(frame)
+            assert ids is not None
+            camera = run.cameras("train", frame)
+            with torch.no_grad():
+                whole = render(everything.torch(), camera, near=run.info["near"]).color[0].clamp(0, 1).numpy()
+                own = render(everything.take(ids == row).torch(), camera, near=run.info["near"]).alpha[0].numpy() > 0.5
+            mask = thing.masks[frame]
+            quality.append(decibels((whole - clip.picture(frame))[mask] ** 2))
+            others = np.any([one.masks[frame] for one in things if one is not thing] or [np.zeros_like(mask)], axis=0)
+            alike.append(overlap(own & ~others, mask))
+            if (own & ~others).any():
+                apart.append(float(np.linalg.norm(middle(own & ~others) - middle(mask))))
+        print(
+            f"  {told['id']}: {np.mean(quality):.1f} dB (card {np.mean(card(clip, thing)):.1f}), IoU {np.mean(alike):.3f},"
+            f" middles {np.mean(apart):.2f} px apart (most {max(apart):.2f}), inside at the end {inside(run, thing, row):.2f}"
+        )
+
+
+def inside(run: Run, thing: Thing, row: int) -> float:
+    """Share of the Gaussians that the first frame shows in front which lie in the object's mask in the last."""
+    shown = np.flatnonzero(thing.areas >= 24)
+    first, last = int(shown[0]), int(shown[-1])
+
+    def pixels(frame: int) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
+        ids = run.object_ids(frame)
+        assert ids is not None
+        places = run.frame(frame).means[ids == row].astype(np.float64)
+        camera = run.cameras("train", frame)
+        local = places @ camera.world_to_camera[0, :3, :3].T + camera.world_to_camera[0, :3, 3]
+        pixel = local @ camera.intrinsics[0].T
+        at = np.floor(pixel[:, :2] / pixel[:, 2:]).astype(int)
+        height, width = thing.masks.shape[1:]
+        there = (at >= 0).all(1) & (at[:, 0] < width) & (at[:, 1] < height)
+        at = np.clip(at, 0, [width - 1, height - 1])
+        return at, local[:, 2], there & thing.masks[frame][at[:, 1], at[:, 0]]
+
+    at, depth, within = pixels(first)
+    nearest = np.full(thing.masks.shape[1:], np.inf)
+    np.minimum.at(nearest, (at[:, 1], at[:, 0]), depth)
+    front = within & (depth <= nearest[at[:, 1], at[:, 0]] * 1.002)
+    return float(pixels(last)[2][front].mean())
+
+
+def carried(clip: Clip, things: list[Thing]) -> None:
+    for thing in things:
+        true = thing.masks.copy()
+        carrier, step, velocity = _Carrier(clip), [], np.zeros(2)
+        for frame in range(1, clip.num_frames):
+            mask, velocity = carrier.next(frame - 1, frame, true[frame - 1], velocity)
+            step.append(overlap(mask, true[frame]))
+        carry(clip, [thing], 0, QUIET.reporter("carrying"))
+        chain = [overlap(thing.masks[frame], true[frame]) for frame in range(1, clip.num_frames)]
+        thing.masks[:] = true
+        print(
+            f"  {thing.id}: masks carried to the next frame IoU {np.mean(step):.3f}; from the first on {np.mean(chain):.3f}"
+            f" (at the end {chain[-1]:.3f})",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--clips", default="rollerblade,kid-football,stroller")
+    parser.add_argument("--full", action="store_true", help="not lite")
+    parser.add_argument("--scale", type=float, default=None)
+    parser.add_argument("--no-carry", action="store_true", help="leave out the masks of the first frame alone")
+    given = parser.parse_args()
+    for name in given.clips.split(","):
+        began, busy = time.perf_counter(), time.process_time()
+        out = given.work / name
+        asked = Video(source=str(given.folder / name), out=str(out), lite=not given.full, scale=given.scale, fps=24.0)
+        make_video_run(asked, Context("auto", tell=print))
+        run = Run.open(out)
+        told = run.info["report"]
+        spent, used = time.perf_counter() - began, time.process_time() - busy
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        print(f"{name}: {spent:.0f} s, {used:.0f} s of a core, {peak:.1f} GiB; camera {told['camera']['route']}")
+        clip = open_clip(given.folder / name, QUIET.reporter("reading"), scale=given.scale)
+        folder = masks_beside(clip)
+        assert folder is not None
+        things = read_masks(clip, folder, QUIET.reporter("reading"))
+        judge(run, clip, things)
+        sys.stdout.flush()
+        if not given.no_carry:
+            carried(clip, things)
+
+
+if __name__ == "__main__":
+    main()
