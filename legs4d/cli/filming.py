@@ -72,6 +72,12 @@ def video(
         float | None, typer.Option(min=0.001, max=10_000, help="Pictures a second, of a folder; else the video's own.")
     ] = None,
     lite: Annotated[bool, typer.Option("--lite", help="Less work, for a CPU.")] = False,
+    invent: Annotated[
+        bool,
+        typer.Option(
+            "--invent", help="A helper makes up the sides that nobody saw (guidance in `legs4d priors`); for a GPU."
+        ),
+    ] = False,
     stage: Annotated[Stage | None, typer.Option(help="Stop after this stage, to look at its picture.")] = None,
     captions: Annotated[
         Path | None, typer.Option(metavar="FILE", help="What its objects do, and when, for language.")

@@ -13,6 +13,7 @@ class VideoSettings:
 
     Attributes:
         canonical_side, motion_side: most pixels of the crops' sides in the stages objects and motion.
+        color_side: of the crops of which each frame's colours are taken.
         most_pixels: of an object's silhouette, a Gaussian in front and one behind each; most_tracked: followed by flow.
         track_steps: of the nodes' network alone, towards tracks of flow; batch: frames of each.
         fit_steps: of nodes and looks, by rendering; fit_batch: frames of each.
@@ -21,17 +22,18 @@ class VideoSettings:
         plate_side: most pixels of the background's longer side, a Gaussian each.
     """
 
-    canonical_side: int = 144
-    most_pixels: int = 6000
+    canonical_side: int = 288
+    most_pixels: int = 16000
     most_tracked: int = 800
-    motion_side: int = 160
+    motion_side: int = 192
+    color_side: int = 320
     track_steps: int = 120
     track_batch: int = 8
-    fit_steps: int = 400
+    fit_steps: int = 800
     fit_batch: int = 4
     color_steps: int = 30
     rgb: float = 1.0
-    alpha: float = 1.0
+    alpha: float = 2.0
     tracks: float = 20.0
     rigid: float = 0.3
     steady: float = 0.02
@@ -59,12 +61,13 @@ class VideoSettings:
 
 FULL = VideoSettings()
 LITE = VideoSettings(
-    canonical_side=96,
-    most_pixels=2500,
+    canonical_side=192,
+    most_pixels=6000,
     most_tracked=400,
-    motion_side=112,
+    motion_side=128,
+    color_side=240,
     track_steps=80,
-    fit_steps=150,
+    fit_steps=400,
     color_steps=20,
     plate_side=320,
     nodes=64,

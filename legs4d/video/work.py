@@ -18,6 +18,8 @@ from legs4d.gaussians.store.again import working_on
 from legs4d.gaussians.store.footage import remember_footage
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import MadeFrom
+from legs4d.priors.cache import best_prior, how_to_get, open_prior, priors_folder
+from legs4d.priors.registry import find_prior
 from legs4d.reconstruct.stages import choose_device, torch_threads
 from legs4d.scene.content import digest_of, hash_files
 from legs4d.scene.readers import open_sequence
@@ -29,6 +31,7 @@ from legs4d.video.motion.colors import Shown
 from legs4d.video.motion.stage import as_state, fit_object, from_state, moving_of
 from legs4d.video.motion.tracks import best_frame, follow
 from legs4d.video.objects.canonical import Canonical, canonical_of, restored, stored
+from legs4d.video.objects.invent import InventSettings, invent
 from legs4d.video.pictures import objects_sheet, save
 from legs4d.video.report import motion_sheet, report_of, scene_sheet, write_page
 from legs4d.video.scene.compose import Moving
@@ -43,6 +46,7 @@ from legs4d.video.settings import FULL, LITE
 STAGE = "video"
 VERSION = 1
 """Of this code: raise it when the same input gives another result."""
+INVENTING = InventSettings()
 STAGES = ("objects", "motion", "scene")
 LEAST = 24
 """Pixels that an object has to fill in the frame that shows it best."""
@@ -105,7 +109,7 @@ def _made_from(asked: Video, context: Context) -> MadeFrom:
             raise DatasetError("there is no such file or folder", where=given, fix="check its name")
         files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
         inputs[name] = digest_of(hash_files(path if path.is_dir() else path.parent, files, context))
-    own = ("first", "camera", "fov", "frames", "scale", "fps", "lite", "distance", "found")
+    own = ("first", "camera", "fov", "frames", "scale", "fps", "lite", "invent", "distance", "found")
     return MadeFrom({name: getattr(asked, name) for name in own}, VERSION, inputs, by="video")
 
 
@@ -192,9 +196,11 @@ class _Work:
             started = time.perf_counter()
             reporter = self.context.reporter("objects")
             made: list[Canonical] = []
+            prior = self._guidance() if self.asked.invent else None
             for row, thing in enumerate(self.things):
                 reporter.step(row, len(self.things))
-                made.append(canonical_of(self.clip, thing, best_frame(thing), self.filming, self.settings))
+                one = canonical_of(self.clip, thing, best_frame(thing), self.filming, self.settings)
+                made.append(one if prior is None else self._invented(thing, one, prior))
             reporter.step(len(self.things), len(self.things))
             save(objects_sheet(made, self.filming), self.kept.folder / "objects.png")
             state: State = {}
@@ -204,6 +210,24 @@ class _Work:
             self.kept.write("objects", found)
         self.seconds["objects"] = seconds_of(found)
         return [restored(found, str(thing.id)) for thing in self.things]
+
+    def _guidance(self) -> Any:
+        """The helper that invents sides. Raises Legs4dError where it is not there."""
+        prior = best_prior("guidance")
+        if prior is None:
+            fix = how_to_get(find_prior("zero123"), priors_folder())
+            raise Legs4dError("no helper that invents sides is there", where="--invent", fix=fix)
+        return open_prior(prior.name, self.device)
+
+    def _invented(self, thing: Thing, canonical: Canonical, prior: Any) -> Canonical:
+        frame, crop = canonical.frame, canonical.crop
+        mask = crop.take(thing.mask(frame).astype(np.float32))
+        picture = crop.take(thing.picture(frame, self.clip.pictures[frame]).astype(np.float32) / np.float32(255))
+        shown = np.concatenate([picture, mask[..., None]], axis=-1)
+        up = self.filming.turn(frame) @ self.filming.up
+        matrix = crop.intrinsics(self.filming.intrinsics[frame])
+        reporter = self.context.reporter("inventing")
+        return invent(canonical, shown, matrix, up, prior, INVENTING, self.device, reporter)
 
     def _motion(self, objects: list[Canonical]) -> list[Shown]:
         made = []

@@ -166,6 +166,11 @@ class MotionFit:
         """Steps: towards tracks, and by rendering."""
         return (self.settings.track_steps + self.settings.fit_steps) if len(self.times) > 1 else self.settings.fit_steps
 
+    def look_at(self, target: Target, cameras: Cameras, path: Path) -> None:
+        """Go on with other crops of the same frames."""
+        self.target, self.path = target, path
+        self.table = CameraTable.of(cameras, self.device)
+
     def advance(self) -> None:
         """One step."""
         self._step(tracks_only=len(self.times) > 1 and self.done < self.settings.track_steps)

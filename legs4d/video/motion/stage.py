@@ -66,9 +66,18 @@ def fit_object(
     finally:
         if fit.done > 0:
             kept.write(name, fit.state())
+    # bending is found in small crops; colours are those of the picture's own pixels
+    finer = follow(thing, min(settings.color_side, finest_side(path)))
+    others = [other for other in things if other is not thing]
+    fit.look_at(target_of(clip, thing, others, finer, device), crop_cameras(filming, finer), finer)
     shown = show(fit, settings.color_steps, reporter, fit.total, of)
     reporter.step(of, of, fit.loss)
     return shown
+
+
+def finest_side(path: Path) -> int:
+    """Of crops whose pixels are those of the picture, where the object is largest."""
+    return max(path.crops[0].side, round(max(crop.scale * crop.side for crop in path.crops)))
 
 
 def moving_of(shown: Shown, path: Path, filming: Filming) -> Moving:

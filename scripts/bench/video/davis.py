@@ -2,10 +2,10 @@
 
     scripts/bench/video/davis.py FOLDER WORK [--clips rollerblade,kid-football,stroller] [--full]
 
-FOLDER holds clips in DreamScene4D's layout. Of each object: PSNR over its own pixels as it was filmed, beside that of a
-card (the frame that shows it best, moved and scaled as the object); the IoU of silhouettes, how far their middles lie
-apart, and which share of the points that the first frame shows is still inside the object in the last. Masks of the first
-frame alone are carried through the clip, to the next frame and on and on.
+FOLDER holds clips in the layout of DreamScene4D. Of each object: PSNR over its own pixels as it was filmed, beside that
+of a card (the frame that shows it best, moved and scaled as the object); the IoU of silhouettes, how far their middles
+lie apart, and which share of the points that the first frame shows is still inside the object in the last. Masks of the
+first frame alone are carried through the clip, to the next frame and on and on.
 """
 
 from __future__ import annotations
@@ -78,9 +78,10 @@ def judge(run: Run, clip: Clip, things: list[Thing]) -> None:
             alike.append(overlap(own & ~others, mask))
             if (own & ~others).any():
                 apart.append(float(np.linalg.norm(middle(own & ~others) - middle(mask))))
+        flat, kept = np.mean(card(clip, thing)), inside(run, thing, row)
         print(
-            f"  {told['id']}: {np.mean(quality):.1f} dB (card {np.mean(card(clip, thing)):.1f}), IoU {np.mean(alike):.3f},"
-            f" middles {np.mean(apart):.2f} px apart (most {max(apart):.2f}), inside at the end {inside(run, thing, row):.2f}"
+            f"  {told['id']}: {np.mean(quality):.1f} dB (card {flat:.1f}), IoU {np.mean(alike):.3f}, middles "
+            f"{np.mean(apart):.2f} px apart (most {max(apart):.2f}), inside at the end {kept:.2f}"
         )
 
 
@@ -120,8 +121,8 @@ def carried(clip: Clip, things: list[Thing]) -> None:
         chain = [overlap(thing.masks[frame], true[frame]) for frame in range(1, clip.num_frames)]
         thing.masks[:] = true
         print(
-            f"  {thing.id}: masks carried to the next frame IoU {np.mean(step):.3f}; from the first on {np.mean(chain):.3f}"
-            f" (at the end {chain[-1]:.3f})",
+            f"  {thing.id}: masks carried to the next frame IoU {np.mean(step):.3f}; from the first on "
+            f"{np.mean(chain):.3f} (at the end {chain[-1]:.3f})",
             flush=True,
         )
 

@@ -1,0 +1,61 @@
+"""What `legs4d video --invent` costs with a Zero123 of the published size, counted without its weights.
+
+    scripts/bench/video/count_invent.py
+
+Networks of the published shapes are laid out without memory (torch's meta device); parameters, and operations of one
+step of 16 views with guidance (U-Net twice a view, the encoder forth and back), are counted.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import diffusers
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
+
+from legs4d.video.objects.invent import InventSettings
+
+CLIP = 304_000_000
+"""Parameters of CLIP's ViT-L/14, which looks once an object."""
+SIDE = 256
+"""Pixels that Zero123 sees."""
+
+
+def main() -> None:
+    own = InventSettings()
+    with torch.device("meta"):
+        unet = diffusers.UNet2DConditionModel(
+            sample_size=32, in_channels=8, out_channels=4, cross_attention_dim=768, attention_head_dim=8
+        ).half()
+        vae = diffusers.AutoencoderKL(
+            block_out_channels=(128, 256, 512, 512),
+            layers_per_block=2,
+            latent_channels=4,
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+        ).half()
+        noisy = torch.zeros(2 * own.views, 8, SIDE // 8, SIDE // 8, dtype=torch.half)
+        context = torch.zeros(2 * own.views, 1, 768, dtype=torch.half)
+        steps = torch.zeros(2 * own.views)
+        shown = torch.zeros(own.views, 3, SIDE, SIDE, dtype=torch.half, requires_grad=True)
+        counts = {}
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            unet(noisy, steps, context)
+        counts["U-Net"] = counter.get_total_flops()
+        with FlopCounterMode(display=False) as counter:
+            vae.encode(shown).latent_dist.mode().sum().backward()
+        counts["encoder"] = counter.get_total_flops()
+    size = sum(p.numel() for p in (*unet.parameters(), *vae.parameters())) + CLIP
+    one = sum(counts.values())
+    print(f"parameters: {size / 1e6:.0f} million, {2 * size / 2**30:.1f} GiB in half precision")
+    print(", ".join(f"{name} {value / 1e12:.1f} Tflop" for name, value in counts.items()) + " a step")
+    whole = own.steps * one
+    print(f"{own.steps} steps: {whole / 1e15:.1f} Pflop an object; at 300 Tflop/s {whole / 3e14:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
