@@ -18,6 +18,9 @@ from legs4d.scene.paths import orbit
 AROUND, AROUND_SIZE, AROUND_ELEVATION = 8, 512, 12.0
 """Cameras that nobody filmed with, in a circle: pixels of their pictures, degrees above."""
 
+ROOM = 1.25
+"""Of the distance from which the object just fits: an orbit comes somewhat nearer."""
+
 
 @dataclass(frozen=True)
 class Made:
@@ -47,7 +50,11 @@ def write_object(run: Run, made: Made, made_from: dict[str, Any], report: dict[s
     """
     means = made.fit.gaussians_at(0.0).numpy().means
     center, count = np.median(means, axis=0), made.count
-    radius = float(np.linalg.norm(made.front.centers[0] - center))
+    # What is long towards the video's camera has to fit into pictures from its side.
+    extent = float(np.quantile(np.linalg.norm(means - center, axis=1), 0.98))
+    half = np.arctan(made.front.width / 2 / made.front.intrinsics[0, 0, 0])
+    away = float(np.linalg.norm(made.front.centers[0] - center))
+    radius = max(away, ROOM * extent / float(np.sin(half)))
     moments = np.arange(count) / max(count - 1, 1)
     write_result(made.fit, run, moments, StageReporter("writing").step, seen=made.seen)
     large = made.front.scaled(AROUND_SIZE / made.front.width)

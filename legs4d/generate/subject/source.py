@@ -71,7 +71,7 @@ def source_files(path: Path) -> list[Path]:
         names = in_order([file.name for file in files], "pictures", str(path))
         return [path / name for name in names]
     if not path.exists():
-        fix = "give a video, a picture or a folder of frames; words are told from paths by having no such file"
+        fix = "give a video, a picture or a folder of frames; words have spaces, or neither suffix nor slash"
         raise DatasetError("there is no such file or folder", where=str(path), fix=fix)
     return [path]
 
