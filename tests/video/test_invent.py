@@ -34,6 +34,7 @@ def test_views_stand_around_the_object() -> None:
         assert np.allclose(pose[:2, 3], 0, atol=1e-6) and pose[2, 3] > 0
 
 
+@pytest.mark.long
 def test_what_was_seen_stays_and_the_rest_is_made_up(tmp_path: Path) -> None:
     x, y = np.meshgrid(np.arange(SIDE) + 0.5 - SIDE / 2, np.arange(SIDE) + 0.5 - SIDE / 2)
     mask = x**2 + y**2 < 8**2

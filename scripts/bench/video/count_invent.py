@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import diffusers
 import torch
@@ -28,10 +29,10 @@ SIDE = 256
 def main() -> None:
     own = InventSettings()
     with torch.device("meta"):
-        unet = diffusers.UNet2DConditionModel(
+        unet: Any = diffusers.UNet2DConditionModel(
             sample_size=32, in_channels=8, out_channels=4, cross_attention_dim=768, attention_head_dim=8
         ).half()
-        vae = diffusers.AutoencoderKL(
+        vae: Any = diffusers.AutoencoderKL(
             block_out_channels=(128, 256, 512, 512),
             layers_per_block=2,
             latent_channels=4,
