@@ -31,14 +31,15 @@ def main() -> None:
     with torch.device("meta"):
         unet: Any = diffusers.UNet2DConditionModel(
             sample_size=32, in_channels=8, out_channels=4, cross_attention_dim=768, attention_head_dim=8
-        ).half()
+        )
         vae: Any = diffusers.AutoencoderKL(
             block_out_channels=(128, 256, 512, 512),
             layers_per_block=2,
             latent_channels=4,
             down_block_types=("DownEncoderBlock2D",) * 4,
             up_block_types=("UpDecoderBlock2D",) * 4,
-        ).half()
+        )
+        unet, vae = unet.half(), vae.half()
         noisy = torch.zeros(2 * own.views, 8, SIDE // 8, SIDE // 8, dtype=torch.half)
         context = torch.zeros(2 * own.views, 1, 768, dtype=torch.half)
         steps = torch.zeros(2 * own.views)
