@@ -213,7 +213,7 @@ class _Work:
             place_objects(self.run, self.plan.sequence, self.plan.context)
 
     def _fit(self) -> None:
-        from legs4d.deform.stage import Deformation
+        from legs4d.deform.stage import Deformation, is_cut_out
         from legs4d.reconstruct.calibration import Look, look_at_cameras
         from legs4d.reconstruct.chunks import ChunkedReconstruction
         from legs4d.reconstruct.stages import Reconstruction
@@ -221,8 +221,10 @@ class _Work:
         run, plan, making, sequence = self.run, self.plan, self.making, self.plan.sequence
         if all(run.has_finished(name) for name in plan.wanted(run, making) if name in GEOMETRY):
             return
-        bends = making.method == "deform"
-        if run.has_geometry or plan.settings.matches == "none":
+        bends, asked = making.method == "deform", plan.settings.matches
+        cut = bends and is_cut_out(sequence, making.deform)
+        begins = sequence.initial_points is None and not cut  # with points, or a hull alone, matches begin nothing
+        if run.has_geometry or asked == "none" or (cut and asked == "auto"):
             looked = Look([], None, "none")
         else:
             looked = look_at_cameras(sequence, plan.device, plan.context)
@@ -230,8 +232,8 @@ class _Work:
         for sentence in doubts:
             plan.context.tell(sentence)
         if not run.has_geometry:
-            count = 0 if looked.points is None else len(looked.points.positions)
-            matches = looked.matches if sequence.initial_points is None else None  # with points they begin nothing
+            count = 0 if looked.points is None or not begins else len(looked.points.positions)
+            matches = looked.matches if begins else None
             run.set_info(matched_points=count, matches=matches, doubts=doubts)
         if isinstance(sequence, MotionMasks) and not bends:
             sequence.prepare(plan.context)

@@ -52,6 +52,19 @@ def deform_stages(
     return {STAGE: replace(made, settings={k: v for k, v in made.settings.items() if k != "deform.keep_every"})}
 
 
+def removes(sequence: Sequence, settings: DeformSettings) -> bool:
+    """Whether what masks leave out of opaque pictures is nothing."""
+    if settings.background != "auto" or sequence.see_through:
+        return settings.background == "removed" and not sequence.see_through
+    return not isinstance(sequence, MotionMasks) and sequence.num_frames == 1
+
+
+def is_cut_out(sequence: Sequence, settings: DeformSettings) -> bool:
+    """Whether pictures show things and no background: then these begin from their silhouettes' hull, or given points,
+    and matches between pictures begin nothing."""
+    return sequence.see_through or removes(sequence, settings)
+
+
 @dataclass(frozen=True)
 class Deformation:
     """One run's deformation: what is to be made from what, and where."""
@@ -92,7 +105,11 @@ class Deformation:
         if given is not None:
             stage = bring_near(stage, all_cameras(self.sequence), given.positions)
         pictures = read_pictures(
-            self.sequence, self.device, reading.step, removed=self._removes, measured=self.settings.depth_weight > 0
+            self.sequence,
+            self.device,
+            reading.step,
+            removed=removes(self.sequence, self.settings),
+            measured=self.settings.depth_weight > 0,
         )
         if pictures.depths is not None:
             stage = nearer(stage, pictures)
@@ -117,14 +134,6 @@ class Deformation:
         self.run.finish_stage(STAGE, time.perf_counter() - began)
         forget(self.run)
 
-    @property
-    def _removes(self) -> bool:
-        """Whether what masks leave out of opaque pictures is nothing."""
-        if self.settings.background != "auto" or self.sequence.see_through:
-            return self.settings.background == "removed" and not self.sequence.see_through
-        has_masks = not isinstance(self.sequence, MotionMasks)
-        return has_masks and self.sequence.num_frames == 1
-
     def _write(self, fit: Fit, start: Start, stage: Stage) -> None:
         run, sequence = self.run, self.sequence
         train = filmed(sequence, "train")
@@ -146,7 +155,7 @@ class Deformation:
             **({"background": [1.0, 1.0, 1.0]} if sequence.see_through else {}),
             notes=[*run.info.get("notes", []), *fit.pictures.notes, *refined, *toned],
             poses_refined=bool(refined),
-            cut_out=self._removes,
+            cut_out=removes(self.sequence, self.settings),
             times=list(sequence.times),
         )
         first = np.zeros((len(sequence.cameras("train", 0)), 6), np.float32)

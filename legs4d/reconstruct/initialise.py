@@ -25,6 +25,9 @@ AGREEMENT = 0.9
 MOTION_AGREEMENT = 0.6
 """The same for masks of what moves, which miss limbs in some views, and things behind others that stand still."""
 
+FEWEST = 3
+"""Cameras that have to see what belongs to the hull: silhouettes of two agree on nearly anything."""
+
 CLEAR = 0.05
 """Share of foreground below which a pixel shows the background."""
 
@@ -96,7 +99,7 @@ def visual_hull(
 ) -> torch.Tensor:
     """About `target` points on the surface of what the masks allow (Laurentini 1994), [N, 3].
 
-    A voxel belongs to the hull when at least three cameras see it and enough of them see foreground there.
+    A voxel belongs to the hull when at least FEWEST cameras see it and enough of them see foreground there.
 
     Args:
         masks: [C, H, W] share of foreground, 0..1.
@@ -106,8 +109,14 @@ def visual_hull(
             that is not there.
 
     Raises:
-        DatasetError: no voxel is foreground in enough cameras.
+        DatasetError: there are too few cameras, or no voxel is foreground in enough of them.
     """
+    if len(cameras) < FEWEST:
+        raise DatasetError(
+            f"{len(cameras)} pictures' silhouettes determine no shape: {FEWEST} at least have to show it",
+            where="masks",
+            fix="add pictures from other sides; of few cameras, --method deform takes those of all times",
+        )
     device = masks.device
     axis = (torch.arange(COARSE, device=device) + 0.5) / COARSE * 2 - 1
     step = 2 * stage.radius / COARSE
@@ -155,7 +164,7 @@ def _inside(
         value, seen = look_up(masks[c : c + 1, ..., None], cameras.take([c]), points, near)
         seen_by += seen[0]
         foreground_in += seen[0] & (value[0, :, 0] > 0.25)
-    fewest = max(3, widely * float(seen_by.max()))
+    fewest = max(FEWEST, widely * float(seen_by.max()))
     return (seen_by >= fewest) & (foreground_in >= torch.ceil(agreement * seen_by))
 
 

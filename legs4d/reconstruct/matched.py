@@ -27,8 +27,9 @@ SURE = 0.3
 """Score from which a match counts."""
 OFF = 2.0
 """Pixels from the epipolar line, by the median of matches, beyond which they are wrong."""
-FEWEST = 16
-"""Matches, and pairs with half as many, without which nothing is said of a camera."""
+FEWEST = 64
+"""Matches, and pairs with half as many, without which nothing is said of a camera: pictures of wood that looks alike on
+all sides, 50 degrees apart, had up to 27 that were all wrong, while pictures that share something have hundreds."""
 
 FloatArray = NDArray[np.float64]
 

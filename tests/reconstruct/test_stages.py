@@ -176,6 +176,8 @@ def test_masks_that_no_cameras_agree_on_are_refused() -> None:
     masks[0] = 1
     with pytest.raises(DatasetError, match="foreground in enough cameras"):
         visual_hull(masks, cameras, find_stage(cameras), 100)
+    with pytest.raises(DatasetError, match="2 pictures' silhouettes determine no shape"):
+        visual_hull(masks[:2], cameras.take([0, 1]), find_stage(cameras), 100)
 
 
 def test_parallel_cameras_are_refused() -> None:

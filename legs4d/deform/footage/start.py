@@ -43,6 +43,10 @@ IN_VIEW = 0.3
 camera have it nearly always, axes in any directions hardly ever (3 % of the directions, for a lens of 40°)."""
 APART = 1e-3
 """Of the distance from the middle: cameras whose places differ by less stand in one."""
+FULL = 0.99
+"""Share of a picture that a silhouette takes if it shows no outline."""
+ALL_FULL = 0.9
+"""Share of the silhouettes without outline, beyond which the others tell no shape."""
 SHOWN = 0.1
 """Share of given points that a camera has in its picture if its pose is right."""
 
@@ -161,7 +165,7 @@ def find_start(
         check: called every few pictures; what it raises ends the work.
 
     Raises:
-        DatasetError: silhouettes have nothing in common, or a camera stands in what they show.
+        DatasetError: silhouettes have nothing in common or no outline, or a camera stands in what they show.
     """
     device = pictures.images.device
     is_volume = False
@@ -175,6 +179,7 @@ def find_start(
     if inside is not None and pictures.see_through:
         chosen = np.arange(len(pictures)) if among is None else among
         silhouettes = inside[torch.as_tensor(chosen, device=device)]
+        _check_outlines(silhouettes, where)
         positions = _hull(silhouettes, pictures.table.cameras.take(chosen), stage, count, check)
         _check_outside(positions, pictures.table.cameras, stage, where)
     else:
@@ -265,6 +270,18 @@ def _colored(
         colors if given is None else given.colors,
         is_foreground if given is None else given.is_foreground,
     )
+
+
+def _check_outlines(silhouettes: torch.Tensor, where: str) -> None:
+    """That silhouettes [F, H, W] end somewhere: within a thing all of them are full, and their hull is any shape."""
+    full = sum(bool((mask > 127).float().mean() >= FULL) for mask in silhouettes)
+    if full > ALL_FULL * len(silhouettes):
+        raise DatasetError(
+            f"{full} of {len(silhouettes)} silhouettes fill their whole picture, so none of them says where the thing "
+            "ends: the cameras stand inside it, or too near",
+            where=where,
+            fix="film it whole, from outside; of a room, give pictures without alpha and masks",
+        )
 
 
 def _check_outside(hull: torch.Tensor, cameras: Cameras, stage: Stage, where: str) -> None:

@@ -105,7 +105,7 @@ class Footage:
         self._has_objects = _all_or_none([s.objects for frame in shots["train"] for s in frame], "object mask", root)
         if self._masked:
             _check_foreground(first)
-        self.see_through = not opaque and not self._masked and _tells_by_alpha(first)
+        self.see_through = not opaque and not self._masked and _tells_by_alpha(shots["train"])
         self._has_holes = opaque and any(shot.picture and inspect_picture(shot.picture).has_alpha for shot in every)
         self._has_depths = any(shot.depth is not None for shot in every)
         self.initial_points = None if points is None else _shifted(points, self.origin)
@@ -390,9 +390,10 @@ def _check_foreground(shots: list[Shot]) -> None:
         )
 
 
-def _tells_by_alpha(shots: list[Shot]) -> bool:
-    """Whether the first frame's pictures have alpha channels that are not opaque everywhere."""
-    if any(shot.picture is None or not inspect_picture(shot.picture).has_alpha for shot in shots):
+def _tells_by_alpha(frames: list[list[Shot]]) -> bool:
+    """Whether pictures have alpha that is not opaque everywhere: the first and, of few cameras, 16 over time."""
+    if any(shot.picture is None or not inspect_picture(shot.picture).has_alpha for shot in frames[0]):
         return False
-    read = (read_picture(shot.picture) for shot in shots if shot.picture is not None)
+    spread = np.linspace(0, len(frames) - 1, max(1, 16 // max(len(frames[0]), 1))).round().astype(int)
+    read = (read_picture(shot.picture) for frame in dict.fromkeys(spread) for shot in frames[frame] if shot.picture)
     return any(p.shape[2] == 4 and bool((p[..., 3] < np.iinfo(p.dtype).max).any()) for p in read)

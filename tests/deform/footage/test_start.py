@@ -15,6 +15,7 @@ from legs4d.context import Context
 from legs4d.deform.footage.pictures import Pictures, all_cameras, read_pictures
 from legs4d.deform.footage.start import find_stage_of, find_start
 from legs4d.deform.stage import VOLUME_HELD, begin_fit
+from legs4d.errors import DatasetError
 from legs4d.progress import StageReporter
 from legs4d.reconstruct import calibration
 from legs4d.scene.readers import open_sequence
@@ -88,3 +89,31 @@ def test_the_command_starts_from_what_lightglue_finds(
     run = pipeline.reconstruct(opaque, tmp_path / "run", asked(steps=1), Context(engine="cpu"))
     assert run.num_gaussians == 80 and run.info["matched_points"] == 80
     np.testing.assert_allclose(np.sort(run.frame(0).means, axis=0), np.sort(MATCHED.positions, axis=0), atol=0.02)
+
+
+def test_nothing_is_matched_where_things_are_cut_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    film = write_film(tmp_path / "film", frames=6, size=24, tests=2)
+    monkeypatch.setattr(calibration, "look_at_cameras", lambda *_: pytest.fail("matched"))
+    run = pipeline.reconstruct(film, tmp_path / "run", asked(steps=1), Context(engine="cpu"))
+    assert run.info["matched_points"] == 0 and run.info["matches"] is None
+    given = asked(steps=1).model_copy(update={"matches": "none"})
+    pipeline.reconstruct(film, tmp_path / "run", given, Context(engine="cpu"))  # neither is it made anew
+
+
+def test_silhouettes_without_an_outline_are_no_shape(read: tuple[Sequence, Pictures, Stage], tmp_path: Path) -> None:
+    _, pictures, stage = read
+    images = read_pictures(open_sequence(write_film(tmp_path / "film", frames=8, size=24)), torch.device("cpu")).images
+    film = replace(pictures, images=images.clone(), see_through=True)
+    film.images[..., 3] = 255
+    film.images[0, :1, :1, 3] = 0
+    with pytest.raises(DatasetError, match="8 of 8 silhouettes fill their whole picture"):
+        find_start(film, None, stage, 300, "film", most=400)
+
+
+def test_alpha_counts_though_the_first_picture_is_filled(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "film", frames=6, size=24)
+    first = film / "train/r_000.png"
+    shown = np.asarray(Image.open(first)).copy()
+    shown[..., 3] = 255
+    Image.fromarray(shown).save(first)
+    assert open_sequence(film).see_through
