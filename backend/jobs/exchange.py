@@ -43,7 +43,8 @@ def prepare_export(request: Export, roots: Roots) -> Spec:
     }
     part_of(run, request.selection, request.without, keep_places=False)
     try:
-        check_export(request.format, prompt=request.prompt is not None, **how)
+        parts = {"selection": bool(request.selection), "without": bool(request.without)}
+        check_export(request.format, prompt=request.prompt is not None, **parts, **how)
     except RunError as error:
         field = error.where.removeprefix("--").replace("-", "_")
         raise BackendError(error.what, where=f"'{field}'", fix=error.fix, code=Code.BODY) from error

@@ -93,8 +93,7 @@ def animate_run(asked: Animate, context: Context = QUIET, *, again: bool | str =
         )
     if Path(asked.out).resolve() == source.path.resolve():
         raise RunError("is the run itself", where="--out", fix="name another folder for the result")
-    if (asked.motion is None) == (asked.prompt is None):
-        raise Legs4dError("are one of the two", where="--motion and --prompt", fix="give a video, or say what happens")
+    _check_options(asked)
     made_from = _made_from(source, asked, context)
     started = time.perf_counter()
     with working_on(asked.out, lambda run: {STAGE: made_from}, again=again or asked.again, tell=context.tell) as run:
@@ -143,6 +142,25 @@ def _made_from(source: Run, asked: Animate, context: Context) -> MadeFrom:
     return MadeFrom(settings, VERSION, inputs, by="animation")
 
 
+def _check_options(asked: Animate) -> None:
+    """Raise Legs4dError where an option would do nothing, before anything is written."""
+    if (asked.motion is None) == (asked.prompt is None):
+        raise Legs4dError("are one of the two", where="--motion and --prompt", fix="give a video, or say what happens")
+    if asked.prompt is None and asked.seed:
+        raise Legs4dError("is of a video made of words", where="--seed", fix="give --prompt too, or leave it out")
+    if not _is_file_of_motion(asked):
+        return
+    for option in ("camera", "camera_file", "depth", "make_depth", "start", "end", "contact", "frames", "rigid"):
+        if getattr(asked, option):
+            name = "camera" if option == "camera_file" else option.replace("_", "-")
+            what = "is of a video, and a motion's file is given"
+            raise Legs4dError(what, where=f"--{name}", fix="leave it out")
+
+
+def _is_file_of_motion(asked: Animate) -> bool:
+    return asked.motion is not None and asked.motion.endswith(".json")
+
+
 class _Work:
     def __init__(
         self,
@@ -167,20 +185,13 @@ class _Work:
         given = self.asked.motion
         threads = 1 if self.device.type == "cpu" else torch.get_num_threads()
         with torch.no_grad(), torch_threads(threads):
-            moved = self._given(Path(given)) if given and given.endswith(".json") else self._followed()
+            moved = self._given(Path(str(given))) if _is_file_of_motion(self.asked) else self._followed()
         self._write(moved)
         self.run.finish_stage(STAGE, time.perf_counter() - started)
         forget(self.run)
 
     def _given(self, path: Path) -> _Moved:
         """From a motion's file."""
-        for option in ("camera", "camera_file", "depth", "make_depth", "start", "end", "contact", "frames"):
-            if getattr(self.asked, option):
-                raise Legs4dError(
-                    "is of a video, and a motion's file is given",
-                    where=f"--{option.replace('_', '-')}",
-                    fix="leave it out",
-                )
         given = read_trajectory(path)
         return _Moved(given.motions, self.asked.fps or given.fps, NOTHING)
 

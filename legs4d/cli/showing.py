@@ -254,7 +254,15 @@ def export(
     whole, kind = Run.open(run), cast(FileFormat, str(format.value))
     opened = part_of(whole, selection, without, keep_places=False)
     wanted = chosen_frames(frames, opened.num_frames)
-    check_export(kind, prompt=prompt is not None, sh_degree=sh_degree, spz_version=spz_version, per_frame=per_frame)
+    check_export(
+        kind,
+        prompt=prompt is not None,
+        sh_degree=sh_degree,
+        spz_version=spz_version,
+        per_frame=per_frame,
+        selection=bool(selection),
+        without=bool(without),
+    )
     highlight = of_part(opened, ground(run, [prompt])[0].frame) if prompt is not None else None
     with working() as context:
         paths = export_files(

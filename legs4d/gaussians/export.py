@@ -58,8 +58,18 @@ class ExportOptions:
     spz_version: Version = DEFAULT_VERSION
 
 
+_POSES = "leave it out: the file has the poses of all objects, and no Gaussians"
+
+
 def check_export(
-    file_format: FileFormat, *, prompt: bool, sh_degree: int | None, spz_version: int | None, per_frame: bool
+    file_format: FileFormat,
+    *,
+    prompt: bool,
+    sh_degree: int | None,
+    spz_version: int | None,
+    per_frame: bool,
+    selection: bool,
+    without: bool,
 ) -> None:
     """Raises RunError when an option is given that this format does not know."""
     whole = file_format == "usdz" or (file_format == "usd" and not per_frame)
@@ -68,6 +78,8 @@ def check_export(
         ("--sh-degree", sh_degree is not None, file_format not in ("npz", "json"), "leave it out"),
         ("--spz-version", spz_version is not None, file_format == "spz", "use --format spz"),
         ("--per-frame", per_frame, not whole, "use --format usd"),
+        ("--selection", selection, file_format != "json", _POSES),
+        ("--without", without, file_format != "json", _POSES),
     ):
         if given and not fits:
             what = "has no place for a highlight" if option == "--prompt" else "does not know this option"

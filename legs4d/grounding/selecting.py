@@ -33,7 +33,10 @@ def select_in(folder: str | Path, asked: Segment) -> dict[str, Any]:
     if asked.undo:
         if any(
             value is not None
-            for value in (asked.click, asked.box, asked.point, asked.prompt, asked.segment, asked.bitmap)
+            for value in (
+                *(asked.click, asked.box, asked.point, asked.prompt, asked.segment, asked.bitmap),
+                *(asked.camera, asked.scale, asked.threshold, asked.frame or None),
+            )
         ):
             raise Legs4dError("takes the last step back, and points at nothing", where="--undo", fix="give it alone")
         return {"run": str(run.path), **undo(run, asked.name)}

@@ -47,7 +47,11 @@ def read_bitmap(path: Path, count: int) -> NDArray[np.float32]:
         raise _wrong(
             path, f"a tensor of shape {tuple(values.shape)}", f"a value for each of the run's {count} Gaussians"
         )
-    found = np.clip(np.nan_to_num(values.float().numpy()), 0, 1)
+    numbers = np.nan_to_num(values.float().numpy())
+    if not ((numbers >= 0) & (numbers <= 1)).all() and len(np.unique(numbers)) > 2:
+        told = f"numbers from {numbers.min():g} to {numbers.max():g}"
+        raise _wrong(path, told, "true and false, or shares of 0 to 1; labels are chosen from by `== NUMBER`")
+    found = np.clip(numbers, 0, 1)
     if not (found > 0).any():
         raise DatasetError("selects nothing", where=str(path), fix="give a file with some true values")
     return np.asarray(found, np.float32)

@@ -122,6 +122,13 @@ def test_a_motion_file_does_what_it_says(place: Path) -> None:
     (place / "broken.json").write_text('{"kind": "legs4d motion"}')
     with pytest.raises(Legs4dError, match="is no motion"):
         animate(place, motion="broken.json", out="broken", camera=None)
+    for options, says in (
+        ({"rigid": True}, "--rigid: is of a video"),
+        ({"seed": 3}, "--seed: is of a video made of words"),
+    ):
+        with pytest.raises(Legs4dError, match=says):
+            animate(place, motion="drawn.json", out="idle", camera=None, **options)
+    assert not (place / "idle").exists()
 
 
 def test_it_goes_on_where_it_was_stopped_and_replaces_nothing_unasked(place: Path) -> None:

@@ -108,8 +108,10 @@ def test_what_a_format_cannot_hold_is_said(run: Run, tmp_path: Path) -> None:
         ({"file_format": "ply", "spz_version": 2}, "--spz-version: ply does not know this option"),
         ({"file_format": "usdz", "per_frame": True}, "--per-frame: usdz does not know this option"),
         ({"file_format": "npz", "sh_degree": 3}, "--sh-degree: npz does not know this option"),
+        ({"file_format": "json", "without": True}, "--without: json does not know this option"),
     ):
-        asked = {"prompt": False, "sh_degree": None, "spz_version": None, "per_frame": False, **wrong}
+        none = {"prompt": False, "sh_degree": None, "spz_version": None, "per_frame": False}
+        asked = {**none, "selection": False, "without": False, **wrong}
         with pytest.raises(RunError, match=said):
             check_export(**asked)  # type: ignore[arg-type]
 

@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from plyfile import PlyData
 
+from legs4d import commands
 from legs4d.errors import DatasetError, Legs4dError, RunError
 from legs4d.gaussians.part import RunPart, part_of
 from legs4d.gaussians.selections import delete_selection, read_selection, selection_names
 from legs4d.gaussians.store.run import Run
+from legs4d.grounding.selecting import select_in
 from legs4d.segment.appearance import colored, components, similarity
 from legs4d.segment.bitmaps import write_bitmap
 from legs4d.segment.choose import segment_scores, stretched
@@ -126,6 +128,9 @@ def test_several_clicks_are_together_and_steps_are_undone(run: Run) -> None:
     assert undo(run, "things")["steps"] == 1 and np.array_equal(of(run, "things"), first)
     with pytest.raises(RunError, match="has no step to take back"):
         undo(run, "things")
+    for idle in ({"scale": 0.3}, {"threshold": 0.3}, {"camera": 8}, {"frame": 1}):
+        with pytest.raises(Legs4dError, match="--undo: takes the last step back"):
+            select_in(run.path, commands.Segment.model_validate({"run": "r", "name": "things", "undo": True, **idle}))
 
 
 def test_a_box_is_what_lies_in_it(run: Run) -> None:
@@ -220,11 +225,16 @@ def test_bitmaps_come_and_go(run: Run, tmp_path: Path) -> None:
     torch.save(torch.zeros(len(OWNER), dtype=torch.bool), tmp_path / "none.pt")
     torch.save(torch.ones(7), tmp_path / "other.pt")
     (tmp_path / "text.pt").write_text("no tensor")
+    write_bitmap(tmp_path / "labels.pt", np.arange(len(OWNER)) % 5 - 1)  # of `segments --bitmaps`: no selection
+    torch.save(torch.from_numpy(255 * (OWNER == BALL).astype(np.uint8)), tmp_path / "bytes.pt")
+    select(run, "given", Pointed(bitmap=tmp_path / "bytes.pt"))
+    assert np.array_equal(of(run, "given"), OWNER == BALL)
     for name, says in (
         ("none.pt", "selects nothing"),
         ("other.pt", rf"a tensor of shape \(7,\); it must hold a value for each of the run's {len(OWNER)} Gaussians"),
         ("text.pt", "holds damaged"),
         ("gone.pt", "there is no such file"),
+        ("labels.pt", "holds numbers from -1 to 3; it must hold true and false"),
     ):
         with pytest.raises(DatasetError, match=says):
             select(run, "given", Pointed(bitmap=tmp_path / name))
