@@ -69,8 +69,11 @@ class TextEncoder(Protocol):
 
     name: str
     """As given to `get_encoder`."""
-    version: int
-    """Raise it when the same input gives other embeddings, so that old runs are lifted anew."""
+
+    @property
+    def version(self) -> int:
+        """Raise it when the same input gives other embeddings, so that old runs are lifted anew."""
+        ...
 
     @property
     def calibration(self) -> Calibration:
@@ -132,7 +135,10 @@ class FeatureSource(Protocol):
 class Encoder(TextEncoder, FeatureSource, Protocol):
     """Embeds footage and phrases in one space. Adding one is one file in `encoders/`."""
 
-    version: int
+    @property
+    def version(self) -> int:
+        """See `TextEncoder`."""
+        ...
 
 
 @runtime_checkable

@@ -17,6 +17,7 @@ from legs4d.language.encoders.actions.looks import Looks
 from legs4d.language.encoders.actions.names import fits, is_being
 from legs4d.language.encoders.actions.reading import read
 from legs4d.language.encoders.actions.story import MOST_STATES, Deed, State, Story, tell
+from legs4d.motion import stored
 from legs4d.motion.recognised import Recognised
 from tests.synthetic import Scene, write_run
 
@@ -34,6 +35,8 @@ from tests.synthetic import Scene, write_run
         ("the other one catches it", "somebody", ("it",), "catch"),
         ("a door moves on its hinges", "door", (), "open"),
         ("he has let go of the ball", "he", ("ball",), "throw"),
+        ("a hoverboard flying", "hoverboard", (), "fly"),
+        ("pikachu is holding a ball", "pikachu", ("ball",), "hold"),
         ("people", "people", (), None),
         ("a man eating an apple", "man", ("apple",), None),
     ],
@@ -64,6 +67,10 @@ def test_what_is_done_to_somebody_is_not_what_somebody_does():
         ("frisbee", "sports ball", False),
         ("toaster", "person", False),
         ("window", "door", False),
+        ("unicorn", "person", False),
+        ("ghost", "man", False),
+        ("love", "woman", False),
+        ("individual", "man", True),
         ("ball", "", False),
     ],
 )
@@ -104,6 +111,9 @@ def test_prompts_fit_the_states_that_they_mean_and_no_others():
         "a ball rolling",
         "a man throwing a bottle",
         "a man held in hands",
+        "a unicorn",
+        "a hoverboard flying",
+        "a man holding a hoverboard",
         "a man singing",
     ):
         assert fitting(absent) == [], absent
@@ -188,6 +198,12 @@ def _arrays(run: Run) -> Any:
     ones = np.ones((run.num_frames, 2))
     pose = np.tile(np.array([0, 0, 0, 1, 0, 0, 0], np.float32), (run.num_frames, 2, 1))
     return pose, ones.astype(np.float32), ones > 0, (1, 2)
+
+
+def test_a_lift_by_older_rules_of_motion_is_one_by_another_encoder(monkeypatch: pytest.MonkeyPatch):
+    now = get_encoder("actions").version
+    monkeypatch.setattr(stored, "VERSION", stored.VERSION - 1)
+    assert get_encoder("actions").version < now
 
 
 def test_what_is_missing_is_told():

@@ -24,11 +24,13 @@ from legs4d.language.encoders.actions.asking import Actor, origins, remarks, sco
 from legs4d.language.encoders.actions.looks import Looks
 from legs4d.language.encoders.actions.names import is_being
 from legs4d.language.encoders.actions.story import MOST_STATES, Story, tell
+from legs4d.motion import stored
 from legs4d.motion.recognise import Kind
 from legs4d.motion.recognised import LIKELY, Recognised
 from legs4d.motion.stored import note_motion, read_motion
 from legs4d.scene.sequence import Sequence
 
+OWN_VERSION = 1
 NOTHING, PLACE, FIRST = 0, 1, 2
 """Numbers of an embedding: of what fits no state, of what is no object, of the first state."""
 
@@ -42,11 +44,15 @@ class ActionEncoder:
 
     name = "actions"
     dim = FIRST + MOST_STATES + 1
-    version = 1
     calibration = ACTIONS
 
     def __init__(self, run: Run | None = None) -> None:
         self._run = run
+
+    @property
+    def version(self) -> int:
+        """Of this code and of what recognises actions: either may give a run another story."""
+        return OWN_VERSION + stored.VERSION
 
     @classmethod
     def open(cls, variant: str, files: EncoderFiles) -> ActionEncoder:

@@ -25,6 +25,11 @@ TAUGHT = 0.95
 """Cosine of two words in `tiny`, which has 1 for what it was taught to be the same and less than 0.8 for the rest."""
 NEAR, NEXT = 0.65, 0.5
 """Cosines of the sentence encoder from which two words are near, and from which two kinds of one thing are."""
+IMAGINARY = 99
+"""A class beside WordNet's files, which has unicorns and ghosts among people: nobody who is there is one."""
+BEINGS = (PERSON, ANIMAL, IMAGINARY)
+AS_PEOPLE = 2
+"""How many of a noun's senses may be a person: "love" is one in its third."""
 
 
 def is_being(name: str) -> bool | None:
@@ -32,7 +37,7 @@ def is_being(name: str) -> bool | None:
     word = name.strip().lower()
     if not word or word in ANYTHING or not (_senses(word) or word in ANYBODY):
         return None
-    return _class(word) in (PERSON, ANIMAL)
+    return _class(word) in BEINGS
 
 
 def is_person(word: str) -> bool:
@@ -62,12 +67,28 @@ SENSES_OF = {"subject": 4, "object": 2}
 
 @lru_cache(maxsize=4096)
 def _class(word: str) -> int:
-    """PERSON, ANIMAL, or another file of what one may see; -1 for what names nothing."""
+    """PERSON, ANIMAL, IMAGINARY, or another file of what one may see; -1 for what names nothing."""
     if word in ANYBODY:
         return PERSON
-    found = next((lexicon().file(sense) for sense in _senses(word) if lexicon().file(sense) in SOLID), -1)
+    found = _class_by_senses(_senses(word))
     named = word if word in COCO_NAMES else lexicon().noun(word)
     return ARTIFACT if found == PERSON and named in COCO_NAMES and named != "person" else found
+
+
+def _class_by_senses(senses: tuple[int, ...]) -> int:
+    """Of the most common sense that one may see; of those among people, whoever is no kind of person is imaginary."""
+    person = lexicon().senses("person")[0]  # which WordNet has among no kind of thing
+    kinds = [PERSON if sense == person else lexicon().file(sense) for sense in senses]
+    seen = [(place, kind) for place, kind in enumerate(kinds) if kind in SOLID]
+    if not seen or seen[0][1] != PERSON:
+        return seen[0][1] if seen else -1
+    unreal = [
+        kind == PERSON and person not in lexicon().above(sense) for sense, kind in zip(senses, kinds, strict=True)
+    ]
+    first = seen[0][0]
+    if unreal[first] or (first > 0 and any(unreal)):  # "ghost": something imagined, a writer, a spirit
+        return IMAGINARY
+    return PERSON if first < AS_PEOPLE else next((kind for _, kind in seen if kind != PERSON), -1)
 
 
 @lru_cache(maxsize=4096)
@@ -83,7 +104,7 @@ def fits(word: str, name: str) -> float:
         return 0.0
     if not name or (word in COCO_NAMES and name in COCO_NAMES):  # who finds both tells them apart
         return 0.0
-    if (_class(word) in (PERSON, ANIMAL) or _class(name) in (PERSON, ANIMAL)) and _class(word) != _class(name):
+    if (_class(word) in BEINGS or _class(name) in BEINGS) and _class(word) != _class(name):
         return 0.0
     if is_person(word) and is_person(name):
         return _people(word, name, asked, told)

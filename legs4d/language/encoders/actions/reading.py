@@ -25,134 +25,29 @@ from legs4d.priors.boxes.coco_names import COCO_NAMES
 SENTENCES_FILE = Path(__file__).with_name("sentences.npz")
 """Embeddings of the sentences, written by scripts/training/actions/sentences.py."""
 
-_A = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "this",
-        "that",
-        "these",
-        "those",
-        "his",
-        "her",
-        "their",
-        "its",
-        "my",
-        "your",
-        "our",
-        "some",
-        "another",
-        "each",
-        "every",
-        "all",
-        "both",
-        "one",
-        "two",
-        "three",
-        "other",
-        "first",
-        "second",
-    ]
-)
-_TO = frozenset(
-    [
-        "in",
-        "on",
-        "at",
-        "to",
-        "from",
-        "by",
-        "with",
-        "into",
-        "onto",
-        "off",
-        "out",
-        "over",
-        "under",
-        "above",
-        "across",
-        "along",
-        "through",
-        "around",
-        "of",
-        "for",
-        "towards",
-        "toward",
-        "between",
-        "against",
-        "before",
-        "after",
-        "behind",
-        "near",
-        "past",
-        "up",
-        "down",
-        "away",
-        "while",
-        "as",
-        "when",
-        "until",
-        "that",
-        "which",
-        "who",
-        "and",
-        "or",
-        "inside",
-        "outside",
-        "without",
-    ]
-)
-_BE = frozenset(
-    [
-        "is",
-        "are",
-        "was",
-        "were",
-        "be",
-        "been",
-        "being",
-        "has",
-        "have",
-        "had",
-        "having",
-        "gets",
-        "get",
-        "getting",
-        "got",
-        "does",
-        "do",
-        "did",
-        "not",
-        "no",
-        "nobody",
-        "nothing",
-    ]
-)
+_A = frozenset([
+    "a", "an", "the", "this", "that", "these", "those", "his", "her", "their", "its", "my", "your", "our", "some",
+    "another", "each", "every", "all", "both", "one", "two", "three", "other", "first", "second",
+])  # fmt: skip
+_TO = frozenset([
+    "in", "on", "at", "to", "from", "by", "with", "into", "onto", "off", "out", "over", "under", "above", "across",
+    "along", "through", "around", "of", "for", "towards", "toward", "between", "against", "before", "after",
+    "behind", "near", "past", "up", "down", "away", "while", "as", "when", "until", "that", "which", "who", "and",
+    "or", "inside", "outside", "without",
+])  # fmt: skip
+_BE = frozenset([
+    "is", "are", "was", "were", "be", "been", "being", "has", "have", "had", "having", "gets", "get", "getting",
+    "got", "does", "do", "did", "not", "no", "nobody", "nothing",
+])  # fmt: skip
 _PRONOUNS = frozenset(
     ["he", "she", "they", "it", "someone", "somebody", "something", "anyone", "anybody", "anything", "who"]
 )
 _FIRST = frozenset({"", "verb", "while", "when", "as", "that"})
 """After these stands who acts, or what it is done with; after other words, where and how."""
-_DONE = frozenset(
-    [
-        "held",
-        "caught",
-        "thrown",
-        "flung",
-        "put",
-        "set",
-        "carried",
-        "kicked",
-        "shot",
-        "hit",
-        "hurled",
-        "tossed",
-        "borne",
-        "taken",
-        "given",
-    ]
-)
+_DONE = frozenset([
+    "held", "caught", "thrown", "flung", "put", "set", "carried", "kicked", "shot", "hit", "hurled", "tossed",
+    "borne", "taken", "given",
+])  # fmt: skip
 """Participles that no rule makes."""
 
 COMPLETE, LIKELY, MARGIN = 0.75, 0.5, 0.12
@@ -294,7 +189,7 @@ def _noun_phrases(tokens: list[str]) -> list[_Phrase]:
                 found.append(_Phrase("somebody", [], after, at, at + 1))
                 after, at = "noun", at + 1
                 continue
-            phrase = _phrase_from(tokens, at + 1, after, at)
+            phrase = _phrase_from(tokens, at + 1, after, at) or _unknown(tokens, at + 1, after, at)
             if phrase is not None:
                 phrase.own = token == "its"
                 found.append(phrase)
@@ -311,6 +206,8 @@ def _noun_phrases(tokens: list[str]) -> list[_Phrase]:
             after, at = "verb", at + 1
         else:
             phrase = _phrase_from(tokens, at, after if after != "noun" else "verb", at)
+            if phrase is None and not found and _has_verb(tokens[at + 1 : at + 2]):
+                phrase = _unknown(tokens, at, after, at)  # "pikachu flying"
             if phrase is not None:
                 found.append(phrase)
                 after, at = "noun", phrase.until
@@ -353,6 +250,24 @@ def _phrase_from(tokens: list[str], first: int, after: str, start: int) -> _Phra
     assert noun is not None
     words += [token for token in tokens[first:last] if token not in words and token not in noun.split()]
     return _Phrase(noun, words, after, start, last + 1)
+
+
+def _unknown(tokens: list[str], first: int, after: str, start: int) -> _Phrase | None:
+    """A noun that no lexicon has, where somebody or something has to stand: "a hoverboard flying"."""
+    if after not in _FIRST:
+        return None
+    at = first
+    while at < len(tokens) and not (tokens[at] in _A | _TO | _BE | _PRONOUNS or _known_word(tokens[at])):
+        at += 1
+    if at == first or (tokens[at - 1].endswith("ly") and at < len(tokens)):
+        return None
+    return _Phrase(tokens[at - 1], tokens[first : at - 1], after, start, at)
+
+
+def _known_word(token: str) -> bool:
+    """Whether it is a noun or a verb, in any of its forms."""
+    known = lexicon()
+    return known.noun(token) is not None or bool(known.verb(token) or known.part(token) or known.actions(token))
 
 
 def _goes_on(tokens: list[str], at: int) -> bool:
