@@ -119,15 +119,16 @@ def _row(prior: Prior, folder: Path) -> dict[str, Any]:
 
 def _print(folder: Path, rows: list[dict[str, Any]]) -> None:
     print(f"in {folder}")
+    wide = max(len(row["name"]) for row in rows)
     for role in dict.fromkeys(row["role"] for row in rows):
         print(f"\n{role}")
         for row in (row for row in rows if row["role"] == role):
             there = "there" if row["installed"] and row["runnable"] else "no library" if row["installed"] else "missing"
             size = f"{row['bytes'] / 1e6:.1f} MB" if row["bytes"] else ""
-            print(f"  {row['name']:12} {there:10} {size:>9}  {row['licence']}")
-            print(f"  {'':12} {row['title']}")
+            print(f"  {row['name']:{wide}} {there:10} {size:>9}  {row['licence']}")
+            print(f"  {'':{wide}} {row['title']}")
             if row["measured"]:
-                print(f"  {'':12} measured: {row['measured']}")
+                print(f"  {'':{wide}} measured: {row['measured']}")
     missing = [row["name"] for row in rows if not row["installed"] and row["package"]]
     if missing:
         say(f"\nlegs4d priors get {' '.join(missing)} fetches what is missing.")

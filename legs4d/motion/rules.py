@@ -10,7 +10,8 @@ class Rules:
     """Where each action begins. Sizes are an object's own, see `measures.Measures`; times are frames or seconds.
 
     `scripts/training/actions/fit_rules.py` fits them on generated clips, whose truth is exact, as they are and with
-    errors as reconstructions have them.
+    errors as reconstructions have them. `touch` and `ballistic` were chosen by hand between two fits, after runs that
+    judge had been looked at (docs/encoders.md).
 
     Attributes:
         touch: gap, in sizes of the smaller, up to which two touch.

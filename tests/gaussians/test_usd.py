@@ -54,7 +54,7 @@ def test_a_sequence_in_one_file(suffix: str, tmp_path: Path) -> None:
     static, origin = crowd(5, degree=0), (500_000.0, 0.5, -4_000_000.0)
     pose = np.zeros((7, 1, 7), np.float32)
     pose[:, 0, 0], pose[:, 0, 3] = np.arange(7) - 4, 1
-    ball = Objects(("ball ⚽",), pose, np.ones((7, 1), np.float32), np.arange(7)[:, None] != 5)
+    ball = Objects(("ball ⚽",), pose, np.ones((7, 1), np.float32), np.arange(7)[:, None] != 5, (4,))
     with usd_writer(tmp_path / f"x{suffix}", fps=12.5, turn=upright_turn([0, 1, 0]), origin=origin) as writer:
         writer.add("Static", static)
         for frame, moving in enumerate(frames):
@@ -71,7 +71,7 @@ def test_a_sequence_in_one_file(suffix: str, tmp_path: Path) -> None:
     assert np.array_equal(np.array(moving.GetPositionsAttr().Get(6)), frames[2].means)
     loose = UsdVol.ParticleField3DGaussianSplat(stage.GetPrimAtPath("/Run/Loose"))
     assert [len(loose.GetPositionsAttr().Get(t)) for t in (4, 5, 6)] == [2, 3, 4]
-    ball = stage.GetPrimAtPath("/Run/Objects/object_0")
+    ball = stage.GetPrimAtPath("/Run/Objects/object_4")
     assert ball.GetDisplayName() == "ball ⚽"
     assert [UsdGeom.Imageable(ball).ComputeVisibility(t) for t in (4, 5, 6)] == ["inherited", "invisible", "inherited"]
     # A capture's y points down: half a turn about x stands it up.

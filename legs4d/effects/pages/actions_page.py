@@ -40,7 +40,10 @@ def actions_page(path: str | Path, run: Run) -> bool:
     ]
     if not rows:
         return False
-    names = [name or f"object {number}" for name, number in zip(objects.names, objects.ids, strict=True)]
+    names = [  # two may be called alike
+        f"{name} {number}" if not name or objects.names.count(name) > 1 else name
+        for name, number in zip((name or "object" for name in objects.names), objects.ids, strict=True)
+    ]
     figure = Figure((INCHES_WIDE, MARGIN_INCHES + INCHES_PER_ACTION * len(rows)), layout="constrained")
     bands = figure.subplots(len(rows), 1, sharex=True, squeeze=False)[:, 0]
     frames = np.arange(found.frames)

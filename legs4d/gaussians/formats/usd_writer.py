@@ -147,8 +147,8 @@ class UsdWriter:
         """Write objects' places in a frame, each as an Xform below /Run/Objects, with its name for people to read."""
         pxr, code = self._pxr, self._pxr.Usd.TimeCode(frame)
         tokens = pxr.UsdGeom.Tokens
-        for index, name in enumerate(objects.names):
-            holder = self._holder(index, name)
+        for index, (number, name) in enumerate(zip(objects.ids, objects.names, strict=True)):
+            holder = self._holder(number, name)
             place, turn, size = holder.GetOrderedXformOps()
             x, y, z, *quat = (float(value) for value in objects.pose[frame, index])
             shown = tokens.inherited if objects.visible[frame, index] else tokens.invisible
@@ -158,11 +158,11 @@ class UsdWriter:
             self._sparse.SetAttribute(holder.GetVisibilityAttr(), shown, code)
         self._grow(frame)
 
-    def _holder(self, index: int, name: str) -> Any:
-        """The Xform of an object; its number keeps names apart that USD cannot tell."""
+    def _holder(self, number: int, name: str) -> Any:
+        """The Xform of an object; its number, as `legs4d info` has it, keeps names apart that USD cannot tell."""
         pxr = self._pxr
         plain = pxr.Tf.MakeValidIdentifier(name) if name.isascii() and name else "object"
-        path = f"/Run/Objects/{plain}_{index}"
+        path = f"/Run/Objects/{plain}_{number}"
         holder = pxr.UsdGeom.Xform.Get(self._stage, path)
         if not holder:
             pxr.UsdGeom.Scope.Define(self._stage, "/Run/Objects")

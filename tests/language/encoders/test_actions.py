@@ -231,4 +231,8 @@ def test_a_page_shows_what_was_recognised_where_anything_was(
     info(run.path, actions=tmp_path / "page" / "actions.svg")
     assert "ball: fly " in capsys.readouterr().out.replace("actions    1 ", "")
     told = (tmp_path / "page" / "actions.svg").read_text()
+    with run.lock():
+        write_objects(run, Objects(("ball", "ball"), *_arrays(run)))
+    info(run.path, actions=tmp_path / "alike.svg")
+    assert "<!-- ball 2: fly -->" in (tmp_path / "alike.svg").read_text()
     assert told.count("<!-- ball: fly -->") == 1 and "<!-- ball: roll" not in told
