@@ -90,18 +90,34 @@ def _moments(run: Run, fps: float | None) -> list[float]:
 
 
 def _at(run: Run, first: dict[str, Cameras], wanted: str, moment: float) -> Cameras:
-    """Cameras that are asked for, at a moment: those of the first frame if they stand still; of moving ones the single
-    one that films."""
+    """Cameras that are asked for, at a moment: those that stand still, and of moving ones a single one that films."""
     if not run.info.get("cameras_move"):
         return first[wanted] if wanted in first else _by_number([first], wanted)[0]
-    track = run.track("train")
-    if track is None or not track.is_one or wanted not in ("train", str(track.cameras.ids[0])):
-        raise Legs4dError(
-            f"cameras {wanted!r} move, and are not known between frames",
-            where="--fps",
-            fix="use --cameras orbit or path.json" + (", or train" if track is not None and track.is_one else ""),
-        )
-    return track.between(moment)
+    splits: tuple[Split, ...] = ("train", "test") if run.has_test_cameras else ("train",)
+    tracks = {split: run.track(split) for split in splits}
+    for split, track in tracks.items():
+        if track is None:
+            continue
+        ids = track.cameras.ids
+        if track.is_one and (split == "train" or len(set(ids)) == 1) and wanted in (split, str(ids[0])):
+            return track.between(moment)
+        asked = [i for i, camera in enumerate(ids) if wanted in (split, str(camera))]
+        if (still := _still(track.cameras.take(asked))) is not None:
+            return still
+    train = tracks["train"]
+    raise Legs4dError(
+        f"cameras {wanted!r} move, and are not known between frames",
+        where="--fps",
+        fix="use --cameras orbit or path.json" + (", or train" if train is not None and train.is_one else ""),
+    )
+
+
+def _still(taken: Cameras) -> Cameras | None:
+    """Each of the cameras that took these pictures, if all of them stand still; of one picture each nobody knows."""
+    first, where = ([taken.ids.index(camera) for camera in ids] for ids in (dict.fromkeys(taken.ids), taken.ids))
+    stands = np.array_equal(taken.world_to_camera, taken.world_to_camera[where])
+    zooms = not np.array_equal(taken.intrinsics, taken.intrinsics[where])
+    return taken.take(first) if stands and not zooms and len(first) < len(taken) else None
 
 
 def _filming_cameras(run: Run) -> list[dict[str, Cameras]]:

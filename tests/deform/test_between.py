@@ -15,9 +15,10 @@ from legs4d.effects.run_video import choose_cameras, write_run_video
 from legs4d.errors import Legs4dError
 from legs4d.gaussians.store.run import Run
 from legs4d.reconstruct.evaluation.evaluate import evaluate_pictures
+from legs4d.scene.camera import Cameras
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import cameras_move
-from legs4d.scene.track import track_of
+from legs4d.scene.track import Track, track_of
 from tests.deform.wheel import FPS, FRAMES, SIZE, photo, viewed_from, write_wheel
 
 FLIP = np.diag([1.0, -1, -1, 1])
@@ -92,6 +93,10 @@ def test_a_moving_camera_is_between_its_pictures_at_moments_between(tmp_path: Pa
     assert [len(run.cameras("test", frame)) for frame in range(FRAMES)] == [1, 2, 0]
     with pytest.raises(Legs4dError, match="not known between frames"):
         choose_cameras(run, "test", fps=2 * FPS)
+    still = Track(Cameras.together([viewed_from(30)] * 2), np.array([0, 2], np.int32), np.array([0.0, 2.0]))
+    run.write_cameras(track_of(sequence, "train"), still, nothing, nothing)  # stands while the other moves
+    shots = choose_cameras(Run.open(run.path), "test", fps=2 * FPS).shots
+    assert len(shots) == 5 and all((s.cameras.world_to_camera == viewed_from(30).world_to_camera).all() for s in shots)
 
 
 def test_colmap_of_one_camera_is_in_the_order_of_its_names(tmp_path: Path) -> None:
