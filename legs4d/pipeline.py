@@ -208,7 +208,7 @@ class _Work:
         """Do what is left of the reconstruction, and tell the run of its objects."""
         self._fit()
         if self.plan.tells_objects(self.run):
-            from legs4d.reconstruct.objects import place_objects
+            from legs4d.reconstruct.objects.place import place_objects
 
             place_objects(self.run, self.plan.sequence, self.plan.context)
 
@@ -358,7 +358,7 @@ def evaluate(
 
     Returns:
         As `reconstruct.evaluate.evaluate_pictures`, `grounding` as `grounding.benchmark.evaluate`, and `tracking` as
-        `reconstruct.object_tracking.evaluate_tracking`.
+        `reconstruct.evaluation.object_tracking.evaluate_tracking`.
     """
     run = Run.open(run_folder)
     sequence = find_footage(run, dataset, context)

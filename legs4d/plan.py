@@ -194,7 +194,7 @@ class Plan:
                 settings = {"reconstruct.refinement.steps": making.reconstruct.refinement.steps}
                 stages["refinement"] = replace(stages["tracking"], settings=settings)
             if self.tells_objects(run):
-                from legs4d.reconstruct.objects import STAGE, objects_stage
+                from legs4d.reconstruct.objects.place import STAGE, objects_stage
 
                 stages[STAGE] = objects_stage(run, self.sequence)
         if making.extract is not None:

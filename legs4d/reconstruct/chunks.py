@@ -29,7 +29,7 @@ from legs4d.gaussians.store.handed import check_handed, handed_footage
 from legs4d.gaussians.store.mirror import here
 from legs4d.gaussians.store.run import Run
 from legs4d.progress import Progress
-from legs4d.reconstruct.object_motion import TrackedObjects
+from legs4d.reconstruct.objects.motion import TrackedObjects
 from legs4d.reconstruct.observation import CameraColors
 from legs4d.reconstruct.stages import Reconstruction, find_scene_stage, observe, torch_threads, tracked_objects
 from legs4d.reconstruct.tracking import Motion, Structure, find_structure, track_frame

@@ -23,8 +23,8 @@ from legs4d.gaussians.store.stage_records import MadeFrom, StageRecord
 from legs4d.progress import Stopped, go_on
 from legs4d.reconstruct.first_frame import fit_first_frame
 from legs4d.reconstruct.initialise import AGREEMENT, MOTION_AGREEMENT, initial_points
-from legs4d.reconstruct.object_motion import TrackedObjects
-from legs4d.reconstruct.objects import masks_digest
+from legs4d.reconstruct.objects.motion import TrackedObjects
+from legs4d.reconstruct.objects.place import masks_digest
 from legs4d.reconstruct.observation import Backdrop, CameraColors, Observation, spread
 from legs4d.reconstruct.refine import TrackedFrame, refine
 from legs4d.reconstruct.tracking import Motion, find_structure, track_frame

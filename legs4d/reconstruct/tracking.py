@@ -20,7 +20,7 @@ from legs4d.reconstruct.fitting.averaging import RunningMean
 from legs4d.reconstruct.fitting.dropout import leave_out
 from legs4d.reconstruct.fitting.losses import Neighbourhood, floor_loss, motion_loss
 from legs4d.reconstruct.nodes import Nodes, carry, place_nodes
-from legs4d.reconstruct.object_motion import TrackedObjects
+from legs4d.reconstruct.objects.motion import TrackedObjects
 from legs4d.reconstruct.observation import CameraColors, Observation, batches, picture_loss, spread
 from legs4d.reconstruct.views import project
 from legs4d.scene.camera import Cameras

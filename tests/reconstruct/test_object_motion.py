@@ -8,9 +8,9 @@ import torch
 from legs4d.config import MotionRates, NodeSettings, TrackingSettings
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.raster import render
-from legs4d.reconstruct.mask_centers import triangulated
 from legs4d.reconstruct.nodes import carry, place_nodes
-from legs4d.reconstruct.object_motion import TrackedObjects
+from legs4d.reconstruct.objects.centers import triangulated
+from legs4d.reconstruct.objects.motion import TrackedObjects
 from legs4d.reconstruct.observation import CameraColors, Observation
 from legs4d.reconstruct.tracking import Motion, find_neighbours, find_structure, track_frame
 from legs4d.scene.stage import Stage

@@ -15,7 +15,7 @@ from legs4d.gaussians.objects import read_objects
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import RunDiffers
 from legs4d.priors.objects.folder import FoundObject, write_table
-from legs4d.reconstruct.objects import place_objects
+from legs4d.reconstruct.objects.place import place_objects
 from legs4d.scene.readers import open_sequence
 from tests.synthetic import BALL, BALL_RADIUS, BALL_TURN, BOX, Scene, write_dataset, write_run
 

@@ -19,7 +19,7 @@ from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store.run import Run
 from legs4d.raster import render
 from legs4d.raster.lift import lift_weights
-from legs4d.reconstruct.mask_centers import is_whole, mask_center, triangulated
+from legs4d.reconstruct.objects.centers import is_whole, mask_center, triangulated
 from legs4d.scene.camera import Cameras
 from legs4d.scene.sequence import Sequence
 

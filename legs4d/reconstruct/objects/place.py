@@ -21,7 +21,7 @@ from legs4d.gaussians.store.run import WHOLE_STAGES, Run
 from legs4d.gaussians.store.stage_records import MadeFrom
 from legs4d.priors.objects.folder import FoundObject, read_table
 from legs4d.progress import StageReporter
-from legs4d.reconstruct.object_votes import elected, votes_of
+from legs4d.reconstruct.objects.votes import elected, votes_of
 from legs4d.scene.content import digest_of
 from legs4d.scene.found_objects import FoundObjects
 from legs4d.scene.sequence import Sequence

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from legs4d.gaussians.store.run import Run
-from legs4d.reconstruct.mask_centers import triangulated
-from legs4d.reconstruct.object_votes import elected, votes_of
+from legs4d.reconstruct.objects.centers import triangulated
+from legs4d.reconstruct.objects.votes import elected, votes_of
 from legs4d.reconstruct.views import project
 from legs4d.scene.camera import Cameras
 from legs4d.scene.sequence import Sequence
