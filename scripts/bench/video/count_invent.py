@@ -8,6 +8,7 @@ step of 16 views with guidance (U-Net twice a view, the encoder forth and back),
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ SIDE = 256
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     own = InventSettings()
     with torch.device("meta"):
         unet: Any = diffusers.UNet2DConditionModel(
