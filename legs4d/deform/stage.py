@@ -28,7 +28,7 @@ from legs4d.deform.footage.start import Start, find_stage_of, find_start
 from legs4d.deform.result import write_result
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import MadeFrom
-from legs4d.gaussians.store.unfinished import forget, keep, kept
+from legs4d.gaussians.store.unfinished import finish, forget
 from legs4d.progress import StageReporter
 from legs4d.reconstruct.stages import torch_threads
 from legs4d.scene.camera import Cameras
@@ -114,22 +114,7 @@ class Deformation:
         if pictures.depths is not None:
             stage = nearer(stage, pictures)
         fit, start = begin_fit(pictures, self.sequence, stage, self.settings, reading, self.matched)
-        state = kept(self.run, fingerprint)
-        if state is not None:
-            fit.load(state)
-        reporter = self.context.reporter(STAGE)
-        last = time.monotonic()
-        try:
-            while fit.done < fit.total:
-                reporter.step(fit.done, fit.total, fit.loss)
-                fit.advance()
-                if time.monotonic() - last > self.settings.keep_every:
-                    keep(self.run, fingerprint, fit.state())
-                    last = time.monotonic()
-        finally:
-            if fit.done > 0:
-                keep(self.run, fingerprint, fit.state())
-        reporter.step(fit.total, fit.total, fit.loss)
+        finish(fit, self.run, fingerprint, self.context.reporter(STAGE), every=self.settings.keep_every)
         self._write(fit, start, stage)
         self.run.finish_stage(STAGE, time.perf_counter() - began)
         forget(self.run)

@@ -20,7 +20,7 @@ from legs4d.errors import DatasetError, Legs4dError
 from legs4d.gaussians.store.again import working_on
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import MadeFrom
-from legs4d.gaussians.store.unfinished import forget, keep, kept
+from legs4d.gaussians.store.unfinished import finish, forget, kept
 from legs4d.generate.fitting import following, from_views, pictures_of
 from legs4d.generate.lenses import FOURDGEN, LENSES, UP, Lens
 from legs4d.generate.motion.track import track
@@ -52,8 +52,6 @@ from legs4d.scene.stage import Stage, find_stage
 
 VERSION = 1
 """Of this code: raise it when the same input gives another result."""
-KEEP_EVERY = 15.0
-"""Seconds after which a fit that is going on is kept."""
 VISITS = 30
 """Steps of a following for each frame of a short video."""
 SHAPE, MOTION = "shape.npz", "fit.npz"
@@ -321,33 +319,15 @@ class _Work:
         how = replace(self.sizes.following, steps=min(self.sizes.following.steps, VISITS * count))
         fit = following(shape.gaussians, pictures, how, 0.2 * distance)
         if count > 1:
-            fit.load(state) if (state := self._kept(MOTION)) else track(
-                fit, DisFlow(), np.arange(count), self.context.reporter("following")
-            )
+            if kept(self.run, self.made_from.fingerprint, MOTION) is None:
+                track(fit, DisFlow(), np.arange(count), self.context.reporter("following"))
             self._run(fit, MOTION, self.context.reporter("bending"))
         seen = np.minimum(shape.seen, seen_shares(fit)) if road.prior in ("inflate", "revolve") else shape.seen
         self._write(fit, road, count, subject.fps, front, up, seen)
 
-    def _kept(self, name: str) -> dict[str, NDArray[Any]] | None:
-        return kept(self.run, self.made_from.fingerprint, name)
-
     def _run(self, fit: Fit, name: str, reporter: StageReporter) -> None:
         """All steps of a fit, or those that are left."""
-        state = self._kept(name)
-        if state is not None:
-            fit.load(state)
-        last = time.monotonic()
-        try:
-            while fit.done < fit.total:
-                reporter.step(fit.done, fit.total, fit.loss)
-                fit.advance()
-                if time.monotonic() - last > KEEP_EVERY:
-                    keep(self.run, self.made_from.fingerprint, fit.state(), name)
-                    last = time.monotonic()
-        finally:
-            if fit.done > 0:
-                keep(self.run, self.made_from.fingerprint, fit.state(), name)
-        reporter.step(fit.total, fit.total, fit.loss)
+        finish(fit, self.run, self.made_from.fingerprint, reporter, name)
 
     def _write(
         self,

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from legs4d.gaussians.store.files import clear_write_errors
 from legs4d.gaussians.store.run import Run
-from legs4d.gaussians.store.unfinished import forget, keep, kept
+from legs4d.gaussians.store.unfinished import Resumable, finish, forget, keep, kept
+from legs4d.progress import StageReporter
 
 FOLDER = "video"
 """In the run: results of the stages, pictures of them, the report, the footage as a dataset."""
@@ -42,6 +43,10 @@ class Kept:
     def write(self, name: str, state: State) -> None:
         """Keep it; by rename."""
         keep(self._run, self._fingerprint, state, f"{FOLDER}/{name}.npz")
+
+    def finish(self, name: str, fit: Resumable, reporter: StageReporter, after: int = 0) -> None:
+        """All steps of a fit, or those that are left; see `store.unfinished.finish`."""
+        finish(fit, self._run, self._fingerprint, reporter, f"{FOLDER}/{name}.npz", after=after)
 
     def forget(self, name: str) -> None:
         forget(self._run, f"{FOLDER}/{name}.npz")

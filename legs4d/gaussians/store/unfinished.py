@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import time
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +12,67 @@ from numpy.typing import NDArray
 from legs4d.errors import RunError
 from legs4d.gaussians.store.files import write_file
 from legs4d.gaussians.store.run import Run
+from legs4d.progress import StageReporter
 
 FILE = "fit.npz"
+KEEP_EVERY = 15.0
+"""Seconds after which a fit that is going on is kept."""
+
+
+class Resumable(Protocol):
+    """A fit of `total` steps, of which `done` are done; `loss` is that of the last one."""
+
+    done: int
+    loss: Any
+
+    @property
+    def total(self) -> int: ...
+
+    def advance(self) -> None:
+        """Do a step, or several."""
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """All that the next step depends on."""
+
+    def load(self, state: dict[str, NDArray[Any]]) -> None:
+        """Go on from what `state` gave."""
+
+
+def finish(
+    fit: Resumable,
+    run: Run,
+    fingerprint: str,
+    reporter: StageReporter,
+    name: str = FILE,
+    *,
+    every: float = KEEP_EVERY,
+    after: int = 0,
+) -> None:
+    """All steps of a fit, or those that are left of the same one. Its state stays until `forget`.
+
+    Args:
+        fingerprint: of all that the fit is made from.
+        name: of the file in the run folder; every: seconds after which it is written.
+        after: steps of something else that `reporter` tells of afterwards.
+
+    Raises:
+        Stopped: the stop signal is set; what is fitted so far is kept.
+    """
+    state = kept(run, fingerprint, name)
+    if state is not None:
+        fit.load(state)
+    of, last = fit.total + after, time.monotonic()
+    try:
+        while fit.done < fit.total:
+            reporter.step(fit.done, of, fit.loss)
+            fit.advance()
+            if time.monotonic() - last > every:
+                keep(run, fingerprint, fit.state(), name)
+                last = time.monotonic()
+    finally:
+        if fit.done > 0:
+            keep(run, fingerprint, fit.state(), name)
+    reporter.step(fit.total, of, fit.loss)
 
 
 def keep(run: Run, fingerprint: str, state: dict[str, NDArray[np.generic]], name: str = FILE) -> None:

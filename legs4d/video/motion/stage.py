@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import fields
 
 import numpy as np
@@ -20,9 +19,6 @@ from legs4d.video.objects.canonical import Canonical
 from legs4d.video.scene.compose import Moving
 from legs4d.video.scene.filming import Filming
 from legs4d.video.settings import VideoSettings
-
-KEEP_EVERY = 10.0
-"""Seconds after which a fit is kept."""
 
 
 def fit_object(
@@ -49,23 +45,9 @@ def fit_object(
     )
     target = target_of(clip, thing, [other for other in things if other is not thing], path, device)
     fit = MotionFit(canonical.blown, target, crop_cameras(filming, path), path, followed, settings, device)
-    name = f"fit-{thing.id}"
-    state = kept.read(name)
-    if state is not None:
-        fit.load(state)
     reporter = context.reporter("motion")
     of = fit.total + count
-    last = time.monotonic()
-    try:
-        while fit.done < fit.total:
-            reporter.step(fit.done, of, fit.loss)
-            fit.advance()
-            if time.monotonic() - last > KEEP_EVERY:
-                kept.write(name, fit.state())
-                last = time.monotonic()
-    finally:
-        if fit.done > 0:
-            kept.write(name, fit.state())
+    kept.finish(f"fit-{thing.id}", fit, reporter, after=count)
     # bending is found in small crops; colours are those of the picture's own pixels
     finer = follow(thing, min(settings.color_side, finest_side(path)))
     others = [other for other in things if other is not thing]
