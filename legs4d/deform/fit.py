@@ -18,9 +18,8 @@ from legs4d.deform.fields.field import Bent, Field
 from legs4d.deform.fitting.canonical import NAMES, Canonical
 from legs4d.deform.fitting.growth import grow
 from legs4d.deform.fitting.pacing import Pacing
-from legs4d.deform.fitting.poses import Poses
+from legs4d.deform.fitting.per_picture import PerPicture, Poses, Tones
 from legs4d.deform.fitting.schedule import Schedule
-from legs4d.deform.fitting.tones import Tones
 from legs4d.deform.footage.pictures import BLANK, Pictures
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.raster.states import Pull, Room, States, render_states
@@ -192,11 +191,14 @@ class Fit:
         groups = len(NAMES)
         self.canonical.step(rates[:groups])
         self.deformation.step(rates[groups])
-        if self.poses is not None:
-            self.poses.step(rates[groups + 1])
-        if self.tones is not None:
-            self.tones.step(rates[groups + 2])
+        for group, corrections in enumerate(self._corrections().values(), groups + 1):
+            if corrections is not None:
+                corrections.step(rates[group])
         self.loss.copy_(loss.detach())
+
+    def _corrections(self) -> dict[str, PerPicture | None]:
+        """In the order of their step sizes in the schedule."""
+        return {"poses": self.poses, "tones": self.tones}
 
     def _render(
         self,
@@ -298,10 +300,9 @@ class Fit:
         """All that the next step depends on."""
         found = {f"canonical.{name}": value for name, value in self.canonical.state().items()}
         found |= {f"deformation.{name}": value for name, value in self.deformation.state().items()}
-        if self.poses is not None:
-            found |= {f"poses.{name}": value for name, value in self.poses.state().items()}
-        if self.tones is not None:
-            found |= {f"tones.{name}": value for name, value in self.tones.state().items()}
+        for which, corrections in self._corrections().items():
+            if corrections is not None:
+                found |= {f"{which}.{name}": value for name, value in corrections.state().items()}
         if self.pacing is not None:
             found |= {
                 "pacing.order": torch.as_tensor(self.pacing.order),
@@ -319,10 +320,9 @@ class Fit:
 
         self.canonical.load(part("canonical."))
         self.deformation.load(part("deformation."))
-        if self.poses is not None:
-            self.poses.load(part("poses."))
-        if self.tones is not None:
-            self.tones.load(part("tones."))
+        for which, corrections in self._corrections().items():
+            if corrections is not None:
+                corrections.load(part(f"{which}."))
         pull = part("pull.")
         with torch.no_grad():
             self.pull.norm.copy_(pull["norm"])

@@ -18,9 +18,8 @@ from legs4d.deform.fields.planes import PlaneField
 from legs4d.deform.fit import Fit
 from legs4d.deform.fitting.canonical import Canonical
 from legs4d.deform.fitting.pacing import Pacing
-from legs4d.deform.fitting.poses import Poses, poses_of
+from legs4d.deform.fitting.per_picture import Poses, Tones, whose
 from legs4d.deform.fitting.schedule import plan
-from legs4d.deform.fitting.tones import Tones
 from legs4d.deform.footage.measured import measured_points, nearer
 from legs4d.deform.footage.opening import find_opening
 from legs4d.deform.footage.pictures import Pictures, all_cameras, moments, read_pictures
@@ -203,7 +202,7 @@ def begin_fit(
         every = max(round(PACE * own.steps), round(2 * len(pictures) / schedule.pictures.shape[1]))
         pacing = Pacing(opening, growing, every, own.seed, by_time)
     each = [sequence.cameras("train", frame) for frame in range(sequence.num_frames)]
-    of = poses_of(each, still=not cameras_move(sequence))
+    of = whose(each, still=not cameras_move(sequence))
     poses = Poses.none(of, stage.center, stage.radius, device) if own.pose_rate else None
     tones = Tones.none(of, device) if own.tones == "each" else None
     fit = Fit(canonical, bending, pictures, schedule, own, stage.near, stage.radius, None, poses, tones, pacing)

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from legs4d import pipeline
 from legs4d.context import Context
-from legs4d.deform.fitting.poses import Poses, poses_of
+from legs4d.deform.fitting.per_picture import Poses, whose
 from legs4d.gaussians.store.footage import cameras_taken
 from legs4d.raster.states import CameraTable, States, render_states
 from legs4d.scene.camera import Cameras
@@ -108,5 +108,5 @@ def test_what_all_cameras_would_do_is_no_correction() -> None:
 
 def test_cameras_that_stand_still_have_one_pose_for_all_times() -> None:
     cameras = Scene(width=24, height=18, num_train=3, num_test=0).cameras("train")
-    assert poses_of([cameras, cameras], still=True).tolist() == [0, 1, 2, 0, 1, 2]
-    assert poses_of([cameras, cameras.take([0])], still=False).tolist() == [0, 1, 2, 3]
+    assert whose([cameras, cameras], still=True).tolist() == [0, 1, 2, 0, 1, 2]
+    assert whose([cameras, cameras.take([0])], still=False).tolist() == [0, 1, 2, 3]

@@ -11,7 +11,7 @@ import torch
 from legs4d.config import DeformSettings
 from legs4d.config.deform import GrowthSettings
 from legs4d.deform.fit import Fit
-from legs4d.deform.fitting.tones import Tones
+from legs4d.deform.fitting.per_picture import Tones
 from legs4d.deform.footage.pictures import Pictures, all_cameras, read_pictures
 from legs4d.deform.footage.start import find_stage_of
 from legs4d.deform.stage import begin_fit
