@@ -92,14 +92,17 @@ def _write(scene: bpy.types.Scene, shown: Sequence, layers_only: bool, looks: Se
 
 
 def show_copy(scene: bpy.types.Scene, shown: Sequence, original: Sequence) -> None:
-    """Write the scene's moment of a copy: of one that Blender made of the original as it stands, the layers alone."""
-    known, moving, as_it_stands = _players.get(original.empty.session_uid), shown.dynamic_object, False
+    """Write the scene's moment of a copy: of one that Blender made of the original as it stands, what differs alone."""
+    known, moving, placed = _players.get(original.empty.session_uid), shown.dynamic_object, False
     if known is not None and moving is not None and shown.loose_object is None:
         moment = known.moment(shown, scene.frame_current_final)
-        if known.last is not None and known.last[1:] == moment[1:]:
-            some = applied.probes(len(cloud_of(moving).points))
-            as_it_stands = _player(shown.empty, known.cache).take_over(known, cloud_of(moving), some)
-    show(scene, shown, layers_only=as_it_stands)
+        cloud, still = cloud_of(moving), shown.static_object
+        placed, alike = _player(shown.empty, known.cache).take_over(
+            known, cloud, cloud_of(still) if still is not None else None, applied.probes(len(cloud.points)), moment
+        )
+        if alike and not shown.locked and not message(original.empty):
+            return
+    show(scene, shown, layers_only=placed)
 
 
 def check(shown: Sequence) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 from typing import Any
 
 import bpy
@@ -111,20 +112,35 @@ class Player:
         self._show_relevancy(cloud_of(moving), frame, share, weights, complete)
         return problem, [*touched, moving]
 
-    def take_over(self, other: Player, cloud: bpy.types.PointCloud, some: Array) -> bool:
-        """Go on from where another player of the run is, if a cloud has its points already; whether it has.
+    def take_over(
+        self, other: Player, cloud: bpy.types.PointCloud, still: bpy.types.PointCloud | None, some: Array, now: Moment
+    ) -> tuple[bool, bool]:
+        """Go on from where another player of the run is, in clouds that are copies of its own.
 
         Args:
+            still: the cloud of what does not move, if there is one.
             some: [P] numbers of points to compare.
+            now: the moment that the copies are to show.
+
+        Returns:
+            Whether the points are where they have to be, and whether layers show as they have to, too.
         """
         data: Any = cloud.attributes[names.POSITION]
-        if not other._placed or len(cloud.points) != len(other._position):
-            return False
-        if not np.array_equal([data.data[int(index)].vector for index in some], other._position[some]):
-            return False
+        if other.last is None or not other._placed or len(cloud.points) != len(other._position):
+            return False, False
+        then = other.last
+        if then[1:] != now[1:] or not np.array_equal(
+            [data.data[int(index)].vector for index in some], other._position[some]
+        ):
+            return False, False
         np.copyto(self._position, other._position)
-        self._placed, self.last = True, other.last
-        return True
+        self._placed, self.last = True, now
+        alike = [replace(weight, layer_id="") for weight in then[0]] == [replace(one, layer_id="") for one in now[0]]
+        if alike and still is not None:
+            alike = still.get(_WEIGHTS) == _signature(then[0])
+            if alike:
+                still[_WEIGHTS] = _signature(now[0])
+        return True, alike
 
     @property
     def position(self) -> Array | None:
@@ -245,7 +261,7 @@ class Player:
 
     def _show_static(self, cloud: bpy.types.PointCloud, weights: tuple[Weight, ...]) -> bool:
         # What a cloud was last given is noted on the cloud itself, so that undo and load take the note back with it.
-        signature = f"{names.LEVELS} {weights!r}"  # with the type: files before had another
+        signature = _signature(weights)
         if cloud.get(_WEIGHTS) == signature:
             return False
         self._static.begin()
@@ -255,6 +271,11 @@ class Player:
         self._static.end(cloud)
         cloud[_WEIGHTS] = signature
         return True
+
+
+def _signature(weights: tuple[Weight, ...]) -> str:
+    """What a cloud of still points was given, with the type: files before had another."""
+    return f"{names.LEVELS} {weights!r}"
 
 
 def turn_on(rotation: Array, later: Array, share: float) -> None:

@@ -163,6 +163,16 @@ def imported(connected: Backend, until: Until) -> object:
     return sequence.find(bpy.context.scene)[0]
 
 
+@pytest.fixture
+def asked(imported: object, until: Until) -> object:
+    """The sequence with PROMPT answered."""
+    from blender_addon.link import session
+
+    bpy.ops.legs4d.ask(prompt=PROMPT)
+    until(lambda: not session.current.questions.busy, "the answer")
+    return imported
+
+
 def read(item: bpy.types.Object, name: str) -> np.ndarray:
     """An attribute of a cloud's points; a layer's relevancy as 0..1."""
     from blender_addon.sequence import attributes

@@ -5,7 +5,6 @@ from __future__ import annotations
 import bpy
 import numpy as np
 import pytest
-from conftest import PROMPT
 
 PROPERTY = "value"
 
@@ -87,16 +86,6 @@ def test_an_action_over_strips_solo_tracks_and_a_muted_nla_are_told_ahead(animat
     agrees()
     data.use_nla = False
     agrees()
-
-
-@pytest.fixture
-def asked(imported, until) -> object:
-    """The ball with its prompt answered."""
-    from blender_addon.link import session
-
-    bpy.ops.legs4d.ask(prompt=PROMPT)
-    until(lambda: not session.current.questions.busy, "the answer")
-    return imported
 
 
 def highlight(shown) -> float:

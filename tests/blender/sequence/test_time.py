@@ -3,7 +3,7 @@
 import bpy
 import numpy as np
 import pytest
-from conftest import FRAMES, PROMPT, read
+from conftest import FRAMES, read
 
 ROUNDED = 0.51 / 32767
 
@@ -17,16 +17,6 @@ def _slerp(a, b, share):
     with np.errstate(divide="ignore", invalid="ignore"):
         blended = (np.sin((1 - share) * angle) * a + np.sin(share * angle) * b) / sine
     return np.where(sine > 1e-6, blended, a)
-
-
-@pytest.fixture
-def asked(imported, until):
-    """The sequence with PROMPT answered."""
-    from blender_addon.link import session
-
-    bpy.ops.legs4d.ask(prompt=PROMPT)
-    until(lambda: not session.current.questions.busy, "the answer")
-    return imported
 
 
 @pytest.mark.parametrize("share", [0.25, 0.5])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bpy
 import numpy as np
 import pytest
+from conftest import FRAMES, read
 
 
 def world(item: bpy.types.Object) -> np.ndarray:
@@ -172,6 +173,35 @@ def test_a_duplicate_has_points_keys_and_a_look_of_its_own(whole, linked) -> Non
     assert trees[1].nodes[other.layers[0].layer_id].inputs["Threshold"].default_value == 0.125
     targets = {t.id for d in trees[1].animation_data.drivers for v in d.driver.variables for t in v.targets}
     assert targets == {other.empty}
+
+
+def test_a_duplicate_shows_its_layers_as_the_original_does(whole, asked) -> None:
+    """They are not written anew, so their own ids, thresholds and frames have to reach what Blender copied."""
+    from blender_addon import names
+    from blender_addon.sequence import sequence
+
+    scene = bpy.context.scene
+    shown_at = next(frame for frame in range(1, FRAMES + 1) if _highlight(scene, frame, whole.dynamic_object).max() > 0)
+    scene.frame_set(shown_at)
+    for part in parts(whole):
+        part.select_set(True)
+    bpy.context.view_layer.objects.active = whole.empty
+    update()
+    bpy.ops.object.duplicate()
+    update()
+    other = next(one for one in sequence.find(scene) if one.empty != whole.empty)
+    for one, another in zip(whole.objects, other.objects, strict=True):
+        np.testing.assert_array_equal(read(another, "highlight"), read(one, "highlight"))
+        own, its = (names.layer_attribute(its_own.layers[0].layer_id) for its_own in (other, whole))
+        np.testing.assert_array_equal(read(another, own), read(one, its))
+    other.layers[0].enabled = False
+    assert not any(read(child, "highlight").any() for child in other.objects)
+    assert read(whole.dynamic_object, "highlight").any()
+
+
+def _highlight(scene, frame: int, item: bpy.types.Object) -> np.ndarray:
+    scene.frame_set(frame)
+    return read(item, "highlight")
 
 
 def test_frame_selected_frames_the_points(whole) -> None:
