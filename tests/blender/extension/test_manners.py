@@ -8,17 +8,7 @@ from types import SimpleNamespace
 import bpy
 import numpy as np
 import pytest
-from conftest import FRAMES, PROMPT, library_environment
-
-
-@pytest.fixture
-def asked(imported, until):
-    """The sequence with PROMPT answered."""
-    from blender_addon.link import session
-
-    bpy.ops.legs4d.ask(prompt=PROMPT)
-    until(lambda: not session.current.questions.busy, "the answer")
-    return imported
+from conftest import FRAMES, library_environment
 
 
 def test_tasks_are_done_in_turn_a_piece_at_a_time(addon):

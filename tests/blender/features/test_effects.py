@@ -8,20 +8,16 @@ from mathutils import Vector
 
 
 @pytest.fixture
-def asked(imported, until, truth):
+def asked(asked, truth):
     """The sequence with PROMPT answered and a camera in the scene."""
-    from blender_addon.link import session
-
-    bpy.ops.legs4d.ask(prompt=PROMPT)
-    until(lambda: not session.current.questions.busy, "the answer")
     scene = bpy.context.scene
     camera = bpy.data.objects.new("Main", bpy.data.cameras.new("Main"))
     scene.collection.objects.link(camera)
     camera.location, camera.rotation_euler = (0.0, -8.0, 1.0), (np.pi / 2, 0, 0)
     scene.camera = camera
-    imported.layers[0].threshold, imported.layers[0].softness = 0.5, 0.0
+    asked.layers[0].threshold, asked.layers[0].softness = 0.5, 0.0
     bpy.context.view_layer.update()
-    return imported
+    return asked
 
 
 def _middle(truth, frame):
