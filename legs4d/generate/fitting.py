@@ -14,13 +14,13 @@ from legs4d.config.base import LearningRates
 from legs4d.config.deform import GrowthSettings, NodesSettings
 from legs4d.deform.fields.field import Field, Still
 from legs4d.deform.fields.nodes import NodeField
+from legs4d.deform.fields.posed import PosedNodes
 from legs4d.deform.fit import Fit
 from legs4d.deform.fitting.canonical import NAMES, Canonical
 from legs4d.deform.fitting.schedule import plan
 from legs4d.deform.footage.pictures import Pictures
 from legs4d.deform.footage.start import find_start
 from legs4d.gaussians.gaussians import Gaussians
-from legs4d.generate.motion.posed import PosedNodes
 from legs4d.progress import StageReporter
 from legs4d.raster.states import CameraTable
 from legs4d.scene.camera import Cameras

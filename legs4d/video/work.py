@@ -44,7 +44,7 @@ from legs4d.video.scene.route import camera_of
 from legs4d.video.settings import FULL, LITE
 
 STAGE = "video"
-VERSION = 1
+VERSION = 2
 """Of this code: raise it when the same input gives another result."""
 INVENTING = InventSettings()
 STAGES = ("objects", "motion", "scene")

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from legs4d.deform.fields.posed import PosedNodes
 from legs4d.deform.fit import Fit
-from legs4d.generate.motion.posed import PosedNodes
 from legs4d.generate.motion.rigid import Graph
 from legs4d.priors.protocols import FlowPrior
 from legs4d.progress import StageReporter

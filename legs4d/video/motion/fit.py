@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from legs4d.deform.fields.posed import PosedNodes
 from legs4d.deform.fitting.adam import Moments, step_group
 from legs4d.gaussians.gaussians import SH_C0, Gaussians
 from legs4d.raster.states import CameraTable, Room, States, render_states
@@ -15,7 +16,6 @@ from legs4d.scene.camera import Cameras
 from legs4d.video.input.clip import Clip
 from legs4d.video.input.things import Thing
 from legs4d.video.motion.losses import balanced
-from legs4d.video.motion.table import TableField
 from legs4d.video.motion.tracks import Path, Tracks
 from legs4d.video.objects.surface import Blown
 from legs4d.video.scene.filming import Filming
@@ -133,7 +133,7 @@ class MotionFit:
         self.sure = torch.as_tensor(tracks.sure, dtype=torch.float32, device=device)
         radius = float(torch.linalg.vector_norm(self.means, dim=1).max())
         center = torch.zeros(3, device=device)
-        self.field = TableField(settings.deforming(), len(self.means), count, center, radius, device)
+        self.field = PosedNodes(settings.deforming(), len(self.means), count, center, radius, device)
         self.field.follow(self.means, given.opacities, spread=True)
         self._start()
         self.room = Room.of(ROOM, device) if device.type == "cuda" else None

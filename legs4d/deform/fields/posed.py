@@ -1,4 +1,5 @@
-"""Control nodes whose pose in every frame is a number of its own: nothing has to be learned to say where they are."""
+"""Control nodes whose pose in every frame is a number of its own: of a short clip they are found in a tenth of the
+steps of a network, and nothing has to be learned to say where they are."""
 
 from __future__ import annotations
 
@@ -9,7 +10,10 @@ from legs4d.deform.fields.nodes import NodeField
 
 
 class PosedNodes(NodeField):
-    """As `NodeField`, with a table of shifts and turns in place of its network, straight between frames."""
+    """As `NodeField`, with a table of shifts and turns in place of its network, straight between frames.
+
+    What keeps poses together is the rigidity of neighbours and how evenly nodes move in time.
+    """
 
     def _network(self, seed: int) -> list[torch.Tensor]:
         count = self.settings.count
@@ -31,6 +35,11 @@ class PosedNodes(NodeField):
             (1 - share) * v.index_select(0, first) + share * v.index_select(0, second) for v in self._layers
         )
         return shifts * self.radius, turns, turns[..., :0]
+
+    @torch.no_grad()
+    def start(self, shifts: torch.Tensor) -> None:
+        """Begin with these shifts [T, K, 3], scene units, unturned."""
+        self._layers[0].copy_(shifts / self.radius)
 
     @torch.no_grad()
     def put(self, frame: int, places: torch.Tensor, turns: torch.Tensor) -> None:
