@@ -247,16 +247,12 @@ def _plain(value: Any) -> Any:
     return value.value if isinstance(value, StrEnum) else str(value) if isinstance(value, Path) else value
 
 
-def chosen_frames(text: str | None, numchosen_frames: int) -> range:
-    """The frames that FIRST:LAST names, both included."""
-    if text is None:
-        return range(numchosen_frames)
-    match = re.fullmatch(r"(\d+):(\d+)", text)
-    first, last = (int(match.group(1)), int(match.group(2))) if match else (1, 0)
-    if not first <= last < numchosen_frames:
-        raise Legs4dError(
-            f"{text!r} names no frames of this run",
-            where="--frames",
-            fix=f"write FIRST:LAST within 0:{numchosen_frames - 1}",
-        )
-    return range(first, last + 1)
+def chosen_frames(text: str | None, count: int, path: Path) -> range:
+    """Those of `count` frames of a run that FIRST:LAST names, both included."""
+    from legs4d.scene.movies.span import chosen_span
+
+    match = None if text is None else re.fullmatch(r"(\d+):(\d+)", text)
+    if text is not None and match is None:
+        fix = f"write FIRST:LAST within 0:{count - 1}"
+        raise Legs4dError(f"{text[:100]!r} names no frames", where="--frames", fix=fix)
+    return chosen_span(None if match is None else [int(part) for part in match.groups()], count, path)

@@ -253,7 +253,7 @@ def export(
 
     whole, kind = Run.open(run), cast(FileFormat, str(format.value))
     opened = part_of(whole, selection, without, keep_places=False)
-    wanted = chosen_frames(frames, opened.num_frames)
+    wanted = chosen_frames(frames, opened.num_frames, whole.path)
     check_export(
         kind,
         prompt=prompt is not None,

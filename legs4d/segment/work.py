@@ -14,6 +14,7 @@ from legs4d.context import QUIET, Context
 from legs4d.errors import Legs4dError, RunError
 from legs4d.gaussians.selections import delete_selection, read_selection, selection_names
 from legs4d.gaussians.store.run import Run
+from legs4d.scene.movies.span import chosen_span
 from legs4d.segment.bitmaps import write_bitmap
 from legs4d.segment.segments import Segments, has_segments, name_segment, read_segments
 from legs4d.segment.selecting import BELONGS, described
@@ -56,13 +57,7 @@ def segments_of(folder: str | Path, asked: Asked, context: Context = QUIET) -> d
             agree=AGREE if asked.agree is None else asked.agree,
             least_piece=LEAST_PIECE if asked.least_piece is None else asked.least_piece,
         )
-        frames = None if asked.frames is None else range(asked.frames[0], asked.frames[1] + 1)
-        if frames is not None and not (0 <= frames.start < frames.stop <= run.num_frames):
-            raise Legs4dError(
-                f"{frames.start}:{frames.stop - 1} names no frames of this run",
-                where="--frames",
-                fix=f"write FIRST:LAST within 0:{run.num_frames - 1}",
-            )
+        frames = None if asked.frames is None else chosen_span(asked.frames, run.num_frames, run.path)
         trained = _training(asked)
         source = find_masks(run, asked.masks or "auto", asked.dataset, context)
         segment_run(run, source, settings, context, frames=frames, trained=trained)

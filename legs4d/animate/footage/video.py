@@ -11,15 +11,13 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from legs4d.errors import DatasetError
-from legs4d.scene.footage.names import list_files
+from legs4d.scene.footage.names import PICTURES, list_files
 from legs4d.scene.images import area_resize, as_unit, read_picture
 from legs4d.scene.movies.movie import Movie
+from legs4d.scene.movies.span import FOLDER_FPS, chosen_span
 
-PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"})
 LIKE = 0.02
 """Relative difference of two shapes of pictures that is rounding."""
-FOLDER_FPS = 24.0
-"""Of a folder of pictures, where nobody says."""
 COLUMNS, ROWS = 6, 4
 """Patches in which it is looked whether a camera moved."""
 MOVED = 0.012
@@ -62,11 +60,8 @@ class MotionVideo:
             count, own = self._movie.num_frames, self._movie.fps
         else:
             raise DatasetError("there is no such file or folder", where=str(path), fix="give a video of the motion")
-        begin, end = frames or (0, count - 1)
-        if not 0 <= begin <= end < count:
-            fix = f"write FIRST:LAST within 0:{count - 1}"
-            raise DatasetError(f"has no frames {begin} to {end}", where=str(path), fix=fix)
-        self.first, self.num_frames, self.fps = begin, end - begin + 1, fps or own
+        chosen = chosen_span(frames, count, path)
+        self.first, self.num_frames, self.fps = chosen.start, len(chosen), fps or own
         if self.num_frames < 2:
             raise DatasetError("has a single frame, in which nothing moves", where=str(path), fix="give a longer video")
 

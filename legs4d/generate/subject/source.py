@@ -17,14 +17,13 @@ from legs4d.progress import StageReporter
 from legs4d.scene.footage.names import PICTURES, in_order, list_files
 from legs4d.scene.images import as_unit, read_picture
 from legs4d.scene.movies.movie import Movie
+from legs4d.scene.movies.span import FOLDER_FPS, chosen_span
 
 FILLED = 0.8
 """Share of a picture's side that the object's longest side takes, over all frames (4DGen)."""
 MOST_FRAMES = 600
 MOST_READ = 768
 """Pixels of a side beyond which pictures are made smaller before anything is cut out of them."""
-FOLDER_FPS = 24.0
-"""Of a folder of pictures, where nobody says."""
 SECOND = 0.3
 """Of the largest part's pixels: a part that lies apart and has more is another object."""
 APART = 0.8
@@ -135,17 +134,15 @@ class _Pictures:
         if path.is_file() and path.suffix.casefold() not in PICTURES:
             self._movie = Movie(path)
         count = self._movie.num_frames if self._movie else len(files)
-        begin, end = frames or (0, count - 1)
-        if not 0 <= begin <= end < count:
-            fix = f"write FIRST:LAST within 0:{count - 1}"
-            raise DatasetError(f"has no frames {begin} to {end}", where=str(path), fix=fix)
-        if self._movie and end == begin:
+        numbers = chosen_span(frames, count, path)
+        if self._movie and len(numbers) == 1:
             fix = "give a longer one, or save that frame as a picture"
             raise DatasetError("is a video of a single frame, in which nothing moves", where=str(path), fix=fix)
-        if end - begin + 1 > MOST_FRAMES:
-            what = f"has {end - begin + 1} frames, and {MOST_FRAMES} are the most that are taken together"
-            raise DatasetError(what, where=str(path), fix=f"choose some by --frames {begin}:{begin + MOST_FRAMES - 1}")
-        self._numbers, self._files = range(begin, end + 1), files
+        if len(numbers) > MOST_FRAMES:
+            what = f"has {len(numbers)} frames, and {MOST_FRAMES} are the most that are taken together"
+            fewer = numbers[:MOST_FRAMES]
+            raise DatasetError(what, where=str(path), fix=f"choose some by --frames {fewer[0]}:{fewer[-1]}")
+        self._numbers, self._files = numbers, files
         self.fps = self._movie.fps if self._movie else FOLDER_FPS
         self.width = self._movie.shown_width if self._movie else read_picture(files[0]).shape[1]
 

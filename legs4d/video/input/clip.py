@@ -13,11 +13,10 @@ from legs4d.progress import StageReporter
 from legs4d.scene.footage.names import PICTURES, list_files, list_folder, numbers_of
 from legs4d.scene.images import area_resize, as_unit, read_picture
 from legs4d.scene.movies.movie import Movie
+from legs4d.scene.movies.span import FOLDER_FPS, chosen_span
 
 LAYOUT = "JPEGImages"
 """Folder of DreamScene4D's and DAVIS's layout, which has a folder of pictures a video."""
-FOLDER_FPS = 24.0
-"""Of a folder of pictures, where nobody says."""
 LONGER_SIDE = 640
 """Pixels to which larger pictures are reduced, where no scale is told."""
 MOST_BYTES = 3 << 30
@@ -98,7 +97,7 @@ def open_clip(
         files = list_files(folder, PICTURES)
         if not files:
             raise DatasetError("holds no pictures", where=str(folder), fix="give a video, or a folder of its frames")
-        chosen = _chosen(frames, len(files), path)
+        chosen = chosen_span(frames, len(files), path)
         height, width = read_picture(files[0]).shape[:2]
         size = _size(width, height, scale)
         _check_room(len(chosen), size, path)
@@ -120,7 +119,7 @@ def open_clip(
         numbers = tuple(_file_number(files[number].stem, number) for number in chosen)
     else:
         movie = Movie(path)
-        chosen = _chosen(frames, movie.num_frames, path)
+        chosen = chosen_span(frames, movie.num_frames, path)
         width, height = movie.shown_width, movie.shown_height
         size = _size(width, height, scale)
         _check_room(len(chosen), size, path)
@@ -191,15 +190,6 @@ def _folder_of_pictures(path: Path) -> tuple[Path, Path | None, str]:
         what = f"holds {len(videos)} videos ({names})" if videos else "holds no video"
         raise DatasetError(what, where=str(inside), fix=f"name one: {inside}/NAME")
     return videos[0], path, videos[0].name
-
-
-def _chosen(frames: tuple[int, int] | None, count: int, path: Path) -> range:
-    first, last = frames or (0, count - 1)
-    if not 0 <= first <= last < count:
-        raise DatasetError(
-            f"has no frames {first} to {last}", where=str(path), fix=f"write FIRST:LAST within 0:{count - 1}"
-        )
-    return range(first, last + 1)
 
 
 def _size(width: int, height: int, scale: float | None) -> tuple[int, int]:
