@@ -20,7 +20,7 @@ from legs4d.errors import DatasetError
 from legs4d.portable.up import find_up
 from legs4d.progress import go_on
 from legs4d.reconstruct.initialise import visual_hull
-from legs4d.reconstruct.views import look_up
+from legs4d.reconstruct.views import look_up, project
 from legs4d.scene.camera import Cameras
 from legs4d.scene.sequence import InitialPoints
 from legs4d.scene.stage import NEAR_SHARE, Stage, find_stage
@@ -131,9 +131,7 @@ def _looked_at(stage: Stage, cameras: Cameras) -> NDArray[np.bool_]:
 
 def _share_in_view(camera: Cameras, points: NDArray[np.float32]) -> float:
     """Share of the points that one camera has before it and in its picture."""
-    inside = points @ camera.world_to_camera[0, :3, :3].T + camera.world_to_camera[0, :3, 3]
-    pixel = (inside @ camera.intrinsics[0].T)[:, :2] / np.maximum(inside[:, 2:], 1e-6)
-    return float(((inside[:, 2] > 0) & (pixel >= 0).all(1) & (pixel < [camera.width, camera.height]).all(1)).mean())
+    return float(project(camera, torch.as_tensor(points, dtype=torch.float32), 0.0)[1].float().mean())
 
 
 def _stage_at(points: NDArray[np.float32], cameras: Cameras) -> Stage:
@@ -243,9 +241,7 @@ def _volume(cameras: Cameras, stage: Stage, count: int, device: torch.device) ->
         points = stage.center + reach * chance.uniform(-1, 1, (4 * count, 3))
         seen = np.zeros(len(points))
         for c in range(len(cameras)):
-            inside = points @ cameras.world_to_camera[c, :3, :3].T + cameras.world_to_camera[c, :3, 3]
-            pixel = (inside @ cameras.intrinsics[c].T)[:, :2] / np.maximum(inside[:, 2:], 1e-6)
-            seen += (inside[:, 2] > stage.near) & (pixel >= 0).all(1) & (pixel < [cameras.width, cameras.height]).all(1)
+            seen += project(cameras.take([c]), torch.from_numpy(points).float(), stage.near)[1][0].numpy()
         found.append(points[seen >= SEEN_BY * len(cameras)])
         if sum(len(part) for part in found) >= count:
             break

@@ -17,18 +17,15 @@ from numpy.typing import NDArray
 
 from legs4d.errors import DatasetError, Legs4dError
 from legs4d.generate.onepass.cameras import AZIMUTHS, L4GM
+from legs4d.generate.shapes.agreement import agreement
 from legs4d.priors.protocols import ViewsPrior
 from legs4d.scene.footage.names import PICTURES, in_order, list_files
 from legs4d.scene.images import as_unit, read_picture
 
 OTHERS = len(AZIMUTHS) - 1
-CELLS, SEEN_AT = 48, 64
-"""Cells along a side of what is carved, and pixels along a side of what is compared."""
-HALF = 0.62
-"""Half the side of the cube that is carved, scene units: objects reach 0.5, their corners a little more."""
 BETTER = 0.06
 """Share of the silhouettes that another reading has to fill more than the one that was told: true views of ten glTF
-models fill 0.9 and more."""
+models fill 0.95 and more."""
 PLAIN_WHITE = 0.985
 """Light from which on a pixel of a picture without alpha is background."""
 
@@ -96,9 +93,11 @@ def check_views(views: SideViews, front: NDArray[np.uint8], where: str) -> None:
 
     A swap of left and right mirrors the whole object front to back, and cannot be told by silhouettes.
     """
-    alphas = np.stack([_small(front), *map(_small, views.pictures)])
-    told = filled(alphas, views.elevation, views.azimuths)
-    if views.elevation and filled(alphas, -views.elevation, views.azimuths) > told + BETTER:
+    size = views.pictures.shape[1]
+    there = [_sized(front.astype(np.float32) / np.float32(255), size), *views.pictures]
+    alphas = np.stack([picture[..., 3] for picture in there]).astype(np.float32) / np.float32(255)
+    told = _agreed(alphas, views.elevation, views.azimuths)
+    if views.elevation and _agreed(alphas, -views.elevation, views.azimuths) > told + BETTER:
         raise DatasetError(
             f"the views were taken {abs(views.elevation):g}° {'below' if views.elevation > 0 else 'above'} the object, "
             f"by their silhouettes, and not {abs(views.elevation):g}° {'above' if views.elevation > 0 else 'below'}",
@@ -106,7 +105,7 @@ def check_views(views: SideViews, front: NDArray[np.uint8], where: str) -> None:
             fix=f"give --elevation {-views.elevation:g}: here elevations count upwards, L4GM's own count downwards",
         )
     best, other = max(
-        (filled(alphas[[0, *(1 + i for i in order)]], views.elevation, views.azimuths), order)
+        (_agreed(alphas[[0, *(1 + i for i in order)]], views.elevation, views.azimuths), order)
         for order in permutations(range(len(views.pictures)))
     )
     if best > told + BETTER:
@@ -119,31 +118,9 @@ def _listed(azimuths: tuple[float, ...]) -> str:
     return ", ".join(f"{azimuth:g}°" for azimuth in azimuths)
 
 
-def filled(alphas: NDArray[np.bool_], elevation: float, azimuths: tuple[float, ...]) -> float:
-    """Share of the silhouettes [1 + K, s, s] that the largest solid fills which fits into all of them, 0..1."""
-    side = alphas.shape[1]
-    cameras = L4GM.cameras(elevation, (0.0, *azimuths), side)
-    line = (np.arange(CELLS) + 0.5) / CELLS * 2 * HALF - HALF
-    cells = np.stack(np.meshgrid(line, line, line, indexing="ij"), axis=-1).reshape(-1, 3)
-    inside = np.ones(len(cells), bool)
-    places = []
-    for alpha, pose, lens in zip(alphas, cameras.world_to_camera, cameras.intrinsics, strict=True):
-        seen = (cells @ pose[:3, :3].T + pose[:3, 3]) @ lens.T
-        column, row = (np.floor(seen[:, i] / seen[:, 2]).astype(int) for i in range(2))
-        here = (column >= 0) & (column < side) & (row >= 0) & (row < side)
-        column, row = column.clip(0, side - 1), row.clip(0, side - 1)
-        inside &= here & alpha[row, column]
-        places.append((row, column))
-    covered = 0
-    for alpha, (row, column) in zip(alphas, places, strict=True):
-        drawn = np.zeros_like(alpha)
-        drawn[row[inside], column[inside]] = True
-        # A cell is wider than a pixel.
-        grown = drawn.copy()
-        for axis in (0, 1):
-            grown |= np.roll(grown, 1, axis) | np.roll(grown, -1, axis)
-        covered += int((grown & alpha).sum())
-    return covered / max(int(alphas.sum()), 1)
+def _agreed(alphas: NDArray[np.float32], elevation: float, azimuths: tuple[float, ...]) -> float:
+    """How well silhouettes [1 + K, S, S] agree, the first from the front."""
+    return agreement(alphas, L4GM.cameras(elevation, (0.0, *azimuths), alphas.shape[1]), L4GM.reach)
 
 
 def views_by_prior(
@@ -182,8 +159,3 @@ def _sized(picture: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
     values = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None]
     values = torch.nn.functional.interpolate(values, (size, size), mode="bilinear", antialias=True)
     return (values[0].permute(1, 2, 0).clamp(0, 1) * 255).round().to(torch.uint8).numpy()
-
-
-def _small(picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """[s, s] the silhouette of a picture [S, S, 4] uint8."""
-    return _sized(picture.astype(np.float32) / np.float32(255), SEEN_AT)[..., 3] > 127
