@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from legs4d.errors import Legs4dError
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.generate.lenses import FOURDGEN
+from legs4d.generate.resizing import resized
 from legs4d.progress import StageReporter
 from legs4d.raster.rasterise import render
 from legs4d.scene.camera import Cameras
+from legs4d.scene.images import as_unit
 
 SIDE = 56
 """Pixels of the pictures that are compared."""
@@ -58,8 +60,7 @@ def place(
         Stopped: the reporter says so.
     """
     solid = shape.take(shape.opacities > SOLID).torch()
-    values = torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1)[None]
-    small = torch.nn.functional.interpolate(values, (SIDE, SIDE), mode="area")[0].permute(1, 2, 0)
+    small = torch.from_numpy(resized(as_unit(picture), SIDE, SIDE))
     axes = _axes(up)
     means = solid.means.numpy().astype(np.float64)
     center = np.median(means, axis=0)

@@ -29,6 +29,7 @@ from legs4d.generate.onepass.stage import STAGE
 from legs4d.generate.optimise.distil import Distillation
 from legs4d.generate.optimise.road import QUICK, How, Optimise, scaled_to
 from legs4d.generate.placing import place
+from legs4d.generate.resizing import scaled
 from legs4d.generate.result import Made, describe, write_object
 from legs4d.generate.roads import Road, choose, is_run
 from legs4d.generate.shapes.inflate import inflate
@@ -314,7 +315,7 @@ class _Work:
         size = min(self.sizes.motion, subject.pictures.shape[1])
         camera = front.scaled(size / front.width)
         cameras = Cameras.together([camera] * count)
-        pictures = pictures_of(_smaller(subject.pictures, size), cameras, np.arange(count), count, self.device)
+        pictures = pictures_of(scaled(subject.pictures, size), cameras, np.arange(count), count, self.device)
         distance = float(camera.world_to_camera[0, 2] @ np.append(np.median(shape.gaussians.means, axis=0), 1))
         how = replace(self.sizes.following, steps=min(self.sizes.following.steps, VISITS * count))
         fit = following(shape.gaussians, pictures, how, 0.2 * distance)
@@ -356,11 +357,3 @@ def _side_of(source: Path) -> int:
 
 def _stage(lens: Lens) -> Stage:
     return Stage(np.zeros(3, np.float32), lens.distance, -UP.astype(np.float32), lens.near)
-
-
-def _smaller(pictures: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    if pictures.shape[1] == size:
-        return pictures
-    values = torch.from_numpy(pictures).permute(0, 3, 1, 2).to(torch.float32)
-    made = torch.nn.functional.interpolate(values, (size, size), mode="bilinear", antialias=True)
-    return made.permute(0, 2, 3, 1).round().clamp(0, 255).to(torch.uint8).numpy()

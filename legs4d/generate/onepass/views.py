@@ -12,11 +12,11 @@ from itertools import permutations
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from legs4d.errors import DatasetError, Legs4dError
 from legs4d.generate.onepass.cameras import AZIMUTHS, L4GM
+from legs4d.generate.resizing import as_bytes, resized, scaled
 from legs4d.generate.shapes.agreement import agreement
 from legs4d.priors.protocols import ViewsPrior
 from legs4d.scene.footage.names import PICTURES, in_order, list_files
@@ -76,7 +76,7 @@ def read_views(folder: Path, size: int, front: NDArray[np.uint8], elevation: flo
         if not (picture[..., 3] > 0.5).any():
             fix = "give pictures with alpha, or on white"
             raise DatasetError("shows no object", where=str(folder / name), fix=fix)
-    shown = np.stack([_sized(picture, size) for picture in pictures[-OTHERS:]])
+    shown = np.stack([as_bytes(resized(picture, size, size)) for picture in pictures[-OTHERS:]])
     views = SideViews(shown, AZIMUTHS[1:], elevation, "user")
     check_views(views, front, str(folder))
     return views
@@ -94,8 +94,7 @@ def check_views(views: SideViews, front: NDArray[np.uint8], where: str) -> None:
     A swap of left and right mirrors the whole object front to back, and cannot be told by silhouettes.
     """
     size = views.pictures.shape[1]
-    there = [_sized(front.astype(np.float32) / np.float32(255), size), *views.pictures]
-    alphas = np.stack([picture[..., 3] for picture in there]).astype(np.float32) / np.float32(255)
+    alphas = as_unit(np.stack([scaled(front, size), *views.pictures])[..., 3])
     told = _agreed(alphas, views.elevation, views.azimuths)
     if views.elevation and _agreed(alphas, -views.elevation, views.azimuths) > told + BETTER:
         raise DatasetError(
@@ -131,14 +130,14 @@ def views_by_prior(
     Raises:
         Legs4dError: it answers with pictures of another count or shape.
     """
-    unit = front.astype(np.float32) / np.float32(255)
+    unit = as_unit(front)
     white = unit[..., :3] + 1 - unit[..., 3:]
     asked = np.array([[0.0, azimuth, 0.0] for azimuth in AZIMUTHS[1:]], np.float32)
     made = prior.views(white, asked, seed)
     if made.ndim != 4 or len(made) != OTHERS or made.shape[1] != made.shape[2]:
         what = f"gave pictures of shape {made.shape}, not {OTHERS} square ones"
         raise Legs4dError(what, where=name, fix="choose another helper of the role views")
-    shown = np.stack([_sized(_off_white(picture[..., :3]), size) for picture in made])
+    shown = np.stack([as_bytes(resized(_off_white(picture[..., :3]), size, size)) for picture in made])
     return SideViews(shown, AZIMUTHS[1:], elevation, name)
 
 
@@ -153,9 +152,3 @@ def _rgba(path: Path) -> NDArray[np.float32]:
 def _off_white(picture: NDArray[np.float32]) -> NDArray[np.float32]:
     alpha = (picture.min(axis=-1, keepdims=True) < PLAIN_WHITE).astype(np.float32)
     return np.concatenate([picture * alpha, alpha], axis=-1)
-
-
-def _sized(picture: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
-    values = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None]
-    values = torch.nn.functional.interpolate(values, (size, size), mode="bilinear", antialias=True)
-    return (values[0].permute(1, 2, 0).clamp(0, 1) * 255).round().to(torch.uint8).numpy()

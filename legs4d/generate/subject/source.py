@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import label
 
 from legs4d.errors import DatasetError
+from legs4d.generate.resizing import square, within
 from legs4d.generate.subject.background import Cut, cut_out
 from legs4d.progress import StageReporter
 from legs4d.scene.footage.names import PICTURES, in_order, list_files
@@ -101,7 +102,7 @@ def read_subject(
     pictures = []
     for number, picture in enumerate(coming):
         reporter.step(number, len(coming))
-        pictures.append(_smaller(picture))
+        pictures.append(within(picture, MOST_READ))
     if any(p.shape[:2] != pictures[0].shape[:2] for p in pictures):
         fix = "give frames of one video"
         raise DatasetError("the pictures are not all of one size", where=str(path), fix=fix)
@@ -157,20 +158,6 @@ class _Pictures:
                 yield as_unit(read_picture(self._files[number]))
 
 
-def _smaller(picture: NDArray[np.float32]) -> NDArray[np.float32]:
-    share = MOST_READ / max(picture.shape[:2])
-    if share >= 1:
-        return picture
-    height, width = (max(1, round(side * share)) for side in picture.shape[:2])
-    return _resized(picture, height, width)
-
-
-def _resized(picture: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    values = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None]
-    made = torch.nn.functional.interpolate(values, (height, width), mode="bilinear", antialias=True)
-    return made[0].permute(1, 2, 0).numpy()
-
-
 def _check_one_object(alphas: NDArray[np.float32], path: Path) -> None:
     """Raise DatasetError where a frame shows nothing, or most show two things."""
     apart, share = 0, 0.0
@@ -194,24 +181,6 @@ def _middle(alphas: NDArray[np.float32]) -> tuple[float, float, float]:
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
     side = max(bottom - top, right - left) / FILLED
     return float((left + right - side) / 2), float((top + bottom - side) / 2), float(side)
-
-
-def square(picture: NDArray[np.float32], crop: tuple[float, float, float], size: int) -> NDArray[np.uint8]:
-    """[size, size, 4] of what a square shows, transparent outside of the picture."""
-    left, top, side = crop
-    height, width = picture.shape[:2]
-    around = max(0, *(int(np.ceil(v)) for v in (-left, -top, left + side - width, top + side - height)))
-    padded = np.pad(picture, ((around, around), (around, around), (0, 0)))
-    values = torch.from_numpy(padded).permute(2, 0, 1)[None]
-    # Where each new pixel's middle lies: blurred first where pixels are lost, as sampling alone would skip some.
-    if side > size:
-        values = torch.nn.functional.interpolate(values, scale_factor=size / side, mode="bilinear", antialias=True)
-    share = torch.tensor([values.shape[3] / padded.shape[1], values.shape[2] / padded.shape[0]])
-    at = (torch.arange(size) + 0.5) / size * side
-    x, y = (at + left + around) * share[0], (at + top + around) * share[1]
-    grid = torch.stack(torch.meshgrid(y / values.shape[2] * 2 - 1, x / values.shape[3] * 2 - 1, indexing="ij"), dim=-1)
-    found = torch.nn.functional.grid_sample(values, grid.flip(-1)[None], align_corners=False)
-    return (found[0].permute(1, 2, 0).clamp(0, 1).numpy() * 255).round().astype(np.uint8)
 
 
 def _on_edge(alphas: NDArray[np.float32]) -> float:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from legs4d.errors import DatasetError
 from legs4d.generate.lenses import PSEUDO_AZIMUTHS, PSEUDO_ELEVATION, Lens
+from legs4d.generate.resizing import square
 from legs4d.generate.shapes.agreement import agreement
 from legs4d.generate.subject.background import cut_out
-from legs4d.generate.subject.source import square
 from legs4d.progress import StageReporter
 from legs4d.scene.camera import Cameras
 from legs4d.scene.footage.names import PICTURES, list_files
