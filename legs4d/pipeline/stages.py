@@ -8,38 +8,28 @@ seconds that takes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from collections.abc import Sequence as Several
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from legs4d.config import DatasetSettings, ExtractSettings, GeometrySettings, LiftSettings, TrainSettings
+from legs4d.config import ExtractSettings, GeometrySettings, LiftSettings, TrainSettings
 from legs4d.context import QUIET, Context
 from legs4d.errors import EncoderError
 from legs4d.gaussians.store.again import run_in, working_on
 from legs4d.gaussians.store.footage import find_footage, remember_footage
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import MadeFrom
-from legs4d.grounding import query
-from legs4d.grounding.truth import read_truth, true_intervals
 from legs4d.language.embedding.rendered import RenderedFootage, is_filmed
 from legs4d.language.embedding.sources import open_source
 from legs4d.language.encoders import get_encoder, sees
 from legs4d.language.lift.stage import lift as lift_run
 from legs4d.plan import Making, Plan, forget, read_footage, records
-from legs4d.portable.pointing import DEFAULT_SCALE
 from legs4d.scene.checks import size_notes
 from legs4d.scene.foreground import MotionMasks
-from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence, cameras_move
 
 GEOMETRY = ("deform", "first_frame", "tracking", "refinement")
 """The stages of reconstruction."""
-
-if TYPE_CHECKING:
-    from legs4d.effects.run_video import Layer
-    from legs4d.grounding import Grounding
 
 
 def train(
@@ -292,141 +282,3 @@ class _Work:
             remember_footage(run, sequence, language=True)
         source, near = open_source(run, self.making.encoder), run.info["near"]
         lift_run(run, sequence, source, self.making.lift, self.plan.context, near=near)
-
-
-def render(
-    run_folder: str | Path,
-    out: str | Path,
-    context: Context = QUIET,
-    *,
-    cameras: str = "test",
-    grounding: Grounding | None = None,
-    layers: Several[Layer] = (),
-    fps: float | None = None,
-    selections: Several[str] = (),
-    without: Several[str] = (),
-    scale: float = DEFAULT_SCALE,
-    background: str = "auto",
-) -> list[Path]:
-    """A run as video, and what was written; see `effects.run_video.write_run_video`."""
-    run = Run.open(run_folder)
-    from legs4d.effects.run_video import write_run_video
-    from legs4d.reconstruct.stages import choose_device
-
-    device = choose_device(context.engine)
-    return write_run_video(
-        run,
-        out,
-        cameras,
-        grounding,
-        device,
-        context,
-        layers=layers,
-        selections=selections,
-        without=without,
-        scale=scale,
-        fps=fps,
-        background=background,
-    )
-
-
-def evaluate(
-    run_folder: str | Path,
-    context: Context = QUIET,
-    *,
-    dataset: str | Path | None = None,
-    grounding: str | Path | None = None,
-    pictures: str | Path | None = None,
-    plot: str | Path | None = None,
-    lpips: str | Path | None = None,
-    track: int | None = None,
-    per_pixel: bool = False,
-) -> dict[str, Any]:
-    """Compare a finished run with its test cameras' pictures, and with true masks.
-
-    Args:
-        dataset: where the footage is now, if not where it was last.
-        grounding: folder of true masks (`grounding.truth`); adds `grounding` to the result.
-        pictures: folder for `test_views.png`, `actions.png` where the run says what its objects do, and, with
-            `grounding`, a contact sheet, a timeline, a plot of its scores
-            and pages of its masks against the true ones.
-        plot: file for the scores over time.
-        lpips: "alex" or "vgg", whose weights are among the priors, or a file of weights (`priors.perceptual.lpips`);
-            without it, LPIPS is None.
-        track: an object of the dataset's objects/; adds `tracking` to the result.
-        per_pixel: whether relevancy is decoded per pixel, see `grounding.benchmark.evaluate`.
-
-    Returns:
-        As `reconstruct.evaluate.evaluate_pictures`, `grounding` as `grounding.benchmark.evaluate`, and `tracking` as
-        `reconstruct.evaluation.object_tracking.evaluate_tracking`.
-    """
-    run = Run.open(run_folder)
-    sequence = find_footage(run, dataset, context)
-    from legs4d.effects.pages.actions_page import actions_page
-    from legs4d.effects.pages.mask_page import write_mask_pages
-    from legs4d.effects.pages.metrics_plot import metrics_plot
-    from legs4d.effects.pages.report import write_report
-    from legs4d.effects.pages.score_plot import score_plot
-    from legs4d.effects.pages.views_page import write_test_views
-    from legs4d.grounding.benchmark import evaluate as evaluate_grounding
-    from legs4d.priors.perceptual.lpips import open_lpips
-    from legs4d.reconstruct.evaluation.evaluate import evaluate_pictures
-    from legs4d.reconstruct.evaluation.object_tracking import evaluate_tracking
-    from legs4d.reconstruct.stages import choose_device
-
-    device = choose_device(context.engine)
-    distance = None if lpips is None else open_lpips(lpips, device)
-    result = evaluate_pictures(run, sequence, device, context, lpips=distance)
-    if plot is not None:
-        score_plot(plot, result)
-    if pictures is not None:
-        write_test_views(run, sequence, Path(pictures) / "test_views.png", device)
-        actions_page(Path(pictures) / "actions.png", run)
-    if track is not None:
-        result["tracking"] = evaluate_tracking(run, sequence, track, device, context)
-    if grounding is not None:
-        result["grounding"] = evaluate_grounding(run, grounding, context, per_pixel=per_pixel, device=device)
-        truth = true_intervals(read_truth(grounding), run.info["frame_numbers"])
-        if pictures is not None and truth:
-            groundings = query(run, list(truth))
-            write_report(run, sequence, groundings, pictures, device, truth)
-            metrics_plot(Path(pictures) / "grounding.png", result["grounding"])
-            write_mask_pages(run, groundings, grounding, pictures, device, per_pixel=per_pixel)
-    return result
-
-
-def find_objects(
-    dataset: str | Path,
-    out: str | Path | None = None,
-    context: Context = QUIET,
-    *,
-    reading: DatasetSettings | None = None,
-    prompts: tuple[str, ...] = (),
-    priors: Path | None = None,
-    again: bool = False,
-) -> dict[str, Any]:
-    """Find what moves in footage, or what words mean, with names and masks.
-
-    Args:
-        out: folder to make; by default DATASET.objects, beside the dataset.
-        reading: how the footage is read, as in `train`.
-        prompts: what alone is looked for ("a ball"), moving or not, by SAM 3; nothing for all that moves.
-        priors: folder of helpers' weights, if not the usual one.
-        again: replace what was found otherwise.
-
-    Returns:
-        As `priors.objects.find.find_objects`.
-
-    Raises:
-        Legs4dError: there are prompts, and the weights of SAM 3 are not there; else as that.
-    """
-    from legs4d.priors.objects.find import find_objects as find
-    from legs4d.priors.objects.find import open_helpers, open_readers
-    from legs4d.priors.objects.folder import default_folder
-    from legs4d.reconstruct.stages import choose_device
-
-    sequence = open_sequence(dataset, reading or DatasetSettings(), context, found=False)
-    device = choose_device(context.engine)
-    helpers = open_readers(prompts, device, priors) if prompts else open_helpers(device, priors)
-    folder = default_folder(Path(dataset)) if out is None else Path(out)
-    return find(sequence, folder, helpers, context, again=again)
