@@ -146,7 +146,7 @@ class Renderer:
         return _Sums(color, alpha, _cropped(body, picture.depth) * placed.unit, seen)
 
     def _parts(self, body: Render, sample: RenderSample, answers: list[Grounding]) -> list[Part]:
-        """What is visible; after the relevancies, a column for each grade that names its Gaussians."""
+        """What is visible; after the relevancies, a column for each grade that means some of its Gaussians."""
         parts = []
         if sample.static is not None and len(self._static):
             relevancy = self._columns([answer.static for answer in answers], len(self._static))
@@ -285,13 +285,17 @@ def _matrix(rows: list[list[float]]) -> torch.Tensor:
 def _masked(
     body: Render, part: str, gaussians: Gaussians, relevancy: torch.Tensor, to_camera: torch.Tensor, frame: int = 0
 ) -> Part:
-    """Those of a part that the request keeps, with which of them each grade names."""
+    """Those of a part that the request keeps, with how much of each the grades mean."""
     count, device = len(gaussians), str(relevancy.device)
     columns = [relevancy]
     for one in body.grades:
         if one.points is not None:
             named = chosen(one.points, part, count, device, frame)
             columns.append(relevancy.new_zeros((count, 1)) if named is None else named[:, None].to(relevancy))
+        elif one.ramp is not None:
+            row = torch.tensor(one.ramp, dtype=torch.float64, device=gaussians.means.device)
+            along = (gaussians.means.double() @ row[:3] + row[3]).clamp(0, 1)
+            columns.append(along[:, None].to(relevancy))
     relevancy = torch.cat(columns, dim=1)
     keep = chosen(body.kept, part, count, device, frame)
     if body.limits is not None and (body.limits.nearest or body.limits.farthest):
@@ -335,8 +339,9 @@ def _grades(body: Render) -> list[Graded]:
     names = [layer.name for layer in body.layers]
     for one in body.grades:
         grade = Grade(one.exposure, one.hue, one.saturation, tuple(one.lift), tuple(one.gamma), tuple(one.gain))
-        place = column if one.points is not None else None
-        column += one.points is not None
+        has_column = one.points is not None or one.ramp is not None
+        place = column if has_column else None
+        column += has_column
         if not one.layer or one.layer in names:
             found.append(Graded(grade, names.index(one.layer) if one.layer else None, place, one.strength))
     return found

@@ -149,6 +149,7 @@ class RenderLimits(Body):
 class RenderGrade(Body):
     layer: str = Field(default="", max_length=100)
     points: RenderPoints | None = None
+    ramp: Annotated[list[Annotated[float, Field(ge=-1e12, le=1e12)]], Field(min_length=4, max_length=4)] | None = None
     strength: Unit = 1.0
     exposure: float = Field(default=0.0, ge=-20, le=20)
     hue: float = Field(default=0.0, ge=-100, le=100)

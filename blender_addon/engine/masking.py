@@ -72,6 +72,8 @@ def _grade(shown: Sequence, one: grades.Graded, loose: dict[int, dict[str, Array
     said["strength"] = float(one.strength)
     if one.where == "LAYER":
         said["layer"] = one.source
+    if one.ramp is not None:
+        said["ramp"] = list(one.ramp)
     if one.where == "SELECTION":
         name = names.selection_attribute(one.source)
         chosen = {}

@@ -10,7 +10,7 @@ from .. import declare, names
 from ..layers import curves, layers, presets
 from ..portable import look as formulas
 from ..sequence.properties import LayerProperties, properties_of
-from . import grade, points, scene, shape
+from . import grade, lighting, points, scene, shape
 from .points import GROUPS
 from .scene import CLASSES, draw, prepare, problems
 
@@ -32,18 +32,23 @@ def sync(empty: bpy.types.Object) -> None:
     tree = _tree(empty, clouds)
     ids = [layer.layer_id for layer in its.layers]
     presets.ensure(empty, its.mode)
-    grades = [(item.grade_id, item.where, item.source) for item in its.grades]
-    signature = f"{formulas.VERSION}:{its.shown_sh}:{','.join(ids)}:{grades}"
+    lighting.ensure(empty)
+    grades = [grade.Place(item.grade_id, item.where, item.source, item.handle) for item in its.grades]
+    signature = (
+        f"{formulas.VERSION}:{its.shown_sh}:{its.shadows}:{','.join(ids)}:{[place.signature for place in grades]}"
+    )
     if tree.get(_SIGNATURE) != signature:
         _remove_drivers(tree)
         points.build(tree, ids, grades, its.shown_sh)
         for layer_id in ids:
             for socket, curve in (("Active", "active"), ("Strength", "strength")):
                 _drive(tree.nodes[layer_id].inputs[socket], empty, names.curve_path(layer_id, curve))
-        for grade_id, _, _ in grades:
-            _drive_grade(tree.nodes[grade_id], empty, grade_id)
+        for place in grades:
+            _drive_grade(tree.nodes[place.grade_id], empty, place.grade_id)
         for name, amount in points.amounts(tree).items():
             _drive(amount.outputs[0], empty, names.amount_path(name))
+        for name in lighting.LIGHT if its.shadows else (lighting.REFLECT,):
+            _drive(tree.nodes[points.lamp_node(name)].outputs[0], empty, names.amount_path(name))
         tree[_SIGNATURE] = signature
     shape.set_pixel_angle(tree, its.pixel_angle)
     shape.set_limits(tree, its.largest / max(clouds[0].matrix_world.median_scale, 1e-12), its.slenderness)
@@ -100,7 +105,7 @@ def _tree(empty: bpy.types.Object, clouds: list[bpy.types.Object]) -> bpy.types.
         modifier: Any = child.modifiers.get(MODIFIER) or child.modifiers.new(MODIFIER, "NODES")
         if modifier.node_group != tree:
             modifier.node_group = tree
-        child.visible_shadow = False
+        child.visible_shadow = properties_of(empty).shadows
     return tree
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import bpy
 
@@ -31,19 +32,43 @@ def socket_of(name: str) -> str:
     return name.capitalize()
 
 
-def weight_of(tree: bpy.types.NodeTree, where: str, source: str) -> Value | float:
-    """How much of each point is graded, before the grade's strength.
+@dataclass(frozen=True)
+class Place:
+    """Where a grade shows.
 
-    Args:
-        where: "ALL", "LAYER" or "SELECTION".
+    Attributes:
+        grade_id: whose.
+        where: "ALL", "LAYER", "SELECTION" or "RAMP".
         source: id of the layer, whose node is in the tree already; or the name that the selection is kept under.
+        handle: the object along whose z, from 0 to 1, a ramp grows.
     """
-    if where == "LAYER" and source in tree.nodes:
-        return output(tree.nodes[source], "Weight")
-    if where == "SELECTION":
-        name = names.selection_attribute(source)
+
+    grade_id: str
+    where: str
+    source: str
+    handle: bpy.types.Object | None
+
+    @property
+    def signature(self) -> tuple[str, str, str, str]:
+        """Another one when nodes have to be built anew."""
+        return self.grade_id, self.where, self.source, self.handle.name_full if self.handle is not None else ""
+
+
+def weight_of(tree: bpy.types.NodeTree, place: Place) -> Value | float:
+    """How much of each point is graded, before the grade's strength."""
+    if place.where == "LAYER" and place.source in tree.nodes:
+        return output(tree.nodes[place.source], "Weight")
+    if place.where == "SELECTION":
+        name = names.selection_attribute(place.source)
         return output(node(tree, "GeometryNodeInputNamedAttribute", {0: name}, data_type="FLOAT"))
-    return 1.0 if where == "ALL" else 0.0
+    if place.where == "RAMP" and place.handle is not None:
+        info = node(tree, "GeometryNodeObjectInfo", {"Object": place.handle}, transform_space="RELATIVE")
+        back = node(tree, "FunctionNodeInvertMatrix", {0: output(info, "Transform")})
+        here = output(node(tree, "GeometryNodeInputPosition"))
+        along = node(tree, "FunctionNodeTransformPoint", {0: here, 1: output(back)})
+        height = output(node(tree, "ShaderNodeSeparateXYZ", {0: output(along)}), 2)
+        return output(node(tree, "ShaderNodeClamp", {0: height, 1: 0.0, 2: 1.0}))
+    return 1.0 if place.where == "ALL" else 0.0
 
 
 def _graded(tree: bpy.types.NodeTree, given: Callable[[str], Value]) -> Value:

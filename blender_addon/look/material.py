@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import bpy
 
+from . import lighting
 from .builder import Value, arrange, cycles_of, math, node, output, vector_math
 
-VERSION = 3
+VERSION = 4
 """Raised when the trees below change, so that files made before are brought up to date."""
 
 LOOK, LOCAL = "legs4d:look", "legs4d:local"
@@ -57,10 +58,7 @@ def ensure(shading: Shading) -> bpy.types.Material:
     material = material or bpy.data.materials.new(shading.name)
     material.surface_render_method = "DITHERED"
     material.use_backface_culling = not shading.is_flat
-    cycles_of(
-        material
-    ).emission_sampling = "NONE"  # hundreds of thousands of tiny lamps would be slow and light nothing.
-    cycles_of(material).emission_sampling = "NONE"
+    cycles_of(material).emission_sampling = "NONE"  # hundreds of thousands of tiny lamps would be slow
     _build(material.node_tree, shading)
     material["legs4d:version"] = VERSION
     return material
@@ -71,8 +69,9 @@ def _build(tree: bpy.types.NodeTree, shading: Shading) -> None:
     look = node(tree, "ShaderNodeAttribute", attribute_type=shading.attribute_type, attribute_name=LOOK)
     glow = node(tree, "ShaderNodeEmission", {"Color": output(look, "Color"), "Strength": 1.0})
     clear = node(tree, "ShaderNodeBsdfTransparent")
-    share = alpha(tree, output(look, "Alpha"), shading)
-    mixed = node(tree, "ShaderNodeMixShader", {0: share, 1: clear.outputs[0], 2: glow.outputs[0]})
+    surface, there = lighting.shaded(tree, output(look, "Color"), output(glow), shading.attribute_type)
+    share = alpha(tree, output(look, "Alpha"), shading) * there
+    mixed = node(tree, "ShaderNodeMixShader", {0: share, 1: clear.outputs[0], 2: surface})
     node(tree, "ShaderNodeOutputMaterial", {"Surface": mixed.outputs[0]})
     arrange(tree)
 

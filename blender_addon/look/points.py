@@ -12,24 +12,24 @@ import bpy
 
 from .. import names
 from ..portable import look
-from . import color, grade, material, outline, rays, shape
-from .builder import Nodes, Value, arrange, constant, frame, group, math, node, output, put, shared, socket
+from . import color, grade, lighting, material, outline, rays, shape
+from .builder import Nodes, Value, arrange, constant, frame, group, math, node, output, put, shared, socket, vector_math
 from .color import amounts_of, socket_of
 
 LAYER_GROUP, SPLATS_GROUP = "4-LEGS: layer", "4-LEGS: splats"
 
 LIMITS = ("Largest", "Slenderness")
-AMOUNT_NODE, DETAIL_NODE = "Amount", "Viewport detail"
+AMOUNT_NODE, LAMP_NODE, DETAIL_NODE = "Amount", "Light", "Viewport detail"
 
 
 def build(
-    tree: bpy.types.NodeTree, layer_ids: Sequence[str], grades: Sequence[tuple[str, str, str]] = (), num_sh: int = 0
+    tree: bpy.types.NodeTree, layer_ids: Sequence[str], grades: Sequence[grade.Place] = (), num_sh: int = 0
 ) -> None:
     """Writes the sequence's node group: one `LAYER_GROUP` node per layer and one of `grade` per grade, named by their
     ids, before `SPLATS_GROUP`.
 
     Args:
-        grades: (id, where, source) of each.
+        grades: where each shows.
         num_sh: SH coefficients beyond degree 0 that its points have.
     """
     tree.nodes.clear()
@@ -45,6 +45,7 @@ def build(
         angle = _value(tree, shape.PIXEL_ANGLE_NODE, 0.0)
         largest = _value(tree, shape.LARGEST_NODE, shape.NO_LIMIT)
         slenderness = _value(tree, shape.SLENDERNESS_NODE, shape.NO_LIMIT)
+        light_by = {socket_of(name): _value(tree, lamp_node(name), 0.0) for name in lighting.LIGHT}
     view: dict[str, Value] = {}
     if num_sh:
         with frame(tree, "View"):
@@ -52,12 +53,12 @@ def build(
     with frame(tree, "Captured color, graded"):
         light = group(tree, color.ensure_light(), view)
         captured = output(light, "Color")
-        for grade_id, where, place in grades:
-            weight = grade.weight_of(tree, where, place)
+        for place in grades:
+            weight = grade.weight_of(tree, place)
             made = group(tree, grade.ensure(), {"Color": captured, "Weight": weight})
-            made.name = made.label = grade_id
+            made.name = made.label = place.grade_id
             captured = output(made, "Color")
-    inputs = {"Geometry": source, "Strongest": strongest, "Weights": weights, "Tints": tints, **shares}
+    inputs = {"Geometry": source, "Strongest": strongest, "Weights": weights, "Tints": tints, **shares, **light_by}
     inputs |= {"Captured": captured, "Opacity": output(light, "Opacity")}
     splats = group(
         tree,
@@ -73,6 +74,11 @@ def amounts(tree: bpy.types.NodeTree) -> dict[str, bpy.types.Node]:
     return {name: tree.nodes[f"{AMOUNT_NODE}: {name}"] for name in look.AMOUNTS}
 
 
+def lamp_node(name: str) -> str:
+    """The Value node of one of `lighting.LIGHT`."""
+    return f"{LAMP_NODE}: {name}"
+
+
 def set_detail(tree: bpy.types.NodeTree, share: float) -> None:
     """Sets the share of the points, the most important first, that viewports show."""
     constant(tree, DETAIL_NODE, share)
@@ -80,7 +86,9 @@ def set_detail(tree: bpy.types.NodeTree, share: float) -> None:
 
 def _splats_group() -> bpy.types.NodeTree:
     """The file's one group from points, with what their layers say, to ellipsoids."""
-    numbers = ("Strongest", "Weights", *map(socket_of, look.AMOUNTS), "Opacity", "Detail", "Pixel Angle", *LIMITS)
+    lamps = map(socket_of, lighting.LIGHT)
+    shares = map(socket_of, look.AMOUNTS)
+    numbers = ("Strongest", "Weights", *shares, *lamps, "Opacity", "Detail", "Pixel Angle", *LIMITS)
     return shared(
         SPLATS_GROUP,
         look.VERSION,
@@ -104,6 +112,10 @@ def _splats(tree: bpy.types.NodeTree, given: Callable[[str], Value]) -> Value:
         )
         visible = look.opacity(Nodes(tree), opacity, strongest, amounts_of(given))
         marked = material.marked(tree, source, shown, visible)
+    with frame(tree, "Light"):
+        back = vector_math(tree, "SCALE", shape.from_camera(tree), Scale=-1.0)
+        reflect, gap = given(socket_of(lighting.REFLECT)), given(socket_of(lighting.GAP))
+        marked = lighting.marked(tree, marked, back, reflect, gap)
     with frame(tree, "Outline"):
         edge = look.outline_opacity(opacity, strongest, amounts_of(given))
         around = group(tree, outline.ensure(), {"Geometry": source, "Color": tint, "Opacity": edge})

@@ -7,6 +7,7 @@ from typing import Any
 import bpy
 
 from .. import declare, names
+from ..look import lighting
 from ..portable.look import GRADE
 from ..sequence import display, sequence
 from ..sequence.properties import GradeProperties
@@ -18,6 +19,7 @@ _ICONS: dict[str, declare.Icon] = {
     "ALL": "WORLD",
     "LAYER": "OUTLINER_OB_FONT",
     "SELECTION": "RESTRICT_SELECT_OFF",
+    "RAMP": "EMPTY_SINGLE_ARROW",
 }
 
 
@@ -43,6 +45,7 @@ class LEGS4D_OT_add_grade(NeedsSequence, bpy.types.Operator):
             ("ALL", "Everything", "All points of the sequence"),
             ("LAYER", "Selected Layer", "What its prompt names, as strongly as the layer shows"),
             ("SELECTION", "Selected Points", "Those that are selected now"),
+            ("RAMP", "Ramp", "None at the foot of an arrow, all from its tip on: move, turn, scale and key the arrow"),
         ],
     )
 
@@ -93,6 +96,19 @@ class LEGS4D_PT_grade(SequencePanel, bpy.types.Panel):
         column.operator("legs4d.remove_grade", text="", icon="REMOVE")
         if its.active_grade < len(its.grades):
             _draw_grade(layout, found, its.grades[its.active_grade])
+        _draw_light(layout, found)
+
+
+def _draw_light(layout: bpy.types.UILayout, found: sequence.Sequence) -> None:
+    if names.amount_property(lighting.REFLECT) not in found.empty.keys():  # noqa: SIM118  # an object is no mapping
+        return  # linked from a file of before
+    column = layout.column(heading="Lamps")
+    column.use_property_split = True
+    column.prop(found.empty, names.amount_path(lighting.REFLECT), text="Reflect", slider=True)
+    column.prop(found.its, "shadows")
+    gap = column.row()
+    gap.enabled = found.its.shadows
+    gap.prop(found.empty, names.amount_path(lighting.GAP), text="Beyond")
 
 
 def _draw_grade(layout: bpy.types.UILayout, found: sequence.Sequence, item: GradeProperties) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import bpy
 import numpy as np
+from mathutils import Vector
 
 from .. import names
 from ..layers import curves, layers
@@ -47,26 +48,31 @@ class Graded:
         where, source: see `GradeProperties`.
         strength: 0..1; 0 where it is disabled.
         grade: its values.
+        ramp: a of 0..1 as a · (x, y, z, 1) is, in the points' axes; of a ramp alone.
     """
 
     where: str
     source: str
     strength: float
     grade: Grade
+    ramp: tuple[float, float, float, float] | None = None
 
 
 def add(shown: Sequence, where: str, layer_id: str = "") -> str:
     """A new grade that changes nothing yet; returns its id.
 
     Args:
-        where: "ALL", "LAYER", or "SELECTION": what is selected now, kept under the grade's id.
+        where: "ALL", "LAYER", "SELECTION": what is selected now, kept under the grade's id; or "RAMP": along an arrow
+            that is made, from the bottom to the top of the points.
     """
     its = shown.its
     made = its.grades.add()
     made.grade_id = made.name = names.new_layer_id()
     made.where, made.source = where, layer_id if where == "LAYER" else made.grade_id
     layer = layers.find(shown, layer_id)
-    made.label = {"ALL": "Everything", "SELECTION": "Selection"}.get(where) or (layers.title(layer) if layer else "")
+    made.label = {"ALL": "Everything", "SELECTION": "Selection", "RAMP": "Ramp"}.get(where) or (
+        layers.title(layer) if layer else ""
+    )
     its.active_grade = len(its.grades) - 1
     for name, value in _DEFAULTS.items():
         prop = names.grade_property(made.grade_id, name)
@@ -77,6 +83,8 @@ def add(shown: Sequence, where: str, layer_id: str = "") -> str:
         panel.update(min=low, max=high, default=value, description=_SAYS[name], subtype=kind)
     if where == "SELECTION":
         selecting.keep_as(shown, made.source)
+    if where == "RAMP":
+        made.handle = _arrow(shown)
     return str(made.grade_id)
 
 
@@ -92,6 +100,8 @@ def remove(shown: Sequence, grade_id: str) -> None:
         shown.empty.pop(names.grade_property(grade_id, name), None)
     if its.grades[index].where == "SELECTION":
         selecting.forget(shown, its.grades[index].source)
+    if its.grades[index].handle is not None:
+        bpy.data.objects.remove(its.grades[index].handle)
     its.grades.remove(index)
     its.active_grade = min(its.active_grade, max(len(its.grades) - 1, 0))
 
@@ -103,7 +113,8 @@ def at(shown: Sequence, scene_frame: float) -> tuple[Graded, ...]:
         strength = _value(shown.empty, item, STRENGTH, scene_frame) if item.enabled else 0.0
         if strength > 0.0:
             values = {name: _value(shown.empty, item, name, scene_frame) for name in GRADE}
-            found.append(Graded(item.where, item.source, min(strength, 1.0), Grade(**values)))
+            ramp = _ramp(shown, item.handle) if item.where == "RAMP" else None
+            found.append(Graded(item.where, item.source, min(strength, 1.0), Grade(**values), ramp))
     return tuple(found)
 
 
@@ -139,9 +150,34 @@ def _weights(
         found = attributes.read(cloud, name)[chosen] if name in cloud.attributes else np.zeros(count, np.float32)
     elif one.where == "LAYER":
         found = highlighter.weight_of(shown, cloud, scene_frame, one.source, chosen, count)
+    elif one.ramp is not None:
+        row = np.array(one.ramp, np.float32)
+        found = np.clip(attributes.read(cloud, names.POSITION)[chosen] @ row[:3] + row[3], 0.0, 1.0)
     else:
         found = np.ones(count, np.float32)
     return np.asarray(found * np.float32(one.strength), np.float32)
+
+
+def _ramp(shown: Sequence, handle: bpy.types.Object | None) -> tuple[float, float, float, float]:
+    """The row that says how far along the handle's z, from 0 to 1, a point lies; nowhere where there is none."""
+    if handle is None or handle.matrix_world.determinant() == 0.0:
+        return 0.0, 0.0, 0.0, 0.0
+    row = (handle.matrix_world.inverted() @ shown.to_world)[2]
+    return row[0], row[1], row[2], row[3]
+
+
+def _arrow(shown: Sequence) -> bpy.types.Object:
+    """An arrow beside nothing, from the bottom to the top of the points, that goes with them."""
+    corners = np.array([child.matrix_world @ Vector(corner) for child in shown.objects for corner in child.bound_box])
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    made = bpy.data.objects.new(f"{shown.empty.name} ramp", None)
+    made.empty_display_type, made.empty_display_size = "SINGLE_ARROW", 1.0
+    for collection in shown.empty.users_collection:
+        collection.objects.link(made)
+    height = max(float(high[2] - low[2]), 1e-3)
+    made.parent, made.matrix_parent_inverse = shown.empty, shown.empty.matrix_world.inverted_safe()
+    made.location, made.scale = ((low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]), (height,) * 3
+    return made
 
 
 def _value(empty: bpy.types.Object, item: GradeProperties, name: str, scene_frame: float) -> Any:

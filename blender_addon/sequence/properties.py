@@ -131,9 +131,11 @@ class GradeProperties(bpy.types.PropertyGroup):
             ("ALL", "Everything", "All points"),
             ("LAYER", "Layer", "What a prompt names, as strongly as its layer shows"),
             ("SELECTION", "Selection", "What was selected when the grade was made"),
+            ("RAMP", "Ramp", "None at the foot of an arrow in the scene, all from its tip on"),
         ],
     )
     source = declare.string("Source", "Id of the layer, or the name that the selection is kept under")
+    handle = declare.pointer(bpy.types.Object, "Ramp", "The arrow that the grade grows along")
     enabled = declare.boolean("Enabled", "Follow this grade", default=True, update=_look_changed)
 
 
@@ -235,6 +237,11 @@ class SequenceProperties(bpy.types.PropertyGroup):
         min=0,
         max=3,
         default=3,
+        update=_look_changed,
+    )
+    shadows = declare.boolean(
+        "Throw Shadows",
+        "Whether the splats throw shadows: on everything else, and on splats that reflect. Renders take longer. Cycles",
         update=_look_changed,
     )
     averaging = declare.integer(

@@ -54,6 +54,7 @@ def _become_own(shown: Sequence, original: Sequence) -> None:
             child.data = child.data.copy()
     _identify(shown, new_identity())
     _own_animation(empty)
+    _own_ramps(empty)
     _own_look(shown)
     _own_layers(shown)
     look.sync(empty)
@@ -81,6 +82,20 @@ def _own_animation(empty: bpy.types.Object) -> None:
             slot = holder.action_slot.identifier if holder.action_slot is not None else ""
             holder.action = holder.action.copy()
             holder.action_slot = next((one for one in holder.action.slots if one.identifier == slot), None)
+
+
+def _own_ramps(empty: bpy.types.Object) -> None:
+    """Arrows of its own, with their keys."""
+    for grade in properties_of(empty).grades:
+        if grade.handle is None:
+            continue
+        twin = grade.handle.copy()
+        if twin.parent is not None:
+            twin.parent = empty
+        _own_animation(twin)
+        for collection in empty.users_collection:
+            collection.objects.link(twin)
+        grade.handle = twin
 
 
 def _own_look(shown: Sequence) -> None:

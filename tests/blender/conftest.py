@@ -25,6 +25,9 @@ ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / ".venv" / "bin"
 FRAMES = 12
 PROMPT = "the ball is flying"
+SIZE, ANGLE, DISTANCE = 64, 0.9, 4.0
+"""Of a `photo`: pixels, radians, and scene units from the origin."""
+SH_C0 = 0.28209479177387814
 START_SECONDS = 60
 """For a backend to listen: a cold start on a busy machine."""
 
@@ -171,6 +174,66 @@ def asked(imported: object, until: Until) -> object:
     bpy.ops.legs4d.ask(prompt=PROMPT)
     until(lambda: not session.current.questions.busy, "the answer")
     return imported
+
+
+@pytest.fixture
+def splats(addon: object) -> object:
+    """`splats(gaussians)`: a sequence of one cloud with these Gaussians, its axes those of the scene."""
+    from blender_addon import names
+    from blender_addon.cache.frames import Description
+    from blender_addon.sequence import attributes
+    from blender_addon.sequence.sequence import Sequence
+
+    def make(gaussians: dict[str, np.ndarray]) -> Sequence:
+        count = len(gaussians["means"])
+        sh_rest = gaussians.get("sh_rest", np.zeros((count, 0, 3)))
+        description = Description("splats", "splats", "1", 1, count, 0, 12.0, sh=sh_rest.shape[1])
+        made = Sequence.create(description, bpy.context.scene.collection)
+        made.empty.rotation_euler = (0, 0, 0)
+        dc = (gaussians["rgb"] - 0.5) / SH_C0
+        for name, values in (
+            (names.POSITION, gaussians["means"]),
+            (names.SCALE, gaussians["scales"]),
+            (names.ROTATION, gaussians["quats"]),
+            (names.RADIANCE, np.column_stack((dc, gaussians["opacities"]))),
+        ):
+            cloud = made.static_object.data
+            attributes.write(cloud, name, names.CLOUD_ATTRIBUTES[name], np.ascontiguousarray(values, np.float32))
+        for index in range(sh_rest.shape[1]):
+            values = np.ascontiguousarray(sh_rest[:, index], np.float32)
+            attributes.write(cloud, names.sh_attribute(index), "FLOAT_VECTOR", values)
+        return made
+
+    return make
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> object:
+    """`photo(samples)`: [H, W, 4] 8-bit sRGB picture, 0..1, from -y at DISTANCE, on transparent ground."""
+
+    def take(samples: int = 16) -> np.ndarray:
+        import imbuf
+
+        from blender_addon import look
+
+        scene = bpy.context.scene
+        if scene.camera is None:
+            camera = bpy.data.objects.new("Camera", bpy.data.cameras.new("Camera"))
+            scene.collection.objects.link(camera)
+            camera.location, camera.rotation_euler = (0, -DISTANCE, 0), (np.pi / 2, 0, 0)
+            camera.data.angle, scene.camera = ANGLE, camera
+        scene.render.engine, scene.render.film_transparent = "CYCLES", True
+        scene.render.resolution_x = scene.render.resolution_y = SIZE
+        scene.cycles.samples, scene.cycles.use_denoising, scene.cycles.use_adaptive_sampling = samples, False, False
+        look.prepare(scene)
+        scene.legs4d_render.render_missing = True  # the points are written by hand: no cache has them
+        scene.render.image_settings.file_format, scene.render.image_settings.color_mode = "PNG", "RGBA"
+        scene.render.filepath = str(tmp_path / "photo.png")
+        bpy.ops.render.render(write_still=True)
+        with imbuf.load(scene.render.filepath).with_buffer() as buffer:
+            return np.array(buffer)[::-1] / 255.0
+
+    return take
 
 
 def read(item: bpy.types.Object, name: str) -> np.ndarray:

@@ -28,6 +28,12 @@ def srgb(values: np.ndarray) -> np.ndarray:
     return np.where(values <= 0.0031308, values * 12.92, 1.055 * np.maximum(values, 1e-9) ** (1 / 2.4) - 0.055)
 
 
+def linear(encoded: np.ndarray) -> np.ndarray:
+    """Scene linear of sRGB-encoded values (IEC 61966-2-1)."""
+    c = np.clip(encoded, 0, 1)
+    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+
+
 def psnr(one: np.ndarray, other: np.ndarray) -> float:
     """Of values 0..1, dB."""
     return float(-10 * np.log10(np.mean((one - other) ** 2)))

@@ -382,3 +382,40 @@ def test_deleted_points_and_grades_reach_the_backend(rendered, imported) -> None
     # Composited encoded: half the light is not exactly half the picture at soft edges.
     middle = plain["Combined"][..., 3] > 0.99
     np.testing.assert_allclose(by_hand["Combined"][middle][:, :3], 0.5 * plain["Combined"][middle][:, :3], atol=0.02)
+
+
+def test_a_ramp_reaches_the_backend(rendered, imported) -> None:
+    """One that is a step is a selection of what lies above it; one without end is half a grade everywhere."""
+    from mathutils import Matrix
+
+    from blender_addon import names
+    from blender_addon.selection import grades, selecting
+    from blender_addon.sequence import attributes
+    from blender_addon.sequence.properties import cloud_of
+
+    def placed(child: bpy.types.Object) -> np.ndarray:
+        matrix = np.array(child.matrix_world)
+        return attributes.read(cloud_of(child), names.POSITION) @ matrix[:3, :3].T + matrix[:3, 3]
+
+    def grade(where: str) -> str:
+        made = grades.add(imported, where)
+        imported.empty[names.grade_property(made, "gain")] = (0.2, 1.0, 1.0)
+        return made
+
+    heights = np.concatenate([placed(child)[:, 2] for child in (imported.static_object, imported.dynamic_object)])
+    step = float(np.median(heights)) + 1e-3
+    selecting.choose_weights(imported, (heights > step).astype(float))
+    made = grade("SELECTION")
+    by_selection = rendered()
+    grades.remove(imported, made)
+    made = grade("RAMP")
+    arrow = imported.its.grades[0].handle
+    arrow.matrix_world = Matrix.Translation((0, 0, step)) @ Matrix.Scale(1e-5, 4)
+    by_ramp = rendered()
+    np.testing.assert_allclose(by_ramp["Combined"], by_selection["Combined"], atol=1e-3)
+    assert by_ramp["Combined"][..., 0].std() > 0
+    arrow.matrix_world = Matrix.Translation((0, 0, -5e5)) @ Matrix.Scale(1e6, 4)
+    halfway = rendered()
+    grades.remove(imported, made)
+    imported.empty[names.grade_property(grade("ALL"), "strength")] = 0.5
+    np.testing.assert_allclose(halfway["Combined"], rendered()["Combined"], atol=1e-3)

@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import bpy
 import numpy as np
 import pytest
-
-SIZE, ANGLE, DISTANCE = 64, 0.9, 4.0
-SH_C0 = 0.28209479177387814
-
-
-def linear(encoded: np.ndarray) -> np.ndarray:
-    """Scene linear of sRGB-encoded values (IEC 61966-2-1)."""
-    c = np.clip(encoded, 0, 1)
-    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
-
-
-def encoded(values: np.ndarray) -> np.ndarray:
-    """sRGB-encoded of scene linear values."""
-    c = np.clip(values, 0, 1)
-    return np.where(c <= 0.0031308, c * 12.92, 1.055 * c ** (1 / 2.4) - 0.055)
+from conftest import ANGLE, DISTANCE, SIZE
+from mathutils import Matrix
+from pictures import linear, psnr, srgb
 
 
 def rotations(quats: np.ndarray) -> np.ndarray:
@@ -73,101 +59,37 @@ def some_gaussians(count: int, seed: int) -> dict[str, np.ndarray]:
     }
 
 
-@pytest.fixture
-def shown(addon: object) -> object:
-    """`shown(gaussians)`: a sequence of one cloud with these Gaussians, its axes those of the scene."""
-    from blender_addon import names
-    from blender_addon.cache.frames import Description
-    from blender_addon.sequence import attributes
-    from blender_addon.sequence.sequence import Sequence
-
-    def make(gaussians: dict[str, np.ndarray]) -> Sequence:
-        count = len(gaussians["means"])
-        sh_rest = gaussians.get("sh_rest", np.zeros((count, 0, 3)))
-        description = Description("splats", "splats", "1", 1, count, 0, 12.0, sh=sh_rest.shape[1])
-        made = Sequence.create(description, bpy.context.scene.collection)
-        made.empty.rotation_euler = (0, 0, 0)
-        dc = (gaussians["rgb"] - 0.5) / SH_C0
-        for name, values in (
-            (names.POSITION, gaussians["means"]),
-            (names.SCALE, gaussians["scales"]),
-            (names.ROTATION, gaussians["quats"]),
-            (names.RADIANCE, np.column_stack((dc, gaussians["opacities"]))),
-        ):
-            cloud = made.static_object.data
-            attributes.write(cloud, name, names.CLOUD_ATTRIBUTES[name], np.ascontiguousarray(values, np.float32))
-        for index in range(sh_rest.shape[1]):
-            values = np.ascontiguousarray(sh_rest[:, index], np.float32)
-            attributes.write(cloud, names.sh_attribute(index), "FLOAT_VECTOR", values)
-        return made
-
-    return make
-
-
-@pytest.fixture
-def photo(tmp_path: Path) -> object:
-    """`photo(samples)`: [H, W, 4] 8-bit sRGB picture, 0..1, from -y at DISTANCE, on transparent ground."""
-
-    def take(samples: int = 16) -> np.ndarray:
-        import imbuf
-
-        from blender_addon import look
-
-        scene = bpy.context.scene
-        if scene.camera is None:
-            camera = bpy.data.objects.new("Camera", bpy.data.cameras.new("Camera"))
-            scene.collection.objects.link(camera)
-            camera.location, camera.rotation_euler = (0, -DISTANCE, 0), (np.pi / 2, 0, 0)
-            camera.data.angle, scene.camera = ANGLE, camera
-        scene.render.engine, scene.render.film_transparent = "CYCLES", True
-        scene.render.resolution_x = scene.render.resolution_y = SIZE
-        scene.cycles.samples, scene.cycles.use_denoising, scene.cycles.use_adaptive_sampling = samples, False, False
-        look.prepare(scene)
-        scene.legs4d_render.render_missing = True  # the points are written by hand: no cache has them
-        scene.render.image_settings.file_format, scene.render.image_settings.color_mode = "PNG", "RGBA"
-        scene.render.filepath = str(tmp_path / "photo.png")
-        bpy.ops.render.render(write_still=True)
-        with imbuf.load(scene.render.filepath).with_buffer() as buffer:
-            return np.array(buffer)[::-1] / 255.0
-
-    return take
-
-
 def over_black(picture: np.ndarray) -> np.ndarray:
     """sRGB-encoded RGB of an 8-bit picture with straight alpha, over black."""
-    return encoded(linear(picture[..., :3]) * picture[..., 3:])
+    return srgb(linear(picture[..., :3]) * picture[..., 3:])
 
 
-def psnr(one: np.ndarray, other: np.ndarray) -> float:
-    return float(-10 * np.log10(np.mean((one - other) ** 2)))
-
-
-def test_soft_ellipsoids_composite_like_the_rasteriser(shown, photo) -> None:
+def test_soft_ellipsoids_composite_like_the_rasteriser(splats, photo) -> None:
     from blender_addon import look
 
     gaussians = some_gaussians(40, seed=3)
-    look.sync(shown(gaussians).empty)
+    look.sync(splats(gaussians).empty)
     expected, found = composited(gaussians), photo()
-    assert psnr(over_black(found), encoded(expected[..., :3])) > 34
+    assert psnr(over_black(found), srgb(expected[..., :3].clip(0, 1))) > 34
     assert np.abs(found[..., 3] - expected[..., 3]).mean() < 0.01
 
 
-def test_colours_depend_on_the_view_as_the_harmonics_say(shown, photo) -> None:
+def test_colours_depend_on_the_view_as_the_harmonics_say(splats, photo) -> None:
     from blender_addon import look
     from blender_addon.portable.sh import sh_basis
 
     gaussians, rng = some_gaussians(40, seed=5), np.random.default_rng(6)
     gaussians["sh_rest"] = rng.uniform(-0.3, 0.3, (40, 15, 3))
-    look.sync(shown(gaussians).empty)
+    look.sync(splats(gaussians).empty)
     rays = gaussians["means"] - np.array([0, -DISTANCE, 0])
     basis = sh_basis(rays / np.linalg.norm(rays, axis=1, keepdims=True), 3)
     seen = gaussians["rgb"] + np.einsum("nk,nkc->nc", basis, gaussians["sh_rest"])
     assert np.abs(seen - gaussians["rgb"]).mean() > 0.1
     expected, found = composited({**gaussians, "rgb": seen.clip(0, 1)}), photo()
-    assert psnr(over_black(found), encoded(expected[..., :3])) > 34
+    assert psnr(over_black(found), srgb(expected[..., :3].clip(0, 1))) > 34
 
 
-def test_a_captured_grey_is_the_same_grey_under_standard(shown, photo) -> None:
+def test_a_captured_grey_is_the_same_grey_under_standard(splats, photo) -> None:
     from blender_addon import look
 
     for grey in (0.2, 0.5, 0.8):
@@ -178,7 +100,7 @@ def test_a_captured_grey_is_the_same_grey_under_standard(shown, photo) -> None:
             "rgb": np.full((1, 3), grey),
             "opacities": np.array([0.999]),
         }
-        sequence = shown(wall)
+        sequence = splats(wall)
         look.sync(sequence.empty)
         middle = photo(4)[SIZE // 2, SIZE // 2]
         np.testing.assert_allclose(middle[:3], grey, atol=1.5 / 255)
@@ -188,7 +110,7 @@ def test_a_captured_grey_is_the_same_grey_under_standard(shown, photo) -> None:
 
 
 @pytest.fixture
-def pair(shown) -> object:
+def pair(splats) -> object:
     """Two grey-red blobs side by side; the left one is what the layer means."""
     from blender_addon import look, names
     from blender_addon.layers import layers
@@ -201,7 +123,7 @@ def pair(shown) -> object:
         "rgb": np.tile([0.7, 0.4, 0.4], (2, 1)),
         "opacities": np.full(2, 0.99),
     }
-    sequence = shown(blobs)
+    sequence = splats(blobs)
     layer_id = layers.add(sequence, "the left one")
     highlighter.write_levels(sequence.static_object.data, layer_id, np.array([255, 51], np.uint8))
     sequence.empty[names.curve_property(layer_id, "active")] = 1.0
@@ -265,19 +187,43 @@ def test_grades_of_everything_a_layer_and_a_selection_follow_one_another(pair, p
         expected = linear(np.array([[0.7, 0.4, 0.4]]))
         for told in values[:count]:
             expected = formulas.graded(formulas.NUMPY, expected, np.ones(1), formulas.Grade(**told))
-        np.testing.assert_allclose(color[:3], encoded(expected[0]), atol=0.02)
+        np.testing.assert_allclose(color[:3], srgb(expected[0].clip(0, 1)), atol=0.02)
     grades.remove(pair, made[1])
     look.sync(empty)
     assert made[1] not in " ".join(list(empty.keys())) and len(pair.its.grades) == 3
 
 
-def test_viewports_show_the_most_important_share_and_renders_all(shown, photo) -> None:
+def test_a_ramp_grades_along_an_arrow_that_can_be_moved(pair, photo) -> None:
+    from blender_addon import look, names
+    from blender_addon.selection import grades
+    from blender_addon.sequence.properties import cloud_of
+
+    pair.empty.legs4d.mode = "NONE"
+    made = grades.add(pair, "RAMP")
+    arrow = pair.its.grades[0].handle
+    pair.empty[names.grade_property(made, "gain")] = (0.0, 0.0, 0.0)
+    bpy.context.view_layer.update()
+    arrow.matrix_world = Matrix.Translation((-2, 0, 0)) @ Matrix.Rotation(np.pi / 2, 4, "Y") @ Matrix.Scale(4, 4)
+    bpy.context.view_layer.update()
+    look.sync(pair.empty)
+    along = [(x + 2) / 4 for x in (-0.7, 0.7)]
+    captured = linear(np.array([0.7, 0.4, 0.4]))
+    for color, share in zip(blobs(photo(4)), along, strict=True):
+        np.testing.assert_allclose(color[:3], srgb(captured * (1 - share)), atol=0.02)
+    child = pair.static_object
+    found = grades.colored(pair, cloud_of(child), 1, np.tile(captured, (2, 1)))
+    np.testing.assert_allclose(np.sort(found[:, 0]), np.sort(captured[0] * (1 - np.array(along))), atol=1e-4)
+    grades.remove(pair, made)
+    assert not [item for item in bpy.data.objects if "ramp" in item.name]
+
+
+def test_viewports_show_the_most_important_share_and_renders_all(splats, photo) -> None:
     from blender_addon import look, names
     from blender_addon.cache import importance
     from blender_addon.sequence import attributes
 
     gaussians = some_gaussians(40, seed=3)
-    sequence = shown(gaussians)
+    sequence = splats(gaussians)
     cloud = sequence.static_object.data
     ranks = importance.ranks(gaussians["scales"], gaussians["opacities"])
     attributes.write(cloud, names.RANK, "FLOAT", ranks)
@@ -320,7 +266,7 @@ def test_viewports_cut_huge_splats_and_needles_and_renders_do_not(pair, photo) -
     np.testing.assert_allclose(photo(4), whole, atol=0.02)
 
 
-def test_motion_blur_follows_the_velocity(shown, photo) -> None:
+def test_motion_blur_follows_the_velocity(splats, photo) -> None:
     from blender_addon import look, names
     from blender_addon.sequence import attributes
 
@@ -331,7 +277,7 @@ def test_motion_blur_follows_the_velocity(shown, photo) -> None:
         "rgb": np.full((1, 3), 0.5),
         "opacities": np.array([0.99]),
     }
-    sequence = shown(dot)
+    sequence = splats(dot)
     scene = bpy.context.scene
     scene.render.fps, scene.render.motion_blur_shutter = 10, 1.0
     velocity = np.array([[10.0, 0, 0]], np.float32)  # one unit while the shutter is open

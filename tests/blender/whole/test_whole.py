@@ -199,6 +199,25 @@ def test_a_duplicate_shows_its_layers_as_the_original_does(whole, asked) -> None
     assert read(whole.dynamic_object, "highlight").any()
 
 
+def test_a_duplicate_has_an_arrow_of_its_own(whole) -> None:
+    from blender_addon.selection import grades
+    from blender_addon.sequence import sequence
+
+    grades.add(whole, "RAMP")
+    for part in parts(whole):
+        part.select_set(True)
+    bpy.context.view_layer.objects.active = whole.empty
+    update()
+    bpy.ops.object.duplicate()
+    update()
+    other = next(one for one in sequence.find(bpy.context.scene) if one.empty != whole.empty)
+    arrow, its_own = whole.its.grades[0].handle, other.its.grades[0].handle
+    assert its_own not in (None, arrow) and its_own.parent == other.empty
+    other.empty.location.x += 1.0
+    update()
+    assert its_own.matrix_world.translation.x == pytest.approx(arrow.matrix_world.translation.x + 1.0)
+
+
 def _highlight(scene, frame: int, item: bpy.types.Object) -> np.ndarray:
     scene.frame_set(frame)
     return read(item, "highlight")
