@@ -35,11 +35,11 @@ from legs4d.gaussians.part import BELONGS
 from legs4d.gaussians.selections import read_selection
 from legs4d.gaussians.store.again import working_on
 from legs4d.gaussians.store.run import Run
-from legs4d.gaussians.store.stage_records import MadeFrom
+from legs4d.gaussians.store.stage_records import NOT_GIVEN, MadeFrom
 from legs4d.gaussians.store.unfinished import forget, keep, kept
 from legs4d.priors.flow.dis import DisFlow
 from legs4d.reconstruct.stages import choose_device, torch_threads
-from legs4d.scene.content import digest_of, hash_files
+from legs4d.scene.content import digest_at, digest_of
 from legs4d.segment.views import near_of
 
 VERSION = 2
@@ -127,12 +127,11 @@ def _made_from(source: Run, asked: Animate, context: Context) -> MadeFrom:
     inputs = {"run": digest_of([source.geometry_id, asked.frame])}
     for name, path in files.items():
         if path is None:
+            inputs[name] = NOT_GIVEN
             continue
         if not path.exists():
             raise DatasetError("there is no such file or folder", where=str(path), fix="check its name")
-        those = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
-        root = path if path.is_dir() else path.parent
-        inputs[name] = digest_of(hash_files(root, those, context))
+        inputs[name] = digest_at(path, context)
     weights = read_selection(source, asked.selection).frame(source, asked.frame)
     inputs["selection"] = digest_of(np.flatnonzero(weights >= BELONGS).tolist())
     own = ("selection", "camera", "frame", "frames", "fps", "start", "end", "contact", "make_depth", "rigid")

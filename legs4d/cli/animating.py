@@ -109,4 +109,4 @@ def animate(
             f"{off['along']:.1f} % along it"
         )
     )
-    say(f"wrote {found['run']}: {found['selection']!r} moves in {found['frames']} frames{told}")
+    say(f"{found['run']}: {found['selection']!r} moves in {found['frames']} frames{told}")

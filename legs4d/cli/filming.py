@@ -116,7 +116,7 @@ def video(
         return
     seen = made["seen"]
     filmed = made["camera"]
-    say(f"wrote {made['run']}: {made['frames']} frames of {made['gaussians']} Gaussians")
+    say(f"{made['run']}: {made['frames']} frames of {made['gaussians']} Gaussians")
     say(f"camera: {filmed['route']} ({filmed['why']})")
     for one in made["objects"]:
         away = f"{min(one['distance']):.2f} to {max(one['distance']):.2f} units away ({one['why']})"

@@ -117,6 +117,6 @@ def make_object(
         print_json(found)
         return
     say(
-        f"wrote {found['run']}: {found['frames']} frames, {found['gaussians']} Gaussians, {found['seen']:.0%} of which "
+        f"{found['run']}: {found['frames']} frames, {found['gaussians']} Gaussians, {found['seen']:.0%} of which "
         f"a picture shows; shape: {found['prior']}"
     )

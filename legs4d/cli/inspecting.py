@@ -71,12 +71,13 @@ def describe(run: Run) -> dict[str, Any]:
     """What `legs4d info --json` prints about a run."""
     from legs4d.gaussians.objects import read_objects
     from legs4d.gaussians.selections import selection_names
+    from legs4d.gaussians.store.footage import place_of_footage
 
     ready = run.has_geometry
     loose = run.loose_counts if ready and run.has_loose else None
     objects = read_objects(run) if ready else None
     lift = run.stages.get("lift")
-    place = run.info.get("dataset")
+    place = str(place_of_footage(run)) if "dataset" in run.info else None
     return {
         "run": str(run.path),
         "format": run.format,

@@ -13,6 +13,7 @@ from typing import Any
 
 from legs4d.effects.rates import exact_rate
 from legs4d.gaussians.store.files import write_file
+from legs4d.gaussians.store.footage import place_of_footage
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding import Grounding
 
@@ -138,7 +139,7 @@ def _footage(run: Run, camera: int | None, span: Callable[[int, int], Any]) -> A
     numbers = run.info["frame_numbers"]
     if camera is None or "dataset" not in run.info or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
         return None
-    folder = Path(run.info["dataset"]) / "ims" / str(camera)
+    folder = place_of_footage(run) / "ims" / str(camera)
     first = next(folder.glob(f"{numbers[0]:06d}.*"), None)
     if first is None:
         return None

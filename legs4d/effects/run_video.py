@@ -29,6 +29,7 @@ from legs4d.errors import Legs4dError, RunError
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.nodes import SAME_TIME, frame_between, read_nodes
 from legs4d.gaussians.part import part_of
+from legs4d.gaussians.store.footage import place_of_footage
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding import Grounding
 from legs4d.grounding.masks import OPAQUE, render_views
@@ -129,7 +130,7 @@ def _filming_cameras(run: Run) -> list[dict[str, Cameras]]:
             for frame in range(run.num_frames)
         ]
     if run.info.get("cameras_move"):  # older runs keep the cameras of the first frame alone, but footage tells
-        sequence = open_sequence(run.info["dataset"], reading_of(run.info), found=False)
+        sequence = open_sequence(place_of_footage(run), reading_of(run.info), found=False)
         splits: tuple[Split, Split] = ("train", "test")
         return [{split: sequence.cameras(split, frame) for split in splits} for frame in range(run.num_frames)]
     train = run.cameras("train")

@@ -19,7 +19,7 @@ from legs4d.deform.result import seen_shares
 from legs4d.errors import DatasetError, Legs4dError
 from legs4d.gaussians.store.again import working_on
 from legs4d.gaussians.store.run import Run
-from legs4d.gaussians.store.stage_records import MadeFrom
+from legs4d.gaussians.store.stage_records import NOT_GIVEN, MadeFrom
 from legs4d.gaussians.store.unfinished import finish, forget, kept
 from legs4d.generate.fitting import following, from_views, pictures_of
 from legs4d.generate.lenses import FOURDGEN, LENSES, UP, Lens
@@ -45,7 +45,7 @@ from legs4d.priors.perceptual.lpips import Lpips, open_lpips
 from legs4d.progress import StageReporter
 from legs4d.reconstruct.stages import choose_device, torch_threads
 from legs4d.scene.camera import Cameras
-from legs4d.scene.content import digest_of, hash_files
+from legs4d.scene.content import digest_at
 from legs4d.scene.footage.names import PICTURES
 from legs4d.scene.images import inspect_picture
 from legs4d.scene.movies.movie import Movie
@@ -99,24 +99,21 @@ def _views_of(asked: Object) -> Path | None:
 
 
 def _made_from(asked: Object, context: Context) -> MadeFrom:
-    inputs = {}
+    inputs = {"source": NOT_GIVEN, "views": NOT_GIVEN}
     if not are_words(asked.source):
-        files = source_files(Path(asked.source))
-        inputs["source"] = digest_of(hash_files(files[0].parent, files, context))
+        inputs["source"] = digest_at(Path(asked.source), context, source_files(Path(asked.source)))
     views = _views_of(asked)
     if views is not None and is_run(views):
         inputs["views"] = Run.open(views).geometry_id
     elif views is not None:
         if not views.is_dir():
             raise DatasetError("is no folder", where=str(views), fix="give views, or the run of a known object")
-        files = sorted(path for path in views.rglob("*") if path.is_file())
-        inputs["views"] = digest_of(hash_files(views, files, context))
+        inputs["views"] = digest_at(views, context)
     own = ("method", "prior", "lens", "frames", "fps", "prompt", "seed")
     settings = {name: getattr(asked, name) for name in own}
     if asked.method == "onepass":
         settings |= {"method": asked.method, **onepass.made_from(asked)}
-    if are_words(asked.source):
-        settings["words"] = asked.source
+    settings["words"] = asked.source if are_words(asked.source) else None
     return MadeFrom(settings, VERSION, inputs, by="generation")
 
 

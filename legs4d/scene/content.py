@@ -22,6 +22,7 @@ import platformdirs
 from legs4d.context import QUIET, Context
 from legs4d.errors import DatasetError
 from legs4d.progress import StageReporter
+from legs4d.scene.footage.names import is_left_behind
 
 CACHE_VARIABLE = "LEGS4D_CACHE_DIR"
 """Environment variable that says where caches are, in place of the platform's folder for them."""
@@ -108,6 +109,24 @@ def hash_files(
         }
         _write_cache(cache, {name: entry for name, entry in kept.items() if name not in unread} | fresh)
     return {name: found[name] for name in files}
+
+
+def digest_at(path: Path, context: Context = QUIET, files: Iterable[Path] | None = None) -> str:
+    """Hash of what a file holds, whatever it is called; or of files in a folder, with their names in it.
+
+    Args:
+        files: those that count; by default all but what systems leave behind.
+
+    Raises:
+        DatasetError: a file cannot be read.
+        Stopped: `stop` was set.
+    """
+    if not path.is_dir():
+        return digest_of([*hash_files(path.parent, [path], context).values()])
+    if files is None:
+        there = sorted(file for file in path.rglob("*") if file.is_file())
+        files = [file for file in there if not any(map(is_left_behind, file.relative_to(path).parts))]
+    return digest_of(hash_files(path, files, context))
 
 
 def hash_file(path: Path) -> str:

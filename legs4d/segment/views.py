@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.errors import Legs4dError, RunError
+from legs4d.gaussians.store.footage import place_of_footage
 from legs4d.gaussians.store.run import Run
 from legs4d.raster.lift import lift_weights
 from legs4d.scene.camera import Cameras
@@ -26,7 +27,7 @@ def view_of(run: Run, camera: int | None, frame: int) -> Cameras:
     check_frame(run, frame)
     splits: tuple[Split, Split] = ("train", "test")
     if run.info.get("cameras_move") and run.track("train") is None:  # older runs keep those of the first frame alone
-        sequence = open_sequence(run.info["dataset"], reading_of(run.info))
+        sequence = open_sequence(place_of_footage(run), reading_of(run.info))
         there = [sequence.cameras(split, frame) for split in splits]
     else:
         there = [run.cameras(split, frame) for split in splits if split == "train" or run.has_test_cameras]

@@ -17,14 +17,15 @@ from legs4d.errors import DatasetError, Legs4dError
 from legs4d.gaussians.store.again import working_on
 from legs4d.gaussians.store.footage import remember_footage
 from legs4d.gaussians.store.run import Run
-from legs4d.gaussians.store.stage_records import MadeFrom
+from legs4d.gaussians.store.stage_records import NOT_GIVEN, MadeFrom
 from legs4d.priors.cache import best_prior, how_to_get, open_prior, priors_folder
 from legs4d.priors.registry import find_prior
 from legs4d.reconstruct.stages import choose_device, torch_threads
-from legs4d.scene.content import digest_of, hash_files
+from legs4d.scene.content import digest_at
 from legs4d.scene.readers import open_sequence
 from legs4d.video.input.clip import Clip, open_clip
 from legs4d.video.input.find import Wanted, find_things
+from legs4d.video.input.masks import folders_beside
 from legs4d.video.input.things import Thing
 from legs4d.video.kept import Kept, State, seconds_of, with_seconds
 from legs4d.video.motion.colors import Shown
@@ -103,12 +104,14 @@ def _made_from(asked: Video, context: Context) -> MadeFrom:
     for name in ("source", "masks", "boxes", "camera_file", "captions"):
         given = getattr(asked, name)
         if given is None:
+            inputs[name] = NOT_GIVEN
             continue
         path = Path(given)
         if not path.exists():
             raise DatasetError("there is no such file or folder", where=given, fix="check its name")
-        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-        inputs[name] = digest_of(hash_files(path if path.is_dir() else path.parent, files, context))
+        inputs[name] = digest_at(path, context)
+    for folder in folders_beside(source):
+        inputs[folder.parent.name] = digest_at(folder, context)
     own = ("first", "camera", "fov", "frames", "scale", "fps", "lite", "invent", "distance", "found")
     return MadeFrom({name: getattr(asked, name) for name in own}, VERSION, inputs, by="video")
 

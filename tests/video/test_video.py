@@ -191,3 +191,49 @@ def test_frames_and_files_that_are_not_there(place: Path, tmp_path: Path) -> Non
     said(place, tmp_path, "has no frames 2 to 9", frames=[2, 9])
     said(place, tmp_path, "there is no such file or folder", masks=str(tmp_path / "nowhere"))
     said(place, tmp_path, "3=2 is of no object", distance={"3": 2.0})
+
+
+def test_a_run_that_was_moved_has_its_footage_with_it(place: Path, tmp_path: Path) -> None:
+    moved = shutil.copytree(place / "run", tmp_path / "Läufe & mehr #1" / "run")
+    assert find_footage(Run.open(moved)).root == moved / "video" / "footage"
+    assert (place / "run").resolve() not in find_footage(Run.open(moved)).root.parents
+    # and one that was made anew, which grows in a folder that is there only until then
+    make(place / "clip", moved, fps=10.0, again=True)
+    assert find_footage(Run.open(moved)).root == moved / "video" / "footage"
+
+
+def test_what_is_there_is_not_made_again_whatever_its_source_is_called(place: Path, tmp_path: Path) -> None:
+    clip = shutil.copytree(place / "clip", tmp_path / "renamed")
+    (clip / "JPEGImages" / ".DS_Store").write_bytes(b"of a file manager")
+    told = shutil.copy(place / "told.json", tmp_path / "other name.json")
+    stages: list[str] = []
+    said: list[str] = []
+    context = Context("cpu", progress=lambda progress: stages.append(progress.stage), tell=said.append)
+    make(clip, place / "run", context, captions=str(told), fps=10.0)
+    assert not stages and "nothing is done again" in " ".join(said)
+
+
+def test_masks_that_nobody_names_count_too(place: Path, tmp_path: Path) -> None:
+    clip = shutil.copytree(place / "clip", tmp_path / "clip")
+    source = clip / "JPEGImages" / "ball"
+    stages: list[str] = []
+    context = Context("cpu", progress=lambda progress: stages.append(progress.stage))
+    make(source, tmp_path / "run", context, stage="objects")
+    stages.clear()
+    make(source, tmp_path / "run", context, stage="objects")
+    assert "objects" not in stages
+    mask = clip / "Annotations" / "ball" / "007" / "00004.png"
+    Image.fromarray(np.roll(np.asarray(Image.open(mask)), 3, axis=0)).save(mask)
+    make(source, tmp_path / "run", context, stage="objects")
+    assert "objects" in stages
+
+
+def test_what_was_not_given_before_is_another_thing(place: Path) -> None:
+    with pytest.raises(RunDiffers, match="captions: given → none"):
+        make(place / "clip", place / "run", fps=10.0)
+    with pytest.raises(RunDiffers, match="masks: none → given"):
+        given: dict[str, Any] = {
+            "captions": str(place / "told.json"),
+            "masks": str(place / "clip" / "Annotations" / "ball"),
+        }
+        make(place / "clip", place / "run", fps=10.0, **given)

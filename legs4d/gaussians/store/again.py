@@ -184,6 +184,8 @@ def _kept(run: Run, verdict: Verdict) -> Iterator[str]:
             f"{run.path}: an earlier version began {_listed(begun)} and kept no settings; it goes on with those given "
             "now, which should be the same."
         )
+    if not (verdict.left or verdict.unknown or verdict.outdated):
+        yield f"{run.path}: is there already, made as is asked for; nothing is done again."
     if verdict.outdated:
         yield (
             f"{run.path}: {_listed(verdict.outdated)} was made by an earlier version of the code, and is kept; --again "

@@ -1,6 +1,6 @@
 """What a run remembers of the footage that it was made from: where it was last, and what was in its files.
 
-info["dataset"]        the folder, where it was last
+info["dataset"]        the folder, where it was last; of one in the run's own folder, its path there
 info["footage"]        fingerprints {content, language}, and how many files there are
 info["found_objects"]  the folder of found objects that it was read with, where that was last; "" for none
 RUN/footage.json       {footage, language}: name → hash of each file
@@ -56,7 +56,7 @@ def find_footage(
     if dataset is None and "dataset" not in run.info:
         fix = "say with --dataset where it is, if there is any"
         raise RunError("was not made from footage, so there is none to read", where=str(run.path), fix=fix)
-    place = Path(run.info["dataset"] if dataset is None else dataset)
+    place = place_of_footage(run) if dataset is None else Path(dataset)
     if dataset is None and not place.is_dir():
         raise DatasetError(
             "is no longer there, and the run was made from it",
@@ -69,14 +69,26 @@ def find_footage(
     if found:
         fix = "say with --dataset where the footage is that the run was made from"
         raise RunDiffers.of(run.path, found, fix=fix)
-    if dataset is not None and str(place.resolve()) != run.info.get("dataset"):
+    if dataset is not None and _told_of(run, place) != run.info.get("dataset"):
         _remember_place(run, place)
     return sequence
 
 
+def place_of_footage(run: Run) -> Path:
+    """Where a run's footage was last. Raises KeyError where it was made from none."""
+    return (run.path / run.info["dataset"]).resolve()
+
+
+def _told_of(run: Run, place: Path) -> str:
+    """What a run remembers of a place: what lies in the run goes with it wherever it is moved."""
+    whole, folder = place.resolve(), run.path.resolve()
+    return whole.relative_to(folder).as_posix() if whole.is_relative_to(folder) else str(whole)
+
+
 def travelling(run: Run, dataset: str | Path | None = None) -> dict[str, Path]:
     """The folders that workers on other machines need of a run: its own, and its footage's, if there is any."""
-    place = dataset or run.info.get("dataset")
+    there = dataset is not None or "dataset" in run.info
+    place = place_of_footage(run) if dataset is None and there else dataset
     folders = {"run": run.path, **({} if place is None else {"dataset": Path(place)})}
     found = found_objects_of(run.info)
     return {**folders, "objects": found} if isinstance(found, Path) else folders
@@ -110,8 +122,7 @@ def remember_footage(run: Run, sequence: Sequence, *, language: bool = False) ->
         "language": sequence.content.fingerprint(language=True) if "language" in listed else None,
         "files": len(listed["footage"]),
     }
-    place = str(sequence.root.resolve())
-    now_read = {"dataset": place, "footage": content, "found_objects": _found_folder(sequence)}
+    now_read = {"dataset": _told_of(run, sequence.root), "footage": content, "found_objects": _found_folder(sequence)}
     if any(run.info.get(name) != value for name, value in now_read.items()):
         run.set_info(**now_read)
 
@@ -206,6 +217,6 @@ def _close(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any], tolerance: fl
 def _remember_place(run: Run, place: Path) -> None:
     try:
         with run.lock():
-            run.set_info(dataset=str(place.resolve()))
+            run.set_info(dataset=_told_of(run, place))
     except RunError:  # it is being written, or may not be: then its place is told again the next time
         return

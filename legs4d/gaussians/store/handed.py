@@ -8,7 +8,7 @@ from pathlib import Path
 
 from legs4d.config import DatasetSettings
 from legs4d.errors import RunError
-from legs4d.gaussians.store.footage import found_objects_of
+from legs4d.gaussians.store.footage import found_objects_of, place_of_footage
 from legs4d.gaussians.store.mirror import here
 from legs4d.gaussians.store.run import Run
 from legs4d.scene.readers import open_sequence, reading_of
@@ -34,7 +34,7 @@ def check_handed(path: str, stage: str, fingerprint: str, done: str) -> None:
 def handed_footage(run: Run) -> Sequence:
     """A run's footage as this machine sees it; opened once for all that is made of it."""
     reading = reading_of(run.info).model_dump_json()
-    return _open(here(run.info["dataset"]), reading, found_objects_of(run.info), json.dumps(run.info.get("footage")))
+    return _open(here(place_of_footage(run)), reading, found_objects_of(run.info), json.dumps(run.info.get("footage")))
 
 
 @functools.lru_cache(maxsize=1)

@@ -17,7 +17,9 @@ NAMED = 6
 """Differences that an error names; it counts the others, and has all of them as data."""
 WITHOUT_OUT = "give --again to make it anew (it stays until that is done), or to a copy of the run, to have both"
 """What to do about differences, of commands that have no --out."""
-_NOTHING = object()
+NOT_GIVEN = ""
+"""Stands for an input that was not given, where giving one makes another result."""
+_UNKNOWN = object()
 
 FOLLOWING = {
     "import": ("objects", "lift"),
@@ -184,14 +186,18 @@ def differences(stage: str, was: MadeFrom, now: MadeFrom) -> list[Difference]:
         return [Difference.of_values(stage, "made by", was.by or "training", now.by or "training")]
     found = []
     for key, value in now.settings.items():
-        before = was.settings.get(key, now.defaults.get(key, _NOTHING))
-        if before is not _NOTHING and before != value:
+        before = was.settings.get(key, now.defaults.get(key, _UNKNOWN))
+        if before is not _UNKNOWN and before != value:
             found.append(Difference.of_values(stage, key, before, value))
     presets = was.means.get("preset"), now.means.get("preset")
     if found and None not in presets and presets[0] != presets[1]:
         found.insert(0, Difference.of_values(stage, "preset", *presets))
     for name in sorted(was.inputs.keys() & now.inputs.keys()):
-        if was.inputs[name] != now.inputs[name]:
+        if NOT_GIVEN in (was.inputs[name], now.inputs[name]):
+            if was.inputs[name] != now.inputs[name]:
+                told = ("given" if inputs[name] != NOT_GIVEN else "none" for inputs in (was.inputs, now.inputs))
+                found.append(Difference.of_values(stage, name, *told))
+        elif was.inputs[name] != now.inputs[name]:
             text = f"{name}: another one than {stage.replace('_', ' ')} was made from"
             found.append(Difference(stage, name, was.inputs[name], now.inputs[name], text))
     return found

@@ -12,7 +12,7 @@ from legs4d.progress import StageReporter
 from legs4d.scene.footage.names import PICTURES, VIDEOS, list_files, list_folder, numbers_of, some
 from legs4d.scene.images import as_unit, majority_resize, read_labels, read_mask, read_picture
 from legs4d.scene.movies.movie import Movie
-from legs4d.video.input.clip import Clip, _small
+from legs4d.video.input.clip import LAYOUT, Clip, _small
 from legs4d.video.input.things import Thing
 
 ANNOTATIONS, WHOLE, FILLED = "Annotations", "InpaintedMasks", "InpaintedImages"
@@ -26,6 +26,14 @@ def masks_beside(clip: Clip) -> Path | None:
         return None
     folder = clip.root / ANNOTATIONS / clip.name
     return folder if folder.is_dir() else None
+
+
+def folders_beside(source: Path) -> list[Path]:
+    """What counts though it is not inside of the folder of pictures that is named, in DreamScene4D's layout."""
+    if source.parent.name != LAYOUT or not source.is_dir():
+        return []
+    folders = [source.parent.parent / kind / source.name for kind in (ANNOTATIONS, WHOLE, FILLED)]
+    return [folder for folder in folders if folder.is_dir()]
 
 
 def read_masks(clip: Clip, folder: Path, reporter: StageReporter, *, first: bool = False) -> list[Thing]:
