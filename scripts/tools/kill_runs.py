@@ -27,10 +27,14 @@ from pathlib import Path
 
 sys.path[:0] = map(str, Path(__file__).resolve().parents[1:3])  # scripts/ and the repository
 
+import numpy as np
+from PIL import Image
+
 from legs4d.errors import Legs4dError
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding import query
 from tests.synthetic import CAPTION_FLYING, Scene, write_dataset
+from tests.video import drawn
 from tools.killing import STATE, Server, begin, give, kill, wait
 
 SCENE = Scene(num_frames=6, width=24, height=16, num_train=4, num_test=1)
@@ -102,9 +106,19 @@ CASES: dict[str, Case] = {
         keeps=True,
         output="imported",
     ),
+    "video": Case(("video", "clip", "--out", "run", *CPU, "--lite", "--camera", "still")),
+    "object": Case(("object", "film", "--out", "run", *CPU, "--prior", "revolve")),
     "submit-train": Case(submitted("train", "footage", "--out", "run", "--device", "cpu", *TRAIN[6:])),
     "submit-export": Case(submitted("export", "run", "--out", "files"), (TRAIN,), keeps=True, output="files"),
 }
+
+
+def write_film(folder: Path) -> None:
+    """A ball that rolls, without what is behind it."""
+    folder.mkdir()
+    for frame in range(drawn.FRAMES):
+        alpha = (drawn.inside(frame) * 255).astype(np.uint8)
+        Image.fromarray(np.dstack([drawn.picture(frame), alpha])).save(folder / f"{frame}.png")
 
 
 @dataclass
@@ -133,12 +147,16 @@ class Score:
 
 def content(folder: Path) -> dict[str, str]:
     """Hashes of all that a command made, but for what says how long it took."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in ("run.json", ".lock")]
+    timed = ("run.json", "report.html", ".lock")
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in timed]
     return {path.relative_to(folder).as_posix(): hashlib.blake2b(_untimed(path)).hexdigest() for path in files}
 
 
 def _untimed(path: Path) -> bytes:
     found = path.read_bytes()
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as file:
+            return b"".join(name.encode() + file[name].tobytes() for name in file.files if name != "seconds")
     return json.dumps({**json.loads(found), "seconds": None}).encode() if path.name == "objects.json" else found
 
 
@@ -275,6 +293,8 @@ def main() -> int:
         os.environ["LEGS4D_CACHE_DIR"] = str(folder / "cache")
         pool = stack.enter_context(multiprocessing.get_context("fork").Pool(options.processes))
         write_dataset(trained / "footage", SCENE, image_suffix=".png")
+        drawn.write(trained / "clip")
+        write_film(trained / "film")
         give_well(CASES["train"].encoded_by(options.encoder).command, trained)
         places = [(case, trained, folder / name) for name, case in cases.items()]
         ready = dict(zip(names, pool.starmap(prepare, places), strict=True))
@@ -284,8 +304,8 @@ def main() -> int:
         for number in range(options.kills):
             name = names[number % len(names)]
             start, seconds, expected = ready[name]
-            drawn = (chance.uniform(0, 1.02) * seconds, chance.choice(VICTIMS))
-            waiting.append((name, pool.apply_async(try_once, (cases[name], start, expected, *drawn))))
+            blow = (chance.uniform(0, 1.02) * seconds, chance.choice(VICTIMS))
+            waiting.append((name, pool.apply_async(try_once, (cases[name], start, expected, *blow))))
         for number, (name, result) in enumerate(waiting, 1):
             score = result.get()
             scores[name] += score
