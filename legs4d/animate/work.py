@@ -182,8 +182,7 @@ class _Work:
     def finish(self, started: float) -> None:
         """Follow, then write."""
         given = self.asked.motion
-        threads = 1 if self.device.type == "cpu" else torch.get_num_threads()
-        with torch.no_grad(), torch_threads(threads):
+        with torch.no_grad(), torch_threads(self.device):
             moved = self._given(Path(str(given))) if _is_file_of_motion(self.asked) else self._followed()
         self._write(moved)
         self.run.finish_stage(STAGE, time.perf_counter() - started)

@@ -91,8 +91,7 @@ class Deformation:
         wanted = deform_stages(self.sequence, self.dataset, self.settings, means)[STAGE]
         if self.run.begin_stage(STAGE, wanted).finished:
             return
-        threads = 1 if self.device.type == "cpu" else torch.get_num_threads()
-        with torch_threads(threads), _fast_products():
+        with torch_threads(self.device), _fast_products():
             self._fit(wanted.fingerprint)
 
     def _fit(self, fingerprint: str) -> None:

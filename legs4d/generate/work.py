@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from legs4d import __version__
@@ -82,8 +81,7 @@ def object_run(
     with working_on(asked.out, lambda run: {STAGE: made_from}, again=again or asked.again, tell=context.tell) as run:
         if not run.begin_stage(STAGE, made_from).finished:
             work = _Work(asked, run, made_from, context, sizes)
-            threads = 1 if work.device.type == "cpu" else torch.get_num_threads()
-            with torch_threads(threads):
+            with torch_threads(work.device):
                 work.finish()
             run.finish_stage(STAGE, time.perf_counter() - started)
             for name in (SHAPE, MOTION):

@@ -182,6 +182,6 @@ def look_at_cameras(
     views = views_of(sequence)
     if len(views.cameras) < RIG:
         return Look([], None)
-    with torch_threads(1 if device.type == "cpu" else torch.get_num_threads()):
+    with torch_threads(device):
         matched = match_views(views, matcher, context)
         return Look(misfits(views, matched), start_points(views, matched))

@@ -192,7 +192,7 @@ class ChunkTracker:
 
     def _track(self, frame: int, last: Gaussians, before: Gaussians) -> tuple[Gaussians, float]:
         device = self.device
-        with torch_threads(1 if device.type == "cpu" else torch.get_num_threads()):
+        with torch_threads(device):
             previous = before.torch(device)
             tracked, loss = track_frame(
                 Motion(last.torch(device), (previous.means, previous.quats)),

@@ -170,14 +170,14 @@ def find_scene_stage(sequence: Sequence) -> Stage:
 
 
 @contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Let torch's own operations use this many threads.
+def torch_threads(device: torch.device) -> Iterator[None]:
+    """Let torch's own operations use one thread where the CPU does the work.
 
     Beside `csrc`, which has threads of its own, torch is left small tensors: its threads then wait for each other more
     than they work (five times the time, measured on two busy cores), and sums would depend on how many there are.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    torch.set_num_threads(1 if device.type == "cpu" else before)
     try:
         yield
     finally:
@@ -254,7 +254,7 @@ class Reconstruction:
             DatasetError: the footage does not determine a scene.
             Stopped: the stop signal is set; finished frames are kept.
         """
-        with torch_threads(1 if self.device.type == "cpu" else torch.get_num_threads()):
+        with torch_threads(self.device):
             self._finish()
 
     def _finish(self) -> None:

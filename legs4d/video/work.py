@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from legs4d import __version__
 from legs4d.commands import Video
@@ -129,9 +128,8 @@ class _Work:
     def finish(self) -> bool:
         """Do what is not done; whether all of it is."""
         started = time.perf_counter()
-        threads = 1 if self.device.type == "cpu" else torch.get_num_threads()
         last = self.asked.stage or STAGES[-1]
-        with torch_threads(threads):
+        with torch_threads(self.device):
             self.clip = self._clip()
             self.things = self._things()
             self.given = self._given_distances()

@@ -127,7 +127,7 @@ def test_the_falloff_of_a_lens_is_found(tmp_path: Path) -> None:
     filmed = Observation(observed.cameras, observed.images * dark, observed.masks)
     settings = FirstFrameSettings(steps=120, cameras_per_step=4, vignette_rate=1e-2)
     points = initial_points(filmed, stage, 300, 1200)
-    with torch_threads(1):
+    with torch_threads(torch.device("cpu")):
         _, colors = fit_first_frame(filmed, points, stage, settings, StageReporter("first_frame"))
     assert colors.vignette is not None
     corner = torch.exp(colors.vignette[0] * 0.5 + colors.vignette[1] * 0.25)  # at t = 0.5, near the corners

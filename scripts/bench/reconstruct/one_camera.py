@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--prototype-on", nargs="+", default=[], help="names of captures; all by default")
     asked = figures.parse(parser)
     device = choose_device(asked.engine)
-    with torch_threads(1 if device.type == "cpu" else torch.get_num_threads()):
+    with torch_threads(device):
         tell(asked, device)
 
 

@@ -56,7 +56,7 @@ def main() -> None:
     preset: Preset = asked.preset or ("full" if device.type == "cuda" else "quick")
     given = read_settings(DeformSettings, asked.set)
     settings = DeformSettings(**given | ({"steps": asked.steps} if asked.steps else {})).with_preset(preset)
-    with torch_threads(1 if device.type == "cpu" else torch.get_num_threads()):
+    with torch_threads(device):
         found = measure(asked.capture, asked.scale, settings, device, asked.out)
     print(
         f"inside {found.inside:.2f} dB, whole {found.whole:.2f} dB, {found.seconds:.1f} s ({found.cpu:.1f} s of CPU), "
