@@ -268,9 +268,11 @@ def load() -> None:
     """What every command needs, before any is forked off."""
     import torch
 
+    import legs4d.generate.work
     import legs4d.pipeline
     import legs4d.reconstruct.chunks
-    import legs4d.reconstruct.stages  # noqa: F401
+    import legs4d.reconstruct.stages
+    import legs4d.video.work  # noqa: F401
 
     torch.set_num_threads(1)  # several would have to be made anew in each fork, and so little work is slower on them
 

@@ -15,8 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from legs4d.errors import Legs4dError
-from legs4d.priors.picture_crops import as_tensor
+from legs4d.priors.flow.looking import looked_at
 from legs4d.priors.state_dicts import check_state, read_state
 
 CHANNELS = 128
@@ -32,6 +31,12 @@ _FIX = "fetch it by `legs4d priors get gmflow`"
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LARGEST_SIDE = 960
 """Pixels: matching over the whole picture takes memory with the fourth power of the side; wider pictures are halved."""
+
+
+def _size_for(height: int, width: int) -> tuple[int, int]:
+    shrink = max(1.0, max(height, width) / LARGEST_SIDE)
+    rows, columns = (max(_STEP, round(side / shrink / _STEP) * _STEP) for side in (height, width))
+    return rows, columns
 
 
 class GMFlow:
@@ -56,18 +61,14 @@ class GMFlow:
         Raises:
             Legs4dError: the pictures are of two sizes.
         """
-        if first.shape != second.shape:
-            what = f"pictures are {first.shape[:2]} and {second.shape[:2]}"
-            raise Legs4dError(what, where="flow", fix="give two pictures of one size")
-        height, width = first.shape[:2]
-        shrink = max(1.0, max(height, width) / LARGEST_SIDE)
-        rows, columns = (max(_STEP, round(side / shrink / _STEP) * _STEP) for side in (height, width))
-        pair = torch.cat([as_tensor(first, self._device), as_tensor(second, self._device)])
-        pair = functional.interpolate(pair, size=(rows, columns), mode="bilinear", align_corners=True)
-        found = self._between((pair - self._mean) / self._std)
-        found = functional.interpolate(found, size=(height, width), mode="bilinear", align_corners=True)[0]
-        scale = torch.tensor([width / columns, height / rows], device=self._device)
-        return (found.permute(1, 2, 0) * scale).cpu().numpy()
+        return looked_at(
+            first,
+            second,
+            _size_for,
+            lambda pair: self._between((pair - self._mean) / self._std),
+            self._device,
+            corners=True,
+        )
 
     def _between(self, pair: torch.Tensor) -> torch.Tensor:
         """[1, 2, H, W] flow from the first to the second of [2, 3, H, W]."""

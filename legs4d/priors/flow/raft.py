@@ -7,15 +7,21 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn.functional import interpolate
 
 from legs4d.errors import Legs4dError
+from legs4d.priors.flow.looking import looked_at
 from legs4d.priors.published import library
 from legs4d.priors.state_dicts import check_state, read_state
 
 _FIX = "put torchvision's raft_large_C_T_SKHT_V2-ff5fadd5.pth, or the same as .safetensors, there"
 _STEP, _LEAST = 8, 128
 """Both sides become multiples of the first, and no smaller than the second: the coarsest of four levels must remain."""
+
+
+def _size_for(height: int, width: int) -> tuple[int, int]:
+    grow = max(1.0, _LEAST / min(height, width))
+    rows, columns = (max(_LEAST, round(side * grow / _STEP) * _STEP) for side in (height, width))
+    return rows, columns
 
 
 class Raft:
@@ -48,14 +54,10 @@ class Raft:
         Raises:
             Legs4dError: the pictures are of two sizes.
         """
-        if first.shape != second.shape:
-            what = f"pictures are {first.shape[:2]} and {second.shape[:2]}"
-            raise Legs4dError(what, where="flow", fix="give two pictures of one size")
-        height, width = first.shape[:2]
-        grow = max(1.0, _LEAST / min(height, width))
-        rows, columns = (max(_LEAST, round(side * grow / _STEP) * _STEP) for side in (height, width))
-        pair = torch.from_numpy(np.stack([first, second])).to(self._device).permute(0, 3, 1, 2) * 2 - 1
-        pair = interpolate(pair, size=(rows, columns), mode="bilinear", align_corners=False)
-        found = interpolate(self._model(pair[:1], pair[1:])[-1], size=(height, width), mode="bilinear")[0]
-        scale = torch.tensor([width / columns, height / rows], device=self._device)
-        return (found.permute(1, 2, 0) * scale).cpu().numpy()
+
+        def between(pair: torch.Tensor) -> torch.Tensor:
+            shown = pair * 2 - 1
+            found: torch.Tensor = self._model(shown[:1], shown[1:])[-1]
+            return found
+
+        return looked_at(first, second, _size_for, between, self._device, corners=False)
