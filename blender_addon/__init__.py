@@ -21,7 +21,7 @@ from .sequence import properties as sequence_properties
 from .splats import handlers as splat_handlers
 from .splats import operators as splat_operators
 from .splats import sample
-from .things import making, motion_operators
+from .things import kept_operators, making, motion_operators
 from .things import operators as thing_operators
 from .ui import menus, panels, preferences, properties
 from .whole import clicking
@@ -41,6 +41,7 @@ CLASSES = (
     *selection_operators.CLASSES,
     *gestures.CLASSES,
     *thing_operators.CLASSES,
+    *kept_operators.CLASSES,
     *motion_operators.CLASSES,
     *making.CLASSES,
     *whole_operators.CLASSES,
