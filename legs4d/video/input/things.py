@@ -97,9 +97,9 @@ class Crop:
         kept = np.ascontiguousarray(values, np.float32)
         if shrink > 1:
             kept = cv2.blur(kept, (shrink, shrink), borderType=cv2.BORDER_REPLICATE)
-        matrix = np.array(
-            [[self.scale, 0, self.left + self.scale / 2 - 0.5], [0, self.scale, self.top + self.scale / 2 - 0.5]]
-        )
+        # OpenCV's mean of an even number of pixels stands half a pixel to the right of and below its middle
+        middle = self.scale / 2 - (0.0 if shrink % 2 == 0 else 0.5)
+        matrix = np.array([[self.scale, 0, self.left + middle], [0, self.scale, self.top + middle]])
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         border = (outside,) * 4
         return np.asarray(

@@ -165,7 +165,9 @@ def plate_of(
         picture = clip.picture(frame)
         if shrink > 1:
             picture = cv2.blur(picture, (shrink, shrink))
-        colors = cv2.remap(picture, x, y, cv2.INTER_LINEAR)
+        # a mean of an even number of pixels stands half a pixel to the right of and below its middle
+        aside = np.float32(0.5 if shrink % 2 == 0 else 0.0)
+        colors = cv2.remap(picture, x + aside, y + aside, cv2.INTER_LINEAR)
         covered = cv2.remap(hidden.astype(np.float32), x, y, cv2.INTER_LINEAR) > 0.01
         stack[row] = np.where((shown & ~covered)[..., None], colors, np.nan)
     known = np.asarray(np.isfinite(stack[..., 0]).any(axis=0))

@@ -33,6 +33,11 @@ ON_FLOOR = 0.02
 """Of the points' distance, how far a point may be off the floor."""
 LEAST_FLOOR = 0.08
 """Share of the points that lie on a floor that is believed."""
+LOWEST = 0.02
+"""Share of the points that may lie below a floor that none of them tell."""
+FALLS = 1.1
+"""Distance of what the lower quarter of the picture shows over that of what the middle shows, beyond which the ground
+would fall away before the camera."""
 
 
 class NotFound(Exception):
@@ -125,7 +130,25 @@ def _believed(clip: Clip, model: object) -> Filming:
     way = float(np.linalg.norm(centers - centers.mean(axis=0), axis=1).max() * 2)
     if way / depth < BASELINE:
         raise NotFound(f"the camera's way is {way / depth:.3f} of the distance, and tells nothing of depth")
+    if _falls_away(clip, poses, matrices, points):
+        raise NotFound("the ground would fall away before the camera: what is seen is too flat to tell how it is tilted")
     return _upright(clip, poses, matrices, centers, points, depth)
+
+
+def _falls_away(clip: Clip, poses: Floats, matrices: Floats, points: Floats) -> bool:
+    """Whether what the pictures' lower quarters show is farther away than what is in their middles.
+
+    Of a scene that is nearly a plane, seen by a camera that goes little, two tilts explain the pictures as well.
+    """
+    middle, low = [], []
+    for pose, matrix in zip(poses, matrices, strict=True):
+        inside = points @ pose[:3, :3].T + pose[:3, 3]
+        inside = inside[inside[:, 2] > 0]
+        row = (inside[:, 1] / inside[:, 2] * matrix[1, 1] + matrix[1, 2]) / clip.height
+        middle.append(inside[(row > 0.25) & (row < 0.75), 2])
+        low.append(inside[(row > 0.75) & (row < 1), 2])
+    near, far = np.concatenate(low), np.concatenate(middle)
+    return len(near) > 0 and len(far) > 0 and bool(np.median(near) > FALLS * np.median(far))
 
 
 def _upright(clip: Clip, poses: Floats, matrices: Floats, centers: Floats, points: Floats, depth: float) -> Filming:
@@ -134,10 +157,12 @@ def _upright(clip: Clip, poses: Floats, matrices: Floats, centers: Floats, point
     up = -down / np.linalg.norm(down)
     plane = _floor(points, centers, up, depth)
     route = "assumed"
-    scale = 4.0 / depth
+    height = float(np.quantile(points @ up, LOWEST))  # nothing that is seen lies below a floor
     if plane is not None:
         up, height = plane
-        scale, route = HELD_AT / float(np.median(centers @ up) - height), "found"
+        route = "found"
+    above = float(np.median(centers @ up) - height)
+    scale = HELD_AT / above if above > 0 else 4.0 / depth
     first = poses[0].copy()
     turned = np.empty_like(poses)
     for frame, pose in enumerate(poses):
