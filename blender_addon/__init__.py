@@ -21,7 +21,7 @@ from .sequence import properties as sequence_properties
 from .splats import handlers as splat_handlers
 from .splats import operators as splat_operators
 from .splats import sample
-from .things import kept_operators, making, motion_operators
+from .things import kept_operators, making, motion_operators, video
 from .things import operators as thing_operators
 from .ui import menus, panels, preferences, properties
 from .whole import clicking
@@ -44,6 +44,7 @@ CLASSES = (
     *kept_operators.CLASSES,
     *motion_operators.CLASSES,
     *making.CLASSES,
+    *video.CLASSES,
     *whole_operators.CLASSES,
     *clicking.CLASSES,
     *edit_mode.CLASSES,

@@ -64,6 +64,15 @@ class Jobs:
         """
         self._submit("object", {"source": source, "out": out, "prior": prior})
 
+    def make_scene(self, source: str, out: str, lite: bool, boxes: str) -> None:
+        """Have an ordinary video made into a 4D scene; names are under the roots.
+
+        Args:
+            boxes: a file of boxes around its objects; empty for what is found in it.
+        """
+        given = {"source": source, "out": out, "lite": lite, "boxes": boxes}
+        self._submit("video", {name: value for name, value in given.items() if value})
+
     def make_anew(self, request: str) -> None:
         """Submit a request anew, as JSON {kind, body}, that was refused as its run was made otherwise.
 
@@ -148,6 +157,9 @@ def _show_job(job: Mapping[str, Any]) -> None:
     if job["progress"]:
         _show_progress(job["progress"])
     item.again = ""
+    request = job["request"]
+    told = request.get("boxes") or request.get("masks")
+    item.needs_boxes = job["kind"] == "video" and job["state"] == "failed" and not told
     if job["error"]:
         item.message = job["error"]["message"]
         if job["error"]["code"] == wire.Code.DIFFERS:

@@ -103,16 +103,20 @@ class LEGS4D_OT_select_gesture(NeedsSequence, bpy.types.Operator):
     def _draw(self) -> None:
         if len(self._corners) < 2 or bpy.context.region != self._region:
             return
-        corners = self._outline()
-        if len(corners) == 2:
-            (left, low), (right, high) = corners
-            corners = [(left, low), (right, low), (right, high), (left, high)]
-        shader = gpu.shader.from_builtin("UNIFORM_COLOR")
-        shader.uniform_float("color", LINE_COLOR)
-        gpu.state.blend_set("ALPHA")
-        around = [(*corner, 0.0) for corner in (*corners, corners[0])]
-        batch_for_shader(shader, "LINE_STRIP", {"pos": around}).draw(shader)
-        gpu.state.blend_set("NONE")
+        draw_outline(self._outline())
+
+
+def draw_outline(corners: list[Corner]) -> None:
+    """Draw what the mouse drew, two corners of a box or a polygon, in the region that is being drawn."""
+    if len(corners) == 2:
+        (left, low), (right, high) = corners
+        corners = [(left, low), (right, low), (right, high), (left, high)]
+    shader = gpu.shader.from_builtin("UNIFORM_COLOR")
+    shader.uniform_float("color", LINE_COLOR)
+    gpu.state.blend_set("ALPHA")
+    around = [(*corner, 0.0) for corner in (*corners, corners[0])]
+    batch_for_shader(shader, "LINE_STRIP", {"pos": around}).draw(shader)
+    gpu.state.blend_set("NONE")
 
 
 def outline(shape: str, corners: list[Corner]) -> list[Corner]:

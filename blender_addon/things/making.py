@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import bpy
@@ -53,18 +54,24 @@ list, and what no picture shows of it is a guess"""
 
 def make(path: Path, prior: str) -> None:
     """Have a run made of a file, which is sent first where it lies under none of the backend's folders."""
-    link, jobs, out = session.current.link, session.current.jobs, f"{path.stem}-object"
-    file = path.resolve()
+    out = f"{path.stem}-object"
+    when_seen(path, lambda name: session.current.jobs.make_object(name, out, prior))
+
+
+def when_seen(path: Path, then: Callable[[str], None]) -> None:
+    """Call `then` with what the backend calls a file: at once where it lies under one of its folders, else when it has
+    been sent."""
+    link, file = session.current.link, path.resolve()
     for root in (Path(root) for root in link.server.get("roots", ())):
         if file.is_relative_to(root.resolve()):
-            jobs.make_object(file.relative_to(root.resolve()).as_posix(), out, prior)
+            then(file.relative_to(root.resolve()).as_posix())
             return
     if link.client is None:
         return
 
     def arrived(name: str) -> None:
         _under_way.remove(sending)
-        jobs.make_object(name, out, prior)
+        then(name)
 
     def failed(failure: Failure) -> None:
         _under_way.remove(sending)

@@ -14,6 +14,7 @@ from ..selection import panel as selection_panel
 from ..sequence import objects, playback, sequence, timing
 from ..splats import sample
 from ..things import panel as things_panel
+from ..things import video_panel
 from ..whole import libraries
 from . import preferences
 from .properties import JobItem, window
@@ -192,6 +193,8 @@ class LEGS4D_PT_training(Sidebar, bpy.types.Panel):
             box.progress(factor=job.done / max(job.total, 1), text=text)
         elif job.message or job.state == "failed":
             sentence(box, context, job.message or "It failed; the backend's log says why.")
+        if job.needs_boxes:
+            box.operator("legs4d.draw_boxes", icon="SELECT_SET")
         if job.again:
             box.operator("legs4d.make_anew", icon="FILE_REFRESH").request = job.again
         if job.show_log:
@@ -248,6 +251,7 @@ CLASSES = (
     *grade_panel.CLASSES,
     *effects.PANELS,
     LEGS4D_PT_training,
+    *video_panel.CLASSES,
     LEGS4D_PT_export,
     LEGS4D_PT_capture,
 )

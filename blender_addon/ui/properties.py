@@ -18,6 +18,10 @@ def _prompt_entered(self: WindowProperties, context: bpy.types.Context) -> None:
             listener(context)
 
 
+def _video_chosen(self: WindowProperties, context: bpy.types.Context) -> None:
+    self.video_boxes.clear()  # they were drawn on another one
+
+
 class RunItem(bpy.types.PropertyGroup):
     """A run that the backend offers; `name` is the one to ask for."""
 
@@ -36,6 +40,7 @@ class JobItem(bpy.types.PropertyGroup):
     """A training job of the backend; `name` is its id."""
 
     again = declare.string("Again", "The request, as JSON, of a job that failed as its run was made otherwise")
+    needs_boxes = declare.boolean("Needs Boxes", "It is of a video, and failed though nobody had drawn boxes on it")
     label = declare.string("Job")
     state = declare.string("State")
     stage = declare.string("Stage")
@@ -46,6 +51,12 @@ class JobItem(bpy.types.PropertyGroup):
     show_log = declare.boolean("Log", "Show the end of the job's log")
     log = declare.string("Log")
     log_offset = declare.string("Log offset", "How far it has been read, in bytes")
+
+
+class BoxItem(bpy.types.PropertyGroup):
+    """A box around an object on a video's first frame."""
+
+    corners = declare.vector("Box", "Left, top, right and bottom, in pixels from the picture's upper left", size=4)
 
 
 class WindowProperties(bpy.types.PropertyGroup):
@@ -80,6 +91,15 @@ class WindowProperties(bpy.types.PropertyGroup):
             ("full", "Full", "The best picture; hours without a GPU"),
         ],
     )
+    video_file = declare.string(
+        "Video",
+        "An ordinary video, from which a 4D scene is made; it is sent where the backend does not see it",
+        subtype="FILE_PATH",
+        options={"SKIP_SAVE"},
+        update=_video_chosen,
+    )
+    video_lite = declare.boolean("Lite", "Less work, for a backend without a GPU", default=True)
+    video_boxes = declare.collection(BoxItem)
     train_again = declare.string(
         "Again", "The request, as JSON, that was refused as its run was made otherwise", options={"SKIP_SAVE"}
     )
@@ -91,7 +111,7 @@ class WindowProperties(bpy.types.PropertyGroup):
     )
 
 
-CLASSES = (RunItem, DatasetItem, JobItem, WindowProperties)
+CLASSES = (RunItem, DatasetItem, JobItem, BoxItem, WindowProperties)
 
 
 def window() -> WindowProperties:

@@ -131,7 +131,7 @@ def _believed(clip: Clip, model: object) -> Filming:
     if way / depth < BASELINE:
         raise NotFound(f"the camera's way is {way / depth:.3f} of the distance, and tells nothing of depth")
     if _falls_away(clip, poses, matrices, points):
-        raise NotFound("the ground would fall away before the camera: what is seen is too flat to tell how it is tilted")
+        raise NotFound("the ground would fall away before it: what is seen is too flat to tell how it is tilted")
     return _upright(clip, poses, matrices, centers, points, depth)
 
 

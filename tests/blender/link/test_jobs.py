@@ -142,3 +142,43 @@ def test_an_object_is_asked_for_by_the_file_of_its_picture(studio, tmp_path, unt
     until(lambda: _job() is not None and _job().label == "red-object", "the job")
     bpy.ops.legs4d.cancel_job(job=_job().name)
     until(lambda: _job().state in ("cancelled", "failed", "done"), "its end")
+
+
+def test_a_video_in_which_nothing_is_found_is_made_with_a_box_drawn_on_it(studio, tmp_path, until):
+    """It is still grey, beside a red square: nobody finds that, and a box tells."""
+    file = tmp_path / "elsewhere" / "still.mp4"
+    file.parent.mkdir()
+    draw = (
+        "import sys, imageio.v3 as iio, numpy as np;"
+        "film = np.full((3, 48, 64, 3), 128, np.uint8); film[:, 14:34, 22:42] = [220, 30, 30];"
+        "iio.imwrite(sys.argv[1], film, fps=10, codec='libx264', macro_block_size=1)"
+    )
+    library("-c", draw, str(file))
+    form = _window()
+    assert bpy.ops.legs4d.make_scene() == {"CANCELLED"}  # none is chosen
+    form.video_file = str(file)
+    assert bpy.ops.legs4d.make_scene() == {"FINISHED"}
+    until(lambda: _job() is not None and _job().needs_boxes, "the refusal", 90)
+    assert _job().state == "failed" and "nothing moves" in _job().message
+    assert bpy.ops.legs4d.add_box(corners=(30, 30, 31, 60)) == {"CANCELLED"}  # a click
+    assert bpy.ops.legs4d.add_box(corners=(19, 11, 45, 37)) == {"FINISHED"}
+    assert bpy.ops.legs4d.make_scene() == {"FINISHED"}
+    stages = set()
+    first = _job().name
+
+    def ended():
+        stages.add(_job().stage)
+        return _job().name != first and _job().state in ("done", "failed")
+
+    until(ended, "the scene", 120)
+    assert _job().state == "done", _job().message
+    assert {"objects", "motion"} <= stages
+    until(lambda: "still-scene" in form.runs, "the run in the list")
+    form.video_file = "another.mp4"
+    assert not len(form.video_boxes)
+
+
+def test_a_box_is_counted_from_the_upper_left_and_stays_in_the_picture(addon):
+    from blender_addon.things.video import box_between
+
+    assert box_between((0.5, 0.25), (0.25, 1.5), (200, 100)) == (50.0, 0.0, 100.0, 75.0)
