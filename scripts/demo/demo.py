@@ -43,14 +43,18 @@ STEPS: dict[str, tuple[str, ...]] = {
     "blender": ("train",),
     "film": ("blender",),
     "sample": ("blender",),
+    "judge": ("train",),
     "sight": ("train",),
-    "judge": ("sight",),
-    "moving": ("capture",),
+    "judge_sight": ("sight",),
+    "capture_moving": (),
+    "moving": ("capture_moving",),
 }
 """The steps, and what each goes on from."""
 
 SCENE = ("demo/in_blender.py", "demo/figure.py", "demo/scene.py", "demo/room.py", "capture")
 """What the captured pictures depend on."""
+HALF = "capture_half"
+"""Where one of two Blenders puts its pictures."""
 SEEING = ROOT / "legs4d" / "language"
 """What an encoder sees in them depends on it."""
 
@@ -74,23 +78,31 @@ class Demo:
 
     def run(self) -> dict[str, Any]:
         """Does what is left to do; returns the report."""
-        made = ["capture/truth", "moving/capture/train_meta.json"]
-        self._step("capture", self._capture, made, ["capture", "moving"], self._sources(*SCENE))
-        self._step("train", self._train, ["run/run.json"], [], "")
-        with ThreadPoolExecutor(1) as pool:  # Blender leaves half of two cores; its messages are in logs
-            beside = pool.submit(self._in_blender)
+        # What is shown on the terminal leaves half of two cores, and so does Blender; what is beside has its logs.
+        with ThreadPoolExecutor(1) as pool:
+            beside = [pool.submit(self._one_camera)]
+            self._step("capture", self._capture, ["capture/truth"], ["capture", HALF], self._sources(*SCENE))
+            self._step("train", self._train, ["run/run.json"], [], "")
+            beside.append(pool.submit(self._in_blender))
             self._step("sight", self._sight, ["sight/run/run.json"], ["sight"], _hash_of(SEEING))
-            made = ["contact_sheet.png", "timeline.png", "evaluation.json", "sight/evaluation.json"]
-            self._step("judge", self._judge, made, [], self._sources("demo/sight.py"))
-            self._step("moving", self._moving, ["moving/evaluation.json"], [], "")
-            beside.result()
+            made = ["sight/evaluation.json", "sight/relevancy.png"]
+            self._step("judge_sight", self._judge_sight, made, [], self._sources("demo/sight.py"))
+            for part in beside:
+                part.result()
         return self._report()
+
+    def _one_camera(self) -> None:
+        made = ["moving/capture/train_meta.json", "moving/truth"]
+        self._step("capture_moving", self._capture_moving, made, ["moving"], self._sources(*SCENE))
+        self._step("moving", self._moving, ["moving/evaluation.json"], [], "")
 
     def _in_blender(self) -> None:
         sources = self._sources("demo/in_blender.py", "look", "export")
         self._step("blender", self._show, ["demo.blend"], ["export"], sources)
         self._step("film", self._film, ["highlight.mp4"], [], self._sources("demo/film.py"))
         self._step("sample", self._sample, ["sample.legs4d"], [], self._sources("demo/sample.py"))
+        made = ["contact_sheet.png", "timeline.png", "evaluation.json"]
+        self._step("judge", self._judge, made, [], "")
 
     def _step(self, name: str, work: Callable[[], None], makes: list[str], clears: list[str], inputs: str) -> None:
         """Runs one step unless it is done. It depends on those it goes on from and on `inputs`, a hash.
@@ -135,22 +147,43 @@ class Demo:
         return hashlib.sha256(b"".join(path.read_bytes() for path in found)).hexdigest()
 
     def _capture(self) -> None:
-        self._blender("capture", self.out / "capture")
-        capture = self.out / "capture"
-        write_truth(capture, json.loads((capture / "expected.json").read_text()), capture / "truth")
+        """By two Blenders, as one leaves half of two cores: each takes every other camera's pictures, into a folder of
+        its own. The first folder then gets all of them, and what else makes a capture."""
+        folder, other = self.out / "capture", self.out / HALF
+        with ThreadPoolExecutor(2) as pool:
+            for half in [pool.submit(self._blender, *task) for task in (("even", folder), ("odd", other))]:
+                half.result()
+        for camera in other.glob("*/*/"):
+            target = folder / camera.relative_to(other)
+            shutil.rmtree(target, ignore_errors=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            camera.rename(target)
+        shutil.rmtree(other)
+        self._filmed("capture", folder, folder / "truth")
+
+    def _capture_moving(self) -> None:
+        """The same scene filmed by one camera that moves."""
+        self._filmed("one", self.out / "moving" / "capture", self.out / "moving" / "truth")
+
+    def _filmed(self, what: str, folder: Path, truth: Path) -> None:
+        self._blender(what, folder)
+        write_truth(folder, json.loads((folder / "expected.json").read_text()), truth)
 
     def _train(self) -> None:
         self._command("train", LEGS4D, "train", self.out / "capture", "--out", self.out / "run", "--again", shown=True)
 
     def _moving(self) -> None:
-        """The same scene filmed by one camera that moves: fitted as a whole, asked the same prompts, judged."""
+        """What one camera that moves saw: fitted as a whole, asked the same prompts, judged."""
         place = self.out / "moving"
         asked = ("--set", f"deform.steps={ONE_STEPS}", "--again")
-        self._command("moving", LEGS4D, "train", place / "capture", "--out", place / "run", *asked, shown=True)
-        expected = json.loads((self.out / "capture" / "expected.json").read_text())
-        write_truth(place / "capture", expected, place / "truth")
-        judged = ("--grounding", place / "truth", "--pictures", place, "--json")
-        _write(place / "evaluation.json", self._command("moving_judge", LEGS4D, "eval", place / "run", *judged))
+        self._command("moving", LEGS4D, "train", place / "capture", "--out", place / "run", *asked)
+        self._judged("moving_judge", place, place / "truth")
+
+    def _judged(self, name: str, place: Path, truth: Path) -> None:
+        """The run in a folder, compared with what is true; what is found lies beside it."""
+        run, pictures = place / "run", ("--pictures", place)
+        found = self._command(name, LEGS4D, "eval", run, "--grounding", truth, *pictures, "--json")
+        _write(place / "evaluation.json", found)
 
     def _show(self) -> None:
         self._blender("show", self.out)
@@ -170,14 +203,12 @@ class Demo:
         self._command("sight", LEGS4D, "lift", run, "--encoder", demo_sight.ENCODER, "--again", shown=True)
 
     def _judge(self) -> None:
+        self._judged("judge", self.out, self.out / "capture" / "truth")
+
+    def _judge_sight(self) -> None:
         capture, sight = self.out / "capture", self.out / "sight"
         write_truth(capture, demo_sight.expected(capture), sight / "truth")
-        for run, truth, pictures in (
-            (self.out / "run", capture / "truth", self.out),
-            (sight / "run", sight / "truth", sight),
-        ):
-            found = self._command("judge", LEGS4D, "eval", run, "--grounding", truth, "--pictures", pictures, "--json")
-            _write(pictures / "evaluation.json", found)
+        self._judged("judge_sight", sight, sight / "truth")
         prompts = [word for prompt in demo_sight.expected(capture) for word in ("--prompt", prompt)]
         self._command(
             "relevancy",
@@ -206,7 +237,8 @@ class Demo:
         log = self.out / "logs" / f"{name}.log"
         log.parent.mkdir(exist_ok=True)
         # Jobs and addresses of the demo's backend stay with the demo.
-        environment = os.environ | {"LEGS4D_STATE_DIR": str(self.out / "state")}
+        # Threads that wait leave their core to what runs beside.
+        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "LEGS4D_STATE_DIR": str(self.out / "state")}
         with open(log, "w") as messages:
             done = subprocess.run(
                 [str(part) for part in command],

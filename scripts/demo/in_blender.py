@@ -1,4 +1,6 @@
-"""The demo's work inside Blender: `capture FOLDER` films the demo scene, `show OUT` drives the extension on its run.
+"""The demo's work inside Blender: `capture FOLDER` films the scene, `one FOLDER` films it by one camera that moves, and
+`show OUT` drives the extension on a run. `even FOLDER` and `odd FOLDER` take the pictures of every other camera, for a
+capture that then has them.
 
 Runs in .venv-blender; `scripts/demo/demo.py` calls it.
 """
@@ -12,7 +14,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
@@ -51,33 +55,60 @@ def enable(folder: Path) -> None:
 
 def capture(folder: Path) -> None:
     """Films the demo scene through the capture operator, and notes what the animation says happens when."""
+    _set_up_all(folder)
+    _capture(folder)
+
+
+def capture_half(folder: Path, which: int) -> None:
+    """Takes the pictures of cameras whose number is even (0) or odd (1), if they are not there."""
+    from blender_addon.capture.operators import plan
+    from blender_addon.capture.session import Capture
+
+    _set_up_all(folder)
+    if (folder / "train_meta.json").exists():
+        return
+    with Capture(bpy.context.scene, bpy.context.view_layer, plan(bpy.context)) as job:
+        for shot in job.remaining():
+            if shot.view.camera_id % 2 == which:
+                job.aim(shot)
+                job.render()
+                job.store(shot)
+
+
+def _set_up_all(folder: Path) -> None:
+    settings = _set_up(folder)
+    settings.num_train, settings.num_test = NUM_TRAIN, NUM_TEST
+    settings.center, settings.radius, settings.arc = CENTER, RADIUS, ARC
+    settings.lowest, settings.highest, settings.angle = LOWEST, HIGHEST, ANGLE
+    settings.width, settings.height = WIDTH, HEIGHT
+
+
+def capture_one(folder: Path) -> None:
+    """The same scene by a single camera that goes around it meanwhile, small."""
+    settings = _set_up(folder)
+    settings.is_one, settings.num_test, settings.arrangement = True, 1, "RING"
+    settings.center, settings.radius, settings.angle = CENTER, RADIUS, ANGLE
+    settings.highest, settings.width, settings.height = HIGHEST, *ONE_SIZE
+    settings.arc, settings.lowest = ONE_ARC, ONE_ELEVATION
+    _capture(folder)
+
+
+def _set_up(folder: Path) -> Any:
+    """The scene with its captions, and the properties of its capture into a folder."""
     scene = demo_scene.build()
     settings = scene.legs4d_capture
     for name in demo_scene.ACTS:
         settings.foreground.add().target = bpy.data.objects[name]
     bpy.ops.legs4d.capture_captions_from_actions(surroundings="an empty living room")
-    settings.folder = str(folder)
-    settings.num_train, settings.num_test = NUM_TRAIN, NUM_TEST
-    settings.center, settings.radius, settings.arc = CENTER, RADIUS, ARC
-    settings.lowest, settings.highest, settings.angle = LOWEST, HIGHEST, ANGLE
-    settings.width, settings.height, settings.samples = WIDTH, HEIGHT, SAMPLES
-    settings.initial_points = INITIAL_POINTS
+    settings.folder, settings.samples, settings.initial_points = str(folder), SAMPLES, INITIAL_POINTS
+    return settings
+
+
+def _capture(folder: Path) -> None:
     if not (folder / "train_meta.json").exists():  # else only what follows was interrupted
         bpy.ops.legs4d.capture()
-    capture_one(scene, folder.parent / "moving" / "capture")
     expected = {prompt: _expected(*act) for prompt, act in demo_scene.PROMPTS.items()}
     (folder / "expected.json").write_text(json.dumps(expected, indent=1))
-
-
-def capture_one(scene: bpy.types.Scene, folder: Path) -> None:
-    """The same scene by a single camera that goes around it meanwhile, small."""
-    if (folder / "train_meta.json").exists():
-        return
-    settings = scene.legs4d_capture
-    settings.folder, settings.is_one, settings.num_test, settings.arrangement = str(folder), True, 1, "RING"
-    settings.width, settings.height = ONE_SIZE
-    settings.arc, settings.lowest = ONE_ARC, ONE_ELEVATION
-    bpy.ops.legs4d.capture()
 
 
 def _expected(name: str, number: int) -> dict[str, int]:
@@ -169,14 +200,23 @@ def _export(scene: bpy.types.Scene, out: Path) -> None:
     bpy.ops.legs4d.export()
 
 
+WORK: dict[str, Callable[[Path], None]] = {
+    "capture": capture,
+    "even": partial(capture_half, which=0),
+    "odd": partial(capture_half, which=1),
+    "one": capture_one,
+    "show": show,
+}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["capture", "show"])
+    parser.add_argument("what", choices=[*WORK])
     parser.add_argument("folder", type=Path)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         enable(Path(scratch))
-        {"capture": capture, "show": show}[chosen.what](chosen.folder.resolve())
+        WORK[chosen.what](chosen.folder.resolve())
         bpy.ops.preferences.addon_disable(module="blender_addon")
     return 0
 
