@@ -12,7 +12,7 @@ from plyfile import PlyData
 from legs4d.errors import DatasetError
 from legs4d.gaussians.hexplane import HEADS, read_hexplane
 from legs4d.gaussians.import_splats import import_splats
-from tests.gaussians.test_import_splats import values, write
+from tests.gaussians.written import values, write
 
 REFERENCE = Path(__file__).resolve().parents[3] / "shared/reference/4dgen.npz"
 

@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from plyfile import PlyData, PlyElement
 from typer.testing import CliRunner
 
 from legs4d.cli import app
 from legs4d.context import Context
 from legs4d.errors import DatasetError, RunError
-from legs4d.gaussians.formats.splat_files import find_splats
 from legs4d.gaussians.formats.usd_writer import usd_writer
 from legs4d.gaussians.import_splats import import_splats, moved
 from legs4d.gaussians.store.run import Run
@@ -26,46 +23,8 @@ from legs4d.portable.ply.file import read_ply
 from legs4d.portable.turns import upright_turn
 from legs4d.progress import Progress, Stopped
 from tests.gaussians.crowd import crowd
+from tests.gaussians.written import COUNT, apart, values, walk, write
 from tests.synthetic import Scene, write_run
-
-COUNT = 40
-Values = dict[str, NDArray[Any]]
-
-
-def values(count: int = COUNT, seed: int = 0, rest: int = 0) -> Values:
-    """Columns as 3DGS writes them."""
-    chance = np.random.default_rng(seed)
-    names = ["x", "y", "z", "f_dc_0", "f_dc_1", "f_dc_2", *(f"f_rest_{i}" for i in range(rest)), "opacity"]
-    names += ["scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"]
-    return {name: chance.normal(size=count).astype("<f4") for name in names}
-
-
-def write(path: Path, columns: Values) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows = np.empty(len(columns["x"]), [(name, "<f4") for name in columns])
-    for name, column in columns.items():
-        rows[name] = column
-    PlyData([PlyElement.describe(rows, "vertex")]).write(str(path))
-    return path
-
-
-def walk(folder: Path, frames: int = 4, step: float = 0.05, **changing: Any) -> Path:
-    """A sequence whose Gaussians are the same ones, moving along x."""
-    for frame in range(frames):
-        columns = values()
-        columns["x"] = columns["x"] + np.float32(step * frame)
-        for name, by in changing.items():
-            columns[name] = columns[name] + np.float32(by * frame)
-        write(folder / f"frame_{frame}.ply", columns)
-    return folder
-
-
-def apart(folder: Path, counts: tuple[int, ...]) -> Path:
-    """Frames that were made apart, of these counts."""
-    for frame, count in enumerate(counts):
-        write(folder / f"{frame:02}.ply", values(count, seed=frame))
-    return folder
-
 
 # -- what it becomes ---------------------------------------------------------------------------------------------------
 
@@ -238,116 +197,6 @@ def test_a_georeferenced_scene_keeps_its_precision(tmp_path: Path) -> None:
     run = import_splats([tmp_path / "utm.ply"], tmp_path / "run")
     world = run.frame(0).means.astype(np.float64) + np.asarray(run.info["origin"])
     np.testing.assert_allclose(world, local + utm, atol=1e-5)
-
-
-# -- which files -------------------------------------------------------------------------------------------------------
-
-
-def test_numbers_are_in_natural_order_and_told(tmp_path: Path) -> None:
-    for number in (8, 9, 10, 11):
-        write(tmp_path / f"f/splat_{number}.ply", values(3 + number))
-    (tmp_path / "f/._splat_8.ply").write_bytes(b"resource fork")
-    (tmp_path / "f/readme.txt").write_text("not a splat")
-    frames = find_splats([tmp_path / "f"])
-    assert frames.numbers == (8, 9, 10, 11)
-    assert [frames.count(frame) for frame in range(4)] == [11, 12, 13, 14]
-    assert find_splats([str(tmp_path / "f/splat_*.ply")]).numbers == (8, 9, 10, 11)
-    named = find_splats([tmp_path / "f/splat_11.ply", tmp_path / "f/splat_8.ply"])
-    assert [named.path(frame).name for frame in range(2)] == ["splat_11.ply", "splat_8.ply"] and named.numbers == (0, 1)
-
-
-def test_every_tenth_frame_is_a_sequence_and_a_gap_is_said(tmp_path: Path) -> None:
-    for number in (0, 10, 20, 40):
-        write(tmp_path / f"f/{number}.ply", values())
-    with pytest.raises(DatasetError, match=r"number 30 is missing between 20\.ply and 40\.ply"):
-        find_splats([tmp_path / "f"])
-    (tmp_path / "f/40.ply").unlink()
-    assert find_splats([tmp_path / "f"]).numbers == (0, 10, 20)
-
-
-def test_a_folder_that_3dgs_trained_is_its_last_iteration(tmp_path: Path) -> None:
-    write(tmp_path / "out/point_cloud/iteration_7000/point_cloud.ply", values(3))
-    last = write(tmp_path / "out/point_cloud/iteration_30000/point_cloud.ply", values(4))
-    assert find_splats([tmp_path / "out"]).files() == [last]
-    for number in (1, 2):
-        write(tmp_path / f"frames/{number:03}/point_cloud/iteration_2000/point_cloud.ply", values(number))
-    frames = find_splats([tmp_path / "frames"])
-    assert frames.numbers == (1, 2) and [frames.count(frame) for frame in range(2)] == [1, 2]
-
-
-def test_signs_of_patterns_in_the_names_of_files_and_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for number in (1, 2):
-        write(tmp_path / f"take [1]/[{number}].ply", values(number))
-    folder = tmp_path / "take [1]"
-    for named in (folder, f"{folder}/*.ply", f"{folder}/[[]*.ply", f"{folder}/"):
-        frames = find_splats([str(named)])
-        assert frames.numbers == (1, 2) and [frames.count(frame) for frame in range(2)] == [1, 2]
-    monkeypatch.chdir(tmp_path)
-    assert find_splats(["take [1]/*.ply"]).numbers == find_splats(["./take [[]1]/*.ply"]).numbers == (1, 2)
-    monkeypatch.chdir(folder)
-    assert find_splats(["[2].ply"]).count(0) == 2 and len(find_splats(["."])) == 2
-
-
-def test_links_lead_to_files_elsewhere(tmp_path: Path) -> None:
-    for number in (1, 2):
-        write(tmp_path / f"disk {number}/scene.ply", values(number))
-        (tmp_path / "shot").mkdir(exist_ok=True)
-        (tmp_path / f"shot/{number}.ply").symlink_to(tmp_path / f"disk {number}/scene.ply")
-    run = import_splats([tmp_path / "shot"], tmp_path / "run")
-    assert run.loose_counts.tolist() == [1, 2] and run.info["frame_numbers"] == [1, 2]
-
-
-def test_a_number_that_is_there_twice(tmp_path: Path) -> None:
-    for name in ("1", "01", "2"):
-        write(tmp_path / f"f/{name}.ply", values())
-    with pytest.raises(DatasetError, match=r"number 1 is there twice \(01\.ply and 1\.ply\)"):
-        find_splats([tmp_path / "f"])
-
-
-def test_a_meta_json_among_files_of_splats_is_no_sog(tmp_path: Path) -> None:
-    write(tmp_path / "f/0.ply", values())
-    (tmp_path / "f/meta.json").write_text('{"camera": "left"}')
-    assert find_splats([tmp_path / "f"]).kind == "ply"
-
-
-@pytest.mark.parametrize(
-    ("files", "named", "says"),
-    [
-        ({}, ["nothing.ply"], r"nothing\.ply: there is no such file"),
-        ({}, ["*.ply"], r"\*\.ply: there is no such file"),
-        ({"f/notes.txt": b""}, ["f"], "holds no splats"),
-        ({"a.obj": b"v 0 0 0"}, ["a.obj"], r"is no kind of splat file that is read \(\.obj\)"),
-        ({"a.ply": b"GIF89a"}, ["a.ply"], "is no .ply file"),
-        ({"a.ply": b""}, ["a.ply"], "is empty"),
-        ({"f/1.ply": b"x", "f/1.spz": b"x"}, ["f"], r"mixes formats \(ply, spz\)"),
-        ({"a.spz": b"ply\nformat ascii 1.0\n"}, ["a.spz"], "is no .spz file but a .ply file"),
-    ],
-)
-def test_bad_input_is_one_sentence_and_leaves_nothing(
-    tmp_path: Path, files: dict[str, bytes], named: list[str], says: str
-) -> None:
-    for name, content in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(content)
-    with pytest.raises(DatasetError, match=says):
-        import_splats([str(tmp_path / name) for name in named], tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_frame_without_gaussians_is_told_before_there_is_a_run(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"01\.ply: holds no Gaussians"):
-        import_splats([apart(tmp_path / "f", (3, 0, 4))], tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_file_that_breaks_off_in_the_middle_of_a_sequence_is_named(tmp_path: Path) -> None:
-    folder = walk(tmp_path / "walk")
-    half = (folder / "frame_2.ply").read_bytes()
-    (folder / "frame_2.ply").write_bytes(half[: len(half) // 2])
-    with pytest.raises(DatasetError, match=r"frame_2\.ply: is cut short"):
-        import_splats([folder], tmp_path / "run")
-    write(folder / "frame_2.ply", values())
-    assert import_splats([folder], tmp_path / "run").available_frames() == [0, 1, 2, 3]  # the same command goes on
 
 
 # -- stopping, and again -----------------------------------------------------------------------------------------------
