@@ -35,14 +35,14 @@ class Rules:
         rigid: bend a frame, in sizes, above which an object is a being that moves its limbs.
     """
 
-    touch: float = 0.35
+    touch: float = 0.45
     lets_go: float = 0.65
     parting: float = 0.4
     contact: float = 1.0
     aloft: float = 0.25
     leap: float = 0.08
     moving: float = 0.08
-    ballistic: float = 0.14
+    ballistic: float = 0.1
     turning: float = 0.08
     rolling: float = 0.5
     hinge: float = 0.3

@@ -8,8 +8,9 @@ keeps it as a mean. Ids are the same in all frames of a run, so frames add up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import scipy.sparse
@@ -18,7 +19,6 @@ from numpy.typing import NDArray
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.progress import go_on
 from legs4d.raster.lift import lift_weights
-from legs4d.scene.camera import Cameras
 from legs4d.segment.masks.frame_masks import FrameMasks
 
 
@@ -82,168 +82,130 @@ def lift_masks(
         threads: CPU threads, all by default.
         check: called before each frame; what it raises ends the work.
     """
-    parts: list[tuple[NDArray[np.int64], scipy.sparse.coo_array, scipy.sparse.coo_array]] = []
+    parts: list[tuple[NDArray[np.int64], scipy.sparse.csr_array, scipy.sparse.csr_array]] = []
     views: list[NDArray[np.int32]] = []
     known: list[NDArray[np.int64]] = []
     pictures = 0
     for gaussians, masks in frames:
         check()
         if masks.identity is not None:
-            known.append(masks.identity)
             values, which = np.unique(masks.identity, return_inverse=True)
-            index = np.append(which, -1)[masks.index]
-            index = _with_unsure(index, masks.unsure, len(values))
-            entries, mass = _lifted(gaussians, masks, index, len(values) + 1, near, device, threads)
-            entries, mass = _sure(entries, mass, len(values))
-            entries = scipy.sparse.coo_array((entries.data, (entries.row, values[entries.col])), shape=_OPEN)
-            seen = scipy.sparse.coo_array(mass[:, None])
+            entries, mass = _lifted(gaussians, masks, which, len(values), near, device, threads)
+            known.append(values)
+            seen = _column(mass)
         else:
             entries, seen = _by_picture(gaussians, masks, near, device, threads)
             views.append(masks.view + pictures)
             pictures += len(masks.cameras)
         parts.append((slots(masks.frame), entries, seen))
     if known:
-        return _of_things(parts, np.unique(np.concatenate(known)), count)
-    rows = [len(view) for view in views]
+        identities = np.unique(np.concatenate(known))
+        columns = [np.searchsorted(identities, values) for values in known]
+        pixels = _together([(slot, entries) for slot, entries, _ in parts], columns, (count, len(identities)))
+        seen_all = _together([(slot, seen) for slot, _, seen in parts], [np.zeros(1, int)] * len(parts), (count, 1))
+        return Evidence(pixels, seen_all, np.zeros(len(identities), np.int32), identities)
     return Evidence(
-        _joined([(slot, entries) for slot, entries, _ in parts], count, rows),
-        _joined([(slot, seen) for slot, _, seen in parts], count, [seen.shape[1] for _, _, seen in parts]),
+        _side_by_side([(slot, entries) for slot, entries, _ in parts], count),
+        _side_by_side([(slot, seen) for slot, _, seen in parts], count),
         np.concatenate(views) if views else np.zeros(0, np.int32),
     )
-
-
-def _with_unsure(index: NDArray[np.integer], unsure: NDArray[np.bool_] | None, row: int) -> NDArray[np.integer]:
-    """Masks [C, H, W, K] of pixels, changed in place: those that say nothing are in one row of their own."""
-    if unsure is not None:
-        index[unsure] = -1
-        index[unsure, 0] = row
-    return index
-
-
-def _sure(
-    entries: scipy.sparse.coo_array, mass: NDArray[np.float32], rows: int
-) -> tuple[scipy.sparse.coo_array, NDArray[np.float32]]:
-    """Without what Gaussians fill of pixels that say nothing, whose row is the one after the last."""
-    unsure = entries.col == rows
-    left = mass.copy()
-    np.subtract.at(left, entries.row[unsure], entries.data[unsure])
-    kept = (entries.data[~unsure], (entries.row[~unsure], entries.col[~unsure]))
-    return scipy.sparse.coo_array(kept, shape=(len(mass), rows)), np.maximum(left, 0)
-
-
-_LEAST_PIXELS = 1e-3
-"""Of a Gaussian in a mask, below which a GPU's rounding might have made them."""
-_OPEN = (np.iinfo(np.int32).max, np.iinfo(np.int32).max)
-"""A shape for entries whose columns are identities, of which nobody knows how many there are."""
 
 
 def _lifted(
     gaussians: Gaussians,
     masks: FrameMasks,
-    index: NDArray[np.integer],
+    row_of: NDArray[np.integer],
     rows: int,
     near: float,
     device: str,
     threads: int | None,
-) -> tuple[scipy.sparse.coo_array, NDArray[np.float32]]:
-    """The pixels of each row that Gaussians fill, and of all."""
-    weights, rows_of = (index >= 0).astype(np.float32), index.astype(np.int32)
+) -> tuple[scipy.sparse.csr_array, NDArray[np.float32]]:
+    """The pixels of each row that Gaussians fill, and of all that say something.
+
+    Args:
+        row_of: [R] the row of each mask, 0..rows-1.
+    """
     if device != "cpu":
-        return _lifted_on(device, gaussians, masks.cameras, rows_of, weights, rows, near)
-    entries, mass = lift_weights(gaussians, masks.cameras, rows_of, weights, rows, near, threads)
-    return entries.tocoo(), mass
+        from legs4d.segment.lifting_cuda import lift_rows
 
-
-def _lifted_on(
-    device: str,
-    gaussians: Gaussians,
-    cameras: Cameras,
-    index: NDArray[np.int32],
-    weights: NDArray[np.float32],
-    rows: int,
-    near: float,
-) -> tuple[scipy.sparse.coo_array, NDArray[np.float32]]:
-    """As `_lifted`, by csrc/cuda: what a table of ones and zeros lifts to; one more row is all pixels."""
-    import torch
-
-    from legs4d.raster.cuda_lift import lift_table, tile_pixel_map
-
-    whole = np.full((*index.shape[:3], 1), rows, np.int32)
-    every = np.concatenate([index, whole], axis=3)
-    ones = np.concatenate([weights, np.ones(whole.shape, np.float32)], axis=3)
-    tiled = tile_pixel_map(every, ones, rows + 1, device)
-    sums, _ = lift_table(gaussians.torch(device), cameras, tiled, torch.eye(rows + 1, device=device), near)
-    there = torch.nonzero(sums[:, :rows] > _LEAST_PIXELS)
-    values = sums[there[:, 0], there[:, 1]]
-    row, column = there.cpu().numpy().T
-    shape = (len(gaussians), rows)
-    return scipy.sparse.coo_array((values.cpu().numpy(), (row, column)), shape=shape), sums[:, rows].cpu().numpy()
+        return lift_rows(gaussians, masks, row_of, rows, near, device)
+    index = np.append(row_of, -1).astype(np.int32)[masks.index]
+    if masks.unsure is not None:  # what says nothing is a row of its own
+        index[masks.unsure] = -1
+        index[masks.unsure, 0] = rows
+    weights = (index >= 0).astype(np.float32)
+    entries, mass = lift_weights(gaussians, masks.cameras, index, weights, rows + 1, near, threads)
+    unsure = entries[:, [rows]].toarray()[:, 0]
+    return entries[:, :rows], np.maximum(mass - unsure, 0)
 
 
 def _by_picture(
     gaussians: Gaussians, masks: FrameMasks, near: float, device: str, threads: int | None
-) -> tuple[scipy.sparse.coo_array, scipy.sparse.coo_array]:
+) -> tuple[scipy.sparse.csr_array, scipy.sparse.csr_array]:
     """As `_lifted`, with what is seen by picture: one more mask in each, which has all its pixels."""
-    count, pictures, n = len(masks), len(masks.cameras), len(gaussians)
+    count, pictures = len(masks), len(masks.cameras)
     if device != "cpu":  # a table of all pictures' masks at once would be large
         return _one_by_one(gaussians, masks, near, device)
     every = (count + np.arange(pictures, dtype=np.int32))[:, None, None, None]
     index = np.concatenate([masks.index, np.broadcast_to(every, (*masks.index.shape[:3], 1))], axis=3)
     if masks.unsure is not None:
         index[masks.unsure] = -1
-    both, _ = _lifted(gaussians, masks, index, count + pictures, near, device, threads)
-    of_mask = both.col < count
-    return (
-        scipy.sparse.coo_array((both.data[of_mask], (both.row[of_mask], both.col[of_mask])), shape=(n, count)),
-        scipy.sparse.coo_array((both.data[~of_mask], (both.row[~of_mask], both.col[~of_mask] - count)), (n, pictures)),
-    )
+    weights = (index >= 0).astype(np.float32)
+    both, _ = lift_weights(gaussians, masks.cameras, index, weights, count + pictures, near, threads)
+    return both[:, :count], both[:, count:]
 
 
 def _one_by_one(
     gaussians: Gaussians, masks: FrameMasks, near: float, device: str
-) -> tuple[scipy.sparse.coo_array, scipy.sparse.coo_array]:
+) -> tuple[scipy.sparse.csr_array, scipy.sparse.csr_array]:
     """As `_by_picture`, picture by picture."""
-    entries, seen = [], []
+    parts, seen, columns = [], [], []
+    every = np.arange(len(gaussians))
     for at in range(len(masks.cameras)):
         some = masks.take_views([at])
-        index = _with_unsure(some.index.copy(), some.unsure, len(some))
-        found, mass = _lifted(gaussians, some, index, len(some) + 1, near, device, None)
-        found, mass = _sure(found, mass, len(some))
-        entries.append(found)
-        seen.append(scipy.sparse.coo_array(mass[:, None]))
-    order = np.argsort(np.argsort(masks.view, kind="stable"), kind="stable")
-    together = scipy.sparse.csc_array(scipy.sparse.hstack(entries))[:, order]
-    return together.tocoo(), scipy.sparse.coo_array(scipy.sparse.hstack(seen))
+        entries, mass = _lifted(gaussians, some, np.arange(len(some)), len(some), near, device, None)
+        parts.append((every, entries))
+        columns.append(np.flatnonzero(masks.view == at))
+        seen.append((every, _column(mass)))
+    shape = (len(gaussians), len(masks))
+    return _together(parts, columns, shape), _side_by_side(seen, len(gaussians))
 
 
-def _of_things(
-    parts: list[tuple[NDArray[np.int64], scipy.sparse.coo_array, scipy.sparse.coo_array]],
-    identities: NDArray[np.int64],
-    count: int,
-) -> Evidence:
-    """Of masks with identities: a column each, whatever the picture."""
-    pixels = scipy.sparse.csr_array((count, len(identities)), dtype=np.float32)
-    mass = np.zeros(count)
-    for slot, entries, seen in parts:
-        column = np.searchsorted(identities, entries.col)
-        pixels = pixels + scipy.sparse.csr_array((entries.data, (slot[entries.row], column)), shape=pixels.shape)
-        np.add.at(mass, slot[seen.row], seen.data)
-    seen_all = scipy.sparse.csr_array(mass.astype(np.float32)[:, None])
-    return Evidence(pixels, seen_all, np.zeros(len(identities), np.int32), identities)
+def _column(mass: NDArray[np.float32]) -> scipy.sparse.csr_array:
+    """[N, 1] of [N]."""
+    rows = np.arange(len(mass) + 1, dtype=np.int32)
+    return scipy.sparse.csr_array((mass, np.zeros(len(mass), np.int32), rows), shape=(len(mass), 1))
 
 
-def _joined(
-    parts: list[tuple[NDArray[np.int64], scipy.sparse.coo_array]], count: int, columns: list[int]
+_Part = tuple[NDArray[np.int64], scipy.sparse.csr_array]
+"""Slots of rows, and these."""
+
+
+def _side_by_side(parts: list[_Part], count: int) -> scipy.sparse.csr_array:
+    """Columns one after the other, rows at their slots."""
+    first = np.concatenate([[0], np.cumsum([entries.shape[1] for _, entries in parts])]).astype(np.int64)
+    columns = [np.arange(start, end) for start, end in pairwise(first)]
+    return _together(parts, columns, (count, int(first[-1])))
+
+
+def _together(
+    parts: list[_Part], columns: Sequence[NDArray[np.integer]], shape: tuple[int, int]
 ) -> scipy.sparse.csr_array:
-    """Frames' columns side by side, their rows at their slots."""
-    first = np.concatenate([[0], np.cumsum(columns)]).astype(np.int64)
-    rows = [slot[entries.row] for slot, entries in parts]
-    cols = [entries.col + first[at] for at, (_, entries) in enumerate(parts)]
-    data = [entries.data for _, entries in parts]
+    """The sum of parts whose rows and columns go to these places."""
+    if len(parts) == 1:
+        ((slot, entries),) = parts
+        if entries.shape == shape and all(_in_order(places) for places in (slot, columns[0])):
+            return entries
+    rows = [slot[np.repeat(np.arange(len(slot)), np.diff(entries.indptr))] for slot, entries in parts]
+    cols = [places[entries.indices] for (_, entries), places in zip(parts, columns, strict=True)]
     if not parts:
-        return scipy.sparse.csr_array((count, 0), dtype=np.float32)
-    entries = (np.concatenate(data), (np.concatenate(rows), np.concatenate(cols)))
-    return scipy.sparse.csr_array(entries, shape=(count, int(first[-1])))
+        return scipy.sparse.csr_array(shape, dtype=np.float32)
+    placed = (np.concatenate([entries.data for _, entries in parts]), (np.concatenate(rows), np.concatenate(cols)))
+    return scipy.sparse.csr_array(placed, shape=shape)
+
+
+def _in_order(places: NDArray[np.integer]) -> bool:
+    return bool((places == np.arange(len(places))).all())
 
 
 def looked_up(

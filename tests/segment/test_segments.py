@@ -15,10 +15,11 @@ from PIL import Image
 
 from legs4d.errors import DatasetError, Legs4dError, RunError
 from legs4d.gaussians.store.run import Run
-from legs4d.raster import render
+from legs4d.raster import lift_weights, render
 from legs4d.scene.camera import Cameras
 from legs4d.segment.association import associate
 from legs4d.segment.lifting import Evidence, lift_masks
+from legs4d.segment.lifting_cuda import LEAST_PIXELS, pixel_rows, sparse_of
 from legs4d.segment.masks.frame_masks import FrameMasks, masks_of_labels, masks_of_pictures
 from legs4d.segment.neighbours import Neighbours
 from legs4d.segment.segments import Segments, has_segments, read_segments
@@ -105,6 +106,20 @@ def test_the_share_of_a_gaussian_is_that_of_what_it_shows() -> None:
     assert evidence.shares().toarray() == pytest.approx(np.array([[0.5, 0.25, 0.5]]), abs=1e-4)
     assert (sure.mass < 0.99 * evidence.mass).all()
     assert evidence.seen.toarray()[0] == pytest.approx([evidence.mass[0] / 2] * 2)
+
+
+def test_what_goes_to_a_device_lifts_to_the_same_and_comes_back_the_same() -> None:
+    """Its pixel map, lifted by the CPU's kernel, and the sparse form of the sums, against the CPU's own way."""
+    masks = masks_of_labels(0, VIEWS, LABELS)
+    assert masks.identity is not None and masks.unsure is not None and masks.unsure.any()
+    things, row_of = np.unique(masks.identity, return_inverse=True)
+    index, weight = pixel_rows(masks, row_of, len(things), "cpu")
+    sums, _ = lift_weights(GAUSSIANS, VIEWS, index.numpy(), weight.numpy(), len(things) + 1, NEAR)
+    dense = torch.from_numpy(sums.toarray())
+    there, expected = sparse_of(dense[:, :-1]), lifted(masks)
+    assert there.has_canonical_format
+    assert np.abs(there.toarray() - expected.pixels.toarray()).max() <= LEAST_PIXELS
+    assert dense[:, -1].numpy() == pytest.approx(expected.mass, abs=1e-2)
 
 
 def test_masks_without_identities_are_put_together_and_parts_lie_in_wholes(rng: np.random.Generator) -> None:

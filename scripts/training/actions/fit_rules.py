@@ -29,9 +29,9 @@ from training.actions.generated import Clip, clips, known
 from training.actions.handed import handed
 
 CANDIDATES: dict[str, tuple[float, ...]] = {
-    "touch": (0.2, 0.28, 0.35, 0.45, 0.6),
+    "touch": (0.28, 0.35, 0.4, 0.45, 0.5, 0.6),
     "lets_go": (0.5, 0.65, 0.8, 1.0, 1.3),
-    "ballistic": (0.1, 0.14, 0.2, 0.28),
+    "ballistic": (0.05, 0.07, 0.085, 0.1, 0.12, 0.14, 0.2),
     "parting": (0.0, 0.2, 0.4, 0.7, 1.0),
     "contact": (0.7, 1.0, 1.25, 1.6, 2.0),
     "moving": (0.03, 0.045, 0.06, 0.08, 0.11),
@@ -39,11 +39,11 @@ CANDIDATES: dict[str, tuple[float, ...]] = {
     "released": (0.0, 0.03, 0.045, 0.06, 0.09),
     "grasped": (0.05, 0.08, 0.12, 0.16, 0.2),
     "reach": (0.9, 1.2, 1.6, 2.0, 2.5),
-    "aloft": (0.15, 0.25, 0.35, 0.5),
+    "aloft": (0.1, 0.15, 0.2, 0.25, 0.35, 0.5),
     "leap": (0.02, 0.04, 0.06, 0.08),
-    "turning": (0.05, 0.08, 0.12),
+    "turning": (0.05, 0.065, 0.08, 0.1, 0.12),
     "rolling": (0.35, 0.5, 0.65, 0.8),
-    "hinge": (0.2, 0.3, 0.4),
+    "hinge": (0.15, 0.2, 0.25, 0.3, 0.4),
     "hinged": (0.02, 0.03, 0.05),
     "steep": (0.75, 0.85, 0.92),
     "walking": (0.15, 0.25, 0.4),

@@ -354,15 +354,15 @@ def _key(thing: bpy.types.Object, state: State, frame: int) -> None:
         thing.pose.bones[name].keyframe_insert("rotation_quaternion", frame=frame)
 
 
-def film(folder: Path, name: str) -> None:
-    """Through the add-on's capture operator, and what happens when."""
+def film(folder: Path, name: str, cameras: tuple[int, int] = (NUM_TRAIN, NUM_TEST)) -> None:
+    """Through the add-on's capture operator, by so many cameras to train on and held out, and what happens when."""
     colors, actors = SCENES[name]
     made = build(colors, actors)
     settings = bpy.context.scene.legs4d_capture
     for thing in made:
         settings.foreground.add().target = thing
     settings.folder = str(folder)
-    settings.num_train, settings.num_test = NUM_TRAIN, NUM_TEST
+    settings.num_train, settings.num_test = cameras
     settings.center, settings.radius, settings.arc = CENTER, RADIUS, ARC
     settings.lowest, settings.highest, settings.angle = LOWEST, HIGHEST, ANGLE
     settings.width, settings.height, settings.samples = WIDTH, HEIGHT, SAMPLES
@@ -378,6 +378,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--scenes", nargs="*", default=list(SCENES), choices=list(SCENES))
+    parser.add_argument(
+        "--cameras", nargs=2, type=int, default=(NUM_TRAIN, NUM_TEST), metavar=("TRAIN", "TEST"), help="how many film"
+    )
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         enable(Path(scratch))
@@ -387,7 +390,7 @@ def main() -> None:
                 continue
             bpy.ops.wm.read_factory_settings(use_empty=True)
             bpy.ops.preferences.addon_enable(module="blender_addon")
-            film(folder, name)
+            film(folder, name, tuple(chosen.cameras))
             print(f"{name}: in {folder}", flush=True)
         bpy.ops.preferences.addon_disable(module="blender_addon")
 
