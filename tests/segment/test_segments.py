@@ -122,6 +122,17 @@ def test_what_goes_to_a_device_lifts_to_the_same_and_comes_back_the_same() -> No
     assert dense[:, -1].numpy() == pytest.approx(expected.mass, abs=1e-2)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("named", [True, False])
+def test_a_gpu_lifts_masks_as_the_cpu_does(named: bool) -> None:
+    masks = masks_of_labels(0, VIEWS, LABELS)
+    masks = masks if named else replace(masks, identity=None)
+    count = len(GAUSSIANS)
+    found = lift_masks([(GAUSSIANS, masks)], lambda _: np.arange(count), count, NEAR, device="cuda")
+    assert found.pixels.toarray() == pytest.approx(lifted(masks).pixels.toarray(), rel=0.01, abs=0.02)
+    assert found.seen.toarray() == pytest.approx(lifted(masks).seen.toarray(), rel=0.01, abs=0.02)
+
+
 def test_masks_without_identities_are_put_together_and_parts_lie_in_wholes(rng: np.random.Generator) -> None:
     masks = masks_of_pictures(0, VIEWS, overlapping(LABELS, rng))
     segments = segmented(masks)

@@ -10,7 +10,7 @@ import argparse
 import numpy as np
 
 from legs4d.language import minilm
-from legs4d.language.encoders.actions.reading import SENTENCES_FILE
+from legs4d.language.encoders.actions.meaning import SENTENCES_FILE
 from legs4d.language.encoders.actions.wordings import OTHERS, SENTENCES
 
 

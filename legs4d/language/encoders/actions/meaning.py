@@ -1,0 +1,67 @@
+"""Which action a sentence means: it is compared with those of `wordings.py`, by a sentence encoder."""
+
+from __future__ import annotations
+
+from functools import cache, lru_cache
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from legs4d.language import minilm
+from legs4d.language.encoders.actions.lexicon import lexicon
+from legs4d.language.encoders.actions.wordings import OTHERS, SENTENCES
+
+SENTENCES_FILE = Path(__file__).with_name("sentences.npz")
+"""Embeddings of the sentences, written by scripts/training/actions/sentences.py."""
+
+COMPLETE, LIKELY, MARGIN = 0.75, 0.5, 0.12
+"""Cosines of sentences: from which a sentence means an action for sure; under which it means none; and how much less
+than the nearest one another action may have, to be meant as well."""
+DOUBT = 0.02
+"""By how much a sentence may be nearer to something that motion knows nothing of."""
+
+TOLD = 0.2
+"""By how much an action is nearer of which WordNet knows that a word of the sentence may tell it."""
+
+ALONE = frozenset(("fly", "fall", "rise", "still", "walk", "run", "jump"))
+"""What is not done with anything."""
+
+
+@lru_cache(maxsize=1024)
+def meant(sentence: str, acts_on: bool = False) -> tuple[tuple[str, float], ...]:
+    """(action, 0..1) of what a sentence without names may mean; nothing where it means something else.
+
+    Args:
+        acts_on: whether somebody does something with a thing in it: then nobody flies or walks, whatever it says of
+            the air or the floor.
+    """
+    names, vectors = _known()
+    likeness = vectors @ minilm.embed([sentence])[0]
+    words = sentence.split()
+    pairs = [f"{verb} {particle}" for verb, particle in pairwise(words)]
+    told = {action for word in (*words, *pairs) for action in lexicon().actions(word)}
+    best: dict[str, float] = {}
+    for name, value in zip(names, likeness, strict=True):
+        best[name] = max(best.get(name, -1.0), float(value))
+    elsewhere = best.pop("")
+    if acts_on:
+        best = {name: value for name, value in best.items() if name not in ALONE}
+    best = {name: value + (TOLD if name in told else 0) for name, value in best.items()}
+    most = max(best.values())
+    if most < LIKELY or elsewhere > most + DOUBT:
+        return ()
+    sure = min(1.0, (most - LIKELY) / (COMPLETE - LIKELY) * 0.5 + 0.5)
+    close = {name: sure * (1 - (most - value) / MARGIN) for name, value in best.items() if most - value < MARGIN}
+    return tuple(sorted(close.items(), key=lambda item: -item[1]))
+
+
+@cache
+def _known() -> tuple[list[str], NDArray[np.float32]]:
+    """(action of each sentence, "" for what motion knows nothing of; their embeddings)."""
+    pairs = [(action, text) for action, texts in SENTENCES.items() for text in texts] + [("", text) for text in OTHERS]
+    with np.load(SENTENCES_FILE, allow_pickle=False) as file:
+        texts, vectors = file["texts"].tobytes().decode().split("\n"), file["vectors"].astype(np.float32)
+    row = {text: i for i, text in enumerate(texts)}
+    return [action for action, _ in pairs], vectors[[row[text] for _, text in pairs]]

@@ -1,0 +1,189 @@
+"""Who and what a prompt names: nouns with what stands before them.
+
+There is no parser for English here, and none is needed for what people type.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from legs4d.language.encoders.actions.lexicon import Part, lexicon
+from legs4d.language.encoders.actions.names import ANYBODY, ANYTHING, is_solid
+from legs4d.priors.boxes.coco_names import COCO_NAMES
+
+ARTICLES = frozenset([
+    "a", "an", "the", "this", "that", "these", "those", "his", "her", "their", "its", "my", "your", "our", "some",
+    "another", "each", "every", "all", "both", "one", "two", "three", "other", "first", "second",
+])  # fmt: skip
+PREPOSITIONS = frozenset([
+    "in", "on", "at", "to", "from", "by", "with", "into", "onto", "off", "out", "over", "under", "above", "across",
+    "along", "through", "around", "of", "for", "towards", "toward", "between", "against", "before", "after",
+    "behind", "near", "past", "up", "down", "away", "while", "as", "when", "until", "that", "which", "who", "and",
+    "or", "inside", "outside", "without",
+])  # fmt: skip
+AUXILIARIES = frozenset([
+    "is", "are", "was", "were", "be", "been", "being", "has", "have", "had", "having", "gets", "get", "getting",
+    "got", "does", "do", "did", "not", "no", "nobody", "nothing",
+])  # fmt: skip
+PRONOUNS = frozenset(
+    ["he", "she", "they", "it", "someone", "somebody", "something", "anyone", "anybody", "anything", "who"]
+)
+FIRST = frozenset({"", "verb", "while", "when", "as", "that"})
+"""After these stands who acts, or what it is done with; after other words, where and how."""
+DONE = frozenset([
+    "held", "caught", "thrown", "flung", "put", "set", "carried", "kicked", "shot", "hit", "hurled", "tossed",
+    "borne", "taken", "given",
+])  # fmt: skip
+"""Participles that no rule makes."""
+
+
+@dataclass
+class Phrase:
+    """A noun with what stands before it."""
+
+    noun: str
+    words: list[str]
+    after: str
+    """What it follows: "" at the start, "verb", or a preposition."""
+    at: int
+    until: int
+    own: bool = False
+    """Whether it is a part of what stands before it: "on its hinges"."""
+
+
+def noun_phrases(tokens: list[str]) -> list[Phrase]:
+    """In order of the text."""
+    found: list[Phrase] = []
+    after, at = "", 0
+    while at < len(tokens):
+        token = tokens[at]
+        if token in PRONOUNS:
+            found.append(Phrase(token, [], after, at, at + 1))
+            after, at = "noun", at + 1
+        elif token in ARTICLES:
+            if token == "one" and at + 1 < len(tokens) and _is_verb(tokens[at + 1]):
+                found.append(Phrase("somebody", [], after, at, at + 1))
+                after, at = "noun", at + 1
+                continue
+            phrase = _phrase_from(tokens, at + 1, after, at) or _unknown(tokens, at + 1, after, at)
+            if phrase is not None:
+                phrase.own = token == "its"
+                found.append(phrase)
+                after, at = "noun", phrase.until
+            else:
+                at += 1
+        elif token in PREPOSITIONS:
+            after, at = token, at + 1
+            phrase = _phrase_from(tokens, at, after, at) if at < len(tokens) and tokens[at] not in ARTICLES else None
+            if phrase is not None and tokens[at] not in PRONOUNS:
+                found.append(phrase)
+                after, at = "noun", phrase.until
+        elif token in AUXILIARIES or (found and _is_verb(token)) or (token.endswith("ing") and lexicon().verb(token)):
+            after, at = "verb", at + 1
+        else:
+            phrase = _phrase_from(tokens, at, after if after != "noun" else "verb", at)
+            if phrase is None and not found and has_verb(tokens[at + 1 : at + 2]):
+                phrase = _unknown(tokens, at, after, at)  # "pikachu flying"
+            if phrase is not None:
+                found.append(phrase)
+                after, at = "noun", phrase.until
+            else:
+                after, at = ("verb" if lexicon().verb(token) else after), at + 1
+    return found
+
+
+def _phrase_from(tokens: list[str], first: int, after: str, start: int) -> Phrase | None:
+    """The nouns from here on, the last of which is what is named; None where there are none."""
+    for length in (2, 1):  # names that a finder of boxes gives, whatever else their words mean
+        known = " ".join(tokens[first : first + length])
+        if (lexicon().noun(known) or known) in COCO_NAMES and not _goes_on(tokens, first + length):
+            return Phrase(lexicon().noun(known) or known, [], after, start, first + length)
+    last, words = None, []
+    at = first
+    while at < len(tokens):
+        token = tokens[at]
+        if token in ARTICLES or token in PREPOSITIONS or token in AUXILIARIES or token in PRONOUNS:
+            break
+        noun = lexicon().noun(token)
+        part = lexicon().part(token)
+        if last is not None and _is_verb(token) and not _joins(tokens[last], token):
+            break
+        if last is not None and (noun is None or Part.OTHER in part):
+            break
+        if last is not None and token.endswith("ing") and not _joins(tokens[last], token):
+            break
+        if noun is not None and Part.OTHER not in part and not (token.endswith("ing") and lexicon().verb(token)):
+            last = at
+        elif last is None:
+            words.append(token)
+        at += 1
+        if at - first > 4:
+            break
+    if last is None:
+        return None
+    compound = " ".join(tokens[last - 1 : last + 1]) if last > first else ""
+    noun = lexicon().noun(compound) or lexicon().noun(tokens[last])
+    assert noun is not None
+    words += [token for token in tokens[first:last] if token not in words and token not in noun.split()]
+    return Phrase(noun, words, after, start, last + 1)
+
+
+def _unknown(tokens: list[str], first: int, after: str, start: int) -> Phrase | None:
+    """A noun that no lexicon has, where somebody or something has to stand: "a hoverboard flying"."""
+    if after not in FIRST:
+        return None
+    at = first
+    while at < len(tokens) and not (
+        tokens[at] in ARTICLES | PREPOSITIONS | AUXILIARIES | PRONOUNS or _known_word(tokens[at])
+    ):
+        at += 1
+    if at == first or (tokens[at - 1].endswith("ly") and at < len(tokens)):
+        return None
+    return Phrase(tokens[at - 1], tokens[first : at - 1], after, start, at)
+
+
+def counts(phrase: Phrase) -> bool:
+    """Whether it is about somebody or something that takes part."""
+    noun, place = phrase.noun, _place(phrase)
+    if phrase.own and place == "elsewhere":
+        return False
+    return noun in ANYTHING or noun in ANYBODY or noun in PRONOUNS or is_solid(noun, place)
+
+
+def _place(phrase: Phrase) -> Literal["subject", "object", "elsewhere"]:
+    if not phrase.after:
+        return "subject"
+    return "object" if phrase.after in FIRST else "elsewhere"
+
+
+def has_verb(tokens: list[str]) -> bool:
+    return any(token in AUXILIARIES or _is_verb(token) for token in tokens)
+
+
+def _is_verb(token: str) -> bool:
+    """A word that is a verb after a noun, in any of its forms."""
+    verb = lexicon().verb(token)
+    if not verb:
+        return False
+    if token.endswith("ing") or lexicon().noun(token) is None:
+        return True
+    return Part.MOSTLY_VERB in verb or (token.endswith("s") and not token.endswith("ss") and Part.VERB in verb)
+
+
+def _known_word(token: str) -> bool:
+    """Whether it is a noun or a verb, in any of its forms."""
+    known = lexicon()
+    return known.noun(token) is not None or bool(known.verb(token) or known.part(token) or known.actions(token))
+
+
+def _goes_on(tokens: list[str], at: int) -> bool:
+    """Whether a noun follows, so that what stands before it only says which: "an orange ball"."""
+    if at >= len(tokens) or tokens[at] in ARTICLES | PREPOSITIONS | AUXILIARIES | PRONOUNS or _is_verb(tokens[at]):
+        return False
+    return lexicon().noun(tokens[at]) is not None and Part.OTHER not in lexicon().part(tokens[at])
+
+
+def _joins(one: str, other: str) -> bool:
+    """Whether two words are one noun: "tennis racket"."""
+    return lexicon().noun(f"{one} {other}") is not None

@@ -1,0 +1,91 @@
+"""Which words of a prompt are names of their own: "LeBron throws a ball" is about nobody else.
+
+No list has all names. How a word is written tells: a capital inside a sentence, or a capital at its beginning where no
+noun can stand that is in the lexicon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from legs4d.language.encoders.actions.lexicon import PERSON, Part, lexicon
+from legs4d.language.encoders.actions.names import ANYBODY, ANYTHING, is_solid
+
+LONG = 4
+"""Letters from which a word has a capital in a title, where capitals say nothing."""
+
+
+def join_names(words: list[str], little: Callable[[str], bool]) -> tuple[list[str], frozenset[str]]:
+    """Words of a prompt in small letters, names of several words as one; and which of them are names.
+
+    Args:
+        words: as they are written.
+        little: whether a word, in small letters, is an article, a pronoun, a preposition or the like.
+    """
+    tokens, names, whole = [word.lower() for word in words], set(), _whole(words, little)
+    joined: list[str] = []
+    for at, token in enumerate(tokens):
+        if not _is_name(words, tokens, at, little, whole):
+            joined.append(token)
+        elif at and joined[-1] in names and _is_name(words, tokens, at - 1, little, whole):
+            names.discard(joined[-1])
+            joined[-1] += f" {token}"
+            names.add(joined[-1])
+        else:
+            joined.append(token)
+            names.add(token)
+    return joined, frozenset(names)
+
+
+def means(name: str, called: str) -> bool:
+    """Whether a name of a prompt may mean what is called so: one has all the words of the other."""
+    asked, told = set(name.lower().split()), set(called.lower().split())
+    return bool(told) and (asked <= told or told <= asked)
+
+
+def _whole(words: list[str], little: Callable[[str], bool]) -> bool:
+    """Whether capitals tell nothing, as all long words have one, or all letters are."""
+    long = [word for word in words if len(word) >= LONG and not little(word.lower())]
+    shouted = all(word.isupper() for word in words)
+    return shouted or (len(long) > 1 and all(word[0].isupper() and word[1:].islower() for word in long))
+
+
+def _is_name(words: list[str], tokens: list[str], at: int, little: Callable[[str], bool], whole: bool) -> bool:
+    word, token = words[at], tokens[at]
+    if little(token) or len(word) < 2 or not word[0].isupper():
+        return False
+    if not word.isupper() and any(letter.isupper() for letter in word[1:]):  # "LeBron"
+        return True
+    if whole:
+        return _is_strange(token)
+    if at:
+        return True
+    follows = at + 1 < len(tokens)
+    if follows and _is_name(words, tokens, at + 1, little, whole):  # "Michael Jordan"
+        return True
+    return _is_strange(token) or (follows and _acts(tokens[at + 1], little) and not _common(token))
+
+
+def _is_strange(token: str) -> bool:
+    """Whether no noun, verb or other word is written so."""
+    known = lexicon()
+    return known.noun(token) is None and not (known.verb(token) or known.part(token) or known.actions(token))
+
+
+def _acts(token: str, little: Callable[[str], bool]) -> bool:
+    """Whether a word may tell what somebody does, or "is"."""
+    return bool(lexicon().verb(token)) or little(token)
+
+
+def _common(token: str) -> bool:
+    """Whether a noun may begin a sentence without an article, as in "Man throws ball"."""
+    if token in ANYBODY or token in ANYTHING or Part.OTHER in lexicon().part(token):
+        return True
+    if token.endswith("ing") and lexicon().verb(token):
+        return True
+    noun = lexicon().noun(token)
+    senses = lexicon().senses(noun) if noun else []
+    if not senses or not is_solid(token, "subject"):
+        return False
+    # "jack" is a man as well, but not first of all
+    return lexicon().file(senses[0]) == PERSON or all(lexicon().file(sense) != PERSON for sense in senses[:3])
