@@ -6,8 +6,9 @@
 
 Time is compared with when things truly happen, place with true masks on the test cameras. Several runs of the
 basketball say what another reconstruction changes. Paraphrases are those of `paraphrases.json`, which were written
-before there were lists of wordings, of `fresh_paraphrases.json`, whose writer had not read these, and the half of
-`third_paraphrases.json` that nothing was developed by; the mean of each loses so much against the plain prompts.
+before there were lists of wordings, of `fresh_paraphrases.json`, whose writer had not read these, the half of
+`third_paraphrases.json` that nothing was developed by, and `fourth_paraphrases.json`, whose writer knew the lists; the
+mean of each loses so much against the plain prompts.
 Absent prompts are drawn from the 80 names of NanoDet and all actions that motion knows, without those that truly
 happen.
 """
@@ -38,8 +39,8 @@ from legs4d.grounding.truth import Truth
 from legs4d.priors.boxes.coco_names import COCO_NAMES
 
 SUBJECT = "Actions without captions"
-PARAPHRASES = ("paraphrases", "fresh_paraphrases", "third_paraphrases")
-"""Three sets; each says when it was written."""
+PARAPHRASES = ("paraphrases", "fresh_paraphrases", "third_paraphrases", "fourth_paraphrases")
+"""Sets; each says when it was written."""
 JUDGED = "judged"
 """Half of the third; the other, `develop`, may be looked at."""
 ABSENT = 40
@@ -185,7 +186,7 @@ def basketball(folder: Path, truth: Path) -> None:
     )
     named = ("a dog running", "a box spinning", "a door opening")
     false, absent = answered(run, named), answered(run, drawn(ABSENT))
-    others = paraphrases()[PARAPHRASES[-1]]["absent"]
+    others = [text for groups in paraphrases().values() for text in groups.get("absent", ())]
     written = answered(run, others)
     print(f"false of {len(named)}: {false}; of {ABSENT} drawn: {absent}; of {len(others)} written: {written}")
     record(SUBJECT, f"{name}, a dog running, a box spinning, a door opening: answered", str(len(false)), aim="0")

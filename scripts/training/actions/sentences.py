@@ -10,7 +10,7 @@ import argparse
 import numpy as np
 
 from legs4d.language import minilm
-from legs4d.language.encoders.actions.meaning import SENTENCES_FILE
+from legs4d.language.encoders.actions.meaning import SENTENCES_FILE, put
 from legs4d.language.encoders.actions.wordings import OTHERS, SENTENCES
 
 
@@ -18,7 +18,8 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     texts = sorted({text for some in SENTENCES.values() for text in some} | set(OTHERS))
     lines = np.frombuffer("\n".join(texts).encode(), np.uint8)
-    np.savez_compressed(SENTENCES_FILE, texts=lines, vectors=minilm.embed(texts).astype(np.float16))
+    vectors = np.stack([minilm.embed(list(some)) for some in zip(*map(put, texts), strict=True)])
+    np.savez_compressed(SENTENCES_FILE, texts=lines, vectors=vectors.astype(np.float16))
     print(f"{len(texts)} sentences, {SENTENCES_FILE.stat().st_size / 1e3:.0f} kB")
 
 

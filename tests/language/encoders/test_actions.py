@@ -48,6 +48,42 @@ def test_a_prompt_is_read_as_who_does_what_with_what(prompt: str, subject: str, 
     assert reading.says == (prompt != "people")
 
 
+@pytest.mark.parametrize(
+    ("prompt", "name"),
+    [
+        ("LeBron throws a ball", "LeBron"),
+        ("LeBron James is throwing a ball", "LeBron James"),
+        ("lebron throws a ball", "lebron"),
+        ("Mark throws the ball", "Mark"),
+        ("a ball thrown by Kobe Bryant", "Kobe Bryant"),
+        ("the man passes the ball to Anna", "Anna"),
+        ("a throw by LeBron", "LeBron"),
+        ("LeBron's throw", "LeBron"),
+    ],
+)
+def test_a_name_that_nothing_has_is_nobody_who_is_there_and_that_is_said(prompt: str, name: str):
+    assert fitting(prompt) == []
+    assert any(f"called '{name}'" in sentence for sentence in remarks(STORY, CAST, prompt))
+
+
+def test_a_name_is_whom_its_user_called_so_and_a_capital_alone_makes_none():
+    cast = [Actor("LeBron James", "name", {}), CAST[1]]
+    assert np.flatnonzero(score(STORY, cast, "LeBron throws a ball") > 0).tolist() == [1]
+    assert np.flatnonzero(score(STORY, cast, "a ball held by LeBron James") > 0).tolist() == [2]
+    assert np.flatnonzero(score(STORY, cast, "a ball held by Kobe") > 0).tolist() == []
+    assert np.flatnonzero(score(STORY, cast, "Kobe throws a ball") > 0).tolist() == []
+    for prompt in ("Man throws ball", "A Man Throws A Ball", "A MAN THROWS A BALL", "The man throws the ball"):
+        assert fitting(prompt) == [1] and not remarks(STORY, CAST, prompt), prompt
+    assert fitting("Anna's ball flying") == fitting("a ball flying")
+    assert "'Anna'" in remarks(STORY, CAST, "Anna's ball flying")[0]
+
+
+def test_who_causes_what_a_thing_does_is_not_asked_for_it():
+    reading = read("somebody pulls the door open")
+    assert reading.subjects == ("door",) and reading.others == ("somebody",)
+    assert read("a man holds the door").subjects == ("man",)
+
+
 def test_what_is_done_to_somebody_is_not_what_somebody_does():
     assert read("a dog held in the arms").passive and read("a ball being thrown").passive
     assert not read("a man holding a ball").passive and not read("a girl throwing").passive

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.language.encoders.actions.names import fits
+from legs4d.language.encoders.actions.proper_names import means
 from legs4d.language.encoders.actions.reading import Reading, read
 from legs4d.language.encoders.actions.story import Story
 from legs4d.language.encoders.actions.wordings import ROLES
@@ -45,6 +46,10 @@ class Actor:
         """0..1, whether a noun may mean it."""
         return fits(word, self.name)
 
+    def answers_to(self, word: str, reading: Reading) -> float:
+        """0..1, whether a noun or a name of a prompt may mean it; only its own name is a name of its own."""
+        return float(means(word, self.name)) if word in reading.names else self.fit(word)
+
     def looks(self, words: tuple[str, ...]) -> float:
         """0..1, whether it has the colours among these words; of words that are none, 1."""
         told = [self.colors[word] for word in words if word in self.colors]
@@ -61,7 +66,10 @@ def score(story: Story, cast: list[Actor], prompt: str) -> NDArray[np.float32]:
 
 def _likely(reading: Reading, story: Story, cast: list[Actor]) -> dict[str, float]:
     """Of the actions that may be meant, those that whoever is meant does, unless another is meant far more likely."""
-    meant = [any(actor.fit(word) > 0 for word in reading.subjects) or not reading.subjects for actor in cast]
+    meant = [
+        any(actor.answers_to(word, reading) > 0 for word in reading.subjects or ()) or not reading.subjects
+        for actor in cast
+    ]
     done = {deed.action for state in story.states if meant[state.row] for deed in state.deeds}
     found = {action: well for action, well in reading.actions.items() if done & {*_roles(reading, action)}}
     most = max(found.values(), default=0.0)
@@ -75,7 +83,9 @@ def _roles(reading: Reading, action: str) -> tuple[str, ...]:
 def _fit(reading: Reading, story: Story, cast: list[Actor], which: int) -> float:
     state = story.states[which]
     actor = cast[state.row]
-    subject = max((actor.fit(word) for word in reading.subjects), default=1.0) * actor.looks(reading.words)
+    subject = max((actor.answers_to(word, reading) for word in reading.subjects), default=1.0) * actor.looks(
+        reading.words
+    )
     if not reading.says:
         return subject if subject >= LEAST_FIT else 0.0
     most = max(reading.actions.values(), default=0.0)
@@ -83,28 +93,34 @@ def _fit(reading: Reading, story: Story, cast: list[Actor], which: int) -> float
     for action, well in reading.actions.items():
         for deed in state.deeds:
             if deed.action in _roles(reading, action) and well >= NEXT_BEST * most:
-                with_it = min((_takes_part(word, deed.other, state.row, cast) for word in reading.others), default=1.0)
+                with_it = min((_takes_part(word, deed.other, reading, cast) for word in reading.others), default=1.0)
                 best = max(best, well * with_it * (0.5 + 0.5 * deed.sure))
     fit = subject * best
     return fit if fit >= LEAST_FIT * LEAST_FIT else 0.0
 
 
-def _takes_part(word: str, other: int, row: int, cast: list[Actor]) -> float:
-    """Whether a noun may mean the other one, or at least anybody who is there."""
-    if other >= 0 and cast[other].fit(word) > 0:
-        return cast[other].fit(word)
-    return 0.7 if any(actor.fit(word) > 0 for actor in cast) else 0.0
+def _takes_part(word: str, other: int, reading: Reading, cast: list[Actor]) -> float:
+    """Whether a noun may mean the other one, or at least anybody who is there; whoever is called by name, that one."""
+    if other >= 0 and (fit := cast[other].answers_to(word, reading)) > 0:
+        return fit
+    if word in reading.names and other >= 0:
+        return 0.0
+    return 0.7 if any(actor.answers_to(word, reading) > 0 for actor in cast) else 0.0
 
 
 def remarks(story: Story, cast: list[Actor], prompt: str) -> list[str]:
     """Why a prompt finds nothing, where that is plain: a sentence each."""
     reading, told = read(prompt), []
     for word in dict.fromkeys((*reading.subjects, *reading.others)):
-        if not any(actor.fit(word) > 0 for actor in cast):
+        if not any(actor.answers_to(word, reading) > 0 for actor in cast):
             called = (
                 ", ".join(dict.fromkeys(actor.name for actor in cast if actor.name)) or "unknown (see `legs4d name`)"
             )
-            told.append(f"Nothing in this run is called '{word}'; its objects are: {called}.")
+            told.append(
+                f"Nothing in this run is called '{reading.names.get(word, word)}'; its objects are: {called}."
+                + (" `legs4d name` says which of them it is." if word in reading.names else "")
+            )
+    told += [f"Nothing tells what '{name}' means, so any may be meant." for name in reading.whose]
     if reading.says and not reading.actions:
         told.append(
             "What the prompt says happens is nothing that motion tells; `--encoder tiny` looks at the pictures."
@@ -117,7 +133,7 @@ def origins(story: Story, cast: list[Actor], prompt: str) -> dict[str, str]:
     reading, told = read(prompt), {}
     if reading.actions:
         told["action"] = "motion"
-    fitting = [actor for actor in cast if any(actor.fit(word) > 0 for word in reading.subjects)]
+    fitting = [actor for actor in cast if any(actor.answers_to(word, reading) > 0 for word in reading.subjects)]
     if fitting:
         told["name"] = fitting[0].by
     if any(word in actor.colors for actor in fitting for word in reading.words):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 FILE = Path(__file__).with_name("lexicon.npz")
 """Written by scripts/training/actions/lexicon.py; the licence is beside it."""
 
-ANIMAL, ARTIFACT, BODY, FOOD, OBJECT, PERSON, PLANT, TIME = 5, 6, 8, 13, 17, 18, 20, 28
+ACT, ANIMAL, ARTIFACT, BODY, FOOD, OBJECT, PERSON, PLANT, TIME = 4, 5, 6, 8, 13, 17, 18, 20, 28
 """WordNet's lexicographer files, that say what kind of thing a noun names."""
 SOLID = (ANIMAL, ARTIFACT, FOOD, OBJECT, PERSON, PLANT)
 """What a prompt may be about. Other nouns say where, when and how: "the air", "the moment", "his grip"."""

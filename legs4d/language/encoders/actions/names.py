@@ -14,7 +14,21 @@ from legs4d.language.encoders.tiny.text_half import read_text_half
 from legs4d.priors.boxes.coco_names import COCO_NAMES
 
 ANYBODY = frozenset(
-    ["someone", "somebody", "anyone", "anybody", "he", "she", "they", "who", "person", "people", "human", "him"]
+    [
+        "someone",
+        "somebody",
+        "anyone",
+        "anybody",
+        "he",
+        "she",
+        "they",
+        "who",
+        "person",
+        "people",
+        "human",
+        "him",
+        "figure",
+    ]
 )
 ANYTHING = frozenset(["something", "anything", "it", "thing", "object", "item", "entity"])
 FEMALE, MALE = frozenset(("she", "her", "hers", "herself")), frozenset(("he", "him", "his", "himself"))
@@ -54,10 +68,12 @@ def is_solid(word: str, place: Literal["subject", "object", "elsewhere"] = "else
     senses = [lexicon().file(sense) for sense in _senses(word)]
     if not senses or word in COCO_NAMES:
         return True
-    if senses[0] in (BODY, TIME):
-        return False
+    if senses[0] in (BODY, TIME) or BODY in [lexicon().file(sense) for sense in _senses(word.removesuffix("s"))[:1]]:
+        return False  # "arms" are weapons as well
     if place == "elsewhere":
         return senses[0] in SOLID and not any(_is_place(sense) for sense in _senses(word))
+    if place == "object" and _is_under(next((s for s in _senses(word) if lexicon().file(s) in SOLID), -1), _grounds()):
+        return False  # "it crosses the room"
     return any(file in SOLID for file in senses[: SENSES_OF[place]])
 
 
@@ -178,12 +194,28 @@ def _senses(word: str) -> tuple[int, ...]:
 @lru_cache(maxsize=4096)
 def _is_place(sense: int) -> bool:
     """A room, a building, a road, or a surface, in which or on which things happen."""
-    return bool(lexicon().above(sense) & _places())
+    return _is_under(sense, _places())
+
+
+def _is_under(sense: int, kinds: frozenset[int]) -> bool:
+    return sense >= 0 and bool(lexicon().above(sense) & kinds)
+
+
+_GROUNDS = ("room", "area", "way", "surface", "ground")
+
+
+@lru_cache(maxsize=1)
+def _grounds() -> frozenset[int]:
+    """Where things move, and which nobody moves: doors and walls, which are structures, are none."""
+    return _solid_senses(_GROUNDS)
 
 
 @lru_cache(maxsize=1)
 def _places() -> frozenset[int]:
-    """The first senses of these, and of "floor" and the like."""
-    names = ("structure", "area", "way", "surface", "facility", "ground", "geological formation", "sky", "surroundings")
+    """Those, and what is built or lies around."""
+    return _solid_senses((*_GROUNDS, "structure", "facility", "geological formation", "sky", "surroundings"))
+
+
+def _solid_senses(names: tuple[str, ...]) -> frozenset[int]:
     nouns = [lexicon().senses(name) for name in names]
     return frozenset(sense for senses in nouns for sense in senses if lexicon().file(sense) in SOLID)

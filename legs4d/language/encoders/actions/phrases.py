@@ -5,6 +5,7 @@ There is no parser for English here, and none is needed for what people type.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,7 +25,8 @@ PREPOSITIONS = frozenset([
 ])  # fmt: skip
 AUXILIARIES = frozenset([
     "is", "are", "was", "were", "be", "been", "being", "has", "have", "had", "having", "gets", "get", "getting",
-    "got", "does", "do", "did", "not", "no", "nobody", "nothing",
+    "got", "does", "do", "did", "not", "no", "nobody", "nothing", "will", "would", "can", "could", "may", "might",
+    "must", "shall", "should",
 ])  # fmt: skip
 PRONOUNS = frozenset(
     ["he", "she", "they", "it", "someone", "somebody", "something", "anyone", "anybody", "anything", "who"]
@@ -36,6 +38,14 @@ DONE = frozenset([
     "borne", "taken", "given",
 ])  # fmt: skip
 """Participles that no rule makes."""
+_LITTLE = ARTICLES | PREPOSITIONS | AUXILIARIES | PRONOUNS | frozenset([
+    "i", "we", "you", "me", "us", "him", "them", "there", "here", "then", "now", "if", "but", "so", "what", "where",
+])  # fmt: skip
+
+
+def is_little(token: str) -> bool:
+    """Whether a word, in small letters, stands between those that name something or tell what happens."""
+    return token in _LITTLE
 
 
 @dataclass
@@ -50,15 +60,25 @@ class Phrase:
     until: int
     own: bool = False
     """Whether it is a part of what stands before it: "on its hinges"."""
+    named: bool = False
+    """Whether it is a name of its own: "LeBron"."""
 
 
-def noun_phrases(tokens: list[str]) -> list[Phrase]:
-    """In order of the text."""
+def noun_phrases(tokens: list[str], names: Collection[str] = ()) -> list[Phrase]:
+    """In order of the text.
+
+    Args:
+        names: tokens that are names of their own; those before a noun only say which, or whose.
+    """
     found: list[Phrase] = []
     after, at = "", 0
     while at < len(tokens):
         token = tokens[at]
-        if token in PRONOUNS:
+        named = _named(tokens, at, after, at, names)
+        if named is not None:
+            found.append(named)
+            after, at = "noun", named.until
+        elif token in PRONOUNS:
             found.append(Phrase(token, [], after, at, at + 1))
             after, at = "noun", at + 1
         elif token in ARTICLES:
@@ -66,7 +86,8 @@ def noun_phrases(tokens: list[str]) -> list[Phrase]:
                 found.append(Phrase("somebody", [], after, at, at + 1))
                 after, at = "noun", at + 1
                 continue
-            phrase = _phrase_from(tokens, at + 1, after, at) or _unknown(tokens, at + 1, after, at)
+            phrase = _named(tokens, at + 1, after, at, names) or _phrase_from(tokens, at + 1, after, at, names)
+            phrase = phrase or _unknown(tokens, at + 1, after, at)
             if phrase is not None:
                 phrase.own = token == "its"
                 found.append(phrase)
@@ -75,16 +96,18 @@ def noun_phrases(tokens: list[str]) -> list[Phrase]:
                 at += 1
         elif token in PREPOSITIONS:
             after, at = token, at + 1
-            phrase = _phrase_from(tokens, at, after, at) if at < len(tokens) and tokens[at] not in ARTICLES else None
-            if phrase is not None and tokens[at] not in PRONOUNS:
+            bare = at < len(tokens) and tokens[at] not in ARTICLES | PRONOUNS and tokens[at] not in names
+            phrase = _phrase_from(tokens, at, after, at, names) if bare else None
+            if phrase is not None:
                 found.append(phrase)
                 after, at = "noun", phrase.until
         elif token in AUXILIARIES or (found and _is_verb(token)) or (token.endswith("ing") and lexicon().verb(token)):
             after, at = "verb", at + 1
         else:
-            phrase = _phrase_from(tokens, at, after if after != "noun" else "verb", at)
-            if phrase is None and not found and has_verb(tokens[at + 1 : at + 2]):
-                phrase = _unknown(tokens, at, after, at)  # "pikachu flying"
+            phrase = None
+            if not found and not _known_word(token) and has_verb(tokens[at + 1 : at + 2]):
+                phrase = _unknown(tokens, at, after, at)  # "pikachu flying", and not the flying of something pikachu
+            phrase = phrase or _phrase_from(tokens, at, after if after != "noun" else "verb", at, names)
             if phrase is not None:
                 found.append(phrase)
                 after, at = "noun", phrase.until
@@ -93,17 +116,27 @@ def noun_phrases(tokens: list[str]) -> list[Phrase]:
     return found
 
 
-def _phrase_from(tokens: list[str], first: int, after: str, start: int) -> Phrase | None:
+def _named(tokens: list[str], at: int, after: str, start: int, names: Collection[str]) -> Phrase | None:
+    """A name of its own that stands here for somebody or something."""
+    if at >= len(tokens) or tokens[at] not in names or _goes_on(tokens, at + 1):
+        return None
+    return Phrase(tokens[at], [], "verb" if after == "noun" else after, start, at + 1, named=True)
+
+
+def _phrase_from(tokens: list[str], first: int, after: str, start: int, names: Collection[str]) -> Phrase | None:
     """The nouns from here on, the last of which is what is named; None where there are none."""
     for length in (2, 1):  # names that a finder of boxes gives, whatever else their words mean
         known = " ".join(tokens[first : first + length])
-        if (lexicon().noun(known) or known) in COCO_NAMES and not _goes_on(tokens, first + length):
-            return Phrase(lexicon().noun(known) or known, [], after, start, first + length)
+        known = lexicon().noun(known) or known
+        if first + length <= len(tokens) and known in COCO_NAMES and not _goes_on(tokens, first + length):
+            return Phrase(known, [], after, start, first + length)
     last, words = None, []
     at = first
     while at < len(tokens):
         token = tokens[at]
         if token in ARTICLES or token in PREPOSITIONS or token in AUXILIARIES or token in PRONOUNS:
+            break
+        if token in names and not _goes_on(tokens, at + 1):
             break
         noun = lexicon().noun(token)
         part = lexicon().part(token)
@@ -146,6 +179,8 @@ def _unknown(tokens: list[str], first: int, after: str, start: int) -> Phrase | 
 def counts(phrase: Phrase) -> bool:
     """Whether it is about somebody or something that takes part."""
     noun, place = phrase.noun, _place(phrase)
+    if phrase.named:
+        return True
     if phrase.own and place == "elsewhere":
         return False
     return noun in ANYTHING or noun in ANYBODY or noun in PRONOUNS or is_solid(noun, place)

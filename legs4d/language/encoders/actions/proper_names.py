@@ -15,26 +15,26 @@ LONG = 4
 """Letters from which a word has a capital in a title, where capitals say nothing."""
 
 
-def join_names(words: list[str], little: Callable[[str], bool]) -> tuple[list[str], frozenset[str]]:
-    """Words of a prompt in small letters, names of several words as one; and which of them are names.
+def join_names(words: list[str], little: Callable[[str], bool]) -> tuple[list[str], dict[str, str], list[int]]:
+    """Words of a prompt in small letters, a name of several words as one.
 
     Args:
         words: as they are written.
         little: whether a word, in small letters, is an article, a pronoun, a preposition or the like.
+
+    Returns:
+        (tokens, those of them that are names → as they are written, the last word of each token).
     """
-    tokens, names, whole = [word.lower() for word in words], set(), _whole(words, little)
-    joined: list[str] = []
-    for at, token in enumerate(tokens):
-        if not _is_name(words, tokens, at, little, whole):
-            joined.append(token)
-        elif at and joined[-1] in names and _is_name(words, tokens, at - 1, little, whole):
-            names.discard(joined[-1])
-            joined[-1] += f" {token}"
-            names.add(joined[-1])
+    tokens = [word.lower() for word in words]
+    is_name = _names(words, tokens, little)
+    joined: list[tuple[str, bool, int]] = []
+    for at, word in enumerate(words):
+        if is_name[at] and at and is_name[at - 1]:
+            joined[-1] = (f"{joined[-1][0]} {word}", True, at)
         else:
-            joined.append(token)
-            names.add(token)
-    return joined, frozenset(names)
+            joined.append((word, is_name[at], at))
+    names = {written.lower(): written for written, named, _ in joined if named}
+    return [written.lower() for written, *_ in joined], names, [last for *_, last in joined]
 
 
 def means(name: str, called: str) -> bool:
@@ -50,20 +50,25 @@ def _whole(words: list[str], little: Callable[[str], bool]) -> bool:
     return shouted or (len(long) > 1 and all(word[0].isupper() and word[1:].islower() for word in long))
 
 
-def _is_name(words: list[str], tokens: list[str], at: int, little: Callable[[str], bool], whole: bool) -> bool:
-    word, token = words[at], tokens[at]
-    if little(token) or len(word) < 2 or not word[0].isupper():
-        return False
-    if not word.isupper() and any(letter.isupper() for letter in word[1:]):  # "LeBron"
-        return True
-    if whole:
-        return _is_strange(token)
-    if at:
-        return True
-    follows = at + 1 < len(tokens)
-    if follows and _is_name(words, tokens, at + 1, little, whole):  # "Michael Jordan"
-        return True
-    return _is_strange(token) or (follows and _acts(tokens[at + 1], little) and not _common(token))
+def _names(words: list[str], tokens: list[str], little: Callable[[str], bool]) -> list[bool]:
+    """Which of the words are names, or parts of one."""
+    whole = _whole(words, little)
+    found = [False] * len(words)
+    for at in reversed(range(len(words))):
+        word, token = words[at], tokens[at]
+        if little(token) or len(word) < 2 or not word[0].isupper():
+            continue
+        if word[1:] != word[1:].lower() and not word.isupper():  # "LeBron"
+            found[at] = True
+        elif whole:
+            beside = found[at + 1 : at + 2] == [True] or (at > 0 and _is_strange(tokens[at - 1]))
+            found[at] = _is_strange(token) or (beside and not _acts(token, little))
+        elif at:
+            found[at] = True
+        else:  # "Michael Jordan", "Mark throws"
+            acts = at + 1 < len(tokens) and _acts(tokens[at + 1], little) and not _common(token)
+            found[at] = acts or _is_strange(token) or found[1:2] == [True]
+    return found
 
 
 def _is_strange(token: str) -> bool:

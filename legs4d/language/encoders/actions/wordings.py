@@ -21,6 +21,14 @@ SENTENCES: dict[str, tuple[str, ...]] = {
         "nobody touches something",
         "something on its way from someone to someone",
         "something goes from someone to someone through the air",
+        "something moves in an arc",
+        "something crosses the space between someone and someone",
+        "something soars",
+        "something speeds away through the air",
+        "something has left the hands and has not come down yet",
+        "something hangs in the air",
+        "something crosses from one side to the other in a high arc",
+        "something is in transit",
     ),
     "fall": (
         "something falling down",
@@ -46,6 +54,10 @@ SENTENCES: dict[str, tuple[str, ...]] = {
         "something going round in circles",
         "something turns on its axis",
         "something pivots",
+        "something turns in a circle",
+        "something makes a full turn",
+        "something keeps turning",
+        "something whirls",
     ),
     "shake": ("something shaking", "something wobbles", "something trembles", "something rattling to and fro"),
     "topple": ("something toppling over", "something tips over", "something falls over on its side"),
@@ -59,8 +71,21 @@ SENTENCES: dict[str, tuple[str, ...]] = {
         "something moves on its hinges",
         "something moves ajar",
         "something unfolds outwards",
+        "something is no longer shut",
+        "something swings on its hinge",
+        "something comes unlatched and opens",
+        "someone opens something",
+        "someone pulls something open",
+        "something gives way and opens",
     ),
-    "close": ("something closing", "something shuts", "something is being closed", "something falls shut"),
+    "close": (
+        "something closing",
+        "something shuts",
+        "something is being closed",
+        "something falls shut",
+        "someone closes something",
+        "someone shuts something",
+    ),
     "still": (
         "something standing still",
         "someone standing still",
@@ -81,6 +106,15 @@ SENTENCES: dict[str, tuple[str, ...]] = {
         "someone hangs on to something",
         "something rests in the arms of someone",
         "someone does not let go of something",
+        "someone has control of something",
+        "something is pressed to the chest",
+        "something sits in the hand",
+        "someone stands with something in the arms",
+        "someone hugs something",
+        "something stays with someone",
+        "something is under someone's arm",
+        "someone grips something",
+        "someone possesses something",
     ),
     "carry": ("someone carrying something around", "someone walks with something", "something is carried along"),
     "throw": (
@@ -97,6 +131,15 @@ SENTENCES: dict[str, tuple[str, ...]] = {
         "someone launches something",
         "someone shoots something at a goal",
         "something is let go",
+        "someone gets rid of something",
+        "someone fires something off",
+        "someone pushes something away into the air",
+        "something departs from the hands",
+        "someone tosses something to someone",
+        "someone makes a throw",
+        "someone hurls something",
+        "someone gives something a push into the air",
+        "someone delivers something with a swing of the arm",
     ),
     "catch": (
         "someone catching something",
@@ -111,6 +154,17 @@ SENTENCES: dict[str, tuple[str, ...]] = {
         "someone stops something with the hands",
         "someone collects something that comes",
         "someone gets hold of something that was flying",
+        "something drops into someone's hands",
+        "something finds its way into someone's arms",
+        "hands close around something that comes",
+        "someone intercepts something",
+        "someone gets something that was thrown",
+        "someone gets something",
+        "someone takes something that comes",
+        "someone makes a catch",
+        "someone grabs something",
+        "something reaches someone",
+        "something ends up with someone",
     ),
     "kick": ("someone kicking something", "someone kicks something", "something is kicked with the foot"),
     "lift": (
@@ -134,18 +188,21 @@ SENTENCES: dict[str, tuple[str, ...]] = {
 _SOMEONE = """
 eating something; drinking something; talking to someone; singing; shouting; laughing; crying; reading something;
 writing something; sleeping; sitting down; sitting on something; standing up; lying down; cooking; cutting something;
-waving; waving a hand; bowing; bending forward; clapping hands; dancing; swimming; climbing; kneeling;
-pointing at something; washing something; driving something; riding something; playing music; fighting with someone;
-hitting someone; kissing someone; hugging someone; wearing something; putting on clothes; smiling; looking at something;
-watching something; painting something; building something; breaking something; buying something; typing;
-wiping something; sweeping the floor; pouring something; digging; shooting a gun; stretching; nodding; yawning
+waving; waving a hand; bowing; bending forward; clapping hands; dancing; swimming; climbing; kneeling; pointing at
+something; washing something; driving something; riding something; playing music; fighting with someone; hitting
+someone; kissing someone; hugging someone; wearing something; putting on clothes; smiling; looking at something;
+watching something; painting something; building something; breaking something; buying something; typing; thinking
+about something; owning something; weighing something; tying something; scratching the head; shaking hands; combing
+hair; peeling something; arguing with someone; taking a photograph; knitting; wiping something; sweeping the floor;
+pouring something; digging; shooting a gun; stretching; nodding; yawning
 """
 _SOMETHING = """
 burning; breaking; exploding; melting; glowing; flashing; growing; getting bigger; shrinking; getting smaller;
 appearing; disappearing; changing colour; dripping; flowing; leaking; swinging back and forth; hanging; swaying;
 circling around something; colliding with something; crashing into something; being cut; being painted; being eaten;
-being washed; barking; driving along; floating on water; sinking; bending; stretching; tearing; being filled;
-being empty; making a noise; smoking; being broken
+being washed; barking; driving along; floating on water; sinking; bending; stretching; tearing; being filled; being
+empty; making a noise; smoking; being broken; losing air; bursting; ringing; getting wet; costing money; containing
+something; belonging to someone
 """
 
 OTHERS = tuple(
