@@ -18,6 +18,7 @@ from legs4d.priors.cache import best_prior, open_prior
 from legs4d.priors.protocols import MatchesPrior
 from legs4d.progress import go_on
 from legs4d.raster import render
+from legs4d.reconstruct.vignette import background_of
 from legs4d.scene.camera import Cameras
 from legs4d.scene.camera_path import read_camera_path
 from legs4d.segment.views import view_of
@@ -96,7 +97,7 @@ def find_camera(
             where="--camera found",
             fix="say by which camera it was made: a number of the run's, or a file",
         )
-    return _sharpened(gaussians, picture, camera, near, device)
+    return _sharpened(gaussians, picture, camera, near, background_of(run, device), device)
 
 
 def _found_in(
@@ -146,9 +147,16 @@ def _solve(points: NDArray[np.float64], pixels: NDArray[np.float64], width: int,
     return Cameras(pose[None], best[1][None].astype(np.float32), width, height, (0,))
 
 
-def _sharpened(gaussians: Gaussians, picture: Picture, camera: Cameras, near: float, device: torch.device) -> Cameras:
+def _sharpened(
+    gaussians: Gaussians,
+    picture: Picture,
+    camera: Cameras,
+    near: float,
+    background: torch.Tensor | None,
+    device: torch.device,
+) -> Cameras:
     """The camera under which the rendering looks most like the picture: all of the scene moved as one thing."""
-    stage = Stage(gaussians, np.ones(len(gaussians), bool), camera, near, device)
+    stage = Stage(gaussians, np.ones(len(gaussians), bool), camera, near, device, background=background)
     try:
         with torch.no_grad():
             found = refine(stage, torch.as_tensor(picture, device=device), np.eye(4), RefineSettings())

@@ -39,6 +39,7 @@ from legs4d.gaussians.store.stage_records import NOT_GIVEN, MadeFrom
 from legs4d.gaussians.store.unfinished import forget, keep, kept
 from legs4d.priors.flow.dis import DisFlow
 from legs4d.reconstruct.stages import choose_device, torch_threads
+from legs4d.reconstruct.vignette import background_of
 from legs4d.scene.content import digest_at, digest_of
 from legs4d.segment.views import near_of
 
@@ -178,6 +179,7 @@ class _Work:
         self.body: Body = body_of(thing.means, thing.opacities)
         self.placing = Placing(source, asked, self.gaussians, member, self.body, self.device)
         self.warnings: list[str] = []
+        self._background = background_of(source, self.device)
 
     def finish(self, started: float) -> None:
         """Follow, then write."""
@@ -202,7 +204,7 @@ class _Work:
         camera = placing.camera(video, lambda done, of: self.context.reporter("finding_the_camera").step(done, of))
         near = near_of(self.source)
         visible = visible_share(self.source, asked.frame, near)
-        stage = Stage(self.gaussians, self.member, camera, near, self.device, visible)
+        stage = Stage(self.gaussians, self.member, camera, near, self.device, visible, self._background)
         start = placing.start
         if float(stage.predict([start]).share.sum()) < 1:
             raise Legs4dError(
@@ -234,7 +236,8 @@ class _Work:
         """The video that a helper makes of the words, and its pictures a second."""
         asked = self.asked
         camera = self.placing.camera_without_video(MOST_SIDE)
-        stage = Stage(self.gaussians, self.member, camera, near_of(self.source), self.device)
+        near = near_of(self.source)
+        stage = Stage(self.gaussians, self.member, camera, near, self.device, background=self._background)
         ends = [self.placing.start]
         if self.placing.end is not None and takes_an_end():
             ends.append(self.placing.end)

@@ -68,22 +68,37 @@ def camera() -> Cameras:
     return Cameras(pose[None], lens[None], *SIZE, (7,))
 
 
-def write_scene(folder: Path) -> Run:
-    """A static run with the selection "box", seen by one training camera."""
+def write_scene(folder: Path, kind: str = "static") -> Run:
+    """A run with the selection "box", seen by one training camera.
+
+    Args:
+        kind: "static"; "captured": three frames, through which the box moves and in whose second it is as in the
+            others; "generated": two frames of the box alone, before white.
+    """
     run = Run.create(folder)
     with run.lock():
         run.begin_stage("import", MadeFrom({}, 1, by="a test"))
         still, thing = wall(), box()
+        ways = {"static": [0.0], "captured": [-0.4, 0.0, 0.4], "generated": [0.0, 0.4]}[kind]
+        if kind == "generated":
+            still = still.take(slice(0))
         parts = {name: np.concatenate([getattr(still, name), getattr(thing, name)]) for name in _FIELDS}
-        whole = Gaussians(**parts)
-        run.write_geometry(whole, whole.take(slice(0)), 1)
+        if kind == "static":
+            whole = Gaussians(**parts)
+            run.write_geometry(whole, whole.take(slice(0)), 1)
+        else:
+            run.write_geometry(still, thing, len(ways))
+            for frame, way in enumerate(ways):
+                run.write_frame(frame, thing.means + np.float32([way, 0, 0]), thing.quats, thing.colors)
         nothing = np.zeros((1, 3), np.float32)
         run.write_cameras(camera(), None, nothing, nothing)
         run.set_info(near=NEAR, center=[0.0, 0.0, 0.0], radius=3.0, fps=10.0, up=[0.0, -1.0, 0.0])
-        weights = np.zeros(len(whole), np.float32)
+        if kind == "generated":
+            run.set_info(kind=kind, background=[1.0, 1.0, 1.0], cameras="virtual")
+        weights = np.zeros(len(still) + len(thing), np.float32)
         weights[len(still) :] = 1
         write_selection(run, Selection("box", weights, None, {"steps": []}))
-        run.frames_done("import", {0: 0.0})
+        run.frames_done("import", dict.fromkeys(range(len(ways)), 0.0))
         run.finish_stage("import")
     return Run.open(folder)
 
@@ -104,10 +119,19 @@ def motion_at(share: float) -> NDArray[np.float64]:
     return motion
 
 
-def film(folder: Path, motions: Sequence[NDArray[np.float64] | Gaussians], view: Cameras | None = None) -> Path:
-    """A folder of pictures with the box under each of these motions, or as these Gaussians."""
-    parts = {name: np.concatenate([getattr(wall(), name), getattr(box(), name)]) for name in _FIELDS}
-    stage = Stage(Gaussians(**parts), thing(), view or camera(), NEAR, torch.device("cpu"))
+def film(
+    folder: Path,
+    motions: Sequence[NDArray[np.float64] | Gaussians],
+    view: Cameras | None = None,
+    *,
+    alone: bool = False,
+) -> Path:
+    """A folder of pictures with the box under each of these motions, or as these Gaussians; `alone`: before white."""
+    behind = wall().take(slice(0)) if alone else wall()
+    parts = {name: np.concatenate([getattr(behind, name), getattr(box(), name)]) for name in _FIELDS}
+    member = np.ones(len(box()), bool) if alone else thing()
+    white = torch.ones(3) if alone else None
+    stage = Stage(Gaussians(**parts), member, view or camera(), NEAR, torch.device("cpu"), background=white)
     folder.mkdir(parents=True)
     for number, motion in enumerate(motions):
         placed = motion.torch() if isinstance(motion, Gaussians) else motion

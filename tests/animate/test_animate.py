@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +76,76 @@ def test_a_drawn_motion_is_found_again_in_its_video(place: Path) -> None:
         degrees, away = off(motion, true)
         assert degrees < 1.5 and away < 0.03  # of a distance of 3
     assert moved.info["report"]["error"]["along"] < 2
+
+
+@pytest.mark.parametrize("kind", ["captured", "generated"])
+def test_runs_that_were_captured_or_generated_are_animated_as_static_ones_are(tmp_path: Path, kind: str) -> None:
+    """One that moves itself, in a moment of it; and an object before nothing but white."""
+    write_scene(tmp_path / "run", kind)
+    film(tmp_path / "video", MOTIONS[:3], alone=kind == "generated")
+    frame = 1 if kind == "captured" else 0
+    animate(tmp_path, frame=frame)
+    moved, source = Run.open(tmp_path / "out"), Run.open(tmp_path / "run")
+    for motion, true in zip(read_trajectory(moved.path / "motion.json").motions, MOTIONS[:3], strict=True):
+        degrees, away = off(motion, true)
+        assert degrees < 1.5 and away < 0.03
+    assert moved.info["kind"] == "animated" and moved.info.get("background") == source.info.get("background")
+    there = source.dynamic(frame).means @ MOTIONS[2][:3, :3].T + MOTIONS[2][:3, 3]
+    assert np.abs(moved.dynamic(2).means - there).max() < 0.04 and moved.num_static == source.num_static
+
+
+@pytest.mark.parametrize(
+    ("after", "what"),
+    [
+        (2, "keep"),
+        (4, "write_frame"),
+        *(pytest.param(*moment, marks=pytest.mark.long) for moment in ((1, "keep"), (4, "keep"), (1, "write_frame"))),
+    ],
+)
+def test_killed_at_any_moment_the_same_command_makes_the_same_to_the_bit(place: Path, after: int, what: str) -> None:
+    """SIGKILL after so many fits were kept, or frames written."""
+    out = place / f"killed_{what}_{after}"
+    owner = {"keep": "legs4d.animate.work", "write_frame": "legs4d.gaussians.store.run.Run"}[what]
+    killed = subprocess.run([sys.executable, "-c", _KILLED, owner, what, str(after), str(place), str(out)])
+    assert killed.returncode == -signal.SIGKILL
+    seen: list[int] = []
+    animate(place, Context("cpu", progress=lambda now: seen.append(now.done)), out=out.name)
+    assert min(seen) >= (after if what == "keep" else FRAMES)  # no frame is fitted twice
+    one, other = Run.open(out), Run.open(place / "moved")
+    assert (out / "motion.json").read_bytes() == (place / "moved" / "motion.json").read_bytes()
+    for frame in range(FRAMES):
+        for name in ("means", "quats", "colors", "scales", "opacities"):
+            assert np.array_equal(getattr(one.frame(frame), name), getattr(other.frame(frame), name)), (frame, name)
+    here, there = read_objects(one), read_objects(other)
+    assert here is not None and there is not None and np.array_equal(here.pose, there.pose)
+    assert one.info["report"] == other.info["report"]
+
+
+_KILLED = """
+import os, pydoc, signal, sys
+from legs4d.animate.tracking import whole_clip
+from legs4d.animate.work import animate_run
+from legs4d.commands import Animate
+from legs4d.context import Context
+
+owner, name, after, place, out = sys.argv[1:]
+owner, left = pydoc.locate(owner), int(after)
+done = getattr(owner, name)
+
+def counted(*given, **named):
+    global left
+    found = done(*given, **named)
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return found
+
+setattr(owner, name, counted)
+whole_clip.KEEP_EVERY = 0  # after each frame
+asked = Animate(run=f"{place}/run", selection="box", motion=f"{place}/video", camera="7", out=out)
+animate_run(asked, Context("cpu"))
+"""
+"""Ends itself as `kill -9` would."""
 
 
 def test_the_rest_stays_and_what_was_known_goes_with_it(place: Path) -> None:

@@ -67,6 +67,7 @@ class Stage:
         camera: a single one.
         near: its near plane, scene units.
         visible: [N] share of each that pictures have shown; None: the look of all of them is known.
+        background: [3] what is seen where nothing is, on the device; None for black.
     """
 
     def __init__(
@@ -77,8 +78,9 @@ class Stage:
         near: float,
         device: torch.device,
         visible: NDArray[np.float32] | None = None,
+        background: torch.Tensor | None = None,
     ) -> None:
-        self.camera, self.near, self.device = camera, near, device
+        self.camera, self.near, self.device, self.background = camera, near, device, background
         seen = np.ones(int(member.sum()), np.float32) if visible is None else visible[member]
         self._unseen = torch.as_tensor(1 / (1 + np.square(seen / HARDLY)), dtype=torch.float32, device=device)
         self._learned = torch.zeros_like(self._unseen)
@@ -179,6 +181,9 @@ class Window:
         self._mark[len(self._rest) :, 0] = 1
         self._mark[len(self._rest) :, 1] = stage.unknown
         self._correction = None if stage.correction is None else self.cut(stage.correction)
+        self._behind = None  # marks nothing
+        if stage.background is not None:
+            self._behind = torch.cat([stage.background, torch.zeros(2, device=stage.device)])
 
     def cut(self, picture: torch.Tensor) -> torch.Tensor:
         """This part of [H, W, …]."""
@@ -190,7 +195,8 @@ class Window:
         found = []
         for thing in things:
             placed = thing if isinstance(thing, Gaussians) else self._stage.placed(thing)
-            made = render(concatenate(self._rest, placed), self.camera, self._mark, near=self._stage.near, depth=True)
+            whole = concatenate(self._rest, placed)
+            made = render(whole, self.camera, self._mark, self._behind, near=self._stage.near, depth=True)
             assert made.features is not None and made.depth is not None
             share, unknown = made.features.unbind(-1)
             found.append((made.color, share, 1 - unknown, made.alpha, made.depth / made.alpha.clamp(min=1e-3)))
