@@ -236,7 +236,7 @@ PRIORS: tuple[Prior, ...] = (
     Prior(
         "depth-anything",
         "depth",
-        "Depth Anything V2, small (Yang et al. 2024)",
+        "Depth Anything V2, small (Yang et al. 2024): each frame alone, as transformers has no Depth Anything Video",
         "legs4d.priors.depth.depth_anything:DepthAnything",
         Published("depth-anything/Depth-Anything-V2-Small-hf", "config.json and model.safetensors", "transformers"),
         "Apache-2.0",
