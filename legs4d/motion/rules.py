@@ -10,8 +10,7 @@ class Rules:
     """Where each action begins. Sizes are an object's own, see `measures.Measures`; times are frames or seconds.
 
     `scripts/training/actions/fit_rules.py` fits them on generated clips, whose truth is exact, as they are and with
-    errors as reconstructions have them. `touch` and `ballistic` were chosen by hand between two fits, after runs that
-    judge had been looked at (docs/encoders.md).
+    errors as reconstructions have them; how well, is in docs/encoders.md.
 
     Attributes:
         touch: gap, in sizes of the smaller, up to which two touch.
@@ -35,25 +34,25 @@ class Rules:
         rigid: bend a frame, in sizes, above which an object is a being that moves its limbs.
     """
 
-    touch: float = 0.6
-    lets_go: float = 1.3
-    parting: float = 0.7
-    contact: float = 2.0
+    touch: float = 0.45
+    lets_go: float = 0.65
+    parting: float = 0.4
+    contact: float = 1.0
     aloft: float = 0.25
     leap: float = 0.08
-    moving: float = 0.11
-    ballistic: float = 0.07
+    moving: float = 0.08
+    ballistic: float = 0.1
     turning: float = 0.08
-    rolling: float = 0.8
+    rolling: float = 0.5
     hinge: float = 0.3
-    hinged: float = 0.02
-    steep: float = 0.92
-    swing: float = 0.15
-    released: float = 0.06
-    grasped: float = 0.2
-    reach: float = 2.0
+    hinged: float = 0.03
+    steep: float = 0.85
+    swing: float = 0.35
+    released: float = 0.045
+    grasped: float = 0.12
+    reach: float = 1.6
     walking: float = 0.4
-    running: float = 2.0
+    running: float = 1.5
     rigid: float = 0.01
 
 
