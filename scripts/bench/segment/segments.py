@@ -2,6 +2,7 @@
 
 scripts/bench/segment/segments.py --times                         # 27 views × 100 masks, 300,000 Gaussians
 scripts/bench/segment/segments.py --demo CAPTURE RUN              # scripts/demo's capture, and a run of it
+scripts/bench/segment/segments.py --demo FILMED RUN --name hall   # a scene of training/calibration/calibration_scenes.py
 scripts/bench/segment/segments.py --object DATASET RUN            # a static object with masks, such as the tankard
 """
 
@@ -49,6 +50,7 @@ Labels = NDArray[np.uint8]
 WARM = 100
 """Steps of training that are not timed."""
 CEILING_STEPS = 150
+_NUMBER = {4: "four", 5: "five"}
 BORDER = 2
 """Pixels to either side of an outline that count as boundary."""
 
@@ -117,8 +119,8 @@ def off_by_a_pixel(labels: Labels, rng: np.random.Generator) -> Labels:
     return found
 
 
-def show_demo(capture: Path, run: Run, device: str, steps: int, sweep: bool, ceiling: bool) -> None:
-    """The demo's five objects in its two held-out cameras, from some and all of the others."""
+def show_demo(capture: Path, run: Run, device: str, steps: int, sweep: bool, ceiling: bool, name: str) -> None:
+    """A filmed scene's objects in its held-out cameras, from some and all of the others: the demo's five in two."""
     train, test = run.cameras("train"), run.cameras("test")
 
     def labels(cameras: Cameras) -> Labels:
@@ -128,23 +130,25 @@ def show_demo(capture: Path, run: Run, device: str, steps: int, sweep: bool, cei
 
     scene = Scene(run.frame(0), float(run.info["near"]), test, labels(test), device)
     true, rng = labels(train), np.random.default_rng(0)
-    print(f"demo: {len(scene.gaussians)} Gaussians, {len(train)} + {len(test)} cameras")
+    things = len(np.unique(scene.truth[scene.truth > 0]))
+    print(f"{name}: {len(scene.gaussians)} Gaussians, {things} objects, {len(train)} + {len(test)} cameras")
     for count, aim in ((1, ""), (3, "≥ 0.97"), (6, ""), (len(train), "≥ 0.98")):
         views = np.linspace(0, len(train), count, endpoint=False).astype(int)
         masks = masks_of_labels(0, train.take(views), true[views])
-        tell(f"demo, true masks of {count} views, mean IoU of five objects", scene.judge(scene.segments(masks)), aim)
+        what = f"{name}, true masks of {count} views, mean IoU of {_NUMBER.get(things, things)} objects"
+        tell(what, scene.judge(scene.segments(masks)), aim)
     if sweep:
         show_choices(scene, train, true, rng)
     shaky = masks_of_labels(0, train, off_by_a_pixel(true, rng))
-    tell("demo, masks off by a pixel", scene.judge(scene.segments(shaky)), "≥ 0.96")
+    tell(f"{name}, masks off by a pixel", scene.judge(scene.segments(shaky)), "≥ 0.96")
     whole = masks_of_labels(0, train, true)
     given = scene.judge(scene.segments(whole))[0]
     found = scene.judge(scene.segments(replace(whole, identity=None)))
-    tell("demo, masks without identities", found, f"≥ {0.95 * given:.3f} (0.95 of given)")
+    tell(f"{name}, masks without identities", found, f"≥ {0.95 * given:.3f} (0.95 of given)")
     if ceiling:
-        show_ceiling("demo", scene, train, true)
+        show_ceiling(name, scene, train, true)
     if steps:
-        show_trained("demo", scene, replace(whole, identity=None), device, steps, found[0])
+        show_trained(name, scene, replace(whole, identity=None), device, steps, found[0])
 
 
 def show_choices(scene: Scene, train: Cameras, true: Labels, rng: np.random.Generator) -> None:
@@ -385,6 +389,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", action="store_true")
     parser.add_argument("--demo", type=Path, nargs=2, metavar=("CAPTURE", "RUN"))
+    parser.add_argument("--name", default="demo", help="of the scene, in the figures of --demo")
     parser.add_argument("--object", type=Path, nargs=2, metavar=("DATASET", "RUN"))
     parser.add_argument("--trained", type=int, default=0, metavar="STEPS", help="also the trained route")
     parser.add_argument("--ceiling", action="store_true", help="also what labels can reach at all")
@@ -394,7 +399,8 @@ def main() -> None:
     if asked.times:
         show_times(asked.device)
     if asked.demo:
-        show_demo(asked.demo[0], Run.open(asked.demo[1]), asked.device, asked.trained, asked.sweep, asked.ceiling)
+        capture, made = asked.demo[0], Run.open(asked.demo[1])
+        show_demo(capture, made, asked.device, asked.trained, asked.sweep, asked.ceiling, asked.name)
     if asked.object:
         show_object(asked.object[0], Run.open(asked.object[1]), asked.device, asked.trained, asked.ceiling)
 
