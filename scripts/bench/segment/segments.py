@@ -2,7 +2,7 @@
 
 scripts/bench/segment/segments.py --times                         # 27 views × 100 masks, 300,000 Gaussians
 scripts/bench/segment/segments.py --demo CAPTURE RUN              # scripts/demo's capture, and a run of it
-scripts/bench/segment/segments.py --demo FILMED RUN --name hall   # a scene of training/calibration/calibration_scenes.py
+scripts/bench/segment/segments.py --demo FILMED RUN --name hall   # one of training/calibration
 scripts/bench/segment/segments.py --object DATASET RUN            # a static object with masks, such as the tankard
 """
 
