@@ -1,7 +1,7 @@
 """Tracks as a reconstruction may have them: what is exact in generated clips, with the errors of real ones.
 
-How much of each is from reconstructions of the calibration scenes (`training/calibration`, `passed_ball.py`), whose
-truth is known, and from nothing that judges.
+How much of each is from reconstructions of the calibration scenes (`training/calibration`), whose truth is known,
+and from nothing that judges.
 """
 
 from __future__ import annotations

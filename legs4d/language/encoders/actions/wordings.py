@@ -139,7 +139,6 @@ SENTENCES: dict[str, tuple[str, ...]] = {
         "someone makes a throw",
         "someone hurls something",
         "someone gives something a push into the air",
-        "someone delivers something with a swing of the arm",
     ),
     "catch": (
         "someone catching something",
