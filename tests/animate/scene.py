@@ -89,7 +89,7 @@ def write_scene(folder: Path, kind: str = "static") -> Run:
         else:
             run.write_geometry(still, thing, len(ways))
             for frame, way in enumerate(ways):
-                run.write_frame(frame, thing.means + np.float32([way, 0, 0]), thing.quats, thing.colors)
+                run.write_frame(frame, thing.means + np.array([way, 0, 0], np.float32), thing.quats, thing.colors)
         nothing = np.zeros((1, 3), np.float32)
         run.write_cameras(camera(), None, nothing, nothing)
         run.set_info(near=NEAR, center=[0.0, 0.0, 0.0], radius=3.0, fps=10.0, up=[0.0, -1.0, 0.0])
