@@ -52,6 +52,10 @@ LEAST = 24
 """Pixels that an object has to fill in the frame that shows it best."""
 FILLS = 0.9
 """Share of a picture that an object may fill."""
+MOST_BYTES = 6 << 30
+"""Of all states of all objects, which are held together until they are a run."""
+STATE_BYTES = 40
+"""Of a Gaussian in a frame: its place, turn and colour."""
 
 
 def make_video_run(asked: Video, context: Context = QUIET, *, again: bool | str = False) -> dict[str, Any]:
@@ -210,7 +214,17 @@ class _Work:
             found = with_seconds(state, time.perf_counter() - started)
             self.kept.write("objects", found)
         self.seconds["objects"] = seconds_of(found)
-        return [restored(found, str(thing.id)) for thing in self.things]
+        objects = [restored(found, str(thing.id)) for thing in self.things]
+        self._check_room(sum(len(one.blown.seen) for one in objects))
+        return objects
+
+    def _check_room(self, gaussians: int) -> None:
+        frames = self.clip.num_frames
+        if frames * gaussians * STATE_BYTES > MOST_BYTES:
+            fewer = max(0, MOST_BYTES // (gaussians * STATE_BYTES) - 1)
+            what = f"{frames} frames of {gaussians} Gaussians of objects are more than is held together"
+            lighter = "" if self.asked.lite else ", or --lite"
+            raise DatasetError(what, where=str(self.clip.path), fix=f"take fewer by --frames 0:{fewer}{lighter}")
 
     def _guidance(self) -> Any:
         """The helper that invents sides. Raises Legs4dError where it is not there."""
