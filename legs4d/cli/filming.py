@@ -14,6 +14,12 @@ from legs4d.cli.options import Again, Engine, EngineName, Json, Out, asked
 from legs4d.terminal import print_json, say
 
 
+class Flow(StrEnum):
+    dis = "dis"
+    gmflow = "gmflow"
+    raft = "raft"
+
+
 class Stage(StrEnum):
     objects = "objects"
     motion = "motion"
@@ -72,6 +78,10 @@ def video(
         float | None, typer.Option(min=0.001, max=10_000, help="Pictures a second, of a folder; else the video's own.")
     ] = None,
     lite: Annotated[bool, typer.Option("--lite", help="Less work, for a CPU.")] = False,
+    flow: Annotated[
+        Flow,
+        typer.Option(help="What follows points of objects; all but dis need weights (`legs4d priors`)."),
+    ] = Flow.dis,
     invent: Annotated[
         bool,
         typer.Option(

@@ -133,6 +133,7 @@ class Video(Command):
         fov: degrees from the upper to the lower border.
         frames: first and last, both included; scale: of the pictures; fps: of a folder of pictures.
         lite: less work, for a CPU.
+        flow: the helper that follows points of objects.
         invent: sides that nobody saw are made by a helper of the role `guidance`.
         stage: the last one that is done: "objects", "motion" or "scene".
         captions: what objects do, for language.
@@ -153,6 +154,7 @@ class Video(Command):
     scale: Scale | None = None
     fps: float | None = Field(default=None, gt=0, le=10_000)
     lite: bool = False
+    flow: Literal["dis", "gmflow", "raft"] = "dis"
     invent: bool = False
     stage: Literal["objects", "motion", "scene"] | None = None
     captions: Place | None = None

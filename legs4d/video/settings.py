@@ -13,10 +13,12 @@ class VideoSettings:
 
     Attributes:
         canonical_side, motion_side: most pixels of the crops' sides in the stages objects and motion.
-        color_side: of the crops of which each frame's colours are taken.
+        seen_side: of the crops in which it is judged what a frame shows, finer than Gaussians lie.
+        color_side: most pixels of the sides of the crops of which each frame's colours are taken, the picture's own.
         most_pixels: of an object's silhouette, a Gaussian in front and one behind each; most_tracked: followed by flow.
         track_steps: of the nodes' network alone, towards tracks of flow; batch: frames of each.
         fit_steps: of nodes and looks, by rendering; fit_batch: frames of each.
+        track_looks, fit_looks: at each frame, which long videos take more steps for.
         color_steps: of each frame's own colours.
         rgb, alpha, tracks, rigid: weights of the losses; tracks in squared crops.
         plate_side: most pixels of the background's longer side, a Gaussian each.
@@ -26,11 +28,14 @@ class VideoSettings:
     most_pixels: int = 16000
     most_tracked: int = 800
     motion_side: int = 192
-    color_side: int = 320
+    seen_side: int = 320
+    color_side: int = 640
     track_steps: int = 120
     track_batch: int = 8
+    track_looks: int = 32
     fit_steps: int = 800
     fit_batch: int = 4
+    fit_looks: int = 120
     color_steps: int = 30
     rgb: float = 1.0
     alpha: float = 2.0
@@ -43,6 +48,11 @@ class VideoSettings:
     look_rate: float = 5e-3
     seed: int = 0
     deform: DeformSettings = field(default_factory=DeformSettings)
+
+    def steps(self, frames: int) -> tuple[int, int]:
+        """(towards tracks, by rendering) of so many frames."""
+        track = max(self.track_steps, -(-self.track_looks * frames // self.track_batch))
+        return track, max(self.fit_steps, -(-self.fit_looks * frames // self.fit_batch))
 
     def deforming(self) -> DeformSettings:
         """The nodes' own settings."""
@@ -65,9 +75,12 @@ LITE = VideoSettings(
     most_pixels=6000,
     most_tracked=400,
     motion_side=128,
-    color_side=240,
+    seen_side=240,
+    color_side=480,
     track_steps=80,
+    track_looks=20,
     fit_steps=400,
+    fit_looks=60,
     color_steps=20,
     plate_side=320,
     nodes=64,

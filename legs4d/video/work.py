@@ -44,7 +44,7 @@ from legs4d.video.scene.route import camera_of
 from legs4d.video.settings import FULL, LITE
 
 STAGE = "video"
-VERSION = 2
+VERSION = 3
 """Of this code: raise it when the same input gives another result."""
 INVENTING = InventSettings()
 STAGES = ("objects", "motion", "scene")
@@ -115,7 +115,7 @@ def _made_from(asked: Video, context: Context) -> MadeFrom:
         inputs[name] = digest_at(path, context)
     for folder in folders_beside(source):
         inputs[folder.parent.name] = digest_at(folder, context)
-    own = ("first", "camera", "fov", "frames", "scale", "fps", "lite", "invent", "distance", "found")
+    own = ("first", "camera", "fov", "frames", "scale", "fps", "lite", "flow", "invent", "distance", "found")
     return MadeFrom({name: getattr(asked, name) for name in own}, VERSION, inputs, by="video")
 
 
@@ -246,6 +246,7 @@ class _Work:
 
     def _motion(self, objects: list[Canonical]) -> list[Shown]:
         made = []
+        flow = open_prior(self.asked.flow, self.device)
         for row, (thing, canonical) in enumerate(zip(self.things, objects, strict=True)):
             name = f"motion-{thing.id}"
             state = self.kept.read(name)
@@ -254,7 +255,7 @@ class _Work:
                 if len(self.things) > 1:
                     self.context.tell(f"{thing.called}: object {row + 1} of {len(self.things)}.")
                 fitted = fit_object(
-                    self.clip, self.things, row, canonical, self.filming, self.settings, self.device, self.kept,
+                    self.clip, self.things, row, canonical, self.filming, flow, self.settings, self.device, self.kept,
                     self.context,
                 )  # fmt: skip
                 state = with_seconds(as_state(fitted), time.perf_counter() - started)

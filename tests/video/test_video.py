@@ -39,7 +39,7 @@ def make(source: Path, out: Path, context: Context | None = None, **asked: Any) 
 def few_steps() -> Iterator[None]:
     """A ball needs no more, and tests are many."""
     usual = work.LITE
-    work.LITE = replace(usual, track_steps=24, fit_steps=24, color_steps=12)
+    work.LITE = replace(usual, track_steps=24, track_looks=0, fit_steps=24, fit_looks=0, color_steps=12)
     yield
     work.LITE = usual
 
@@ -237,3 +237,33 @@ def test_what_was_not_given_before_is_another_thing(place: Path) -> None:
             "masks": str(place / "clip" / "Annotations" / "ball"),
         }
         make(place / "clip", place / "run", fps=10.0, **given)
+
+
+def test_points_are_followed_by_the_flow_that_is_asked_for(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Fixed:
+        """Nothing moves in the crops that follow the ball."""
+
+        calls = 0
+
+        def flow(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+            Fixed.calls += 1
+            return np.zeros((*first.shape[:2], 2), np.float32)
+
+    asked: list[str] = []
+
+    def opened(name: str, *_: object) -> Fixed:
+        asked.append(name)
+        return Fixed()
+
+    monkeypatch.setattr(work, "open_prior", opened)
+    make(place / "clip", tmp_path / "run", fps=10.0, flow="gmflow")
+    assert asked == ["gmflow"] and Fixed.calls == 2 * (drawn.FRAMES - 1)
+
+
+def test_a_flow_without_weights_says_how_to_get_them(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEGS4D_PRIORS", str(tmp_path / "none"))
+    said(place, tmp_path, "the weights of gmflow are not there", flow="gmflow")

@@ -39,7 +39,21 @@ class Shown:
     iou: NDArray[np.float64]
 
 
-def show(fit: MotionFit, steps: int, reporter: StageReporter, before: int, of: int) -> Shown:
+def shares_of(fit: MotionFit) -> dict[int, torch.Tensor]:
+    """Frame → [N] 0..1 share that shows of what each Gaussian would fill alone, in crops finer than Gaussians lie."""
+    scales, opacities = fit.looks()
+    found = {}
+    for frame in fit.target.there.tolist():
+        means, quats = fit.at(frame)
+        weight = (fit.target.alphas[frame] * fit.target.known[frame])[..., None]
+        filled = _filled(fit, frame, means, quats, weight, squared=False)[:, 0]
+        found[frame] = (filled / _alone(fit, frame, means, scales, opacities)).clamp(0, 1)
+    return found
+
+
+def show(
+    fit: MotionFit, shares: dict[int, torch.Tensor], steps: int, reporter: StageReporter, before: int, of: int
+) -> Shown:
     """Colours of every frame, from the canonical one outwards: what a frame does not show keeps what it had last.
 
     c ← c + Wᵀ r / Wᵀ W 1 with the rest r = picture − W c (SIRT, Gilbert 1972); W is how Gaussians fill pixels.
@@ -60,8 +74,8 @@ def show(fit: MotionFit, steps: int, reporter: StageReporter, before: int, of: i
             done += 1
             where, turned = fit.at(frame)
             if frame in there:
-                own, share, psnr[frame], iou[frame] = _one(fit, frame, where, turned, own, steps)
-                best = torch.maximum(best, share)
+                own, psnr[frame], iou[frame] = _one(fit, frame, where, turned, own, shares[frame], steps)
+                best = torch.maximum(best, shares[frame])
             if frame == fit.path.canonical:
                 start = own.clone()
             means[frame], quats[frame], colors[frame] = (v.cpu().numpy() for v in (where, turned, own))
@@ -72,51 +86,65 @@ def show(fit: MotionFit, steps: int, reporter: StageReporter, before: int, of: i
 
 
 def _one(
-    fit: MotionFit, frame: int, means: torch.Tensor, quats: torch.Tensor, colors: torch.Tensor, steps: int
-) -> tuple[torch.Tensor, torch.Tensor, float, float]:
-    """(colours, share of each Gaussian that shows, PSNR over the object, IoU of silhouettes) of one frame."""
-    which = torch.tensor([frame], device=fit.device)
-    scales, opacities = fit.looks()
+    fit: MotionFit,
+    frame: int,
+    means: torch.Tensor,
+    quats: torch.Tensor,
+    colors: torch.Tensor,
+    share: torch.Tensor,
+    steps: int,
+) -> tuple[torch.Tensor, float, float]:
+    """(colours, PSNR over the object, IoU of silhouettes) of one frame."""
     target, mask, known = (v[frame] for v in (fit.target.colors, fit.target.alphas, fit.target.known))
     weight = (mask * known)[..., None]
 
-    def drawn(value: torch.Tensor, behind: float) -> tuple[torch.Tensor, torch.Tensor]:
-        # `States` has SH coefficients: 0.5 + SH_C0 c is drawn
-        states = States(means[None], quats[None], scales[None], opacities[None], value)
-        grey = torch.full((1, 3), behind, device=fit.device)
-        color, alpha = render_states(states, fit.table, which, grey, near=NEAR, room=fit.room)
-        return color[0], alpha[0]
+    def drawn(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return _drawn(fit, frame, means, quats, value, GREY)
 
-    ones = torch.full_like(colors, 0.5 / SH_C0).requires_grad_()
-    filled, alpha = drawn(ones, 0.0)
-    (filled * (filled.detach() * weight)).sum().backward()
-    assert ones.grad is not None
-    norm = ones.grad.mean(dim=1, keepdim=True) / SH_C0
-    again = torch.full_like(colors, 0.5 / SH_C0).requires_grad_()
-    filled, _ = drawn(again, 0.0)
-    (filled * weight).sum().backward()
-    assert again.grad is not None
-    share = (again.grad.mean(dim=1) / SH_C0 / _alone(fit, frame, means, scales, opacities)).clamp(0, 1)
+    norm = _filled(fit, frame, means, quats, weight, squared=True)
     low, high = SHOWN
     # what is hardly seen would be given any colour that mends a thousandth of a pixel
     counts = ((share - low / 2) / (high - low)).clamp(0, 1)[:, None]
     now = colors.clone()
     for _ in range(steps):
         value = now.clone().requires_grad_()
-        color, _ = drawn(value, GREY)
+        color, _ = drawn(value)
         rest = (target - color.detach()) * weight
         (color * rest).sum().backward()
         assert value.grad is not None
         moved = value.grad / (SH_C0**2 * norm.clamp(min=1e-6))
         now = now + torch.where(norm > LEAST, moved, 0) * counts
         now = now.clamp(-0.5 / SH_C0, 0.5 / SH_C0)
-    color, alpha = drawn(now, GREY)
+    color, alpha = drawn(now)
     inside = mask > 0.5
     error = float(((color.clamp(0, 1) - target) ** 2)[inside].mean()) if inside.any() else 1.0
     solid = (alpha > 0.5) & (known > 0.5)
     there = inside & (known > 0.5)
     overlap = float((solid & there).sum() / (solid | there).sum().clamp(min=1))
-    return now.detach(), share, -10 * np.log10(max(error, 1e-10)), overlap
+    return now.detach(), -10 * np.log10(max(error, 1e-10)), overlap
+
+
+def _drawn(
+    fit: MotionFit, frame: int, means: torch.Tensor, quats: torch.Tensor, value: torch.Tensor, behind: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(colour [S, S, 3], alpha [S, S]) of a frame's crop; `value` [N, 3] SH coefficients: 0.5 + SH_C0 c is drawn."""
+    scales, opacities = fit.looks()
+    which = torch.tensor([frame], device=fit.device)
+    states = States(means[None], quats[None], scales[None], opacities[None], value)
+    grey = torch.full((1, 3), behind, device=fit.device)
+    color, alpha = render_states(states, fit.table, which, grey, near=NEAR, room=fit.room)
+    return color[0], alpha[0]
+
+
+def _filled(
+    fit: MotionFit, frame: int, means: torch.Tensor, quats: torch.Tensor, weight: torch.Tensor, *, squared: bool
+) -> torch.Tensor:
+    """[N, 1] pixels that each Gaussian fills, Wᵀ weight; squared: Wᵀ (weight · W 1), as all that fill a pixel count."""
+    ones = torch.full_like(means, 0.5 / SH_C0).requires_grad_()
+    filled, _ = _drawn(fit, frame, means, quats, ones, 0.0)
+    (filled * (filled.detach() * weight if squared else weight)).sum().backward()
+    assert ones.grad is not None
+    return ones.grad.mean(dim=1, keepdim=True) / SH_C0
 
 
 def _alone(

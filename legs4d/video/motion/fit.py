@@ -46,6 +46,8 @@ class Target:
 
 
 GREY = 0.5
+SOLID = 2.0
+"""How much of a crop's pixel is to be drawn, at most all, over the share of it that an object covers."""
 
 
 def target_of(clip: Clip, thing: Thing, others: list[Thing], path: Path, device: torch.device) -> Target:
@@ -56,9 +58,14 @@ def target_of(clip: Clip, thing: Thing, others: list[Thing], path: Path, device:
     alphas, known = (np.zeros((count, side, side), np.float32) for _ in range(2))
     for frame in np.flatnonzero(path.there).tolist():
         crop, mask = path.crops[frame], thing.mask(frame)
-        alpha = crop.take(mask.astype(np.float32))
+        share = crop.take(mask.astype(np.float32))
+        # what a coarse pixel of the crop holds of the object is to be drawn whole, or its rim would let through what is
+        # behind; in finer ones the rim is where it is
+        alpha = np.minimum((SOLID if crop.scale > 1 else 1) * share, 1)
         picture = thing.picture(frame, clip.pictures[frame]).astype(np.float32) / np.float32(255)
-        colors[frame] = crop.take(picture) * alpha[..., None] + GREY * (1 - alpha[..., None])
+        # colours of the object alone: those along its edge would be half of what is behind
+        own = crop.take(picture * mask[..., None]) / np.maximum(share, 1e-3)[..., None]
+        colors[frame] = own * alpha[..., None] + GREY * (1 - alpha[..., None])
         alphas[frame] = alpha
         hidden = np.zeros(mask.shape, bool)
         if frame not in thing.whole:
@@ -123,6 +130,8 @@ class MotionFit:
         self._moments = [Moments.of(value) for value in self._looks]
         count = len(cameras)
         self.times = torch.linspace(0, 1, count, device=device) if count > 1 else torch.zeros(1, device=device)
+        track, fit = settings.steps(count)
+        self._steps = (track, fit) if count > 1 else (0, fit)
         self.tracked = len(tracks.places[0])
         side = cameras.width
         crops = path.crops
@@ -164,7 +173,7 @@ class MotionFit:
     @property
     def total(self) -> int:
         """Steps: towards tracks, and by rendering."""
-        return (self.settings.track_steps + self.settings.fit_steps) if len(self.times) > 1 else self.settings.fit_steps
+        return sum(self._steps)
 
     def look_at(self, target: Target, cameras: Cameras, path: Path) -> None:
         """Go on with other crops of the same frames."""
@@ -173,7 +182,7 @@ class MotionFit:
 
     def advance(self) -> None:
         """One step."""
-        self._step(tracks_only=len(self.times) > 1 and self.done < self.settings.track_steps)
+        self._step(tracks_only=self.done < self._steps[0])
         self.done += 1
 
     def _step(self, *, tracks_only: bool) -> None:

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from legs4d.context import Context
-from legs4d.priors.flow.dis import DisFlow
+from legs4d.priors.protocols import FlowPrior
 from legs4d.video.input.clip import Clip
 from legs4d.video.input.things import Thing
 from legs4d.video.kept import Kept, State
-from legs4d.video.motion.colors import Shown, show
+from legs4d.video.motion.colors import Shown, shares_of, show
 from legs4d.video.motion.fit import MotionFit, crop_cameras, relative_size, target_of
-from legs4d.video.motion.tracks import Path, follow, track
+from legs4d.video.motion.tracks import Path, follow, pixel_crops, track
 from legs4d.video.objects.canonical import Canonical
 from legs4d.video.scene.compose import Moving
 from legs4d.video.scene.filming import Filming
@@ -27,6 +27,7 @@ def fit_object(
     row: int,
     canonical: Canonical,
     filming: Filming,
+    flow: FlowPrior,
     settings: VideoSettings,
     device: torch.device,
     kept: Kept,
@@ -41,7 +42,7 @@ def fit_object(
     path = follow(thing, settings.motion_side)
     count = clip.num_frames
     followed = track(
-        clip, thing, path, canonical.points[: settings.most_tracked], DisFlow(), context.reporter("following_points")
+        clip, thing, path, canonical.points[: settings.most_tracked], flow, context.reporter("following_points")
     )
     target = target_of(clip, thing, [other for other in things if other is not thing], path, device)
     fit = MotionFit(canonical.blown, target, crop_cameras(filming, path), path, followed, settings, device)
@@ -49,16 +50,21 @@ def fit_object(
     of = fit.total + count
     kept.finish(f"fit-{thing.id}", fit, reporter, after=count)
     # bending is found in small crops; colours are those of the picture's own pixels
-    finer = follow(thing, min(settings.color_side, finest_side(path)))
     others = [other for other in things if other is not thing]
-    fit.look_at(target_of(clip, thing, others, finer, device), crop_cameras(filming, finer), finer)
-    shown = show(fit, settings.color_steps, reporter, fit.total, of)
+
+    def look_at(crops: Path) -> None:
+        fit.look_at(target_of(clip, thing, others, crops, device), crop_cameras(filming, crops), crops)
+
+    look_at(follow(thing, min(settings.seen_side, finest_side(path))))
+    shares = shares_of(fit)
+    look_at(pixel_crops(path, settings.color_side))
+    shown = show(fit, shares, settings.color_steps, reporter, fit.total, of)
     reporter.step(of, of, fit.loss)
     return shown
 
 
 def finest_side(path: Path) -> int:
-    """Of crops whose pixels are those of the picture, where the object is largest."""
+    """Of crops whose pixels are those of the picture, where the object is largest, or that are as fine as `path`'s."""
     return max(path.crops[0].side, round(max(crop.scale * crop.side for crop in path.crops)))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +87,20 @@ def follow(thing: Thing, side: int) -> Path:
     unit = float((reach[frames] / sizes[frames]).max()) * BORDER
     crops = tuple(Crop.around(x, y, unit * size, side) for (x, y), size in zip(centers, sizes, strict=True))
     return Path(there, centers, sizes, crops, canonical)
+
+
+def pixel_crops(path: Path, most: int) -> Path:
+    """The same with crops whose pixels are the picture's own, where the largest has at most `most` of them a side; else
+    as fine as that allows."""
+    side = int(np.ceil(max(crop.scale * crop.side for crop in path.crops))) + 1
+    scale = max(1.0, side / most)
+    count = min(side, most)
+
+    def at(center: Floats) -> Crop:
+        left, top = (float(np.floor(value - scale * count / 2)) for value in center)
+        return Crop(left, top, scale, count)
+
+    return replace(path, crops=tuple(at(center) for center in path.centers))
 
 
 def agreeing(forth: NDArray[np.float32], back: NDArray[np.float32]) -> NDArray[np.bool_]:
