@@ -177,6 +177,61 @@ class MotionRates(Settings):
     """Of the SH DC coefficients."""
 
 
+class RefinementSettings(PixelSettings):
+    """Looking again at all frames, once what moves is known: what does not change must suit them all."""
+
+    steps: int = Field(default=0, ge=0)
+    """0 leaves it out."""
+    frames: int = Field(default=12, gt=0)
+    """Evenly spread; their pictures are held on the device."""
+    cameras_per_step: int = Field(default=9, gt=0)
+    """Pictures that each step compares."""
+    rates: LearningRates = LearningRates(means=7e-5, quats=6e-4, scales=3e-3, opacities=0.015, colors=3e-3)
+    """About a third of the first frame's, the means' less."""
+    decay: float = 0.05
+    """All rates fall to this share, exponentially."""
+    ssim_share: float = 0.2
+    """As in the first frame."""
+    segmentation_weight: float = 1.0
+    """As in the first frame."""
+    opaque_weight: float = 0.5
+    """As in the first frame."""
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    """As in the first frame."""
+    opacity_weight: float = Field(default=0.02, ge=0)
+    """As in the first frame."""
+    scale_weight: float = Field(default=0.2, ge=0)
+    """As in the first frame."""
+    averaging: float = Field(default=0.98, ge=0, lt=1)
+    """As in the first frame; the running mean is of the last third of the steps."""
+    seed: int = 0
+    """Of all that is drawn at random."""
+
+    def suited(self, pixels: int) -> RefinementSettings:
+        """Those for footage with so many pixels in the training pictures of a frame."""
+        return self.model_copy(update={"enough_pixels": 1, "steps": fewer(self.steps, self.share(pixels) ** 0.5)})
+
+
+class BirthSettings(Settings):
+    """What a clip reveals after its first frame, and what disappears, found once its motion is known."""
+
+    frames: int = Field(default=12, ge=0)
+    """Evenly spread, in which that is looked for, and between which colours change linearly; 0 leaves it out."""
+    most: float = Field(default=0.5, ge=0)
+    """Gaussians that may be born, as a share of those of the first frame."""
+    fit: RefinementSettings = RefinementSettings(
+        steps=100,
+        cameras_per_step=3,
+        rates=LearningRates(means=2.1e-4, quats=1.8e-3, scales=9e-3, opacities=0.045, colors=9e-3),
+        decay=0.1,
+        dropout=0.0,
+        opacity_weight=0.0,
+        scale_weight=0.0,
+        averaging=0.95,
+    )
+    """Of the new ones, of the static ones, and of the shapes of all, to these frames."""
+
+
 class TrackingSettings(Settings):
     """Following the moving Gaussians from frame to frame (Luiten et al. 2024)."""
 
@@ -217,41 +272,6 @@ class TrackingSettings(Settings):
     """Of all that is drawn at random."""
 
 
-class RefinementSettings(PixelSettings):
-    """Looking again at all frames, once what moves is known: what does not change must suit them all."""
-
-    steps: int = Field(default=0, ge=0)
-    """0 leaves it out."""
-    frames: int = Field(default=12, gt=0)
-    """Evenly spread; their pictures are held on the device."""
-    cameras_per_step: int = Field(default=9, gt=0)
-    """Pictures that each step compares."""
-    rates: LearningRates = LearningRates(means=7e-5, quats=6e-4, scales=3e-3, opacities=0.015, colors=3e-3)
-    """About a third of the first frame's, the means' less."""
-    decay: float = 0.05
-    """All rates fall to this share, exponentially."""
-    ssim_share: float = 0.2
-    """As in the first frame."""
-    segmentation_weight: float = 1.0
-    """As in the first frame."""
-    opaque_weight: float = 0.5
-    """As in the first frame."""
-    dropout: float = Field(default=0.2, ge=0, lt=1)
-    """As in the first frame."""
-    opacity_weight: float = Field(default=0.02, ge=0)
-    """As in the first frame."""
-    scale_weight: float = Field(default=0.2, ge=0)
-    """As in the first frame."""
-    averaging: float = Field(default=0.98, ge=0, lt=1)
-    """As in the first frame; the running mean is of the last third of the steps."""
-    seed: int = 0
-    """Of all that is drawn at random."""
-
-    def suited(self, pixels: int) -> RefinementSettings:
-        """Those for footage with so many pixels in the training pictures of a frame."""
-        return self.model_copy(update={"enough_pixels": 1, "steps": fewer(self.steps, self.share(pixels) ** 0.5)})
-
-
 class ChunkSettings(Settings):
     """Tracking by several workers at once (`reconstruct.chunks`)."""
 
@@ -274,6 +294,7 @@ class ReconstructSettings(Settings):
 
     first_frame: FirstFrameSettings = FirstFrameSettings()
     tracking: TrackingSettings = TrackingSettings()
+    births: BirthSettings = BirthSettings()
     refinement: RefinementSettings = RefinementSettings()
     chunks: ChunkSettings = ChunkSettings()
 

@@ -14,6 +14,8 @@ Floats = NDArray[np.float64]
 
 MOST_POINTS = 10_000
 """Of an object, as many as tell what touches what."""
+LASTS = 0.9
+"""Of the longest life of an object's Gaussians, what the others' has to reach."""
 MOST_SCENERY = 20_000
 SOLID = 0.3
 """Opacity from which a Gaussian counts: fainter ones float about."""
@@ -62,7 +64,10 @@ def tracks_of(run: Run) -> Tracks | None:
     still, moving = run.static(), run.num_static + run.num_dynamic
     marks = marks[:moving]
     opacity = np.concatenate([still.opacities, run.dynamic_opacities])
-    chosen = [_some(np.flatnonzero((marks == row) & (opacity >= SOLID)), MOST_POINTS) for row in range(len(objects))]
+    solid = [np.flatnonzero((marks == row) & (opacity >= SOLID)) for row in range(len(objects))]
+    lives = np.concatenate([np.full(run.num_static, run.num_frames), run.died - run.born + 1])
+    # those that end early left their object, or their object ended
+    chosen = [_some(some[lives[some] >= LASTS * lives[some].max(initial=0)], MOST_POINTS) for some in solid]
     rows = tuple(row for row, members in enumerate(chosen) if len(members) >= 4)
     tracks = [np.empty((run.num_frames, len(chosen[row]), 3)) for row in rows]
     for frame in range(run.num_frames):

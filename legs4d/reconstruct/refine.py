@@ -22,6 +22,7 @@ from legs4d.reconstruct.fitting.adam import Adam
 from legs4d.reconstruct.fitting.averaging import RunningMean
 from legs4d.reconstruct.fitting.dropout import leave_out
 from legs4d.reconstruct.fitting.parameters import Parameters
+from legs4d.reconstruct.fitting.quaternions import multiply
 from legs4d.reconstruct.observation import CameraColors, Observation, batches, picture_loss
 from legs4d.scene.camera import Cameras
 from legs4d.scene.stage import Stage
@@ -45,11 +46,12 @@ class TrackedFrame:
     images: torch.Tensor
     masks: torch.Tensor
     moving: Gaussians
+    tint: torch.Tensor | None = None
 
     @classmethod
-    def of(cls, observed: Observation, moving: Gaussians) -> TrackedFrame:
+    def of(cls, observed: Observation, moving: Gaussians, tint: torch.Tensor | None = None) -> TrackedFrame:
         images, masks = ((values * 255).round().to(torch.uint8) for values in (observed.images, observed.masks))
-        return cls(observed.cameras, images, masks, moving)
+        return cls(observed.cameras, images, masks, moving, tint)
 
     def take(self, index: NDArray[np.integer]) -> Observation:
         """What the cameras at these positions saw."""
@@ -58,37 +60,84 @@ class TrackedFrame:
         return Observation(self.cameras.take(index), images, masks)
 
 
+@dataclass(frozen=True)
+class Carried:
+    """B Gaussians that moving things carry, as they are in a frame of their own, and how each gets into the F frames.
+
+    Attributes:
+        gaussians: torch tensors.
+        rotation: [F, B, 3, 3]; translation: [F, B, 3]; turn: [F, B, 4] the rotation as a quaternion, wxyz.
+    """
+
+    gaussians: Gaussians
+    rotation: torch.Tensor
+    translation: torch.Tensor
+    turn: torch.Tensor
+
+    def at(self, frame: int, gaussians: Gaussians) -> Gaussians:
+        """`gaussians`, those of this or what became of them, in the frame at this position."""
+        means = torch.einsum("bij,bj->bi", self.rotation[frame], gaussians.means) + self.translation[frame]
+        return gaussians.replace(means=means, quats=multiply(self.turn[frame], gaussians.quats))
+
+
+@dataclass(frozen=True)
+class Refined:
+    """What `refine` found.
+
+    Attributes:
+        static: the N static Gaussians.
+        scales: [M, 3]; opacities: [M] of the moving ones.
+        carried: the B carried ones, in frames of their own; None where there were none.
+    """
+
+    static: Gaussians
+    scales: torch.Tensor
+    opacities: torch.Tensor
+    carried: Gaussians | None
+
+
 def refine(
     static: Gaussians,
+    opacities: torch.Tensor,
     frames: list[TrackedFrame],
     colors: CameraColors,
     stage: Stage,
     settings: RefinementSettings,
     reporter: StageReporter,
-) -> tuple[Gaussians, torch.Tensor, torch.Tensor]:
-    """The N static Gaussians, and scales [M, 3] and opacities [M] of the moving ones, that suit all frames best.
+    carried: Carried | None = None,
+) -> Refined:
+    """What suits all frames best of what does not change: static Gaussians, shapes and opacities of the moving ones.
 
     Args:
         static: torch tensors on the device of the frames.
+        opacities: [M] of the moving ones while they are alive.
         frames: with the same cameras, in the same order, and the same moving Gaussians.
+        carried: further ones, of which all is found but how they move.
 
     Raises:
         Stopped: the reporter was told to stop.
     """
     parameters = Parameters.from_gaussians(static, settings.rates, stage.radius)
-    shape = _Shape(frames[0].moving, settings)
+    shape = _Shape(frames[0].moving, opacities, settings)
+    held = None if carried is None else Parameters.from_gaussians(carried.gaussians, settings.rates, stage.radius)
     mean = RunningMean(settings.averaging)
     chance = np.random.default_rng(settings.seed)
     generator = torch.Generator(device=static.means.device).manual_seed(settings.seed)
     plan = batches(len(frames[0].cameras), settings.cameras_per_step, settings.steps, settings.seed)
+    optimised = [parameters] if held is None else [parameters, held]
     for step, batch in enumerate(plan):
         share = settings.decay ** (step / settings.steps)
-        for name in parameters.values:
-            parameters.set_rate(name, share)
+        for one in optimised:
+            for name in one.values:
+                one.set_rate(name, share)
         shape.set_rate(share)
-        frame = frames[int(chance.integers(len(frames)))]
-        still = parameters.gaussians()
-        shown = leave_out(concatenate(still, shape.apply(frame.moving)), settings.dropout, generator)
+        which = int(chance.integers(len(frames)))
+        frame, still = frames[which], parameters.gaussians()
+        toned = still if frame.tint is None else still.replace(colors=still.colors + frame.tint)
+        parts = [toned, shape.apply(frame.moving)]
+        if held is not None and carried is not None:
+            parts.append(carried.at(which, held.gaussians()))
+        shown = leave_out(concatenate(*parts), settings.dropout, generator)
         part = frame.take(batch)
         rendered = render(shown, part.cameras, shown.is_foreground[:, None].to(torch.float32), near=stage.near)
         seen = colors.apply(rendered.color, part.cameras, batch)
@@ -98,23 +147,33 @@ def refine(
         )
         loss = loss + settings.opaque_weight * (1 - rendered.alpha).mean() + spent.sum() / max(len(still), 1)
         loss.backward()
-        parameters.step()
+        for one in optimised:
+            one.step()
         shape.optimizer.step()
         if step >= AVERAGED * settings.steps:
-            mean.add({**parameters.values, **shape.values})
+            mean.add({**parameters.values, **shape.values, **_named(held)})
         reporter.step(step + 1, settings.steps, loss.detach())
-    final = mean.values or {**parameters.values, **shape.values}
+    final = mean.values or {**parameters.values, **shape.values, **_named(held)}
     moving = shape.apply(frames[0].moving, final)
-    return parameters.finished(final), moving.scales.detach(), moving.opacities.detach()
+    return Refined(
+        parameters.finished(final),
+        moving.scales.detach(),
+        torch.sigmoid(final["moving_opacities"]).detach(),
+        None if held is None else held.finished({name: final[f"carried_{name}"] for name in held.values}),
+    )
+
+
+def _named(held: Parameters | None) -> dict[str, torch.Tensor]:
+    return {} if held is None else {f"carried_{name}": value for name, value in held.values.items()}
 
 
 class _Shape:
     """What the moving Gaussians keep through all frames, while it is optimised."""
 
-    def __init__(self, moving: Gaussians, settings: RefinementSettings) -> None:
+    def __init__(self, moving: Gaussians, opacities: torch.Tensor, settings: RefinementSettings) -> None:
         self.values = {
             "moving_scales": torch.log(moving.scales).requires_grad_(),
-            "moving_opacities": torch.logit(moving.opacities, eps=1e-4).requires_grad_(),
+            "moving_opacities": torch.logit(opacities, eps=1e-4).requires_grad_(),
         }
         self._start = {"moving_scales": settings.rates.scales, "moving_opacities": settings.rates.opacities}
         self.optimizer = Adam(self.values, dict(self._start))
@@ -125,4 +184,6 @@ class _Shape:
     def apply(self, moving: Gaussians, values: dict[str, torch.Tensor] | None = None) -> Gaussians:
         """The moving Gaussians of a frame in this shape."""
         of = values or self.values
-        return moving.replace(scales=torch.exp(of["moving_scales"]), opacities=torch.sigmoid(of["moving_opacities"]))
+        alive = moving.opacities > 0
+        opacities = torch.where(alive, torch.sigmoid(of["moving_opacities"]), 0)
+        return moving.replace(scales=torch.exp(of["moving_scales"]), opacities=opacities)

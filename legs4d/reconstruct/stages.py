@@ -21,6 +21,7 @@ from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import MadeFrom, StageRecord
 from legs4d.progress import Stopped, go_on
+from legs4d.reconstruct.births.births import Clip, reveal
 from legs4d.reconstruct.first_frame import fit_first_frame
 from legs4d.reconstruct.initialise import AGREEMENT, MOTION_AGREEMENT, initial_points
 from legs4d.reconstruct.objects.motion import TrackedObjects
@@ -35,7 +36,7 @@ from legs4d.scene.stage import Stage, bring_near, find_stage
 from legs4d.scene.track import filmed
 
 FIRST_FRAME_VERSION = 6
-TRACKING_VERSION = 4
+TRACKING_VERSION = 5
 REFINEMENT_VERSION = 1
 """Of the stages' code: raise one when the same input gives another result, so that old runs are told apart."""
 
@@ -205,7 +206,12 @@ def reconstruction_stages(
         )
     }
     chunks = settings.chunks
-    tracking = MadeFrom.of({"reconstruct.tracking": settings.tracking, "reconstruct.chunks": chunks}, TRACKING_VERSION)
+    told_by = {
+        "reconstruct.tracking": settings.tracking,
+        "reconstruct.births": settings.births,
+        "reconstruct.chunks": chunks,
+    }
+    tracking = MadeFrom.of(told_by, TRACKING_VERSION)
     if not chunks.length:  # how tracking would be cut says nothing of one that is not
         whole = {key: value for key, value in tracking.settings.items() if not key.startswith("reconstruct.chunks")}
         tracking = replace(tracking, settings={**whole, "reconstruct.chunks.length": 0})
@@ -358,7 +364,44 @@ class Reconstruction:
             run.frame_done("tracking", frame, now - started)
             started = now
             reporter.step(frame, total, loss)
-        run.finish_stage("tracking")
+        self._finish_tracking(stage, objects)
+
+    def _finish_tracking(self, stage: Stage, objects: TrackedObjects | None) -> None:
+        """Give the run, all of whose frames are tracked, what the clip reveals."""
+        run, settings = self.run, self.settings.births
+        if not settings.frames or run.num_frames < 2:
+            run.finish_stage("tracking")
+            return
+        started = time.perf_counter()
+
+        def seen(frame: int) -> Observation:
+            return observe(self.sequence, frame, self.device, labels=objects is not None)
+
+        found = reveal(
+            Clip(
+                run.static(),
+                run.dynamic,
+                run.num_frames,
+                np.full(run.num_dynamic, -1) if objects is None else objects.rows,
+                np.zeros(0, np.int64) if objects is None else objects.ids,
+                seen,
+                CameraColors.of(run, self.device),
+                stage,
+                still=not cameras_move(self.sequence),
+            ),
+            settings,
+            self.context.reporter("births"),
+        )
+        run.set_info(births=found.counts)
+        run.lay_out_again(
+            found.static,
+            found.dynamic(0),
+            lambda frame: {name: getattr(found.dynamic(frame), name) for name in ("means", "quats", "colors")},
+            born=found.born,
+            died=found.died,
+            finishes="tracking",
+            seconds=time.perf_counter() - started,
+        )
 
     def _refinement(self, stage: Stage) -> None:
         started = time.perf_counter()
@@ -368,8 +411,9 @@ class Reconstruction:
         frames = [TrackedFrame.of(observed, self._moving(frame)) for frame, observed in seen]
         colors = CameraColors.of(run, self.device)
         reporter = self.context.reporter("refinement")
-        static, scales, opacities = refine(run.static().torch(self.device), frames, colors, stage, settings, reporter)
-        run.amend(static.numpy(), scales.cpu().numpy(), opacities.cpu().numpy())
+        alive = torch.as_tensor(run.dynamic_opacities, device=self.device)
+        found = refine(run.static().torch(self.device), alive, frames, colors, stage, settings, reporter)
+        run.amend(found.static.numpy(), found.scales.cpu().numpy(), found.opacities.cpu().numpy())
         run.finish_stage("refinement", time.perf_counter() - started)
 
     def _moving(self, frame: int) -> Gaussians:

@@ -13,7 +13,7 @@ import pytest
 import zarr
 
 from legs4d.errors import RunError
-from legs4d.gaussians.gaussians import Gaussians
+from legs4d.gaussians.gaussians import Gaussians, concatenate
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import RunDiffers, StageRecord
 from tests.synthetic import Scene, write_run
@@ -243,3 +243,77 @@ def test_reading_a_run_loads_neither_torch_nor_zarr() -> None:
     code = "import sys, json; import legs4d.gaussians.store.run; print(json.dumps(sorted(sys.modules)))"
     loaded = set(json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout))
     assert not loaded & {"torch", "zarr", "pydantic", "scipy"}
+
+
+def _laid_out_again(run: Run) -> None:
+    """One ball Gaussian more, born in frame 1, and one static one less."""
+    ball = SCENE.dynamic(0)
+    more = concatenate(ball, ball.take(np.array([0])))
+    run.lay_out_again(
+        SCENE.static().take(slice(1, None)),
+        more,
+        lambda frame: {name: getattr(more, name) + np.float32(frame) for name in ("means", "quats", "colors")},
+        born=np.append(np.zeros(len(ball), np.int32), np.int32(1)),
+        died=np.full(len(more), 2, np.int32),
+        finishes="tracking",
+        seconds=1.0,
+    )
+
+
+def test_a_layout_replaces_another_and_is_undone_with_its_stage(tmp_path: Path) -> None:
+    whole = write_run(tmp_path / "run", Scene(num_frames=3), language=False)
+    ball, still = len(SCENE.dynamic(0)), len(SCENE.static())
+    first, before = whole.moving(0), whole.geometry_id
+    with whole.lock():
+        whole.stages["tracking"].finished = False
+        _laid_out_again(whole)
+        run = Run.open(whole.path)
+        assert (run.num_static, run.num_dynamic) == (still - 1, ball + 1) and run.geometry_id != before
+        assert run.has_finished("tracking") and run.available_frames() == [0, 1, 2]
+        np.testing.assert_array_equal(run.dynamic(2).means[-1], SCENE.dynamic(0).means[0] + 2)
+        assert [run.dynamic(frame).opacities[-1] > 0 for frame in range(3)] == [False, True, True]
+    with run.lock():
+        run.forget_stage("tracking")
+        assert (run.num_static, run.num_dynamic) == (still, ball)
+        assert Run.open(run.path).available_frames() == [0]
+        for name, values in run.moving(0).items():
+            np.testing.assert_array_equal(values, first[name])
+
+
+@pytest.mark.parametrize("renamed", range(5))
+def test_a_kill_while_a_layout_replaces_another_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renamed: int
+) -> None:
+    """Killed before any of the four renames that matter, and before run.json is written."""
+    run = write_run(tmp_path / "run", Scene(num_frames=3), language=False)
+    frames = [run.frame(frame) for frame in range(3)]
+    left = [renamed]
+    rename = Path.rename
+
+    def counted(path: Path, target: Path) -> Path:
+        if path.name in ("static", "dynamic") and (
+            path.parent.name == "run.zarr" or path.parent.name.endswith("again")
+        ):
+            if left[0] == 0:
+                raise KeyboardInterrupt
+            left[0] -= 1
+        return rename(path, target)
+
+    def unsaved() -> None:
+        raise KeyboardInterrupt
+
+    with run.lock():
+        run.stages["tracking"].finished = False
+        run._save()
+        monkeypatch.setattr(Path, "rename", counted)
+        if renamed == 4:
+            monkeypatch.setattr(run, "_save", unsaved)
+        with pytest.raises(KeyboardInterrupt):
+            _laid_out_again(run)
+    monkeypatch.undo()
+    again = Run.open(run.path)
+    with again.lock():
+        assert not again.has_finished("tracking")
+        for frame, was in enumerate(frames):
+            np.testing.assert_array_equal(again.frame(frame).means, was.means)
+            np.testing.assert_array_equal(again.frame(frame).opacities, was.opacities)

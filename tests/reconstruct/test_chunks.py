@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from legs4d import pipeline
 from legs4d.config import (
+    BirthSettings,
     ChunkSettings,
     DensifySettings,
     FirstFrameSettings,
@@ -45,8 +46,10 @@ TRACKING = TrackingSettings(nodes=NodeSettings(steps=6, count=30), steps=5, came
 CHUNKS = ChunkSettings(
     length=3, overlap=1, scout=TrackingSettings(nodes=NodeSettings(steps=5, count=30), steps=3, cameras_per_step=4)
 )
-ROW = TrainSettings(reconstruct=ReconstructSettings(first_frame=FIRST, tracking=TRACKING))
-CUT = TrainSettings(reconstruct=ReconstructSettings(first_frame=FIRST, tracking=TRACKING, chunks=CHUNKS))
+NONE = BirthSettings(frames=0)
+"""Gaussians that are born at the end are not the same ones in both."""
+ROW = TrainSettings(reconstruct=ReconstructSettings(first_frame=FIRST, tracking=TRACKING, births=NONE))
+CUT = TrainSettings(reconstruct=ReconstructSettings(first_frame=FIRST, tracking=TRACKING, births=NONE, chunks=CHUNKS))
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,23 @@ from numpy.typing import ArrayLike, NDArray
 
 from legs4d.errors import RunError
 from legs4d.gaussians.gaussians import Gaussians, concatenate, with_sh_rest
-from legs4d.gaussians.store.arrays import array_names, create_array, create_group, open_array, replace_group
+from legs4d.gaussians.store.arrays import (
+    array_names,
+    create_array,
+    create_group,
+    open_array,
+    read_attributes,
+    replace_group,
+)
 from legs4d.gaussians.store.attached import ATTACHED, RunAttached
-from legs4d.gaussians.store.files import clear_write_errors
+from legs4d.gaussians.store.files import TEMPORARY_PREFIX, clear_write_errors, sync_folder
 from legs4d.gaussians.store.folder import CONSTANT, FIELDS, MOVING, WIDTHS, fields_of, kind_of
 from legs4d.gaussians.store.stage_records import FOLLOWING
 
 AMENDED = ("scales", "opacities")
 UNREFINED = "unrefined"
+BEFORE = "before"
+"""What `lay_out_again` replaced, as far as its stage began with it: all but the frames after the first."""
 
 
 class RunGeometry(RunAttached):
@@ -117,7 +127,7 @@ class RunGeometry(RunAttached):
         born = np.zeros(count, np.int32) if born is None else born
         died = np.full(count, num_frames - 1, np.int32) if died is None else died
         create_group(self._zarr)
-        for stale in (UNREFINED, "loose", *ATTACHED):
+        for stale in (UNREFINED, BEFORE, "loose", *ATTACHED):
             if self._group(stale).is_dir():
                 shutil.rmtree(self._group(stale))
         replace_group(self._group("static"), fields_of(static, FIELDS))
@@ -139,6 +149,90 @@ class RunGeometry(RunAttached):
             0, dynamic.means, dynamic.quats, dynamic.colors, **{name: getattr(dynamic, name) for name in changing}
         )
         self._save()
+
+    def lay_out_again(
+        self,
+        static: Gaussians,
+        dynamic: Gaussians,
+        moving: Callable[[int], dict[str, NDArray[np.float32]]],
+        *,
+        born: NDArray[np.int32],
+        died: NDArray[np.int32],
+        finishes: str,
+        seconds: float,
+    ) -> None:
+        """Store other Gaussians in place of all that a run has, and record the stage that does so as finished.
+
+        A kill leaves all of the old, with the stage unfinished, or all of the new. To forget the stage brings back what
+        was there in the first frame.
+
+        Args:
+            static, dynamic: N and M numpy Gaussians, the second as in frame 0.
+            moving: frame → means [M,3], quats [M,4] wxyz, colors [M,3] of the dynamic ones.
+            born, died: [M] first and last frame alive.
+            finishes: name of the stage; seconds: of it that are not recorded yet.
+
+        Raises:
+            RunError: it cannot be written, or a value is not finite.
+        """
+        fresh = self._group(f"{TEMPORARY_PREFIX}again")
+        with clear_write_errors(fresh):
+            if fresh.exists():
+                shutil.rmtree(fresh)
+        create_group(fresh)
+        replace_group(fresh / "static", fields_of(static, FIELDS))
+        replace_group(fresh / "dynamic", {**fields_of(dynamic, CONSTANT), "born": born, "died": died})
+        arrays = {
+            name: create_array(
+                fresh / "dynamic" / name, (self.num_frames, *getattr(dynamic, name).shape), np.float32, per_frame=True
+            )
+            for name in MOVING
+        }
+        for frame in range(self.num_frames):
+            for name, values in moving(frame).items():
+                arrays[name].write(values, frame)
+        before = self._group(BEFORE)
+        create_group(before, {"stage": finishes, "geometry": self._geometry})
+        with clear_write_errors(before):
+            for name in ("static", "dynamic"):
+                self._group(name).rename(before / name)
+                (fresh / name).rename(self._group(name))
+            sync_folder(self._zarr)
+        self._forget()
+        self._geometry_or_none = {**self._geometry, "num_static": len(static), "num_dynamic": len(dynamic)}
+        self.geometry_id = _new_id()
+        record = self.stages[finishes]
+        record.finished = True
+        record.seconds += seconds
+        self._save()
+        self._settle_layout()
+
+    def _settle_layout(self) -> None:
+        """Keep of what `lay_out_again` replaced what its stage began with; bring it back where that is not finished."""
+        before = self._group(BEFORE)
+        if not before.is_dir():
+            return
+        kept = read_attributes(before)
+        if self.has_finished(kept["stage"]):
+            for name in MOVING:
+                array = open_array(before / "dynamic" / name)
+                for frame in range(1, array.shape[0]):
+                    array.discard(frame)
+            return
+        with clear_write_errors(before):
+            for name in ("static", "dynamic"):
+                if (before / name).is_dir():
+                    if self._group(name).is_dir():
+                        shutil.rmtree(self._group(name))
+                    (before / name).rename(self._group(name))
+            if self._group(UNREFINED).is_dir():
+                shutil.rmtree(self._group(UNREFINED))
+        self._forget()
+        self._geometry_or_none = kept["geometry"]
+        self.geometry_id = _new_id()
+        self._save()
+        with clear_write_errors(before):
+            shutil.rmtree(before)
 
     def _lay_out_loose(self, num_frames: int, rows: int, sh: int) -> None:
         group = self._group("loose")

@@ -39,7 +39,13 @@ def differences_of_settings(run: Run, settings: TrainSettings, parts: tuple[str,
             deform = deform.with_preset(preset)
         first: dict[str, Settings] = {"dataset": settings.dataset, "reconstruct.first_frame": reconstruct.first_frame}
         wanted["first_frame"] = first, means
-        wanted["tracking"] = {"reconstruct.tracking": reconstruct.tracking}, means
+        wanted["tracking"] = (
+            {
+                "reconstruct.tracking": reconstruct.tracking,
+                "reconstruct.births": reconstruct.births,
+            },
+            means,
+        )
         wanted["refinement"] = {"reconstruct.refinement": reconstruct.refinement}, means
         wanted["deform"] = {"dataset": settings.dataset, "deform": deform}, means
     if "lift" in parts:
@@ -84,6 +90,7 @@ def recorded_reconstruction(run: Run) -> tuple[str | None, ReconstructSettings] 
     like = ReconstructSettings()
     if named in ("quick", "full"):
         like = like.with_preset(named)  # type: ignore[arg-type]
+    made["births"] = made["tracking"]  # which they are a part of
     recorded = {
         name: recorded_settings(there, f"reconstruct.{name}", type(getattr(like, name)), getattr(like, name))
         for name, there in made.items()

@@ -95,6 +95,8 @@ class Run(RunLanguage):
             self._adopt(read_state(self.path))
             with clear_write_errors(self.path):
                 _delete_temporary(self.path)
+            if self.has_geometry:
+                self._settle_layout()
             yield self
 
     # -- stages ----------------------------------------------------------------------------------------------------
@@ -131,6 +133,8 @@ class Run(RunLanguage):
             self.restore()
         self._drop(name)
         self._save()
+        if self.has_geometry:
+            self._settle_layout()
         with clear_write_errors(self.path):
             self._discard_unreported()
 

@@ -1,0 +1,328 @@
+"""What tracking could not know: surfaces that later frames show, the background behind what moves, shadows, and ends.
+
+It begins when every frame is tracked. Frames from all over the clip are compared with what is known. What disappears
+for good dies. New Gaussians begin where pictures show what nothing explains: those of moving things go with what is
+around them, forwards and backwards, so that they are known in all frames. All are fitted to these frames together, and
+colours follow the light where that pays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from legs4d.config import BirthSettings
+from legs4d.gaussians.gaussians import Gaussians, concatenate, dc_from_rgb
+from legs4d.progress import StageReporter
+from legs4d.reconstruct.births.carrying import Carried, carry_along, joined
+from legs4d.reconstruct.births.evidence import FOREGROUND, Evidence, drawn, look
+from legs4d.reconstruct.births.seeds import Seeds, Views, covered, depths, find_seeds, lacking, nothing, together
+from legs4d.reconstruct.births.spans import said_by, sharpened, spans
+from legs4d.reconstruct.births.tints import in_between, paying, tints
+from legs4d.reconstruct.fitting.quaternions import multiply
+from legs4d.reconstruct.observation import CameraColors, Observation
+from legs4d.reconstruct.refine import Carried as FittedCarried
+from legs4d.reconstruct.refine import TrackedFrame, refine
+from legs4d.reconstruct.views import look_up
+from legs4d.scene.stage import Stage
+
+ROUNDS = 4
+"""Frames in which new Gaussians may begin, each the one that lacks most of what earlier ones did not give."""
+FEWEST = 20
+"""Lacking pixels of a frame, over all views, from which it is worth a round."""
+OPACITY = 0.8
+"""Of a new Gaussian: it is part of a surface."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A tracked clip, and how it was seen.
+
+    Attributes:
+        static: N Gaussians; dynamic: frame → the M that move. Numpy.
+        num_frames: T.
+        objects: [M] which object each of these is, -1 for none; ids: [K] what masks call the objects.
+        observe: frame → its training pictures, with object masks where there are any.
+        still: whether the cameras stand still.
+    """
+
+    static: Gaussians
+    dynamic: Callable[[int], Gaussians]
+    num_frames: int
+    objects: NDArray[np.int64]
+    ids: NDArray[np.int64]
+    observe: Callable[[int], Observation]
+    colors: CameraColors
+    stage: Stage
+    still: bool
+
+    def at(self, frame: int) -> Gaussians:
+        """All Gaussians in a frame."""
+        return concatenate(self.static, self.dynamic(frame))
+
+
+@dataclass(frozen=True)
+class Revealed:
+    """The clip with what was missing.
+
+    Attributes:
+        static: Gaussians that neither move nor change.
+        dynamic: frame → the others: the M tracked ones, then those that moving things carry, then those that do not
+            move, but change.
+        born, died: [M'] first and last frame alive.
+        counts: what was found, for people: moving and still ones that were born, those that died, that are tinted.
+    """
+
+    static: Gaussians
+    dynamic: Callable[[int], Gaussians]
+    born: NDArray[np.int32]
+    died: NDArray[np.int32]
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+def reveal(clip: Clip, settings: BirthSettings, reporter: StageReporter) -> Revealed:
+    """Find what is missing of a tracked clip.
+
+    Raises:
+        Stopped: the reporter was told to stop.
+    """
+    return _Search(clip, settings, reporter).find()
+
+
+class _Search:
+    def __init__(self, clip: Clip, settings: BirthSettings, reporter: StageReporter) -> None:
+        self.clip, self.settings, self.reporter = clip, settings, reporter
+        spread = np.linspace(0, clip.num_frames - 1, min(settings.frames, clip.num_frames)).round().astype(int)
+        self.known = [int(frame) for frame in np.unique(spread)]
+        self.seen = {frame: self._observe(frame) for frame in self.known}
+        self.near = clip.stage.near
+        self.masks = [self.seen[frame].masks.cpu().numpy() for frame in self.known]
+
+    def find(self) -> Revealed:
+        clip = self.clip
+        still, moving, frames = len(clip.static), len(clip.objects), clip.num_frames
+        evidence = [self._look(clip.at(frame), frame) for frame in self.known]
+        rows = slice(still, still + moving)
+        borne_out, contradicted = said_by(evidence, rows)
+        _, died = spans(borne_out, contradicted, self.known, frames)
+        died = np.maximum(died, 0)  # what the first frame shows is there in it
+        died = sharpened(died, self.known, frames, rows, lambda frame: self._look(clip.at(frame), frame))
+        seeds, carried = self._seeds(evidence, round(self.settings.most * (still + moving)))
+        new = _begun(seeds)
+        static = concatenate(clip.static, new.take(~seeds.moving))
+        held, carried = new.take(seeds.moving), carried.take(seeds.moving)
+
+        tint = np.zeros((len(self.known), len(static), 3), np.float32)
+        tint[:, :still] = tints(evidence, slice(0, still))
+        tint[:, :still] *= paying(tint[:, :still], evidence, slice(0, still))[:, None]
+        fitted = self._fit(static, tint, died, held, carried)
+        return self._finished(fitted, tint, died, carried)
+
+    # -- births --------------------------------------------------------------------------------------------------------
+
+    def _seeds(self, evidence: list[Evidence], most: int) -> tuple[Seeds, Carried]:
+        """Where new Gaussians begin, `most` at most, and how each gets into every frame."""
+        clip, known = self.clip, self.known
+        left = [lacking(one.off) for one in evidence]
+        lack = [one.copy() for one in left]
+        moving = [self._depth(clip.dynamic(frame), frame) for frame in known]
+        hides = [np.where(m >= FOREGROUND, np.nan_to_num(d), 0) for m, d in zip(self.masks, moving, strict=True)]
+        found = [nothing()]
+        ways = [self._ways(found[0], 0)]
+        for _ in range(ROUNDS):
+            which = int(np.argmax([one.sum() for one in left]))
+            frame, seen = known[which], self.seen[known[which]]
+            if left[which].sum() < FEWEST or not most:
+                break
+            views = Views(
+                seen.cameras,
+                evidence[which].target,
+                left[which].copy(),
+                self.masks[which],
+                np.zeros(seen.masks.shape, np.uint8) if seen.labels is None else seen.labels,
+                moving[which],
+                self._depth(clip.static, frame),
+                np.max(hides, axis=0) if clip.still else np.zeros_like(moving[which]),
+            )
+            left[which][:] = False
+            seeds = find_seeds(views, self.near)
+            seeds = seeds.take(seeds.moving | ~self._shown_before(seeds.positions, lack))
+            if len(seeds) > most:
+                seeds = seeds.take(np.sort(np.random.default_rng(0).permutation(len(seeds))[:most]))
+            if not len(seeds):
+                continue
+            most -= len(seeds)
+            way = self._ways(seeds, frame)
+            for position, other in enumerate(known):
+                there = way.place(seeds.positions, other)
+                left[position] &= ~covered(there, self.seen[other].cameras, self.near)
+            found.append(seeds)
+            ways.append(way)
+            self.reporter.check()
+        return together(found), joined(ways)
+
+    def _ways(self, seeds: Seeds, frame: int) -> Carried:
+        """How seeds of a frame get into every frame."""
+        clip = self.clip
+        means = (clip.dynamic(other).means for other in range(clip.num_frames))
+        rows, start = self._rows(seeds.label), clip.dynamic(frame).means
+        return carry_along(seeds.positions, rows, start, means, clip.objects).stopped(~seeds.moving)
+
+    def _rows(self, label: NDArray[np.int64]) -> NDArray[np.int64]:
+        """[B] which object ids in masks mean, -1 for none."""
+        table = np.full(256, -1, np.int64)
+        table[self.clip.ids] = np.arange(len(self.clip.ids))
+        return table[label]
+
+    def _shown_before(self, positions: NDArray[np.float32], lack: list[NDArray[np.bool_]]) -> NDArray[np.bool_]:
+        """[B] bool: in some frame two cameras see the background there, and it is as expected.
+
+        Then a surface is known, and what changed is its light.
+        """
+        points, shown = torch.from_numpy(positions), np.zeros(len(positions), np.bool_)
+        for frame, masks, missing in zip(self.known, self.masks, lack, strict=True):
+            good = torch.from_numpy(((masks < FOREGROUND) & ~missing)[..., None])
+            values, inside = look_up(good, self.seen[frame].cameras, points, self.near)
+            shown |= ((values[..., 0] & inside).sum(dim=0) >= 2).numpy()
+        return shown
+
+    # -- fit -----------------------------------------------------------------------------------------------------------
+
+    def _fit(
+        self,
+        static: Gaussians,
+        tint: NDArray[np.float32],
+        died: NDArray[np.int32],
+        held: Gaussians,
+        carried: Carried,
+    ) -> _Fitted:
+        """All that does not change from frame to frame, fitted to the known frames."""
+        clip, device = self.clip, self.clip.colors.gain.device
+        frames = [
+            TrackedFrame.of(
+                self.seen[frame],
+                _ended(clip.dynamic(frame), died >= frame).torch(device),
+                torch.as_tensor(tint[position], device=device),
+            )
+            for position, frame in enumerate(self.known)
+        ]
+        ways = (
+            torch.as_tensor(part[self.known], device=device)
+            for part in (carried.rotation, carried.translation, carried.turn)
+        )
+        moving = FittedCarried(held.torch(device), *ways) if len(held) else None
+        opacities = torch.as_tensor(clip.dynamic(0).opacities, device=device)
+        pixels = self.masks[0].size
+        settings = self.settings.fit.suited(pixels)
+        if not settings.steps:
+            return _Fitted(static, clip.dynamic(0).scales, clip.dynamic(0).opacities, held)
+        found = refine(
+            static.torch(device), opacities, frames, clip.colors, clip.stage, settings, self.reporter, moving
+        )
+        return _Fitted(
+            found.static.numpy(),
+            found.scales.cpu().numpy(),
+            found.opacities.cpu().numpy(),
+            held if found.carried is None else found.carried.numpy(),
+        )
+
+    def _finished(
+        self, fitted: _Fitted, tint: NDArray[np.float32], died: NDArray[np.int32], carried: Carried
+    ) -> Revealed:
+        """Light and ends of what was fitted, and all of it together."""
+        clip, known, frames = self.clip, self.known, self.clip.num_frames
+        still, moving, count = len(fitted.static), len(died), len(fitted.held)
+
+        def dynamic(frame: int) -> Gaussians:
+            old = clip.dynamic(frame).replace(scales=fitted.scales, opacities=fitted.opacities)
+            turn, quats = torch.as_tensor(carried.turn[frame]), torch.as_tensor(fitted.held.quats)
+            means = carried.place(fitted.held.means, frame)
+            return concatenate(old, fitted.held.replace(means=means, quats=multiply(turn, quats).numpy()))
+
+        def shown(frame: int, position: int) -> Gaussians:
+            static = fitted.static.replace(colors=fitted.static.colors + tint[position])
+            ends = np.concatenate([died, np.full(count, frames)])
+            return concatenate(static, _ended(dynamic(frame), ends >= frame))
+
+        evidence = [self._look(shown(frame, position), frame) for position, frame in enumerate(known)]
+        rows = slice(still, still + moving + count)
+        tint = tint + tints(evidence, slice(0, still))
+        changing = paying(tint, evidence, slice(0, still))
+        light = tints(evidence, rows)
+        light *= paying(light, evidence, rows)[:, None]
+
+        new = slice(still + moving, still + moving + count)
+        borne_out, contradicted = said_by(evidence, new)
+        born, ended = spans(borne_out, contradicted, known, frames)
+        kept = np.concatenate([np.ones(moving, np.bool_), born <= ended])
+        born = np.concatenate([np.zeros(moving, np.int32), born])[kept]
+        died = np.concatenate([died, ended])[kept]
+        toned = fitted.static.take(changing)
+        tone, light = tint[:, changing], light[:, kept]
+
+        def at(frame: int) -> Gaussians:
+            one = dynamic(frame).take(kept)
+            one = one.replace(colors=one.colors + in_between(light, known, frame))
+            return concatenate(one, toned.replace(colors=toned.colors + in_between(tone, known, frame)))
+
+        whole = np.zeros(len(toned), np.int32)
+        return Revealed(
+            fitted.static.take(~changing),
+            at,
+            np.concatenate([born, whole]),
+            np.concatenate([died, whole + frames - 1]),
+            {
+                "born": int(kept[moving:].sum()),
+                "born_still": still - len(clip.static),
+                "died": int((died < frames - 1).sum()),
+                "changing": len(toned),
+            },
+        )
+
+    # -- looks ---------------------------------------------------------------------------------------------------------
+
+    def _observe(self, frame: int) -> Observation:
+        self.reporter.check()
+        return self.clip.observe(frame)
+
+    def _look(self, gaussians: Gaussians, frame: int) -> Evidence:
+        seen = self.seen[frame] if frame in self.seen else self._observe(frame)
+        self.reporter.check()
+        return look(gaussians, seen, self.clip.colors, self.near)
+
+    def _depth(self, gaussians: Gaussians, frame: int) -> NDArray[np.float32]:
+        shown = drawn(gaussians, self.seen[frame], self.near)
+        assert shown.depth is not None
+        return depths(shown.depth, shown.alpha)
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    static: Gaussians
+    scales: NDArray[np.float32]
+    opacities: NDArray[np.float32]
+    held: Gaussians
+
+
+def _begun(seeds: Seeds) -> Gaussians:
+    """Round Gaussians at the seeds."""
+    count = len(seeds)
+    quats = np.zeros((count, 4), np.float32)
+    quats[:, 0] = 1
+    return Gaussians(
+        means=seeds.positions,
+        quats=quats,
+        scales=np.repeat(seeds.widths[:, None], 3, axis=1),
+        opacities=np.full(count, OPACITY, np.float32),
+        colors=dc_from_rgb(seeds.rgb),
+        is_foreground=seeds.moving,
+    )
+
+
+def _ended(gaussians: Gaussians, alive: NDArray[np.bool_]) -> Gaussians:
+    """Gaussians of which those that are not alive are transparent."""
+    return gaussians.replace(opacities=gaussians.opacities * alive)

@@ -1,0 +1,103 @@
+"""How places on moving things get from frame to frame: with the tracked Gaussians around them, as one rigid body."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from legs4d.gaussians.formats.placing import quaternions
+from legs4d.gaussians.rigid import RigidFit, fit_rigid
+
+NEIGHBOURS = 48
+"""Tracked Gaussians that carry a place together: enough for most of a limb, so that a few that drifted off do not
+count."""
+ROUNDS = 4
+"""Of the fit, in which those that move otherwise than most count less (Geman and McClure 1987)."""
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Carried:
+    """Where B places are in T frames, seen from the frame that each began in: x → rotation · x + translation.
+
+    Attributes:
+        rotation: [T, B, 3, 3]; translation: [T, B, 3]; turn: [T, B, 4] the rotation as a quaternion, wxyz.
+    """
+
+    rotation: NDArray[np.float32]
+    translation: NDArray[np.float32]
+    turn: NDArray[np.float32]
+
+    def place(self, points: NDArray[np.float32], frame: int) -> NDArray[np.float32]:
+        """[B, 3] where the points [B, 3] are in a frame."""
+        return np.einsum("bij,bj->bi", self.rotation[frame], points) + self.translation[frame]
+
+    def take(self, index: NDArray[np.integer] | NDArray[np.bool_]) -> Carried:
+        """Of some of the places."""
+        return Carried(self.rotation[:, index], self.translation[:, index], self.turn[:, index])
+
+    def stopped(self, index: NDArray[np.bool_]) -> Carried:
+        """With some of the places [B] where they began, in all frames."""
+        return Carried(
+            np.where(index[:, None, None], np.eye(3, dtype=np.float32), self.rotation),
+            np.where(index[:, None], np.float32(0), self.translation),
+            np.where(index[:, None], np.array([1, 0, 0, 0], np.float32), self.turn),
+        )
+
+
+def joined(parts: list[Carried]) -> Carried:
+    """Of several sets of places, one after the other."""
+    return Carried(
+        *(np.concatenate([getattr(p, n) for p in parts], axis=1) for n in ("rotation", "translation", "turn"))
+    )
+
+
+def carry_along(
+    points: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    start: NDArray[np.float32],
+    means: Iterable[NDArray[np.float32]],
+    of: NDArray[np.int64],
+) -> Carried:
+    """Where points [B, 3] of a frame are in all frames, if they move as what is around them does.
+
+    Args:
+        rows: [B] the object that each point is of, -1 for none.
+        start: [M, 3] the tracked Gaussians in the points' frame; means: the same in each of T frames.
+        of: [M] the object of each of these; only those of the point's own carry it, where there are any.
+    """
+    count = min(NEIGHBOURS, len(of))
+    near = np.zeros((len(points), count), np.int64)
+    for row in np.unique(rows):
+        here = np.flatnonzero(rows == row)
+        able = np.flatnonzero(of == row)
+        able = able if len(able) >= count else np.arange(len(of))
+        near[here] = able[cKDTree(start[able]).query(points[here], k=count)[1].reshape(len(here), count)]
+    source = start[near].astype(np.float64)
+    fits = [_robustly(source, one[near].astype(np.float64)) for one in means]
+    frames = len(fits)
+    rotation, translation = (
+        np.stack([getattr(f, n) for f in fits]).astype(np.float32) for n in ("rotation", "translation")
+    )
+    turn = quaternions(rotation.reshape(-1, 3, 3)).reshape(frames, len(points), 4).astype(np.float32)
+    # a rotation has two quaternions: the one nearer to that of the frame before, so that what is between is near too
+    leaps = (turn[1:] * turn[:-1]).sum(axis=-1) < 0
+    turn[1:] *= np.where(np.logical_xor.accumulate(leaps, axis=0), -1, 1)[..., None]
+    return Carried(rotation, translation, turn)
+
+
+def _robustly(source: Array, target: Array) -> RigidFit:
+    """The rigid motions of sets [B, N, 3] that most of each set agrees on."""
+    weights = np.ones(source.shape[:2])
+    for left in range(ROUNDS, -1, -1):
+        fit = fit_rigid(source, target, weights)
+        if left:
+            moved = np.einsum("bij,bnj->bni", fit.rotation, source) + fit.translation[:, None]
+            off = np.linalg.norm(moved - target, axis=2)
+            weights = 1 / (1 + (off / (2 * np.maximum(np.median(off, axis=1, keepdims=True), 1e-9))) ** 2) ** 2
+    return fit

@@ -1,0 +1,79 @@
+"""What a frame's training pictures say of Gaussians: which they show, where they differ, what is not foreground."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from legs4d.gaussians.gaussians import Gaussians
+from legs4d.raster import Render, render
+from legs4d.raster.lift import lift_weights
+from legs4d.reconstruct.observation import CameraColors, Observation, grow
+from legs4d.reconstruct.vignette import falloff
+
+DARKEST = 2.0
+"""No rendering is brighter than a picture by more than this, RGB, of what counts."""
+FOREGROUND = 0.5
+"""Share of foreground from which a pixel shows something that moves."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A frame compared with what is known of it.
+
+    Attributes:
+        target: [C, H, W, 3] the pictures without their cameras' own colours, at least 0.
+        off: [C, H, W] mean absolute difference to the rendering, over the channels.
+        mass: [N] pixels, over all views, that each Gaussian fills.
+        wrong: [N] of these, weighted by `off`.
+        outside: [N] those where nothing of the foreground is near.
+        lacks: [N, 3] what the pixels that a Gaussian fills should be, less what they are, summed by how much it fills.
+    """
+
+    target: NDArray[np.float32]
+    off: NDArray[np.float32]
+    mass: NDArray[np.float32]
+    wrong: NDArray[np.float32]
+    outside: NDArray[np.float32]
+    lacks: NDArray[np.float32]
+
+
+def uncolored(observed: Observation, colors: CameraColors) -> NDArray[np.float32]:
+    """[C, H, W, 3] what cameras saw, without what each makes of colours: `CameraColors.apply` undone, at least 0."""
+    images = observed.images - colors.offset[:, None, None]
+    images = images / torch.exp(colors.gain)[:, None, None]
+    if colors.vignette is not None:
+        images = images / falloff(colors.vignette, observed.cameras)
+    return images.clamp(min=0).cpu().numpy()
+
+
+def look(gaussians: Gaussians, observed: Observation, colors: CameraColors, near: float, spill: int = 2) -> Evidence:
+    """Compare Gaussians (numpy) with what was observed of their frame.
+
+    Args:
+        near: scene units, as in `render`.
+        spill: pixels by which what is foreground may lie beside its mask.
+    """
+    device = observed.images.device
+    with torch.no_grad():
+        shown = render(gaussians.torch(device), observed.cameras, near=near).color.clamp(min=0)
+    target, seen = uncolored(observed, colors), shown.cpu().numpy()
+    off = np.abs(target - seen).mean(axis=-1)
+    bare = (grow(observed.masks, spill) < FOREGROUND).cpu().numpy()
+    # weights may not be negative
+    told = np.concatenate([target - seen + DARKEST, off[..., None], bare[..., None]], axis=-1, dtype=np.float32)
+    told[..., :3].clip(min=0, out=told[..., :3])
+    count = told.shape[-1]
+    index = np.broadcast_to(np.arange(count, dtype=np.int32), told.shape)
+    weights, filled = lift_weights(gaussians, observed.cameras, index, told, count, near)
+    sums, mass = np.asarray(weights.todense(), np.float32), np.asarray(filled)
+    return Evidence(target, off, mass, sums[:, 3], sums[:, 4], sums[:, :3] - DARKEST * mass[:, None])
+
+
+def drawn(gaussians: Gaussians, observed: Observation, near: float) -> Render:
+    """Gaussians (numpy) as a frame's cameras see them, with depth."""
+    with torch.no_grad():
+        return render(gaussians.torch(observed.images.device), observed.cameras, near=near, depth=True)
