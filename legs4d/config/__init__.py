@@ -219,6 +219,10 @@ class BirthSettings(Settings):
     """Evenly spread, in which that is looked for, and between which colours change linearly; 0 leaves it out."""
     most: float = Field(default=0.5, ge=0)
     """Gaussians that may be born, as a share of those of the first frame."""
+    light: bool = True
+    """Whether colours may change in time, as shadows pass and things turn in the light."""
+    ends: bool = True
+    """Whether Gaussians end that pictures contradict from some frame on."""
     fit: RefinementSettings = RefinementSettings(
         steps=100,
         cameras_per_step=3,

@@ -61,7 +61,7 @@ class ChunkedReconstruction(Reconstruction):
                 run.frames_done("tracking", {one.frame: one.seconds for one in batch})
                 done |= {one.frame for one in batch}
                 reporter.step(len(done), total, batch[-1].result)
-        self._finish_tracking(stage, objects)
+        self.finish_tracking(stage, objects)
         shutil.rmtree(scout.path)
 
     def _scout(self, stage: Stage, objects: TrackedObjects | None) -> Run:

@@ -364,9 +364,9 @@ class Reconstruction:
             run.frame_done("tracking", frame, now - started)
             started = now
             reporter.step(frame, total, loss)
-        self._finish_tracking(stage, objects)
+        self.finish_tracking(stage, objects)
 
-    def _finish_tracking(self, stage: Stage, objects: TrackedObjects | None) -> None:
+    def finish_tracking(self, stage: Stage, objects: TrackedObjects | None) -> None:
         """Give the run, all of whose frames are tracked, what the clip reveals."""
         run, settings = self.run, self.settings.births
         if not settings.frames or run.num_frames < 2:

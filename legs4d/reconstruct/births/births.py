@@ -108,7 +108,7 @@ class _Search:
         evidence = [self._look(clip.at(frame), frame) for frame in self.known]
         rows = slice(still, still + moving)
         borne_out, contradicted = said_by(evidence, rows)
-        _, died = spans(borne_out, contradicted, self.known, frames)
+        _, died = spans(borne_out, contradicted & self.settings.ends, self.known, frames)
         died = np.maximum(died, 0)  # what the first frame shows is there in it
         died = sharpened(died, self.known, frames, rows, lambda frame: self._look(clip.at(frame), frame))
         seeds, carried = self._seeds(evidence, round(self.settings.most * (still + moving)))
@@ -118,7 +118,7 @@ class _Search:
 
         tint = np.zeros((len(self.known), len(static), 3), np.float32)
         tint[:, :still] = tints(evidence, slice(0, still))
-        tint[:, :still] *= paying(tint[:, :still], evidence, slice(0, still))[:, None]
+        tint[:, :still] *= self._paying(tint[:, :still], evidence, slice(0, still))[:, None]
         fitted = self._fit(static, tint, died, held, carried)
         return self._finished(fitted, tint, died, carried)
 
@@ -251,9 +251,9 @@ class _Search:
         evidence = [self._look(shown(frame, position), frame) for position, frame in enumerate(known)]
         rows = slice(still, still + moving + count)
         tint = tint + tints(evidence, slice(0, still))
-        changing = paying(tint, evidence, slice(0, still))
+        changing = self._paying(tint, evidence, slice(0, still))
         light = tints(evidence, rows)
-        light *= paying(light, evidence, rows)[:, None]
+        light *= self._paying(light, evidence, rows)[:, None]
 
         new = slice(still + moving, still + moving + count)
         borne_out, contradicted = said_by(evidence, new)
@@ -282,6 +282,10 @@ class _Search:
                 "changing": len(toned),
             },
         )
+
+    def _paying(self, found: NDArray[np.float32], evidence: list[Evidence], rows: slice) -> NDArray[np.bool_]:
+        """Which Gaussians keep their tints [F, K, 3]."""
+        return paying(found, evidence, rows) & self.settings.light
 
     # -- looks ---------------------------------------------------------------------------------------------------------
 

@@ -73,6 +73,9 @@ class Without:
     def masks(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32] | None:
         return self.sequence.masks(split, frame, self._positions(split, frame, cameras))
 
+    def objects(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.uint8] | None:
+        return self.sequence.objects(split, frame, self._positions(split, frame, cameras))
+
     def fingerprint(self, *, language: bool = False) -> str:
         return f"{self.sequence.fingerprint(language=language)} without {self.held_out}"
 
