@@ -60,7 +60,8 @@ def main() -> None:
 def load(model: Path, animation: str) -> bpy.types.Scene:
     """The model alone, playing this animation."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
-    bpy.ops.import_scene.gltf(filepath=str(model))
+    # As the shape of bones the importer makes a ball of radius 1, a mesh of the scene that no picture shows.
+    bpy.ops.import_scene.gltf(filepath=str(model), disable_bone_shape=True)
     scene = bpy.context.scene
     found = False
     for owner in [*bpy.data.objects, *bpy.data.shape_keys]:

@@ -43,10 +43,6 @@ VIEWS = [*((0.0, 90.0 * i) for i in range(4)), *((20.0, 30.0 + 60 * i) for i in 
 def film(models: Path, name: str, out: Path) -> None:
     model, animation = CLIPS[name]
     scene = load(models / model, animation)
-    # The importer brings a ball as the shape of bones, which is drawn nowhere and would count as part of the model.
-    for thing in [*scene.objects]:
-        if any(group.name == "glTF_not_exported" for group in thing.users_collection):
-            bpy.data.objects.remove(thing)
     for material in bpy.data.materials:
         shade(material)
     # A loop's last moment is its first.
