@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -96,10 +95,10 @@ def animate_run(asked: Animate, context: Context = QUIET, *, again: bool | str =
         raise RunError("is the run itself", where="--out", fix="name another folder for the result")
     _check_options(asked)
     made_from = _made_from(source, asked, context)
-    started = time.perf_counter()
     with working_on(asked.out, lambda run: {STAGE: made_from}, again=again or asked.again, tell=context.tell) as run:
         if not run.begin_stage(STAGE, made_from).finished:
-            _Work(source, asked, member, run, made_from, context).finish(started)
+            with run.timed(STAGE):
+                _Work(source, asked, member, run, made_from, context).finish()
     return describe(Run.open(asked.out))
 
 
@@ -181,13 +180,13 @@ class _Work:
         self.warnings: list[str] = []
         self._background = background_of(source, self.device)
 
-    def finish(self, started: float) -> None:
+    def finish(self) -> None:
         """Follow, then write."""
         given = self.asked.motion
         with torch.no_grad(), torch_threads(self.device):
             moved = self._given(Path(str(given))) if _is_file_of_motion(self.asked) else self._followed()
         self._write(moved)
-        self.run.finish_stage(STAGE, time.perf_counter() - started)
+        self.run.finish_stage(STAGE)
         forget(self.run)
 
     def _given(self, path: Path) -> _Moved:

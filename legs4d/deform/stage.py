@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -91,11 +90,10 @@ class Deformation:
         wanted = deform_stages(self.sequence, self.dataset, self.settings, means)[STAGE]
         if self.run.begin_stage(STAGE, wanted).finished:
             return
-        with torch_threads(self.device), _fast_products():
+        with torch_threads(self.device), _fast_products(), self.run.timed(STAGE):
             self._fit(wanted.fingerprint)
 
     def _fit(self, fingerprint: str) -> None:
-        began = time.perf_counter()
         reading = self.context.reporter("reading_pictures")
         where = str(self.sequence.root)
         given = self.sequence.initial_points
@@ -114,7 +112,7 @@ class Deformation:
         fit, start = begin_fit(pictures, self.sequence, stage, self.settings, reading, self.matched)
         finish(fit, self.run, fingerprint, self.context.reporter(STAGE), every=self.settings.keep_every)
         self._write(fit, start, stage)
-        self.run.finish_stage(STAGE, time.perf_counter() - began)
+        self.run.finish_stage(STAGE)
         forget(self.run)
 
     def _write(self, fit: Fit, start: Start, stage: Stage) -> None:

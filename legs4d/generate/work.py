@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -76,14 +75,13 @@ def object_run(
         RunDiffers: there is another result at `out`, and `again` is not set.
         Stopped: the stop signal is set; fits so far are kept, and the same call goes on.
     """
-    started = time.perf_counter()
     made_from = _made_from(asked, context)
     with working_on(asked.out, lambda run: {STAGE: made_from}, again=again or asked.again, tell=context.tell) as run:
         if not run.begin_stage(STAGE, made_from).finished:
             work = _Work(asked, run, made_from, context, sizes)
-            with torch_threads(work.device):
+            with torch_threads(work.device), run.timed(STAGE):
                 work.finish()
-            run.finish_stage(STAGE, time.perf_counter() - started)
+                run.finish_stage(STAGE)
             for name in (SHAPE, MOTION):
                 forget(run, name)
     return describe(Run.open(asked.out))

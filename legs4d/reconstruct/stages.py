@@ -267,7 +267,8 @@ class Reconstruction:
         stage = find_scene_stage(self.sequence)
         wanted = reconstruction_stages(self.sequence, self.dataset, self.settings, self._means)
         if not self.run.begin_stage("first_frame", wanted["first_frame"]).finished:
-            self._first_frame(stage)
+            with self.run.timed("first_frame"):
+                self._first_frame(stage)
         last = self.run.stages.get("refinement")
         if last is None or not last.finished:
             self.run.restore()  # tracking, and refining, begin from what the first frame left
@@ -277,7 +278,8 @@ class Reconstruction:
         if "refinement" not in wanted:
             return
         if not self._begin_after("tracking", "refinement", wanted["refinement"]).finished:
-            self._refinement(stage)
+            with self.run.timed("refinement"):
+                self._refinement(stage)
 
     def _begin_after(self, before: str, name: str, made_from: MadeFrom) -> StageRecord:
         inputs = made_from.inputs | {before: self.run.stages[before].fingerprint}
@@ -288,7 +290,6 @@ class Reconstruction:
         return {"engine": self.device.type} | ({"preset": self.preset} if self.preset else {})
 
     def _first_frame(self, stage: Stage) -> None:
-        started = time.perf_counter()
         reading = self.context.reporter("reading_pictures")
         observed = observe(self.sequence, 0, self.device, reading.step)
         settings = self.suited.first_frame
@@ -331,7 +332,7 @@ class Reconstruction:
         self.run.write_cameras(train, test, colors.gain.cpu().numpy(), colors.offset.cpu().numpy())
         still = gaussians.take(~gaussians.is_foreground)
         self.run.write_geometry(still, moving, self.sequence.num_frames)
-        self.run.finish_stage("first_frame", time.perf_counter() - started)
+        self.run.finish_stage("first_frame")
 
     def _tracking(self, stage: Stage, done: set[int], objects: TrackedObjects | None) -> None:
         run, device, settings = self.run, self.device, self.settings.tracking
@@ -404,7 +405,6 @@ class Reconstruction:
         )
 
     def _refinement(self, stage: Stage) -> None:
-        started = time.perf_counter()
         run, settings = self.run, self.suited.refinement
         spread_out = np.unique(np.linspace(0, run.num_frames - 1, settings.frames).round().astype(int))
         seen = observations(self.sequence, [int(frame) for frame in spread_out], self.device)
@@ -414,7 +414,7 @@ class Reconstruction:
         alive = torch.as_tensor(run.dynamic_opacities, device=self.device)
         found = refine(run.static().torch(self.device), alive, frames, colors, stage, settings, reporter)
         run.amend(found.static.numpy(), found.scales.cpu().numpy(), found.opacities.cpu().numpy())
-        run.finish_stage("refinement", time.perf_counter() - started)
+        run.finish_stage("refinement")
 
     def _moving(self, frame: int) -> Gaussians:
         return self.run.dynamic(frame).torch(self.device)

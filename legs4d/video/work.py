@@ -131,9 +131,8 @@ class _Work:
 
     def finish(self) -> bool:
         """Do what is not done; whether all of it is."""
-        started = time.perf_counter()
         last = self.asked.stage or STAGES[-1]
-        with torch_threads(self.device):
+        with torch_threads(self.device), self.run.timed(STAGE):
             self.clip = self._clip()
             self.things = self._things()
             self.given = self._given_distances()
@@ -145,7 +144,7 @@ class _Work:
             if last == "motion":
                 return False
             self._scene(objects, shown)
-        self.run.finish_stage(STAGE, time.perf_counter() - started)
+            self.run.finish_stage(STAGE)
         return True
 
     # -- what is given ---------------------------------------------------------------------------------------------

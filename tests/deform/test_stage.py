@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from legs4d import pipeline
-from legs4d.config import DeformSettings
+from legs4d.config import DeformSettings, TrainSettings
 from legs4d.context import Context
 from legs4d.deform.fit import Fit
 from legs4d.deform.footage.start import find_stage_of
@@ -26,11 +26,13 @@ from legs4d.errors import DatasetError
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.nodes import frame_between, read_nodes
 from legs4d.gaussians.store.run import Run
+from legs4d.plan import Plan
 from legs4d.progress import Progress, Stopped
 from legs4d.raster import render
 from legs4d.reconstruct.evaluation.evaluate import evaluate_pictures
 from legs4d.scene.camera import Cameras
 from legs4d.scene.readers import open_sequence
+from legs4d.scene.sequence import Sequence
 from tests.deform.conftest import asked
 from tests.deform.film import RADII, balls, camera, picture, write_film, write_still
 
@@ -109,14 +111,24 @@ def test_a_static_model_of_the_same_film_is_worse(run: Run, film: Path, tmp_path
 def test_stopped_and_gone_on_with_it_is_the_same(film: Path, run: Run, tmp_path: Path) -> None:
     stop = threading.Event()
 
+    told: list[Progress] = []
+
     def until(progress: Progress) -> None:
-        if progress.stage == "deform" and progress.done >= 100:
-            stop.set()
+        if progress.stage == "deform":
+            told.append(progress)
+            if progress.done >= 100:
+                stop.set()
 
     with pytest.raises(Stopped):
         pipeline.reconstruct(film, tmp_path / "run", asked(), Context(engine="cpu", progress=until, stop=stop))
     assert (tmp_path / "run/fit.npz").exists()
-    gone_on = pipeline.reconstruct(film, tmp_path / "run", asked(), Context(engine="cpu"))
+    before, again = Run.open(tmp_path / "run").stages["deform"].seconds, len(told)
+    gone_on = pipeline.reconstruct(film, tmp_path / "run", asked(), Context(engine="cpu", progress=told.append))
+    assert 0 < before < gone_on.stages["deform"].seconds
+    # before a step, and where it goes on, there is no loss to be told
+    for own in (told[:again], [one for one in told[again:] if one.stage == "deform"]):
+        assert own[0].loss is None and len(own) > 1
+        assert all(one.loss is not None and one.loss > 0 for one in own[1:])
     for frame in (0, 9, 15):
         assert np.array_equal(gone_on.frame(frame).means, run.frame(frame).means)
         assert np.array_equal(gone_on.frame(frame).quats, run.frame(frame).quats)
@@ -173,6 +185,16 @@ def test_what_masks_leave_out_of_a_static_capture_is_nothing(tmp_path: Path) -> 
 
 
 # -- which road -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cameras", "frames", "road"),
+    [(1, 9, "deform"), (3, 9, "deform"), (4, 9, "tracking"), (27, 9, "tracking"), (27, 1, "deform")],
+)
+def test_few_cameras_and_one_moment_are_fitted_together(cameras: int, frames: int, road: str) -> None:
+    seen = SimpleNamespace(num_frames=frames, cameras=lambda split, frame: range(cameras))
+    plan = Plan(cast(Sequence, seen), TrainSettings(), Context(engine="cpu"), ("reconstruct",))
+    assert plan.method(None) == road
 
 
 def test_tracking_of_one_camera_is_refused_with_the_other_road(film: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from legs4d.errors import RunError
 from legs4d.gaussians.gaussians import Gaussians, concatenate
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import RunDiffers, StageRecord
+from legs4d.progress import Stopped
 from tests.synthetic import Scene, write_run
 
 SCENE = Scene(num_frames=3, width=32, height=32, num_train=3, num_test=1)
@@ -235,8 +236,33 @@ def test_seconds_add_up_over_interruptions(finished: Run) -> None:
     finished.frame_done("lift", 0, 1.5)
     finished = Run.open(finished.path)
     finished.frame_done("lift", 1, 2.0)
-    finished.finish_stage("lift", 0.5)
-    assert Run.open(finished.path).stages["lift"] == StageRecord("a", [0, 1], True, 4.0)
+    finished.finish_stage("lift")
+    assert Run.open(finished.path).stages["lift"] == StageRecord("a", [0, 1], True, 3.5)
+
+
+def test_time_counts_until_work_is_stopped_or_what_was_kept_of_it(
+    finished: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two pieces of work are kept, one after 4 and one after 3 seconds, and a second later it is stopped."""
+    clock = iter([10.0, 14.0, 17.0, 18.0, 30.0, 35.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    finished.begin_stage("lift", "a")
+
+    def told() -> float:
+        return Run.open(finished.path).stages["lift"].seconds
+
+    with pytest.raises(Stopped), finished.timed("lift"):
+        finished.note_time()
+        assert told() == 4.0
+        finished.note_time()
+        assert told() == 7.0
+        raise Stopped("lift")
+    assert told() == 8.0
+    gone_on = Run.open(finished.path)
+    gone_on.begin_stage("lift", "a")
+    with gone_on.timed("lift"):
+        gone_on.finish_stage("lift")
+    assert told() == 13.0
 
 
 def test_reading_a_run_loads_neither_torch_nor_zarr() -> None:

@@ -14,6 +14,7 @@ killed at any instant: what run.json does not vouch for is deleted and made agai
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,6 +43,9 @@ class Run(RunLanguage):
     Make one with `Run.create` or `Run.open`. An opened run is a view of run.json at that moment: open again (it costs
     one small file) to see what another process has finished since.
     """
+
+    _timed: tuple[str, float] | None = None
+    """The stage whose time is being taken, and when it was noted last."""
 
     @classmethod
     def create(cls, path: str | Path, *, force: bool = False) -> Run:
@@ -169,11 +173,28 @@ class Run(RunLanguage):
         record.seconds += sum(seconds.values())
         self._save()
 
-    def finish_stage(self, name: str, seconds: float = 0.0) -> None:
-        """Record a stage as finished, and add `seconds` (those not told to `frame_done`) to its time."""
-        record = self.stages[name]
-        record.finished = True
-        record.seconds += seconds
+    def finish_stage(self, name: str) -> None:
+        """Record a stage as finished."""
+        self.stages[name].finished = True
+        self._save()
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Add what the work within takes to the stage's time, also if it is stopped or fails."""
+        self._timed = name, time.perf_counter()
+        try:
+            yield
+        finally:
+            self.note_time()
+            self._timed = None
+
+    def note_time(self) -> None:
+        """Add what work that is `timed` has taken so far, where that much of it is kept and would survive a kill."""
+        if self._timed is None:
+            return
+        name, last = self._timed
+        self._timed = name, time.perf_counter()
+        self.stages[name].seconds += self._timed[1] - last
         self._save()
 
     def _discard_unreported(self) -> None:

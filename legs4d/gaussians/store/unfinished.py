@@ -20,7 +20,7 @@ KEEP_EVERY = 15.0
 
 
 class Resumable(Protocol):
-    """A fit of `total` steps, of which `done` are done; `loss` is that of the last one."""
+    """A fit of `total` steps, of which `done` are done; `loss` is that of the last one, if it was done here."""
 
     done: int
     loss: Any
@@ -61,18 +61,19 @@ def finish(
     state = kept(run, fingerprint, name)
     if state is not None:
         fit.load(state)
-    of, last = fit.total + after, time.monotonic()
+    of, last, went_on_from = fit.total + after, time.monotonic(), fit.done
     try:
         while fit.done < fit.total:
-            reporter.step(fit.done, of, fit.loss)
+            reporter.step(fit.done, of, fit.loss if fit.done > went_on_from else None)
             fit.advance()
             if time.monotonic() - last > every:
                 keep(run, fingerprint, fit.state(), name)
+                run.note_time()
                 last = time.monotonic()
     finally:
         if fit.done > 0:
             keep(run, fingerprint, fit.state(), name)
-    reporter.step(fit.total, of, fit.loss)
+    reporter.step(fit.total, of, fit.loss if fit.done > went_on_from else None)
 
 
 def keep(run: Run, fingerprint: str, state: dict[str, NDArray[np.generic]], name: str = FILE) -> None:

@@ -6,7 +6,6 @@ pose is the rigid motion of its Gaussians from the frame in which most of it sho
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,15 +68,15 @@ def place_objects(run: Run, sequence: Sequence, context: Context = QUIET) -> Non
     run.require_geometry()
     if run.begin_stage(STAGE, objects_stage(run, sequence)).finished:
         return
-    began = time.monotonic()
-    reporter = context.reporter(STAGE)
-    pixels = _count(sequence, reporter)
-    ids = np.flatnonzero(pixels.any(axis=0))
-    marks = _members(run, sequence, ids, pixels, reporter)
-    objects = _placed(run, sequence, ids, pixels, marks)
-    run.write_marks("object", marks[: run.num_static], marks[run.num_static :])
-    write_objects(run, objects)
-    run.finish_stage(STAGE, time.monotonic() - began)
+    with run.timed(STAGE):
+        reporter = context.reporter(STAGE)
+        pixels = _count(sequence, reporter)
+        ids = np.flatnonzero(pixels.any(axis=0))
+        marks = _members(run, sequence, ids, pixels, reporter)
+        objects = _placed(run, sequence, ids, pixels, marks)
+        run.write_marks("object", marks[: run.num_static], marks[run.num_static :])
+        write_objects(run, objects)
+        run.finish_stage(STAGE)
 
 
 def _count(sequence: Sequence, reporter: StageReporter) -> NDArray[np.int64]:

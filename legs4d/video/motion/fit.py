@@ -146,7 +146,8 @@ class MotionFit:
         self.field.follow(self.means, given.opacities, spread=True)
         self._start()
         self.room = Room.of(ROOM, device) if device.type == "cuda" else None
-        self.done, self.loss = 0, 0.0
+        self.done = 0
+        self.loss: float | None = None
 
     @torch.no_grad()
     def _start(self) -> None:
