@@ -52,7 +52,7 @@ def ended(source: Run, sequence: Sequence, settings: ReconstructSettings, folder
     """A copy of a tracked run with another end, and the CPU seconds that took."""
     shutil.copytree(source.path, folder)
     run = Run.open(folder)
-    with run.lock(), torch_threads(1):
+    with run.lock(), torch_threads(CPU):
         run.stages["tracking"].finished = False
         work = Reconstruction(run, sequence, settings, CPU, dataset=sequence.reading)
         started = time.process_time()
