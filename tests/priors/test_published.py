@@ -123,7 +123,8 @@ def test_raft(tmp_path: Path, pictures: NDArray[np.float32]) -> None:
         Raft(Path(__file__).parent, CPU)
 
 
-def zero123_twin(folder: Path) -> Path:
+def zero123_twin(folder: Path, halved: int = 1) -> Path:
+    """A small random one, whose latents have a picture's side halved so often (the published one's: 3 times)."""
     torch.manual_seed(0)
     diffusers.UNet2DConditionModel(
         sample_size=8,
@@ -138,11 +139,11 @@ def zero123_twin(folder: Path) -> Path:
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
     ).save_pretrained(folder / "unet")
     diffusers.AutoencoderKL(
-        block_out_channels=(8, 8),
+        block_out_channels=(8,) * (halved + 1),
         norm_num_groups=4,
         latent_channels=4,
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
+        down_block_types=("DownEncoderBlock2D",) * (halved + 1),
+        up_block_types=("UpDecoderBlock2D",) * (halved + 1),
     ).save_pretrained(folder / "vae")
     clip: Any = transformers.CLIPVisionConfig(
         hidden_size=16,

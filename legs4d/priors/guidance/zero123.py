@@ -50,14 +50,47 @@ class Zero123:
         self, folder: Path, device: torch.device, *, stable: bool = True, side: int = 256, steps: int = STEPS
     ) -> None:
         def part(library_name: str, kind: str, name: str) -> Any:
-            model = open_model(library_name, kind, folder / name, device, f"{REPOSITORY}: {name}/", role="guidance")
-            model.requires_grad_(False)
-            return model
+            return open_model(library_name, kind, folder / name, device, f"{REPOSITORY}: {name}/", role="guidance")
 
-        self._unet = part("diffusers", "UNet2DConditionModel", "unet")
-        self._vae = part("diffusers", "AutoencoderKL", "vae")
-        self._clip = part("transformers", "CLIPVisionModelWithProjection", "image_encoder")
-        self._weight, self._bias = _projection(folder / "clip_camera_projection", self._clip, device)
+        unet, vae = part("diffusers", "UNet2DConditionModel", "unet"), part("diffusers", "AutoencoderKL", "vae")
+        clip = part("transformers", "CLIPVisionModelWithProjection", "image_encoder")
+        layer = _projection(folder / "clip_camera_projection", clip, device)
+        self._assemble(unet, vae, clip, layer, device, stable, side, steps)
+
+    @classmethod
+    def of(
+        cls,
+        unet: Any,
+        vae: Any,
+        clip: Any,
+        layer: tuple[torch.Tensor, torch.Tensor],
+        device: torch.device,
+        *,
+        stable: bool = True,
+        side: int = 256,
+        steps: int = STEPS,
+    ) -> Zero123:
+        """One of parts that are in memory, on the device; `layer` is weight [D, D + 4] and bias [D] of what takes the
+        reference's embedding and the pose."""
+        made = cls.__new__(cls)
+        made._assemble(unet, vae, clip, layer, device, stable, side, steps)
+        return made
+
+    def _assemble(
+        self,
+        unet: Any,
+        vae: Any,
+        clip: Any,
+        layer: tuple[torch.Tensor, torch.Tensor],
+        device: torch.device,
+        stable: bool,
+        side: int,
+        steps: int,
+    ) -> None:
+        for model in (unet, vae, clip):
+            model.requires_grad_(False)
+        self._unet, self._vae, self._clip = unet, vae, clip
+        self._weight, self._bias = layer
         self._device, self._side, self._stable, self._steps = device, side, stable, steps
         first, last, count = _BETAS
         betas = torch.linspace(first**0.5, last**0.5, count, device=device) ** 2

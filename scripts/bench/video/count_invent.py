@@ -11,39 +11,24 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
-import diffusers
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
 
+from bench.priors import zero123_size
+from bench.priors.zero123_size import CONTEXT, SIDE
 from legs4d.video.objects.invent import InventSettings
-
-CLIP = 304_000_000
-"""Parameters of CLIP's ViT-L/14, which looks once an object."""
-SIDE = 256
-"""Pixels that Zero123 sees."""
 
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     own = InventSettings()
     with torch.device("meta"):
-        unet: Any = diffusers.UNet2DConditionModel(
-            sample_size=32, in_channels=8, out_channels=4, cross_attention_dim=768, attention_head_dim=8
-        )
-        vae: Any = diffusers.AutoencoderKL(
-            block_out_channels=(128, 256, 512, 512),
-            layers_per_block=2,
-            latent_channels=4,
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-        )
-        unet, vae = unet.half(), vae.half()
+        unet, vae, clip = zero123_size.unet().half(), zero123_size.vae().half(), zero123_size.clip()
         noisy = torch.zeros(2 * own.views, 8, SIDE // 8, SIDE // 8, dtype=torch.half)
-        context = torch.zeros(2 * own.views, 1, 768, dtype=torch.half)
+        context = torch.zeros(2 * own.views, 1, CONTEXT, dtype=torch.half)
         steps = torch.zeros(2 * own.views)
         shown = torch.zeros(own.views, 3, SIDE, SIDE, dtype=torch.half, requires_grad=True)
         counts = {}
@@ -53,7 +38,7 @@ def main() -> None:
         with FlopCounterMode(display=False) as counter:
             vae.encode(shown).latent_dist.mode().sum().backward()
         counts["encoder"] = counter.get_total_flops()
-    size = sum(p.numel() for p in (*unet.parameters(), *vae.parameters())) + CLIP
+    size = zero123_size.parameters(unet, vae, clip)
     one = sum(counts.values())
     print(f"parameters: {size / 1e6:.0f} million, {2 * size / 2**30:.1f} GiB in half precision")
     print(", ".join(f"{name} {value / 1e12:.1f} Tflop" for name, value in counts.items()) + " a step")
