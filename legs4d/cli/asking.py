@@ -60,7 +60,7 @@ def query(
         Path | None, typer.Option(metavar="FOLDER", help="Also write what cameras see of it: <prompt>/cam<id>/*.png.")
     ] = None,
     cameras: Annotated[
-        str, typer.Option(help="Of --masks: test, train, orbit, camera numbers (0,10,15), or path.json.")
+        str, typer.Option(help="Of --masks: test, train, orbit, arc, camera numbers (0,10,15), or path.json.")
     ] = "test",
     segments: Annotated[
         bool,
@@ -182,7 +182,7 @@ FilmRun = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder with la
 FilmPrompt = Annotated[str, typer.Option("--prompt", help="What happens, in words.")]
 FilmPrompts = Annotated[list[str], typer.Option("--prompt", help="What happens, in words; repeatable.")]
 FilmOut = Annotated[Path, typer.Option("--out", help="Video (x.mp4, x.mov), or a folder for PNGs.")]
-FilmCameras = Annotated[str, typer.Option("--cameras", help="test, train, orbit, camera numbers (0,10), or path.json.")]
+FilmCameras = Annotated[str, typer.Option("--cameras", help="test, train, orbit, arc, numbers (0,10), or path.json.")]
 
 
 @effects.command()

@@ -52,7 +52,7 @@ def render(
     prompt: Annotated[str | None, typer.Option(help="Highlight what this names, where and when it happens.")] = None,
     cameras: Annotated[
         str,
-        typer.Option(help="test, train, orbit, camera numbers (0,10,15), or a camera path's file (x.json)."),
+        typer.Option(help="test, train, orbit, arc, camera numbers (0,10,15), or a camera path's file (x.json)."),
     ] = "test",
     depth: Annotated[
         bool, typer.Option("--depth", help="Also x_depth: near plane / depth; PNGs have 16 bits.")

@@ -13,7 +13,7 @@ from legs4d.effects.bullet_time import FULL, SECONDS, bullet_time
 from legs4d.effects.cuts import Cut, find_cuts, write_json, write_otio
 from legs4d.effects.film import Picture, intervals_of, lit, write_film
 from legs4d.effects.highlight import DEFAULT_STYLE, GREY_REST
-from legs4d.effects.run_video import choose_cameras, near_plane
+from legs4d.effects.run_video import VIRTUAL, choose_cameras, near_plane
 from legs4d.effects.video import check_video_name
 from legs4d.effects.zoom import FILL, zoom
 from legs4d.gaussians.store.run import Run
@@ -106,7 +106,7 @@ def write_effect(
     write_film(run, pictures, target, style, device, context, near=near)
     if kind is not Kind.scenes:
         return [target]
-    filmed = cameras != "orbit" and not cameras.endswith(".json")
+    filmed = cameras not in VIRTUAL and not cameras.endswith(".json")
     return [target, *_write_cuts(run, cuts, target, shots[0].cameras.ids[0] if filmed else None)]
 
 

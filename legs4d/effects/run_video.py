@@ -37,10 +37,12 @@ from legs4d.portable.pointing import DEFAULT_SCALE
 from legs4d.raster import render
 from legs4d.scene.camera import Cameras
 from legs4d.scene.camera_path import CameraPath, Shot, read_camera_path
-from legs4d.scene.paths import orbit
+from legs4d.scene.paths import arc, orbit
 from legs4d.scene.readers import open_sequence, reading_of
 from legs4d.scene.sequence import Split
 
+VIRTUAL = ("orbit", "arc")
+"""Cameras that nobody filmed with."""
 ORBIT_RADIUS = 0.8
 """Of the filming cameras' median distance: inside their circle, where there are no walls."""
 
@@ -51,9 +53,9 @@ Layer = Literal["depth", "alpha", "segmentation", "mask", "similarity", "segment
 
 
 def choose_cameras(run: Run, wanted: str, fps: float | None = None) -> CameraPath:
-    """The film's pictures: "test", "train", "orbit" (one circle over the whole run), ids such as "0,10", or the name
-    of a camera path's file (`scene.camera_path`), which ends in .json. A run that nobody filmed has no test cameras:
-    there "test" is the orbit.
+    """The film's pictures: "test", "train", "orbit" (one circle over the whole run), "arc" (up and down before it,
+    where the first camera is), ids such as "0,10", or the name of a camera path's file (`scene.camera_path`), which
+    ends in .json. A run that nobody filmed has no test cameras: there "test" is the orbit.
 
     Args:
         fps: pictures a second, of moments between frames too; None: a picture a frame. A camera path's are its own.
@@ -64,11 +66,15 @@ def choose_cameras(run: Run, wanted: str, fps: float | None = None) -> CameraPat
     if wanted.endswith(".json"):
         like = run.cameras("train") if run.has_cameras else None
         return read_camera_path(Path(wanted), run.num_frames, like)
-    if wanted == "orbit" or (wanted == "test" and run.info.get("cameras") == "virtual"):
+    if wanted in VIRTUAL or (wanted == "test" and run.info.get("cameras") == "virtual"):
         like = run.cameras("train")
         center = np.array(run.info["center"], np.float32)
         moments = _moments(run, fps) if run.num_frames > 1 else [0.0] * STILL_PICTURES
-        circle = orbit(center, ORBIT_RADIUS * run.info["radius"], -run.up, len(moments), like)
+        radius, count = ORBIT_RADIUS * run.info["radius"], len(moments)
+        if wanted == "arc":
+            circle = arc(center, radius, -run.up, like.centers[0] - center, count, like)
+        else:
+            circle = orbit(center, radius, -run.up, count, like)
         return CameraPath([Shot(circle.take([at]), moment) for at, moment in enumerate(moments)], None)
     filmed = _filming_cameras(run)
     if wanted == "test" and not any(len(cameras["test"]) for cameras in filmed):
@@ -145,7 +151,7 @@ def _by_number(filmed: list[dict[str, Cameras]], wanted: str) -> list[Cameras]:
         raise Legs4dError(
             f"{wanted!r} names no cameras of this run",
             where="--cameras",
-            fix=f"use test, train, orbit, path.json, or some of {','.join(str(i) for i in sorted(known))}",
+            fix=f"use test, train, orbit, arc, path.json, or some of {','.join(str(i) for i in sorted(known))}",
         )
     numbers = [int(name) for name in names]
     return [_together([_pick(cameras, n) for n in numbers], cameras["train"].take([])) for cameras in filmed]

@@ -32,15 +32,53 @@ def orbit(
     east /= np.linalg.norm(east)
     north = np.cross(up, east)
     tilt = np.radians(elevation)
+    angles = 2 * np.pi * np.arange(count) / count
+    outward = [np.cos(tilt) * (np.cos(angle) * east + np.sin(angle) * north) + np.sin(tilt) * up for angle in angles]
+    return _looking_inwards(np.asarray(center), radius, up, np.stack(outward), like)
+
+
+def arc(
+    center: NDArray[np.float32],
+    radius: float,
+    down: NDArray[np.floating],
+    front: NDArray[np.floating],
+    count: int,
+    like: Cameras,
+    *,
+    most: float = 75.0,
+) -> Cameras:
+    """Cameras that rise from the level of the centre to `most` degrees above it, sink to as many below, and come back,
+    as DreamScene4D's.
+
+    Args:
+        front: [3] any vector from the centre towards the side on which they stay; others as of `orbit`.
+    """
+    up = -np.asarray(down, np.float64)
+    level = np.asarray(front, np.float64) - (np.asarray(front, np.float64) @ up) * up
+    if np.linalg.norm(level) < 1e-6:  # straight above or below
+        level = np.cross(up, [1.0, 0.0, 0.0] if abs(up[0]) < 0.9 else [0.0, 0.0, 1.0])
+    level /= np.linalg.norm(level)
+    tilts = np.radians(most) * np.sin(2 * np.pi * np.arange(count) / count)
+    outward = np.cos(tilts)[:, None] * level + np.sin(tilts)[:, None] * up
+    return _looking_inwards(np.asarray(center), radius, up, outward, like)
+
+
+def _looking_inwards(
+    center: NDArray[np.floating],
+    radius: float,
+    up: NDArray[np.float64],
+    outward: NDArray[np.float64],
+    like: Cameras,
+) -> Cameras:
+    """At `radius` from the centre in directions [C, 3], level."""
+    count = len(outward)
     poses = np.repeat(np.eye(4)[None], count, axis=0)
-    for i, angle in enumerate(2 * np.pi * np.arange(count) / count):
-        outward = np.cos(tilt) * (np.cos(angle) * east + np.sin(angle) * north) + np.sin(tilt) * up
-        forward = -outward
-        right = np.cross(-up, forward)
+    for pose, out in zip(poses, outward, strict=True):
+        right = np.cross(-up, -out)
         right /= np.linalg.norm(right)
-        rotation = np.stack([right, np.cross(forward, right), forward])
-        poses[i, :3, :3] = rotation
-        poses[i, :3, 3] = -rotation @ (np.asarray(center) + radius * outward)
+        rotation = np.stack([right, np.cross(-out, right), -out])
+        pose[:3, :3] = rotation
+        pose[:3, 3] = -rotation @ (center + radius * out)
     focal = like.intrinsics[:, (0, 1), (0, 1)].mean(axis=0)
     intrinsics = np.array([[focal[0], 0, like.width / 2], [0, focal[1], like.height / 2], [0, 0, 1]], np.float32)
     return Cameras(

@@ -1,6 +1,6 @@
 """`legs4d video` on real clips with masks of every frame (DAVIS, as DreamScene4D has them).
 
-    scripts/bench/video/davis.py FOLDER WORK [--clips rollerblade,kid-football,stroller] [--full]
+    scripts/bench/video/davis.py FOLDER WORK [--clips rollerblade,kid-football,stroller] [--parts scene,carry] [--full]
 
 FOLDER holds clips in the layout of DreamScene4D. Of each object: PSNR over its own pixels as it was filmed, beside that
 of a card (the frame that shows it best, moved and scaled as the object); the IoU of silhouettes, how far their middles
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
 
+from bench.figures import parse, record
 from legs4d.commands import Video
 from legs4d.context import QUIET, Context
 from legs4d.gaussians.store.run import Run
@@ -60,7 +61,14 @@ def middle(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     return np.array([columns.mean(), rows.mean()])
 
 
-def judge(run: Run, clip: Clip, things: list[Thing]) -> None:
+SUBJECT = "One ordinary video"
+DRAWN, CARRIED = 27.0, {"rollerblade": [0.92], "kid-football": [0.969, 0.987], "stroller": [0.930, 0.976]}
+"""dB over objects, and IoU of masks carried to the next frame, that they should have."""
+INSIDE = {"rollerblade": [0.75], "kid-football": [0.90, 0.98], "stroller": [0.80, 0.95]}
+"""Of the first frame's points, that should be inside at the end."""
+
+
+def judge(run: Run, clip: Clip, things: list[Thing], name: str, how: str) -> None:
     for row, told in enumerate(run.info["report"]["objects"]):
         thing = next(one for one in things if one.id == told["id"])
         quality, apart, alike = [], [], []
@@ -83,6 +91,12 @@ def judge(run: Run, clip: Clip, things: list[Thing]) -> None:
             f"  {told['id']}: {np.mean(quality):.1f} dB (card {flat:.1f}), IoU {np.mean(alike):.3f}, middles "
             f"{np.mean(apart):.2f} px apart (most {max(apart):.2f}), inside at the end {kept:.2f}"
         )
+        called, value = f"{name} {told['id']}, {how}", float(np.mean(quality))
+        record(SUBJECT, f"{called}: PSNR over the object (a card: {flat:.1f} dB)", value, "dB", aim=f"{DRAWN:g} dB")
+        record(SUBJECT, f"{called}: IoU of silhouettes", float(np.mean(alike)))
+        record(SUBJECT, f"{called}: middles of silhouettes apart", float(np.mean(apart)), "pixels", aim="2 pixels")
+        least = INSIDE.get(name, [])[row : row + 1]
+        record(SUBJECT, f"{called}: points inside at the end", kept, aim=f"{least[0]:g}" if least else "")
 
 
 def inside(run: Run, thing: Thing, row: int) -> float:
@@ -110,8 +124,8 @@ def inside(run: Run, thing: Thing, row: int) -> float:
     return float(pixels(last)[2][front].mean())
 
 
-def carried(clip: Clip, things: list[Thing]) -> None:
-    for thing in things:
+def carried(clip: Clip, things: list[Thing], name: str) -> None:
+    for row, thing in enumerate(things):
         true = thing.masks.copy()
         carrier, step, velocity = _Carrier(clip), [], np.zeros(2)
         for frame in range(1, clip.num_frames):
@@ -125,6 +139,10 @@ def carried(clip: Clip, things: list[Thing]) -> None:
             f"{np.mean(chain):.3f} (at the end {chain[-1]:.3f})",
             flush=True,
         )
+        least = CARRIED.get(name, [])[row : row + 1]
+        aim = f"{least[0]:g}" if least else ""
+        record(SUBJECT, f"{name} {thing.id}: IoU of masks carried to the next frame", float(np.mean(step)), aim=aim)
+        record(SUBJECT, f"{name} {thing.id}: IoU of masks carried on from the first frame", float(np.mean(chain)))
 
 
 def main() -> None:
@@ -134,9 +152,18 @@ def main() -> None:
     parser.add_argument("--clips", default="rollerblade,kid-football,stroller")
     parser.add_argument("--full", action="store_true", help="not lite")
     parser.add_argument("--scale", type=float, default=None)
-    parser.add_argument("--no-carry", action="store_true", help="leave out the masks of the first frame alone")
-    given = parser.parse_args()
+    parser.add_argument("--parts", default="scene,carry", help="the scene; first masks carried on")
+    given = parse(parser)
+    how = ("full" if given.full else "lite") + ("" if given.scale is None else f", scale {given.scale:g}")
     for name in given.clips.split(","):
+        clip = open_clip(given.folder / name, QUIET.reporter("reading"), scale=given.scale)
+        folder = masks_beside(clip)
+        assert folder is not None
+        things = read_masks(clip, folder, QUIET.reporter("reading"))
+        if "carry" in given.parts.split(","):
+            carried(clip, things, name)
+        if "scene" not in given.parts.split(","):
+            continue
         began, busy = time.perf_counter(), time.process_time()
         out = given.work / name
         asked = Video(source=str(given.folder / name), out=str(out), lite=not given.full, scale=given.scale, fps=24.0)
@@ -146,14 +173,8 @@ def main() -> None:
         spent, used = time.perf_counter() - began, time.process_time() - busy
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         print(f"{name}: {spent:.0f} s, {used:.0f} s of a core, {peak:.1f} GiB; camera {told['camera']['route']}")
-        clip = open_clip(given.folder / name, QUIET.reporter("reading"), scale=given.scale)
-        folder = masks_beside(clip)
-        assert folder is not None
-        things = read_masks(clip, folder, QUIET.reporter("reading"))
-        judge(run, clip, things)
+        judge(run, clip, things, name, how)
         sys.stdout.flush()
-        if not given.no_carry:
-            carried(clip, things)
 
 
 if __name__ == "__main__":
