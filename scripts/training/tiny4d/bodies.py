@@ -1,7 +1,9 @@
-"""What clips for `tiny4d` show: one thing or person of the encoder's generator, or a creature of lumps that bends."""
+"""What clips for `tiny4d` show: a character, an animal, a vehicle, a group of shapes, one thing or person of the
+encoder's generator, or a creature of lumps that bends."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,9 +18,10 @@ from training.synthetic.schema import FRAMES
 from training.synthetic.skeleton import about_y, about_z, affine, compose, inverted
 from training.synthetic.stage import Director
 from training.synthetic.world.primitives import PARTS, ROPE, Kind
+from training.tiny4d.beings import bipeds, quadrupeds
+from training.tiny4d.rig import TIMES, Rig
+from training.tiny4d.wares import groups, vehicles
 
-TIMES = 4
-"""Moments of a clip."""
 STRIDE = 2
 """Of the generator's frames, between moments."""
 DONE = (
@@ -30,6 +33,15 @@ STAYS = 0.6
 """Share of clips in which nothing travels."""
 SIDE = 1.0
 """Longest side of all that a thing reaches, scene units: L4GM's."""
+SORTS: tuple[tuple[Callable[[Dice, int], Rig], float, float], ...] = (
+    (bipeds, 0.4, 0.15),
+    (quadrupeds, 0.14, 0.12),
+    (vehicles, 0.08, 0.08),
+    (groups, 0.1, 0.1),
+)
+"""What is built for these clips alone: the share of each, and how often a colour of it is a pattern."""
+LUMPY = 0.13
+"""Share of creatures of lumps; the rest are the encoder's entities."""
 
 
 @dataclass(frozen=True)
@@ -52,19 +64,55 @@ class Bodies:
 
     @classmethod
     def cat(cls, parts: list[Bodies]) -> Bodies:
-        """One after the other."""
+        """One after the other; those of fewer primitives have some that are not there."""
+        most = max(part.kind.shape[1] for part in parts)
+        parts = [part._filled(most) for part in parts]
         return cls(**{name: torch.cat([vars(part)[name] for part in parts]) for name in vars(parts[0])})
 
+    def _filled(self, most: int) -> Bodies:
+        """With `most` primitives: the last one again, as none."""
 
-def bodies(dice: Dice, count: int, shapes: dict[str, Tensor], lumpy: float = 0.5) -> Bodies:
-    """`count` of them, this share of lumps.
+        def longer(values: Tensor, dim: int) -> Tensor:
+            last = values.narrow(dim, values.shape[dim] - 1, 1)
+            return torch.cat([values, *[last] * (most - values.shape[dim])], dim)
+
+        made = {name: longer(values, 2 if name == "inverse" else 1) for name, values in vars(self).items()}
+        made["kind"] = made["kind"].clone()
+        made["kind"][:, self.kind.shape[1] :] = int(Kind.NONE)
+        return Bodies(**made)
+
+
+def bodies(dice: Dice, count: int, shapes: dict[str, Tensor]) -> Bodies:
+    """`count` of them, in the order of `SORTS`, then creatures and entities.
 
     Args:
         shapes: the library's arrays, see `stage.to_tensors`.
     """
-    lumps = round(lumpy * count)
-    parts = [made for made in (_entities(dice, count - lumps, shapes), creatures(dice, lumps)) if made is not None]
-    return Bodies.cat(parts)
+    shares = [share for _, share, _ in SORTS] + [LUMPY]
+    ends = [round(count * sum(shares[: index + 1])) for index in range(len(shares))]
+    counts = [end - start for start, end in zip([0, *ends], ends, strict=False)]
+    made = [
+        _built(build(dice, some), patterned)
+        for (build, _, patterned), some in zip(SORTS, counts, strict=False)
+        if some > 0
+    ]
+    made += [some for some in (creatures(dice, counts[-1]), _entities(dice, count - ends[-1], shapes)) if some]
+    return Bodies.cat(made)
+
+
+def _built(rig: Rig, patterned: float) -> Bodies:
+    parts = rig.parts
+    pattern, frequency, grain, colors = rig.painted(patterned)
+    return _normalised(
+        torch.stack(parts.kind, 1),
+        torch.stack(parts.world, 2),
+        torch.stack(parts.size, 1),
+        torch.stack(parts.frustum, 1),
+        pattern,
+        frequency,
+        grain,
+        colors,
+    )
 
 
 def _entities(dice: Dice, count: int, shapes: dict[str, Tensor]) -> Bodies | None:

@@ -22,6 +22,8 @@ FINER = 2
 """Rays along a pixel's side."""
 RAYS_AT_ONCE = {"cuda": 2**25, "cpu": 2**17}
 """Of all frames that are drawn together."""
+FRONT = 90.0
+"""Azimuth, degrees, of a camera that looks into the face of what faces along the scene's x."""
 NOBODY = 16 * 7 + 15
 """What the renderer calls the background."""
 
@@ -122,9 +124,9 @@ def cameras(dice: Dice, count: int) -> tuple[Tensor, Tensor]:
     Half of the rings are level as the first camera sees it, which is what is taken where nobody knows its elevation;
     the others stand at one elevation above the object.
     """
-    low = dice.chance(count, share=0.55)
-    elevation = torch.where(low, 4 * dice.normal(count), dice.uniform(count, low=-10, high=40))
-    azimuth = dice.uniform(count, high=360)
+    low = dice.chance(count, share=0.65)
+    elevation = torch.where(low, 3 * dice.normal(count), dice.uniform(count, low=-10, high=40))
+    azimuth = seen_from(dice, count)
     tilted = dice.chance(count, share=0.5)
     first = look(elevation, azimuth)
     level = look(torch.zeros_like(elevation), torch.zeros_like(azimuth))
@@ -140,6 +142,16 @@ def cameras(dice: Dice, count: int) -> tuple[Tensor, Tensor]:
     judged = [look(spots[:, i].rad2deg(), turns[:, i]) @ torch.linalg.inv(into) for i in range(JUDGED)]
     upright = torch.tensor([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]], device=dice.device)  # z up to y up
     return torch.stack([*ring, *judged], dim=1), into[:, :3, :3] @ upright
+
+
+def seen_from(dice: Dice, count: int) -> Tensor:
+    """[B] degrees around what faces FRONT: most people film what they show from the front, or along another axis."""
+    straight = FRONT + 4 * dice.normal(count)
+    turned = straight + 90.0 * dice.integers(count, high=4)
+    anywhere = dice.uniform(count, high=360)
+    return torch.where(
+        dice.chance(count, share=0.5), straight, torch.where(dice.chance(count, share=0.4), turned, anywhere)
+    )
 
 
 def look(elevation: Tensor, azimuth: Tensor) -> Tensor:
@@ -186,15 +198,16 @@ def scene_of(
 
 
 def _light(dice: Dice, count: int) -> dict[str, Tensor]:
-    """Soft, and in half of the clips a weak sun: what is judged on has none."""
+    """Soft, brighter or darker, and in 40 % of the clips a weak sun."""
     height, turn = dice.uniform(count, low=0.5, high=1.45), dice.uniform(count, high=2 * torch.pi)
     sun = torch.stack([height.cos() * turn.cos(), height.cos() * turn.sin(), height.sin()], -1)
-    strength = dice.uniform(count, 1, high=0.5) * dice.chance(count, 1, share=0.5)
+    strength = dice.uniform(count, 1, high=0.5) * dice.chance(count, 1, share=0.4)
+    level = dice.uniform(count, 1, low=0.7, high=1.2)
     ones = torch.ones(count, 3, device=dice.device)
     return {
         "sun": sun,
         "sun_color": strength * ones,
-        "sky_color": (1.15 - strength) * ones,
+        "sky_color": (level - strength) * ones,
         "horizon": ones,
         "zenith": ones,
     }

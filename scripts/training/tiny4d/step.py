@@ -22,12 +22,12 @@ from training.tiny4d.filming import RING, Filmed
 ONE, FOUR, CHAINED, BETWEEN = range(4)
 """What a clip's network is given: the first camera's pictures; of the first moment the whole ring's, as they are or as
 a rendering would blur them; or of first and last moment all, and between them their mixtures."""
-SHARES = (0.45, 0.25, 0.15, 0.15)
+SHARES = (0.5, 0.22, 0.14, 0.14)
 """How often each is drawn, where a clip has several moments."""
 ALONE = 0.6
 """Share of single moments that are seen from one side."""
 NEAR = 0.3
-ROOM = 6
+ROOM = 3
 """Tiles that a splat touches, on average, that there is memory for at first."""
 
 
@@ -36,13 +36,14 @@ class Weights:
     """Of the parts of the loss.
 
     Attributes:
-        ssim: share of 1 − SSIM beside L1; alpha: of the squared error of alpha.
+        ssim: share of 1 − SSIM beside the root of a picture's mean squared error, which PSNR is judged by: what nobody
+            knows is then blurred, and not guessed; alpha: of the squared error of alpha.
         direct: of what is said of every splat by itself (place, opacity, colour), at first.
         fades: share of the schedule after which that has gone.
         first: how much more the first camera's pictures count than others.
     """
 
-    ssim: float = 0.2
+    ssim: float = 0.1
     alpha: float = 1.0
     direct: float = 1.0
     fades: float = 0.6
@@ -162,10 +163,10 @@ class Judge:
         count = torch.ones(truth.shape[2], device=self.device)
         count[0] = weights.first
         share = (count / count.sum()).view(1, 1, -1)
-        absolute = (color - truth).abs().mean((3, 4, 5))
+        apart = ((color - truth).square().mean((3, 4, 5)) + 1e-6).sqrt()
         flat = [values.flatten(0, 2).permute(0, 2, 3, 1).contiguous() for values in (color, truth)]
-        similar = ssim(flat[0].clamp(0, 1), flat[1]).view(absolute.shape)
-        picture = ((1 - weights.ssim) * absolute + weights.ssim * (1 - similar)) * share
+        similar = ssim(flat[0].clamp(0, 1), flat[1]).view(apart.shape)
+        picture = ((1 - weights.ssim) * apart + weights.ssim * (1 - similar)) * share
         parts = {
             "picture": picture.sum(2).mean(),
             "alpha": weights.alpha * (((alpha - shown.truth[:, :, :, 3]) ** 2).mean((3, 4)) * share).sum(2).mean(),

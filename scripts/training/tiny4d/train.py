@@ -20,8 +20,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import signal
 import sys
+import time
 from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,10 +42,11 @@ from training.tiny4d.training import LOG, MEASURED, WEIGHTS, Settings, Training
 
 
 def main() -> None:
+    began = time.monotonic()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="for state, logs, curves and weights")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--stop-after", type=float, metavar="MINUTES", help="stop, to be run on later")
+    parser.add_argument("--stop-after", type=float, metavar="MINUTES", help="of this call: stop, to be run on later")
     parser.add_argument("--count", action="store_true", help="say what a step computes, and end")
     defaults = Settings()
     for field in fields(Settings):
@@ -67,7 +70,8 @@ def main() -> None:
     told_to_stop: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: told_to_stop.append(number))
-    training.run(stop_after, lambda: bool(told_to_stop))
+    ends = math.inf if stop_after is None else began + 60 * stop_after
+    training.run(lambda: bool(told_to_stop) or time.monotonic() > ends)
     if group.rank == 0:
         draw_curves(folder)
         state = "finished" if training.progress >= 1 else f"at {training.progress:.0%}: the same command goes on"

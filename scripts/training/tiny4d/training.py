@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from legs4d.generate.onepass.network import TINY4D, OnePass, Variant
@@ -41,8 +41,12 @@ class Settings:
         clips: of a step, of four moments each.
         judged: cameras beside the first one that a step's splats are compared from.
         pool: clips that are kept to be drawn from; chunk: made at a time, `pool` is a multiple of it.
-        reuse: times that a clip is seen, on average.
-        single: share of the schedule in which every moment is a clip of its own.
+        stock: clips that are made before the first step.
+        reuse: times that a clip is seen, on average, of those that are made later.
+        single: share of the schedule in which every moment is a clip of its own. Attention to four equal moments gives
+            what attention to one does, and some clips stand still: single moments are learnt without it too.
+        start: weights that a training begins with, as `WEIGHTS` has them; "" for none. Averaged weights of a training
+            whose state is gone are gone on with so.
         rate: peak learning rate; warm_up, hold: shares of the schedule until it is reached, and after which it falls.
         decay: weight decay.
         ema: what the averaged weights keep at each step.
@@ -53,12 +57,14 @@ class Settings:
     seed: int = 0
     steps: int | None = None
     minutes: float = 15.0
-    clips: int = 16
+    clips: int = 8
     judged: int = 2
-    pool: int = 2048
+    pool: int = 8192
     chunk: int = 256
-    reuse: float = 6.0
-    single: float = 0.4
+    stock: int = 1024
+    reuse: float = 8.0
+    single: float = 0.0
+    start: str = ""
     rate: float = 2e-3
     warm_up: float = 0.03
     hold: float = 0.5
@@ -80,7 +86,7 @@ class Training:
         variant: the network; a smaller one in tests.
     """
 
-    LOG_EVERY, SAVE_EVERY, MEASURE_EVERY = 25, 1000, 500
+    LOG_EVERY, SAVE_EVERY, MEASURE_EVERY = 25, 2000, 1000
     """Steps."""
 
     def __init__(
@@ -97,6 +103,8 @@ class Training:
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(settings.seed)
         self.network = OnePass(variant).to(device)
+        if settings.start:
+            self.network.load_state_dict({name: value.float() for name, value in load_file(settings.start).items()})
         if device.type == "cuda":
             self.network = self.network.to(memory_format=torch.channels_last)
         self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
@@ -122,8 +130,8 @@ class Training:
         settings = self.settings
         return min(1.0, self.step / settings.steps if settings.steps else self.seconds / (60 * settings.minutes))
 
-    def run(self, minutes: float | None = None, stop: Callable[[], bool] = lambda: False) -> None:
-        """Train until the schedule's end, or for so many minutes, or until `stop`; then measure and save."""
+    def run(self, stop: Callable[[], bool] = lambda: False) -> None:
+        """Train until the schedule's end, or until `stop`; then measure and save."""
         before, begun = self.seconds, time.perf_counter()
         first, logged, told = self.step, (self.step, begun), False
         while self.progress < 1 and not told:
@@ -138,7 +146,6 @@ class Training:
                 self._log(losses, (self.step - logged[0]) / (now - logged[1]))
                 logged = (self.step, now)
                 told = any(flag.item() for flag in self.group.gather(torch.tensor(stop(), device=self.device)))
-                told |= minutes is not None and elapsed > 60 * minutes
             elif self.group.size == 1:
                 told = stop()
             if self.step % self.MEASURE_EVERY == 0:
@@ -187,7 +194,8 @@ class Training:
     def _fill(self) -> None:
         """Make the clips that are due."""
         settings = self.settings
-        wanted = math.ceil(((self.step + 1) * settings.clips / settings.reuse + settings.clips) / settings.chunk)
+        later = (self.step + 1) * settings.clips / settings.reuse
+        wanted = math.ceil(max(settings.stock, settings.chunk) / settings.chunk + later / settings.chunk - 1)
         while self.made < wanted:
             began = time.perf_counter()
             self._add()
