@@ -1,6 +1,7 @@
 """Muon (Jordan et al. 2024), as `torch.optim.Muon` with `match_rms_adamw`, for many small matrices at once.
 
 torch's goes through them one by one, which took 31 ms a step of the tiny encoder's, as much as all the rest (H100).
+Those of several shapes go together, see `rooms`.
 """
 
 from __future__ import annotations
@@ -53,13 +54,38 @@ class Muon(torch.optim.Optimizer):
             torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
             ahead = torch._foreach_lerp(gradients, momenta, MOMENTUM)  # Nesterov's
             torch._foreach_mul_(values, 1 - group["lr"] * group["weight_decay"])
-            for shape in dict.fromkeys(_flat_shape(value) for value in values):
-                which = [i for i, value in enumerate(values) if _flat_shape(value) == shape]
+            flat = [_flat(value) for value in ahead]
+            for room, which in rooms([tuple(matrix.shape) for matrix in flat]).items():
+                wide = flat[0].new_zeros(len(which), *room)
+                torch._foreach_copy_(_filled(wide, [flat[i] for i in which]), [flat[i] for i in which])
+                turned = _filled(orthogonal(wide, self.dtype or fast_dtype(wide.device)), [flat[i] for i in which])
                 some = [values[i] for i in which]
-                wide = torch.stack([_flat(ahead[i]) for i in which])
-                turned = orthogonal(wide, self.dtype or fast_dtype(wide.device))
-                steps = [_as(value, step) for value, step in zip(some, turned, strict=True)]
-                torch._foreach_add_(some, steps, alpha=-group["lr"] * RMS * max(shape) ** 0.5)
+                steps = [
+                    _as(value, step) * (RMS * max(step.shape) ** 0.5) for value, step in zip(some, turned, strict=True)
+                ]
+                torch._foreach_add_(some, steps, alpha=-group["lr"])
+
+
+def rooms(shapes: list[tuple[int, ...]], waste: int = 8) -> dict[tuple[int, ...], list[int]]:
+    """Sizes of matrices, and which of some smaller ones go through the iteration as such, filled up with zeros.
+
+    Zeros stay zeros and change nothing else; many small products of their own would cost more than larger ones.
+
+    Args:
+        waste: the most times that a matrix may be larger than it has to be.
+    """
+    found: dict[tuple[int, ...], list[int]] = {}
+    for index in sorted(range(len(shapes)), key=lambda i: (-shapes[i][0] * shapes[i][1], i)):
+        rows, columns = shapes[index]
+        fits = (room for room in found if room[0] >= rows and room[1] >= columns)
+        room = next((room for room in fits if room[0] * room[1] <= waste * rows * columns), (rows, columns))
+        found.setdefault(room, []).append(index)
+    return found
+
+
+def _filled(wide: Tensor, matrices: list[Tensor]) -> list[Tensor]:
+    """The corners of [N, m, n] that the matrices lie in."""
+    return [one[: matrix.shape[0], : matrix.shape[1]] for one, matrix in zip(wide, matrices, strict=True)]
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
@@ -87,7 +113,3 @@ def _as(weight: Tensor, matrix: Tensor) -> Tensor:
     """A `_flat` matrix in a weight's shape."""
     turned = weight.flatten(1).shape != matrix.shape
     return (matrix.T if turned else matrix).reshape(weight.shape)
-
-
-def _flat_shape(weight: Tensor) -> torch.Size:
-    return _flat(weight).shape

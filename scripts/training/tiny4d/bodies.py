@@ -1,5 +1,5 @@
-"""What clips for `tiny4d` show: a character, an animal, a vehicle, a group of shapes, one thing or person of the
-encoder's generator, or a creature of lumps that bends."""
+"""What clips for `tiny4d` show: a character, an animal, a vehicle, a group of shapes, a ball with buds, one thing or
+person of the encoder's generator, or a creature of lumps that bends."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from training.synthetic.stage import Director
 from training.synthetic.world.primitives import PARTS, ROPE, Kind
 from training.tiny4d.beings import bipeds, quadrupeds
 from training.tiny4d.rig import TIMES, Rig
-from training.tiny4d.wares import groups, vehicles
+from training.tiny4d.wares import budding, groups, vehicles
 
 STRIDE = 2
 """Of the generator's frames, between moments."""
@@ -34,13 +34,14 @@ STAYS = 0.6
 SIDE = 1.0
 """Longest side of all that a thing reaches, scene units: L4GM's."""
 SORTS: tuple[tuple[Callable[[Dice, int], Rig], float, float], ...] = (
-    (bipeds, 0.4, 0.15),
+    (bipeds, 0.38, 0.15),
     (quadrupeds, 0.14, 0.12),
     (vehicles, 0.08, 0.08),
     (groups, 0.1, 0.1),
+    (budding, 0.08, 0.1),
 )
 """What is built for these clips alone: the share of each, and how often a colour of it is a pattern."""
-LUMPY = 0.13
+LUMPY = 0.08
 """Share of creatures of lumps; the rest are the encoder's entities."""
 
 

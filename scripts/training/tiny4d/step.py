@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from legs4d.generate.onepass.passes import mixed
 from legs4d.raster.states import CameraTable, Room, States, render_states
 from legs4d.reconstruct.fitting.losses import ssim
 from legs4d.scene.camera import Cameras
+from training.synthetic.constants import constant
 from training.tiny4d.bodies import TIMES
 from training.tiny4d.filming import RING, Filmed
 
@@ -92,8 +94,7 @@ def show(clips: Filmed, single: bool, judged: int, random: torch.Generator, mode
     elif single:
         kind = torch.where(drawn < ALONE, ONE, FOUR)
     else:
-        bounds = torch.tensor(SHARES[:-1], device=device).cumsum(0)
-        kind = torch.bucketize(drawn, bounds)
+        kind = torch.bucketize(drawn, constant(SHARES[:-1], device=device).cumsum(0))
     others = torch.rand(values.shape[2] - 1, generator=random, device=device).argsort()[:judged] + 1
     which = torch.cat([others.new_zeros(1), others])
     return Shown(_given(ring, kind, poses[:, :RING]), values[:, :, which], poses[:, which], points, solid, ring)
@@ -115,7 +116,7 @@ def _given(ring: Tensor, kind: Tensor, poses: Tensor) -> Seen:
         told = torch.where((kind == BETWEEN).view(-1, 1, 1, 1, 1, 1), blended, told)
     alpha = told[:, :, :, 3:]
     back = torch.linalg.inv(poses)
-    along = rays_through(back, lens_of(size).to(ring.device), size, size)
+    along = rays_through(back, _lens(size, ring.device), size, size)
     return Seen(
         colors=told[:, :, :, :3] + 1 - alpha,
         alpha=alpha,
@@ -123,6 +124,12 @@ def _given(ring: Tensor, kind: Tensor, poses: Tensor) -> Seen:
         eyes=back[:, None, :, :3, 3].expand(-1, times, -1, -1),
         given=given,
     )
+
+
+@cache
+def _lens(size: int, device: torch.device) -> Tensor:
+    """`lens_of`, kept on a device: to send it anew would wait for all that the device still has to do."""
+    return lens_of(size).to(device)
 
 
 class Judge:
@@ -193,7 +200,7 @@ class Judge:
 
     def _table(self, poses: Tensor) -> CameraTable:
         """Cameras at hand for the renderer, without going by way of the host on a GPU."""
-        lens = lens_of(self.size).to(self.device).expand(len(poses), 3, 3)
+        lens = _lens(self.size, self.device).expand(len(poses), 3, 3)
         on_host = poses.detach().cpu().numpy() if self.device.type == "cpu" else np.zeros((1, 4, 4), np.float32)
         many = tuple(range(len(on_host)))
         cameras = Cameras(

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from legs4d.generate.onepass.network import TINY4D, OnePass, Variant
 from training.tiny.group import ALONE, Group
@@ -45,7 +45,7 @@ class Settings:
         reuse: times that a clip is seen, on average, of those that are made later.
         single: share of the schedule in which every moment is a clip of its own. Attention to four equal moments gives
             what attention to one does, and some clips stand still: single moments are learnt without it too.
-        start: weights that a training begins with, as `WEIGHTS` has them; "" for none. Averaged weights of a training
+        begin_with: weights that a training begins with, as `WEIGHTS` has them; "" for none. Averaged weights of a training
             whose state is gone are gone on with so.
         rate: peak learning rate; warm_up, hold: shares of the schedule until it is reached, and after which it falls.
         decay: weight decay.
@@ -57,14 +57,14 @@ class Settings:
     seed: int = 0
     steps: int | None = None
     minutes: float = 15.0
-    clips: int = 8
+    clips: int = 12
     judged: int = 2
     pool: int = 8192
     chunk: int = 256
     stock: int = 1024
-    reuse: float = 8.0
+    reuse: float = 3.0
     single: float = 0.0
-    start: str = ""
+    begin_with: str = ""
     rate: float = 2e-3
     warm_up: float = 0.03
     hold: float = 0.5
@@ -103,8 +103,8 @@ class Training:
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(settings.seed)
         self.network = OnePass(variant).to(device)
-        if settings.start:
-            self.network.load_state_dict({name: value.float() for name, value in load_file(settings.start).items()})
+        if settings.begin_with:
+            self.network.load_state_dict({name: value.float() for name, value in load_file(settings.begin_with).items()})
         if device.type == "cuda":
             self.network = self.network.to(memory_format=torch.channels_last)
         self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
@@ -178,18 +178,24 @@ class Training:
         parts = self.judge.loss(shown, splats, background, self.progress)
         self.network.zero_grad(set_to_none=True)
         parts["loss"].backward()
-        self.group.average([value.grad for value in self.network.parameters() if value.grad is not None])
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        # A step whose gradients are none changes nothing.
-        for parameter in self.network.parameters():
-            if parameter.grad is not None:
-                parameter.grad.nan_to_num_(0.0, 0.0, 0.0)
+        norm = self._agree()
         for optimiser in self.optimisers:
             optimiser.step()
         for name, value in {**parts, "norm": norm}.items():
             self._sums[name] = self._sums.get(name, torch.zeros((), device=self.device)) + value.detach()
         self._keep_average()
         self.step += 1
+
+    def _agree(self) -> Tensor:
+        """Gradients become all processes' mean, clipped to length 1; what is not a number in them changes nothing."""
+        gradients = [value.grad for value in self.network.parameters() if value.grad is not None]
+        flat = torch.cat([value.flatten() for value in gradients])
+        self.group.average([flat])
+        norm = flat.norm()
+        flat.mul_((1 / (norm + 1e-6)).clamp(max=1)).nan_to_num_(0.0, 0.0, 0.0)
+        parts = flat.split([value.numel() for value in gradients])
+        torch._foreach_copy_(gradients, [part.view_as(value) for part, value in zip(parts, gradients, strict=True)])
+        return norm
 
     def _fill(self) -> None:
         """Make the clips that are due."""

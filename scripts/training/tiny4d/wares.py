@@ -1,4 +1,4 @@
-"""Vehicles on wheels, and groups of plain shapes on a plate that grow and shrink."""
+"""Vehicles on wheels, groups of plain shapes on a plate, and balls with buds: what grows and shrinks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from training.tiny4d.rig import TURN, Rig
 
 SHAPES = 12
 """Most shapes of a group."""
+BUDS = 6
+"""Pairs of buds on a ball, at most."""
 
 
 def vehicles(dice: Dice, count: int) -> Rig:
@@ -139,4 +141,31 @@ def groups(dice: Dice, count: int) -> Rig:
         turn = rig.joint(frame, (0.0, 0.0, 0.0), (2, rig.wave(rig.uniform(0, 1.5) * rig.chance(0.3))))
         tone = torch.where(rig.chance(0.8), shape % 5, dice.integers(count, high=5))
         rig.part(turn, own, (0.0, 0.0, 0.0), (size, size, tall), tone, there[:, shape], rig.uniform(0, 1.2), swell)
+    return rig
+
+
+def budding(dice: Dice, count: int) -> Rig:
+    """One ball, flat or long, out of which horns, plates and lumps grow, mostly on both sides alike."""
+    rig = Rig(dice, count)
+    size = [rig.log_uniform(0.25, 1.0) for _ in range(3)]
+    swell = 1 + rig.wave(rig.uniform(0, 0.3))[..., None] * dice.normal(count, 1, 3).clamp(-1, 1)
+    body = rig.joint(rig.origin, (0.0, 0.0, 0.0), (2, rig.wave(0.4 * rig.chance(0.3))), (1, rig.uniform(-0.4, 0.4)))
+    rig.part(body, Kind.ELLIPSOID, (0.0, 0.0, 0.0), tuple(size), 0, swell=swell)
+    number, alike = dice.integers(count, high=BUDS + 1), rig.chance(0.7)
+    for bud in range(BUDS):
+        out, up = rig.uniform(-1.57, 1.57), rig.uniform(-1.3, 1.3)
+        long, thick = rig.log_uniform(0.1, 0.9), rig.log_uniform(0.05, 0.35)
+        kind, narrow, flat = rig.kinds(0.5, 0, 0.5), rig.uniform(0, 0.5), rig.log_uniform(0.3, 1.0)
+        grow = rig.wave(rig.uniform(0, 0.9))
+        way = up.cos() * (1.57 + out).cos(), up.cos() * (1.57 + out).sin(), up.sin()
+        far = torch.stack([(along / half) ** 2 for along, half in zip(way, size, strict=True)]).sum(0).rsqrt()
+        tone = torch.where(rig.chance(0.75), 0, 1 + bud % 3)
+        for side in (1, -1):
+            # From the ball's left side, forwards or backwards and upwards, and the mirror of it.
+            frame = rig.joint(body, (0.0, 0.0, 0.0), (2, side * (1.57 + out)), (1, 1.57 - up))
+            stretch = torch.stack([torch.ones_like(grow), torch.ones_like(grow), grow.exp()], -1)
+            place = rig.joint(frame, (0.0, 0.0, 0.85 * far)).clone()
+            place[..., 3] += place[..., 2] * (long[:, None] * stretch[..., 2])[..., None]
+            there = (bud < number) & (alike | rig.chance(0.5))
+            rig.part(place, kind, (0.0, 0.0, 0.0), (thick, flat * thick, long), tone, there, narrow, stretch)
     return rig
