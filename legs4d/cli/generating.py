@@ -76,8 +76,9 @@ def make_object(
         list[str] | None,
         typer.Option(
             metavar="FILE",
-            help="onepass: L4GM's recon.safetensors, and by another --weights its interp.safetensors; or tiny4d's. "
-            "Of L4GM's, the file says Apache-2.0 and the model card CC BY-NC-SA 4.0: find out which of them holds.",
+            help="onepass: L4GM's recon.safetensors, and by another --weights its interp.safetensors; by default "
+            "tiny4d's, which come with the package. Of L4GM's, the file says Apache-2.0 and the model card "
+            "CC BY-NC-SA 4.0: find out which of them holds.",
         ),
     ] = None,
     views_by: Annotated[

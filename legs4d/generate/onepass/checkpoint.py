@@ -21,7 +21,7 @@ from legs4d.generate.onepass.network import INTERP, LGM, RECON, TINY4D, OnePass,
 from legs4d.priors.state_dicts import check_state, read_state
 
 DEFAULT = Path(__file__).with_name("tiny4d.safetensors")
-"""What is taken where nobody names weights."""
+"""What is taken where nobody names weights: trained by `scripts/training/tiny4d`, see MODEL_CARD.md."""
 BEFORE_ITS_FIX = "5a7ab312"
 """How the sha256 of LGM's `model_fp16.safetensors` begins, whose rotations are wrong; `model_fixrot` came after it."""
 LICENCE = (
@@ -84,7 +84,7 @@ def find_files(named: Sequence[Path]) -> list[Path]:
         Legs4dError: one is not there, or there are too many.
     """
     if not named and not DEFAULT.exists():
-        raise Legs4dError("the weights of tiny4d are not in this package yet", where="--weights", fix=FIX)
+        raise Legs4dError("the weights of tiny4d are missing from this package", where="--weights", fix=FIX)
     files = list(named) or [DEFAULT]
     if len(files) > 2:
         raise Legs4dError(f"there are {len(files)} files of weights", where="--weights", fix=_SHORT)

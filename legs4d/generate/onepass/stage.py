@@ -163,6 +163,9 @@ class OnePassObject:
             )
         elif self._source != "user":
             yield f"Its sides and its back were invented by {self._source}."
+        if self.passes.variant.knows_what_is_missing:
+            own = self.passes.variant
+            yield f"Made by {own.name}, legs4d's own small network: {own.size} pixels, what is unseen is blurred."
 
     # -- the passes ------------------------------------------------------------------------------------------------
 

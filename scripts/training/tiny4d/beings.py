@@ -9,7 +9,7 @@ from training.synthetic.dice import Dice
 from training.synthetic.world.primitives import Kind
 from training.tiny4d.rig import Rig
 
-FACE, WORN, LIMB, MARK, DARK = 1, 2, 3, 4, 5
+FACE, WORN, LIMB, MARK, DARK, HAIR = range(1, 7)
 """Tones beside the chief one, 0."""
 
 
@@ -80,7 +80,7 @@ def _head(rig: Rig, back: Tensor, small: Tensor, torso: Tensor, wide: Tensor) ->
         torch.where(kind == Kind.BOX, int(Kind.BOX), int(Kind.ELLIPSOID)),
         (-0.18 * deep, 0.0, (1.15 - 0.25 * low) * tall),
         (0.95 * deep, 1.07 * across, (0.95 + 0.25 * low) * tall),
-        torch.where(rig.chance(0.5), MARK, DARK),
+        torch.where(rig.chance(0.6), HAIR, torch.where(rig.chance(0.5), MARK, tone)),
         covers,
     )
     rig.part(

@@ -17,7 +17,7 @@ from training.synthetic.world.primitives import Kind
 TIMES = 4
 """Moments of a clip."""
 TURN = 2 * math.pi
-TONES = 6
+TONES = 7
 """Colours of a thing."""
 
 

@@ -24,7 +24,7 @@ from training.tiny4d.filming import RING, Filmed
 ONE, FOUR, CHAINED, BETWEEN = range(4)
 """What a clip's network is given: the first camera's pictures; of the first moment the whole ring's, as they are or as
 a rendering would blur them; or of first and last moment all, and between them their mixtures."""
-SHARES = (0.5, 0.22, 0.14, 0.14)
+SHARES = (0.6, 0.16, 0.12, 0.12)
 """How often each is drawn, where a clip has several moments."""
 ALONE = 0.6
 """Share of single moments that are seen from one side."""
@@ -178,9 +178,9 @@ class Judge:
             "picture": picture.sum(2).mean(),
             "alpha": weights.alpha * (((alpha - shown.truth[:, :, :, 3]) ** 2).mean((3, 4)) * share).sum(2).mean(),
         }
-        left = max(0.0, 1 - progress / weights.fades)
+        left = weights.direct * max(0.0, 1 - progress / weights.fades)
         if left > 0:
-            parts["direct"] = left * weights.direct * self._direct(shown, splats)
+            parts["direct"] = left * self._direct(shown, splats)
         parts["loss"] = torch.stack(list(parts.values())).sum()
         return parts
 

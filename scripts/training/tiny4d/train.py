@@ -37,7 +37,7 @@ from legs4d.generate.onepass.network import TINY4D, OnePass
 from training.tiny.group import Group
 from training.tiny4d.bodies import TIMES
 from training.tiny4d.filming import Studio
-from training.tiny4d.step import show
+from training.tiny4d.step import Weights, show
 from training.tiny4d.training import LOG, MEASURED, WEIGHTS, Settings, Training
 
 
@@ -49,8 +49,9 @@ def main() -> None:
     parser.add_argument("--stop-after", type=float, metavar="MINUTES", help="of this call: stop, to be run on later")
     parser.add_argument("--count", action="store_true", help="say what a step computes, and end")
     defaults = Settings()
-    for field in fields(Settings):
-        default = getattr(defaults, field.name)
+    of_weights = [field.name for field in fields(Weights)]
+    for field in (*fields(Settings), *fields(Weights)):
+        default = getattr(defaults.weights if field.name in of_weights else defaults, field.name)
         if field.name in ("weights", "compiled"):
             continue
         kind = int if field.name == "steps" else type(default)
@@ -61,7 +62,8 @@ def main() -> None:
     folder, stop_after, only_count = (options.pop(name) for name in ("folder", "stop_after", "count"))
     if options["compiled"] is None:
         options["compiled"] = device.type == "cuda"
-    settings = Settings(**options)
+    weights = Weights(**{name: options.pop(name) for name in of_weights})
+    settings = Settings(**options, weights=weights)
     if only_count:
         count(settings)
         return

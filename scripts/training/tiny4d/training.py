@@ -45,8 +45,8 @@ class Settings:
         reuse: times that a clip is seen, on average, of those that are made later.
         single: share of the schedule in which every moment is a clip of its own. Attention to four equal moments gives
             what attention to one does, and some clips stand still: single moments are learnt without it too.
-        begin_with: weights that a training begins with, as `WEIGHTS` has them; "" for none. Averaged weights of a training
-            whose state is gone are gone on with so.
+        begin_with: weights that a training begins with, as `WEIGHTS` has them; "" for none. What is left of a training
+            whose state is gone goes on so.
         rate: peak learning rate; warm_up, hold: shares of the schedule until it is reached, and after which it falls.
         decay: weight decay.
         ema: what the averaged weights keep at each step.
@@ -104,7 +104,9 @@ class Training:
         torch.manual_seed(settings.seed)
         self.network = OnePass(variant).to(device)
         if settings.begin_with:
-            self.network.load_state_dict({name: value.float() for name, value in load_file(settings.begin_with).items()})
+            self.network.load_state_dict(
+                {name: value.float() for name, value in load_file(settings.begin_with).items()}
+            )
         if device.type == "cuda":
             self.network = self.network.to(memory_format=torch.channels_last)
         self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}

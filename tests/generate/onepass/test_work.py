@@ -83,10 +83,9 @@ def test_helpers_and_weights_that_are_not_there(clip: Path, tmp_path: Path, monk
         (tmp_path / "views").mkdir()
         Image.new("RGBA", (64, 64), (9, 9, 9, 255)).save(tmp_path / "views" / "0.png")
         made(clip, tmp_path / "b", views=str(tmp_path / "views"))
-    monkeypatch.undo()
-    if not checkpoint.DEFAULT.exists():
-        with pytest.raises(Legs4dError, match="tiny4d are not in this package yet; give recon"):
-            made(clip, tmp_path / "c")
-        assert not (tmp_path / "c").exists()
+    monkeypatch.setattr(checkpoint, "DEFAULT", tmp_path / "lost.safetensors")
+    with pytest.raises(Legs4dError, match="tiny4d are missing from this package; give recon"):
+        made(clip, tmp_path / "c")
+    assert not (tmp_path / "c").exists()
     with pytest.raises(Legs4dError, match="no such file"):
         made(clip, tmp_path / "d", weights=["nowhere.safetensors"])
