@@ -215,7 +215,7 @@ class RefinementSettings(PixelSettings):
 class BirthSettings(Settings):
     """What a clip reveals after its first frame, and what disappears, found once its motion is known."""
 
-    frames: int = Field(default=12, ge=0)
+    frames: int = Field(default=10, ge=0)
     """Evenly spread, in which that is looked for, and between which colours change linearly; 0 leaves it out."""
     most: float = Field(default=0.5, ge=0)
     """Gaussians that may be born, as a share of those of the first frame."""
@@ -224,9 +224,9 @@ class BirthSettings(Settings):
     ends: bool = True
     """Whether Gaussians end that pictures contradict from some frame on."""
     fit: RefinementSettings = RefinementSettings(
-        steps=100,
+        steps=80,
         cameras_per_step=3,
-        rates=LearningRates(means=2.1e-4, quats=1.8e-3, scales=9e-3, opacities=0.045, colors=9e-3),
+        rates=LearningRates(means=2.1e-4, quats=1.8e-3, scales=0.02, opacities=0.1, colors=0.015),
         decay=0.1,
         dropout=0.0,
         opacity_weight=0.0,
@@ -242,7 +242,7 @@ class TrackingSettings(Settings):
     nodes: NodeSettings = NodeSettings()
     steps: int = Field(default=14, gt=0)
     """Of the fine half, Gaussian by Gaussian."""
-    cameras_per_step: int = Field(default=5, gt=0)
+    cameras_per_step: int = Field(default=4, gt=0)
     """Pictures that each step compares."""
     rates: MotionRates = MotionRates()
     """Few steps of many cameras instead of 2000 of one; scales and opacities are frozen."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,12 @@ from numpy.typing import NDArray
 
 from legs4d.config import BirthSettings
 from legs4d.context import QUIET
+from legs4d.gaussians.export import export_files
+from legs4d.gaussians.formats.splat_files import find_splats
 from legs4d.gaussians.gaussians import Gaussians, concatenate, dc_from_rgb
+from legs4d.gaussians.store.run import Run
 from legs4d.raster import render
+from legs4d.raster.lift import lift_weights
 from legs4d.reconstruct.births.births import Clip, Revealed, reveal
 from legs4d.reconstruct.births.carrying import carry_along
 from legs4d.reconstruct.births.spans import spans
@@ -267,3 +272,48 @@ def test_colours_change_linearly_between_known_frames() -> None:
     found = np.array([[[0.0]], [[1.0]], [[3.0]]], np.float32)
     at = [float(in_between(found, [0, 4, 8], frame)[0, 0]) for frame in range(10)]
     assert at == [0, 0.25, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 3]
+
+
+@pytest.fixture(scope="module")
+def stored(door: tuple[Filmed, Revealed], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The door as tracking stores it; what is born last of all lives in the last frame alone, as a side may."""
+    filmed, found = door
+    run = Run.create(tmp_path_factory.mktemp("run") / "run")
+    run.set_info(fps=10.0, near=STAGE.near, frame_numbers=list(range(FRAMES)), down=[0.0, 1.0, 0.0])
+    with run.lock():
+        run.begin_stage("first_frame", "known")
+        run.write_geometry(filmed.static, filmed.dynamic[0], FRAMES)
+        run.write_cameras(TRAIN, TEST, np.zeros((len(TRAIN), 3)), np.zeros((len(TRAIN), 3)))
+        run.finish_stage("first_frame")
+        run.begin_stage("tracking", "known")
+        for frame in range(1, FRAMES):
+            was = filmed.dynamic[frame]
+            run.write_frame(frame, was.means, was.quats, was.colors)
+            run.frame_done("tracking", frame, 0.0)
+        born = found.born.copy()
+        born[-3:] = FRAMES - 1
+        run.lay_out_again(
+            found.static,
+            found.dynamic(0),
+            lambda frame: {name: getattr(found.dynamic(frame), name) for name in ("means", "quats", "colors")},
+            born=born,
+            died=found.died,
+            finishes="tracking",
+            seconds=0.0,
+        )
+    return Run.open(run.path)
+
+
+def test_files_of_a_frame_show_nothing_that_is_not_alive_in_it(stored: Run, tmp_path: Path) -> None:
+    for kind in ("ply", "spz", "gltf"):
+        first, *_, last = export_files(stored, tmp_path / kind, range(FRAMES), kind)
+        early, late = (find_splats([path]).read(0).opacities[-3:] for path in (first, last))
+        assert (early < 0.005).all() and (late > 0.1).all(), kind
+
+
+def test_language_is_lifted_onto_what_is_alive(stored: Run) -> None:
+    def filled(frame: int) -> NDArray[np.float32]:
+        index = np.zeros((len(TRAIN), TRAIN.height, TRAIN.width, 1), np.int32)
+        return lift_weights(stored.frame(frame), TRAIN, index, np.ones(index.shape, np.float32), 1, STAGE.near)[1]
+
+    assert (filled(0)[-3:] == 0).all() and filled(FRAMES - 1)[-3:].any()

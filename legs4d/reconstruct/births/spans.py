@@ -16,6 +16,8 @@ WRONG = 0.12
 """Mean absolute difference over what a Gaussian fills, from which a frame contradicts it."""
 OUTSIDE = 0.8
 """Share of what a foreground Gaussian fills where no foreground is near, from which a frame contradicts it."""
+MANY = 0.01
+"""Share of the moving Gaussians that have to end between two frames for those in between to be looked at."""
 TWICE = 2
 """Frames that have to contradict an end: one alone may be a blur, or a mask that errs."""
 
@@ -60,11 +62,11 @@ def spans(
 def sharpened(
     died: NDArray[np.int32], known: list[int], num_frames: int, rows: slice, look_at: Callable[[int], Evidence]
 ) -> NDArray[np.int32]:
-    """The ends [K] in frames between the known ones, after a look at these where something ends."""
+    """The ends [K] in frames between the known ones, after a look at these where much ends."""
     found = died.copy()
     for before, after in pairwise(known):
         ending = died == after - 1
-        if after == before + 1 or after - 1 == num_frames - 1 or not ending.any():
+        if after == before + 1 or after - 1 == num_frames - 1 or ending.mean() < MANY:
             continue
         open_ = ending.copy()
         for frame in range(before + 1, after):
