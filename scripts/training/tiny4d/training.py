@@ -46,7 +46,7 @@ class Settings:
         single: share of the schedule in which every moment is a clip of its own. Attention to four equal moments gives
             what attention to one does, and some clips stand still: single moments are learnt without it too.
         begin_with: weights that a training begins with, as `WEIGHTS` has them; "" for none. What is left of a training
-            whose state is gone goes on so.
+            whose state is gone goes on so. (torchrun takes --start, before its own --start-method is all spelt.)
         rate: peak learning rate; warm_up, hold: shares of the schedule until it is reached, and after which it falls.
         decay: weight decay.
         ema: what the averaged weights keep at each step.
