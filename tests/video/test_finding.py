@@ -22,6 +22,7 @@ from legs4d.video.input.clip import open_clip
 from legs4d.video.input.find import Wanted, find_things
 from legs4d.video.kept import Kept
 from legs4d.video.scene.filming import default_intrinsics
+from legs4d.video.scene.sfm import _falls_away
 from legs4d.video.scene.turning import find_turning, homography
 from legs4d.video.work import make_video_run
 from tests.video import drawn
@@ -136,3 +137,18 @@ def test_a_still_camera_is_told_as_such(tmp_path: Path) -> None:
     make_video_run(asked, Context("cpu"))
     kept = np.load(tmp_path / "run" / "video" / "camera.npz")
     assert str(kept["route"]) == "still"
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_ground_that_falls_away_is_no_structure_from_motion(tmp_path: Path, mirrored: bool) -> None:
+    """A wall 4 units ahead, and below it a floor that comes nearer, or the same points mirrored in depth."""
+    clip = open_clip(drawn.write(tmp_path), QUIET.reporter("reading"))
+    matrix = np.array([[96.0, 0, 48], [0, 96, 32], [0, 0, 1]])
+    x, y = (values.ravel() for values in np.meshgrid(np.linspace(4, 92, 12), np.linspace(2, 62, 16)))
+    rays = np.stack([(x - 48) / 96, (y - 32) / 96, np.ones_like(x)], axis=1)
+    deep = np.minimum(4.0, 0.8 / np.maximum(rays[:, 1], 1e-9))
+    if mirrored:
+        deep = 16.0 / deep
+    points = rays * deep[:, None]
+    poses, matrices = np.tile(np.eye(4), (2, 1, 1)), np.tile(matrix, (2, 1, 1))
+    assert _falls_away(clip, poses, matrices, points) is mirrored
