@@ -30,6 +30,7 @@ from legs4d.terminal import print_json, print_scores, say
 
 if TYPE_CHECKING:
     from legs4d.effects.run_video import Layer
+    from legs4d.language.object_scores import Asked
 
 
 class ExportFormat(StrEnum):
@@ -149,8 +150,16 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="openclip:MODEL",
-            help="Of a run of `legs4d object`: CLIP and CLIP-T against its video alone, as 4DGen's paper has them.",
+            help="Of a run of `legs4d object`: CLIP and CLIP-T against its video, as 4DGen's paper has them.",
         ),
+    ] = None,
+    xclip: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Of such a run: how well it shows what words say, by your X-CLIP."),
+    ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(metavar="WORDS", help="Of --xclip; by default the words that the run was made of."),
     ] = None,
     weights: Weights = None,
     download: Download = False,
@@ -163,10 +172,23 @@ def evaluate(
     lpips}], gain_fitted: {the same}}, where lpips is null without --lpips, and with --grounding also
     {grounding: {rows: [{prompt, camera, tiou, viou, accuracy}], mean, per_prompt, prompts}}, and with --track
     {tracking: {object, gaussians, median_px, median_carried_px, median_rendered_px, iou, on_object, stayed, per_camera,
-    per_frame}}. With --clip it prints {clip, clip_t, clip_t_sides: {front, right, back}, encoder, frames} instead.
+    per_frame}}. A run of `legs4d object` is compared with its video, from its own camera: {frames, psnr, ssim, lpips,
+    per_frame}, with --clip also {clip, clip_t, clip_t_sides: {front, right, back}, encoder}, with --xclip also {xclip,
+    xclip_sides, words}.
     """
-    if clip is not None:
-        _object_scores(run, clip, weights, download, engine, as_json)
+    from legs4d.gaussians.store.run import Run
+    from legs4d.language.object_scores import Asked, is_object
+
+    if text is not None and xclip is None:
+        raise Legs4dError("is of --xclip", where="--text", fix="give that too, or leave it out")
+    if clip is not None or xclip is not None or is_object(Run.open(run)):
+        others = {"--dataset": dataset, "--grounding": grounding, "--pictures": pictures, "--plot": plot}
+        for option, given in {**others, "--track": track}.items():
+            if given is not None:
+                what = "is for runs of footage, and objects are compared with their video"
+                raise Legs4dError(what, where=option, fix="leave it out")
+        asked = Asked(lpips, clip, xclip, text)
+        _object_scores(run, asked, weights, download, engine, as_json)
         return
     from legs4d import pipeline
 
@@ -195,17 +217,22 @@ def evaluate(
 
 
 def _object_scores(
-    run: Path, encoder: str, weights: Path | None, download: bool, engine: Engine, as_json: bool
+    run: Path, asked: Asked, weights: Path | None, download: bool, engine: Engine, as_json: bool
 ) -> None:
     from legs4d.gaussians.store.run import Run
     from legs4d.language.object_scores import object_scores
 
     with working(engine, weights=weights, download=download) as context:
-        found = object_scores(Run.open(run), encoder, context)
+        found = object_scores(Run.open(run), asked, context)
     if as_json:
         print_json(found)
-    else:
+        return
+    felt = "" if found["lpips"] is None else f", LPIPS {found['lpips']:.3f}"
+    say(f"beside its video, {found['frames']} frames: {found['psnr']:.2f} dB, SSIM {found['ssim']:.3f}{felt}")
+    if "clip" in found:
         say(f"CLIP {found['clip']:.4f}, CLIP-T {found['clip_t']:.4f} ({found['encoder']}; lower is more alike)")
+    if "xclip" in found:
+        say(f"X-CLIP {found['xclip']:.2f} for {found['words']!r} (higher is more alike)")
 
 
 @writer("export", "Export")

@@ -121,6 +121,7 @@ class _Work:
     context: Context
     given_sizes: Sizes | None = None
     warnings: list[str] = field(default_factory=list)
+    centred: bool = True
 
     def __post_init__(self) -> None:
         self.device = choose_device(self.context.engine)
@@ -170,9 +171,9 @@ class _Work:
         given, lens = None, LENSES[asked.lens] if pseudo else FOURDGEN
         if views is not None and pseudo:
             given = read_views(views, self.sizes.picture, lens, self.device, reading)
-        centred = given is None or given.lens is None
+        self.centred = given is None or given.lens is None
         subject = read_subject(
-            source, self.sizes.picture, self.device, reading, frames=frames, fps=fps, centred=centred
+            source, self.sizes.picture, self.device, reading, frames=frames, fps=fps, centred=self.centred
         )
         self.warnings += subject.notes
         road = choose(asked.prior, subject, views)
@@ -333,7 +334,8 @@ class _Work:
         up: NDArray[np.float64],
         seen: NDArray[np.float32],
     ) -> None:
-        report = {"method": self.asked.method, "prior": road.prior, "why": road.why, "warnings": self.warnings}
+        report: dict[str, Any] = {"method": self.asked.method, "prior": road.prior, "why": road.why}
+        report |= {"warnings": self.warnings, "centred": self.centred}
         write_object(self.run, Made(fit, count, fps, front, up, seen), self._made_by(), report)
         for warning in self.warnings:
             self.context.tell(warning)

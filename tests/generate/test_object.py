@@ -129,7 +129,7 @@ def test_given_views_make_the_shape_and_the_video_the_motion(film: Path, tmp_pat
         Image.fromarray(picture).save(front / f"{frame}.png")
     views(tmp_path / "thing_sync")
     told, run = made(front, tmp_path / "run")
-    assert told["prior"] == "given"
+    assert told["prior"] == "given" and run.info["report"]["centred"] is False
     assert middle(run, 3) - middle(run, 0) == pytest.approx(0.12, abs=0.08)
     wide = np.quantile(run.frame(0).means, [0.02, 0.98], axis=0)
     np.testing.assert_allclose(wide[1] - wide[0], (0.5, 0.67, 0.46), atol=0.15)

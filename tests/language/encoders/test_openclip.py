@@ -109,24 +109,3 @@ def test_weights_of_another_model(tmp_path: Path, weights: Path):
     torch.save({"visual.proj": torch.zeros(3, 3)}, tmp_path / "other.pt")
     with pytest.raises(EncoderError, match=r"another model's weights; give those of legs4d-test"):
         encoder(tmp_path / "other.pt").vision(CPU)
-
-
-def test_an_object_is_compared_with_the_video_that_it_was_made_of(weights: Path, tmp_path: Path) -> None:
-    from PIL import Image
-
-    from legs4d.commands import Object
-    from legs4d.context import Context
-    from legs4d.errors import RunError
-    from legs4d.gaussians.store.run import Run
-    from legs4d.generate.work import object_run
-    from legs4d.language.object_scores import object_scores
-
-    picture = np.full((40, 40, 3), 255, np.uint8)
-    picture[10:30, 12:28] = (200, 60, 30)
-    Image.fromarray(picture).save(tmp_path / "one.png")
-    object_run(Object(source=str(tmp_path / "one.png"), out=str(tmp_path / "run"), prior="inflate"), Context("cpu"))
-    told = object_scores(Run.open(tmp_path / "run"), f"openclip:{MODEL}", Context("cpu", files=EncoderFiles(weights)))
-    assert 0 < told["clip"] < 2 and told["clip_t"] == 0 and told["frames"] == 1
-    (tmp_path / "one.png").unlink()
-    with pytest.raises(RunError, match="the video that it was made of is gone"):
-        object_scores(Run.open(tmp_path / "run"), f"openclip:{MODEL}")
