@@ -1,0 +1,77 @@
+"""What benches of 4DGen's optimisation share: the optimisation of given pictures, and what is told of its results."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bench import figures
+from legs4d.generate.fitting import pictures_of
+from legs4d.generate.lenses import UP, Lens
+from legs4d.generate.optimise.road import How, Optimise
+from legs4d.generate.sizes import Sizes
+from legs4d.priors.cache import best_prior
+from legs4d.priors.perceptual.lpips import open_lpips
+from legs4d.progress import StageReporter
+from legs4d.scene.camera import Cameras
+from legs4d.scene.stage import Stage
+
+AIMS = {("expressive", "optimise"): "≥ 24 dB", ("robot", "optimise"): "≥ 24 dB"}
+
+
+@dataclass(frozen=True)
+class By:
+    """With what: the device, sizes of the command's work (None: its own), the optimisation's numbers, and the pixels of
+    what it is given."""
+
+    device: torch.device
+    sizes: Sizes | None
+    how: How
+    pixels: int
+
+    def clock(self) -> float:
+        """Seconds; on a CPU those that it works, as others use it too."""
+        return time.perf_counter() if self.device.type == "cuda" else time.process_time()
+
+
+def told(out: Path, case: str, rows: dict[str, dict[str, Any]], by: By) -> None:
+    size = f"{by.pixels} pixels, {by.how.steps} steps"
+    kept = {name: {key: row[key] for key in ("psnr", "iou", "seconds")} for name, row in rows.items()}
+    (out / f"{case}.json").write_text(json.dumps(kept))
+    print(case)
+    for name, row in kept.items():
+        print(f"  {name:42}{row['psnr']:6.2f} dB  IoU {row['iou']:.3f}  {row['seconds']:6.0f} s", flush=True)
+    for name, r in kept.items():
+        measured = f"{r['psnr']:.2f} dB, IoU {r['iou']:.3f}, {r['seconds']:.0f} s"
+        figures.record("Objects", f"{case}: {name}, {size}", measured, aim=AIMS.get((case, name), ""))
+
+
+def stage_of(lens: Lens) -> Stage:
+    return Stage(np.zeros(3, np.float32), lens.distance, -UP.astype(np.float32), lens.near)
+
+
+def optimised(
+    pictures: NDArray[np.float32],
+    cameras: Cameras,
+    frames: NDArray[np.int64],
+    is_reference: NDArray[np.bool_],
+    lens: Lens,
+    how: How,
+    device: torch.device,
+) -> Optimise:
+    """4DGen's optimisation of pictures [F, S, S, 4] (0..1, colours times alpha), to its end; without guidance."""
+    values = (pictures * 255).round().astype(np.uint8)
+    of = pictures_of(values, cameras, frames, int(frames.max()) + 1, device)
+    seeing = best_prior("perceptual")
+    lpips = None if seeing is None else open_lpips(seeing.name.removeprefix("lpips-"), device)
+    fit = Optimise(of, is_reference, stage_of(lens), lens, how, lpips, None, StageReporter("optimising"))
+    while fit.done < fit.total:
+        fit.advance()
+    return fit
