@@ -9,7 +9,7 @@ from typing import Any
 from .. import wire
 from ..ui.properties import window
 from .connection import Link
-from .runs import Runs
+from .runs import Placing, Runs
 from .things import Things
 from .types import Failure, Received
 
@@ -22,6 +22,7 @@ class Jobs:
 
     def __init__(self, link: Link, runs: Runs, things: Things) -> None:
         self._link, self._runs, self._things = link, runs, things
+        self._placings: dict[str, Placing] = {}
 
     def train(self, dataset: str, out: str, scale: float, encoder: str, preset: str = "auto") -> None:
         """Have a dataset reconstructed into the run `out`; both are names under the backend's roots.
@@ -56,12 +57,14 @@ class Jobs:
         """
         self._submit("name", {"run": run, "number": number, "called": called})
 
-    def make_object(self, source: str, out: str, prior: str) -> None:
+    def make_object(self, source: str, out: str, prior: str, placing: Placing) -> None:
         """Have a video or a picture made into a run of one object that moves; both are names under the roots.
 
         Args:
             prior: where its shape comes from: "auto", "turntable", "revolve" or "inflate".
+            placing: where it is put as soon as it is done.
         """
+        self._placings[out] = placing
         self._submit("object", {"source": source, "out": out, "prior": prior})
 
     def make_scene(self, source: str, out: str, lite: bool, boxes: str) -> None:
@@ -141,6 +144,9 @@ class Jobs:
         if not known or progress["state"] == "failed":  # new since the list, or with a reason that progress lacks
             self._show(progress["job"])
         if progress["state"] == "done":
+            placing = None if shown is None else self._placings.pop(shown.label, None)
+            if shown is not None and placing is not None:
+                self._runs.placings[shown.label] = placing
             self._runs.refresh()
             if shown is not None:
                 self._things.fetch_of(shown.label)

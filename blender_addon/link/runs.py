@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import bpy
@@ -22,12 +23,21 @@ from .transfers import Transfers
 from .types import Failure, Received
 
 
+@dataclass(frozen=True)
+class Placing:
+    """Where a run is put that is imported by itself: its origin's location, and by how much it is made larger."""
+
+    location: tuple[float, float, float]
+    scale: float
+
+
 class Runs:
     """What can be imported, and imports under way.
 
     Attributes:
         opening: names of runs that were asked for and have not been answered.
         wanted: a run that is imported as soon as a backend lists it: its folder was chosen.
+        placings: runs that are imported as soon as a backend lists them, and where they are put.
         on_opened: called with a run's cache when its constants have arrived.
     """
 
@@ -35,6 +45,7 @@ class Runs:
         self._link, self._transfers, self._tasks = link, transfers, tasks
         self.opening: set[str] = set()
         self.wanted = ""
+        self.placings: dict[str, Placing] = {}
         self.on_opened: list[Callable[[RunCache], None]] = []
 
     def refresh(self) -> None:
@@ -47,6 +58,8 @@ class Runs:
             if self.wanted and self.offers(self.wanted):
                 run, self.wanted = self.wanted, ""
                 self.import_run(run, 1, True)
+            for run in [run for run in self.placings if self.offers(run)]:
+                self.import_run(run, 1, False, self.placings.pop(run))
 
         self._list(wire.Kind.RUNS, listed, {"runs": [], "problems": []})
         self._list(wire.Kind.DATASETS, _list_datasets, {"datasets": []})
@@ -75,11 +88,16 @@ class Runs:
         found = window().runs.get(run)
         return found is not None and not found.problem
 
-    def import_run(self, run: str, start_frame: int, set_range: bool) -> None:
+    def import_run(self, run: str, start_frame: int, set_range: bool, placing: Placing | None = None) -> None:
         """Open a run; its objects are made when the backend has answered, its frames follow."""
 
+        def begin(made: Sequence, cache: RunCache) -> None:
+            if placing is not None:
+                made.empty.location, made.empty.scale = placing.location, (placing.scale,) * 3
+            self._transfers.fetch(cache)
+
         def opened(cache: RunCache) -> None:
-            made = self.make_sequence(cache, start_frame, set_range, lambda _: self._transfers.fetch(cache))
+            made = self.make_sequence(cache, start_frame, set_range, lambda shown: begin(shown, cache))
             self._tasks.add(made)
 
         self._open(run, opened)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import bpy
 
 from .. import declare
 from ..link import session
 from ..link.operators import NeedsBackend
+from ..link.runs import Placing
 from ..link.types import Failure
 from ..link.upload import Upload
 from ..ui.operators import refuse
@@ -22,13 +24,22 @@ PRIORS = (
     ("inflate", "Relief", "The silhouette blown up and mirrored; a preview"),
 )
 
+MADE = 1.46
+"""Longest side of what one camera's pictures make, in the run's units: 0.8 of what a lens of 40° sees at 2.5."""
+APART = 1.25
+"""Of an object's size: from one to the next, where several files are chosen."""
+PREVIEW = 8.0
+"""Of the chosen file's picture, in buttons."""
+THUMBNAILS = (("THUMBNAIL", "Thumbnails", "Pictures of the files", "", 3),)
+"""Blender's file browser shows files as an operator's `display_type` says, by this number."""
+
 _under_way: list[Upload] = []
 """Files on their way to a backend that does not see this machine's disk."""
 
 
 class LEGS4D_OT_make_objects(NeedsBackend, bpy.types.Operator):
-    """Have the backend make an object that moves of each video or picture that is chosen; each becomes a run in the \
-list, and what no picture shows of it is a guess"""
+    """Have the backend make an object that moves of each video or picture that is chosen; it stands at the 3D cursor \
+when it is done, and what no picture shows of it is a guess"""
 
     bl_idname = "legs4d.make_objects"
     bl_label = "Object from Video / Picture"
@@ -36,26 +47,47 @@ list, and what no picture shows of it is a guess"""
     filter_glob = declare.string(default=PATTERN, options={"HIDDEN"})
     directory = declare.string(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"})
     files = declare.collection(bpy.types.OperatorFileListElement, options={"HIDDEN", "SKIP_SAVE"})
+    display_type = declare.enum("Display", items=THUMBNAILS, options={"HIDDEN", "SKIP_SAVE"})
     prior = declare.enum("Shape", "Where the object's shape comes from", PRIORS)
+    size = declare.number("Size", "Of its longest side, in the scene", default=1.0, min=1e-4, subtype="DISTANCE")
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> declare.Result:
+        self.display_type = "THUMBNAIL"
         declare.windows().fileselect_add(self)
         return {"RUNNING_MODAL"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Beside the files: the one under the mouse's last click, large, and how many are chosen."""
+        layout: Any = self.layout
+        layout.use_property_split = True
+        layout.prop(self, "prior")
+        layout.prop(self, "size")
+        seen: Any = getattr(context, "active_file", None)
+        if seen is not None and seen.preview_icon_id:
+            layout.template_icon(icon_value=seen.preview_icon_id, scale=PREVIEW)
+            layout.label(text=seen.name)
+        chosen = len(getattr(context, "selected_files", ()) or ())
+        if chosen > 1:
+            layout.label(text=f"{chosen} files: {chosen} objects, side by side")
 
     def execute(self, context: bpy.types.Context) -> declare.Result:
         chosen = [Path(self.directory) / one.name for one in self.files if one.name]
         missing = [path for path in chosen if not path.is_file()]
         if not chosen or missing:
             return refuse(self, f"'{missing[0]}' is no file." if missing else "Choose videos or pictures.")
-        for path in chosen:
-            make(path, self.prior)
+        scene = context.scene
+        assert scene is not None
+        first: Any = scene.cursor.location
+        for number, path in enumerate(chosen):
+            here = (first[0] + APART * self.size * number, first[1], first[2])
+            make(path, self.prior, Placing(here, self.size / MADE))
         return {"FINISHED"}
 
 
-def make(path: Path, prior: str) -> None:
+def make(path: Path, prior: str, placing: Placing) -> None:
     """Have a run made of a file, which is sent first where it lies under none of the backend's folders."""
     out = f"{path.stem}-object"
-    when_seen(path, lambda name: session.current.jobs.make_object(name, out, prior))
+    when_seen(path, lambda name: session.current.jobs.make_object(name, out, prior, placing))
 
 
 def when_seen(path: Path, then: Callable[[str], None]) -> None:

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import bpy
+import numpy as np
 import pytest
 from conftest import Backend, library
 
@@ -132,16 +133,70 @@ def test_what_was_made_otherwise_is_made_anew_only_when_asked(studio, until):
     until(lambda: _job().state == "cancelled", "the end", 60)
 
 
-def test_an_object_is_asked_for_by_the_file_of_its_picture(studio, tmp_path, until):
-    picture = bpy.data.images.new("red", 16, 16, alpha=True)
-    picture.filepath_raw, picture.file_format = str(tmp_path / "root" / "red.png"), "PNG"
+def _square(path, side=32):
+    """A picture of a red square, half as wide as it is."""
+    picture = bpy.data.images.new(path.stem, side, side, alpha=True)
+    rgba = np.zeros((side, side, 4), np.float32)
+    rgba[side // 4 : -side // 4, side // 4 : -side // 4] = (1, 0, 0, 1)
+    picture.pixels.foreach_set(rgba.ravel())
+    picture.filepath_raw, picture.file_format = str(path), "PNG"
     picture.save()
-    folder = str(tmp_path / "root")
-    assert bpy.ops.legs4d.make_objects(directory=folder, files=[{"name": "none.png"}]) == {"CANCELLED"}
-    assert bpy.ops.legs4d.make_objects(directory=folder, files=[{"name": "red.png"}], prior="inflate") == {"FINISHED"}
-    until(lambda: _job() is not None and _job().label == "red-object", "the job")
-    bpy.ops.legs4d.cancel_job(job=_job().name)
-    until(lambda: _job().state in ("cancelled", "failed", "done"), "its end")
+
+
+def _ends(empty):
+    """What the points of a sequence reach in the scene: its lowest and its highest corner."""
+    found = []
+    for cloud in empty.children:
+        if cloud.type in ("MESH", "POINTCLOUD"):
+            places = np.empty(len(cloud.data.attributes["position"].data) * 3, np.float32)
+            cloud.data.attributes["position"].data.foreach_get("vector", places)
+            matrix = np.array(cloud.matrix_world)
+            found.append(places.reshape(-1, 3) @ matrix[:3, :3].T + matrix[:3, 3])
+    places = np.concatenate(found)
+    return places.min(axis=0), places.max(axis=0)
+
+
+def test_objects_of_several_pictures_stand_at_the_cursor_side_by_side_in_the_size_asked_for(studio, tmp_path, until):
+    folder = tmp_path / "root"
+    for name in ("left", "right"):
+        _square(folder / f"{name}.png")
+    chosen = [{"name": "left.png"}, {"name": "right.png"}]
+    assert bpy.ops.legs4d.make_objects(directory=str(folder), files=[{"name": "none.png"}]) == {"CANCELLED"}
+    bpy.context.scene.cursor.location = (3, -2, 1)
+    asked = {"directory": str(folder), "files": chosen, "prior": "inflate", "size": 0.5}
+    assert bpy.ops.legs4d.make_objects(**asked) == {"FINISHED"}
+    until(lambda: {"left-object", "right-object"} <= {job.label for job in _window().jobs}, "the jobs")
+    until(lambda: all(job.state in ("done", "failed") for job in _window().jobs), "their ends", 120)
+    assert [job.state for job in _window().jobs] == ["done", "done"], [job.message for job in _window().jobs]
+    for name, x in (("left-object", 3.0), ("right-object", 3.625)):
+        until(lambda name=name: name in bpy.data.objects, f"{name} in the scene")
+        empty = bpy.data.objects[name]
+        until(lambda empty=empty: np.ptp(_ends(empty), axis=0).max() > 0.1, "its points")
+        bpy.context.view_layer.update()
+        low, high = _ends(empty)
+        np.testing.assert_allclose((low + high) / 2, (x, -2, 1), atol=0.05)
+        assert (high - low).max() == pytest.approx(0.5, abs=0.05)
+
+
+def test_the_chosen_file_is_shown_in_the_browser():
+    from types import SimpleNamespace
+
+    from blender_addon.things.making import LEGS4D_OT_make_objects
+
+    drawn = []
+    layout = SimpleNamespace(
+        prop=lambda owner, name: drawn.append(name),
+        label=lambda text: drawn.append(text),
+        template_icon=lambda icon_value, scale: drawn.append(icon_value),
+    )
+    file = SimpleNamespace(name="fox.mp4", preview_icon_id=77)
+    operator = SimpleNamespace(layout=layout)
+    context = SimpleNamespace(active_file=file, selected_files=[file, file])
+    LEGS4D_OT_make_objects.draw(operator, context)
+    assert drawn == ["prior", "size", 77, "fox.mp4", "2 files: 2 objects, side by side"]
+    drawn.clear()
+    LEGS4D_OT_make_objects.draw(operator, SimpleNamespace(active_file=None, selected_files=[]))
+    assert drawn == ["prior", "size"]
 
 
 def test_a_video_in_which_nothing_is_found_is_made_with_a_box_drawn_on_it(studio, tmp_path, until):
