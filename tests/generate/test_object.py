@@ -21,7 +21,7 @@ from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import RunDiffers
 from legs4d.generate import work
 from legs4d.generate.fitting import Following
-from legs4d.generate.lenses import FOURDGEN, SYNCDREAMER
+from legs4d.generate.lenses import FOURDGEN, PSEUDO_AZIMUTHS, PSEUDO_ELEVATION, SYNCDREAMER
 from legs4d.progress import Progress, StageReporter, Stopped
 from legs4d.raster.rasterise import render
 from legs4d.scene.camera import Cameras
@@ -147,6 +147,32 @@ def test_views_that_do_not_fit_are_told(film: Path, tmp_path: Path) -> None:
         made(film, tmp_path / "run", views=str(film))
     with pytest.raises(Legs4dError, match="needs the run of a known object"):
         made(film, tmp_path / "run", prior="static")
+
+
+def test_views_in_another_order_or_from_below_are_told(film: Path, tmp_path: Path) -> None:
+    azimuths = np.array(PSEUDO_AZIMUTHS)
+    wrong = {
+        "in the reverse order: azimuths have to grow": SYNCDREAMER.cameras(PSEUDO_ELEVATION, -azimuths, SIDE),
+        "as if seen from 30° below: the sign of the elevation": SYNCDREAMER.cameras(-PSEUDO_ELEVATION, azimuths, SIDE),
+    }
+    for number, (what, cameras) in enumerate(wrong.items()):
+        folder = tmp_path / f"views{number}"
+        folder.mkdir()
+        for view, picture in enumerate(shown(block(), cameras)):
+            Image.fromarray(picture).save(folder / f"0_0_{view}_rgba.png")
+        with pytest.raises(DatasetError, match=rf"silhouettes go together {what}.*; mirror or reorder the views"):
+            made(film, tmp_path / "run", views=str(folder))
+
+
+def test_views_of_other_moments_than_the_videos_are_told(film: Path, tmp_path: Path) -> None:
+    sync = views(tmp_path / "sync")
+    for file in list(sync.iterdir()):
+        (sync / f"1{file.name[1:]}").write_bytes(file.read_bytes())
+    for method in ("roads", "optimise"):
+        with pytest.raises(DatasetError, match="there are views of 2 frames, and the video has 4; give views of every"):
+            made(film, tmp_path / "run", views=str(sync), method=method)
+    with pytest.raises(Legs4dError, match=r"--method optimise: needs pseudo views; give sixteen a moment by --views"):
+        made(film, tmp_path / "run", method="optimise")
 
 
 @pytest.mark.long

@@ -1,6 +1,9 @@
-"""A page of runs of objects as they look from all around: a row a run, the first and the last frame.
+"""Turntables of objects that `roads.py` made, as one page: each road from all sides, what is a guess framed in red.
 
-python scripts/bench/generate/turntables.py PAGE.png RUN…
+    python scripts/bench/generate/turntables.py FILMS ROADS OUT.png [CLIP…] [--road inflate --road 8_views]
+
+A row an object and road, eight level sides from the front on, in the middle of its time; before each row is the video's
+picture. A side is a guess where less than half of what it shows was seen by any picture given.
 """
 
 from __future__ import annotations
@@ -11,38 +14,69 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from numpy.typing import NDArray
 
 sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
-
+from bench.generate.judged import page, read
 from legs4d.gaussians.store.run import Run
-from legs4d.generate.onepass.cameras import L4GM
-from legs4d.raster import render
+from legs4d.generate.resizing import resized
+from legs4d.language.object_scores import turned
+from legs4d.raster.rasterise import render
+from legs4d.reconstruct.stages import choose_device
+from legs4d.scene.camera import Cameras
 
-SIZE, ELEVATION = 128, 10.0
-AZIMUTHS = tuple(45.0 * number for number in range(8))
+CLIPS = ("fox", "man", "truck", "expressive", "kenney", "knight")
+SIDE, FRAME = 160, 3
+DEGREES = tuple(range(0, 360, 45))
+GUESS = np.array([0.85, 0.1, 0.1], np.float32)
+SHOWN = 0.5
+"""Share of what a side shows that was seen, below which it is a guess."""
+
+
+def around(run: Run, device: torch.device) -> list[NDArray[np.float32]]:
+    """[8] pictures of a run from its front on, with a frame where they are guesses."""
+    frame = run.num_frames // 2
+    front = run.cameras("train").take([0])
+    front = front.scaled(SIDE / front.width)
+    center = np.array(run.info["center"])
+    cameras = Cameras.together([turned(front, center, run.up, degrees) for degrees in DEGREES])
+    now, near = run.frame(frame), run.info["near"]
+    told = run.seen(frame)
+    known = np.ones(len(now), np.float32) if told is None else (told > 0).astype(np.float32)
+    shown = render(now.torch(device), cameras, background=torch.ones(3, device=device), near=near)
+    # What was seen drawn white on black, all else black: its share of the alpha.
+    white = now.replace(
+        colors=np.repeat((known[:, None] - 0.5) / 0.28209479, 3, axis=1).astype(np.float32), sh_rest=None
+    )
+    lit = render(white.torch(device), cameras, background=torch.zeros(3, device=device), near=near).color[..., 0]
+    share = lit.sum(dim=(1, 2)) / shown.alpha.sum(dim=(1, 2)).clamp(min=1e-6)
+    pictures = []
+    for picture, seen in zip(shown.color.clamp(0, 1).cpu().numpy(), share.tolist(), strict=True):
+        if seen < SHOWN:
+            for edge in (np.s_[:FRAME], np.s_[-FRAME:], np.s_[:, :FRAME], np.s_[:, -FRAME:]):
+                picture[edge] = GUESS
+        pictures.append(picture)
+    return pictures
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("page", type=Path)
-    parser.add_argument("runs", type=Path, nargs="+")
-    asked = parser.parse_args()
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("films", type=Path)
+    arguments.add_argument("roads", type=Path)
+    arguments.add_argument("out", type=Path)
+    arguments.add_argument("clips", nargs="*", default=[*CLIPS])
+    arguments.add_argument("--road", action="append", help="folders of ROADS/CLIP; by default inflate and 8_views")
+    arguments.add_argument("--engine", default="auto")
+    asked = arguments.parse_args()
+    device = choose_device(asked.engine)
     rows = []
-    for path in asked.runs:
-        run = Run.open(path)
-        strips = [turned(run, frame) for frame in (0, run.num_frames - 1)]
-        rows.append(np.concatenate(strips, axis=1))
-    Image.fromarray(np.concatenate(rows)).save(asked.page)
-
-
-def turned(run: Run, frame: int) -> np.ndarray:
-    """[S, 9 · S, 3] uint8: from the video's camera, then all around."""
-    gaussians = run.frame(frame).torch(torch.device("cpu"))
-    white = torch.ones(3)
-    cameras = [L4GM.cameras(0.0, 0.0, SIZE), L4GM.cameras(ELEVATION, AZIMUTHS, SIZE)]
-    shown = torch.cat([render(gaussians, each, background=white, near=run.info["near"]).color for each in cameras])
-    return (torch.cat(list(shown.clamp(0, 1)), dim=1) * 255).round().to(torch.uint8).numpy()
+    for clip in asked.clips:
+        files = sorted((asked.films / f"{clip}_pose0").glob("*.png"), key=lambda file: int(file.stem))
+        source = resized(read(files[len(files) // 2]), SIDE, SIDE)
+        for road in asked.road or ["inflate", "8_views"]:
+            run = Run.open(asked.roads / clip / road)
+            rows.append(np.stack([source[..., :3] + 1 - source[..., 3:], *around(run, device)]))
+    page(rows, asked.out)
 
 
 if __name__ == "__main__":
