@@ -23,7 +23,11 @@ from legs4d.progress import StageReporter
 from legs4d.scene.camera import Cameras
 from legs4d.scene.stage import Stage
 
-AIMS = {("expressive", "optimise"): "≥ 24 dB", ("robot", "optimise"): "≥ 24 dB"}
+AIMS = {
+    ("expressive", "optimise"): "≥ 24 dB",
+    ("robot", "optimise"): "≥ 24 dB",
+    ("orbit", "optimise"): "above each moment fitted, hull, inflate",
+}
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@
 
 Silhouettes (IoU) at the first moment on views that were not given, and PSNR on grey at all times from cameras that
 nothing uses. `auto` is what the command takes by itself, of the video alone and with views, and how far that is below
-the best of the roads that the same source allows. OUT gets a run a road, turntables.png and results.json; clips
-that are in there are not measured again.
+the best of the roads that the same source allows. OUT gets a run a road, of which `turntables.py` makes a page, and
+results.json; clips that are in there are not measured again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import torch
 
 sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
 from bench import figures
-from bench.generate.judged import Truth, aligned, judge, novel, page, sides
+from bench.generate.judged import Truth, aligned, judge, novel, sides
 from legs4d.commands import Object
 from legs4d.config import DeformSettings
 from legs4d.config.deform import GrowthSettings
@@ -40,7 +40,6 @@ from legs4d.generate.sizes import Sizes
 from legs4d.generate.subject.source import read_subject
 from legs4d.generate.work import object_run
 from legs4d.progress import StageReporter
-from legs4d.raster.rasterise import render
 from legs4d.reconstruct.stages import choose_device
 
 CLIPS = ("fox", "man", "truck", "expressive", "kenney", "knight", "mannequin", "robot", "morph", "sphere")
@@ -56,7 +55,6 @@ AIMS = {
     "8 views": "IoU ≥ 0.90 to 0.95",
     "turntable": "IoU ≥ 0.92 to 0.95",
 }
-TURN = tuple(range(0, 360, 45))
 
 
 def footage(films: Path, clip: str, which: tuple[int, ...], out: Path) -> Path:
@@ -146,17 +144,6 @@ def measure(films: Path, out: Path, clip: str, engine: str, is_small: bool) -> d
     return found
 
 
-def turntable(out: Path, clip: str, road: str, device: torch.device) -> np.ndarray:
-    """[8, S, S, 3] a run from all around in the middle of its time; white where the road made none."""
-    run = Run.open(out / clip / road)
-    if not run.has_geometry:
-        return np.ones((len(TURN), 160, 160, 3), np.float32)
-    cameras = FOURDGEN.cameras(np.full(len(TURN), 12.0), TURN, 160)
-    shown = run.frame(run.num_frames // 2).torch(device)
-    drawn = render(shown, cameras, background=torch.ones(3, device=device), near=run.info["near"])
-    return drawn.color.clamp(0, 1).cpu().numpy()
-
-
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("films", type=Path)
@@ -178,9 +165,6 @@ def main() -> None:
     results = {clip: results[clip] for clip in asked.clips}
     print_table(results)
     keep_figures(results, "96 pixels" if asked.small else "512 pixels")
-    device = choose_device(asked.engine)
-    page([turntable(asked.out, clip, "inflate", device) for clip in asked.clips[:6]], asked.out / "turntables.png")
-    page([turntable(asked.out, clip, "8_views", device) for clip in asked.clips[:6]], asked.out / "given.png")
 
 
 def keep_figures(results: dict[str, Any], size: str) -> None:
