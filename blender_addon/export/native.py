@@ -105,7 +105,8 @@ class Bake(Job):
 
     def _write(self, name: str, cloud: bpy.types.PointCloud) -> None:
         part = self.scratch / "points.ply"
-        _write_ply(part, cloud, [layer.layer_id for layer in self.shown.layers])
+        kept = [names.selection_attribute(one.source) for one in self.shown.its.grades if one.where == "SELECTION"]
+        _write_ply(part, cloud, [layer.layer_id for layer in self.shown.layers], kept)
         os.replace(part, self.points / f"{name}.ply")
 
     @contextmanager
@@ -158,7 +159,7 @@ def _set(undo: list[Any], owner: Any, name: str, value: Any) -> None:
     undo.append(lambda: setattr(owner, name, before))
 
 
-def _write_ply(path: Path, cloud: bpy.types.PointCloud, layers: list[str]) -> None:
+def _write_ply(path: Path, cloud: bpy.types.PointCloud, layers: list[str], selections: list[str]) -> None:
     columns = {part: values for name, parts in COLUMNS.items() for part, values in _split(cloud, name, parts)}
     for name, kind in names.optional_attributes(MOST_SH, True).items():
         if name in cloud.attributes:
@@ -168,6 +169,7 @@ def _write_ply(path: Path, cloud: bpy.types.PointCloud, layers: list[str]) -> No
         levels = highlighter.levels_of(cloud, layer_id)
         assert levels is not None  # it was written with the frame
         columns[names.layer_attribute(layer_id)] = levels.astype(np.float32)
+    columns |= {name: attributes.read(cloud, name) for name in selections if name in cloud.attributes}
     keep = mask.kept(cloud)
     if keep is not None:
         columns = {name: values[keep] for name, values in columns.items()}

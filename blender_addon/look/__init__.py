@@ -18,7 +18,8 @@ __all__ = ["CLASSES", "GROUPS", "MODIFIER", "draw", "follow_keys", "prepare", "p
 
 MODIFIER = "4-LEGS"
 _SIGNATURE, _KEYED = "legs4d:layers", "legs4d:keyed"
-"""Custom properties of the node group: which layers it was built for, and which of their settings are animated."""
+"""Custom properties of the node group: what it was built for (a copy of it follows the original); and which settings of
+layers are animated."""
 
 
 def sync(empty: bpy.types.Object) -> None:
@@ -34,11 +35,12 @@ def sync(empty: bpy.types.Object) -> None:
     presets.ensure(empty, its.mode)
     lighting.ensure(empty)
     grades = [grade.Place(item.grade_id, item.where, item.source, item.handle) for item in its.grades]
-    signature = (
-        f"{formulas.VERSION}:{its.shown_sh}:{its.shadows}:{','.join(ids)}:{[place.signature for place in grades]}"
-    )
+    built = its.identity, its.shown_sh, its.shadows, ids, [place.signature for place in grades]
+    signature = f"{formulas.VERSION}:{built}"
     if tree.get(_SIGNATURE) != signature:
         _remove_drivers(tree)
+        for make in GROUPS:
+            make()  # what a file of before has of them is brought up to date
         points.build(tree, ids, grades, its.shown_sh)
         for layer_id in ids:
             for socket, curve in (("Active", "active"), ("Strength", "strength")):

@@ -9,7 +9,7 @@ import bpy
 
 from .. import names
 from ..portable import look
-from .builder import Nodes, Value, frame, node, output, shared
+from .builder import Nodes, Value, frame, math, node, output, shared, vector_math
 
 GROUP = "4-LEGS: grade"
 VECTORS = ("lift", "gamma", "gain")
@@ -67,7 +67,9 @@ def weight_of(tree: bpy.types.NodeTree, place: Place) -> Value | float:
         here = output(node(tree, "GeometryNodeInputPosition"))
         along = node(tree, "FunctionNodeTransformPoint", {0: here, 1: output(back)})
         height = output(node(tree, "ShaderNodeSeparateXYZ", {0: output(along)}), 2)
-        return output(node(tree, "ShaderNodeClamp", {0: height, 1: 0.0, 2: 1.0}))
+        share = output(node(tree, "ShaderNodeClamp", {0: height, 1: 0.0, 2: 1.0}))
+        is_there = math(tree, "GREATER_THAN", vector_math(tree, "LENGTH", output(info, "Scale")), 0.0)
+        return share * is_there * output(back, "Invertible")  # nowhere, where there is no arrow or it is flat
     return 1.0 if place.where == "ALL" else 0.0
 
 

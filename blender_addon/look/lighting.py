@@ -16,7 +16,8 @@ from .. import names
 from .builder import Value, math, node, output, vector_math
 
 NORMAL = "legs4d:normal"
-"""Attribute of the instances: the normal times how far lamps light the point, and how far off its shadows begin."""
+"""Attribute of the instances: the normal times how far lamps light the point, and how far off its shadows begin, times
+−1: where nobody stored it, materials read 0, 0, 0 and 1."""
 
 REFLECT, GAP = "reflect", "shadow_gap"
 LIGHT: Mapping[str, str] = {
@@ -56,7 +57,7 @@ def marked(tree: bpy.types.NodeTree, points: Value, to_camera: Value, reflect: V
     viewport = output(node(tree, "GeometryNodeIsViewport"))  # whose instances turn what they carry themselves
     normal = node(tree, "GeometryNodeSwitch", {0: viewport, 1: turned, 2: flattest}, input_type="VECTOR")
     split = node(tree, "ShaderNodeSeparateXYZ", {0: vector_math(tree, "SCALE", output(normal), Scale=side * reflect)})
-    packed = node(tree, "FunctionNodeCombineColor", {**{i: split.outputs[i] for i in range(3)}, "Alpha": gap})
+    packed = node(tree, "FunctionNodeCombineColor", {**{i: split.outputs[i] for i in range(3)}, "Alpha": gap * -1.0})
     stored = node(
         tree,
         "GeometryNodeStoreNamedAttribute",
@@ -94,5 +95,5 @@ def shaded(tree: bpy.types.NodeTree, color: Value, glow: Value, attribute_type: 
     share = math(tree, "MINIMUM", vector_math(tree, "LENGTH", local), 1.0)
     surface = output(node(tree, "ShaderNodeMixShader", {0: share, 1: glow, 2: output(reflects)}))
     path = node(tree, "ShaderNodeLightPath")
-    near = math(tree, "LESS_THAN", output(path, "Ray Length"), output(attribute, "Alpha"))
+    near = math(tree, "LESS_THAN", output(path, "Ray Length"), output(attribute, "Alpha") * -1.0)
     return surface, 1.0 - near * output(path, "Is Shadow Ray")

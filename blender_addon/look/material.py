@@ -14,7 +14,7 @@ import bpy
 from . import lighting
 from .builder import Value, arrange, cycles_of, math, node, output, vector_math
 
-VERSION = 4
+VERSION = 5
 """Raised when the trees below change, so that files made before are brought up to date."""
 
 LOOK, LOCAL = "legs4d:look", "legs4d:local"

@@ -54,7 +54,7 @@ def _become_own(shown: Sequence, original: Sequence) -> None:
             child.data = child.data.copy()
     _identify(shown, new_identity())
     _own_animation(empty)
-    _own_ramps(empty)
+    _own_ramps(empty, original)
     _own_look(shown)
     _own_layers(shown)
     look.sync(empty)
@@ -84,13 +84,13 @@ def _own_animation(empty: bpy.types.Object) -> None:
             holder.action_slot = next((one for one in holder.action.slots if one.identifier == slot), None)
 
 
-def _own_ramps(empty: bpy.types.Object) -> None:
-    """Arrows of its own, with their keys."""
-    for grade in properties_of(empty).grades:
-        if grade.handle is None:
+def _own_ramps(empty: bpy.types.Object, original: Sequence) -> None:
+    """Arrows of its own, with their keys; what was duplicated along with it is that already."""
+    for grade, known in zip(properties_of(empty).grades, original.its.grades, strict=True):
+        if grade.handle is None or grade.handle != known.handle:
             continue
-        twin = grade.handle.copy()
-        if twin.parent is not None:
+        twin = _local(grade.handle.copy())
+        if twin.parent == original.empty:
             twin.parent = empty
         _own_animation(twin)
         for collection in empty.users_collection:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-VERSION = 12
+VERSION = 13
 """Raised when a formula or one of its node groups changes, so that files made before are brought up to date."""
 
 Number = Any

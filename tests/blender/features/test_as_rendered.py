@@ -243,6 +243,41 @@ print("COUNTS", json.dumps(found))
 """
 
 
+def test_a_baked_file_has_the_selections_of_its_grades(imported, tmp_path) -> None:
+    from blender_addon import names
+    from blender_addon.selection import grades, selecting
+
+    scene = bpy.context.scene
+    scene.frame_start = scene.frame_end = 3
+    points = sum(len(cloud.points) for cloud in imported.clouds)
+    selecting.choose_weights(imported, (np.arange(points) % 3 == 0).astype(float))
+    made = grades.add(imported, "SELECTION")
+    assert bpy.ops.legs4d.bake(filepath=str(tmp_path / "shot.blend")) == {"FINISHED"}
+    done = subprocess.run(
+        [sys.executable, "-c", _SELECTED, str(tmp_path / "shot.blend"), names.selection_attribute(made)],
+        capture_output=True,
+        text=True,
+    )
+    assert "COUNTS" in done.stdout, done.stderr
+    counts = json.loads(done.stdout.split("COUNTS", 1)[1].splitlines()[0])
+    assert sum(counts) == (points + 2) // 3 and all(counts)
+
+
+_SELECTED = """
+import bpy, json, sys
+bpy.ops.wm.open_mainfile(filepath=sys.argv[1])
+bpy.context.scene.frame_set(3)
+clouds = [bpy.data.objects[name] for name in ("ball static", "ball moving")]
+for item in clouds:
+    item.modifiers["4-LEGS"].show_viewport = False
+depsgraph, found = bpy.context.evaluated_depsgraph_get(), []
+for item in clouds:
+    geometry = item.evaluated_get(depsgraph).evaluated_geometry()
+    found.append(sum(one.value == 1.0 for one in geometry.pointcloud.attributes[sys.argv[2]].data))
+print("COUNTS", json.dumps(found))
+"""
+
+
 def test_scale_0_and_holdouts_of_the_engine(scene, imported, tmp_path) -> None:
     """As Cycles: what has no extent is not seen; what is held out cuts a hole."""
     scene.render.engine, scene.render.film_transparent = "LEGS4D_SPLATS", True

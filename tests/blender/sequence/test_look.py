@@ -6,7 +6,6 @@ import bpy
 import numpy as np
 import pytest
 from conftest import ANGLE, DISTANCE, SIZE
-from mathutils import Matrix
 from pictures import linear, psnr, srgb
 
 
@@ -191,30 +190,6 @@ def test_grades_of_everything_a_layer_and_a_selection_follow_one_another(pair, p
     grades.remove(pair, made[1])
     look.sync(empty)
     assert made[1] not in " ".join(list(empty.keys())) and len(pair.its.grades) == 3
-
-
-def test_a_ramp_grades_along_an_arrow_that_can_be_moved(pair, photo) -> None:
-    from blender_addon import look, names
-    from blender_addon.selection import grades
-    from blender_addon.sequence.properties import cloud_of
-
-    pair.empty.legs4d.mode = "NONE"
-    made = grades.add(pair, "RAMP")
-    arrow = pair.its.grades[0].handle
-    pair.empty[names.grade_property(made, "gain")] = (0.0, 0.0, 0.0)
-    bpy.context.view_layer.update()
-    arrow.matrix_world = Matrix.Translation((-2, 0, 0)) @ Matrix.Rotation(np.pi / 2, 4, "Y") @ Matrix.Scale(4, 4)
-    bpy.context.view_layer.update()
-    look.sync(pair.empty)
-    along = [(x + 2) / 4 for x in (-0.7, 0.7)]
-    captured = linear(np.array([0.7, 0.4, 0.4]))
-    for color, share in zip(blobs(photo(4)), along, strict=True):
-        np.testing.assert_allclose(color[:3], srgb(captured * (1 - share)), atol=0.02)
-    child = pair.static_object
-    found = grades.colored(pair, cloud_of(child), 1, np.tile(captured, (2, 1)))
-    np.testing.assert_allclose(np.sort(found[:, 0]), np.sort(captured[0] * (1 - np.array(along))), atol=1e-4)
-    grades.remove(pair, made)
-    assert not [item for item in bpy.data.objects if "ramp" in item.name]
 
 
 def test_viewports_show_the_most_important_share_and_renders_all(splats, photo) -> None:

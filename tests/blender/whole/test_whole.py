@@ -199,23 +199,55 @@ def test_a_duplicate_shows_its_layers_as_the_original_does(whole, asked) -> None
     assert read(whole.dynamic_object, "highlight").any()
 
 
-def test_a_duplicate_has_an_arrow_of_its_own(whole) -> None:
-    from blender_addon.selection import grades
+def _duplicate(whole, *others: bpy.types.Object):
+    """Of the sequence, and of other objects that are selected with it."""
     from blender_addon.sequence import sequence
 
-    grades.add(whole, "RAMP")
-    for part in parts(whole):
+    for part in (*parts(whole), *others):
         part.select_set(True)
     bpy.context.view_layer.objects.active = whole.empty
     update()
     bpy.ops.object.duplicate()
     update()
-    other = next(one for one in sequence.find(bpy.context.scene) if one.empty != whole.empty)
-    arrow, its_own = whole.its.grades[0].handle, other.its.grades[0].handle
-    assert its_own not in (None, arrow) and its_own.parent == other.empty
+    return next(one for one in sequence.find(bpy.context.scene) if one.empty != whole.empty)
+
+
+def test_a_duplicate_without_layers_follows_its_own_values(whole) -> None:
+    from blender_addon import look
+
+    look.sync(whole.empty)
+    other = _duplicate(whole)
+    tree = other.dynamic_object.modifiers["4-LEGS"].node_group
+    targets = {t.id for d in tree.animation_data.drivers for v in d.driver.variables for t in v.targets}
+    assert targets == {other.empty}
+
+
+@pytest.mark.parametrize("along", [False, True], ids=["alone", "with its arrow"])
+def test_a_duplicate_has_an_arrow_of_its_own(whole, along) -> None:
+    from blender_addon.selection import grades
+
+    grades.add(whole, "RAMP")
+    arrow = whole.its.grades[0].handle
+    other = _duplicate(whole, *([arrow] if along else []))
+    its_own = other.its.grades[0].handle
+    assert {item for item in bpy.data.objects if "ramp" in item.name} == {arrow, its_own}
+    assert its_own != arrow and its_own.parent == other.empty
     other.empty.location.x += 1.0
     update()
     assert its_own.matrix_world.translation.x == pytest.approx(arrow.matrix_world.translation.x + 1.0)
+
+
+def test_a_duplicates_arrow_stays_with_what_else_carries_it(whole) -> None:
+    from blender_addon.selection import grades
+
+    grades.add(whole, "RAMP")
+    arrow, lamp = whole.its.grades[0].handle, bpy.data.objects.new("Lamp", None)
+    bpy.context.scene.collection.objects.link(lamp)
+    lamp.location, arrow.parent = (3, 2, 1), lamp
+    update()
+    its_own = _duplicate(whole).its.grades[0].handle
+    assert its_own != arrow and its_own.parent == lamp
+    np.testing.assert_allclose(np.array(its_own.matrix_world), np.array(arrow.matrix_world), atol=1e-6)
 
 
 def _highlight(scene, frame: int, item: bpy.types.Object) -> np.ndarray:
