@@ -56,7 +56,7 @@ def read(shown: Sequence, scene_frame: float, *, baked: bool, looks: Sequence | 
         colors=dc[keep],
         sh_rest=None if rest is None else rest[keep],
         extra={name: values[keep] for name, values in extra.items()},
-        up=_up(shown),
+        up=_up(looks),
     )
 
 

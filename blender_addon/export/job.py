@@ -173,7 +173,7 @@ class Export(Job):
         """Shows a frame."""
         scene = self.scene
         scene.frame_set(item.frame)
-        looks = self._looks()
+        looks = self.looks(self.shown)
         at = timing.clock(scene, item.frame)
         self._found.see(item.frame, looks, at)
         for weight in layers.weights(looks, at):
@@ -185,11 +185,6 @@ class Export(Job):
         if self.renders:
             render.use_sequencer = self.original.render.use_sequencer and item.pictures
             render.use_compositing = self.original.render.use_compositing or self._passes is not None
-
-    def _looks(self) -> Sequence:
-        """The sequence as it was evaluated for the copy's frame."""
-        depsgraph = self.scene.view_layers[self.layer_name].depsgraph
-        return self.shown if depsgraph is None else Sequence(self.shown.empty.evaluated_get(depsgraph))
 
     def store(self, item: Item) -> None:
         """Gives a frame's finished files their names."""
@@ -213,9 +208,9 @@ class Export(Job):
         for kind, write in GAUSSIANS.items():
             if kind not in self.wanted.kinds:
                 continue
-            part, at = self.scratch / f"points{kind}", timing.clock(self.scene, frame)
+            part, at, looks = self.scratch / f"points{kind}", timing.clock(self.scene, frame), self.looks(self.shown)
             try:
-                part.write_bytes(write(gaussians.read(self.shown, at, baked=self.wanted.baked, looks=self._looks())))
+                part.write_bytes(write(gaussians.read(self.shown, at, baked=self.wanted.baked, looks=looks)))
             except SplatFileError as error:
                 raise RenderProblem(f"{self._target(frame, kind).name}: {error}") from error
             os.replace(part, self._target(frame, kind))
@@ -319,5 +314,5 @@ class Export(Job):
         for frame in self.wanted.frames:
             if frame not in self._found.seen and curves.is_unforeseen(self.shown.empty):
                 self.scene.frame_set(frame)
-                self._found.see(frame, self._looks(), timing.clock(self.scene, frame))
+                self._found.see(frame, self.looks(self.shown), timing.clock(self.scene, frame))
         return self._found.told(self.original, self.wanted.frames, passes.mask_names(self.scene, self.shown))

@@ -79,8 +79,9 @@ class UsdExport(Job):
 
     def store(self, item: int) -> None:
         """Writes its points, in the scene's axes and the colours that show."""
-        splats = gaussians.read(self.shown, timing.clock(self.scene, item), baked=True)
-        matrix = np.array(self.shown.to_world, np.float64)
+        looks = self.looks(self.shown)
+        splats = gaussians.read(self.shown, timing.clock(self.scene, item), baked=True, looks=looks)
+        matrix = np.array(looks.to_world, np.float64)
         unit = abs(np.linalg.det(matrix[:3, :3])) ** (1 / 3)
         values = {
             "points": splats.means @ matrix[:3, :3].T + matrix[:3, 3],

@@ -17,6 +17,7 @@ import bpy
 from .. import declare
 from ..look.builder import node, socket
 from . import playback
+from .sequence import Sequence
 
 COMPOSITOR_ENGINES = ("CYCLES", "BLENDER_EEVEE")
 
@@ -124,6 +125,11 @@ class Job:
                 bpy.ops.render.render(write_still=True)
             except RuntimeError as error:  # what an engine reports
                 raise RenderProblem(str(error).removeprefix("Error: ").strip()) from error
+
+    def looks(self, shown: Sequence) -> Sequence:
+        """A sequence as it was evaluated for the copy's frame."""
+        depsgraph = self.scene.view_layers[self.layer_name].depsgraph
+        return shown if depsgraph is None else Sequence(shown.empty.evaluated_get(depsgraph))
 
     def close(self) -> None:
         """Removes the copy of the scene and everything made for it. May be called twice."""

@@ -128,7 +128,13 @@ class Sequence:
     @property
     def to_world(self) -> Matrix:
         """From the capture's axes to the world: its clouds', as Apply leaves a part of it in them."""
-        return next(iter(self.objects), self.empty).matrix_world
+        empty = self.empty
+        child = next(iter(properties_of(empty.original).cloud_objects), None)
+        if child is None or not empty.is_evaluated:
+            return (child or empty).matrix_world
+        return (
+            empty.matrix_world @ child.matrix_parent_inverse @ child.matrix_basis
+        )  # what is evaluated has no children
 
     @property
     def locked(self) -> str:

@@ -97,5 +97,5 @@ def _leave(scene: bpy.types.Scene, parts: list[bpy.types.Object]) -> None:
                 collection.objects.unlink(item)
                 continue
             for above in local:
-                if collection.name in above.children and above.library is None:
+                if above.library is None and any(one == collection for one in above.children):
                     above.children.unlink(collection)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -276,6 +277,60 @@ for item in clouds:
     found.append(sum(one.value == 1.0 for one in geometry.pointcloud.attributes[sys.argv[2]].data))
 print("COUNTS", json.dumps(found))
 """
+
+
+def test_usd_follows_keys_of_the_sequence_and_of_a_ramps_arrow(imported, tmp_path) -> None:
+    from blender_addon import names
+    from blender_addon.selection import grades
+
+    scene, empty = bpy.context.scene, imported.empty
+    scene.frame_set(1)
+    scene.frame_start, scene.frame_end = 1, 2
+    imported.empty[names.grade_property(grades.add(imported, "RAMP"), "gain")] = (0.0, 0.0, 0.0)
+    arrow = imported.its.grades[0].handle
+    for frame, aside, beyond in ((1, 0.0, 1e3), (2, 5.0, -1e3)):
+        empty.location.x, arrow.location.z = aside, beyond
+        empty.keyframe_insert("location", frame=frame)
+        arrow.keyframe_insert("location", frame=frame)
+    scene.frame_set(1)
+    assert bpy.ops.legs4d.export_usd(filepath=str(tmp_path / "points.usda")) == {"FINISHED"}
+    text = (tmp_path / "points.usda").read_text()
+
+    def samples(name: str) -> list[np.ndarray]:
+        listed = text.split(f"{name}.timeSamples = {{", 1)[1].split("}", 1)[0].strip().splitlines()
+        return [np.array(re.findall(r"[-+.\de]+", line.split(":", 1)[1]), float).reshape(-1, 3) for line in listed]
+
+    first, second = samples("points")
+    still = slice(0, imported.its.num_static)
+    np.testing.assert_allclose(
+        second[still] - first[still], np.tile([5.0, 0, 0], (imported.its.num_static, 1)), atol=1e-3
+    )
+    first, second = samples("displayColor")
+    assert first.max() > 0.1 and second.max() == 0.0
+
+
+def test_a_ramp_is_where_its_arrow_is_after_the_origin_was_set(imported) -> None:
+    from blender_addon.selection import grades
+
+    scene = bpy.context.scene
+    grades.add(imported, "RAMP")
+    bpy.ops.object.select_all(action="DESELECT")
+    for part in (imported.empty, *imported.objects):
+        part.select_set(True)
+    bpy.context.view_layer.objects.active = imported.dynamic_object
+    bpy.context.view_layer.update()
+    scene.cursor.location = (1, 2, 3)
+    bpy.ops.object.origin_set(type="ORIGIN_CURSOR")
+    bpy.context.view_layer.update()
+    imported.static_object.matrix_parent_inverse.translation.z += 2.0
+    imported.dynamic_object.matrix_parent_inverse.translation.z += 2.0
+    imported.empty.update_tag()
+    bpy.context.view_layer.update()
+    evaluated = type(imported)(imported.empty.evaluated_get(bpy.context.evaluated_depsgraph_get()))
+    assert imported.to_world != imported.empty.matrix_world
+    np.testing.assert_allclose(np.array(evaluated.to_world), np.array(imported.to_world), atol=1e-5)
+    ramps = [grades.at(one, 1)[0].ramp for one in (evaluated, imported)]
+    np.testing.assert_allclose(*ramps, atol=1e-5)
 
 
 def test_scale_0_and_holdouts_of_the_engine(scene, imported, tmp_path) -> None:
