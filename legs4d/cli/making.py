@@ -94,7 +94,7 @@ def train(
     with working(engine, cluster, store=store, folders=folders, weights=weights, download=download) as context:
         run = pipeline.train(dataset, out, settings, context, objects=found, again=again)
     _tell_choice(run, settings.lift.encoder)
-    _report(run, as_json)
+    tell_made(run, as_json)
 
 
 @writer("reconstruct", "Reconstruct")
@@ -128,7 +128,7 @@ def reconstruct(
     found = _found(objects, no_objects)
     with working(engine, cluster, store=store, folders=folders) as context:
         run = pipeline.reconstruct(dataset, out, settings, context, objects=found, again=again)
-    _report(run, as_json)
+    tell_made(run, as_json)
 
 
 @writer("extract", "Extract")
@@ -157,7 +157,7 @@ def extract(
     folders = _travelling(run, dataset, store)
     with working(engine, cluster, store=store, folders=folders, weights=weights, download=download) as context:
         done = pipeline.extract(run, encoder, settings, context, dataset=dataset, again=again)
-    _report(done, as_json)
+    tell_made(done, as_json)
 
 
 @writer("lift", "Lift")
@@ -192,7 +192,7 @@ def lift(
     with working(engine, cluster, store=store, folders=folders, weights=weights, download=download) as context:
         lifted = pipeline.lift(run, settings, context, dataset=dataset, again=again)
     _tell_choice(lifted, settings.encoder)
-    _report(lifted, as_json)
+    tell_made(lifted, as_json)
 
 
 @writer("import-d3dgs", "ImportD3dgs")
@@ -214,7 +214,7 @@ def import_d3dgs(
     how = asked(commands.ImportD3dgs, given)
     with working() as context:
         run = imports.import_params(params, out, context, dataset=dataset, scale=how.scale, fps=fps, again=again)
-    _report(run, as_json)
+    tell_made(run, as_json)
 
 
 def _found(objects: Path | None, none: bool) -> Path | bool:
@@ -238,7 +238,7 @@ def _tell_choice(run: Run, asked: str) -> None:
         say("The footage has no captions: its language is what its objects do, by how they move (encoder `actions`).")
 
 
-def _report(run: Run, as_json: bool) -> None:
+def tell_made(run: Run, as_json: bool) -> None:
     from legs4d.gaussians.objects import read_objects
 
     seconds = {name: round(stage.seconds, 1) for name, stage in run.stages.items()}
@@ -258,7 +258,12 @@ def _report(run: Run, as_json: bool) -> None:
     if table:
         say("objects: " + ", ".join(f"{one['id']} {one['name']}".strip() for one in table))
     many = f"{min(counts)} to {max(counts)}" if len(set(counts)) > 1 else str(counts[0])
-    moving = "which no other frame has" if run.has_loose else f"{run.num_dynamic} of which move"
+    tinted = run.info.get("births", {}).get("changing", 0)
+    moving = f"{run.num_dynamic - tinted} of which move" + (
+        f", and {tinted} stand still and change their colour" if tinted else ""
+    )
+    if run.has_loose:
+        moving = "which no other frame has"
     say(f"{run.path}: {run.num_frames} frames, {many} Gaussians, {moving}")
 
 

@@ -21,7 +21,8 @@ from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import MadeFrom, StageRecord
 from legs4d.progress import Stopped, go_on
-from legs4d.reconstruct.births.births import Clip, reveal
+from legs4d.reconstruct.births.births import Clip
+from legs4d.reconstruct.births.stage import finish_tracking
 from legs4d.reconstruct.first_frame import fit_first_frame
 from legs4d.reconstruct.initialise import AGREEMENT, MOTION_AGREEMENT, initial_points
 from legs4d.reconstruct.objects.motion import TrackedObjects
@@ -371,38 +372,25 @@ class Reconstruction:
         """Give the run, all of whose frames are tracked, what the clip reveals."""
         run, settings = self.run, self.settings.births
         if not settings.frames or run.num_frames < 2:
+            run.info.pop("births", None)  # of an earlier tracking
             run.finish_stage("tracking")
             return
-        started = time.perf_counter()
 
         def seen(frame: int) -> Observation:
             return observe(self.sequence, frame, self.device, labels=objects is not None)
 
-        found = reveal(
-            Clip(
-                run.static(),
-                run.dynamic,
-                run.num_frames,
-                np.full(run.num_dynamic, -1) if objects is None else objects.rows,
-                np.zeros(0, np.int64) if objects is None else objects.ids,
-                seen,
-                CameraColors.of(run, self.device),
-                stage,
-                still=not cameras_move(self.sequence),
-            ),
-            settings,
-            self.context.reporter("births"),
+        clip = Clip(
+            run.static(),
+            run.dynamic,
+            run.num_frames,
+            np.full(run.num_dynamic, -1) if objects is None else objects.rows,
+            np.zeros(0, np.int64) if objects is None else objects.ids,
+            seen,
+            CameraColors.of(run, self.device),
+            stage,
+            still=not cameras_move(self.sequence),
         )
-        run.set_info(births=found.counts)
-        run.lay_out_again(
-            found.static,
-            found.dynamic(0),
-            lambda frame: {name: getattr(found.dynamic(frame), name) for name in ("means", "quats", "colors")},
-            born=found.born,
-            died=found.died,
-            finishes="tracking",
-            seconds=time.perf_counter() - started,
-        )
+        finish_tracking(run, clip, settings, self.context)
 
     def _refinement(self, stage: Stage) -> None:
         run, settings = self.run, self.suited.refinement

@@ -292,14 +292,18 @@ def test_a_layout_replaces_another_and_is_undone_with_its_stage(tmp_path: Path) 
     first, before = whole.moving(0), whole.geometry_id
     with whole.lock():
         whole.stages["tracking"].finished = False
+        whole.write_attached("segments", {"start": np.zeros(1, np.int32)}, {})
         _laid_out_again(whole)
         run = Run.open(whole.path)
+        assert run.read_attached("segments") is None, "it speaks of Gaussians that are gone"
         assert (run.num_static, run.num_dynamic) == (still - 1, ball + 1) and run.geometry_id != before
         assert run.has_finished("tracking") and run.available_frames() == [0, 1, 2]
         np.testing.assert_array_equal(run.dynamic(2).means[-1], SCENE.dynamic(0).means[0] + 2)
         assert [run.dynamic(frame).opacities[-1] > 0 for frame in range(3)] == [False, True, True]
     with run.lock():
+        run.write_attached("segments", {"start": np.zeros(1, np.int32)}, {})
         run.forget_stage("tracking")
+        assert run.read_attached("segments") is None, "it speaks of Gaussians that are gone"
         assert (run.num_static, run.num_dynamic) == (still, ball)
         assert Run.open(run.path).available_frames() == [0]
         for name, values in run.moving(0).items():

@@ -10,6 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from legs4d.cli.making import tell_made
 from legs4d.config import BirthSettings
 from legs4d.context import QUIET
 from legs4d.gaussians.export import export_files
@@ -97,7 +98,7 @@ class Filmed:
             STAGE,
             still=True,
         )
-        return reveal(clip, settings, QUIET.reporter("births"))
+        return reveal(clip, settings, QUIET)
 
     def score(self, gaussians: Gaussians, frame: int) -> float:
         """dB on cameras that nothing was fitted to."""
@@ -317,3 +318,14 @@ def test_language_is_lifted_onto_what_is_alive(stored: Run) -> None:
         return lift_weights(stored.frame(frame), TRAIN, index, np.ones(index.shape, np.float32), 1, STAGE.near)[1]
 
     assert (filled(0)[-3:] == 0).all() and filled(FRAMES - 1)[-3:].any()
+
+
+def test_people_are_told_what_moves_and_what_only_changes_its_colour(
+    stored: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    count = stored.num_dynamic
+    for changing, told in ((0, f"{count} of which move\n"), (5, f"{count - 5} of which move, and 5 stand still and")):
+        with stored.lock():
+            stored.set_info(births={"changing": changing})
+        tell_made(stored, as_json=False)
+        assert told in capsys.readouterr().err

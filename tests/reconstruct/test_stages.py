@@ -98,10 +98,11 @@ def test_only_the_foreground_moves(finished: Run) -> None:
 def test_a_stopped_run_resumes_to_the_same_bits(finished: Run, dataset: Path, tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run")
     sequence = open_sequence(dataset)
-    for stop in (StopAfter("first_frame", 20), StopAfter("tracking", 1)):
+    stops = [("first_frame", 20), ("tracking", 1), ("comparing_frames", 1), ("births", 1), ("writing_frames", 0)]
+    for stop in (StopAfter(*one) for one in stops):
         with pytest.raises(Stopped):
             Reconstruction(run, sequence, SETTINGS, CPU, Context(progress=stop.progress, stop=stop)).finish()
-    assert run.stages["first_frame"].finished and run.stages["tracking"].done_frames == [1]
+    assert run.stages["first_frame"].finished and run.stages["tracking"].done_frames == [1, 2]
     Reconstruction(run, sequence, SETTINGS, CPU).finish()
     for frame in range(3):
         for name, value in run.moving(frame).items():
@@ -121,7 +122,7 @@ def test_other_settings_are_refused_and_what_follows_is_made_anew_once_it_is_for
     finished.forget_stage("tracking")
     told = Context(progress=lambda progress: started.append(progress.stage))
     Reconstruction(finished, open_sequence(dataset), other, CPU, told).finish()
-    assert set(started) == {"tracking", "births"}
+    assert set(started) == {"tracking", "comparing_frames", "births", "writing_frames"}
     assert not np.array_equal(finished.moving(2)["means"], before)
 
 

@@ -127,9 +127,10 @@ class RunGeometry(RunAttached):
         born = np.zeros(count, np.int32) if born is None else born
         died = np.full(count, num_frames - 1, np.int32) if died is None else died
         create_group(self._zarr)
-        for stale in (UNREFINED, BEFORE, "loose", *ATTACHED):
+        for stale in (UNREFINED, BEFORE, "loose"):
             if self._group(stale).is_dir():
                 shutil.rmtree(self._group(stale))
+        self._drop_attached()
         replace_group(self._group("static"), fields_of(static, FIELDS))
         constant = fields_of(dynamic, tuple(name for name in CONSTANT if name not in changing))
         if "sh_rest" in changing:
@@ -191,6 +192,7 @@ class RunGeometry(RunAttached):
         for frame in range(self.num_frames):
             for name, values in moving(frame).items():
                 arrays[name].write(values, frame)
+        self._drop_attached()
         before = self._group(BEFORE)
         create_group(before, {"stage": finishes, "geometry": self._geometry})
         with clear_write_errors(before):
@@ -227,12 +229,20 @@ class RunGeometry(RunAttached):
                     (before / name).rename(self._group(name))
             if self._group(UNREFINED).is_dir():
                 shutil.rmtree(self._group(UNREFINED))
+        self._drop_attached()
         self._forget()
         self._geometry_or_none = kept["geometry"]
         self.geometry_id = _new_id()
         self._save()
         with clear_write_errors(before):
             shutil.rmtree(before)
+
+    def _drop_attached(self) -> None:
+        """Delete what speaks of Gaussians that are replaced by others."""
+        with clear_write_errors(self._zarr):
+            for name in ATTACHED:
+                if self._group(name).is_dir():
+                    shutil.rmtree(self._group(name))
 
     def _lay_out_loose(self, num_frames: int, rows: int, sh: int) -> None:
         group = self._group("loose")

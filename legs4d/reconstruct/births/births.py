@@ -8,7 +8,7 @@ colours follow the light where that pays.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from legs4d.config import BirthSettings
+from legs4d.context import Context
 from legs4d.gaussians.gaussians import Gaussians, concatenate, dc_from_rgb
-from legs4d.progress import StageReporter
 from legs4d.reconstruct.births.carrying import Carried, carry_along, joined
 from legs4d.reconstruct.births.evidence import FOREGROUND, Evidence, drawn, look
 from legs4d.reconstruct.births.seeds import Seeds, Views, covered, depths, find_seeds, lacking, nothing, together
@@ -84,18 +84,19 @@ class Revealed:
     counts: dict[str, int] = field(default_factory=dict)
 
 
-def reveal(clip: Clip, settings: BirthSettings, reporter: StageReporter) -> Revealed:
+def reveal(clip: Clip, settings: BirthSettings, context: Context) -> Revealed:
     """Find what is missing of a tracked clip.
 
     Raises:
-        Stopped: the reporter was told to stop.
+        Stopped: the stop signal is set.
     """
-    return _Search(clip, settings, reporter).find()
+    return _Search(clip, settings, context).find()
 
 
 class _Search:
-    def __init__(self, clip: Clip, settings: BirthSettings, reporter: StageReporter) -> None:
-        self.clip, self.settings, self.reporter = clip, settings, reporter
+    def __init__(self, clip: Clip, settings: BirthSettings, context: Context) -> None:
+        self.clip, self.settings, self.context = clip, settings, context
+        self.reporter = context.reporter("births")
         spread = np.linspace(0, clip.num_frames - 1, min(settings.frames, clip.num_frames)).round().astype(int)
         self.known = [int(frame) for frame in np.unique(spread)]
         self.seen = {frame: self._observe(frame) for frame in self.known}
@@ -105,7 +106,7 @@ class _Search:
     def find(self) -> Revealed:
         clip = self.clip
         still, moving, frames = len(clip.static), len(clip.objects), clip.num_frames
-        evidence = [self._look(clip.at(frame), frame) for frame in self.known]
+        evidence = self._look_at_all(lambda frame, _: clip.at(frame))
         rows = slice(still, still + moving)
         borne_out, contradicted = said_by(evidence, rows)
         _, died = spans(borne_out, contradicted & self.settings.ends, self.known, frames)
@@ -114,7 +115,7 @@ class _Search:
         seeds, carried = self._seeds(evidence, round(self.settings.most * (still + moving)))
         new = _begun(seeds)
         static = concatenate(clip.static, new.take(~seeds.moving))
-        held, carried = new.take(seeds.moving), carried.take(seeds.moving)
+        held = new.take(seeds.moving)
 
         tint = np.zeros((len(self.known), len(static), 3), np.float32)
         tint[:, :still] = tints(evidence, slice(0, still))
@@ -125,7 +126,7 @@ class _Search:
     # -- births --------------------------------------------------------------------------------------------------------
 
     def _seeds(self, evidence: list[Evidence], most: int) -> tuple[Seeds, Carried]:
-        """Where new Gaussians begin, `most` at most, and how each gets into every frame."""
+        """Where new Gaussians begin, `most` at most, and how those of them that move get into every frame."""
         clip, known = self.clip, self.known
         left = [lacking(one.off) for one in evidence]
         lack = [one.copy() for one in left]
@@ -158,7 +159,8 @@ class _Search:
             most -= len(seeds)
             way = self._ways(seeds, frame)
             for position, other in enumerate(known):
-                there = way.place(seeds.positions, other)
+                there = seeds.positions.copy()
+                there[seeds.moving] = way.place(there[seeds.moving], other)
                 left[position] &= ~covered(there, self.seen[other].cameras, self.near)
             found.append(seeds)
             ways.append(way)
@@ -166,11 +168,16 @@ class _Search:
         return together(found), joined(ways)
 
     def _ways(self, seeds: Seeds, frame: int) -> Carried:
-        """How seeds of a frame get into every frame."""
-        clip = self.clip
-        means = (clip.dynamic(other).means for other in range(clip.num_frames))
-        rows, start = self._rows(seeds.label), clip.dynamic(frame).means
-        return carry_along(seeds.positions, rows, start, means, clip.objects).stopped(~seeds.moving)
+        """How those seeds of a frame that move get into every frame."""
+        seeds = seeds.take(seeds.moving)
+        rows, start = self._rows(seeds.label), self.clip.dynamic(frame).means
+        return carry_along(seeds.positions, rows, start, self._tracks(), self.clip.objects)
+
+    def _tracks(self) -> Iterator[NDArray[np.float32]]:
+        """Where the tracked Gaussians are, frame by frame."""
+        for frame in range(self.clip.num_frames):
+            self.reporter.check()
+            yield self.clip.dynamic(frame).means
 
     def _rows(self, label: NDArray[np.int64]) -> NDArray[np.int64]:
         """[B] which object ids in masks mean, -1 for none."""
@@ -248,7 +255,7 @@ class _Search:
             ends = np.concatenate([died, np.full(count, frames)])
             return concatenate(static, _ended(dynamic(frame), ends >= frame))
 
-        evidence = [self._look(shown(frame, position), frame) for position, frame in enumerate(known)]
+        evidence = self._look_at_all(shown)
         rows = slice(still, still + moving + count)
         tint = tint + tints(evidence, slice(0, still))
         changing = self._paying(tint, evidence, slice(0, still))
@@ -292,6 +299,14 @@ class _Search:
     def _observe(self, frame: int) -> Observation:
         self.reporter.check()
         return self.clip.observe(frame)
+
+    def _look_at_all(self, shown: Callable[[int, int], Gaussians]) -> list[Evidence]:
+        """Of the known frames; `shown` gives the Gaussians of a frame and its position among these."""
+        comparing, found = self.context.reporter("comparing_frames"), []
+        for position, frame in enumerate(self.known):
+            found.append(self._look(shown(frame, position), frame))
+            comparing.step(position + 1, len(self.known))
+        return found
 
     def _look(self, gaussians: Gaussians, frame: int) -> Evidence:
         seen = self.seen[frame] if frame in self.seen else self._observe(frame)

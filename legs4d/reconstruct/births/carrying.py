@@ -37,18 +37,6 @@ class Carried:
         """[B, 3] where the points [B, 3] are in a frame."""
         return np.einsum("bij,bj->bi", self.rotation[frame], points) + self.translation[frame]
 
-    def take(self, index: NDArray[np.integer] | NDArray[np.bool_]) -> Carried:
-        """Of some of the places."""
-        return Carried(self.rotation[:, index], self.translation[:, index], self.turn[:, index])
-
-    def stopped(self, index: NDArray[np.bool_]) -> Carried:
-        """With some of the places [B] where they began, in all frames."""
-        return Carried(
-            np.where(index[:, None, None], np.eye(3, dtype=np.float32), self.rotation),
-            np.where(index[:, None], np.float32(0), self.translation),
-            np.where(index[:, None], np.array([1, 0, 0, 0], np.float32), self.turn),
-        )
-
 
 def joined(parts: list[Carried]) -> Carried:
     """Of several sets of places, one after the other."""
@@ -79,11 +67,12 @@ def carry_along(
         able = able if len(able) >= count else np.arange(len(of))
         near[here] = able[cKDTree(start[able]).query(points[here], k=count)[1].reshape(len(here), count)]
     source = start[near].astype(np.float64)
-    fits = [_robustly(source, one[near].astype(np.float64)) for one in means]
-    frames = len(fits)
-    rotation, translation = (
-        np.stack([getattr(f, n) for f in fits]).astype(np.float32) for n in ("rotation", "translation")
-    )
+    ways = []
+    for one in means:
+        fit = _robustly(source, one[near].astype(np.float64))
+        ways.append((fit.rotation.astype(np.float32), fit.translation.astype(np.float32)))
+    frames = len(ways)
+    rotation, translation = (np.stack(part) for part in zip(*ways, strict=True))
     turn = quaternions(rotation.reshape(-1, 3, 3)).reshape(frames, len(points), 4).astype(np.float32)
     # a rotation has two quaternions: the one nearer to that of the frame before, so that what is between is near too
     leaps = (turn[1:] * turn[:-1]).sum(axis=-1) < 0
