@@ -128,7 +128,7 @@ def test_a_gpu_lifts_masks_as_the_cpu_does(named: bool) -> None:
     masks = masks_of_labels(0, VIEWS, LABELS)
     masks = masks if named else replace(masks, identity=None)
     count = len(GAUSSIANS)
-    # Many of the scene's lie equally deep, where rounding says which is in front: 1e-7 aside, the CPU differs from itself.
+    # Many of the scene's lie equally deep, where rounding says which is in front: moved by 1e-7 the CPU differs, too.
     aside = np.random.default_rng(0).normal(scale=1e-3, size=GAUSSIANS.means.shape).astype(np.float32)
     frames = [(GAUSSIANS.replace(means=GAUSSIANS.means + aside), masks)]
     expected, found = (
