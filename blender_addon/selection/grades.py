@@ -19,7 +19,7 @@ from ..layers import curves, layers
 from ..portable import look
 from ..portable.look import GRADE, NUMPY, Grade
 from ..sequence import attributes, highlighter
-from ..sequence.properties import GradeProperties
+from ..sequence.properties import GradeProperties, properties_of
 from ..sequence.sequence import Sequence
 from . import selecting
 
@@ -172,6 +172,7 @@ def _arrow(shown: Sequence) -> bpy.types.Object:
     low, high = corners.min(axis=0), corners.max(axis=0)
     made = bpy.data.objects.new(f"{shown.empty.name} ramp", None)
     made.empty_display_type, made.empty_display_size = "SINGLE_ARROW", 1.0
+    properties_of(made).role, properties_of(made).identity = "RAMP", shown.its.identity  # it goes with the sequence
     for collection in shown.empty.users_collection:
         collection.objects.link(made)
     height = max(float(high[2] - low[2]), 1e-3)

@@ -164,6 +164,7 @@ class SequenceProperties(bpy.types.PropertyGroup):
             ("STATIC", "Static", "The points that do not move"),
             ("DYNAMIC", "Dynamic", "The points that move"),
             ("LOOSE", "Loose", "Points of single frames, which no other frame knows"),
+            ("RAMP", "Ramp", "The arrow of a grade"),
         ],
     )
     run_id = declare.string("Run id", "The run's folder in the cache")

@@ -52,9 +52,9 @@ def _become_own(shown: Sequence, original: Sequence) -> None:
     for child in shown.objects:
         if child.data is not None and (child.data.users > 1 or child.data.library is not None):
             child.data = child.data.copy()
-    _identify(shown, new_identity())
     _own_animation(empty)
     _own_ramps(empty, original)
+    _identify(shown, new_identity())
     _own_look(shown)
     _own_layers(shown)
     look.sync(empty)
@@ -68,7 +68,8 @@ def _local(item: bpy.types.Object) -> bpy.types.Object:
 
 
 def _identify(shown: Sequence, identity: str) -> None:
-    for part in (shown.empty, *shown.objects):
+    arrows = [grade.handle for grade in shown.its.grades if grade.handle is not None]
+    for part in (shown.empty, *shown.objects, *arrows):
         properties_of(part).identity = identity
 
 

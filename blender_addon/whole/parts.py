@@ -93,27 +93,35 @@ def _follow_hiding(shown: Sequence, view_layer: bpy.types.ViewLayer) -> None:
 
 def rejoin(scene: bpy.types.Scene) -> None:
     """Clouds that were parented to something else come back to their empty, which follows it; without an empty they
-    are deleted as it was."""
-    astray = [item for item in scene.objects if item.type == "POINTCLOUD" and _is_astray(item)]
+    are deleted as it was, and so are arrows of its grades."""
+    astray = [item for item in scene.objects if item.type in ("POINTCLOUD", "EMPTY") and _is_astray(item)]
     if not astray:
         return
-    empties = {properties_of(item).identity: item for item in bpy.data.objects if properties_of(item).is_sequence}
+    empties = {properties_of(item).identity: item for item in bpy.data.objects if _is_whole(item)}
     for item in astray:
         identity = properties_of(item).identity
         empty = empties.get(identity)
         if empty is not None and empty.users_scene:
-            _put_back(item, empty)
+            if item.type == "POINTCLOUD":
+                _put_back(item, empty)
         elif identity in _known:
             cloud: Any = item.data
             bpy.data.objects.remove(item)
-            if not cloud.users:
+            if cloud is not None and not cloud.users:
                 bpy.data.pointclouds.remove(cloud)
+
+
+def _is_whole(item: bpy.types.Object) -> bool:
+    """Whether it is a sequence's empty, also while a file is baked, where it is none for a moment."""
+    return item.type == "EMPTY" and bool(properties_of(item).identity) and properties_of(item).role != "RAMP"
 
 
 def _is_astray(item: bpy.types.Object) -> bool:
     its = properties_of(item)
     if its.role in ("NONE", "SEQUENCE") or not its.identity or item.library is not None:
         return False
+    if its.role == "RAMP":  # another object may carry it
+        return item.parent is None
     return item.parent is None or properties_of(item.parent).identity != its.identity
 
 

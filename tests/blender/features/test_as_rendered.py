@@ -244,7 +244,7 @@ print("COUNTS", json.dumps(found))
 """
 
 
-def test_a_baked_file_has_the_selections_of_its_grades(imported, tmp_path) -> None:
+def test_a_baked_file_has_the_selections_of_its_grades_and_leaves_their_arrows(imported, tmp_path) -> None:
     from blender_addon import names
     from blender_addon.selection import grades, selecting
 
@@ -253,6 +253,10 @@ def test_a_baked_file_has_the_selections_of_its_grades(imported, tmp_path) -> No
     points = sum(len(cloud.points) for cloud in imported.clouds)
     selecting.choose_weights(imported, (np.arange(points) % 3 == 0).astype(float))
     made = grades.add(imported, "SELECTION")
+    grades.add(imported, "RAMP")
+    arrow = imported.its.grades[1].handle
+    arrow.parent = None
+    bpy.context.view_layer.update()
     assert bpy.ops.legs4d.bake(filepath=str(tmp_path / "shot.blend")) == {"FINISHED"}
     done = subprocess.run(
         [sys.executable, "-c", _SELECTED, str(tmp_path / "shot.blend"), names.selection_attribute(made)],
@@ -262,6 +266,8 @@ def test_a_baked_file_has_the_selections_of_its_grades(imported, tmp_path) -> No
     assert "COUNTS" in done.stdout, done.stderr
     counts = json.loads(done.stdout.split("COUNTS", 1)[1].splitlines()[0])
     assert sum(counts) == (points + 2) // 3 and all(counts)
+    bpy.context.view_layer.update()
+    assert imported.its.grades[1].handle == arrow
 
 
 _SELECTED = """

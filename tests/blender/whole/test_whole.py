@@ -250,6 +250,28 @@ def test_a_duplicates_arrow_stays_with_what_else_carries_it(whole) -> None:
     np.testing.assert_allclose(np.array(its_own.matrix_world), np.array(arrow.matrix_world), atol=1e-6)
 
 
+def test_arrows_are_deleted_with_their_sequence_and_undone_with_it(whole) -> None:
+    from blender_addon.selection import grades
+    from blender_addon.sequence import sequence
+
+    grades.add(whole, "RAMP")
+    kept = _duplicate(whole).its.grades[0].handle.name
+    bpy.ops.ed.undo_push(message="duplicated")
+    bpy.ops.object.select_all(action="DESELECT")
+    for part in parts(whole):
+        part.select_set(True)
+    bpy.context.view_layer.objects.active = whole.empty
+    gone = whole.its.grades[0].handle.name
+    bpy.ops.object.delete()
+    update()
+    assert gone not in bpy.data.objects and kept in bpy.data.objects
+    bpy.ops.ed.undo_push(message="deleted")
+    bpy.ops.ed.undo()
+    found = sequence.find(bpy.context.scene)
+    assert {one.its.grades[0].handle.name for one in found} == {gone, kept}
+    assert all(one.its.grades[0].handle.users_scene for one in found)
+
+
 def _highlight(scene, frame: int, item: bpy.types.Object) -> np.ndarray:
     scene.frame_set(frame)
     return read(item, "highlight")
