@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from legs4d.raster import render
 from legs4d.raster.lift import lift_weights
 from legs4d.reconstruct.births.births import Clip, Revealed, reveal
 from legs4d.reconstruct.births.carrying import carry_along
-from legs4d.reconstruct.births.spans import spans
+from legs4d.reconstruct.births.spans import spans, straying
 from legs4d.reconstruct.births.tints import in_between
 from legs4d.reconstruct.evaluation.evaluate import psnr
 from legs4d.reconstruct.observation import CameraColors, Observation
@@ -267,6 +267,39 @@ def test_a_life_ends_where_frames_contradict_it_to_the_end() -> None:
     assert list(zip(born.tolist(), died.tolist(), strict=True)) == list(says.values())
     born, died = spans(np.zeros((5, 1), np.bool_), np.ones((5, 1), np.bool_), known, 13)
     assert born[0] > died[0]
+
+
+@pytest.mark.parametrize("light", [0.0, 1.0])
+def test_a_black_frame_and_a_flash_say_nothing_of_other_frames(light: float) -> None:
+    wall = sheet(WALL, WALL, 0, np.array([0.7, 0.6, 0.5]), False, 0.06)
+    board = sheet(0.36, 0.46, -0.1, np.array([0.2, 0.5, 0.2]), True, 0.06)
+    boards = [shifted(board, 0.1 * frame) for frame in range(FRAMES)]
+
+    class Flashed(Filmed):
+        def observe(self, frame: int) -> Observation:
+            seen = super().observe(frame)
+            return replace(seen, images=torch.full_like(seen.images, light)) if frame == 3 else seen
+
+    filmed = Flashed([concatenate(wall, one) for one in boards], wall, boards)
+    found = filmed.reveal()
+    assert len(found.static) == len(wall) and len(found.born) == len(board)
+    assert min(filmed.after(found, frame) for frame in range(FRAMES)) > 40
+
+
+def test_frames_stray_between_others_that_do_not() -> None:
+    says = {  # share of pixels that nothing explains, in tenths → which stray
+        "0190000000": [2],
+        "0199000000": [2, 3],
+        "0199900000": [],  # the light was off
+        "9000000009": [],  # nothing says that it does not go on
+        "0000009999": [],
+        "0900000090": [1, 8],
+        "09": [],
+        "090": [1],
+    }
+    for shares, strays in says.items():
+        found = straying([int(one) / 10 for one in shares])
+        assert [position for position, one in enumerate(found) if one] == strays, shares
 
 
 def test_colours_change_linearly_between_known_frames() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import compress
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from legs4d.gaussians.gaussians import Gaussians, concatenate, dc_from_rgb
 from legs4d.reconstruct.births.carrying import Carried, carry_along, joined
 from legs4d.reconstruct.births.evidence import FOREGROUND, Evidence, drawn, look
 from legs4d.reconstruct.births.seeds import Seeds, Views, covered, depths, find_seeds, lacking, nothing, together
-from legs4d.reconstruct.births.spans import said_by, sharpened, spans
+from legs4d.reconstruct.births.spans import said_by, sharpened, spans, straying
 from legs4d.reconstruct.births.tints import in_between, paying, tints
 from legs4d.reconstruct.fitting.quaternions import multiply
 from legs4d.reconstruct.observation import CameraColors, Observation
@@ -106,7 +107,7 @@ class _Search:
     def find(self) -> Revealed:
         clip = self.clip
         still, moving, frames = len(clip.static), len(clip.objects), clip.num_frames
-        evidence = self._look_at_all(lambda frame, _: clip.at(frame))
+        evidence = self._trusted(self._look_at_all(lambda frame, _: clip.at(frame)))
         rows = slice(still, still + moving)
         borne_out, contradicted = said_by(evidence, rows)
         _, died = spans(borne_out, contradicted & self.settings.ends, self.known, frames)
@@ -122,6 +123,12 @@ class _Search:
         tint[:, :still] *= self._paying(tint[:, :still], evidence, slice(0, still))[:, None]
         fitted = self._fit(static, tint, died, held, carried)
         return self._finished(fitted, tint, died, carried)
+
+    def _trusted(self, evidence: list[Evidence]) -> list[Evidence]:
+        """Leave out of the known frames those that are no pictures of the scene, a flash or a black frame."""
+        use = [not strays for strays in straying([float(lacking(one.off).mean()) for one in evidence])]
+        self.known, self.masks = list(compress(self.known, use)), list(compress(self.masks, use))
+        return list(compress(evidence, use))
 
     # -- births --------------------------------------------------------------------------------------------------------
 

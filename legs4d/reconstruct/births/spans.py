@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,28 @@ MANY = 0.01
 """Share of the moving Gaussians that have to end between two frames for those in between to be looked at."""
 TWICE = 2
 """Frames that have to contradict an end: one alone may be a blur, or a mask that errs."""
+
+STRAYS = 0.5
+"""Share of the pixels, over all views, that nothing explains, from which a frame is no picture of what was tracked."""
+FEW = 0.25
+"""Share of the frames that may be such in a row; where there are more, the light has changed."""
+
+
+def straying(lack: list[float]) -> list[bool]:
+    """Which of the known frames lack `STRAYS` of their pixels between others that do not: a flash, or a black frame.
+
+    Their colours would be taken for the light's, and show in all frames up to the next known ones. The first and the
+    last never count: nothing says that what begins or ends there does not go on.
+    """
+    off = [one > STRAYS for one in lack]
+    found = [False] * len(off)
+    begin = 0
+    for strays, group in groupby(off):
+        end = begin + len(list(group))
+        if strays and begin > 0 and end < len(off) and end - begin <= max(1, FEW * len(off)):
+            found[begin:end] = [True] * (end - begin)
+        begin = end
+    return found
 
 
 def said(evidence: Evidence, rows: slice) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
