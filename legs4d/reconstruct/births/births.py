@@ -121,6 +121,7 @@ class _Search:
         tint = np.zeros((len(self.known), len(static), 3), np.float32)
         tint[:, :still] = tints(evidence, slice(0, still))
         tint[:, :still] *= self._paying(tint[:, :still], evidence, slice(0, still))[:, None]
+        del evidence  # as large as all pictures that are looked at
         fitted = self._fit(static, tint, died, held, carried)
         return self._finished(fitted, tint, died, carried)
 
@@ -262,7 +263,7 @@ class _Search:
             ends = np.concatenate([died, np.full(count, frames)])
             return concatenate(static, _ended(dynamic(frame), ends >= frame))
 
-        evidence = self._look_at_all(shown)
+        evidence = self._look_at_all(shown, pictures=False)
         rows = slice(still, still + moving + count)
         tint = tint + tints(evidence, slice(0, still))
         changing = self._paying(tint, evidence, slice(0, still))
@@ -307,11 +308,16 @@ class _Search:
         self.reporter.check()
         return self.clip.observe(frame)
 
-    def _look_at_all(self, shown: Callable[[int, int], Gaussians]) -> list[Evidence]:
-        """Of the known frames; `shown` gives the Gaussians of a frame and its position among these."""
+    def _look_at_all(self, shown: Callable[[int, int], Gaussians], *, pictures: bool = True) -> list[Evidence]:
+        """Of the known frames; `shown` gives the Gaussians of a frame and its position among these.
+
+        Args:
+            pictures: whether to keep `target` and `off`, which are as large as the pictures.
+        """
         comparing, found = self.context.reporter("comparing_frames"), []
         for position, frame in enumerate(self.known):
-            found.append(self._look(shown(frame, position), frame))
+            one = self._look(shown(frame, position), frame)
+            found.append(one if pictures else one.without_pictures())
             comparing.step(position + 1, len(self.known))
         return found
 

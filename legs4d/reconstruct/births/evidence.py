@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -39,6 +39,10 @@ class Evidence:
     wrong: NDArray[np.float32]
     outside: NDArray[np.float32]
     lacks: NDArray[np.float32]
+
+    def without_pictures(self) -> Evidence:
+        """What it says of Gaussians alone: `target` and `off` have no cameras."""
+        return replace(self, target=self.target[:0].copy(), off=self.off[:0].copy())
 
 
 def uncolored(observed: Observation, colors: CameraColors) -> NDArray[np.float32]:
