@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,9 +12,11 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, label, maximum_filter
 
 from legs4d.errors import DatasetError
+from legs4d.generate.resizing import as_bytes
 from legs4d.priors.cache import is_there, open_prior, priors_folder
 from legs4d.priors.registry import find_prior
 from legs4d.progress import StageReporter
+from legs4d.scene.images import as_unit
 
 Cut = Literal["alpha", "plain", "u2netp"]
 OPAQUE = 0.98
@@ -24,6 +27,8 @@ FRAME = 0.02
 """Of a picture's side: the strip along its edge in which a plain background is looked for."""
 ALIKE, SAME = 0.07, 0.02
 """Differences of colour (0..1, largest channel) that are the background's own, of a coded video; and hardly any."""
+LOOKED_AT = 16
+"""Pictures, about, in which it is looked for."""
 PLAIN = 0.93
 """Share of that strip which has to be of one colour."""
 HOLE = 0.004
@@ -39,6 +44,7 @@ LARGEST = 0.95
 """Of a picture: a helper that calls more of it the object has not told it off."""
 
 Picture = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -46,38 +52,40 @@ class CutOut:
     """T pictures of an object alone.
 
     Attributes:
-        pictures: [T, H, W, 4] float32 RGBA, colours times alpha.
+        pictures: [T, H, W, 4] uint8 RGBA, colours times alpha.
         by: how it was cut out.
     """
 
-    pictures: Picture
+    pictures: Bytes
     by: Cut
 
 
-def cut_out(pictures: list[Picture], where: str, device: torch.device, reporter: StageReporter) -> CutOut:
-    """The object of pictures [H, W, 3 or 4] of one size in 0..1.
+def cut_out(pictures: list[Bytes], where: str, device: torch.device, reporter: StageReporter) -> CutOut:
+    """The object of pictures [H, W, 3 or 4] of one size.
 
     Raises:
         DatasetError: nothing tells the background off.
         Stopped: the reporter says so.
     """
-    if all(p.shape[2] == 4 for p in pictures) and (pictures[0][..., 3] < OPAQUE).mean() > SEEN_THROUGH:
-        rgba = np.stack(pictures)
-        return CutOut(np.concatenate([rgba[..., :3] * rgba[..., 3:], rgba[..., 3:]], axis=-1), "alpha")
-    colors = [p[..., :3] for p in pictures]
-    background = _plain(colors)
-    found = np.empty((len(colors), *colors[0].shape[:2], 4), np.float32)
+    found = np.empty((len(pictures), *pictures[0].shape[:2], 4), np.uint8)
+    if all(p.shape[2] == 4 for p in pictures) and (as_unit(pictures[0][..., 3]) < OPAQUE).mean() > SEEN_THROUGH:
+        for number, picture in enumerate(pictures):
+            rgba = as_unit(picture)
+            found[number] = as_bytes(np.concatenate([rgba[..., :3] * rgba[..., 3:], rgba[..., 3:]], axis=-1))
+        return CutOut(found, "alpha")
+    background = _plain(as_unit(p[..., :3]) for p in pictures[:: max(1, len(pictures) // LOOKED_AT)])
     if background is not None:
-        for number, color in enumerate(colors):
-            reporter.step(number, len(colors))
-            found[number] = _off_plain(color, background)
+        for number, picture in enumerate(pictures):
+            reporter.step(number, len(pictures))
+            found[number] = as_bytes(_off_plain(as_unit(picture[..., :3]), background))
         return CutOut(found, "plain")
     if not is_there(find_prior(HELPER), priors_folder()):
         fix = f"give pictures with alpha, or fetch what cuts objects out by `legs4d priors get {HELPER}`"
         raise DatasetError("the background is neither transparent nor of one colour", where=where, fix=fix)
     helper = open_prior(HELPER, device)
-    for number, color in enumerate(colors):
-        reporter.step(number, len(colors))
+    for number, picture in enumerate(pictures):
+        reporter.step(number, len(pictures))
+        color = as_unit(picture[..., :3])
         height, width = color.shape[:2]
         mask = helper.masks(np.ascontiguousarray(color), np.array([[0, 0, width, height]], np.float32))[0]
         sure = (mask > 0.5).sum()
@@ -87,14 +95,14 @@ def cut_out(pictures: list[Picture], where: str, device: torch.device, reporter:
                 where=where,
                 fix="cut the object out by hand, and give pictures with alpha",
             )
-        found[number] = np.concatenate([color * mask[..., None], mask[..., None]], axis=-1)
+        found[number] = as_bytes(np.concatenate([color * mask[..., None], mask[..., None]], axis=-1))
     return CutOut(found, "u2netp")
 
 
-def _plain(colors: list[Picture]) -> NDArray[np.float32] | None:
-    """[3] the colour of the strip along the edges of all pictures, if it has one."""
+def _plain(colors: Iterable[Picture]) -> NDArray[np.float32] | None:
+    """[3] the colour of the strip along the edges of these pictures, if it has one."""
     strips = []
-    for color in colors[:: max(1, len(colors) // 16)]:
+    for color in colors:
         height, width = color.shape[:2]
         wide = max(1, round(FRAME * min(height, width)))
         inside = np.zeros((height, width), np.bool_)

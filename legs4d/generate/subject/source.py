@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import label
 
 from legs4d.errors import DatasetError
-from legs4d.generate.resizing import square, within
+from legs4d.generate.resizing import as_bytes, square, within
 from legs4d.generate.subject.background import Cut, cut_out
 from legs4d.progress import StageReporter
 from legs4d.scene.footage.names import PICTURES, in_order, list_files
@@ -25,6 +25,8 @@ FILLED = 0.8
 MOST_FRAMES = 600
 MOST_READ = 768
 """Pixels of a side beyond which pictures are made smaller before anything is cut out of them."""
+HALF = 128
+"""Alpha, of 255, from which on a pixel is the object's."""
 SECOND = 0.3
 """Of the largest part's pixels: a part that lies apart and has more is another object."""
 APART = 0.8
@@ -102,13 +104,17 @@ def read_subject(
     pictures = []
     for number, picture in enumerate(coming):
         reporter.step(number, len(coming))
-        pictures.append(within(picture, MOST_READ))
+        # Bytes: as floats, a long video would need four times the memory.
+        pictures.append(as_bytes(within(picture, MOST_READ)))
     if any(p.shape[:2] != pictures[0].shape[:2] for p in pictures):
         fix = "give frames of one video"
         raise DatasetError("the pictures are not all of one size", where=str(path), fix=fix)
     if any(p.shape[2] != pictures[0].shape[2] for p in pictures):
-        pictures = [p if p.shape[2] == 4 else np.pad(p, ((0, 0), (0, 0), (0, 1)), constant_values=1) for p in pictures]
+        pictures = [
+            p if p.shape[2] == 4 else np.pad(p, ((0, 0), (0, 0), (0, 1)), constant_values=255) for p in pictures
+        ]
     cut = cut_out(pictures, str(path), device, reporter)
+    del pictures
     _check_one_object(cut.pictures[..., 3], path)
     height, width = cut.pictures.shape[1:3]
     if centred:
@@ -121,7 +127,7 @@ def read_subject(
     notes = []
     if _on_edge(cut.pictures[..., 3]) > CUT_OFF:
         notes.append("The picture's edge cuts the object off: beyond it nothing is known of it.")
-    shown = np.stack([square(picture, crop, size) for picture in cut.pictures])
+    shown = np.stack([square(as_unit(picture), crop, size) for picture in cut.pictures])
     own = coming.width / width
     return Subject(shown, fps or coming.fps, cut.by, (crop[0] * own, crop[1] * own, crop[2] * own), tuple(notes))
 
@@ -158,11 +164,11 @@ class _Pictures:
                 yield as_unit(read_picture(self._files[number]))
 
 
-def _check_one_object(alphas: NDArray[np.float32], path: Path) -> None:
+def _check_one_object(alphas: NDArray[np.uint8], path: Path) -> None:
     """Raise DatasetError where a frame shows nothing, or most show two things."""
     apart, share = 0, 0.0
     for number, alpha in enumerate(alphas):
-        parts, count = label(alpha > 0.5)
+        parts, count = label(alpha >= HALF)
         if not count:
             what = f"picture {number} shows no object"
             raise DatasetError(what, where=str(path), fix="leave it out, by --frames FIRST:LAST")
@@ -175,17 +181,17 @@ def _check_one_object(alphas: NDArray[np.float32], path: Path) -> None:
         raise DatasetError(what, where=str(path), fix="make all but one transparent, and give them one after the other")
 
 
-def _middle(alphas: NDArray[np.float32]) -> tuple[float, float, float]:
+def _middle(alphas: NDArray[np.uint8]) -> tuple[float, float, float]:
     """(left, top, side) of the square that shows all that the object reaches, at `FILLED` of it."""
-    rows, columns = (np.flatnonzero((alphas > 0.5).any(axis=axes)) for axes in ((0, 2), (0, 1)))
+    rows, columns = (np.flatnonzero((alphas >= HALF).any(axis=axes)) for axes in ((0, 2), (0, 1)))
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
     side = max(bottom - top, right - left) / FILLED
     return float((left + right - side) / 2), float((top + bottom - side) / 2), float(side)
 
 
-def _on_edge(alphas: NDArray[np.float32]) -> float:
+def _on_edge(alphas: NDArray[np.uint8]) -> float:
     """Largest share of an object's pixels that lie on the picture's edge."""
-    solid = alphas > 0.5
+    solid = alphas >= HALF
     edge = np.ones(alphas.shape[1:], np.bool_)
     edge[1:-1, 1:-1] = False
     return float(((solid & edge).sum(axis=(1, 2)) / solid.sum(axis=(1, 2)).clip(min=1)).max())

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from legs4d.errors import DatasetError
 from legs4d.generate.lenses import PSEUDO_AZIMUTHS, PSEUDO_ELEVATION, Lens
-from legs4d.generate.resizing import square
+from legs4d.generate.resizing import as_bytes, square
 from legs4d.generate.shapes.agreement import agreement
 from legs4d.generate.subject.background import cut_out
 from legs4d.progress import StageReporter
@@ -112,7 +112,7 @@ def _squares(
     read = []
     for number, file in enumerate(files):
         reporter.step(number, len(files))
-        read.append(as_unit(read_picture(file)))
+        read.append(as_bytes(as_unit(read_picture(file))))
     shape = read[0].shape
     if shape[0] != shape[1]:
         fix = "give square ones, one file a view"
@@ -123,7 +123,7 @@ def _squares(
             fix = f"give all views as {files[0].name}, {shape[1]}×{shape[0]} with {shape[2]}"
             raise DatasetError(what, where=str(file), fix=fix)
     cut = cut_out(read, str(path), device, reporter)
-    return np.stack([square(picture, (0.0, 0.0, float(shape[1])), size) for picture in cut.pictures])
+    return np.stack([square(as_unit(picture), (0.0, 0.0, float(shape[1])), size) for picture in cut.pictures])
 
 
 def _check_cameras(pictures: NDArray[np.uint8], lens: Lens, path: Path) -> None:
