@@ -87,6 +87,13 @@ def make_object(
     interpolate: Annotated[
         bool, typer.Option("--interpolate", help="onepass: put two moments between any two frames.")
     ] = False,
+    refine: Annotated[
+        bool,
+        typer.Option(
+            "--refine",
+            help="onepass: fit one set of Gaussians that moves to the video, in a minute more.",
+        ),
+    ] = False,
     stride: Annotated[
         int | None, typer.Option(min=0, help="onepass: take one of so many frames; by default 15 a second are left.")
     ] = None,

@@ -33,8 +33,8 @@ class Object(Command):
         fps: of the result; by default the video's.
         prompt: what it does: a helper makes the video out of the source's first picture.
         seed: of helpers.
-        weights, views_by, interpolate, stride, chunk, elevation: of onepass: files of the network, and of the one for
-            interpolation; the helper that invents views; see `OnePassSettings` for the others.
+        weights, views_by, interpolate, refine, stride, chunk, elevation: of onepass: files of the network, and of the
+            one for interpolation; the helper that invents views; see `OnePassSettings` for the others.
     """
 
     source: Text
@@ -51,13 +51,14 @@ class Object(Command):
     weights: Annotated[list[Place], Field(max_length=2)] | None = None
     views_by: Annotated[str, Field(min_length=1, max_length=100)] | None = None
     interpolate: bool = False
+    refine: bool = False
     stride: Annotated[int, Field(ge=0, le=1000)] = 0
     chunk: Annotated[int, Field(ge=0, le=64)] = 0
     elevation: Annotated[float, Field(gt=-80, lt=80)] = 0.0
 
     @model_validator(mode="after")
     def _of_one_method(self) -> Object:
-        own = ("weights", "views_by", "interpolate", "stride", "chunk", "elevation")
+        own = ("weights", "views_by", "interpolate", "refine", "stride", "chunk", "elevation")
         of = {"roads": own, "optimise": own, "onepass": ("prior", "lens")}
         for method, names in of.items():
             wrong = [name for name in names if getattr(self, name) not in ([], type(self).model_fields[name].default)]
@@ -65,6 +66,8 @@ class Object(Command):
                 option = "--" + wrong[0].replace("_", "-")
                 other = "roads or optimise" if method == "onepass" else "onepass"
                 raise ValueError(f"{option} is for --method {other}, and this is --method {method}")
+        if self.refine and self.interpolate:
+            raise ValueError("--refine moves Gaussians between frames by itself; leave --interpolate out")
         if self.views is not None and self.views_by is not None:
             raise ValueError("--views and --views-by are two ways to one thing; leave one of them out")
         return self

@@ -16,6 +16,8 @@ class OnePassSettings(Settings):
     """Frames that go through the network together; 0: as many as it was trained with."""
     interpolate: bool = False
     """Whether two moments are put between any two."""
+    refine: bool = False
+    """Whether what the pass made is the start of a fit to the video: one set of Gaussians, with ids, that moves."""
     elevation: float = Field(default=0.0, gt=-80, lt=80)
     """Degrees that the video's camera, and those of the other views, stand above the object."""
     seed: int = Field(default=0, ge=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -67,8 +67,6 @@ def pictures_of(
 
 def following(shape: Gaussians, pictures: Pictures, how: Following, near: float) -> Fit:
     """A fit that bends a known shape (numpy, at time 0) from moment to moment, and leaves it as it is otherwise."""
-    device = pictures.images.device
-    moments = len(np.unique(pictures.frames))
     settings = DeformSettings(
         enough_pixels=1,
         steps=how.steps,
@@ -84,14 +82,33 @@ def following(shape: Gaussians, pictures: Pictures, how: Following, near: float)
         ),
         seed=how.seed,
     )
+    return carried(shape, pictures, settings, near)
+
+
+def carried(
+    shape: Gaussians,
+    pictures: Pictures,
+    settings: DeformSettings,
+    near: float,
+    drawn: NDArray[np.int64] | None = None,
+) -> Fit:
+    """A fit in which nodes with a pose of their own in every frame carry a shape (numpy, at time 0).
+
+    Args:
+        settings: of which `growth.max_gaussians` is as many as there may be, and the shape's at least.
+        drawn: [steps, pictures_per_step] which pictures each step looks at; by default all of them in turn.
+    """
+    device, most = pictures.images.device, settings.growth.max_gaussians
     center = np.median(shape.means, axis=0)
     radius = float(np.quantile(np.linalg.norm(shape.means - center, axis=1), 0.95))
     bending: Field = Still()
-    if moments > 1:
+    if len(np.unique(pictures.frames)) > 1:
         number = int(pictures.frames.max()) + 1
-        bending = PosedNodes(settings, len(shape), number, torch.as_tensor(center), radius, device)
+        bending = PosedNodes(settings, most, number, torch.as_tensor(center), radius, device)
     schedule = plan(settings, len(pictures), True, radius)
-    fit = Fit(_canonical(shape, device), bending, pictures, schedule, settings, near, radius)
+    if drawn is not None:
+        schedule = replace(schedule, pictures=drawn)
+    fit = Fit(_canonical(shape, most, device), bending, pictures, schedule, settings, near, radius)
     fit.follow(spread=True)
     return fit
 
@@ -117,10 +134,10 @@ def from_views(pictures: Pictures, stage: Stage, settings: DeformSettings, where
     return fit
 
 
-def _canonical(shape: Gaussians, device: torch.device) -> Canonical:
-    """Canonical Gaussians that begin as these."""
+def _canonical(shape: Gaussians, most: int, device: torch.device) -> Canonical:
+    """Up to so many canonical Gaussians that begin as these."""
     sh = 0 if shape.sh_rest is None else shape.sh_rest.shape[1]
-    found = Canonical(len(shape), sh, device)
+    found = Canonical(most, sh, device)
     opacities = np.clip(shape.opacities, 1e-4, 1 - 1e-4)
     given: dict[str, Any] = {
         "means": shape.means,

@@ -84,6 +84,7 @@ def object_run(
                 run.finish_stage(STAGE)
             for name in (SHAPE, MOTION):
                 forget(run, name)
+            onepass.forget_pass(run)
     return describe(Run.open(asked.out))
 
 
@@ -159,10 +160,12 @@ class _Work:
         asked, views = self.asked, _views_of(self.asked)
         source, fps = self._source()
         if asked.method == "onepass":
-            work = onepass.OnePassWork(asked, self.run, source, fps, self.device, self.context)
+            size = min(self.sizes.motion, _side_of(source))
+            work = onepass.OnePassWork(
+                asked, self.run, source, fps, self.device, self.context, self.made_from, self._made_by(), size
+            )
             for warning in work.finish():
                 self.context.tell(warning)
-            self.run.set_info(made_from=self._made_by())
             return
         pseudo = views is not None and not is_run(views)
         self.sizes = replace(self.sizes, picture=min(self.sizes.picture, _side_of(source)))

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from legs4d.config.onepass import OnePassSettings
 from legs4d.context import Context
 from legs4d.errors import Legs4dError
+from legs4d.gaussians.store.again import working_on
 from legs4d.gaussians.store.run import Run
+from legs4d.gaussians.store.stage_records import MadeFrom
+from legs4d.gaussians.store.unfinished import finish, kept
 from legs4d.generate.onepass.checkpoint import find_files, open_networks, sha256_of
 from legs4d.generate.onepass.network import Variant
 from legs4d.generate.onepass.passes import Passes
-from legs4d.generate.onepass.stage import Footage, OnePassObject, cameras_of
+from legs4d.generate.onepass.refine import Refinement, Refining, Shown
+from legs4d.generate.onepass.stage import STAGE, UP, Footage, OnePassObject, cameras_of, taken
 from legs4d.generate.onepass.views import SideViews, read_views, views_by_prior
-from legs4d.generate.subject.source import Subject, read_subject
+from legs4d.generate.resizing import scaled
+from legs4d.generate.result import Made, write_object
+from legs4d.generate.subject.source import read_subject
 from legs4d.priors.cache import open_prior
 from legs4d.priors.registry import PRIORS, find_prior
 
 if TYPE_CHECKING:
     from legs4d.commands import Object
 
-OWN = ("weights", "views_by", "interpolate", "stride", "chunk", "elevation")
-"""What can be asked for with this method alone."""
+WITHIN = Path("made") / "onepass"
+"""In the run folder: what the pass made of each frame, a run of its own, until it is refined."""
 
 
 def settings_of(asked: Object) -> OnePassSettings:
@@ -45,6 +54,9 @@ class OnePassWork:
 
     Attributes:
         source: file or folder; fps: its pictures a second, where that is known.
+        made_from: all that decides on the result; told: what run.json says of that.
+        refined_size: pixels of the pictures to which a refinement fits, the network's at least.
+        refining: how much work that is; by default as the device allows.
     """
 
     asked: Object
@@ -53,6 +65,10 @@ class OnePassWork:
     fps: float | None
     device: torch.device
     context: Context
+    made_from: MadeFrom
+    told: dict[str, Any]
+    refined_size: int
+    refining: Refining | None = None
 
     def finish(self) -> list[str]:
         """Do what is left; the caller has begun the run's stage, and finishes it.
@@ -62,25 +78,54 @@ class OnePassWork:
 
         Raises:
             Legs4dError: weights, source or views are not what they should be.
-            Stopped: the stop signal is set; finished chunks are kept.
+            Stopped: the stop signal is set; finished chunks, and a refinement so far, are kept.
         """
         asked, settings = self.asked, settings_of(self.asked)
         networks = open_networks([Path(path) for path in asked.weights or ()], self.device)
         reading = self.context.reporter("reading_pictures")
         frames = None if asked.frames is None else (asked.frames[0], asked.frames[1])
         size = networks.variant.size
-        subject = read_subject(self.source, size, self.device, reading, frames=frames, fps=self.fps)
-        sides = self._sides(subject, networks.variant)
-        footage = Footage(subject.pictures, subject.fps, sides, subject.notes)
+        shown = max(size, self.refined_size) if settings.refine else size
+        subject = read_subject(self.source, shown, self.device, reading, frames=frames, fps=self.fps)
+        small = scaled(subject.pictures, size)
+        sides = self._sides(small[0], networks.variant)
         passes = Passes(networks, cameras_of(sides, settings.elevation), self.device)
-        work = OnePassObject(self.run, footage, passes, settings, self.context)
+        footage = Footage(small, subject.fps, sides, subject.notes)
+        if not settings.refine:
+            self.run.set_info(made_from=self.told)
+            return self._passed(self.run, footage, passes)
+        within = self.run.path / WITHIN
+        wanted = {STAGE: self.made_from}
+        with working_on(within, lambda run: wanted) as run:
+            if not run.begin_stage(STAGE, self.made_from).finished:
+                self._passed(run, footage, passes)
+                run.finish_stage(STAGE)
+        chosen = subject.pictures[taken(len(subject), subject.fps, settings.stride)]
+        return self._refined(Run.open(within), Shown.of(chosen, passes.cameras, sides, settings.elevation))
+
+    def _passed(self, run: Run, footage: Footage, passes: Passes) -> list[str]:
+        work = OnePassObject(run, footage, passes, settings_of(self.asked), self.context)
         work.finish()
         return work.describe()
 
-    def _sides(self, subject: Subject, variant: Variant) -> SideViews | None:
+    def _refined(self, passed: Run, shown: Shown) -> list[str]:
+        """One set of Gaussians that moves, of what a pass made."""
+        how = self.refining or Refining.of(self.device)
+        looking, fingerprint = self.context.reporter("looking_around"), self.made_from.fingerprint
+        work = Refinement(shown, passed.loose, how, self.device, looking)
+        if kept(self.run, fingerprint) is None:
+            work.follow(self.context.reporter("following"))
+        finish(work.fit, self.run, fingerprint, self.context.reporter("refining"))
+        fps, up = float(passed.info["fps"]), np.array(UP)
+        report = {**passed.info["report"], "refined": True}
+        made = Made(work.fit, len(shown.video), fps, shown.front, up, work.seen())
+        write_object(self.run, made, self.told, report)
+        return [str(sentence) for sentence in report["warnings"]]
+
+    def _sides(self, front: NDArray[np.uint8], variant: Variant) -> SideViews | None:
         asked = self.asked
         if asked.views is not None:
-            return read_views(Path(asked.views), variant.size, subject.pictures[0], asked.elevation)
+            return read_views(Path(asked.views), variant.size, front, asked.elevation)
         if asked.views_by is None:
             return None
         prior = find_prior(asked.views_by)
@@ -90,4 +135,9 @@ class OnePassWork:
             raise Legs4dError(what, where="--views-by", fix=f"choose one of: {known}")
         self.context.reporter("making_views").step(0, 1)
         helper = open_prior(prior.name, self.device)
-        return views_by_prior(helper, prior.name, subject.pictures[0], variant.size, asked.elevation, asked.seed)
+        return views_by_prior(helper, prior.name, front, variant.size, asked.elevation, asked.seed)
+
+
+def forget_pass(run: Run) -> None:
+    """Delete what a refinement began with."""
+    shutil.rmtree(run.path / WITHIN, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -89,3 +90,24 @@ def test_helpers_and_weights_that_are_not_there(clip: Path, tmp_path: Path, monk
     assert not (tmp_path / "c").exists()
     with pytest.raises(Legs4dError, match="no such file"):
         made(clip, tmp_path / "d", weights=["nowhere.safetensors"])
+
+
+def test_videos_of_one_frame_and_of_too_many(clip: Path, tmp_path: Path) -> None:
+    """One sentence each, before a network has done anything; what is chosen of a long one is taken."""
+    many = tmp_path / "many"
+    many.mkdir()
+    for number in range(3000):
+        os.link(clip / "0.png", many / f"{number:04}.png")
+    with pytest.raises(DatasetError, match=r"has 3000 frames, and 600 are the most .*--frames 0:599") as told:
+        made(many, tmp_path / "a")
+    assert "\n" not in str(told.value)
+    assert made(many, tmp_path / "b", frames=[2990, 2994])["frames"] == 5
+    av = pytest.importorskip("av")
+    film = tmp_path / "one.mp4"
+    with av.open(str(film), "w") as file:
+        stream = file.add_stream("mpeg4", rate=8)
+        stream.width = stream.height = 64
+        file.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((64, 64, 3), 255, np.uint8), format="rgb24")))
+        file.mux(stream.encode())
+    with pytest.raises(DatasetError, match="is a video of a single frame"):
+        made(film, tmp_path / "c")
