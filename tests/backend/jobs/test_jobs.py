@@ -114,7 +114,7 @@ def test_a_job_from_submission_to_a_prompt(server: ServerProcess) -> None:
     assert progress[-1]["state"] == "done", client.answer["error"]
     stages = list(dict.fromkeys(body["stage"] for body in progress if body["stage"]))
     made = [stage for stage in stages if not stage.startswith("reading_")]
-    assert made == ["first_frame", "tracking", "objects", "lift"]
+    assert made == ["first_frame", "tracking", "comparing_frames", "births", "writing_frames", "objects", "lift"]
     assert any(body["loss"] is not None and body["loss"] > 0 for body in progress)
     assert any(body["seconds_left"] is not None for body in progress)
     assert all(body["done"] <= body["total"] for body in progress)
