@@ -40,6 +40,8 @@ from legs4d.scene.readers import open_sequence
 
 from .synthetic import CAPTION_FLYING, Scene, write_dataset
 
+TRACKING = "tracking", "comparing_frames", "births", "writing_frames"
+"""What progress tells while frames are tracked."""
 SCENE = Scene(num_frames=3, width=24, height=16, num_train=4, num_test=1)
 SETTINGS = TrainSettings(
     reconstruct=ReconstructSettings(
@@ -250,7 +252,7 @@ def test_an_option_that_changes_nothing_is_told(footage: Path, run: Path) -> Non
 def test_asked_for_again_without_a_difference_all_is_made_anew(footage: Path, run: Path) -> None:
     before = content(run)
     mark = Run.open(run).geometry_id
-    assert train(footage, run, again=True).stages == {"first_frame", "tracking", "objects", "lift"}
+    assert train(footage, run, again=True).stages == {"first_frame", *TRACKING, "objects", "lift"}
     assert content(run) == before  # the same settings on the same processor
     assert Run.open(run).geometry_id != mark
 

@@ -199,6 +199,7 @@ class RunGeometry(RunAttached):
             for name in ("static", "dynamic"):
                 self._group(name).rename(before / name)
                 (fresh / name).rename(self._group(name))
+            shutil.rmtree(fresh)
             sync_folder(self._zarr)
         self._forget()
         self._geometry_or_none = {**self._geometry, "num_static": len(static), "num_dynamic": len(dynamic)}
