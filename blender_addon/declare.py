@@ -66,6 +66,16 @@ def enum(name: str = "", description: str = "", items: EnumItems = (), **options
     return _any(props.EnumProperty(**_called(name), description=description, items=list(items), **options))
 
 
+def custom(owner: bpy.types.ID, key: str, value: Any, says: str, **limits: Any) -> None:
+    """Give a data-block a custom property, with what its field in the interface needs to know.
+
+    Args:
+        limits: `min`, `max`, `soft_max`, `subtype`; `default`, where that is not `value`.
+    """
+    owner[key] = value
+    _any(owner.id_properties_ui(key)).update(**{"default": value, **limits}, description=says)
+
+
 def pointer(kind: type[T], name: str = "", description: str = "", **options: Any) -> T | None:
     """A data-block, or none."""
     return _any(props.PointerProperty(type=_any(kind), **_called(name), description=description, **options))

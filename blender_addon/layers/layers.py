@@ -74,10 +74,7 @@ def add(sequence: Sequence, prompt: str) -> str:
     its.active_layer = len(its.layers) - 1
     for curve, value in (("relevancy", 0.0), ("active", 0.0), ("strength", 1.0)):
         name = names.curve_property(layer.layer_id, curve)
-        sequence.empty[name] = value
-        sequence.empty.id_properties_ui(name).update(
-            min=0.0, max=1.0, default=value, subtype="FACTOR", description=_DESCRIPTIONS[curve]
-        )
+        declare.custom(sequence.empty, name, value, _DESCRIPTIONS[curve], min=0.0, max=1.0, subtype="FACTOR")
     for cloud in sequence.clouds:
         attributes.ensure(cloud, names.layer_attribute(layer.layer_id), names.LEVELS)
     return str(layer.layer_id)

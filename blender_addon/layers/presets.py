@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bpy
 
-from .. import names
+from .. import declare, names
 from ..portable.look import AMOUNTS, PRESETS, Amounts
 from . import curves
 
@@ -42,8 +42,7 @@ def animated(empty: bpy.types.Object) -> list[str]:
 
 def _set(empty: bpy.types.Object, name: str, value: float) -> None:
     key = names.amount_property(name)
-    is_new = empty.get(key) is None
-    if is_new or empty[key] != value:
+    if empty.get(key) is None:
+        declare.custom(empty, key, value, AMOUNTS[name], min=0.0, max=1.0, default=0.0, subtype="FACTOR")
+    elif empty[key] != value:
         empty[key] = value
-    if is_new:
-        empty.id_properties_ui(key).update(min=0.0, max=1.0, default=0.0, subtype="FACTOR", description=AMOUNTS[name])

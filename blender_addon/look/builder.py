@@ -95,6 +95,20 @@ def vector_math(tree: bpy.types.NodeTree, operation: str, *operands: Any, **inpu
     return output(made, "Value" if operation in ("DOT_PRODUCT", "LENGTH") else "Vector")
 
 
+def with_color(tree: bpy.types.NodeTree, geometry: Value, name: str, vector: Value, alpha: Value) -> Value:
+    """The geometry whose points have a FLOAT_COLOR attribute of this name: a vector, and a fourth number."""
+    split = node(tree, "ShaderNodeSeparateXYZ", {0: vector})
+    packed = node(tree, "FunctionNodeCombineColor", {**{i: split.outputs[i] for i in range(3)}, "Alpha": alpha})
+    stored = node(
+        tree,
+        "GeometryNodeStoreNamedAttribute",
+        {"Geometry": geometry, "Name": name, "Value": output(packed)},
+        data_type="FLOAT_COLOR",
+        domain="POINT",
+    )
+    return output(stored)
+
+
 def mix_colors(tree: bpy.types.NodeTree, share: Any, first: Any, second: Any) -> Value:
     """`first` where `share` is 0, `second` where it is 1."""
     made = node(tree, "ShaderNodeMix", data_type="RGBA")

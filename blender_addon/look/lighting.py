@@ -8,12 +8,11 @@ says, that sees it. The captured light stays in the colours; nothing takes it ou
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import bpy
 
-from .. import names
-from .builder import Value, math, node, output, vector_math
+from .. import declare, names
+from .builder import Value, math, node, output, vector_math, with_color
 
 NORMAL = "legs4d:normal"
 """Attribute of the instances: the normal times how far lamps light the point, and how far off its shadows begin, times
@@ -35,10 +34,8 @@ def ensure(empty: bpy.types.Object) -> None:
     for name, says in LIGHT.items():
         key = names.amount_property(name)
         if empty.get(key) is None:
-            empty[key] = DEFAULTS[name]
-            panel: Any = empty.id_properties_ui(key)
             limits = {"max": 1.0, "subtype": "FACTOR"} if name == REFLECT else {"soft_max": 10.0, "subtype": "DISTANCE"}
-            panel.update(min=0.0, default=DEFAULTS[name], description=says, **limits)
+            declare.custom(empty, key, DEFAULTS[name], says, min=0.0, **limits)
 
 
 def marked(tree: bpy.types.NodeTree, points: Value, to_camera: Value, reflect: Value, gap: Value) -> Value:
@@ -56,17 +53,10 @@ def marked(tree: bpy.types.NodeTree, points: Value, to_camera: Value, reflect: V
     side = math(tree, "SIGN", vector_math(tree, "DOT_PRODUCT", turned, to_camera))
     viewport = output(node(tree, "GeometryNodeIsViewport"))  # whose instances turn what they carry themselves
     normal = node(tree, "GeometryNodeSwitch", {0: viewport, 1: turned, 2: flattest}, input_type="VECTOR")
-    split = node(tree, "ShaderNodeSeparateXYZ", {0: vector_math(tree, "SCALE", output(normal), Scale=side * reflect)})
-    packed = node(tree, "FunctionNodeCombineColor", {**{i: split.outputs[i] for i in range(3)}, "Alpha": gap * -1.0})
-    stored = node(
-        tree,
-        "GeometryNodeStoreNamedAttribute",
-        {"Geometry": points, "Name": NORMAL, "Value": output(packed)},
-        data_type="FLOAT_COLOR",
-        domain="POINT",
-    )
+    toward = vector_math(tree, "SCALE", output(normal), Scale=side * reflect)
+    stored = with_color(tree, points, NORMAL, toward, gap * -1.0)
     used = math(tree, "GREATER_THAN", math(tree, "MAXIMUM", reflect, gap), 0.0)
-    return output(node(tree, "GeometryNodeSwitch", {0: used, 1: points, 2: output(stored)}, input_type="GEOMETRY"))
+    return output(node(tree, "GeometryNodeSwitch", {0: used, 1: points, 2: stored}, input_type="GEOMETRY"))
 
 
 def _shortest_axis(tree: bpy.types.NodeTree, scale: Value) -> Value:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import bpy
 
 from . import lighting
-from .builder import Value, arrange, cycles_of, math, node, output, vector_math
+from .builder import Value, arrange, cycles_of, math, node, output, vector_math, with_color
 
 VERSION = 5
 """Raised when the trees below change, so that files made before are brought up to date."""
@@ -107,13 +107,4 @@ def _local_direction(tree: bpy.types.NodeTree) -> Value:
 
 def marked(tree: bpy.types.NodeTree, points: Value, color: Value, opacity: Value) -> Value:
     """The points with what their instances show, as `LOOK`."""
-    split = node(tree, "ShaderNodeSeparateXYZ", {0: color})
-    look = node(tree, "FunctionNodeCombineColor", {**{i: split.outputs[i] for i in range(3)}, "Alpha": opacity})
-    stored = node(
-        tree,
-        "GeometryNodeStoreNamedAttribute",
-        {"Geometry": points, "Name": LOOK, "Value": output(look)},
-        data_type="FLOAT_COLOR",
-        domain="POINT",
-    )
-    return output(stored)
+    return with_color(tree, points, LOOK, color, opacity)

@@ -14,7 +14,7 @@ import bpy
 import numpy as np
 from mathutils import Vector
 
-from .. import names
+from .. import declare, names
 from ..layers import curves, layers
 from ..portable import look
 from ..portable.look import GRADE, NUMPY, Grade
@@ -76,11 +76,9 @@ def add(shown: Sequence, where: str, layer_id: str = "") -> str:
     its.active_grade = len(its.grades) - 1
     for name, value in _DEFAULTS.items():
         prop = names.grade_property(made.grade_id, name)
-        shown.empty[prop] = value
         low, high = _LIMITS[name]
-        panel: Any = shown.empty.id_properties_ui(prop)
         kind = _SUBTYPES.get(name, "NONE")
-        panel.update(min=low, max=high, default=value, description=_SAYS[name], subtype=kind)
+        declare.custom(shown.empty, prop, value, _SAYS[name], min=low, max=high, subtype=kind)
     if where == "SELECTION":
         selecting.keep_as(shown, made.source)
     if where == "RAMP":
@@ -167,7 +165,7 @@ def _ramp(shown: Sequence, handle: bpy.types.Object | None) -> tuple[float, floa
 
 
 def _arrow(shown: Sequence) -> bpy.types.Object:
-    """An arrow beside nothing, from the bottom to the top of the points, that goes with them."""
+    """An arrow from the bottom to the top of the points, which goes with them."""
     corners = np.array([child.matrix_world @ Vector(corner) for child in shown.objects for corner in child.bound_box])
     low, high = corners.min(axis=0), corners.max(axis=0)
     made = bpy.data.objects.new(f"{shown.empty.name} ramp", None)

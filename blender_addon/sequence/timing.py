@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import bpy
 import numpy as np
 
-from .. import names
+from .. import declare, names
 from ..layers import curves, nla
 from .properties import properties_of
 
@@ -157,12 +157,9 @@ def signature(empty: bpy.types.Object) -> str:
 def write(empty: bpy.types.Object, frames: Sequence[float], times: Sequence[float]) -> bpy.types.FCurve:
     """Give the sequence a time curve with these keys (scene frames ascending), in the place of any it has."""
     if empty.get(names.TIME) is None:
-        empty[names.TIME] = 0.0
-        empty.id_properties_ui(names.TIME).update(
-            min=0.0,
-            max=float(max(properties_of(empty).num_frames - 1, 0)),
-            description="Capture frame that shows, by scene frame: edit it in the Graph Editor",
-        )
+        last = float(max(properties_of(empty).num_frames - 1, 0))
+        says = "Capture frame that shows, by scene frame: edit it in the Graph Editor"
+        declare.custom(empty, names.TIME, 0.0, says, min=0.0, max=last)
     return curves.write(empty, names.TIME_PATH, frames, times, "LINEAR", "4-LEGS time")
 
 
