@@ -95,11 +95,10 @@ def show_copy(scene: bpy.types.Scene, shown: Sequence, original: Sequence) -> No
     """Write the scene's moment of a copy: of one that Blender made of the original as it stands, what differs alone."""
     known, moving, placed = _players.get(original.empty.session_uid), shown.dynamic_object, False
     if known is not None and moving is not None and shown.loose_object is None:
-        moment = known.moment(shown, scene.frame_current_final)
+        player, moment = _player(shown.empty, known.cache), known.moment(shown, scene.frame_current_final)
         cloud, still = cloud_of(moving), shown.static_object
-        placed, alike = _player(shown.empty, known.cache).take_over(
-            known, cloud, cloud_of(still) if still is not None else None, applied.probes(len(cloud.points)), moment
-        )
+        placed = player.take_over(known, cloud, applied.probes(len(cloud.points)), moment)
+        alike = placed and player.shows_layers_of(known, None if still is None else cloud_of(still))
         if alike and not shown.locked and not message(original.empty):
             return
     show(scene, shown, layers_only=placed)

@@ -112,35 +112,40 @@ class Player:
         self._show_relevancy(cloud_of(moving), frame, share, weights, complete)
         return problem, [*touched, moving]
 
-    def take_over(
-        self, other: Player, cloud: bpy.types.PointCloud, still: bpy.types.PointCloud | None, some: Array, now: Moment
-    ) -> tuple[bool, bool]:
-        """Go on from where another player of the run is, in clouds that are copies of its own.
+    def take_over(self, other: Player, cloud: bpy.types.PointCloud, some: Array, now: Moment) -> bool:
+        """Go on from where another player of the run is, if a cloud, a copy of its own, shows `now`; whether it does.
+
+        What layers say of `now` may differ.
 
         Args:
-            still: the cloud of what does not move, if there is one.
             some: [P] numbers of points to compare.
-            now: the moment that the copies are to show.
-
-        Returns:
-            Whether the points are where they have to be, and whether layers show as they have to, too.
         """
+        if other.last is None or not other._placed or other.last[1:] != now[1:]:
+            return False
         data: Any = cloud.attributes[names.POSITION]
-        if other.last is None or not other._placed or len(cloud.points) != len(other._position):
-            return False, False
-        then = other.last
-        if then[1:] != now[1:] or not np.array_equal(
+        if len(cloud.points) != len(other._position) or not np.array_equal(
             [data.data[int(index)].vector for index in some], other._position[some]
         ):
-            return False, False
+            return False
         np.copyto(self._position, other._position)
         self._placed, self.last = True, now
-        alike = [replace(weight, layer_id="") for weight in then[0]] == [replace(one, layer_id="") for one in now[0]]
-        if alike and still is not None:
-            alike = still.get(_WEIGHTS) == _signature(then[0])
-            if alike:
-                still[_WEIGHTS] = _signature(now[0])
-        return True, alike
+        return True
+
+    def shows_layers_of(self, other: Player, still: bpy.types.PointCloud | None) -> bool:
+        """Whether copies of another player's clouds show layers as this one has to: alike but for the layers' ids.
+
+        Args:
+            still: the copied cloud of what does not move, if there is one, on which that is noted.
+        """
+        assert self.last is not None and other.last is not None, "after take_over"
+        here, there = self.last[0], other.last[0]
+        if [replace(one, layer_id="") for one in here] != [replace(one, layer_id="") for one in there]:
+            return False
+        if still is not None:
+            if still.get(_WEIGHTS) != _signature(there):
+                return False
+            still[_WEIGHTS] = _signature(here)
+        return True
 
     @property
     def position(self) -> Array | None:

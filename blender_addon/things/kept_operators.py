@@ -65,6 +65,22 @@ class _OnKept(NeedsSequence):
             return next((one for one in its.selections if one.label == self.label), None)
         return its.selections[its.active_selection] if its.active_selection < len(its.selections) else None
 
+    def execute(self, context: bpy.types.Context) -> declare.Result:
+        """Do it to the selection that is meant, or say why not."""
+        shown = sequence.meant(context)
+        item = self.meant(shown)
+        if item is None:
+            return refuse(self, self.missing)
+        try:
+            self.act(shown, item)
+        except (NothingMeantError, CacheError) as nothing:
+            return refuse(self, f"{nothing}.")
+        return {"FINISHED"}
+
+    def act(self, shown: Sequence, item: SelectionProperties) -> None:
+        """Do it."""
+        raise NotImplementedError
+
 
 class LEGS4D_OT_select_kept(_OnKept, bpy.types.Operator):
     """Select what is kept under a name; Shift-click adds, Ctrl-click subtracts"""
@@ -80,18 +96,10 @@ class LEGS4D_OT_select_kept(_OnKept, bpy.types.Operator):
         declare.put(self, mode="ADD" if event.shift else "SUBTRACT" if event.ctrl else "SET")
         return self.execute(context)
 
-    def execute(self, context: bpy.types.Context) -> declare.Result:
+    def act(self, shown: Sequence, item: SelectionProperties) -> None:
         """Select it, and say how much."""
-        shown = sequence.meant(context)
-        item = self.meant(shown)
-        if item is None:
-            return refuse(self, self.missing)
-        try:
-            kept.choose(shown, item, self.mode)
-        except (NothingMeantError, CacheError) as nothing:
-            return refuse(self, f"{nothing}.")
+        kept.choose(shown, item, self.mode)
         self.report({"INFO"}, selecting.said(shown))
-        return {"FINISHED"}
 
 
 class LEGS4D_OT_save_selection(_OnKept, OnRun, bpy.types.Operator):
@@ -117,18 +125,10 @@ class LEGS4D_OT_save_selection(_OnKept, OnRun, bpy.types.Operator):
             confirm_text="Replace",
         )
 
-    def execute(self, context: bpy.types.Context) -> declare.Result:
+    def act(self, shown: Sequence, item: SelectionProperties) -> None:
         """Send it; what becomes of it is said when the answer arrives."""
-        shown = sequence.meant(context)
-        item = self.meant(shown)
-        if item is None:
-            return refuse(self, self.missing)
-        try:
-            bits, cache = kept.bits_for_run(shown, item), storage.find(shown.empty)
-        except (NothingMeantError, CacheError) as nothing:
-            return refuse(self, f"{nothing}.")
+        bits, cache = kept.bits_for_run(shown, item), storage.find(shown.empty)
         session.current.things.keep(cache, shown, item.label.strip(), bits, self.again)
-        return {"FINISHED"}
 
 
 class LEGS4D_OT_forget_selection(_OnKept, bpy.types.Operator):
@@ -138,14 +138,11 @@ class LEGS4D_OT_forget_selection(_OnKept, bpy.types.Operator):
     bl_label = "Forget Selection"
     bl_options = {"REGISTER", "UNDO"}
 
-    def execute(self, context: bpy.types.Context) -> declare.Result:
+    missing = "There is no selection to forget."
+
+    def act(self, shown: Sequence, item: SelectionProperties) -> None:
         """Forget it."""
-        shown = sequence.meant(context)
-        item = self.meant(shown)
-        if item is None:
-            return refuse(self, "There is no selection to forget.")
         kept.forget(shown, item)
-        return {"FINISHED"}
 
 
 CLASSES = (
