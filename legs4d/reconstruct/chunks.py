@@ -31,7 +31,8 @@ from legs4d.gaussians.store.run import Run
 from legs4d.progress import Progress
 from legs4d.reconstruct.objects.motion import TrackedObjects
 from legs4d.reconstruct.observation import CameraColors
-from legs4d.reconstruct.stages import Reconstruction, find_scene_stage, observe, torch_threads, tracked_objects
+from legs4d.reconstruct.reading import observe
+from legs4d.reconstruct.stages import Reconstruction, find_scene_stage, torch_threads, tracked_objects
 from legs4d.reconstruct.tracking import Motion, Structure, find_structure, track_frame
 from legs4d.scene.sequence import Sequence
 from legs4d.scene.stage import Stage

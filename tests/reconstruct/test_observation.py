@@ -18,7 +18,8 @@ from legs4d.reconstruct.fitting.averaging import RunningMean
 from legs4d.reconstruct.fitting.dropout import leave_out
 from legs4d.reconstruct.initialise import initial_points
 from legs4d.reconstruct.observation import Backdrop, CameraColors, Observation, grow, picture_loss
-from legs4d.reconstruct.stages import READ_AT_ONCE, find_backdrop, observe, torch_threads
+from legs4d.reconstruct.reading import READ_AT_ONCE, find_backdrop, observe
+from legs4d.reconstruct.stages import torch_threads
 from legs4d.reconstruct.vignette import falloff
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.stage import find_stage

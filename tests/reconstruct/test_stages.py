@@ -28,7 +28,8 @@ from legs4d.raster import render
 from legs4d.reconstruct.evaluation.evaluate import evaluate_pictures, psnr
 from legs4d.reconstruct.initialise import initial_points, visual_hull
 from legs4d.reconstruct.observation import CameraColors, Observation, batches
-from legs4d.reconstruct.stages import Reconstruction, observe
+from legs4d.reconstruct.reading import observe
+from legs4d.reconstruct.stages import Reconstruction
 from legs4d.reconstruct.sweep import FACTORS
 from legs4d.reconstruct.tracking import Motion, find_structure, moving_region, track_frame
 from legs4d.reconstruct.vignette import as_filmed
