@@ -104,6 +104,17 @@ def quaternions(matrices: NDArray[np.floating]) -> NDArray[np.float64]:
     return quats * np.where(quats[:, :1] < 0, -1.0, 1.0)
 
 
+def unbroken(quats: NDArray[np.floating]) -> NDArray[np.floating]:
+    """[T, ..., 4] the same rotations, each as that of its two quaternions that is nearer to the one before.
+
+    Then what is put between them does not leap.
+    """
+    leaps = (quats[1:] * quats[:-1]).sum(axis=-1) < 0
+    found = quats.copy()
+    found[1:] *= np.where(np.logical_xor.accumulate(leaps, axis=0), -1, 1)[..., None]
+    return found
+
+
 def _sheared(splats: Splats, linear: NDArray[np.float64]) -> tuple[FloatArray, FloatArray]:
     """Rotations and scales of the ellipsoids' images: the axes of A R S."""
     roots = linear @ rotation_matrix(splats.quats) * splats.scales[:, None, :].astype(np.float64)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from legs4d.gaussians.formats.placing import quaternions
+from legs4d.gaussians.formats.placing import quaternions, unbroken
 from legs4d.gaussians.rigid import RigidFit, fit_rigid
 
 NEIGHBOURS = 48
@@ -74,10 +74,7 @@ def carry_along(
     frames = len(ways)
     rotation, translation = (np.stack(part) for part in zip(*ways, strict=True))
     turn = quaternions(rotation.reshape(-1, 3, 3)).reshape(frames, len(points), 4).astype(np.float32)
-    # a rotation has two quaternions: the one nearer to that of the frame before, so that what is between is near too
-    leaps = (turn[1:] * turn[:-1]).sum(axis=-1) < 0
-    turn[1:] *= np.where(np.logical_xor.accumulate(leaps, axis=0), -1, 1)[..., None]
-    return Carried(rotation, translation, turn)
+    return Carried(rotation, translation, unbroken(turn))
 
 
 def _robustly(source: Array, target: Array) -> RigidFit:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.context import QUIET, Context
-from legs4d.gaussians.formats.placing import quaternions
+from legs4d.gaussians.formats.placing import quaternions, unbroken
 from legs4d.gaussians.objects import Objects, read_objects, write_objects
 from legs4d.gaussians.rigid import fit_rigid
 from legs4d.gaussians.store.footage import cameras_taken
@@ -186,9 +186,7 @@ def _poses(members: _Members, rest: int, otherwise: NDArray[np.float32]) -> NDAr
             # the weights of Geman and McClure 1987
             weight = weights * members.weights[rest] / (1 + (off / (2 * spread)) ** 2) ** 2
         poses[frame, :3], poses[frame, 3:] = fit.translation[0], quaternions(fit.rotation)[0]
-    # a rotation has two quaternions: the nearer one, so that curves through them do not leap
-    leaps = (poses[1:, 3:] * poses[:-1, 3:]).sum(axis=1) < 0
-    poses[1:, 3:] *= np.where(np.logical_xor.accumulate(leaps), -1, 1)[:, None]
+    poses[:, 3:] = unbroken(poses[:, 3:])
     return poses
 
 
