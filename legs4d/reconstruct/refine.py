@@ -18,11 +18,11 @@ from legs4d.gaussians.gaussians import Gaussians, concatenate
 from legs4d.progress import StageReporter
 from legs4d.raster import render
 from legs4d.raster.upload import upload
+from legs4d.reconstruct.births.carrying import Carried
 from legs4d.reconstruct.fitting.adam import Adam
 from legs4d.reconstruct.fitting.averaging import RunningMean
 from legs4d.reconstruct.fitting.dropout import leave_out
 from legs4d.reconstruct.fitting.parameters import Parameters
-from legs4d.reconstruct.fitting.quaternions import multiply
 from legs4d.reconstruct.observation import CameraColors, Observation, batches, picture_loss
 from legs4d.scene.camera import Cameras
 from legs4d.scene.stage import Stage
@@ -61,26 +61,6 @@ class TrackedFrame:
 
 
 @dataclass(frozen=True)
-class Carried:
-    """B Gaussians that moving things carry, as they are in a frame of their own, and how each gets into the F frames.
-
-    Attributes:
-        gaussians: torch tensors.
-        rotation: [F, B, 3, 3]; translation: [F, B, 3]; turn: [F, B, 4] the rotation as a quaternion, wxyz.
-    """
-
-    gaussians: Gaussians
-    rotation: torch.Tensor
-    translation: torch.Tensor
-    turn: torch.Tensor
-
-    def at(self, frame: int, gaussians: Gaussians) -> Gaussians:
-        """`gaussians`, those of this or what became of them, in the frame at this position."""
-        means = torch.einsum("bij,bj->bi", self.rotation[frame], gaussians.means) + self.translation[frame]
-        return gaussians.replace(means=means, quats=multiply(self.turn[frame], gaussians.quats))
-
-
-@dataclass(frozen=True)
 class Refined:
     """What `refine` found.
 
@@ -104,7 +84,7 @@ def refine(
     stage: Stage,
     settings: RefinementSettings,
     reporter: StageReporter,
-    carried: Carried | None = None,
+    carried: tuple[Gaussians, Carried] | None = None,
 ) -> Refined:
     """What suits all frames best of what does not change: static Gaussians, shapes and opacities of the moving ones.
 
@@ -112,14 +92,15 @@ def refine(
         static: torch tensors on the device of the frames.
         opacities: [M] of the moving ones while they are alive.
         frames: with the same cameras, in the same order, and the same moving Gaussians.
-        carried: further ones, of which all is found but how they move.
+        carried: B further ones, as they are in frames of their own, of which all is found but how each gets into
+            `frames`; on the same device.
 
     Raises:
         Stopped: the reporter was told to stop.
     """
     parameters = Parameters.from_gaussians(static, settings.rates, stage.radius)
     shape = _Shape(frames[0].moving, opacities, settings)
-    held = None if carried is None else Parameters.from_gaussians(carried.gaussians, settings.rates, stage.radius)
+    held = None if carried is None else Parameters.from_gaussians(carried[0], settings.rates, stage.radius)
     mean = RunningMean(settings.averaging)
     chance = np.random.default_rng(settings.seed)
     generator = torch.Generator(device=static.means.device).manual_seed(settings.seed)
@@ -136,7 +117,7 @@ def refine(
         toned = still if frame.tint is None else still.replace(colors=still.colors + frame.tint)
         parts = [toned, shape.apply(frame.moving)]
         if held is not None and carried is not None:
-            parts.append(carried.at(which, held.gaussians()))
+            parts.append(carried[1].at(held.gaussians(), which))
         shown = leave_out(concatenate(*parts), settings.dropout, generator)
         part = frame.take(batch)
         rendered = render(shown, part.cameras, shown.is_foreground[:, None].to(torch.float32), near=stage.near)

@@ -246,8 +246,9 @@ def test_places_are_carried_by_those_of_their_object_that_stay_together() -> Non
     means = np.stack([np.concatenate([first, other]), np.concatenate([second, other - 1])])
     points = np.array([[0.1, 0.2, 0.6], [0, 0, 0]], np.float32)
     way = carry_along(points, np.zeros(2, np.int64), means[0], means, np.repeat([0, 1], 80))
-    np.testing.assert_allclose(way.place(points, 0), points, atol=1e-5)
-    np.testing.assert_allclose(way.place(points, 1), points @ turn.T + np.array([0.3, 0, 0], np.float32), atol=0.01)
+    np.testing.assert_allclose(way.place(torch.from_numpy(points), 0), points, atol=1e-5)
+    there = way.place(torch.from_numpy(points), 1)
+    np.testing.assert_allclose(there, points @ turn.T + np.array([0.3, 0, 0], np.float32), atol=0.01)
     np.testing.assert_allclose(way.turn[1], [[np.cos(angle / 2), 0, np.sin(angle / 2), 0]] * 2, atol=0.01)
 
 

@@ -24,9 +24,7 @@ from legs4d.reconstruct.births.evidence import FOREGROUND, Evidence, drawn, look
 from legs4d.reconstruct.births.seeds import Seeds, Views, covered, depths, find_seeds, lacking, nothing, together
 from legs4d.reconstruct.births.spans import said_by, sharpened, spans, straying
 from legs4d.reconstruct.births.tints import in_between, paying, tints
-from legs4d.reconstruct.fitting.quaternions import multiply
 from legs4d.reconstruct.observation import CameraColors, Observation
-from legs4d.reconstruct.refine import Carried as FittedCarried
 from legs4d.reconstruct.refine import TrackedFrame, refine
 from legs4d.reconstruct.views import look_up
 from legs4d.scene.stage import Stage
@@ -141,7 +139,7 @@ class _Search:
         moving = [self._depth(clip.dynamic(frame), frame) for frame in known]
         hides = [np.where(m >= FOREGROUND, np.nan_to_num(d), 0) for m, d in zip(self.masks, moving, strict=True)]
         found = [nothing()]
-        ways = [self._ways(found[0], 0)]
+        ways = [Carried.nothing(clip.num_frames)]
         for _ in range(ROUNDS):
             which = int(np.argmax([one.sum() for one in left]))
             frame, seen = known[which], self.seen[known[which]]
@@ -168,7 +166,7 @@ class _Search:
             way = self._ways(seeds, frame)
             for position, other in enumerate(known):
                 there = seeds.positions.copy()
-                there[seeds.moving] = way.place(there[seeds.moving], other)
+                there[seeds.moving] = way.place(torch.from_numpy(there[seeds.moving]), other).numpy()
                 left[position] &= ~covered(there, self.seen[other].cameras, self.near)
             found.append(seeds)
             ways.append(way)
@@ -178,6 +176,8 @@ class _Search:
     def _ways(self, seeds: Seeds, frame: int) -> Carried:
         """How those seeds of a frame that move get into every frame."""
         seeds = seeds.take(seeds.moving)
+        if not len(seeds):  # then nobody has to read all frames
+            return Carried.nothing(self.clip.num_frames)
         rows, start = self._rows(seeds.label), self.clip.dynamic(frame).means
         return carry_along(seeds.positions, rows, start, self._tracks(), self.clip.objects)
 
@@ -225,11 +225,7 @@ class _Search:
             )
             for position, frame in enumerate(self.known)
         ]
-        ways = (
-            torch.as_tensor(part[self.known], device=device)
-            for part in (carried.rotation, carried.translation, carried.turn)
-        )
-        moving = FittedCarried(held.torch(device), *ways) if len(held) else None
+        moving = (held.torch(device), carried.take(self.known, device)) if len(held) else None
         opacities = torch.as_tensor(clip.dynamic(0).opacities, device=device)
         pixels = self.masks[0].size
         settings = self.settings.fit.suited(pixels)
@@ -251,12 +247,11 @@ class _Search:
         """Light and ends of what was fitted, and all of it together."""
         clip, known, frames = self.clip, self.known, self.clip.num_frames
         still, moving, count = len(fitted.static), len(died), len(fitted.held)
+        held = fitted.held.torch()
 
         def dynamic(frame: int) -> Gaussians:
             old = clip.dynamic(frame).replace(scales=fitted.scales, opacities=fitted.opacities)
-            turn, quats = torch.as_tensor(carried.turn[frame]), torch.as_tensor(fitted.held.quats)
-            means = carried.place(fitted.held.means, frame)
-            return concatenate(old, fitted.held.replace(means=means, quats=multiply(turn, quats).numpy()))
+            return concatenate(old, carried.at(held, frame).numpy())
 
         def shown(frame: int, position: int) -> Gaussians:
             static = fitted.static.replace(colors=fitted.static.colors + tint[position])

@@ -6,11 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from legs4d.gaussians.formats.placing import quaternions, unbroken
+from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.rigid import RigidFit, fit_rigid
+from legs4d.reconstruct.fitting.quaternions import multiply
 
 NEIGHBOURS = 48
 """Tracked Gaussians that carry a place together: enough for most of a limb, so that a few that drifted off do not
@@ -26,23 +29,35 @@ class Carried:
     """Where B places are in T frames, seen from the frame that each began in: x → rotation · x + translation.
 
     Attributes:
-        rotation: [T, B, 3, 3]; translation: [T, B, 3]; turn: [T, B, 4] the rotation as a quaternion, wxyz.
+        rotation: [T, B, 3, 3]; translation: [T, B, 3]; turn: [T, B, 4] the rotation as a quaternion, wxyz. Float32.
     """
 
-    rotation: NDArray[np.float32]
-    translation: NDArray[np.float32]
-    turn: NDArray[np.float32]
+    rotation: torch.Tensor
+    translation: torch.Tensor
+    turn: torch.Tensor
 
-    def place(self, points: NDArray[np.float32], frame: int) -> NDArray[np.float32]:
-        """[B, 3] where the points [B, 3] are in a frame."""
-        return np.einsum("bij,bj->bi", self.rotation[frame], points) + self.translation[frame]
+    @classmethod
+    def nothing(cls, num_frames: int) -> Carried:
+        """No places."""
+        return cls(torch.zeros(num_frames, 0, 3, 3), torch.zeros(num_frames, 0, 3), torch.zeros(num_frames, 0, 4))
+
+    def take(self, frames: list[int], device: torch.device) -> Carried:
+        """In these frames alone, on a device."""
+        return Carried(*(part[frames].to(device) for part in (self.rotation, self.translation, self.turn)))
+
+    def place(self, points: torch.Tensor, frame: int) -> torch.Tensor:
+        """[B, 3] where the points [B, 3] are in a frame; differentiable."""
+        return torch.einsum("bij,bj->bi", self.rotation[frame], points) + self.translation[frame]
+
+    def at(self, gaussians: Gaussians, frame: int) -> Gaussians:
+        """B Gaussians (torch) in a frame; differentiable."""
+        means = self.place(gaussians.means, frame)
+        return gaussians.replace(means=means, quats=multiply(self.turn[frame], gaussians.quats))
 
 
 def joined(parts: list[Carried]) -> Carried:
     """Of several sets of places, one after the other."""
-    return Carried(
-        *(np.concatenate([getattr(p, n) for p in parts], axis=1) for n in ("rotation", "translation", "turn"))
-    )
+    return Carried(*(torch.cat([getattr(p, n) for p in parts], dim=1) for n in ("rotation", "translation", "turn")))
 
 
 def carry_along(
@@ -74,7 +89,7 @@ def carry_along(
     frames = len(ways)
     rotation, translation = (np.stack(part) for part in zip(*ways, strict=True))
     turn = quaternions(rotation.reshape(-1, 3, 3)).reshape(frames, len(points), 4).astype(np.float32)
-    return Carried(rotation, translation, unbroken(turn))
+    return Carried(*(torch.from_numpy(part) for part in (rotation, translation, unbroken(turn))))
 
 
 def _robustly(source: Array, target: Array) -> RigidFit:
