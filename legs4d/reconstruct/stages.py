@@ -287,7 +287,8 @@ class Reconstruction:
             stage,
             still=not cameras_move(self.sequence),
         )
-        finish_tracking(run, clip, settings, self.context)
+        with run.timed("tracking"):
+            finish_tracking(run, clip, settings, self.context)
 
     def _refinement(self, stage: Stage) -> None:
         run, settings = self.run, self.suited.refinement

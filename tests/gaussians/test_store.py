@@ -282,7 +282,6 @@ def _laid_out_again(run: Run) -> None:
         born=np.append(np.zeros(len(ball), np.int32), np.int32(1)),
         died=np.full(len(more), 2, np.int32),
         finishes="tracking",
-        seconds=1.0,
     )
 
 

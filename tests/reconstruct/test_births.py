@@ -334,7 +334,6 @@ def stored(door: tuple[Filmed, Revealed], tmp_path_factory: pytest.TempPathFacto
             born=born,
             died=found.died,
             finishes="tracking",
-            seconds=0.0,
         )
     return Run.open(run.path)
 

@@ -160,7 +160,6 @@ class RunGeometry(RunAttached):
         born: NDArray[np.int32],
         died: NDArray[np.int32],
         finishes: str,
-        seconds: float,
     ) -> None:
         """Store other Gaussians in place of all that a run has, and record the stage that does so as finished.
 
@@ -171,7 +170,7 @@ class RunGeometry(RunAttached):
             static, dynamic: N and M numpy Gaussians, the second as in frame 0.
             moving: frame → means [M,3], quats [M,4] wxyz, colors [M,3] of the dynamic ones.
             born, died: [M] first and last frame alive.
-            finishes: name of the stage; seconds: of it that are not recorded yet.
+            finishes: name of the stage.
 
         Raises:
             RunError: it cannot be written, or a value is not finite.
@@ -204,9 +203,7 @@ class RunGeometry(RunAttached):
         self._forget()
         self._geometry_or_none = {**self._geometry, "num_static": len(static), "num_dynamic": len(dynamic)}
         self.geometry_id = _new_id()
-        record = self.stages[finishes]
-        record.finished = True
-        record.seconds += seconds
+        self.stages[finishes].finished = True
         self._save()
         self._settle_layout()
 
