@@ -216,8 +216,11 @@ class RunGeometry(RunAttached):
         if self.has_finished(kept["stage"]):
             for name in MOVING:
                 array = open_array(before / "dynamic" / name)
-                for frame in range(1, array.shape[0]):
-                    array.discard(frame)
+                # from the last on: where frame 1 is gone nothing is left, and no later lock looks for all of them again
+                later = range(array.shape[0] - 1, 0, -1)
+                if later and array.has(later[-1]):
+                    for frame in later:
+                        array.discard(frame)
             return
         with clear_write_errors(before):
             for name in ("static", "dynamic"):
