@@ -87,9 +87,9 @@ def _told_of(run: Run, place: Path) -> str:
 
 def travelling(run: Run, dataset: str | Path | None = None) -> dict[str, Path]:
     """The folders that workers on other machines need of a run: its own, and its footage's, if there is any."""
-    there = dataset is not None or "dataset" in run.info
-    place = place_of_footage(run) if dataset is None and there else dataset
-    folders = {"run": run.path, **({} if place is None else {"dataset": Path(place)})}
+    folders = {"run": run.path}
+    if dataset is not None or "dataset" in run.info:
+        folders["dataset"] = place_of_footage(run) if dataset is None else Path(dataset)
     found = found_objects_of(run.info)
     return {**folders, "objects": found} if isinstance(found, Path) else folders
 

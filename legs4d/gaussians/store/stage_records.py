@@ -193,13 +193,15 @@ def differences(stage: str, was: MadeFrom, now: MadeFrom) -> list[Difference]:
     if found and None not in presets and presets[0] != presets[1]:
         found.insert(0, Difference.of_values(stage, "preset", *presets))
     for name in sorted(was.inputs.keys() & now.inputs.keys()):
-        if NOT_GIVEN in (was.inputs[name], now.inputs[name]):
-            if was.inputs[name] != now.inputs[name]:
-                told = ("given" if inputs[name] != NOT_GIVEN else "none" for inputs in (was.inputs, now.inputs))
-                found.append(Difference.of_values(stage, name, *told))
-        elif was.inputs[name] != now.inputs[name]:
+        before, after = was.inputs[name], now.inputs[name]
+        if before == after:
+            continue
+        if NOT_GIVEN in (before, after):
+            told = ("none" if one == NOT_GIVEN else "given" for one in (before, after))
+            found.append(Difference.of_values(stage, name, *told))
+        else:
             text = f"{name}: another one than {stage.replace('_', ' ')} was made from"
-            found.append(Difference(stage, name, was.inputs[name], now.inputs[name], text))
+            found.append(Difference(stage, name, before, after, text))
     return found
 
 
