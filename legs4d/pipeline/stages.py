@@ -59,11 +59,8 @@ def train(
         RunError: the run folder cannot be used, or another process writes it.
         Stopped: the context's stop was set; what is finished is kept.
     """
-    there = run_in(out)
-    sequence = read_footage(dataset, Path(out), there, settings.dataset, context, objects=objects, again=again)
-    plan = Plan(sequence, settings, context, ("reconstruct", "lift"), extracts=True)
-    plan.check(there)
-    with _working(there or out, plan, again) as work:
+    parts = ("reconstruct", "lift")
+    with _from_footage(dataset, out, settings, context, parts, objects=objects, again=again) as work:
         if work.making.extract is None and settings.extract.model_fields_set:
             encoder = work.making.encoder
             context.tell(f"What is set for `extract` (--every) changes nothing: {encoder} do not look at the pictures.")
@@ -83,11 +80,7 @@ def reconstruct(
 ) -> Run:
     """The reconstruction half of `train`."""
     asked = TrainSettings(**{name: getattr(settings, name) for name in GeometrySettings.model_fields})
-    there = run_in(out)
-    sequence = read_footage(dataset, Path(out), there, settings.dataset, context, objects=objects, again=again)
-    plan = Plan(sequence, asked, context, ("reconstruct",))
-    plan.check(there)
-    with _working(there or out, plan, again) as work:
+    with _from_footage(dataset, out, asked, context, ("reconstruct",), objects=objects, again=again) as work:
         work.reconstruct()
     return Run.open(out)
 
@@ -154,6 +147,26 @@ def _shown(run: Run, dataset: str | Path | None, context: Context) -> Sequence:
     if dataset is None and not is_filmed(run):
         return RenderedFootage(run, context.engine)
     return find_footage(run, dataset, context)
+
+
+@contextmanager
+def _from_footage(
+    dataset: str | Path,
+    out: str | Path,
+    settings: TrainSettings,
+    context: Context,
+    parts: tuple[str, ...],
+    *,
+    objects: str | Path | bool,
+    again: bool | str,
+) -> Iterator[_Work]:
+    """What is to be made in a run, which may be there, of a dataset; see `_working`."""
+    there = run_in(out)
+    sequence = read_footage(dataset, Path(out), there, settings.dataset, context, objects=objects, again=again)
+    plan = Plan(sequence, settings, context, parts, extracts=True)
+    plan.check(there)
+    with _working(there or out, plan, again) as work:
+        yield work
 
 
 @contextmanager

@@ -28,8 +28,7 @@ def orbit(
         elevation: degrees above the centre.
     """
     up = -np.asarray(down, np.float64)
-    east = np.cross(up, [1.0, 0.0, 0.0] if abs(up[0]) < 0.9 else [0.0, 0.0, 1.0])
-    east /= np.linalg.norm(east)
+    east = _beside(up)
     north = np.cross(up, east)
     tilt = np.radians(elevation)
     angles = 2 * np.pi * np.arange(count) / count
@@ -56,11 +55,17 @@ def arc(
     up = -np.asarray(down, np.float64)
     level = np.asarray(front, np.float64) - (np.asarray(front, np.float64) @ up) * up
     if np.linalg.norm(level) < 1e-6:  # straight above or below
-        level = np.cross(up, [1.0, 0.0, 0.0] if abs(up[0]) < 0.9 else [0.0, 0.0, 1.0])
+        level = _beside(up)
     level /= np.linalg.norm(level)
     tilts = np.radians(most) * np.sin(2 * np.pi * np.arange(count) / count)
     outward = np.cos(tilts)[:, None] * level + np.sin(tilts)[:, None] * up
     return _looking_inwards(np.asarray(center), radius, up, outward, like)
+
+
+def _beside(up: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[3] some level direction."""
+    east = np.cross(up, [1.0, 0.0, 0.0] if abs(up[0]) < 0.9 else [0.0, 0.0, 1.0])
+    return np.asarray(east / np.linalg.norm(east))
 
 
 def _looking_inwards(
