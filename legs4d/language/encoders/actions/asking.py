@@ -50,6 +50,10 @@ class Actor:
         """0..1, whether a noun or a name of a prompt may mean it; only its own name is a name of its own."""
         return float(means(word, self.name)) if word in reading.names else self.fit(word)
 
+    def may_be(self, words: tuple[str, ...], reading: Reading) -> bool:
+        """Whether any of these may mean it."""
+        return any(self.answers_to(word, reading) > 0 for word in words)
+
     def looks(self, words: tuple[str, ...]) -> float:
         """0..1, whether it has the colours among these words; of words that are none, 1."""
         told = [self.colors[word] for word in words if word in self.colors]
@@ -66,10 +70,7 @@ def score(story: Story, cast: list[Actor], prompt: str) -> NDArray[np.float32]:
 
 def _likely(reading: Reading, story: Story, cast: list[Actor]) -> dict[str, float]:
     """Of the actions that may be meant, those that whoever is meant does, unless another is meant far more likely."""
-    meant = [
-        any(actor.answers_to(word, reading) > 0 for word in reading.subjects or ()) or not reading.subjects
-        for actor in cast
-    ]
+    meant = [not reading.subjects or actor.may_be(reading.subjects, reading) for actor in cast]
     done = {deed.action for state in story.states if meant[state.row] for deed in state.deeds}
     found = {action: well for action, well in reading.actions.items() if done & {*_roles(reading, action)}}
     most = max(found.values(), default=0.0)
@@ -105,14 +106,14 @@ def _takes_part(word: str, other: int, reading: Reading, cast: list[Actor]) -> f
         return fit
     if word in reading.names and other >= 0:
         return 0.0
-    return 0.7 if any(actor.answers_to(word, reading) > 0 for actor in cast) else 0.0
+    return 0.7 if any(actor.may_be((word,), reading) for actor in cast) else 0.0
 
 
 def remarks(story: Story, cast: list[Actor], prompt: str) -> list[str]:
     """Why a prompt finds nothing, where that is plain: a sentence each."""
     reading, told = read(prompt), []
     for word in dict.fromkeys((*reading.subjects, *reading.others)):
-        if not any(actor.answers_to(word, reading) > 0 for actor in cast):
+        if not any(actor.may_be((word,), reading) for actor in cast):
             called = (
                 ", ".join(dict.fromkeys(actor.name for actor in cast if actor.name)) or "unknown (see `legs4d name`)"
             )
@@ -133,7 +134,7 @@ def origins(story: Story, cast: list[Actor], prompt: str) -> dict[str, str]:
     reading, told = read(prompt), {}
     if reading.actions:
         told["action"] = "motion"
-    fitting = [actor for actor in cast if any(actor.answers_to(word, reading) > 0 for word in reading.subjects)]
+    fitting = [actor for actor in cast if actor.may_be(reading.subjects, reading)]
     if fitting:
         told["name"] = fitting[0].by
     if any(word in actor.colors for actor in fitting for word in reading.words):

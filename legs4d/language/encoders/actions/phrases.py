@@ -48,6 +48,12 @@ def is_little(token: str) -> bool:
     return token in _LITTLE
 
 
+def is_known(token: str) -> bool:
+    """Whether a word, in small letters, is one of English: a noun, a verb in any of its forms, or another."""
+    known = lexicon()
+    return known.noun(token) is not None or bool(known.verb(token) or known.part(token) or known.actions(token))
+
+
 @dataclass
 class Phrase:
     """A noun with what stands before it."""
@@ -105,7 +111,7 @@ def noun_phrases(tokens: list[str], names: Collection[str] = ()) -> list[Phrase]
             after, at = "verb", at + 1
         else:
             phrase = None
-            if not found and not _known_word(token) and has_verb(tokens[at + 1 : at + 2]):
+            if not found and not is_known(token) and has_verb(tokens[at + 1 : at + 2]):
                 phrase = _unknown(tokens, at, after, at)  # "pikachu flying", and not the flying of something pikachu
             phrase = phrase or _phrase_from(tokens, at, after if after != "noun" else "verb", at, names)
             if phrase is not None:
@@ -168,7 +174,7 @@ def _unknown(tokens: list[str], first: int, after: str, start: int) -> Phrase | 
         return None
     at = first
     while at < len(tokens) and not (
-        tokens[at] in ARTICLES | PREPOSITIONS | AUXILIARIES | PRONOUNS or _known_word(tokens[at])
+        tokens[at] in ARTICLES | PREPOSITIONS | AUXILIARIES | PRONOUNS or is_known(tokens[at])
     ):
         at += 1
     if at == first or (tokens[at - 1].endswith("ly") and at < len(tokens)):
@@ -204,12 +210,6 @@ def _is_verb(token: str) -> bool:
     if token.endswith("ing") or lexicon().noun(token) is None:
         return True
     return Part.MOSTLY_VERB in verb or (token.endswith("s") and not token.endswith("ss") and Part.VERB in verb)
-
-
-def _known_word(token: str) -> bool:
-    """Whether it is a noun or a verb, in any of its forms."""
-    known = lexicon()
-    return known.noun(token) is not None or bool(known.verb(token) or known.part(token) or known.actions(token))
 
 
 def _goes_on(tokens: list[str], at: int) -> bool:

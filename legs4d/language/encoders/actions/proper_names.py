@@ -6,27 +6,25 @@ noun can stand that is in the lexicon.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from legs4d.language.encoders.actions.lexicon import PERSON, Part, lexicon
 from legs4d.language.encoders.actions.names import ANYBODY, ANYTHING, is_solid
+from legs4d.language.encoders.actions.phrases import is_known, is_little
 
 LONG = 4
 """Letters from which a word has a capital in a title, where capitals say nothing."""
 
 
-def join_names(words: list[str], little: Callable[[str], bool]) -> tuple[list[str], dict[str, str], list[int]]:
+def join_names(words: list[str]) -> tuple[list[str], dict[str, str], list[int]]:
     """Words of a prompt in small letters, a name of several words as one.
 
     Args:
         words: as they are written.
-        little: whether a word, in small letters, is an article, a pronoun, a preposition or the like.
 
     Returns:
         (tokens, those of them that are names → as they are written, the last word of each token).
     """
     tokens = [word.lower() for word in words]
-    is_name = _names(words, tokens, little)
+    is_name = _names(words, tokens)
     joined: list[tuple[str, bool, int]] = []
     for at, word in enumerate(words):
         if is_name[at] and at and is_name[at - 1]:
@@ -43,43 +41,37 @@ def means(name: str, called: str) -> bool:
     return bool(told) and (asked <= told or told <= asked)
 
 
-def _whole(words: list[str], little: Callable[[str], bool]) -> bool:
+def _whole(words: list[str]) -> bool:
     """Whether capitals tell nothing, as all long words have one, or all letters are."""
-    long = [word for word in words if len(word) >= LONG and not little(word.lower())]
+    long = [word for word in words if len(word) >= LONG and not is_little(word.lower())]
     shouted = all(word.isupper() for word in words)
     return shouted or (len(long) > 1 and all(word[0].isupper() and word[1:].islower() for word in long))
 
 
-def _names(words: list[str], tokens: list[str], little: Callable[[str], bool]) -> list[bool]:
+def _names(words: list[str], tokens: list[str]) -> list[bool]:
     """Which of the words are names, or parts of one."""
-    whole = _whole(words, little)
+    whole = _whole(words)
     found = [False] * len(words)
     for at in reversed(range(len(words))):
         word, token = words[at], tokens[at]
-        if little(token) or len(word) < 2 or not word[0].isupper():
+        if is_little(token) or len(word) < 2 or not word[0].isupper():
             continue
         if word[1:] != word[1:].lower() and not word.isupper():  # "LeBron"
             found[at] = True
         elif whole:
-            beside = found[at + 1 : at + 2] == [True] or (at > 0 and _is_strange(tokens[at - 1]))
-            found[at] = _is_strange(token) or (beside and not _acts(token, little))
+            beside = found[at + 1 : at + 2] == [True] or (at > 0 and not is_known(tokens[at - 1]))
+            found[at] = not is_known(token) or (beside and not _acts(token))
         elif at:
             found[at] = True
         else:  # "Michael Jordan", "Mark throws"
-            acts = at + 1 < len(tokens) and _acts(tokens[at + 1], little) and not _common(token)
-            found[at] = acts or _is_strange(token) or found[1:2] == [True]
+            acts = at + 1 < len(tokens) and _acts(tokens[at + 1]) and not _common(token)
+            found[at] = acts or not is_known(token) or found[1:2] == [True]
     return found
 
 
-def _is_strange(token: str) -> bool:
-    """Whether no noun, verb or other word is written so."""
-    known = lexicon()
-    return known.noun(token) is None and not (known.verb(token) or known.part(token) or known.actions(token))
-
-
-def _acts(token: str, little: Callable[[str], bool]) -> bool:
+def _acts(token: str) -> bool:
     """Whether a word may tell what somebody does, or "is"."""
-    return bool(lexicon().verb(token)) or little(token)
+    return bool(lexicon().verb(token)) or is_little(token)
 
 
 def _common(token: str) -> bool:

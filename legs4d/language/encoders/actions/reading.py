@@ -23,7 +23,6 @@ from legs4d.language.encoders.actions.phrases import (
     Phrase,
     counts,
     has_verb,
-    is_little,
     noun_phrases,
 )
 from legs4d.language.encoders.actions.proper_names import join_names
@@ -68,7 +67,7 @@ def read(prompt: str) -> Reading:
     prompt = _NOT.sub(_spelled_out, prompt)
     words = [match for match in _WORD.finditer(prompt) if match[0].lower() != "s"]
     owners = {i for i, match in enumerate(words) if prompt[match.end() : match.end() + 2].lower() in ("'s", "’s")}
-    tokens, names, last = join_names([match[0] for match in words], is_little)
+    tokens, names, last = join_names([match[0] for match in words])
     phrases = noun_phrases(tokens, names)
     solid = [phrase for phrase in phrases if counts(phrase)]
     # "somebody's door" is about the door; "the ball's in the air" has nothing else to be about
