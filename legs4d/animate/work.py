@@ -34,12 +34,12 @@ from legs4d.gaussians.part import BELONGS
 from legs4d.gaussians.selections import read_selection
 from legs4d.gaussians.store.again import working_on
 from legs4d.gaussians.store.run import Run
-from legs4d.gaussians.store.stage_records import NOT_GIVEN, MadeFrom
+from legs4d.gaussians.store.stage_records import MadeFrom, inputs_of
 from legs4d.gaussians.store.unfinished import forget, keep, kept
 from legs4d.priors.flow.dis import DisFlow
 from legs4d.reconstruct.stages import choose_device, torch_threads
 from legs4d.reconstruct.vignette import background_of
-from legs4d.scene.content import digest_at, digest_of
+from legs4d.scene.content import digest_of
 from legs4d.segment.views import near_of
 
 VERSION = 2
@@ -119,19 +119,8 @@ def describe(run: Run) -> dict[str, Any]:
 def _made_from(source: Run, asked: Animate, context: Context) -> MadeFrom:
     if asked.motion is not None and not Path(asked.motion).exists():
         raise DatasetError("there is no such file or folder", where=asked.motion, fix="give a video of the motion")
-    files = {
-        "motion": Path(asked.motion) if asked.motion else None,
-        "depth": Path(asked.depth) if asked.depth else None,
-        "camera": Path(asked.camera_file) if asked.camera_file else None,
-    }
-    inputs = {"run": digest_of([source.geometry_id, asked.frame])}
-    for name, path in files.items():
-        if path is None:
-            inputs[name] = NOT_GIVEN
-            continue
-        if not path.exists():
-            raise DatasetError("there is no such file or folder", where=str(path), fix="check its name")
-        inputs[name] = digest_at(path, context)
+    files = {"motion": asked.motion, "depth": asked.depth, "camera": asked.camera_file}
+    inputs = {"run": digest_of([source.geometry_id, asked.frame]), **inputs_of(files, context)}
     weights = read_selection(source, asked.selection).frame(source, asked.frame)
     inputs["selection"] = digest_of(np.flatnonzero(weights >= BELONGS).tolist())
     own = ("selection", "camera", "frame", "frames", "fps", "start", "end", "contact", "make_depth", "rigid")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ from legs4d.errors import DatasetError, Legs4dError
 from legs4d.gaussians.store.again import working_on
 from legs4d.gaussians.store.footage import remember_footage
 from legs4d.gaussians.store.run import Run
-from legs4d.gaussians.store.stage_records import NOT_GIVEN, MadeFrom
+from legs4d.gaussians.store.stage_records import MadeFrom, inputs_of
 from legs4d.priors.cache import best_prior, how_to_get, open_prior, priors_folder
+from legs4d.priors.protocols import FlowPrior
 from legs4d.priors.registry import find_prior
 from legs4d.reconstruct.stages import choose_device, torch_threads
-from legs4d.scene.content import digest_at
 from legs4d.scene.readers import open_sequence
 from legs4d.video.input.clip import Clip, open_clip
 from legs4d.video.input.find import Wanted, find_things
@@ -103,18 +104,8 @@ def _made_from(asked: Video, context: Context) -> MadeFrom:
     source = Path(asked.source)
     if not source.exists():
         raise DatasetError("there is no such file or folder", where=asked.source, fix="give a video, or its pictures")
-    inputs = {}
-    for name in ("source", "masks", "boxes", "camera_file", "captions"):
-        given = getattr(asked, name)
-        if given is None:
-            inputs[name] = NOT_GIVEN
-            continue
-        path = Path(given)
-        if not path.exists():
-            raise DatasetError("there is no such file or folder", where=given, fix="check its name")
-        inputs[name] = digest_at(path, context)
-    for folder in folders_beside(source):
-        inputs[folder.parent.name] = digest_at(folder, context)
+    files = {name: getattr(asked, name) for name in ("source", "masks", "boxes", "camera_file", "captions")}
+    inputs = inputs_of({**files, **folders_beside(source)}, context)
     own = ("first", "camera", "fov", "frames", "scale", "fps", "lite", "flow", "invent", "distance", "found")
     return MadeFrom({name: getattr(asked, name) for name in own}, VERSION, inputs, by="video")
 
@@ -243,9 +234,13 @@ class _Work:
         reporter = self.context.reporter("inventing")
         return invent(canonical, shown, matrix, up, prior, INVENTING, self.device, reporter)
 
+    @cached_property
+    def _flow(self) -> FlowPrior:
+        """What follows points, opened where some are left to be followed. Raises Legs4dError where it is not there."""
+        return open_prior(self.asked.flow, self.device)
+
     def _motion(self, objects: list[Canonical]) -> list[Shown]:
         made = []
-        flow = open_prior(self.asked.flow, self.device)
         for row, (thing, canonical) in enumerate(zip(self.things, objects, strict=True)):
             name = f"motion-{thing.id}"
             state = self.kept.read(name)
@@ -254,8 +249,8 @@ class _Work:
                 if len(self.things) > 1:
                     self.context.tell(f"{thing.called}: object {row + 1} of {len(self.things)}.")
                 fitted = fit_object(
-                    self.clip, self.things, row, canonical, self.filming, flow, self.settings, self.device, self.kept,
-                    self.context,
+                    self.clip, self.things, row, canonical, self.filming, self._flow, self.settings, self.device,
+                    self.kept, self.context,
                 )  # fmt: skip
                 state = with_seconds(as_state(fitted), time.perf_counter() - started)
                 self.kept.write(name, state)

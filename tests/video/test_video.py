@@ -21,7 +21,7 @@ from legs4d.errors import Legs4dError
 from legs4d.gaussians.objects import read_objects
 from legs4d.gaussians.store.footage import find_footage
 from legs4d.gaussians.store.run import Run
-from legs4d.gaussians.store.stage_records import RunDiffers
+from legs4d.gaussians.store.stage_records import RunDiffers, differences
 from legs4d.progress import Progress, Stopped
 from legs4d.raster import render
 from legs4d.video import work
@@ -237,6 +237,27 @@ def test_what_was_not_given_before_is_another_thing(place: Path) -> None:
             "masks": str(place / "clip" / "Annotations" / "ball"),
         }
         make(place / "clip", place / "run", fps=10.0, **given)
+
+
+def test_pictures_of_what_is_hidden_that_lie_beside_later_are_another_thing(place: Path, tmp_path: Path) -> None:
+    clip = shutil.copytree(place / "clip", tmp_path / "clip")
+    asked = Video(source=str(clip / "JPEGImages" / "ball"), out=str(tmp_path / "run"))
+    before = work._made_from(asked, Context("cpu"))
+    shutil.copytree(clip / "Annotations" / "ball", clip / "InpaintedMasks" / "ball")
+    found = differences("video", before, work._made_from(asked, Context("cpu")))
+    assert [one.text for one in found] == ["InpaintedMasks: none → given"]
+
+
+def test_what_is_followed_is_not_followed_again_by_a_flow_that_is_gone(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(place / "clip", tmp_path / "run", fps=10.0, stage="motion")
+
+    def gone(name: str, *_: object) -> None:
+        raise AssertionError(f"{name} was opened")
+
+    monkeypatch.setattr(work, "open_prior", gone)
+    make(place / "clip", tmp_path / "run", fps=10.0)
 
 
 def test_points_are_followed_by_the_flow_that_is_asked_for(

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from legs4d.errors import RunError
-from legs4d.scene.content import digest_of
+from legs4d.context import QUIET, Context
+from legs4d.errors import DatasetError, RunError
+from legs4d.scene.content import digest_at, digest_of
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -42,6 +43,23 @@ LAYOUT_STAGES = ("import", "deform", "animate", "object", "video", "first_frame"
 """Those that decide how many Gaussians there are."""
 WHOLE_STAGES = ("import", "deform", "animate", "object", "video", "tracking")
 """Those after which all frames are there."""
+
+
+def inputs_of(files: Mapping[str, str | Path | None], context: Context = QUIET) -> dict[str, str]:
+    """Inputs of a stage by what is in files or folders; NOT_GIVEN for None.
+
+    Raises:
+        DatasetError: one is not there, or cannot be read.
+        Stopped: `stop` was set.
+    """
+    found = dict.fromkeys(files, NOT_GIVEN)
+    for name, path in files.items():
+        if path is None:
+            continue
+        if not Path(path).exists():
+            raise DatasetError("there is no such file or folder", where=str(path), fix="check its name")
+        found[name] = digest_at(Path(path), context)
+    return found
 
 
 @dataclass

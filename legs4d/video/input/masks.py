@@ -28,12 +28,13 @@ def masks_beside(clip: Clip) -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def folders_beside(source: Path) -> list[Path]:
-    """What counts though it is not inside of the folder of pictures that is named, in DreamScene4D's layout."""
+def folders_beside(source: Path) -> dict[str, Path | None]:
+    """What counts though it is not inside of the folder of pictures that is named, in DreamScene4D's layout: kind →
+    folder, None where there is none."""
     if source.parent.name != LAYOUT or not source.is_dir():
-        return []
-    folders = [source.parent.parent / kind / source.name for kind in (ANNOTATIONS, WHOLE, FILLED)]
-    return [folder for folder in folders if folder.is_dir()]
+        return {}
+    folders = {kind: source.parent.parent / kind / source.name for kind in (ANNOTATIONS, WHOLE, FILLED)}
+    return {kind: folder if folder.is_dir() else None for kind, folder in folders.items()}
 
 
 def read_masks(clip: Clip, folder: Path, reporter: StageReporter, *, first: bool = False) -> list[Thing]:

@@ -44,13 +44,13 @@ def fit_object(
     followed = track(
         clip, thing, path, canonical.points[: settings.most_tracked], flow, context.reporter("following_points")
     )
-    target = target_of(clip, thing, [other for other in things if other is not thing], path, device)
+    others = [other for other in things if other is not thing]
+    target = target_of(clip, thing, others, path, device)
     fit = MotionFit(canonical.blown, target, crop_cameras(filming, path), path, followed, settings, device)
     reporter = context.reporter("motion")
     of = fit.total + count
     kept.finish(f"fit-{thing.id}", fit, reporter, after=count)
     # bending is found in small crops; colours are those of the picture's own pixels
-    others = [other for other in things if other is not thing]
 
     def look_at(crops: Path) -> None:
         fit.look_at(target_of(clip, thing, others, crops, device), crop_cameras(filming, crops), crops)
