@@ -30,6 +30,7 @@ from legs4d.terminal import print_json, print_scores, say
 
 if TYPE_CHECKING:
     from legs4d.effects.run_video import Layer
+    from legs4d.gaussians.store.run import Run
     from legs4d.language.object_scores import Asked
 
 
@@ -95,21 +96,26 @@ def render(
     engine: EngineName = Engine.auto,
 ) -> None:
     """Show a run as its cameras see it, from an orbit around it, or along a camera path."""
-    from legs4d import pipeline
+    from legs4d.gaussians.store.run import Run
 
     wanted: dict[Layer, bool] = {"depth": depth, "alpha": alpha, "segmentation": segmentation}
     wanted |= {"mask": mask, "similarity": similarity, "segments": segments, "components": components}
     layers = [layer for layer, asked in wanted.items() if asked]
     if scale is not None and not segments:
         raise Legs4dError("is of --segments", where="--scale", fix="give that too, or leave it out")
+    opened = Run.open(run)
     grounding = ground(run, [prompt])[0] if prompt is not None else None
+    from legs4d.effects.run_video import write_run_video
+    from legs4d.reconstruct.stages import choose_device
+
     with working(engine) as context:
-        written = pipeline.render(
-            run,
+        written = write_run_video(
+            opened,
             out,
+            cameras,
+            grounding,
+            choose_device(context.engine),
             context,
-            cameras=cameras,
-            grounding=grounding,
             layers=layers,
             selections=selection or (),
             without=without or (),
@@ -177,18 +183,21 @@ def evaluate(
     xclip_sides, words}.
     """
     from legs4d.gaussians.store.run import Run
-    from legs4d.language.object_scores import Asked, is_object
 
     if text is not None and xclip is None:
         raise Legs4dError("is of --xclip", where="--text", fix="give that too, or leave it out")
-    if clip is not None or xclip is not None or is_object(Run.open(run)):
-        others = {"--dataset": dataset, "--grounding": grounding, "--pictures": pictures, "--plot": plot}
-        for option, given in {**others, "--track": track}.items():
+    opened = Run.open(run)
+    from legs4d.language.object_scores import Asked, is_object
+
+    if clip is not None or xclip is not None or is_object(opened):
+        others: dict[str, object] = {"--dataset": dataset, "--grounding": grounding, "--pictures": pictures}
+        others |= {"--plot": plot, "--track": track, "--per-pixel": per_pixel or None}
+        for option, given in others.items():
             if given is not None:
                 what = "is for runs of footage, and objects are compared with their video"
                 raise Legs4dError(what, where=option, fix="leave it out")
         asked = Asked(lpips, clip, xclip, text)
-        _object_scores(run, asked, weights, download, engine, as_json)
+        _object_scores(opened, asked, weights, download, engine, as_json)
         return
     from legs4d import pipeline
 
@@ -216,14 +225,11 @@ def evaluate(
         print_scores(result)
 
 
-def _object_scores(
-    run: Path, asked: Asked, weights: Path | None, download: bool, engine: Engine, as_json: bool
-) -> None:
-    from legs4d.gaussians.store.run import Run
+def _object_scores(run: Run, asked: Asked, weights: Path | None, download: bool, engine: Engine, as_json: bool) -> None:
     from legs4d.language.object_scores import object_scores
 
     with working(engine, weights=weights, download=download) as context:
-        found = object_scores(Run.open(run), asked, context)
+        found = object_scores(run, asked, context)
     if as_json:
         print_json(found)
         return

@@ -181,5 +181,7 @@ def test_the_command_prints_them(made: Run, film: Path, tmp_path: Path) -> None:
     assert found["frames"] == 3 and found["psnr"] > 20 and found["words"] == "it slides" and "xclip" in found
     wrong = told("--dataset", film)
     assert wrong.exit_code == 1 and "--dataset: is for runs of footage" in wrong.output.replace("\n", " ")
+    wrong = told("--per-pixel")
+    assert wrong.exit_code == 1 and "--per-pixel: is for runs of footage" in wrong.output.replace("\n", " ")
     alone = told("--text", "it slides")
     assert alone.exit_code == 1 and "--text: is of --xclip" in alone.output
