@@ -258,12 +258,12 @@ def tell_made(run: Run, as_json: bool) -> None:
     if table:
         say("objects: " + ", ".join(f"{one['id']} {one['name']}".strip() for one in table))
     many = f"{min(counts)} to {max(counts)}" if len(set(counts)) > 1 else str(counts[0])
-    tinted = run.info.get("births", {}).get("changing", 0)
-    moving = f"{run.num_dynamic - tinted} of which move" + (
-        f", and {tinted} stand still and change their colour" if tinted else ""
-    )
     if run.has_loose:
         moving = "which no other frame has"
+    else:
+        tinted = run.info.get("births", {}).get("changing", 0)
+        moving = f"{run.num_dynamic - tinted} of which move"
+        moving += f", and {tinted} stand still and change their colour" if tinted else ""
     say(f"{run.path}: {run.num_frames} frames, {many} Gaussians, {moving}")
 
 
