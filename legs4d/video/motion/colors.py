@@ -39,15 +39,62 @@ class Shown:
     iou: NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class _Bent:
+    """An object as it is in a frame: means [N, 3], quats [N, 4], scales [N, 3], opacities [N]; and its crop."""
+
+    fit: MotionFit
+    frame: int
+    means: torch.Tensor
+    quats: torch.Tensor
+    scales: torch.Tensor
+    opacities: torch.Tensor
+
+    @classmethod
+    def of(cls, fit: MotionFit, frame: int) -> _Bent:
+        return cls(fit, frame, *fit.at(frame), *fit.looks())
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """[S, S, 1] 0..1, how much a pixel of the crop tells of the object."""
+        target = self.fit.target
+        return (target.alphas[self.frame] * target.known[self.frame])[..., None]
+
+    def drawn(self, value: torch.Tensor, behind: float = GREY) -> tuple[torch.Tensor, torch.Tensor]:
+        """(colour [S, S, 3], alpha [S, S]) of the crop; `value` [N, 3] SH coefficients: 0.5 + SH_C0 c is drawn."""
+        fit, device = self.fit, self.fit.device
+        states = States(self.means[None], self.quats[None], self.scales[None], self.opacities[None], value)
+        which = torch.tensor([self.frame], device=device)
+        grey = torch.full((1, 3), behind, device=device)
+        color, alpha = render_states(states, fit.table, which, grey, near=NEAR, room=fit.room)
+        return color[0], alpha[0]
+
+    def filled(self, *, squared: bool) -> torch.Tensor:
+        """[N, 1] pixels that each Gaussian fills, Wᵀ weight; squared: Wᵀ (weight · W 1), as all that fill a pixel
+        count."""
+        ones = torch.full_like(self.means, 0.5 / SH_C0).requires_grad_()
+        filled, _ = self.drawn(ones, 0.0)
+        (filled * (filled.detach() * self.weight if squared else self.weight)).sum().backward()
+        assert ones.grad is not None
+        return ones.grad.mean(dim=1, keepdim=True) / SH_C0
+
+    def alone(self) -> torch.Tensor:
+        """[N] pixels that each Gaussian would fill if nothing were before it, roughly: 2π σ₁ σ₂ of its two larger axes,
+        half of it as it is seen aslant."""
+        view = self.fit.table.viewmats[self.frame]
+        depth = (self.means @ view[2, :3] + view[2, 3]).clamp(min=NEAR)
+        focal = self.fit.table.intrinsics[self.frame, 0, 0]
+        two = self.scales.sort(dim=1).values[:, 1:]
+        area = 2 * np.pi * ((two * focal / depth[:, None]).square() + 0.3).sqrt().prod(dim=1)
+        return 0.5 * area * self.opacities
+
+
 def shares_of(fit: MotionFit) -> dict[int, torch.Tensor]:
     """Frame → [N] 0..1 share that shows of what each Gaussian would fill alone, in crops finer than Gaussians lie."""
-    scales, opacities = fit.looks()
     found = {}
     for frame in fit.target.there.tolist():
-        means, quats = fit.at(frame)
-        weight = (fit.target.alphas[frame] * fit.target.known[frame])[..., None]
-        filled = _filled(fit, frame, means, quats, weight, squared=False)[:, 0]
-        found[frame] = (filled / _alone(fit, frame, means, scales, opacities)).clamp(0, 1)
+        bent = _Bent.of(fit, frame)
+        found[frame] = (bent.filled(squared=False)[:, 0] / bent.alone()).clamp(0, 1)
     return found
 
 
@@ -72,89 +119,41 @@ def show(
         for frame in order:
             reporter.step(before + done, of)
             done += 1
-            where, turned = fit.at(frame)
+            bent = _Bent.of(fit, frame)
             if frame in there:
-                own, psnr[frame], iou[frame] = _one(fit, frame, where, turned, own, shares[frame], steps)
+                own, psnr[frame], iou[frame] = _one(bent, own, shares[frame], steps)
                 best = torch.maximum(best, shares[frame])
             if frame == fit.path.canonical:
                 start = own.clone()
-            means[frame], quats[frame], colors[frame] = (v.cpu().numpy() for v in (where, turned, own))
+            means[frame], quats[frame], colors[frame] = (v.cpu().numpy() for v in (bent.means, bent.quats, own))
     low, high = SHOWN
     seen = ((best - low) / (high - low)).clamp(0, 1)
     sizes, opaque, shown = (v.cpu().numpy() for v in (scales, opacities, seen))
     return Shown(means, quats, colors, sizes, opaque, shown, psnr, iou)
 
 
-def _one(
-    fit: MotionFit,
-    frame: int,
-    means: torch.Tensor,
-    quats: torch.Tensor,
-    colors: torch.Tensor,
-    share: torch.Tensor,
-    steps: int,
-) -> tuple[torch.Tensor, float, float]:
+def _one(bent: _Bent, colors: torch.Tensor, share: torch.Tensor, steps: int) -> tuple[torch.Tensor, float, float]:
     """(colours, PSNR over the object, IoU of silhouettes) of one frame."""
-    target, mask, known = (v[frame] for v in (fit.target.colors, fit.target.alphas, fit.target.known))
-    weight = (mask * known)[..., None]
-
-    def drawn(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return _drawn(fit, frame, means, quats, value, GREY)
-
-    norm = _filled(fit, frame, means, quats, weight, squared=True)
+    given, weight = bent.fit.target, bent.weight
+    target, mask, known = (v[bent.frame] for v in (given.colors, given.alphas, given.known))
+    norm = bent.filled(squared=True)
     low, high = SHOWN
     # what is hardly seen would be given any colour that mends a thousandth of a pixel
     counts = ((share - low / 2) / (high - low)).clamp(0, 1)[:, None]
     now = colors.clone()
     for _ in range(steps):
         value = now.clone().requires_grad_()
-        color, _ = drawn(value)
+        color, _ = bent.drawn(value)
         rest = (target - color.detach()) * weight
         (color * rest).sum().backward()
         assert value.grad is not None
         moved = value.grad / (SH_C0**2 * norm.clamp(min=1e-6))
         now = now + torch.where(norm > LEAST, moved, 0) * counts
         now = now.clamp(-0.5 / SH_C0, 0.5 / SH_C0)
-    color, alpha = drawn(now)
+    color, alpha = bent.drawn(now)
     inside = mask > 0.5
     error = float(((color.clamp(0, 1) - target) ** 2)[inside].mean()) if inside.any() else 1.0
     solid = (alpha > 0.5) & (known > 0.5)
     there = inside & (known > 0.5)
     overlap = float((solid & there).sum() / (solid | there).sum().clamp(min=1))
     return now.detach(), -10 * np.log10(max(error, 1e-10)), overlap
-
-
-def _drawn(
-    fit: MotionFit, frame: int, means: torch.Tensor, quats: torch.Tensor, value: torch.Tensor, behind: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """(colour [S, S, 3], alpha [S, S]) of a frame's crop; `value` [N, 3] SH coefficients: 0.5 + SH_C0 c is drawn."""
-    scales, opacities = fit.looks()
-    which = torch.tensor([frame], device=fit.device)
-    states = States(means[None], quats[None], scales[None], opacities[None], value)
-    grey = torch.full((1, 3), behind, device=fit.device)
-    color, alpha = render_states(states, fit.table, which, grey, near=NEAR, room=fit.room)
-    return color[0], alpha[0]
-
-
-def _filled(
-    fit: MotionFit, frame: int, means: torch.Tensor, quats: torch.Tensor, weight: torch.Tensor, *, squared: bool
-) -> torch.Tensor:
-    """[N, 1] pixels that each Gaussian fills, Wᵀ weight; squared: Wᵀ (weight · W 1), as all that fill a pixel count."""
-    ones = torch.full_like(means, 0.5 / SH_C0).requires_grad_()
-    filled, _ = _drawn(fit, frame, means, quats, ones, 0.0)
-    (filled * (filled.detach() * weight if squared else weight)).sum().backward()
-    assert ones.grad is not None
-    return ones.grad.mean(dim=1, keepdim=True) / SH_C0
-
-
-def _alone(
-    fit: MotionFit, frame: int, means: torch.Tensor, scales: torch.Tensor, opacities: torch.Tensor
-) -> torch.Tensor:
-    """[N] pixels that each Gaussian would fill if nothing were before it, roughly: 2π σ₁ σ₂ of its two larger axes,
-    half of it as it is seen aslant."""
-    view = fit.table.viewmats[frame]
-    depth = (means @ view[2, :3] + view[2, 3]).clamp(min=NEAR)
-    focal = fit.table.intrinsics[frame, 0, 0]
-    two = scales.sort(dim=1).values[:, 1:]
-    area = 2 * np.pi * ((two * focal / depth[:, None]).square() + 0.3).sqrt().prod(dim=1)
-    return 0.5 * area * opacities
