@@ -5,7 +5,7 @@ What a run was made with is kept in it, setting by setting (`gaussians.stage_rec
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -177,13 +177,11 @@ class MotionRates(Settings):
     """Of the SH DC coefficients."""
 
 
-class RefinementSettings(PixelSettings):
-    """Looking again at all frames, once what moves is known: what does not change must suit them all."""
+class ClipFitSettings(PixelSettings):
+    """A fit to frames from all over the clip, once what moves is known: what does not change must suit them all."""
 
     steps: int = Field(default=0, ge=0)
     """0 leaves it out."""
-    frames: int = Field(default=12, gt=0)
-    """Evenly spread; their pictures are held on the device."""
     cameras_per_step: int = Field(default=9, gt=0)
     """Pictures that each step compares."""
     rates: LearningRates = LearningRates(means=7e-5, quats=6e-4, scales=3e-3, opacities=0.015, colors=3e-3)
@@ -207,9 +205,16 @@ class RefinementSettings(PixelSettings):
     seed: int = 0
     """Of all that is drawn at random."""
 
-    def suited(self, pixels: int) -> RefinementSettings:
+    def suited(self, pixels: int) -> Self:
         """Those for footage with so many pixels in the training pictures of a frame."""
         return self.model_copy(update={"enough_pixels": 1, "steps": fewer(self.steps, self.share(pixels) ** 0.5)})
+
+
+class RefinementSettings(ClipFitSettings):
+    """Looking again at all frames, once all else is found."""
+
+    frames: int = Field(default=12, gt=0)
+    """Evenly spread; their pictures are held on the device."""
 
 
 class BirthSettings(Settings):
@@ -223,7 +228,7 @@ class BirthSettings(Settings):
     """Whether colours may change in time, as shadows pass and things turn in the light."""
     ends: bool = True
     """Whether Gaussians end that pictures contradict from some frame on."""
-    fit: RefinementSettings = RefinementSettings(
+    fit: ClipFitSettings = ClipFitSettings(
         steps=80,
         cameras_per_step=3,
         rates=LearningRates(means=2.1e-4, quats=1.8e-3, scales=0.02, opacities=0.1, colors=0.015),
@@ -234,6 +239,10 @@ class BirthSettings(Settings):
         averaging=0.95,
     )
     """Of the new ones, of the static ones, and of the shapes of all, to these frames."""
+
+    def suited(self, pixels: int) -> BirthSettings:
+        """Those for footage with so many pixels in the training pictures of a frame."""
+        return self.model_copy(update={"fit": self.fit.suited(pixels)})
 
 
 class TrackingSettings(Settings):
@@ -308,6 +317,7 @@ class ReconstructSettings(Settings):
         steps lost a ball that all of them follow."""
         stages = {
             "first_frame": self.first_frame.suited(pixels),
+            "births": self.births.suited(pixels),
             "refinement": self.refinement.suited(pixels),
         }
         return self.model_copy(update=stages)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from legs4d.config import RefinementSettings
+from legs4d.config import ClipFitSettings
 from legs4d.gaussians.gaussians import Gaussians, concatenate
 from legs4d.progress import StageReporter
 from legs4d.raster import render
@@ -82,7 +82,7 @@ def refine(
     frames: list[TrackedFrame],
     colors: CameraColors,
     stage: Stage,
-    settings: RefinementSettings,
+    settings: ClipFitSettings,
     reporter: StageReporter,
     carried: tuple[Gaussians, Carried] | None = None,
 ) -> Refined:
@@ -151,7 +151,7 @@ def _named(held: Parameters | None) -> dict[str, torch.Tensor]:
 class _Shape:
     """What the moving Gaussians keep through all frames, while it is optimised."""
 
-    def __init__(self, moving: Gaussians, opacities: torch.Tensor, settings: RefinementSettings) -> None:
+    def __init__(self, moving: Gaussians, opacities: torch.Tensor, settings: ClipFitSettings) -> None:
         self.values = {
             "moving_scales": torch.log(moving.scales).requires_grad_(),
             "moving_opacities": torch.logit(opacities, eps=1e-4).requires_grad_(),

@@ -267,7 +267,7 @@ class Reconstruction:
 
     def finish_tracking(self, stage: Stage, objects: TrackedObjects | None) -> None:
         """Give the run, all of whose frames are tracked, what the clip reveals."""
-        run, settings = self.run, self.settings.births
+        run, settings = self.run, self.suited.births
         if not settings.frames or run.num_frames < 2 or run.format == 1:  # whose makers knew nothing of it
             run.info.pop("births", None)  # of an earlier tracking
             run.finish_stage("tracking")

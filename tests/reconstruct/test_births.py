@@ -98,7 +98,7 @@ class Filmed:
             STAGE,
             still=True,
         )
-        return reveal(clip, settings, QUIET)
+        return reveal(clip, settings.suited(len(TRAIN) * TRAIN.width * TRAIN.height), QUIET)
 
     def score(self, gaussians: Gaussians, frame: int) -> float:
         """dB on cameras that nothing was fitted to."""

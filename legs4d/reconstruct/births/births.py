@@ -84,7 +84,7 @@ class Revealed:
 
 
 def reveal(clip: Clip, settings: BirthSettings, context: Context) -> Revealed:
-    """Find what is missing of a tracked clip.
+    """Find what is missing of a tracked clip, with settings that suit it.
 
     Raises:
         Stopped: the stop signal is set.
@@ -216,7 +216,9 @@ class _Search:
         carried: Carried,
     ) -> _Fitted:
         """All that does not change from frame to frame, fitted to the known frames."""
-        clip, device = self.clip, self.clip.colors.gain.device
+        clip, device, settings = self.clip, self.clip.colors.gain.device, self.settings.fit
+        if not settings.steps:
+            return _Fitted(static, clip.dynamic(0).scales, clip.dynamic(0).opacities, held)
         frames = [
             TrackedFrame.of(
                 self.seen[frame],
@@ -227,10 +229,6 @@ class _Search:
         ]
         moving = (held.torch(device), carried.take(self.known, device)) if len(held) else None
         opacities = torch.as_tensor(clip.dynamic(0).opacities, device=device)
-        pixels = self.masks[0].size
-        settings = self.settings.fit.suited(pixels)
-        if not settings.steps:
-            return _Fitted(static, clip.dynamic(0).scales, clip.dynamic(0).opacities, held)
         found = refine(
             static.torch(device), opacities, frames, clip.colors, clip.stage, settings, self.reporter, moving
         )
