@@ -30,7 +30,7 @@ SMALL = replace(
     sizes=replace(TINY4D.sizes, down=(32, 32), down_attention=(False, True), up=(32, 32), up_attention=(True, False)),
     size=SIZE,
 )
-SETTINGS = Settings(steps=4, clips=2, pool=4, chunk=2, held_out=2, judged=1, single=0.5)
+SETTINGS = Settings(steps=4, clips=2, pool=4, chunk=2, stock=2, held_out=2, judged=1, single=0.5)
 
 
 @pytest.fixture(scope="module")

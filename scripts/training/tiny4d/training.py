@@ -41,7 +41,7 @@ class Settings:
         clips: of a step, of four moments each.
         judged: cameras beside the first one that a step's splats are compared from.
         pool: clips that are kept to be drawn from; chunk: made at a time, `pool` is a multiple of it.
-        stock: clips that are made before the first step.
+        stock: clips that are made before the first step, as many as the pool holds at most.
         reuse: times that a clip is seen, on average, of those that are made later.
         single: share of the schedule in which every moment is a clip of its own. Attention to four equal moments gives
             what attention to one does, and some clips stand still: single moments are learnt without it too.
@@ -203,7 +203,8 @@ class Training:
         """Make the clips that are due."""
         settings = self.settings
         later = (self.step + 1) * settings.clips / settings.reuse
-        wanted = math.ceil(max(settings.stock, settings.chunk) / settings.chunk + later / settings.chunk - 1)
+        stock = max(min(settings.stock, settings.pool), settings.chunk)
+        wanted = math.ceil(stock / settings.chunk + later / settings.chunk - 1)
         while self.made < wanted:
             began = time.perf_counter()
             self._add()
