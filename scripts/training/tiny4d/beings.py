@@ -29,9 +29,7 @@ def bipeds(dice: Dice, count: int) -> Rig:
     bob = rig.wave(0.05 * torso, times=2)
     sway = rig.wave(rig.uniform(0, 0.25) * ~walks)
     turn = rig.wave(rig.uniform(0, 0.5) * ~walks)
-    zero = torch.zeros_like(bob)
     pelvis = rig.joint(rig.origin, (0.0, 0.0, 0.0), (2, turn), (0, sway))
-    pelvis = pelvis.clone()
     pelvis[..., 2, 3] += bob
     back = rig.joint(pelvis, (0.0, 0.0, 0.05 * torso), (1, rig.uniform(-0.05, 0.3)[:, None] + rig.wave(0.12)))
     trunk = rig.kinds(0.4, 0.35, 0.25)
@@ -51,7 +49,7 @@ def bipeds(dice: Dice, count: int) -> Rig:
         _arm(rig, back, side, arm, torso, wide, arms, thick)
         leg = _limb_motion(rig, walks, swing, shift, most=0.4)
         knee = (rig.uniform(0.3, 1.4)[:, None] * (torch.sin(rig.phase.T + shift + 2.0) + 0.6).clamp(min=0)) * 0.6
-        knee = torch.where(walks[:, None], knee, rig.uniform(0, 0.5)[:, None] + zero)
+        knee = torch.where(walks[:, None], knee, rig.uniform(0, 0.5)[:, None])
         _leg(rig, pelvis, side, leg, knee, wide, legs, thick)
     return rig
 
@@ -258,7 +256,7 @@ def quadrupeds(dice: Dice, count: int) -> Rig:
     thick = wide * rig.uniform(0.2, 0.42)
     runs, trunk = rig.chance(0.5), rig.kinds(0.65, 0.25, 0.1)
     trunk = torch.where(trunk == Kind.FRUSTUM, int(Kind.ELLIPSOID), trunk)
-    body = rig.joint(rig.origin, (0.0, 0.0, 0.0), (1, rig.wave(0.15 * runs)), (2, rig.wave(0.05))).clone()
+    body = rig.joint(rig.origin, (0.0, 0.0, 0.0), (1, rig.wave(0.15 * runs)), (2, rig.wave(0.05)))
     body[..., 2, 3] += rig.wave(0.1 * legs)
     rig.part(body, trunk, (0.0, 0.0, 0.0), (1.05 * long, wide, tall), 0)
     rig.part(body, trunk, (0.55 * long, 0.0, 0.0), (0.5 * long, wide * rig.uniform(0.9, 1.25), 1.15 * tall), 0)

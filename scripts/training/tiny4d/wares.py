@@ -20,7 +20,7 @@ def vehicles(dice: Dice, count: int) -> Rig:
     long, wide, high = rig.uniform(0.5, 1.0), rig.uniform(0.2, 0.42), rig.uniform(0.06, 0.22)
     wheel = rig.uniform(0.07, 0.18)
     bump = rig.wave(0.01)
-    body = rig.joint(rig.origin, (0.0, 0.0, 0.0), (1, rig.wave(0.02))).clone()
+    body = rig.joint(rig.origin, (0.0, 0.0, 0.0), (1, rig.wave(0.02)))
     body[..., 2, 3] += bump
     floor = 0.5 * wheel
     rig.part(body, rig.kinds(0.1, 0.9, 0), (0.0, 0.0, floor + high), (long, wide, high), 0)
@@ -85,7 +85,7 @@ def vehicles(dice: Dice, count: int) -> Rig:
                 4 if end < 0 else 1,
                 lamps,
             )
-    turned = rig.wave(1.0, 0.0) * 0 + (rig.phase * rig.moves).T
+    turned = (rig.phase * rig.moves).T
     axles = (0.68, -0.68, -0.3)
     third = rig.chance(0.15)
     for number, axle in enumerate(axles):
@@ -136,7 +136,7 @@ def groups(dice: Dice, count: int) -> Rig:
         grow = (rig.wave(rig.uniform(0, 0.75), torch.where(alike, TURN * shape / SHAPES, rig.uniform(0, TURN)))).exp()
         up = torch.stack([torch.ones_like(grow), torch.ones_like(grow), grow], -1)
         swell = torch.where(rig.chance(0.75)[:, None, None], up, grow[..., None])
-        frame = rig.joint(rig.origin, (lay[:, shape, 0], lay[:, shape, 1], 0.0)).clone()
+        frame = rig.joint(rig.origin, (lay[:, shape, 0], lay[:, shape, 1], 0.0))
         frame[..., 2, 3] += tall[:, None] * swell[..., 2]
         turn = rig.joint(frame, (0.0, 0.0, 0.0), (2, rig.wave(rig.uniform(0, 1.5) * rig.chance(0.3))))
         tone = torch.where(rig.chance(0.8), shape % 5, dice.integers(count, high=5))
@@ -164,7 +164,7 @@ def budding(dice: Dice, count: int) -> Rig:
             # From the ball's left side, forwards or backwards and upwards, and the mirror of it.
             frame = rig.joint(body, (0.0, 0.0, 0.0), (2, side * (1.57 + out)), (1, 1.57 - up))
             stretch = torch.stack([torch.ones_like(grow), torch.ones_like(grow), grow.exp()], -1)
-            place = rig.joint(frame, (0.0, 0.0, 0.85 * far)).clone()
+            place = rig.joint(frame, (0.0, 0.0, 0.85 * far))
             place[..., 3] += place[..., 2] * (long[:, None] * stretch[..., 2])[..., None]
             there = (bud < number) & (alike | rig.chance(0.5))
             rig.part(place, kind, (0.0, 0.0, 0.0), (thick, flat * thick, long), tone, there, narrow, stretch)
