@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from legs4d.scene.camera import Cameras
+from legs4d.scene.stage import Stage
 
 UP = np.array([0.0, 1.0, 0.0])
 PSEUDO_ELEVATION = 30.0
@@ -40,6 +41,11 @@ class Lens:
     def reach(self) -> float:
         """Half the side of what a picture shows at the distance of the object's middle."""
         return float(self.distance * np.tan(np.radians(self.angle / 2)))
+
+    @property
+    def stage(self) -> Stage:
+        """Around the object, which stands at the origin."""
+        return Stage(np.zeros(3, np.float32), self.distance, -UP.astype(np.float32), self.near)
 
     def cameras(self, elevations: ArrayLike, azimuths: ArrayLike, size: int, first: int = 0) -> Cameras:
         """Cameras at these places (degrees, [C] both) for pictures of size², with ids from `first` on."""

@@ -202,7 +202,7 @@ class _Work:
             self.warnings.append(f"This is hardly a turntable's video. {road.turn.told()}")
         count = len(subject)
         cameras = road.turn.cameras(count, FOURDGEN, self.sizes.picture)
-        fit = self._fitted(subject.pictures, cameras, np.zeros(count, np.int64), 1, _stage(FOURDGEN))
+        fit = self._fitted(subject.pictures, cameras, np.zeros(count, np.int64), 1, FOURDGEN.stage)
         self._write(fit, road, 1, subject.fps, self._front(FOURDGEN), UP, seen_shares(fit))
 
     def _given(self, subject: Subject, road: Road, given: Views | None) -> None:
@@ -220,7 +220,7 @@ class _Work:
         pictures = np.concatenate([subject.pictures[:count], given.pictures])
         cameras = Cameras.together([reference, given.cameras])
         frames = np.concatenate([np.arange(count), given.frames])
-        fit = self._fitted(pictures, cameras, frames, count, _stage(lens))
+        fit = self._fitted(pictures, cameras, frames, count, lens.stage)
         if count == len(subject):
             self._write(fit, road, count, subject.fps, front, UP, seen_shares(fit))
             return
@@ -274,7 +274,7 @@ class _Work:
         how = scaled_to(How() if self.device.type == "cuda" else QUICK, count)
         lpips, guidance = self._helpers(subject)
         reporter = self.context.reporter("optimising")
-        fit = Optimise(of, is_reference, _stage(lens), lens, how, lpips, guidance, reporter)
+        fit = Optimise(of, is_reference, lens.stage, lens, how, lpips, guidance, reporter)
         self._run(fit, MOTION, reporter)
         self._write(fit, road, count, subject.fps, self._front(lens), UP, seen_shares(fit))
 
@@ -351,7 +351,3 @@ def _side_of(source: Path) -> int:
         return max(inspect_picture(first).shown)
     movie = Movie(first)
     return max(movie.shown_width, movie.shown_height)
-
-
-def _stage(lens: Lens) -> Stage:
-    return Stage(np.zeros(3, np.float32), lens.distance, -UP.astype(np.float32), lens.near)
