@@ -14,7 +14,7 @@ from PIL import Image
 
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store.run import Run
-from legs4d.generate.lenses import FOURDGEN, PSEUDO_AZIMUTHS, PSEUDO_ELEVATION
+from legs4d.generate.lenses import FOURDGEN, PSEUDO_AZIMUTHS, PSEUDO_ELEVATION, Lens
 from legs4d.raster.rasterise import render
 from legs4d.scene.camera import Cameras
 
@@ -58,11 +58,16 @@ def sides(films: Path, clip: str, without: tuple[int, ...] = ()) -> Truth:
     return Truth(pictures, cameras, [0] * len(which))
 
 
-def aligned(cameras: Cameras, crop: tuple[float, float, float], source: int) -> Cameras:
-    """True cameras in the axes of a run whose source was cut to a square: what lies in its middle is the origin, and
-    all is larger by as much as the square was made larger."""
+def aligned(cameras: Cameras, crop: tuple[float, float, float], source: int, lens: Lens = FOURDGEN) -> Cameras:
+    """True cameras in the axes of a run whose source was cut to a square, and taken to be 4DGen's lens's: what lies in
+    its middle is the origin, and there both show the same size.
+
+    Args:
+        crop: (left, top, side) of the square; source: pixels of a side of the whole.
+        lens: of the source, in truth.
+    """
     left, top, side = crop
-    scale, pixel = source / side, 2 * FOURDGEN.reach / source
+    scale, pixel = FOURDGEN.reach * source / (lens.reach * side), 2 * lens.reach / source
     middle = np.array([left + side / 2 - source / 2, source / 2 - top - side / 2, 0]) * pixel
     poses = cameras.world_to_camera.astype(np.float64)
     poses[:, :3, 3] = scale * (poses[:, :3, 3] + poses[:, :3, :3] @ middle)

@@ -30,6 +30,7 @@ from torch import Tensor
 sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
 
 from bench import figures
+from legs4d.gaussians.gaussians import Gaussians
 from legs4d.generate.onepass.cameras import AZIMUTHS, L4GM
 from legs4d.generate.onepass.checkpoint import Networks, open_networks
 from legs4d.generate.onepass.passes import NEAR, Passes
@@ -159,8 +160,7 @@ class Network:
         self.seconds = time.perf_counter() - started
 
     def __call__(self, frame: int, view: int) -> Tensor:
-        drawn = render(self.moments[frame], self.clip.cameras.take([view]), near=NEAR)
-        return torch.cat([drawn.color[0], drawn.alpha[0, ..., None]], dim=-1).clamp(0, 1).cpu()
+        return _drawn(self.moments[frame], self.clip.cameras.take([view]))
 
     def refined(self) -> Made:
         """The same pass refined, as `legs4d object --method onepass --refine` does."""
@@ -177,17 +177,17 @@ class Network:
         took = time.process_time() - began
         print(f"{clip.name:12} refined: {work.fit.canonical.count} Gaussians, {took:.0f} s of CPU", flush=True)
         last = max(len(video) - 1, 1)
-
-        def made(frame: int, view: int) -> Tensor:
-            shape = work.fit.gaussians_at(frame / last)
-            drawn = render(shape, clip.cameras.take([view]), near=NEAR)
-            return torch.cat([drawn.color[0], drawn.alpha[0, ..., None]], dim=-1).clamp(0, 1).cpu()
-
-        return made
+        return lambda frame, view: _drawn(work.fit.gaussians_at(frame / last), clip.cameras.take([view]))
 
     def kept(self, frame: int, view: int) -> Tensor:
         """The first moment, at any time."""
         return self(0, view)
+
+
+def _drawn(gaussians: Gaussians, camera: Cameras) -> Tensor:
+    """[S, S, 4] 0..1, colours times alpha."""
+    drawn = render(gaussians, camera, near=NEAR)
+    return torch.cat([drawn.color[0], drawn.alpha[0, ..., None]], dim=-1).clamp(0, 1).cpu()
 
 
 def _sized(pictures: Tensor, size: int) -> Tensor:

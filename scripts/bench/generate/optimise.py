@@ -27,7 +27,7 @@ from legs4d.context import Context
 from legs4d.gaussians.store.run import Run
 from legs4d.generate.lenses import SYNCDREAMER
 from legs4d.generate.optimise.road import QUICK, How
-from legs4d.generate.resizing import scaled
+from legs4d.generate.resizing import as_bytes, scaled
 from legs4d.generate.work import object_run
 from legs4d.reconstruct.stages import choose_device
 
@@ -57,8 +57,8 @@ def views(data: Path, out: Path, by: By) -> None:
     predicted = np.stack([_white(read(folder / "predicted" / name)) for name in names])
     began = by.clock()
     how = replace(by.how, coarse=0, fine=0)
-    given = scaled((predicted * 255).round().astype(np.uint8), by.pixels).astype(np.float32) / np.float32(255)
     rig = cameras.scaled(by.pixels / SIZE)
+    given = scaled(as_bytes(predicted), by.pixels)
     fit = optimised(given, rig, np.zeros(16, np.int64), np.zeros(16, bool), SYNCDREAMER, how, by.device)
     rows["static stage"] = {
         **judge(fit.gaussians_at(0.0).numpy(), truth, SYNCDREAMER.near, by.device),

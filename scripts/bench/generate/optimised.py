@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 
 from bench import figures
 from legs4d.generate.fitting import pictures_of
-from legs4d.generate.lenses import UP, Lens
+from legs4d.generate.lenses import Lens
 from legs4d.generate.optimise.road import How, Optimise
 from legs4d.generate.sizes import Sizes
 from legs4d.priors.cache import best_prior
 from legs4d.priors.perceptual.lpips import open_lpips
 from legs4d.progress import StageReporter
 from legs4d.scene.camera import Cameras
-from legs4d.scene.stage import Stage
 
 AIMS = {
     ("expressive", "optimise"): "≥ 24 dB",
@@ -57,12 +56,8 @@ def told(out: Path, case: str, rows: dict[str, dict[str, Any]], by: By) -> None:
         figures.record("Objects", f"{case}: {name}, {size}", measured, aim=AIMS.get((case, name), ""))
 
 
-def stage_of(lens: Lens) -> Stage:
-    return Stage(np.zeros(3, np.float32), lens.distance, -UP.astype(np.float32), lens.near)
-
-
 def optimised(
-    pictures: NDArray[np.float32],
+    pictures: NDArray[np.uint8],
     cameras: Cameras,
     frames: NDArray[np.int64],
     is_reference: NDArray[np.bool_],
@@ -70,12 +65,11 @@ def optimised(
     how: How,
     device: torch.device,
 ) -> Optimise:
-    """4DGen's optimisation of pictures [F, S, S, 4] (0..1, colours times alpha), to its end; without guidance."""
-    values = (pictures * 255).round().astype(np.uint8)
-    of = pictures_of(values, cameras, frames, int(frames.max()) + 1, device)
+    """4DGen's optimisation of pictures [F, S, S, 4] (colours times alpha), to its end; without guidance."""
+    of = pictures_of(pictures, cameras, frames, int(frames.max()) + 1, device)
     seeing = best_prior("perceptual")
     lpips = None if seeing is None else open_lpips(seeing.name.removeprefix("lpips-"), device)
-    fit = Optimise(of, is_reference, stage_of(lens), lens, how, lpips, None, StageReporter("optimising"))
+    fit = Optimise(of, is_reference, lens.stage, lens, how, lpips, None, StageReporter("optimising"))
     while fit.done < fit.total:
         fit.advance()
     return fit

@@ -17,16 +17,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.generate.judged import SIZE, Truth, judge, page, read
-from bench.generate.optimised import By, optimised, stage_of, told
+from bench.generate.judged import SIZE, Truth, aligned, judge, page, read
+from bench.generate.optimised import By, optimised, told
 from legs4d.commands import Object
 from legs4d.context import Context
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store.run import Run
 from legs4d.generate.fitting import from_views, pictures_of
-from legs4d.generate.lenses import FOURDGEN, Lens
+from legs4d.generate.lenses import Lens
 from legs4d.generate.optimise.road import scaled_to
-from legs4d.generate.resizing import scaled
+from legs4d.generate.resizing import as_bytes, scaled
 from legs4d.generate.sizes import Sizes
 from legs4d.generate.subject.source import read_subject
 from legs4d.generate.work import object_run
@@ -69,7 +69,7 @@ class Filmed:
             return Cameras(pose, lens, cameras["w"], cameras["h"], (number,))
 
         def given(names: list[str]) -> NDArray[np.uint8]:
-            return scaled((np.stack([read(folder / name) for name in names]) * 255).round().astype(np.uint8), pixels)
+            return scaled(as_bytes(np.stack([read(folder / name) for name in names])), pixels)
 
         around = Cameras.together([at(cameras["orbit_moving"][str(n)], n) for n in numbers])
         truth = Truth(np.stack([read(folder / "orbit_moving" / f"{n}.png") for n in numbers]), around, numbers)
@@ -119,7 +119,7 @@ Roads = tuple[Callable[[int], Gaussians], Truth, float]
 
 
 def _optimised(filmed: Filmed, out: Path, by: By) -> Roads:
-    pictures = np.concatenate([filmed.front, *[filmed.first] * COUNT]).astype(np.float32) / np.float32(255)
+    pictures = np.concatenate([filmed.front, *[filmed.first] * COUNT])
     rig = Cameras.together([*[filmed.camera] * COUNT, *[filmed.around] * COUNT])
     frames = np.concatenate([np.arange(COUNT), np.repeat(np.arange(COUNT), len(filmed.numbers))])
     is_reference = np.arange(len(pictures)) < COUNT
@@ -142,7 +142,7 @@ def _still(filmed: Filmed, moment: int, by: By, *, hull: bool) -> Gaussians:
     settings = (by.sizes or Sizes.of(by.device)).shape
     if hull:
         settings = settings.model_copy(update={"start_opacity": SOLID})
-    fit = from_views(of, stage_of(LENS), settings, "object_orbit", StageReporter("fitting"))
+    fit = from_views(of, LENS.stage, settings, "object_orbit", StageReporter("fitting"))
     while not hull and fit.done < fit.total:
         fit.advance()
     return fit.gaussians_at(0.0).numpy()
@@ -167,7 +167,8 @@ def _given(filmed: Filmed, out: Path, by: By) -> Roads:
 def _inflated(filmed: Filmed, out: Path, by: By) -> Roads:
     made = _commanded(filmed, out / "orbit_inflate", by, prior="inflate")
     crop = read_subject(filmed.folder / "front", SIZE, by.device, StageReporter("reading")).crop
-    truth = Truth(filmed.truth.pictures, _of_lens(filmed.truth.cameras, crop), filmed.truth.frames)
+    cameras = aligned(filmed.truth.cameras, crop, filmed.truth.cameras.width, LENS)
+    truth = Truth(filmed.truth.pictures, cameras, filmed.truth.frames)
     return made.frame, truth, made.info["near"]
 
 
@@ -184,15 +185,3 @@ def _judged(at: Callable[[int], Gaussians], truth: Truth, near: float, device: t
         found.append(judge(at(moment), one, near, device))
     means = {key: float(np.mean([one[key] for one in found])) for key in ("psnr", "iou")}
     return {**means, "shown": np.concatenate([one["shown"] for one in found])}
-
-
-def _of_lens(cameras: Cameras, crop: tuple[float, float, float]) -> Cameras:
-    """True cameras in the axes of a relief that was made for 4DGen's lens of a cut picture: at the object's middle both
-    show the same size."""
-    left, top, side = crop
-    pixel = 2 * LENS.reach / cameras.width
-    middle = np.array([left + side / 2 - cameras.width / 2, cameras.width / 2 - top - side / 2, 0]) * pixel
-    scale = FOURDGEN.reach / (LENS.reach * side / cameras.width)
-    poses = cameras.world_to_camera.astype(np.float64)
-    poses[:, :3, 3] = scale * (poses[:, :3, 3] + poses[:, :3, :3] @ middle)
-    return Cameras(poses.astype(np.float32), cameras.intrinsics, cameras.width, cameras.height, cameras.ids)
