@@ -106,16 +106,19 @@ def _nodes(field: NodeField, fit: Fit, moments: NDArray[np.float64], moving: NDA
     )
 
 
-def seen_shares(fit: Fit) -> NDArray[np.float32]:
+def seen_shares(fit: Fit, first: int | None = None) -> NDArray[np.float32]:
     """[N] 0..1, in what share of the pictures that show it most each Gaussian was seen: 1 in a quarter of all or more.
+
+    Args:
+        first: so many pictures count, by default all.
 
     Found by one backward pass: what a Gaussian adds to the sum of a picture's colours says how much of it is seen.
     """
     pictures, device = fit.pictures, fit.canonical.device
-    count = fit.canonical.count
+    among, count = len(pictures) if first is None else first, fit.canonical.count
     counts = torch.zeros(count, device=device)
     room = None if fit.room is None else Room.of(fit.room.size, device)
-    chosen = np.unique(np.linspace(0, len(pictures) - 1, min(len(pictures), 64)).round().astype(int))
+    chosen = np.unique(np.linspace(0, among - 1, min(among, 64)).round().astype(int))
     for picture in chosen:
         which = torch.tensor([int(picture)], device=device)
         with torch.no_grad():

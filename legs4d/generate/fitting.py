@@ -73,16 +73,21 @@ def following(shape: Gaussians, pictures: Pictures, how: Following, near: float)
         pictures_per_step=how.pictures_per_step,
         rates=LearningRates(means=0, quats=0, scales=0, opacities=0, colors=0),
         growth=GrowthSettings(start=0, stop=0, max_gaussians=len(shape)),
-        nodes=NodesSettings(
-            count=min(how.nodes, len(shape)),
-            placed=(),
-            bind_every=NEVER,
-            rigid_weight=how.rigid_weight,
-            steady_weight=how.steady_weight,
-        ),
+        nodes=spread(how.nodes, len(shape), how.rigid_weight, how.steady_weight),
         seed=how.seed,
     )
     return carried(shape, pictures, settings, near)
+
+
+def spread(most: int, gaussians: int, rigid_weight: float, steady_weight: float) -> NodesSettings:
+    """Up to so many nodes over a shape of so many Gaussians, that stay where they are and keep what they carry."""
+    return NodesSettings(
+        count=min(most, gaussians),
+        placed=(),
+        bind_every=NEVER,
+        rigid_weight=rigid_weight,
+        steady_weight=steady_weight,
+    )
 
 
 def carried(

@@ -8,7 +8,7 @@ looked at beside the video, so that what the video does not show stays what it w
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from legs4d.config import DeformSettings
 from legs4d.config.base import LearningRates
-from legs4d.config.deform import GrowthSettings, NodesSettings
+from legs4d.config.deform import GrowthSettings
 from legs4d.deform.result import seen_shares
 from legs4d.gaussians.gaussians import Gaussians
-from legs4d.generate.fitting import NEVER, carried, pictures_of
+from legs4d.generate.fitting import carried, pictures_of, spread
 from legs4d.generate.motion.track import track
 from legs4d.generate.onepass.cameras import L4GM
 from legs4d.generate.onepass.passes import NEAR
@@ -128,7 +128,7 @@ class Refinement:
             images.append(shown.sides)
             cameras.append(shown.side_cameras)
             frames.append(np.zeros(len(shown.sides), np.int64))
-        true = sum(len(some) for some in images)
+        self._true = true = sum(len(some) for some in images)
         aside = _aside(shown.elevation, shown.video.shape[1])
         looked_at = np.unique(np.linspace(0, count - 1, min(count, MOST_MOMENTS)).round().astype(int))
         for number, frame in enumerate(looked_at.tolist()):
@@ -136,10 +136,8 @@ class Refinement:
             images.append(_drawn(loose(frame).torch(device), aside))
             cameras.append(aside)
             frames.append(np.full(len(aside), frame))
-        every, table, of = np.concatenate(images), Cameras.together(cameras), np.concatenate(frames)
-        self._true = pictures_of(every[:true], table.take(np.arange(true)), of[:true], count, device)
-        self._count = count
-        pictures = pictures_of(every, table, of, count, device)
+        self._count, of = count, np.concatenate(frames)
+        pictures = pictures_of(np.concatenate(images), Cameras.together(cameras), of, count, device)
         first = loose(0)
         chance = np.random.default_rng(how.seed)
         steps = min(how.steps, VISITS * count)
@@ -153,7 +151,7 @@ class Refinement:
 
     def seen(self) -> NDArray[np.float32]:
         """[N] 0..1 how much true pictures show of each Gaussian, see `seen_shares`."""
-        return seen_shares(replace(self.fit, pictures=self._true))
+        return seen_shares(self.fit, self._true)
 
 
 def _aside(elevation: float, size: int) -> Cameras:
@@ -170,13 +168,7 @@ def _settings(count: int, how: Refining, steps: int) -> DeformSettings:
         deformation_rate=BENDING_RATE,
         square_weight=SQUARE,
         growth=GrowthSettings(max_gaussians=int(how.grown * count)),
-        nodes=NodesSettings(
-            count=min(how.nodes, count),
-            placed=(),
-            bind_every=NEVER,
-            rigid_weight=RIGID,
-            steady_weight=how.steady_weight,
-        ),
+        nodes=spread(how.nodes, count, RIGID, how.steady_weight),
         seed=how.seed,
     )
 
