@@ -26,6 +26,7 @@ from legs4d.raster.rasterise import render
 from legs4d.reconstruct.fitting.losses import ssim
 from legs4d.reconstruct.stages import choose_device
 from legs4d.scene.camera import Cameras
+from legs4d.scene.images import as_unit
 
 VIEWS = 10
 """Renderings of each moment, in a level circle from the front on."""
@@ -87,7 +88,8 @@ def object_scores(run: Run, asked: Asked = Asked(), context: Context = QUIET) ->
     reference = _reference(run, device, context)
     front, center = run.cameras("train").take([0]), np.array(run.info["center"])
     front = front.scaled(SIZE / front.width)
-    degrees = [*SIDES.values(), *(360 * number / VIEWS for number in range(VIEWS) if seen is not None)]
+    sides = len(SIDES) if seen is not None or told is not None else 1  # the front is looked at in any case
+    degrees = [*SIDES.values()][:sides] + [360 * number / VIEWS for number in range(VIEWS) if seen is not None]
     cameras = Cameras.together([turned(front, center, run.up, each) for each in degrees])
     white, near = torch.ones(3, device=device), run.info["near"]
     films: list[torch.Tensor] = []
@@ -101,7 +103,8 @@ def object_scores(run: Run, asked: Asked = Asked(), context: Context = QUIET) ->
         apart = float((own - truth).square().mean())
         felt = None if distance is None else float(distance(own, truth))
         scores.append((-10 * float(np.log10(max(apart, 1e-10))), float(ssim(own, truth).mean()), felt))
-        films.append(color[: len(SIDES)].cpu())
+        if told is not None:
+            films.append(color[:sides].cpu())
         if seen is not None:
             features.append(seen(color))
     psnr, alike, felt_all = zip(*scores, strict=True)
@@ -110,7 +113,7 @@ def object_scores(run: Run, asked: Asked = Asked(), context: Context = QUIET) ->
     if seen is not None:
         moments = np.stack(features)
         each = {name: clip_t(moments[:, row]) for row, name in enumerate(SIDES)}
-        found |= {"clip": clip_score(moments[:, len(SIDES) :], seen(reference))}
+        found |= {"clip": clip_score(moments[:, sides:], seen(reference))}
         found |= {"clip_t": float(np.mean(list(each.values()))), "clip_t_sides": each, "encoder": asked.clip}
     if told is not None and words:
         shown = torch.stack(films)
@@ -119,18 +122,21 @@ def object_scores(run: Run, asked: Asked = Asked(), context: Context = QUIET) ->
     return found
 
 
+def _settings_of(run: Run) -> dict[str, Any]:
+    record = run.stages[STAGE].made_from
+    return {} if record is None else record.settings
+
+
 def _words_of(run: Run) -> str | None:
     """What an object was made of, and what it should do, where that was words."""
-    record = run.stages[STAGE].made_from
-    settings = {} if record is None else record.settings
+    settings = _settings_of(run)
     return ". ".join(str(said) for said in (settings.get("words"), settings.get("prompt")) if said) or None
 
 
 def _reference(run: Run, device: torch.device, context: Context) -> torch.Tensor:
     """[T, S, S, 3] of the video on white, of each of the run's moments the nearest picture."""
-    record = run.stages[STAGE].made_from
-    settings = {} if record is None else record.settings
-    chosen, report = settings.get("frames"), run.info["report"]
+    settings, report = _settings_of(run), run.info["report"]
+    chosen = settings.get("frames")
     subject = read_subject(
         Path(run.info["made_from"]["source"]),
         SIZE,
@@ -142,7 +148,7 @@ def _reference(run: Run, device: torch.device, context: Context) -> torch.Tensor
     )
     moments = np.arange(len(subject)) / subject.fps
     which = np.abs(np.array(run.info["times"])[:, None] - moments).argmin(axis=1)
-    shown = torch.from_numpy(subject.pictures[which].astype(np.float32) / np.float32(255)).to(device)
+    shown = torch.from_numpy(as_unit(subject.pictures[which])).to(device)
     return shown[..., :3] + 1 - shown[..., 3:]
 
 
