@@ -65,15 +65,11 @@ class Zero123:
         clip: Any,
         layer: tuple[torch.Tensor, torch.Tensor],
         device: torch.device,
-        *,
-        stable: bool = True,
-        side: int = 256,
-        steps: int = STEPS,
     ) -> Zero123:
-        """One of parts that are in memory, on the device; `layer` is weight [D, D + 4] and bias [D] of what takes the
-        reference's embedding and the pose."""
+        """One as published, of parts that are in memory, on the device; `layer` is weight [D, D + 4] and bias [D] of
+        what takes the reference's embedding and the pose."""
         made = cls.__new__(cls)
-        made._assemble(unet, vae, clip, layer, device, stable, side, steps)
+        made._assemble(unet, vae, clip, layer, device)
         return made
 
     def _assemble(
@@ -83,9 +79,9 @@ class Zero123:
         clip: Any,
         layer: tuple[torch.Tensor, torch.Tensor],
         device: torch.device,
-        stable: bool,
-        side: int,
-        steps: int,
+        stable: bool = True,
+        side: int = 256,
+        steps: int = STEPS,
     ) -> None:
         for model in (unet, vae, clip):
             model.requires_grad_(False)
