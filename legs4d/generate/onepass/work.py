@@ -56,7 +56,6 @@ class OnePassWork:
         source: file or folder; fps: its pictures a second, where that is known.
         made_from: all that decides on the result; told: what run.json says of that.
         refined_size: pixels of the pictures to which a refinement fits, the network's at least.
-        refining: how much work that is; by default as the device allows.
     """
 
     asked: Object
@@ -68,7 +67,6 @@ class OnePassWork:
     made_from: MadeFrom
     told: dict[str, Any]
     refined_size: int
-    refining: Refining | None = None
 
     def finish(self) -> list[str]:
         """Do what is left; the caller has begun the run's stage, and finishes it.
@@ -110,9 +108,8 @@ class OnePassWork:
 
     def _refined(self, passed: Run, shown: Shown) -> list[str]:
         """One set of Gaussians that moves, of what a pass made."""
-        how = self.refining or Refining.of(self.device)
         looking, fingerprint = self.context.reporter("looking_around"), self.made_from.fingerprint
-        work = Refinement(shown, passed.loose, how, self.device, looking)
+        work = Refinement(shown, passed.loose, Refining.of(self.device), self.device, looking)
         if kept(self.run, fingerprint) is None:
             work.follow(self.context.reporter("following"))
         finish(work.fit, self.run, fingerprint, self.context.reporter("refining"))

@@ -18,6 +18,8 @@ ITERATIONS = 5
 MOMENTUM = 0.95
 RMS = 0.2
 """Of AdamW's steps, about, per unit of rate: what Muon's are scaled to (Liu et al. 2025, section 2.2)."""
+WASTE = 8
+"""The most times that a matrix may be larger than it has to be, see `rooms`."""
 
 
 class Muon(torch.optim.Optimizer):
@@ -66,19 +68,16 @@ class Muon(torch.optim.Optimizer):
                 torch._foreach_add_(some, steps, alpha=-group["lr"])
 
 
-def rooms(shapes: list[tuple[int, ...]], waste: int = 8) -> dict[tuple[int, ...], list[int]]:
+def rooms(shapes: list[tuple[int, ...]]) -> dict[tuple[int, ...], list[int]]:
     """Sizes of matrices, and which of some smaller ones go through the iteration as such, filled up with zeros.
 
     Zeros stay zeros and change nothing else; many small products of their own would cost more than larger ones.
-
-    Args:
-        waste: the most times that a matrix may be larger than it has to be.
     """
     found: dict[tuple[int, ...], list[int]] = {}
     for index in sorted(range(len(shapes)), key=lambda i: (-shapes[i][0] * shapes[i][1], i)):
         rows, columns = shapes[index]
         fits = (room for room in found if room[0] >= rows and room[1] >= columns)
-        room = next((room for room in fits if room[0] * room[1] <= waste * rows * columns), (rows, columns))
+        room = next((room for room in fits if room[0] * room[1] <= WASTE * rows * columns), (rows, columns))
         found.setdefault(room, []).append(index)
     return found
 
