@@ -28,5 +28,6 @@ def test_killed_anywhere_and_given_again_commands_lose_nothing() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 def test_killed_anywhere_more_often() -> None:
     kill(4, ",".join(CASES))
