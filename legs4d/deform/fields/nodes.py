@@ -54,7 +54,7 @@ class NodeField:
         self._neighbours = torch.zeros(own.count, own.rigid_neighbours, dtype=torch.int64, device=device)
         self._near = torch.zeros(own.count, own.rigid_neighbours, device=device)
         self._scaled, self._faded = "scales" in settings.changing, "opacities" in settings.changing
-        self._frame = 1 / max(num_frames - 1, 1)
+        self.num_frames, self._frame = num_frames, 1 / max(num_frames - 1, 1)
         self._layers = self._network(settings.seed)
         self._moments = [Moments.of(value) for value in self._layers]
         self._place = torch.zeros(own.count, 3 * (2 * own.place_waves + 1), device=device)

@@ -16,15 +16,10 @@ class PosedNodes(NodeField):
     """
 
     def _network(self, seed: int) -> list[torch.Tensor]:
-        count = self.settings.count
-        frames = round(1 / self._frame) + 1
+        count, frames = self.settings.count, self.num_frames
         still = torch.tensor([1.0, 0, 0, 0]).expand(frames, count, 4)
         made = [torch.zeros(frames, count, 3), still.clone()]
         return [value.to(self.device).requires_grad_() for value in made]
-
-    @property
-    def num_frames(self) -> int:
-        return len(self._layers[0])
 
     def poses(self, times: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         at = (times * (self.num_frames - 1)).clamp(0, self.num_frames - 1)
