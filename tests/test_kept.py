@@ -15,6 +15,7 @@ from PIL import Image
 
 from legs4d import imports, pipeline
 from legs4d.config import (
+    BirthSettings,
     CodecSettings,
     DensifySettings,
     ExtractSettings,
@@ -40,8 +41,8 @@ from legs4d.scene.readers import open_sequence
 
 from .synthetic import CAPTION_FLYING, Scene, write_dataset
 
-TRACKING = "tracking", "comparing_frames", "births", "writing_frames"
-"""What progress tells while frames are tracked."""
+BIRTHS = "comparing_frames", "births", "writing_frames"
+"""What progress tells while births are found."""
 SCENE = Scene(num_frames=3, width=24, height=16, num_train=4, num_test=1)
 SETTINGS = TrainSettings(
     reconstruct=ReconstructSettings(
@@ -249,10 +250,25 @@ def test_an_option_that_changes_nothing_is_told(footage: Path, run: Path) -> Non
     assert not (run.parent / "other").exists()
 
 
+def test_other_settings_of_births_keep_what_was_tracked(footage: Path, run: Path) -> None:
+    before = content(run)
+    reconstruct = SETTINGS.reconstruct.model_copy(update={"births": BirthSettings(frames=2)})
+    fewer = SETTINGS.model_copy(update={"reconstruct": reconstruct})
+    with pytest.raises(RunDiffers, match=r"reconstruct\.births\.frames: 10 → 2"):
+        train(footage, run, fewer)
+    assert content(run) == before
+    told = train(footage, run, fewer, again=True)
+    assert (
+        told.stages == {*BIRTHS, "objects", "lift"} and "births, objects, lift will be made anew" in told.sentences[0]
+    )
+    assert train(footage, run, again=True).stages == {*BIRTHS, "objects", "lift"}
+    assert content(run) == before
+
+
 def test_asked_for_again_without_a_difference_all_is_made_anew(footage: Path, run: Path) -> None:
     before = content(run)
     mark = Run.open(run).geometry_id
-    assert train(footage, run, again=True).stages == {"first_frame", *TRACKING, "objects", "lift"}
+    assert train(footage, run, again=True).stages == {"first_frame", "tracking", *BIRTHS, "objects", "lift"}
     assert content(run) == before  # the same settings on the same processor
     assert Run.open(run).geometry_id != mark
 
@@ -304,7 +320,7 @@ def test_a_run_that_kept_no_settings_is_kept_and_that_is_said(footage: Path, old
     before = content(old)
     told = train(footage, old)
     assert not told.stages and content(old) == before
-    assert "first frame, tracking, lift and kept no settings; what it made is kept" in told.sentences[0]
+    assert "first frame, tracking, births, lift and kept no settings; what it made is kept" in told.sentences[0]
     assert query(Run.open(old), [CAPTION_FLYING])[0].relevancy.shape == (3,)
     assert pipeline.evaluate(old, Context("cpu"), dataset=footage)["psnr"] > 5
 

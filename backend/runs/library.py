@@ -22,7 +22,7 @@ from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.nodes import read_nodes
 from legs4d.gaussians.objects import read_objects
 from legs4d.gaussians.selections import selection_names
-from legs4d.gaussians.store.run import LAYOUT_STAGES, WHOLE_STAGES, Run
+from legs4d.gaussians.store.run import LAYOUT_STAGES, Run
 from legs4d.scene.camera import Cameras
 from legs4d.scene.readers import layout_of
 from legs4d.scene.sequence import Split
@@ -208,8 +208,8 @@ def summary(opened: OpenRun) -> RunBody:
 
 def _is_finished(run: Run) -> bool:
     """Whether all frames are there: by run.json where that says it, as looking for each takes long on a slow disk."""
-    made = [run.stages[name] for name in WHOLE_STAGES if name in run.stages]
-    return all(stage.finished for stage in made) if made else len(run.available_frames()) == run.num_frames
+    made = run.layout
+    return made.finished if made is not None else len(run.available_frames()) == run.num_frames
 
 
 def describe(opened: OpenRun) -> tuple[dict[str, Any], Arrays]:

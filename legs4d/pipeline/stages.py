@@ -28,7 +28,7 @@ from legs4d.scene.checks import size_notes
 from legs4d.scene.foreground import MotionMasks
 from legs4d.scene.sequence import Sequence, cameras_move
 
-GEOMETRY = ("deform", "first_frame", "tracking", "refinement")
+GEOMETRY = ("deform", "first_frame", "tracking", "births", "refinement")
 """The stages of reconstruction."""
 
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from legs4d.config import BirthSettings, ReconstructSettings
+from legs4d.config import ReconstructSettings
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store.handed import check_handed, handed_footage
 from legs4d.gaussians.store.mirror import here
@@ -62,7 +62,7 @@ class ChunkedReconstruction(Reconstruction):
                 run.frames_done("tracking", {one.frame: one.seconds for one in batch})
                 done |= {one.frame for one in batch}
                 reporter.step(len(done), total, batch[-1].result)
-        self.finish_tracking(stage, objects)
+        run.finish_stage("tracking")
         shutil.rmtree(scout.path)
 
     def _scout(self, stage: Stage, objects: TrackedObjects | None) -> Run:
@@ -78,7 +78,7 @@ class ChunkedReconstruction(Reconstruction):
                 scouting = Reconstruction(
                     scout,
                     self.sequence,
-                    ReconstructSettings(tracking=chunks.scout, births=BirthSettings(frames=0)),
+                    ReconstructSettings(tracking=chunks.scout),
                     self.device,
                     replace(self.context, progress=self._progress_of_scout),
                 )

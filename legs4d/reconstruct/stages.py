@@ -18,7 +18,7 @@ from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import MadeFrom, StageRecord
 from legs4d.reconstruct.births.births import Clip
-from legs4d.reconstruct.births.stage import finish_tracking
+from legs4d.reconstruct.births.stage import find_births
 from legs4d.reconstruct.first_frame import fit_first_frame
 from legs4d.reconstruct.initialise import AGREEMENT, MOTION_AGREEMENT, initial_points
 from legs4d.reconstruct.objects.motion import TrackedObjects
@@ -35,8 +35,10 @@ from legs4d.scene.track import filmed
 
 FIRST_FRAME_VERSION = 6
 TRACKING_VERSION = 5
+BIRTHS_VERSION = 6
 REFINEMENT_VERSION = 1
-"""Of the stages' code: raise one when the same input gives another result, so that old runs are told apart."""
+"""Of the stages' code: raise one when the same input gives another result, so that old runs are told apart. Births were
+a part of tracking up to version 5."""
 
 FLOOR_QUANTILE = 0.995
 """The floor lies where all but this share of the moving Gaussians are above it; single ones may stray."""
@@ -104,18 +106,14 @@ def reconstruction_stages(
         )
     }
     chunks = settings.chunks
-    told_by = {
-        "reconstruct.tracking": settings.tracking,
-        "reconstruct.births": settings.births,
-        "reconstruct.chunks": chunks,
-    }
-    tracking = MadeFrom.of(told_by, TRACKING_VERSION)
+    tracking = MadeFrom.of({"reconstruct.tracking": settings.tracking, "reconstruct.chunks": chunks}, TRACKING_VERSION)
     if not chunks.length:  # how tracking would be cut says nothing of one that is not
         whole = {key: value for key, value in tracking.settings.items() if not key.startswith("reconstruct.chunks")}
         tracking = replace(tracking, settings={**whole, "reconstruct.chunks.length": 0})
     told = settings.tracking.objects and sequence.objects("train", 0, []) is not None
     inputs = {"objects": masks_digest(sequence)} if told else {}
     stages["tracking"] = replace(tracking, means=dict(means or {}), inputs=inputs)
+    stages["births"] = MadeFrom.of({"reconstruct.births": settings.births}, BIRTHS_VERSION, means=means)
     if settings.refinement.steps > 0 and sequence.num_frames > 1:
         refinement = {"reconstruct.refinement": settings.refinement}
         stages["refinement"] = MadeFrom.of(refinement, REFINEMENT_VERSION, means=means)
@@ -173,9 +171,12 @@ class Reconstruction:
         record = self._begin_after("first_frame", "tracking", wanted["tracking"])
         if not record.finished:
             self._tracking(stage, set(record.done_frames), tracked_objects(self.run, self.sequence))
+        if not self._begin_after("tracking", "births", wanted["births"]).finished:
+            with self.run.timed("births"):
+                self.find_births(stage)
         if "refinement" not in wanted:
             return
-        if not self._begin_after("tracking", "refinement", wanted["refinement"]).finished:
+        if not self._begin_after("births", "refinement", wanted["refinement"]).finished:
             with self.run.timed("refinement"):
                 self._refinement(stage)
 
@@ -263,15 +264,16 @@ class Reconstruction:
             run.frame_done("tracking", frame, now - started)
             started = now
             reporter.step(frame, total, loss)
-        self.finish_tracking(stage, objects)
+        run.finish_stage("tracking")
 
-    def finish_tracking(self, stage: Stage, objects: TrackedObjects | None) -> None:
+    def find_births(self, stage: Stage) -> None:
         """Give the run, all of whose frames are tracked, what the clip reveals."""
         run, settings = self.run, self.suited.births
+        run.info.pop("births", None)  # of earlier ones
         if not settings.frames or run.num_frames < 2 or run.format == 1:  # whose makers knew nothing of it
-            run.info.pop("births", None)  # of an earlier tracking
-            run.finish_stage("tracking")
+            run.finish_stage("births")
             return
+        objects = tracked_objects(run, self.sequence)
 
         def seen(frame: int) -> Observation:
             return observe(self.sequence, frame, self.device, labels=objects is not None)
@@ -287,8 +289,7 @@ class Reconstruction:
             stage,
             still=not cameras_move(self.sequence),
         )
-        with run.timed("tracking"):
-            finish_tracking(run, clip, settings, self.context)
+        find_births(run, clip, settings, self.context)
 
     def _refinement(self, stage: Stage) -> None:
         run, settings = self.run, self.suited.refinement

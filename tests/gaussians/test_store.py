@@ -14,8 +14,9 @@ import zarr
 
 from legs4d.errors import RunError
 from legs4d.gaussians.gaussians import Gaussians, concatenate
+from legs4d.gaussians.store.arrays import open_array
 from legs4d.gaussians.store.run import Run
-from legs4d.gaussians.store.stage_records import RunDiffers, StageRecord
+from legs4d.gaussians.store.stage_records import MadeFrom, RunDiffers, StageRecord
 from legs4d.progress import Stopped
 from tests.synthetic import Scene, write_run
 
@@ -275,38 +276,81 @@ def _laid_out_again(run: Run) -> None:
     """One ball Gaussian more, born in frame 1, and one static one less."""
     ball = SCENE.dynamic(0)
     more = concatenate(ball, ball.take(np.array([0])))
+    run.begin_stage("births", "a")
     run.lay_out_again(
         SCENE.static().take(slice(1, None)),
         more,
         lambda frame: {name: getattr(more, name) + np.float32(frame) for name in ("means", "quats", "colors")},
         born=np.append(np.zeros(len(ball), np.int32), np.int32(1)),
         died=np.full(len(more), 2, np.int32),
-        finishes="tracking",
+        finishes="births",
     )
 
 
 def test_a_layout_replaces_another_and_is_undone_with_its_stage(tmp_path: Path) -> None:
     whole = write_run(tmp_path / "run", Scene(num_frames=3), language=False)
     ball, still = len(SCENE.dynamic(0)), len(SCENE.static())
-    first, before = whole.moving(0), whole.geometry_id
+    frames, before = [whole.moving(frame) for frame in range(3)], whole.geometry_id
     with whole.lock():
-        whole.stages["tracking"].finished = False
         whole.write_attached("segments", {"start": np.zeros(1, np.int32)}, {})
         _laid_out_again(whole)
         run = Run.open(whole.path)
         assert run.read_attached("segments") is None, "it speaks of Gaussians that are gone"
         assert (run.num_static, run.num_dynamic) == (still - 1, ball + 1) and run.geometry_id != before
-        assert run.has_finished("tracking") and run.available_frames() == [0, 1, 2]
+        assert run.has_finished("births") and run.available_frames() == [0, 1, 2]
         np.testing.assert_array_equal(run.dynamic(2).means[-1], SCENE.dynamic(0).means[0] + 2)
         assert [run.dynamic(frame).opacities[-1] > 0 for frame in range(3)] == [False, True, True]
     with run.lock():
         run.write_attached("segments", {"start": np.zeros(1, np.int32)}, {})
-        run.forget_stage("tracking")
+        run.forget_stage("births")
         assert run.read_attached("segments") is None, "it speaks of Gaussians that are gone"
         assert (run.num_static, run.num_dynamic) == (still, ball)
-        assert Run.open(run.path).available_frames() == [0]
-        for name, values in run.moving(0).items():
-            np.testing.assert_array_equal(values, first[name])
+        assert run.has_finished("tracking") and Run.open(run.path).available_frames() == [0, 1, 2]
+        for frame, was in enumerate(frames):
+            for name, values in run.moving(frame).items():
+                np.testing.assert_array_equal(values, was[name])
+
+
+def test_nothing_is_attached_to_gaussians_that_births_will_replace(finished: Run) -> None:
+    assert finished.require_geometry().finished
+    finished.begin_stage("births", "a")
+    assert finished.available_frames() == [0, 1, 2], "tracked frames may be looked at"
+    with pytest.raises(RunError, match="not reconstructed yet"):
+        finished.require_geometry()
+
+
+def test_births_that_were_a_part_of_tracking_are_known_as_a_stage_and_begin_with_tracking(tmp_path: Path) -> None:
+    """As versions wrote it whose tracking ended with them, and kept of what it replaced the first frame alone."""
+    run = write_run(tmp_path / "run", Scene(num_frames=3), language=False)
+    ball = len(SCENE.dynamic(0))
+    with run.lock():
+        _laid_out_again(run)
+    for frame in (1, 2):
+        for name in ("means", "quats", "colors"):
+            open_array(run.path / "run.zarr/before/dynamic" / name).discard(frame)
+    told = run.path / "run.zarr/before/zarr.json"
+    told.write_text(told.read_text().replace('"births"', '"tracking"'))
+    state = json.loads((run.path / "run.json").read_text())
+    del state["knows"], state["stages"]["births"]
+    settings = {"reconstruct.tracking.steps": 14, "reconstruct.births.frames": 10}
+    state["made_from"] = {"tracking": {"settings": settings, "version": 5}}
+    (run.path / "run.json").write_text(json.dumps(state))
+
+    old = Run.open(run.path)
+    births = old.stages["births"]
+    assert births.finished and births.made_from == MadeFrom({"reconstruct.births.frames": 10}, 5)
+    assert old.layout is births and births.fingerprint == old.stages["tracking"].fingerprint
+    assert old.num_dynamic == ball + 1 and old.available_frames() == [0, 1, 2]
+    old.set_info(fps=9.0)
+    assert Run.open(run.path).stages == old.stages
+    with old.lock():
+        old.forget_stage("births")
+    assert set(old.stages) == {"first_frame"} and old.num_dynamic == ball
+    np.testing.assert_array_equal(old.moving(0)["means"], SCENE.dynamic(0).means)
+
+
+def test_tracking_that_is_finished_now_has_no_births_until_they_are_found(tmp_path: Path) -> None:
+    assert "births" not in Run.open(write_run(tmp_path / "run", Scene(num_frames=3), language=False).path).stages
 
 
 @pytest.mark.parametrize("renamed", range(5))
@@ -332,8 +376,7 @@ def test_a_kill_while_a_layout_replaces_another_leaves_the_old_one(
         raise KeyboardInterrupt
 
     with run.lock():
-        run.stages["tracking"].finished = False
-        run._save()
+        run.begin_stage("births", "a")
         monkeypatch.setattr(Path, "rename", counted)
         if renamed == 4:
             monkeypatch.setattr(run, "_save", unsaved)
@@ -342,7 +385,7 @@ def test_a_kill_while_a_layout_replaces_another_leaves_the_old_one(
     monkeypatch.undo()
     again = Run.open(run.path)
     with again.lock():
-        assert not again.has_finished("tracking")
+        assert again.has_finished("tracking") and not again.has_finished("births")
         for frame, was in enumerate(frames):
             np.testing.assert_array_equal(again.frame(frame).means, was.means)
             np.testing.assert_array_equal(again.frame(frame).opacities, was.opacities)

@@ -325,6 +325,8 @@ def stored(door: tuple[Filmed, Revealed], tmp_path_factory: pytest.TempPathFacto
             was = filmed.dynamic[frame]
             run.write_frame(frame, was.means, was.quats, was.colors)
             run.frame_done("tracking", frame, 0.0)
+        run.finish_stage("tracking")
+        run.begin_stage("births", "known")
         born = found.born.copy()
         born[-3:] = FRAMES - 1
         run.lay_out_again(
@@ -333,7 +335,7 @@ def stored(door: tuple[Filmed, Revealed], tmp_path_factory: pytest.TempPathFacto
             lambda frame: {name: getattr(found.dynamic(frame), name) for name in ("means", "quats", "colors")},
             born=born,
             died=found.died,
-            finishes="tracking",
+            finishes="births",
         )
     return Run.open(run.path)
 

@@ -104,7 +104,10 @@ def test_a_stopped_run_resumes_to_the_same_bits(finished: Run, dataset: Path, tm
         with pytest.raises(Stopped):
             Reconstruction(run, sequence, SETTINGS, CPU, Context(progress=stop.progress, stop=stop)).finish()
     assert run.stages["first_frame"].finished and run.stages["tracking"].done_frames == [1, 2]
-    Reconstruction(run, sequence, SETTINGS, CPU).finish()
+    assert run.stages["tracking"].finished and not run.stages["births"].finished
+    told: list[str] = []
+    Reconstruction(run, sequence, SETTINGS, CPU, Context(progress=lambda p: told.append(p.stage))).finish()
+    assert "tracking" not in told and run.stages["births"].done_frames == [0, 1, 2]
     for frame in range(3):
         for name, value in run.moving(frame).items():
             np.testing.assert_array_equal(value, finished.moving(frame)[name])

@@ -7,6 +7,7 @@ puts them together, and has the stages.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,12 +131,17 @@ class RunFolder:
         """Those of GEOMETRY_STAGES that this run has begun, in their order."""
         return tuple(name for name in GEOMETRY_STAGES if name in self.stages)
 
+    @property
+    def layout(self) -> StageRecord | None:
+        """The stage that says which Gaussians there are: births, where it has begun, else the one that makes all
+        frames; None where neither has."""
+        return next((self.stages[name] for name in ("births", *WHOLE_STAGES) if name in self.stages), None)
+
     def require_geometry(self) -> StageRecord:
-        """The stage after which all frames are there; raises RunError when it is not finished."""
-        for name in WHOLE_STAGES:
-            stage = self.stages.get(name)
-            if stage is not None and stage.finished:
-                return stage
+        """The stage after which all frames and Gaussians are there; raises RunError when it is not finished."""
+        stage = self.layout
+        if stage is not None and stage.finished:
+            return stage
         raise RunError(
             "is not reconstructed yet: its frames are not all there",
             where=str(self.path),
@@ -233,10 +239,27 @@ class RunFolder:
             name: StageRecord(**record, made_from=MadeFrom(**known[name]) if name in known else None)
             for name, record in state.get("stages", {}).items()
         }
+        if "births" not in state.get("knows", ()):
+            self._tell_births_apart()
+
+    def _tell_births_apart(self) -> None:
+        """Give a run of before births were a stage, whose tracking ended with them if it knew of any, their record."""
+        tracking = self.stages.get("tracking")
+        if tracking is None or not tracking.finished:
+            return
+        made_from = tracking.made_from
+        if made_from is not None:
+            settings = {key: value for key, value in made_from.settings.items() if key.startswith("reconstruct.births")}
+            made_from = replace(made_from, settings=settings, inputs={})
+        record = StageRecord(tracking.fingerprint, finished=True, made_from=made_from)
+        order = [name for stage in self.stages for name in ((stage, "births") if stage == "tracking" else (stage,))]
+        self.stages = {name: record if name == "births" else self.stages[name] for name in order}
 
     def _save(self) -> None:
         state = {
             "format": self.format,
+            # Stages that runs of before were not told apart by; earlier versions read over it.
+            "knows": ["births"],
             "geometry": self._geometry_or_none,
             "info": self.info,
             "geometry_id": self.geometry_id,

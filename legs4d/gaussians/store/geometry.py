@@ -28,7 +28,7 @@ from legs4d.gaussians.store.stage_records import FOLLOWING
 AMENDED = ("scales", "opacities")
 UNREFINED = "unrefined"
 BEFORE = "before"
-"""What `lay_out_again` replaced, as far as its stage began with it: all but the frames after the first."""
+"""What `lay_out_again` replaced, for its stage to be made anew."""
 
 
 class RunGeometry(RunAttached):
@@ -164,7 +164,7 @@ class RunGeometry(RunAttached):
         """Store other Gaussians in place of all that a run has, and record the stage that does so as finished.
 
         A kill leaves all of the old, with the stage unfinished, or all of the new. To forget the stage brings back what
-        was there in the first frame.
+        was there.
 
         Args:
             static, dynamic: N and M numpy Gaussians, the second as in frame 0.
@@ -203,25 +203,21 @@ class RunGeometry(RunAttached):
         self._forget()
         self._geometry_or_none = {**self._geometry, "num_static": len(static), "num_dynamic": len(dynamic)}
         self.geometry_id = _new_id()
+        self.stages[finishes].done_frames = list(range(self.num_frames))
         self.stages[finishes].finished = True
         self._save()
-        self._settle_layout()
+
+    def _replaced_by(self) -> str | None:
+        """The stage whose `lay_out_again` replaced what this run had; None where nothing was replaced."""
+        before = self._group(BEFORE)
+        return str(read_attributes(before)["stage"]) if before.is_dir() else None
 
     def _settle_layout(self) -> None:
-        """Keep of what `lay_out_again` replaced what its stage began with; bring it back where that is not finished."""
-        before = self._group(BEFORE)
-        if not before.is_dir():
+        """Bring back what `lay_out_again` replaced, where its stage is not finished."""
+        before, by = self._group(BEFORE), self._replaced_by()
+        if by is None or self.has_finished(by):
             return
         kept = read_attributes(before)
-        if self.has_finished(kept["stage"]):
-            for name in MOVING:
-                array = open_array(before / "dynamic" / name)
-                # from the last on: where frame 1 is gone nothing is left, and no later lock looks for all of them again
-                later = range(array.shape[0] - 1, 0, -1)
-                if later and array.has(later[-1]):
-                    for frame in later:
-                        array.discard(frame)
-            return
         with clear_write_errors(before):
             for name in ("static", "dynamic"):
                 if (before / name).is_dir():

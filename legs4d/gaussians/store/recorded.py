@@ -15,6 +15,8 @@ Model = TypeVar("Model", bound=Settings)
 
 AUTO = LiftSettings().encoder
 """An encoder that follows from the footage, or from the run."""
+RECONSTRUCTION = ("first_frame", "tracking", "births", "refinement")
+"""Stages whose settings are fields of `ReconstructSettings` of the same names."""
 
 
 def differences_of_settings(run: Run, settings: TrainSettings, parts: tuple[str, ...]) -> list[Difference]:
@@ -39,13 +41,8 @@ def differences_of_settings(run: Run, settings: TrainSettings, parts: tuple[str,
             deform = deform.with_preset(preset)
         first: dict[str, Settings] = {"dataset": settings.dataset, "reconstruct.first_frame": reconstruct.first_frame}
         wanted["first_frame"] = first, means
-        wanted["tracking"] = (
-            {
-                "reconstruct.tracking": reconstruct.tracking,
-                "reconstruct.births": reconstruct.births,
-            },
-            means,
-        )
+        wanted["tracking"] = {"reconstruct.tracking": reconstruct.tracking}, means
+        wanted["births"] = {"reconstruct.births": reconstruct.births}, means
         wanted["refinement"] = {"reconstruct.refinement": reconstruct.refinement}, means
         wanted["deform"] = {"dataset": settings.dataset, "deform": deform}, means
     if "lift" in parts:
@@ -82,7 +79,7 @@ def differences_of_matches(run: Run, asked: str) -> list[Difference]:
 
 def recorded_reconstruction(run: Run) -> tuple[str | None, ReconstructSettings] | None:
     """The name of the preset, if there was one, and the settings that a run was made with; None if it does not know."""
-    made = {name: made_from_of(run.stages.get(name)) for name in ("first_frame", "tracking", "refinement")}
+    made = {name: made_from_of(run.stages.get(name)) for name in RECONSTRUCTION}
     first = made["first_frame"]
     if first is None:
         return None
@@ -90,7 +87,6 @@ def recorded_reconstruction(run: Run) -> tuple[str | None, ReconstructSettings] 
     like = ReconstructSettings()
     if named in ("quick", "full"):
         like = like.with_preset(named)  # type: ignore[arg-type]
-    made["births"] = made["tracking"]  # which they are a part of
     recorded = {
         name: recorded_settings(there, f"reconstruct.{name}", type(getattr(like, name)), getattr(like, name))
         for name, there in made.items()

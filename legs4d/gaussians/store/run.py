@@ -135,7 +135,8 @@ class Run(RunLanguage):
         """Lose what a stage has made, and with it the stages that mean nothing without."""
         if name == "refinement":
             self.restore()
-        self._drop(name)
+        # Runs of before births were a stage kept nothing of tracking without them.
+        self._drop("tracking" if name == "births" and self._replaced_by() == "tracking" else name)
         self._save()
         if self.has_geometry:
             self._settle_layout()

@@ -28,8 +28,9 @@ FOLLOWING = {
     "animate": ("objects", "lift"),
     "object": ("objects", "lift"),
     "video": ("objects", "lift"),
-    "first_frame": ("tracking", "refinement", "objects", "lift"),
-    "tracking": ("refinement", "objects", "lift"),
+    "first_frame": ("tracking", "births", "refinement", "objects", "lift"),
+    "tracking": ("births", "refinement", "objects", "lift"),
+    "births": ("refinement", "objects", "lift"),
     "refinement": ("objects", "lift"),
     "objects": (),
     "extract": (),
@@ -37,7 +38,7 @@ FOLLOWING = {
 }
 """Stage → those whose output means nothing without its own. Codes stay what they are when features are made anew."""
 
-GEOMETRY_STAGES = ("import", "deform", "animate", "object", "video", "first_frame", "tracking", "refinement")
+GEOMETRY_STAGES = ("import", "deform", "animate", "object", "video", "first_frame", "tracking", "births", "refinement")
 """Those that make Gaussians, in their order; a run has those of one road."""
 LAYOUT_STAGES = ("import", "deform", "animate", "object", "video", "first_frame")
 """Those that decide how many Gaussians there are."""

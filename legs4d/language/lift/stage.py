@@ -28,7 +28,7 @@ from legs4d.executor import IN_ORDER, Done, Executor, Threads
 from legs4d.gaussians.store.footage import cameras_taken
 from legs4d.gaussians.store.handed import check_handed
 from legs4d.gaussians.store.mirror import here
-from legs4d.gaussians.store.run import WHOLE_STAGES, Run
+from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import MadeFrom
 from legs4d.language.codec.linear import Codec, codec_from_arrays
 from legs4d.language.codec.training import make_codec
@@ -129,9 +129,8 @@ def lift_stage(
         inputs["features"] = encoder.version
     elif not hasattr(encoder, "vision"):
         inputs["language"], version = sequence.fingerprint(language=True), f"{VERSION}.{encoder.version}"
-    for name in WHOLE_STAGES:
-        if name in run.stages:
-            inputs["geometry"] = run.stages[name].fingerprint
+    if run.layout is not None:
+        inputs["geometry"] = run.layout.fingerprint
     inputs |= dict(zip(["lift.codec.weights"], _digests(settings), strict=False))
     return MadeFrom.of({"lift": settings.model_copy(update={"encoder": encoder.name})}, version, inputs, means)
 

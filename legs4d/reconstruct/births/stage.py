@@ -1,4 +1,4 @@
-"""The end of the stage `tracking`: a run is given what its clip reveals."""
+"""The stage `births`: a run is given what its clip reveals."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from legs4d.gaussians.store.run import Run
 from legs4d.reconstruct.births.births import Clip, reveal
 
 
-def finish_tracking(run: Run, clip: Clip, settings: BirthSettings, context: Context) -> None:
-    """Find what a clip reveals, lay the run out with it, and record `tracking` as finished.
+def find_births(run: Run, clip: Clip, settings: BirthSettings, context: Context) -> None:
+    """Find what a clip reveals, lay the run out with it, and record `births` as finished.
 
     Raises:
         Stopped: the stop signal is set; the run's Gaussians are as they were.
@@ -32,6 +32,6 @@ def finish_tracking(run: Run, clip: Clip, settings: BirthSettings, context: Cont
         moving,
         born=found.born,
         died=found.died,
-        finishes="tracking",
+        finishes="births",
     )
     writing.step(run.num_frames, run.num_frames)

@@ -16,7 +16,7 @@ from legs4d.gaussians.formats.placing import quaternions, unbroken
 from legs4d.gaussians.objects import Objects, read_objects, write_objects
 from legs4d.gaussians.rigid import fit_rigid
 from legs4d.gaussians.store.footage import cameras_taken
-from legs4d.gaussians.store.run import WHOLE_STAGES, Run
+from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import MadeFrom
 from legs4d.priors.objects.folder import FoundObject, read_table
 from legs4d.progress import StageReporter
@@ -39,9 +39,8 @@ ROUNDS = 4
 def objects_stage(run: Run, sequence: Sequence) -> MadeFrom:
     """All that a run's objects are made from, as far as it is there."""
     inputs = {"objects": masks_digest(sequence)}
-    for name in WHOLE_STAGES:
-        if name in run.stages:
-            inputs["geometry"] = run.stages[name].fingerprint
+    if run.layout is not None:
+        inputs["geometry"] = run.layout.fingerprint
     return MadeFrom.of({}, VERSION, inputs)
 
 

@@ -1,4 +1,4 @@
-"""Ablate what tracking's end finds (`reconstruct.births`): one tracked clip, ended in several ways, on test cameras.
+"""Ablate what the stage `births` finds: one tracked clip, ended in several ways, on test cameras.
 
     scripts/bench/reconstruct/births.py DATASET --variant "without light: light=false"
 
@@ -24,7 +24,7 @@ from bench.reconstruct.ablate_reconstruction import changed
 from legs4d.config import DatasetSettings, ReconstructSettings
 from legs4d.gaussians.store.run import Run
 from legs4d.reconstruct.evaluation.evaluate import evaluate_pictures
-from legs4d.reconstruct.stages import Reconstruction, find_scene_stage, torch_threads, tracked_objects
+from legs4d.reconstruct.stages import Reconstruction, find_scene_stage, torch_threads
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence
 
@@ -48,15 +48,16 @@ def tracked(dataset: str, scale: float, folder: Path) -> Run:
     return run
 
 
-def ended(source: Run, sequence: Sequence, settings: ReconstructSettings, folder: Path) -> tuple[Run, float]:
-    """A copy of a tracked run with another end, and the CPU seconds that took."""
+def ended(source: Run, sequence: Sequence, settings: ReconstructSettings, folder: Path, name: str) -> tuple[Run, float]:
+    """A copy of a tracked run with another end, and the CPU seconds that took; `name` is this end's."""
     shutil.copytree(source.path, folder)
     run = Run.open(folder)
     with run.lock(), torch_threads(CPU):
-        run.stages["tracking"].finished = False
+        run.forget_stage("births")
+        run.begin_stage("births", name)
         work = Reconstruction(run, sequence, settings, CPU, dataset=sequence.reading)
         started = time.process_time()
-        work.finish_tracking(find_scene_stage(sequence), tracked_objects(run, sequence))
+        work.find_births(find_scene_stage(sequence))
         return run, time.process_time() - started
 
 
@@ -79,7 +80,7 @@ def main() -> None:
         for number, variant in enumerate(arguments.variant or VARIANTS):
             name, _, rest = variant.partition(":")
             settings = changed(ReconstructSettings().with_preset("quick"), [f"births.{one}" for one in rest.split()])
-            run, seconds = ended(source, sequence, settings, place / str(number))
+            run, seconds = ended(source, sequence, settings, place / str(number), name)
             scores = evaluate_pictures(run, sequence, CPU)
             first, last, mean = scores["per_frame"][0], scores["per_frame"][-1], scores["psnr"]
             line = f"{name:28}{first:7.2f}{last:7.2f}{mean:7.2f}    {seconds:7.1f}{run.num_static:8}{run.num_dynamic:8}"
