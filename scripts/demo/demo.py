@@ -98,7 +98,7 @@ class Demo:
 
     def _in_blender(self) -> None:
         sources = self._sources("demo/in_blender.py", "look", "export")
-        self._step("blender", self._show, ["demo.blend"], ["export"], sources)
+        self._step("blender", self._show, ["demo.blend"], ["export", "cache"], sources)
         self._step("film", self._film, ["highlight.mp4"], [], self._sources("demo/film.py"))
         self._step("sample", self._sample, ["sample.legs4d"], [], self._sources("demo/sample.py"))
         made = ["contact_sheet.png", "timeline.png", "evaluation.json"]
@@ -190,7 +190,8 @@ class Demo:
 
     def _film(self) -> None:
         frames = sorted((self.out / "export").glob("highlight_*.png"))
-        write_film(frames, self.out / "export" / "run_intervals.json", self.out / "highlight.mp4")
+        export = self.out / "export"
+        write_film(frames, export / "run_intervals.json", export / "colors.json", self.out / "highlight.mp4")
 
     def _sight(self) -> None:
         """The same geometry, without its captions: language from the pictures alone."""
@@ -239,7 +240,7 @@ class Demo:
         # Jobs and addresses of the demo's backend stay with the demo.
         # Threads that wait leave their core to what runs beside.
         environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "LEGS4D_STATE_DIR": str(self.out / "state")}
-        with open(log, "w") as messages:
+        with open(log, "w+") as messages:
             done = subprocess.run(
                 [str(part) for part in command],
                 env=environment,
@@ -247,7 +248,11 @@ class Demo:
                 stderr=None if shown else messages,
                 text=True,
             )
-            messages.write(done.stdout or "")
+            if done.stdout:  # before the messages: what made it fail is their end, and the log's
+                messages.seek(0)
+                told = messages.read()
+                messages.seek(0)
+                messages.write(done.stdout + told)
         if done.returncode:
             tail = "\n".join(log.read_text().splitlines()[-8:])
             raise DemoError(f"'{name}' failed; the end of {log}:\n{tail}" if tail else f"'{name}' failed, see above.")

@@ -13,28 +13,30 @@ from legs4d.effects.video import write_video
 
 ENLARGE = 2
 ROW, MARGIN, TEXT_SHARE = 26, 12, 0.44
-COLORS = ((255, 139, 46), (64, 196, 255), (137, 243, 90), (255, 224, 64), (231, 89, 243), (64, 243, 224))
-"""Of the prompts in turn, near the extension's own palette."""
 PAPER, INK, GREY = (22, 24, 28), (236, 236, 236), (74, 78, 86)
 FPS, ROUNDS = 8, 2
 """Slower than filmed, and twice: two seconds are over before one has looked."""
 
 
-def write_film(frames: list[Path], intervals: Path, out: Path) -> None:
+def write_film(frames: list[Path], intervals: Path, colors: Path, out: Path) -> None:
     """Writes the .mp4.
 
     Args:
         frames: the pictures, in order.
         intervals: the extension's JSON export over the same frames.
+        colors: JSON of the colour of each prompt in the pictures, sRGB in bytes.
     """
     layers = json.loads(intervals.read_text())["layers"]
-    pictures = [_page(path, number, len(frames), layers) for number, path in enumerate(frames)]
+    shades = {prompt: tuple(color) for prompt, color in json.loads(colors.read_text()).items()}
+    pictures = [_page(path, number, len(frames), layers, shades) for number, path in enumerate(frames)]
     with write_video(out, FPS) as write:
         for picture in pictures * ROUNDS:
             write(picture)
 
 
-def _page(path: Path, number: int, count: int, layers: list[dict]) -> NDArray[np.float64]:
+def _page(
+    path: Path, number: int, count: int, layers: list[dict], shades: dict[str, tuple[int, ...]]
+) -> NDArray[np.float64]:
     """[H, W, 3] in 0..1: one frame and its strip."""
     photo = Image.open(path).convert("RGB")
     photo = photo.resize((photo.width * ENLARGE, photo.height * ENLARGE), Image.Resampling.BICUBIC)
@@ -43,7 +45,8 @@ def _page(path: Path, number: int, count: int, layers: list[dict]) -> NDArray[np
     draw = ImageDraw.Draw(page)
     left, right = int(photo.width * TEXT_SHARE), photo.width - MARGIN
     font = ImageFont.load_default(size=15)
-    for row, (layer, color) in enumerate(zip(layers, COLORS, strict=False)):
+    for row, layer in enumerate(layers):
+        color = shades[layer["prompt"]]
         y = photo.height + MARGIN // 2 + ROW * row
         holds = any(span["start"] <= number <= span["end"] for span in layer["intervals"])
         draw.text((MARGIN, y + 3), layer["prompt"], font=font, fill=color if holds else INK)

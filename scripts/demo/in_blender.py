@@ -20,6 +20,7 @@ from typing import Any
 
 import bpy
 import numpy as np
+from mathutils import Color
 
 SCRIPTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = map(str, Path(__file__).resolve().parents[1:3])  # scripts/ and the repository
@@ -146,6 +147,7 @@ def show(out: Path) -> None:
     look.prepare(scene)
     _film(scene)
     _export(scene, out)
+    _note_colors(scene, out)
     scene.frame_set(scene.frame_start)
     bpy.ops.wm.save_as_mainfile(filepath=str(out / "demo.blend"))
 
@@ -198,6 +200,16 @@ def _export(scene: bpy.types.Scene, out: Path) -> None:
     settings.span, settings.frame_start, settings.frame_end = "CUSTOM", first, first
     settings.use_png, settings.use_exr, settings.use_ply, settings.use_json = False, True, True, False
     bpy.ops.legs4d.export()
+
+
+def _note_colors(scene: bpy.types.Scene, out: Path) -> None:
+    """The colours that prompts light up in, sRGB in bytes: each takes the one that is least like what it names."""
+    from blender_addon.sequence import sequence
+
+    layers = sequence.find(scene)[0].its.layers
+    colors = {layer.prompt: Color(layer.color).from_scene_linear_to_srgb() for layer in layers}
+    rounded = {prompt: [round(255 * value) for value in color] for prompt, color in colors.items()}
+    (out / "export" / "colors.json").write_text(json.dumps(rounded))
 
 
 WORK: dict[str, Callable[[Path], None]] = {
