@@ -17,7 +17,7 @@ from legs4d.errors import DatasetError, Legs4dError
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import MadeFrom, StageRecord
-from legs4d.reconstruct.births.births import Clip
+from legs4d.reconstruct.births.clip import Clip
 from legs4d.reconstruct.births.stage import find_births
 from legs4d.reconstruct.first_frame import fit_first_frame
 from legs4d.reconstruct.initialise import AGREEMENT, MOTION_AGREEMENT, initial_points
@@ -287,7 +287,9 @@ class Reconstruction:
             seen,
             CameraColors.of(run, self.device),
             stage,
+            floor=run.info["floor"],
             still=not cameras_move(self.sequence),
+            tracking=self.settings.tracking,
         )
         find_births(run, clip, settings, self.context)
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from legs4d.cli.making import tell_made
-from legs4d.config import BirthSettings
+from legs4d.config import BirthSettings, TrackingSettings
 from legs4d.context import QUIET
 from legs4d.gaussians.export import export_files
 from legs4d.gaussians.formats.splat_files import find_splats
@@ -19,8 +19,9 @@ from legs4d.gaussians.gaussians import Gaussians, concatenate, dc_from_rgb
 from legs4d.gaussians.store.run import Run
 from legs4d.raster import render
 from legs4d.raster.lift import lift_weights
-from legs4d.reconstruct.births.births import Clip, Revealed, reveal
+from legs4d.reconstruct.births.births import Revealed, reveal
 from legs4d.reconstruct.births.carrying import carry_along
+from legs4d.reconstruct.births.clip import Clip
 from legs4d.reconstruct.births.spans import spans, straying
 from legs4d.reconstruct.births.tints import in_between
 from legs4d.reconstruct.evaluation.evaluate import psnr
@@ -96,7 +97,9 @@ class Filmed:
             self.observe,
             colors,
             STAGE,
+            floor=2.0,
             still=True,
+            tracking=TrackingSettings(),
         )
         return reveal(clip, settings.suited(len(TRAIN) * TRAIN.width * TRAIN.height), QUIET)
 
@@ -192,6 +195,35 @@ def test_a_side_that_turns_into_view_goes_with_its_thing_in_all_frames() -> None
     assert filmed.after(found, FRAMES - 1) > filmed.before(FRAMES - 1) + 5
     assert filmed.after(found, 0) > 28
     assert (found.died[:count] == 2).sum() > 0.8 * strip.sum(), "what it takes the place of ends"
+
+
+def test_a_thing_that_comes_into_the_picture_is_found_and_followed() -> None:
+    """A red ball comes from the left, and is in no picture before the third frame; a green board stands there."""
+    wall = sheet(WALL, WALL, 0, np.array([0.7, 0.6, 0.5]), False, 0.06)
+    board = shifted(sheet(0.2, 0.3, -0.3, np.array([0.2, 0.5, 0.2]), True, 0.05), 0.7)
+    turns = np.random.default_rng(0).normal(size=(300, 3))
+    radial = (turns / np.linalg.norm(turns, axis=1, keepdims=True)).astype(np.float32)
+    stripes = np.where(np.abs(radial[:, 1:2]) < 0.4, [[0.9, 0.1, 0.1]], [[0.9, 0.8, 0.1]]).astype(np.float32)
+    ball = board.take(np.zeros(300, np.int64)).replace(
+        means=0.25 * radial + np.array([0, 0, -0.6], np.float32),
+        scales=np.full((300, 3), 0.03, np.float32),
+        colors=dc_from_rgb(stripes),
+    )
+    places = [-8, -6, -0.6, -0.5, -0.4, -0.3]
+    true = [concatenate(wall, board, shifted(ball, place)) for place in places]
+    filmed = Filmed(true, wall, [board] * FRAMES)
+    assert torch.equal(filmed.observe(1).masks, filmed.observe(0).masks), "it shows too early"
+    found = filmed.reveal()
+    entered = slice(len(board), len(board) + int((found.born[len(board) :] > 0).sum()))
+    assert entered.stop - entered.start > 50
+    assert (found.born[entered] == 2).all() and (found.died[entered] == FRAMES - 1).mean() > 0.9
+    for frame in range(2, FRAMES):
+        middle = np.median(found.dynamic(frame).means[entered], axis=0)
+        np.testing.assert_allclose(middle[:2], [places[frame], 0], atol=0.08)
+        assert filmed.after(found, frame) > filmed.before(frame) + 9
+    assert min(filmed.after(found, frame) for frame in (0, 1)) > 35, "it shows before it comes"
+    for frame in range(FRAMES):
+        np.testing.assert_array_equal(found.dynamic(frame).means[: len(board)], board.means)
 
 
 def test_what_disappears_for_good_dies_and_what_stays_lives() -> None:

@@ -9,7 +9,7 @@ colours follow the light where that pays.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import compress
 
 import numpy as np
@@ -20,48 +20,30 @@ from legs4d.config import BirthSettings
 from legs4d.context import Context
 from legs4d.gaussians.gaussians import Gaussians, concatenate, dc_from_rgb
 from legs4d.reconstruct.births.carrying import Carried, carry_along, joined
+from legs4d.reconstruct.births.clip import Clip, ended
+from legs4d.reconstruct.births.entering import with_entered
 from legs4d.reconstruct.births.evidence import FOREGROUND, Evidence, drawn, look
-from legs4d.reconstruct.births.seeds import Seeds, Views, covered, depths, find_seeds, lacking, nothing, together
+from legs4d.reconstruct.births.seeds import (
+    OPACITY,
+    Seeds,
+    Views,
+    covered,
+    depths,
+    find_seeds,
+    lacking,
+    nothing,
+    together,
+)
 from legs4d.reconstruct.births.spans import said_by, sharpened, spans, straying
 from legs4d.reconstruct.births.tints import in_between, paying, tints
-from legs4d.reconstruct.observation import CameraColors, Observation
+from legs4d.reconstruct.observation import Observation
 from legs4d.reconstruct.refine import TrackedFrame, refine
 from legs4d.reconstruct.views import look_up
-from legs4d.scene.stage import Stage
 
 ROUNDS = 4
 """Frames in which new Gaussians may begin, each the one that lacks most of what earlier ones did not give."""
 FEWEST = 20
 """Lacking pixels of a frame, over all views, from which it is worth a round."""
-OPACITY = 0.8
-"""Of a new Gaussian: it is part of a surface."""
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A tracked clip, and how it was seen.
-
-    Attributes:
-        static: N Gaussians; dynamic: frame → the M that move. Numpy.
-        num_frames: T.
-        objects: [M] which object each of these is, -1 for none; ids: [K] what masks call the objects.
-        observe: frame → its training pictures, with object masks where there are any.
-        still: whether the cameras stand still.
-    """
-
-    static: Gaussians
-    dynamic: Callable[[int], Gaussians]
-    num_frames: int
-    objects: NDArray[np.int64]
-    ids: NDArray[np.int64]
-    observe: Callable[[int], Observation]
-    colors: CameraColors
-    stage: Stage
-    still: bool
-
-    def at(self, frame: int) -> Gaussians:
-        """All Gaussians in a frame."""
-        return concatenate(self.static, self.dynamic(frame))
 
 
 @dataclass(frozen=True)
@@ -98,20 +80,26 @@ class _Search:
         self.reporter = context.reporter("births")
         spread = np.linspace(0, clip.num_frames - 1, min(settings.frames, clip.num_frames)).round().astype(int)
         self.known = [int(frame) for frame in np.unique(spread)]
-        self.seen = {frame: self._observe(frame) for frame in self.known}
+        self.seen: dict[int, Observation] = {}
+        for frame in self.known:
+            self.seen[frame] = self._observe(frame)
         self.near = clip.stage.near
         self.masks = [self.seen[frame].masks.cpu().numpy() for frame in self.known]
+        self.clip = replace(clip, observe=lambda frame: self.seen[frame] if frame in self.seen else clip.observe(frame))
 
     def find(self) -> Revealed:
-        clip = self.clip
-        still, moving, frames = len(clip.static), len(clip.objects), clip.num_frames
+        still, tracked, most = len(self.clip.static), len(self.clip.objects), self.settings.most
+        most = round(most * (still + tracked))
+        self.clip = clip = with_entered(self.clip, self.known, most, self.settings.fit, self.reporter)
+        moving, frames = len(clip.objects), clip.num_frames
         evidence = self._trusted(self._look_at_all(lambda frame, _: clip.at(frame)))
         rows = slice(still, still + moving)
         borne_out, contradicted = said_by(evidence, rows)
         _, died = spans(borne_out, contradicted & self.settings.ends, self.known, frames)
         died = np.maximum(died, 0)  # what the first frame shows is there in it
+        died = np.minimum(died, clip.spans[1])
         died = sharpened(died, self.known, frames, rows, lambda frame: self._look(clip.at(frame), frame))
-        seeds, carried = self._seeds(evidence, round(self.settings.most * (still + moving)))
+        seeds, carried = self._seeds(evidence, most - (moving - tracked))
         new = _begun(seeds)
         static = concatenate(clip.static, new.take(~seeds.moving))
         held = new.take(seeds.moving)
@@ -121,7 +109,7 @@ class _Search:
         tint[:, :still] *= self._paying(tint[:, :still], evidence, slice(0, still))[:, None]
         del evidence  # as large as all pictures that are looked at
         fitted = self._fit(static, tint, died, held, carried)
-        return self._finished(fitted, tint, died, carried)
+        return self._finished(fitted, tint, died, carried, tracked)
 
     def _trusted(self, evidence: list[Evidence]) -> list[Evidence]:
         """Leave out of the known frames those that are no pictures of the scene, a flash or a black frame."""
@@ -136,7 +124,7 @@ class _Search:
         clip, known = self.clip, self.known
         left = [lacking(one.off) for one in evidence]
         lack = [one.copy() for one in left]
-        moving = [self._depth(clip.dynamic(frame), frame) for frame in known]
+        moving = [self._depth(clip.moving(frame), frame) for frame in known]
         hides = [np.where(m >= FOREGROUND, np.nan_to_num(d), 0) for m, d in zip(self.masks, moving, strict=True)]
         found = [nothing()]
         ways = [Carried.nothing(clip.num_frames)]
@@ -222,7 +210,7 @@ class _Search:
         frames = [
             TrackedFrame.of(
                 self.seen[frame],
-                _ended(clip.dynamic(frame), died >= frame).torch(device),
+                ended(clip.moving(frame), died >= frame).torch(device),
                 torch.as_tensor(tint[position], device=device),
             )
             for position, frame in enumerate(self.known)
@@ -240,12 +228,17 @@ class _Search:
         )
 
     def _finished(
-        self, fitted: _Fitted, tint: NDArray[np.float32], died: NDArray[np.int32], carried: Carried
+        self,
+        fitted: _Fitted,
+        tint: NDArray[np.float32],
+        died: NDArray[np.int32],
+        carried: Carried,
+        tracked: int,
     ) -> Revealed:
-        """Light and ends of what was fitted, and all of it together."""
+        """Light and ends of what was fitted, and all of it together; `tracked` of what moves were there before."""
         clip, known, frames = self.clip, self.known, self.clip.num_frames
         still, moving, count = len(fitted.static), len(died), len(fitted.held)
-        held = fitted.held.torch()
+        held, came = fitted.held.torch(), clip.spans[0]
 
         def dynamic(frame: int) -> Gaussians:
             old = clip.dynamic(frame).replace(scales=fitted.scales, opacities=fitted.opacities)
@@ -253,8 +246,8 @@ class _Search:
 
         def shown(frame: int, position: int) -> Gaussians:
             static = fitted.static.replace(colors=fitted.static.colors + tint[position])
-            ends = np.concatenate([died, np.full(count, frames)])
-            return concatenate(static, _ended(dynamic(frame), ends >= frame))
+            there = (came <= frame) & (frame <= died)
+            return concatenate(static, ended(dynamic(frame), np.concatenate([there, np.ones(count, np.bool_)])))
 
         evidence = self._look_at_all(shown, pictures=False)
         rows = slice(still, still + moving + count)
@@ -265,10 +258,10 @@ class _Search:
 
         new = slice(still + moving, still + moving + count)
         borne_out, contradicted = said_by(evidence, new)
-        born, ended = spans(borne_out, contradicted, known, frames)
-        kept = np.concatenate([np.ones(moving, np.bool_), born <= ended])
-        born = np.concatenate([np.zeros(moving, np.int32), born])[kept]
-        died = np.concatenate([died, ended])[kept]
+        born, gone = spans(borne_out, contradicted, known, frames)
+        kept = np.concatenate([came <= died, born <= gone])
+        born = np.concatenate([came, born])[kept]
+        died = np.concatenate([died, gone])[kept]
         toned = fitted.static.take(changing)
         tone, light = tint[:, changing], light[:, kept]
 
@@ -284,7 +277,7 @@ class _Search:
             np.concatenate([born, whole]),
             np.concatenate([died, whole + frames - 1]),
             {
-                "born": int(kept[moving:].sum()),
+                "born": int(kept[tracked:].sum()),
                 "born_still": still - len(clip.static),
                 "died": int((died < frames - 1).sum()),
                 "changing": len(toned),
@@ -315,9 +308,7 @@ class _Search:
         return found
 
     def _look(self, gaussians: Gaussians, frame: int) -> Evidence:
-        seen = self.seen[frame] if frame in self.seen else self._observe(frame)
-        self.reporter.check()
-        return look(gaussians, seen, self.clip.colors, self.near)
+        return look(gaussians, self._observe(frame), self.clip.colors, self.near)
 
     def _depth(self, gaussians: Gaussians, frame: int) -> NDArray[np.float32]:
         shown = drawn(gaussians, self.seen[frame], self.near)
@@ -346,8 +337,3 @@ def _begun(seeds: Seeds) -> Gaussians:
         colors=dc_from_rgb(seeds.rgb),
         is_foreground=seeds.moving,
     )
-
-
-def _ended(gaussians: Gaussians, alive: NDArray[np.bool_]) -> Gaussians:
-    """Gaussians of which those that are not alive are transparent."""
-    return gaussians.replace(opacities=gaussians.opacities * alive)

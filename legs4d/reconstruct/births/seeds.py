@@ -30,6 +30,8 @@ BEHIND = 1.03
 """Times the distance of what hides it: there at least is what is hidden."""
 WIDTH = 0.6
 """Standard deviation of a new Gaussian, in pixels of the camera that gave it."""
+OPACITY = 0.8
+"""Of a new Gaussian: it is part of a surface."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from legs4d.config import BirthSettings
 from legs4d.context import Context
 from legs4d.gaussians.store.run import Run
-from legs4d.reconstruct.births.births import Clip, reveal
+from legs4d.reconstruct.births.births import reveal
+from legs4d.reconstruct.births.clip import Clip
 
 
 def find_births(run: Run, clip: Clip, settings: BirthSettings, context: Context) -> None:

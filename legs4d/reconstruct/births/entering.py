@@ -1,0 +1,201 @@
+"""Things that are not there in the first frame and come into the picture later.
+
+No tracked Gaussian is on them, so that nothing could carry what is born there. They show as foreground that no moving
+Gaussian covers. Where most of it shows, silhouettes give a surface (`visual_hull`) on which Gaussians begin. These are
+fitted to that frame, then followed forwards and backwards as the others were, until they are no longer in the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import binary_opening
+from scipy.spatial import cKDTree
+
+from legs4d.config import ClipFitSettings
+from legs4d.errors import DatasetError
+from legs4d.gaussians.gaussians import Gaussians, concatenate, dc_from_rgb
+from legs4d.progress import StageReporter
+from legs4d.reconstruct.births.clip import Clip
+from legs4d.reconstruct.births.evidence import FOREGROUND, drawn, look, uncolored
+from legs4d.reconstruct.births.seeds import OPACITY, PATCH, SOLID
+from legs4d.reconstruct.births.spans import said
+from legs4d.reconstruct.initialise import AGREEMENT, FEWEST, MOTION_AGREEMENT, visual_hull
+from legs4d.reconstruct.observation import Observation
+from legs4d.reconstruct.refine import TrackedFrame, refine
+from legs4d.reconstruct.tracking import Motion, find_structure, track_frame
+from legs4d.reconstruct.views import look_up
+
+THINGS = 4
+"""That may enter at different times: each is begun where most of it shows that the ones before do not cover."""
+PIXELS = 60
+"""Of foreground that nothing moving covers, over all views of a frame, from which something has entered."""
+SHARE = 0.5
+"""Of its Gaussians in the picture that foreground has to cover for a thing to be there."""
+AROUND = 3
+"""Neighbours whose distance says how wide a new Gaussian is."""
+
+Frames = dict[int, Gaussians]
+
+
+def with_entered(clip: Clip, known: list[int], most: int, settings: ClipFitSettings, reporter: StageReporter) -> Clip:
+    """The clip with what enters it, as further moving Gaussians, which come after its own.
+
+    Args:
+        known: frames to look for it in.
+        most: Gaussians that may begin.
+        settings: of the fit to the frame in which they begin.
+
+    Raises:
+        Stopped: the reporter was told to stop.
+    """
+    left = list(known)
+    for _ in range(THINGS):
+        bare = {frame: _bare(clip, clip.observe(frame), frame) for frame in left}
+        shown = {frame: _pixels(one) for frame, one in bare.items()}
+        reporter.check()
+        if most < 1 or not shown or max(shown.values()) < PIXELS:
+            return clip
+        frame = max(shown, key=lambda one: shown[one])
+        left.remove(frame)
+        observed = clip.observe(frame)
+        begun = _begun(clip, observed, bare[frame], most, reporter.check)
+        if begun is None:
+            continue
+        begun = _borne_out(clip, _fitted(clip, begun, observed, frame, settings, reporter), observed, frame)
+        if not len(begun):
+            continue
+        found = _followed(clip, begun, frame, reporter.check)
+        most -= len(begun)
+        clip = _joined(clip, found, _label(observed, bare[frame]))
+        left = [one for one in left if one not in found]
+    return clip
+
+
+def _bare(clip: Clip, observed: Observation, frame: int) -> NDArray[np.bool_]:
+    """[C, H, W] bool: patches of foreground where no moving Gaussian is drawn."""
+    alpha = drawn(clip.moving(frame), observed, clip.stage.near).alpha.cpu().numpy()
+    masks = observed.masks.cpu().numpy()
+    return np.stack([binary_opening(one, PATCH) for one in (masks >= FOREGROUND) & (alpha < SOLID)])
+
+
+def _pixels(bare: NDArray[np.bool_]) -> int:
+    """Over all views; 0 where too few views show any for a shape."""
+    return int(bare.sum()) if bare.any(axis=(1, 2)).sum() >= FEWEST else 0
+
+
+def _begun(
+    clip: Clip, observed: Observation, bare: NDArray[np.bool_], most: int, check: Callable[[], None]
+) -> Gaussians | None:
+    """Gaussians on the surface of what is bare; None where views agree on nothing."""
+    masks = torch.from_numpy(bare).to(observed.masks)
+    count = min(most, int(bare.sum()))
+    points = None
+    for agreement in (AGREEMENT, MOTION_AGREEMENT):  # less where something hides it from some of the views
+        try:
+            points = visual_hull(masks, observed.cameras, clip.stage, count, agreement, check, widely=SHARE)
+            break
+        except DatasetError:  # silhouettes that no shape explains are errors of masks
+            continue
+    if points is None:
+        return None
+    target = torch.as_tensor(uncolored(observed, clip.colors), device=points.device)
+    values, seen = look_up(torch.cat([target, masks[..., None]], dim=-1), observed.cameras, points, clip.stage.near)
+    shows = (seen & (values[..., 3] > FOREGROUND))[..., None]
+    rgb = torch.where(shows, values[..., :3], torch.nan).nanmedian(dim=0).values.nan_to_num(nan=0.5)
+    places = points.cpu().numpy().astype(np.float32)
+    near = cKDTree(places).query(places, k=min(AROUND + 1, len(places)))[0][:, 1:].mean(axis=1)
+    quats = np.zeros((len(places), 4), np.float32)
+    quats[:, 0] = 1
+    return Gaussians(
+        means=places,
+        quats=quats,
+        scales=np.repeat(near[:, None], 3, axis=1).astype(np.float32),
+        opacities=np.full(len(places), OPACITY, np.float32),
+        colors=dc_from_rgb(rgb.cpu().numpy().astype(np.float32)),
+        is_foreground=np.ones(len(places), np.bool_),
+    )
+
+
+def _fitted(
+    clip: Clip, begun: Gaussians, observed: Observation, frame: int, settings: ClipFitSettings, reporter: StageReporter
+) -> Gaussians:
+    """The new Gaussians as they suit their frame best, among all that is known of it."""
+    if not settings.steps:
+        return begun
+    device = observed.images.device
+    known = clip.at(frame).torch(device)
+    frames = [TrackedFrame.of(observed, known)]
+    return refine(
+        begun.torch(device), known.opacities, frames, clip.colors, clip.stage, settings, reporter
+    ).static.numpy()
+
+
+def _borne_out(clip: Clip, begun: Gaussians, observed: Observation, frame: int) -> Gaussians:
+    """Those that the pictures of their frame show: of silhouettes from one side alone a shape reaches far back."""
+    known = clip.at(frame)
+    evidence = look(concatenate(known, begun), observed, clip.colors, clip.stage.near)
+    return begun.take(said(evidence, slice(len(known), None))[0])
+
+
+def _followed(clip: Clip, begun: Gaussians, frame: int, check: Callable[[], None]) -> Frames:
+    """The new Gaussians in their frame and all before and after it in which they are in the picture."""
+    found = {frame: begun}
+    settings, device = clip.tracking, clip.observe(frame).images.device
+    structure = find_structure(begun.torch(device).means, settings)
+    for step, end in ((1, clip.num_frames), (-1, -1)):
+        last = before = begun
+        for other in range(frame + step, end, step):
+            observed = clip.observe(other)
+            now = last.torch(device)
+            previous = before.torch(device)
+            moved, _ = track_frame(
+                Motion(now, (previous.means, previous.quats)),
+                clip.at(other).torch(device),
+                observed,
+                clip.colors,
+                structure,
+                clip.stage,
+                clip.floor,
+                other,
+                settings,
+                check,
+            )
+            if not _is_there(moved, observed, clip.stage.near):
+                break
+            before, last = last, moved.numpy()
+            found[other] = last
+    return found
+
+
+def _is_there(gaussians: Gaussians, observed: Observation, near: float) -> bool:
+    values, seen = look_up(observed.masks[..., None], observed.cameras, gaussians.means, near)
+    on = (values[..., 0] >= FOREGROUND) & seen
+    return bool(seen.any()) and float(on.sum()) >= SHARE * float(seen.sum())
+
+
+def _label(observed: Observation, bare: NDArray[np.bool_]) -> int:
+    """What masks call most of what is bare; 0 where they call it nothing."""
+    return 0 if observed.labels is None else int(np.bincount(observed.labels[bare]).argmax())
+
+
+def _joined(clip: Clip, found: Frames, label: int) -> Clip:
+    count, first, last = len(next(iter(found.values()))), min(found), max(found)
+    born, died = clip.spans
+    ids = clip.ids if label == 0 or label in clip.ids else np.append(clip.ids, label)
+    row = -1 if label == 0 else int(np.flatnonzero(ids == label)[0])
+    dynamic = clip.dynamic
+    return replace(
+        clip,
+        dynamic=lambda frame: concatenate(dynamic(frame), found[min(max(frame, first), last)]),
+        objects=np.append(clip.objects, np.full(count, row)),
+        ids=ids,
+        entered=(
+            np.append(born, np.full(count, first, np.int32)),
+            np.append(died, np.full(count, last, np.int32)),
+        ),
+    )
