@@ -122,20 +122,52 @@ def test_what_goes_to_a_device_lifts_to_the_same_and_comes_back_the_same() -> No
     assert dense[:, -1].numpy() == pytest.approx(expected.mass, abs=1e-2)
 
 
+def entries_off(found: scipy.sparse.csr_array, expected: scipy.sparse.csr_array) -> NDArray[np.bool_]:
+    """[G, R] which entries differ by more than a hundredth."""
+    return ~np.isclose(found.toarray(), expected.toarray(), rtol=0.01, atol=0.02)
+
+
+def agree(found: Evidence, expected: Evidence) -> bool:
+    """Whether two lifts differ by rounding alone: it may put two Gaussians in another order at a pixel, so that one
+    takes from the other; masks keep their pixels."""
+    for name in ("pixels", "seen"):
+        one, other = getattr(found, name), getattr(expected, name)
+        sums = np.isclose(one.sum(axis=0), other.sum(axis=0), rtol=1e-3)
+        if entries_off(one, other).mean() > 1e-3 or not sums.all():
+            return False
+    return True
+
+
+def spread(masks: FrameMasks, scale: float = 0.0, seed: int = 0, device: str = "cpu") -> Evidence:
+    """Lifted onto the scene's Gaussians, of which none lie equally deep, moved by so much at random."""
+    rng = np.random.default_rng(0), np.random.default_rng(seed)
+    means = GAUSSIANS.means + rng[0].normal(scale=1e-3, size=GAUSSIANS.means.shape)
+    means = means.astype(np.float32) + rng[1].normal(scale=scale, size=means.shape)
+    frames = [(GAUSSIANS.replace(means=means.astype(np.float32)), masks)]
+    return lift_masks(frames, lambda _: np.arange(len(means)), len(means), NEAR, device=device)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_rounding_swaps_gaussians_at_few_pixels_and_masks_keep_theirs(named: bool) -> None:
+    """Moved by a float's last digit, a swap takes more than a hundredth from one in thousands; what is really moved,
+    and masks that are others, do not agree."""
+    masks = masks_of_labels(0, VIEWS, LABELS)
+    masks = masks if named else replace(masks, identity=None)
+    expected = spread(masks)
+    moved = [spread(masks, 1e-7, seed) for seed in range(1, 4)]
+    assert all(agree(one, expected) for one in moved)
+    assert any(entries_off(one.seen, expected.seen).any() for one in moved)
+    assert not agree(spread(masks, 1e-3), expected)
+    wider = masks_of_labels(0, VIEWS, np.roll(LABELS, 1, axis=2))
+    assert not agree(spread(wider if named else replace(wider, identity=None)), expected)
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("named", [True, False])
 def test_a_gpu_lifts_masks_as_the_cpu_does(named: bool) -> None:
     masks = masks_of_labels(0, VIEWS, LABELS)
     masks = masks if named else replace(masks, identity=None)
-    count = len(GAUSSIANS)
-    # Many of the scene's lie equally deep, where rounding says which is in front: moved by 1e-7 the CPU differs, too.
-    aside = np.random.default_rng(0).normal(scale=1e-3, size=GAUSSIANS.means.shape).astype(np.float32)
-    frames = [(GAUSSIANS.replace(means=GAUSSIANS.means + aside), masks)]
-    expected, found = (
-        lift_masks(frames, lambda _: np.arange(count), count, NEAR, device=device) for device in ("cpu", "cuda")
-    )
-    assert found.pixels.toarray() == pytest.approx(expected.pixels.toarray(), rel=0.01, abs=0.02)
-    assert found.seen.toarray() == pytest.approx(expected.seen.toarray(), rel=0.01, abs=0.02)
+    assert agree(spread(masks, device="cuda"), spread(masks))
 
 
 def test_masks_without_identities_are_put_together_and_parts_lie_in_wholes(rng: np.random.Generator) -> None:
