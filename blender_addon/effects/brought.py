@@ -10,7 +10,7 @@ from mathutils import Matrix
 
 from ..cache import storage
 from ..layers import curves
-from ..sequence import timing
+from ..sequence import nodes, timing
 from ..sequence.sequence import Sequence
 from . import cameras
 from .places import Nowhere
@@ -53,7 +53,8 @@ def bring_cameras(scene: bpy.types.Scene, shown: Sequence) -> list[bpy.types.Obj
 
 
 def bring_nodes(scene: bpy.types.Scene, shown: Sequence, most: int) -> list[bpy.types.Object]:
-    """A run's control nodes as empties, children of its sequence, with their poses keyed in every frame.
+    """A run's control nodes as empties, children of its sequence, in the place of those of before. Their poses are
+    keyed in every frame as delta transforms, so that location and rotation are what is done to them: `sequence.nodes`.
 
     Args:
         most: of so many, spread over the thing, or of all with 0.
@@ -69,15 +70,15 @@ def bring_nodes(scene: bpy.types.Scene, shown: Sequence, most: int) -> list[bpy.
     chosen = _spread(rest, most if 0 < most < len(rest) else len(rest))
     size = NODE_SIZE * float(np.linalg.norm(np.ptp(rest, axis=0)))
     moments = np.arange(len(pose), dtype=np.float64)
-    collection = bpy.data.collections.new(f"{shown.empty.name} nodes")
-    scene.collection.children.link(collection)
+    for one in nodes.of(shown):
+        if one[nodes.NODE] != nodes.NEAR:
+            bpy.data.objects.remove(one)
+    collection = nodes.new_collection(scene, shown)
     made = []
     for number in chosen:
-        empty = bpy.data.objects.new(f"{shown.empty.name} node {number}", None)
-        empty.empty_display_type, empty.empty_display_size = "ARROWS", size
-        collection.objects.link(empty)
-        empty.parent, empty.rotation_mode = shown.empty, "QUATERNION"
-        _key(empty, shown, moments, pose[:, number, :3], pose[:, number, 3:])
+        empty = nodes.add(shown, collection, number, pose[0, number, :3], pose[0, number, 3:], size)
+        empty.name = f"{shown.empty.name} node {number}"
+        _key(empty, shown, moments, pose[:, number, :3], pose[:, number, 3:], "delta_")
         made.append(empty)
     return made
 
@@ -101,14 +102,15 @@ def _place(camera: bpy.types.Object, shown: Sequence, poses: Array, moments: Arr
         _key(camera, shown, moments, poses[:, :3, 3], quats)
 
 
-def _key(item: bpy.types.Object, shown: Sequence, moments: Array, places: Array, quats: Array) -> None:
-    """Key location and rotation where the sequence shows these moments, in frames ascending."""
+def _key(item: bpy.types.Object, shown: Sequence, moments: Array, places: Array, quats: Array, kind: str = "") -> None:
+    """Key location and rotation, or those that begin with `kind`, where the sequence shows these moments, in frames
+    ascending."""
     frames, first = np.unique([_scene_frame(shown, moment) for moment in moments], return_index=True)
     places, quats = places[first], quats[first].copy()
     for row in range(1, len(quats)):  # of the two quaternions of a turn the one near the last key's
         if quats[row] @ quats[row - 1] < 0:
             quats[row] *= -1
-    for path, values in (("location", places), ("rotation_quaternion", quats)):
+    for path, values in ((f"{kind}location", places), (f"{kind}rotation_quaternion", quats)):
         for component in range(values.shape[1]):
             curves.write(item, path, frames, values[:, component], "LINEAR", "4-LEGS", component)
 

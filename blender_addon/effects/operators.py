@@ -299,7 +299,8 @@ class LEGS4D_OT_bring_cameras(_Effect, bpy.types.Operator):
 
 
 class LEGS4D_OT_bring_nodes(_Effect, bpy.types.Operator):
-    """Add the nodes that bend the capture as keyed empties, to hang things on; moving one does not bend the capture"""
+    """Add the nodes that bend the capture as empties: moving, turning or keying one bends what is around it, and \
+things can hang on it"""
 
     bl_idname = "legs4d.bring_nodes"
     bl_label = "Add Control Nodes"
@@ -309,6 +310,7 @@ class LEGS4D_OT_bring_nodes(_Effect, bpy.types.Operator):
     def make(self, context: bpy.types.Context, shown: sequence.Sequence) -> str:
         """A collection of empties."""
         made = brought.bring_nodes(context.scene, shown, self.most)
+        context.view_layer.update()
         return f"Added {len(made)} nodes."
 
 

@@ -14,7 +14,7 @@ from ..layers import layers, presets
 from ..plain_names import distinct, plain
 from ..portable.look import NUMPY, Amounts
 from ..selection import grades
-from ..sequence import sequence, timing
+from ..sequence import nodes, sequence, timing
 from ..sequence.properties import LayerProperties, properties_of
 from . import masking
 from .camera import View
@@ -188,6 +188,11 @@ def obstacle(placed: Iterable[Placement]) -> str:
     for one in placed:
         if problem := masking.obstacle(one.shown):
             return problem
+        if nodes.are_used(one.shown):
+            return (
+                f"Control nodes bend '{one.shown.empty.name}', which the backend does not know; render with Cycles or "
+                "EEVEE, or clear what moves the nodes."
+            )
         if one.shown.its.files:
             return (
                 f"'{one.shown.empty.name}' plays splat files of this machine, which the backend does not have; render "

@@ -22,7 +22,7 @@ from ..engine.properties import settings_of
 from ..look.builder import arrange, math, node, output, socket
 from ..portable.ply.writer import table_parts
 from ..selection import mask
-from ..sequence import attributes, highlighter, timing
+from ..sequence import attributes, highlighter, nodes, timing
 from ..sequence.properties import cloud_of, properties_of
 from ..sequence.rendering import Job, RenderProblem
 from ..sequence.sequence import Sequence
@@ -61,6 +61,7 @@ class Bake(Job):
         super().__init__(scene, view_layer, self.points, len(self.frames))
         self.shown = shown
         self._settings = KeyedSettings(shown)
+        self._bends = nodes.are_used(shown)
 
     def begin(self) -> None:
         """Checks that there is something to bake and that it does not write over its own source."""
@@ -75,7 +76,7 @@ class Bake(Job):
 
     def set_up(self) -> None:
         """Writes the points that no frame changes."""
-        if self.shown.static_object is not None:
+        if self.shown.static_object is not None and not self._bends:
             self._write(STATIC, cloud_of(self.shown.static_object))
 
     def remaining(self) -> Iterator[int]:
@@ -91,6 +92,8 @@ class Bake(Job):
         layer: Any = self.scene.view_layers[self.layer_name]
         self._settings.note(timing.clock(self.original, item), layer.depsgraph)
         number = f"{item - self.frames[0]:06d}"
+        if self.shown.static_object is not None and self._bends:
+            self._write(f"{STATIC}{number}", cloud_of(self.shown.static_object))
         if self.shown.dynamic_object is not None:
             self._write(number, cloud_of(self.shown.dynamic_object))
         if self.shown.loose_object is not None:
@@ -133,7 +136,9 @@ class Bake(Job):
         """Gives a cloud the reader in the place of its points; notes how to go back."""
         role, count = properties_of(child).role, self.shown.its.num_sh
         begin = f"//{self.points.name}/{LOOSE if role == 'LOOSE' else ''}"
-        if role == "STATIC":
+        if role == "STATIC" and self._bends:
+            begin += STATIC
+        if role == "STATIC" and not self._bends:
             tree = _reader(f"{begin}{STATIC}.ply", count)
         else:
             frames_per_clock = 1.0 / timing.clock(self.original, 1.0)

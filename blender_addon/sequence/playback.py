@@ -15,8 +15,9 @@ from ..cache import storage
 from ..cache.frames import CacheError, RunCache
 from ..layers import curves
 from ..whole import applied, libraries
-from . import handlers, player, sequence
+from . import handlers, nodes, player, sequence
 from .attributes import AttributeProblem
+from .nodes import Poses
 from .player import Player
 from .properties import cloud_of, properties_of
 from .sequence import Sequence
@@ -55,10 +56,17 @@ def version(child: bpy.types.Object) -> tuple[int, int]:
     return _epoch, _versions.get(child.session_uid, 0)
 
 
-def show(scene: bpy.types.Scene, shown: Sequence, layers_only: bool = False, looks: Sequence | None = None) -> None:
+def show(
+    scene: bpy.types.Scene,
+    shown: Sequence,
+    layers_only: bool = False,
+    looks: Sequence | None = None,
+    poses: Poses | None = None,
+) -> None:
     """Write the scene's current frame of a sequence; what is missing keeps its last state and is said in `message`.
 
     Args:
+        poses: of its control nodes, where they are known; else they are looked for.
         looks: the sequence as Blender evaluated it at this frame; without it what it will be is told ahead.
         layers_only: leave places, rotations and colours as they are: only what layers say has changed.
     """
@@ -67,10 +75,12 @@ def show(scene: bpy.types.Scene, shown: Sequence, layers_only: bool = False, loo
     with contextlib.suppress(CacheError):  # `_write` says it
         if _take_back(shown, storage.find(shown.empty)):
             layers_only = False
-    _write(scene, shown, layers_only, looks)
+    _write(scene, shown, layers_only, looks, poses)
 
 
-def _write(scene: bpy.types.Scene, shown: Sequence, layers_only: bool, looks: Sequence | None) -> None:
+def _write(
+    scene: bpy.types.Scene, shown: Sequence, layers_only: bool, looks: Sequence | None, poses: Poses | None = None
+) -> None:
     problem = shown.deleted
     if shown.locked and look.outdated(shown.empty):
         problem = f"'{shown.empty.name}' was saved by an older version; open its own file, save it, and load this anew."
@@ -78,7 +88,10 @@ def _write(scene: bpy.types.Scene, shown: Sequence, layers_only: bool, looks: Se
     try:
         cache = _cache(scene, shown)
         if shown.fill(cache):
-            missing, touched = _player(shown.empty, cache).show(scene, shown, layers_only, _is_complete(shown), looks)
+            if poses is None and not layers_only and (found := nodes.of(shown)):
+                poses = nodes.poses(shown, found, _depsgraph(scene))
+            player = _player(shown.empty, cache)
+            missing, touched = player.show(scene, shown, layers_only, _is_complete(shown), looks, poses)
             problem = missing or problem
             for child in touched:
                 touch(child)
@@ -94,7 +107,7 @@ def _write(scene: bpy.types.Scene, shown: Sequence, layers_only: bool, looks: Se
 def show_copy(scene: bpy.types.Scene, shown: Sequence, original: Sequence) -> None:
     """Write the scene's moment of a copy: of one that Blender made of the original as it stands, what differs alone."""
     known, moving, placed = _players.get(original.empty.session_uid), shown.dynamic_object, False
-    if known is not None and moving is not None and shown.loose_object is None:
+    if known is not None and moving is not None and shown.loose_object is None and known.poses is None:
         player, moment = _player(shown.empty, known.cache), known.moment(shown, scene.frame_current_final)
         cloud, still = cloud_of(moving), shown.static_object
         placed = player.take_over(known, cloud, applied.probes(len(cloud.points)), moment)
@@ -173,6 +186,13 @@ def _cache(scene: bpy.types.Scene, shown: Sequence) -> RunCache:
     return storage.find(shown.empty)
 
 
+def _depsgraph(scene: bpy.types.Scene) -> bpy.types.Depsgraph | None:
+    """As which a scene is evaluated now; None where it is not."""
+    if bpy.context.scene == scene:
+        return bpy.context.evaluated_depsgraph_get()
+    return next((layer.depsgraph for layer in scene.view_layers if layer.depsgraph is not None), None)
+
+
 def _is_complete(shown: Sequence) -> bool:
     """Whether view dependence is written: it is most of a frame's bytes, and viewports that draw points show none."""
     if bpy.app.background or _rendering or _complete:
@@ -184,8 +204,9 @@ def _take_back(shown: Sequence, cache: RunCache) -> bool:
     taken, player = False, _players.get(shown.empty.session_uid)
     still, moving = shown.static_object, shown.dynamic_object
     if still is not None and cloud_of(still).get(sequence.FILLED) and cache.has_constants():
-        means = cache.static()["means"]
-        if len(means) == len(cloud_of(still).points) and applied.take_back(still, lambda chosen: means[chosen]):
+        means = cache.static()["means"] if player is None else player.still(cloud_of(still))
+        is_known = means is not None and len(means) == len(cloud_of(still).points)
+        if is_known and applied.take_back(still, lambda chosen: means[chosen]):
             cloud_of(still).pop(sequence.FILLED)
             taken = True
     position = player.position if player is not None else None
@@ -223,19 +244,39 @@ def _legs4d_frame_change(scene: bpy.types.Scene, *_: Any) -> None:
     for shown in sequence.find(scene):
         if bpy.app.background or not _rendering:
             look.follow_keys(shown.empty)
-        show(scene, shown)
+        # What nodes do is known once Blender has evaluated the frame; points are written then, and not twice.
+        show(scene, shown, layers_only=bool(nodes.of(shown)))
 
 
 @persistent
 def _legs4d_frame_changed(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph | None = None, *_: Any) -> None:
-    """What only Blender's evaluation knows, drivers above all, may have been told ahead wrongly: then once more."""
+    """What only Blender's evaluation knows, drivers above all, may have been told ahead wrongly: then once more. Nodes
+    are always shown as evaluated."""
     for shown in sequence.find(scene):
+        if depsgraph is not None and (found := nodes.of(shown)):
+            looks = Sequence(shown.empty.evaluated_get(depsgraph))
+            show(scene, shown, looks=looks, poses=nodes.poses(shown, found, depsgraph))
+            continue
         player = _players.get(shown.empty.session_uid)
         if player is None or depsgraph is None or not curves.is_unforeseen(shown.empty):
             continue
         looks = Sequence(shown.empty.evaluated_get(depsgraph))
         if player.last != player.moment(looks, scene.frame_current_final):
             show(scene, shown, looks=looks)
+
+
+@persistent
+def _legs4d_moved(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph | None = None, *_: Any) -> None:
+    """A person moves a node: the points follow at once."""
+    if depsgraph is None or depsgraph.mode == "RENDER" or _rendering:
+        return
+    for shown in sequence.find(scene):
+        player, found = _players.get(shown.empty.session_uid), nodes.of(shown)
+        before = None if player is None else player.poses
+        if found or before is not None:
+            poses = nodes.poses(shown, found, depsgraph) if found else None
+            if before is None or not before.same_as(poses):
+                show(scene, shown, poses=poses)
 
 
 @persistent
@@ -275,6 +316,7 @@ def _legs4d_render_ends(*_: Any) -> None:
 
 _HANDLERS = (
     ("frame_change_pre", _legs4d_frame_change),
+    ("depsgraph_update_post", _legs4d_moved),
     ("frame_change_post", _legs4d_frame_changed),
     ("load_post", _legs4d_load),
     ("undo_post", _legs4d_undo),

@@ -16,10 +16,12 @@ from ..layers.layers import Weight
 from ..portable.averaging import around, averaged
 from ..selection import frames, mask
 from . import attributes, timing
+from .bending import Bending
 from .carried import Carried
 from .changing import Changing
 from .highlighter import Highlighter
 from .loose import LooseFrames
+from .nodes import NEAR, Poses
 from .properties import cloud_of
 from .sequence import Sequence
 
@@ -29,6 +31,8 @@ Moment = tuple[tuple[Weight, ...], int, float, float]
 """How layers show, the capture frame, the share of the way to the next, and capture frames per scene frame."""
 
 _WEIGHTS = "legs4d:weights"
+BENT = "legs4d:bent"
+"""Custom property of a cloud of still points whose nodes bend it."""
 KEPT_MEANS = 3
 """Means of frames that are kept, as a moment needs that of the next frame too."""
 NEARLY_UNTURNED = 0.9999
@@ -56,6 +60,8 @@ class Player:
         self._static = Highlighter(cache.description.num_static)
         self._loose = LooseFrames(cache)
         self._carried = Carried(cache)
+        self._bending, self._still = Bending(cache), np.empty((0, 3), np.float32)
+        self.poses: Poses | None = None
         self._reach, self._means = 0, OrderedDict[tuple[int, ...], dict[str, Array]]()
         self.last: Moment | None = None
         self._placed = False
@@ -67,10 +73,12 @@ class Player:
         layers_only: bool,
         complete: bool = True,
         looks: Sequence | None = None,
+        poses: Poses | None = None,
     ) -> tuple[str, list[bpy.types.Object]]:
         """Write the scene's moment, or what its layers say only.
 
         Args:
+            poses: of its control nodes that are there as empties.
             looks: the sequence as Blender evaluated it at this moment; without it what it will be is told ahead.
             complete: with the view dependence that frames have; without it, it stays that of another frame.
 
@@ -85,7 +93,10 @@ class Player:
         weights, frame, share, rate = moment
         self.last, touched, problem = moment, [], ""
         still, moving, loose = shown.static_object, shown.dynamic_object, shown.loose_object
-        if still is not None and self._show_static(cloud_of(still), weights):
+        if not layers_only:
+            self.poses = poses
+        bent = still is not None and not layers_only and self._bend_static(cloud_of(still), poses)
+        if still is not None and (self._show_static(cloud_of(still), weights) or bent):
             touched.append(still)
         if moving is None and loose is None:
             return "", touched
@@ -106,7 +117,7 @@ class Player:
         stretched = timing.clock(scene, 1.0)
         per_second = rate * stretched * scene.render.fps / scene.render.fps_base
         if not layers_only:
-            self._show_frame(cloud_of(moving), frame, share, per_second)
+            self._show_frame(cloud_of(moving), frame, share, per_second, shown.its.bound_at)
             if self._changing is not None:
                 self._changing.show(cloud_of(moving), frame, share, sh=complete)
         self._show_relevancy(cloud_of(moving), frame, share, weights, complete)
@@ -152,14 +163,27 @@ class Player:
         """[M, 3] where the points that move were shown last; None before the first time."""
         return self._position if self._placed else None
 
+    def still(self, cloud: bpy.types.PointCloud) -> Array | None:
+        """[N, 3] where the points that do not move were shown last; None where that is not known."""
+        if not cloud.get(BENT):
+            return self.cache.static()["means"]
+        return self._still if len(self._still) == len(cloud.points) else None
+
     @staticmethod
     def moment(shown: Sequence, at: float) -> Moment:
         """What is shown at a scene frame, as F-curves count."""
         frame, share = timing.shown_frames(shown.empty, at)
         return layers.weights(shown, at), frame, share, timing.rate(shown.empty, at)
 
-    def _show_frame(self, cloud: bpy.types.PointCloud, frame: int, share: float, per_second: float) -> None:
-        """Write a moment; `per_second` is how many capture frames pass in a second of the scene's clock."""
+    def _show_frame(
+        self, cloud: bpy.types.PointCloud, frame: int, share: float, per_second: float, bound_at: int = 0
+    ) -> None:
+        """Write a moment.
+
+        Args:
+            per_second: capture frames that pass in a second of the scene's clock.
+            bound_at: as in `Bending.move`.
+        """
         arrays = self._state(frame)
         np.copyto(self._position, arrays["means"])
         self._placed = True
@@ -174,6 +198,8 @@ class Player:
             self._radiance[:, 3] = self._opacities
         if share:
             self._move_on(frame, share)
+        if self.poses is not None:
+            self._bending.move(cloud, self._position, self._rotation, self.poses, frame, share, bound_at)
         np.copyto(self._radiance[:, :3], self._color)
         keep = mask.kept(cloud)  # read every time: undo changes it, too
         self._is_dimmed = keep is not None
@@ -263,6 +289,25 @@ class Player:
         blended += 128
         blended >>= 8
         return blended.astype(np.uint8)
+
+    def _bend_static(self, cloud: bpy.types.PointCloud, poses: Poses | None) -> bool:
+        """Bend the points that do not move; whether they were written."""
+        bends = poses is not None and poses.of(poses.numbers == NEAR).are_moved
+        if not bends and not cloud.get(BENT):
+            return False
+        constants = self.cache.static()
+        self._still, rotation = (
+            self._bending.still(cloud, poses)
+            if poses is not None
+            else (np.array(constants[name], np.float32) for name in ("means", "quats"))
+        )
+        for name, values in ((names.POSITION, self._still), (names.ROTATION, rotation)):
+            attributes.write(cloud, name, names.CLOUD_ATTRIBUTES[name], values)
+        if bends:
+            cloud[BENT] = True
+        else:
+            cloud.pop(BENT)
+        return True
 
     def _show_static(self, cloud: bpy.types.PointCloud, weights: tuple[Weight, ...]) -> bool:
         # What a cloud was last given is noted on the cloud itself, so that undo and load take the note back with it.

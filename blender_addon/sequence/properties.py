@@ -269,6 +269,7 @@ class SequenceProperties(bpy.types.PropertyGroup):
         ],
         update=_look_changed,
     )
+    bound_at = declare.integer("Bound", "Capture frame in which moving points follow the nodes near them", min=0)
     identity = declare.string("Identity", "The same on a sequence's empty and its clouds, and on no other's")
     as_one = declare.boolean(
         "As One",

@@ -1,6 +1,7 @@
-"""Rigid motions of objects as keys, from files of `legs4d animate`; and what is animated here as such a file.
+"""Motions of objects as keys, from files of `legs4d animate`; and what is animated here as such a file.
 
 With W what takes the run's axes to the world where the object is at rest, a motion M of the file is shown by W · M.
+What bends the object are nodes below it (`sequence.nodes`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import numpy as np
 from mathutils import Matrix, Quaternion
 
 from ..layers import curves
-from ..portable.motion_file import MotionFile, MotionFileError, read, write
+from ..portable.motion_file import BendFile, MotionFile, MotionFileError, read, write
+from ..portable.turns import multiply
+from ..sequence import nodes
 from ..sequence.sequence import Sequence, find
 
 Array = np.ndarray[Any, Any]
@@ -24,6 +27,8 @@ REST = "legs4d_rest"
 GROUP = "4-LEGS motion"
 """Of the F-curves in the editors; keys of another group are the artist's, and the object is at rest where it is."""
 _TURNED = ("rotation_euler", "rotation_axis_angle", "rotation_quaternion")
+NODE_SIZE = 0.1
+"""Of a node's empty, in mean distances of nodes from their middle."""
 EVEN = 1e-4
 """Relative difference of lengths that counts as none."""
 
@@ -42,8 +47,9 @@ def load(path: Path) -> MotionFile:
         raise MotionError(f"{path.name} is no motion ({error}); choose a motion.json of `legs4d animate`.") from error
 
 
-def apply(shown: Sequence, motion: MotionFile, start: float, step: float) -> None:
-    """Key location and rotation of a sequence about the origin that it has, in the place of such keys.
+def apply(scene: bpy.types.Scene, shown: Sequence, motion: MotionFile, start: float, step: float) -> None:
+    """Key location and rotation of a sequence about the origin that it has, and nodes below it where the motion bends
+    it, in the place of such keys and nodes.
 
     Args:
         start: scene frame of the motion's first frame.
@@ -55,7 +61,7 @@ def apply(shown: Sequence, motion: MotionFile, start: float, step: float) -> Non
     empty = shown.empty
     if any(curves.is_driven(empty, path, index) for path in ("location", *_TURNED) for index in range(4)):
         raise MotionError(f"'{empty.name}' is moved by drivers or strips; remove them first.")
-    rest, inner = _rest(shown) or empty.matrix_basis.copy(), _array(_inner(shown))
+    rest, inner = _rest(shown) or empty.matrix_basis.copy(), _array(nodes.inner(shown))
     whole = _array(rest)
     poses = [whole @ inner @ matrix @ np.linalg.inv(inner) for matrix in motion.matrices]
     if max(_unevenness(pose, whole) for pose in poses) > EVEN:
@@ -76,6 +82,31 @@ def apply(shown: Sequence, motion: MotionFile, start: float, step: float) -> Non
         for index in range(values.shape[1]):
             curves.write(empty, path, frames, values[:, index], "LINEAR", GROUP, index)
     empty[REST] = whole.reshape(-1).tolist()
+    _add_nodes(scene, shown, motion.bend, frames)
+
+
+def _add_nodes(scene: bpy.types.Scene, shown: Sequence, bend: BendFile | None, frames: Array) -> None:
+    for one in _bending(shown):
+        bpy.data.objects.remove(one)
+    if bend is None:
+        return
+    shown.its.bound_at = shown.capture_frame(float(frames[0]))
+    collection, away = nodes.new_collection(scene, shown), bend.rest - bend.rest.mean(axis=0)
+    size = max(NODE_SIZE * float(np.linalg.norm(away, axis=1).mean()), 1e-3)
+    for number, (place, course) in enumerate(zip(bend.rest, bend.bends.swapaxes(0, 1), strict=True)):
+        made = nodes.add(shown, collection, nodes.NEAR, place, np.array([1.0, 0, 0, 0]), size)
+        made.name = f"{shown.empty.name} node {number}"
+        turns = course[:, 3:].copy()
+        for row in range(1, len(turns)):  # of the two quaternions of a turn the one near the last key's
+            turns[row] *= -1 if turns[row] @ turns[row - 1] < 0 else 1
+        for path, values in (("location", course[:, :3]), ("rotation_quaternion", turns)):
+            for index in range(values.shape[1]):
+                curves.write(made, path, frames, values[:, index], "LINEAR", GROUP, index)
+
+
+def _bending(shown: Sequence) -> list[bpy.types.Object]:
+    """The nodes that bend what is near them."""
+    return [one for one in nodes.of(shown) if one[nodes.NODE] == nodes.NEAR]
 
 
 def export(scene: bpy.types.Scene, item: bpy.types.Object, shown: Sequence, path: Path) -> Generator[float, None, int]:
@@ -97,8 +128,9 @@ def export(scene: bpy.types.Scene, item: bpy.types.Object, shown: Sequence, path
         if own is not None and (stored := _rest(own)) is not None:
             above = _array(item.matrix_world) @ np.linalg.inv(_array(item.matrix_basis))
             origin = (above @ _array(stored))[:3, 3]
-            rest = to_world = above @ _array(stored) @ _array(_inner(own))
-        moves, turns = [], []
+            rest = to_world = above @ _array(stored) @ _array(nodes.inner(own))
+        moves, turns, bends = [], [], []
+        bending = [] if own is None else _bending(own)
         pivot = (np.linalg.inv(to_world) @ [*origin, 1.0])[:3]
         for frame in range(first, scene.frame_end + 1):
             scene.frame_set(frame)
@@ -109,11 +141,13 @@ def export(scene: bpy.types.Scene, item: bpy.types.Object, shown: Sequence, path
                 raise MotionError(f"'{item.name}' changes its size or shape in frame {frame}; a motion only moves.")
             moves.append(change[:3, :3] @ pivot + change[:3, 3] - pivot)
             turns.append(Matrix((left @ right).tolist()).to_quaternion()[:])
+            if own is not None and bending:
+                bends.append(nodes.poses(own, bending, None))
             yield len(moves) / (scene.frame_end + 1 - first)
     finally:
         scene.frame_set(now, subframe=subframe)
     fps = scene.render.fps / scene.render.fps_base
-    content = write(MotionFile(np.array(moves), np.array(turns), pivot, fps, item.name))
+    content = write(MotionFile(np.array(moves), np.array(turns), pivot, fps, item.name, _bend(bends)))
     try:
         path.write_bytes(content)
     except OSError as error:
@@ -140,11 +174,13 @@ def _moving(item: bpy.types.Object, own: Sequence | None) -> Matrix:
     return item.matrix_world if own is None else own.to_world
 
 
-def _inner(shown: Sequence) -> Matrix:
-    """From the run's axes to those of the sequence's empty."""
-    for child in shown.objects:
-        return child.matrix_parent_inverse @ child.matrix_basis
-    return Matrix()
+def _bend(found: list[nodes.Poses]) -> BendFile | None:
+    """What nodes do, frame after frame; None where they never bend."""
+    if not any(one.are_moved for one in found):
+        return None
+    back = found[0].base[:, 3:] * [1, -1, -1, -1]
+    bends = [np.column_stack((one.now[:, :3] - one.base[:, :3], multiply(one.now[:, 3:], back))) for one in found]
+    return BendFile(found[0].base[:, :3], np.array(bends))
 
 
 def _rest(shown: Sequence) -> Matrix | None:

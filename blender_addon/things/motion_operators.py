@@ -9,7 +9,7 @@ import bpy
 from bpy_extras.io_utils import ImportHelper
 
 from .. import declare
-from ..sequence import sequence
+from ..sequence import playback, sequence
 from ..ui.in_pieces import AsksForFile, InPieces, Pieces
 from ..ui.operators import NeedsSequence, refuse
 from . import motion
@@ -19,7 +19,8 @@ _PATTERN = "*.json"
 
 
 class LEGS4D_OT_apply_motion(NeedsSequence, ImportHelper, bpy.types.Operator):
-    """Key location and rotation of the sequence as a file says: the motion.json of `legs4d animate`"""
+    """Key location and rotation of the sequence as a file says, the motion.json of `legs4d animate`, and nodes where \
+it bends"""
 
     bl_idname = "legs4d.apply_motion"
     bl_label = "Apply Motion"
@@ -45,9 +46,11 @@ class LEGS4D_OT_apply_motion(NeedsSequence, ImportHelper, bpy.types.Operator):
         try:
             found = motion.load(_path(self))
             step = scene.render.fps / scene.render.fps_base / found.fps if self.real_time else 1.0
-            motion.apply(shown, found, start, step)
+            motion.apply(scene, shown, found, start, step)
         except MotionError as problem:
             return refuse(self, str(problem))
+        context.view_layer.update()
+        playback.refresh(shown.empty)
         last = start + step * (len(found.moves) - 1)
         self.report({"INFO"}, f"'{shown.empty.name}' moves from frame {start} to {last:.0f}.")
         return {"FINISHED"}

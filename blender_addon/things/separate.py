@@ -12,7 +12,7 @@ from mathutils import Matrix, Vector
 from .. import declare, names
 from ..layers import curves
 from ..selection import edits, mask, selecting
-from ..sequence import attributes
+from ..sequence import attributes, nodes
 from ..sequence.properties import cloud_of
 from ..sequence.sequence import Sequence
 from ..whole import copies
@@ -60,7 +60,7 @@ def put_origin(shown: Sequence, place: Vector) -> None:
 
     The clouds' parent inverse has the difference: frames that arrive are in the run's axes, as they are.
     """
-    inverses = [(child, child.matrix_parent_inverse.copy()) for child in shown.objects]
+    inverses = [(child, child.matrix_parent_inverse.copy()) for child in (*shown.objects, *nodes.of(shown))]
     offset = declare.triple((inverses[0][1] @ place if inverses else place)[:])
     shown.empty.matrix_basis = shown.empty.matrix_basis @ Matrix.Translation(offset)
     for child, inverse in inverses:

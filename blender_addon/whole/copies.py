@@ -9,6 +9,7 @@ import bpy
 
 from .. import look, names
 from ..layers import curves
+from ..sequence import nodes
 from ..sequence.properties import cloud_of, properties_of
 from ..sequence.sequence import Sequence, new_identity
 
@@ -49,6 +50,8 @@ def _become_own(shown: Sequence, original: Sequence) -> None:
             twin.parent = empty
             for collection in empty.users_collection:
                 collection.objects.link(twin)
+    if not nodes.of(shown):
+        _own_nodes(empty, original)
     for child in shown.objects:
         if child.data is not None and (child.data.users > 1 or child.data.library is not None):
             child.data = child.data.copy()
@@ -97,6 +100,16 @@ def _own_ramps(empty: bpy.types.Object, original: Sequence) -> None:
         for collection in empty.users_collection:
             collection.objects.link(twin)
         grade.handle = twin
+
+
+def _own_nodes(empty: bpy.types.Object, original: Sequence) -> None:
+    """Nodes of its own, with their keys, in the collections of the original's."""
+    for node in nodes.of(original):
+        twin = _local(node.copy())
+        twin.parent = empty
+        _own_animation(twin)
+        for collection in node.users_collection:
+            collection.objects.link(twin)
 
 
 def _own_look(shown: Sequence) -> None:

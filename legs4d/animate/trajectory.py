@@ -12,17 +12,19 @@ from legs4d.animate.tracking.motions import quaternion
 from legs4d.errors import Legs4dError
 from legs4d.gaussians.store.files import write_file
 from legs4d.portable import motion_file
-from legs4d.portable.motion_file import MotionFile, MotionFileError
+from legs4d.portable.motion_file import BendFile, MotionFile, MotionFileError
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Motions [T, 4, 4] of an object, frames a second, its name, and the point [3] about which turns are written."""
+    """Motions [T, 4, 4] of an object, frames a second, its name, the point [3] about which turns are written, and how
+    it bends before (None: not at all)."""
 
     motions: NDArray[np.float64]
     fps: float
     name: str
     pivot: NDArray[np.float64]
+    bend: BendFile | None = None
 
 
 def write_trajectory(path: Path, trajectory: Trajectory) -> None:
@@ -30,7 +32,8 @@ def write_trajectory(path: Path, trajectory: Trajectory) -> None:
     motions, pivot = trajectory.motions, trajectory.pivot
     moves = motions[:, :3, :3] @ pivot + motions[:, :3, 3] - pivot
     turns = np.stack([quaternion(motion) for motion in motions])
-    write_file(path, motion_file.write(MotionFile(moves, turns, pivot, trajectory.fps, trajectory.name)))
+    told = MotionFile(moves, turns, pivot, trajectory.fps, trajectory.name, trajectory.bend)
+    write_file(path, motion_file.write(told))
 
 
 def read_trajectory(path: Path) -> Trajectory:
@@ -43,4 +46,4 @@ def read_trajectory(path: Path) -> Trajectory:
     except MotionFileError as error:
         what = f"is no motion ({error})"
         raise Legs4dError(what, where=where, fix="see docs/animate.md for what it holds") from error
-    return Trajectory(told.matrices, told.fps, told.name, told.pivot)
+    return Trajectory(told.matrices, told.fps, told.name, told.pivot, told.bend)

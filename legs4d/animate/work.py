@@ -17,7 +17,7 @@ from legs4d.animate.footage.video import MotionVideo
 from legs4d.animate.placing import Placing
 from legs4d.animate.report import NOTHING, report
 from legs4d.animate.result import STAGE, Result, bent_by, kept_info, rigid
-from legs4d.animate.tracking.bend import Bends, BendSettings
+from legs4d.animate.tracking.bend import Bends, BendSettings, bends_of
 from legs4d.animate.tracking.follow import Follower, FollowSettings
 from legs4d.animate.tracking.motions import Body, body_of
 from legs4d.animate.tracking.pulls import Contact
@@ -36,6 +36,7 @@ from legs4d.gaussians.store.again import working_on
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import MadeFrom, inputs_of
 from legs4d.gaussians.store.unfinished import forget, keep, kept
+from legs4d.portable.motion_file import BendFile
 from legs4d.priors.flow.dis import DisFlow
 from legs4d.reconstruct.stages import choose_device, torch_threads
 from legs4d.reconstruct.vignette import background_of
@@ -180,8 +181,9 @@ class _Work:
 
     def _given(self, path: Path) -> _Moved:
         """From a motion's file."""
-        given = read_trajectory(path)
-        return _Moved(given.motions, self.asked.fps or given.fps, NOTHING)
+        given, thing = read_trajectory(path), self.gaussians.take(self.member)
+        bends = None if given.bend is None else bends_of(thing, given.bend)
+        return _Moved(given.motions, self.asked.fps or given.fps, NOTHING, thing, bends)
 
     # -- a video -------------------------------------------------------------------------------------------------------
 
@@ -293,6 +295,12 @@ class _Work:
         if moved.bends is not None:
             bent, nodes = bent_by(thing, moved.motions, moved.bends)
         result.write(run, asked.selection, self.body, moved.motions, bent, nodes)
-        write_trajectory(run.path / TRAJECTORY, Trajectory(moved.motions, moved.fps, asked.selection, self.body.center))
+        bend = (
+            None
+            if moved.bends is None
+            else BendFile(*(part.astype(np.float64) for part in (moved.bends.rest, moved.bends.nodes)))
+        )
+        told = Trajectory(moved.motions, moved.fps, asked.selection, self.body.center, bend)
+        write_trajectory(run.path / TRAJECTORY, told)
         for warning in self.warnings:
             self.context.tell(warning)

@@ -1,9 +1,8 @@
 """What is carried by control nodes, between two stored frames.
 
-A Gaussian is carried by the few nodes it is bound to (embedded deformation: Sumner, Schmid and Pauly 2007; in time as
-in SC-GS, Huang et al. 2024): x ↦ Σ_k w_k (R_k (x - p_k) + p_k + t_k). Between two frames the nodes turn and move at
-constant speed, and what hangs on them follows from both ends, each the less the farther in time; so a wheel that turns
-goes round instead of cutting the corner, and every stored frame is met exactly.
+A Gaussian is carried by the few nodes it is bound to (`bending`; in time as in SC-GS, Huang et al. 2024). Between two
+frames the nodes turn and move at constant speed, and what hangs on them follows from both ends, each the less the
+farther in time; so a wheel that turns goes round instead of cutting the corner, and every stored frame is met exactly.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .turns import multiply, rotation_matrix
+from .bending import follow
 
 Floats = NDArray[np.floating]
 NEARLY_ALIKE = 0.9999
@@ -58,29 +57,7 @@ def carried(
     """
     middle = poses_between(*poses, share)
     from_now, from_then = (
-        _follow(*gaussians, *bound, pose, middle) for gaussians, pose in zip((now, then), poses, strict=True)
+        follow(*gaussians, *bound, pose, middle) for gaussians, pose in zip((now, then), poses, strict=True)
     )
     means = (1 - share) * from_now[0] + share * from_then[0]
     return means, turn_on(from_now[1], from_then[1], share)
-
-
-def _follow(
-    means: Floats, quats: Floats, index: NDArray[np.integer], weight: Floats, start: Floats, end: Floats
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(means [n, 3], quats [n, 4]) when their nodes go from the poses `start` to `end`, both [K, 7]."""
-    back = np.asarray(start[:, 3:], np.float64) * [1, -1, -1, -1]
-    turns = multiply(np.asarray(end[:, 3:], np.float64), back)
-    turns /= np.linalg.norm(turns, axis=1, keepdims=True)
-    matrices = rotation_matrix(turns)
-    places = np.asarray(means, np.float64)
-    moved, turned = np.zeros_like(places), np.zeros((len(places), 4))
-    for column in range(index.shape[1]):
-        which, share = index[:, column], np.asarray(weight[:, column, None], np.float64)
-        local = places - start[which, :3]
-        moved += share * (np.einsum("nij,nj->ni", matrices[which], local) + end[which, :3])
-        # Of the two quaternions of a turn the one on the side of the others.
-        same = np.where((turns[which] * turned).sum(axis=1, keepdims=True) < 0, -1.0, 1.0)
-        turned += share * same * turns[which]
-    length = np.linalg.norm(turned, axis=1, keepdims=True)
-    turned = np.where(length > 0, turned / np.maximum(length, 1e-12), [1.0, 0, 0, 0])
-    return moved, multiply(turned, np.asarray(quats, np.float64))

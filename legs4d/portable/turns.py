@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+Float = TypeVar("Float", bound=np.floating[Any])
 
 
 def upright_turn(down: ArrayLike) -> NDArray[np.float64]:
@@ -37,7 +41,7 @@ def rotation_matrix(quat: ArrayLike) -> NDArray[np.float64]:
     return np.stack([np.stack(row, -1) for row in rows], -2)
 
 
-def multiply(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+def multiply(first: NDArray[Float], second: NDArray[Float]) -> NDArray[Float]:
     """Hamilton product [..., 4] of wxyz quaternions."""
     w1, x1, y1, z1 = np.moveaxis(first, -1, 0)
     w2, x2, y2, z2 = np.moveaxis(second, -1, 0)

@@ -183,6 +183,17 @@ def test_what_no_rigid_motion_explains_bends_unless_that_is_not_wanted(place: Pa
     between = frame_between(Run.open(place / "bent"), 0.5).means[len(wall()) :]
     ends = [Run.open(place / "bent").dynamic(frame).means for frame in (0, 1)]
     assert np.abs(between - (ends[0] + ends[1]) / 2).max() < 0.02
+    # The motion's file bends it again, and what does not bend is a file that older versions read.
+    told, rigid = (json.loads((place / out / "motion.json").read_text()) for out in ("bent", "unbent"))
+    assert (told["version"], len(told["nodes"]), len(told["frames"][1]["bend"])) == (2, *[len(nodes.rest)] * 2)
+    assert rigid["version"] == 1 and "nodes" not in rigid
+    animate(place, motion="bent/motion.json", out="bent_again", camera=None)
+    again = Run.open(place / "bent_again")
+    for frame in (0, 1):
+        np.testing.assert_allclose(again.dynamic(frame).means, ends[frame], atol=2e-5)
+    np.testing.assert_allclose(
+        frame_between(again, 0.5).means, frame_between(Run.open(place / "bent"), 0.5).means, atol=1e-4
+    )
 
 
 def test_a_motion_file_does_what_it_says(place: Path) -> None:

@@ -24,12 +24,15 @@ from legs4d.deform.fields.blend import blend
 from legs4d.deform.fields.nodes import farthest, nearest
 from legs4d.deform.fields.rigidity import rigidity
 from legs4d.deform.fitting.adam import Moments, step_group
+from legs4d.gaussians.gaussians import Gaussians
+from legs4d.portable.bending import BINDINGS, bound, follow
+from legs4d.portable.motion_file import BendFile
 from legs4d.reconstruct.fitting.quaternions import multiply, rotation_matrices
 
 LEAST_NODES, MOST_NODES = 20, 60
 EACH = 40
 """Gaussians to a node."""
-BINDINGS, NEIGHBOURS = 4, 6
+NEIGHBOURS = 6
 LEAST_PIXELS = 20
 """To a node, of a frame; what is smaller does not say how it bends, and its turns would become bends."""
 SOLID = 0.3
@@ -58,6 +61,18 @@ class Bends:
     weight: NDArray[np.float32]
     means: NDArray[np.float32]
     quats: NDArray[np.float32]
+
+
+def bends_of(thing: Gaussians, told: BendFile) -> Bends:
+    """How an object at rest bends as a motion's file says; as `Nodes.over` of the nodes that it came from."""
+    index, weight = bound(thing.means, told.rest)
+    shapes = [
+        follow(thing.means, thing.quats, index, weight, told.at_rest, told.poses(frame))
+        for frame in range(len(told.bends))
+    ]
+    means, quats = (np.stack(parts) for parts in zip(*shapes, strict=True))
+    rest, bends = told.rest.astype(np.float32), told.bends.astype(np.float32)
+    return Bends(rest, bends, index, weight, means, quats)
 
 
 @dataclass(frozen=True)
@@ -98,13 +113,12 @@ class Nodes:
         count = min(len(solid), MOST_NODES, max(LEAST_NODES, len(means) // EACH))
         self.rest = solid[farthest(solid, count)]
         between, self.neighbours = (x[:, 1:] for x in nearest(self.rest, self.rest, min(NEIGHBOURS + 1, count)))
-        width = between[:, :3].mean(dim=1).clamp(min=1e-6 * stage.body.radius)
         self.near = torch.full_like(between, 1 / max(1, between.shape[1]))
-        distances, index = nearest(means, self.rest, min(BINDINGS, count))
-        self.weight = torch.softmax(-distances.square() / (2 * width[index].square()), dim=1)
-        self.index = index
+        index, weight = bound(thing.means, self.rest.cpu().numpy(), BINDINGS)
+        self.index = torch.as_tensor(index, dtype=torch.int64, device=stage.device)
+        self.weight = torch.as_tensor(weight, device=stage.device)
         self.binding = Binding.empty(len(means), index.shape[1], count, stage.device)
-        self.binding.set(index, self.weight)
+        self.binding.set(self.index, self.weight)
         self._means = means
         self._quats = torch.as_tensor(thing.quats, device=stage.device)
 

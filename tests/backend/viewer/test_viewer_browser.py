@@ -35,7 +35,7 @@ FLYING = "the ball is flying through the air"
 SOFTWARE = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist")
 PANEL = 340
 """Pixels at the right that the controls cover."""
-NOTICE = 160
+NOTICE = 200
 """Rows at the top that it covers."""
 SECONDS = 60
 

@@ -4,6 +4,7 @@ import bpy
 import numpy as np
 import pytest
 from conftest import Backend, library
+from mathutils import Vector
 
 _MAKE = """
 import sys
@@ -93,6 +94,115 @@ def test_nodes_are_empties_that_turn_as_they_did(shown):
         turn = np.radians(degrees)
         expected = [[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]]
         np.testing.assert_allclose(local, expected, atol=1e-5)
+
+
+def places(shown):
+    """[N, 3] and [N, 4] of the points that move, in the run's axes."""
+    from blender_addon.sequence import attributes
+
+    cloud = shown.dynamic_object.data
+    return attributes.read(cloud, "position"), attributes.read(cloud, "rotation")
+
+
+def about_y(quarter):
+    """[3, 3] of a quarter of a turn."""
+    return np.array([[0, 0, quarter], [0, 1, 0], [-quarter, 0, 0]], float)
+
+
+def test_moving_a_node_bends_what_hangs_on_it_at_once_and_at_other_times_too(shown):
+    scene = bpy.context.scene
+    shown.empty.location, shown.empty.scale = (1, 2, 3), (2, 2, 2)
+    scene.frame_set(shown.its.start_frame)
+    captured = [places(shown)[0]]
+    bpy.ops.legs4d.bring_nodes(most=0)
+    (node,) = bpy.data.collections["wheel nodes"].objects
+    assert node.location.length == 0
+    np.testing.assert_array_equal(places(shown)[0], captured[0])
+    # As with a mouse: no frame changes.
+    node.location = (0.5, 0, 0.25)
+    bpy.context.view_layer.update()
+    np.testing.assert_allclose(places(shown)[0], captured[0] + [0.5, 0, 0.25], atol=1e-6)
+    node.rotation_quaternion = (np.sqrt(0.5), 0, np.sqrt(0.5), 0)
+    bpy.context.view_layer.update()
+    np.testing.assert_allclose(places(shown)[0], captured[0] @ about_y(1).T + [0.5, 0, 0.25], atol=1e-5)
+    # In a later frame, which turned it by a quarter about z, it is turned about its own y as much.
+    scene.frame_set(shown.its.start_frame + 1)
+    about_z = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]], float)
+    turned = about_z @ about_y(1) @ about_z.T
+    np.testing.assert_allclose(places(shown)[0], captured[0] @ about_z.T @ turned.T + [0.5, 0, 0.25], atol=1e-5)
+    # Other timing: what is done to the node stays what it is.
+    node.rotation_quaternion = (1, 0, 0, 0)
+    shown.its.start_frame -= 1
+    scene.frame_set(shown.its.start_frame + 2)
+    half = np.array([[-1, 0, 0], [0, -1, 0], [0, 0, 1]], float)
+    np.testing.assert_allclose(places(shown)[0], captured[0] @ half.T + [0.5, 0, 0.25], atol=1e-5)
+    node.location = (0, 0, 0)
+    bpy.context.view_layer.update()
+    np.testing.assert_allclose(places(shown)[0], captured[0] @ half.T, atol=1e-5)
+
+
+def test_keys_drivers_and_constraints_of_nodes_bend_and_files_and_undo_keep_them(shown, tmp_path):
+    from blender_addon.export import gaussians
+
+    scene = bpy.context.scene
+    bpy.ops.legs4d.bring_nodes(most=0)
+    (node,) = bpy.data.collections["wheel nodes"].objects
+    first = shown.its.start_frame
+    for at, x in ((first, 0.0), (first + 2, 1.0)):
+        node.location.x = x
+        node.keyframe_insert("location", frame=at)
+    for curve in bpy.data.actions[node.animation_data.action.name].layers[0].strips[0].channelbags[0].fcurves:
+        for key in curve.keyframe_points:
+            key.interpolation = "LINEAR"
+    scene.frame_set(first + 1)
+    wheel = np.array([[0, 0.8, 0], [-0.5, 0, 0.2], [0.6, -0.4, 0]])
+    np.testing.assert_allclose(places(shown)[0], wheel + np.array([0.5, 0, 0]), atol=1e-5)
+    np.testing.assert_allclose(
+        gaussians.read(shown, first + 1, baked=False).means, wheel + np.array([0.5, 0, 0]), atol=1e-5
+    )
+    leader = bpy.data.objects.new("leader", None)
+    scene.collection.objects.link(leader)
+    hangs = node.constraints.new("COPY_LOCATION")
+    hangs.target, hangs.use_offset = leader, True
+    leader.location = shown.to_world.to_3x3() @ Vector((0, 0, 2))
+    bpy.context.view_layer.update()
+    np.testing.assert_allclose(places(shown)[0], wheel + np.array([0.5, 0, 2]), atol=1e-5)
+    path, name = str(tmp_path / "bent.blend"), shown.empty.name
+    bpy.ops.wm.save_as_mainfile(filepath=path)
+    bpy.ops.wm.open_mainfile(filepath=path)
+    from blender_addon.sequence.sequence import Sequence
+
+    again = Sequence(bpy.data.objects[name])
+    bpy.context.scene.frame_set(first + 2)
+    bpy.context.scene.frame_set(first + 1)
+    np.testing.assert_allclose(places(again)[0], wheel + np.array([0.5, 0, 2]), atol=1e-5)
+
+
+def test_a_copy_has_nodes_of_its_own_and_the_backend_s_engine_says_that_it_cannot_bend(shown):
+    from blender_addon.engine import shot
+    from blender_addon.whole import copies
+
+    scene = bpy.context.scene
+    scene.frame_set(shown.its.start_frame)
+    bpy.ops.legs4d.bring_nodes(most=0)
+    (node,) = bpy.data.collections["wheel nodes"].objects
+    placed = shot.placements(scene, bpy.context.view_layer)
+    assert not shot.obstacle(placed)
+    captured = places(shown)[0]
+    node.location.y = 0.5
+    bpy.context.view_layer.update()
+    assert "Control nodes bend" in shot.obstacle(placed)
+    made = copies.copy(shown, shown.empty.users_collection)
+    (twin,) = [one for one in made.empty.children if one.type == "EMPTY" and "legs4d_node" in one]
+    bpy.context.view_layer.update()
+    np.testing.assert_allclose(places(made)[0], captured + np.array([0, 0.5, 0]), atol=1e-5)
+    twin.location.y = -1
+    bpy.context.view_layer.update()
+    np.testing.assert_allclose(places(made)[0], captured + np.array([0, -1, 0]), atol=1e-5)
+    np.testing.assert_allclose(places(shown)[0], captured + np.array([0, 0.5, 0]), atol=1e-5)
+    bpy.data.objects.remove(node)
+    bpy.context.view_layer.update()
+    np.testing.assert_allclose(places(shown)[0], captured, atol=1e-5)
 
 
 def test_a_run_without_nodes_says_so(imported):

@@ -114,6 +114,49 @@ def test_the_separated_object_goes_where_the_animated_run_s_gaussians_are_and_ba
     assert np.abs(np.load(tmp_path / "again.npz")["means"] - means).max() < 1e-3
 
 
+def test_a_motion_that_bends_comes_as_nodes_that_are_keyed_and_goes_back(animated, runs, tmp_path):
+    whole, chosen, _ = animated
+    whole.empty.location, whole.empty.rotation_euler.z, whole.empty.scale = (1, 2, 3), 0.7, (2, 2, 2)
+    bpy.context.view_layer.update()
+    back = np.array(whole.to_world.inverted())
+    rest = np.array([(back @ [*place, 1])[:3] for place in points(whole, chosen)])
+    low, high = rest.min(axis=0), rest.max(axis=0)
+    corners = [
+        [(low, high)[i][0], (low, high)[j][1], (low, high)[k][2]] for i in (0, 1) for j in (0, 1) for k in (0, 1)
+    ]
+    told = {**drawn(), "version": 2, "nodes": [[float(x) for x in corner] for corner in corners]}
+    for number, one in enumerate(told["frames"]):
+        half = 0.15 * number
+        leaning = [0.1 * number, 0.05 * number, 0, math.cos(half), 0, 0, math.sin(half)]
+        one["bend"] = [leaning if place[1] == low[1] else [0, 0, 0, 1, 0, 0, 0] for place in corners]
+    (tmp_path / "leans.json").write_text(json.dumps(told))
+    library("-c", _ANIMATE, str(runs / "ball"), str(tmp_path / "leans.json"), str(tmp_path / "leant"))
+    means = np.load(tmp_path / "leant.npz")["means"]
+    made, to_world = separated(whole, chosen), whole.to_world.copy()
+    assert bpy.ops.legs4d.apply_motion(filepath=str(tmp_path / "leans.json"), start_frame=11) == {"FINISHED"}
+    for at in range(FRAMES):
+        frame(11 + at)
+        expected = np.array([to_world @ Vector(place.tolist()) for place in means[at]])
+        assert np.abs(points(made, chosen) - expected).max() < 1e-3
+    # A node that is dragged takes with it what hangs on it; the rest of the run stays.
+    others = points(whole, chosen[:1])
+    leader = next(one for one in made.empty.children if "legs4d_node" in one)
+    leader.location.x += 1
+    dragged = points(made, chosen) - expected
+    assert np.linalg.norm(dragged, axis=1).max() > 0.5 and np.array_equal(points(whole, chosen[:1]), others)
+    bpy.context.scene.render.fps = 12
+    bpy.context.scene.frame_start, bpy.context.scene.frame_end = 11, 10 + FRAMES
+    assert bpy.ops.legs4d.export_motion(filepath=str(tmp_path / "back.json")) == {"FINISHED"}
+    library("-c", _ANIMATE, str(runs / "ball"), str(tmp_path / "back.json"), str(tmp_path / "again"))
+    assert np.abs(np.load(tmp_path / "again.npz")["means"] - means).max() < 1e-3
+    # A rigid one in its place: no node is left, and all is where that says.
+    assert bpy.ops.legs4d.apply_motion(filepath=str(tmp_path / "drawn.json"), start_frame=11) == {"FINISHED"}
+    assert not [one for one in made.empty.children if "legs4d_node" in one]
+    frame(12)
+    rigid = np.load(tmp_path / "moved.npz")["means"][1]
+    assert np.abs(points(made, chosen) - [to_world @ Vector(place.tolist()) for place in rigid]).max() < 1e-3
+
+
 def test_an_empty_s_animation_moves_the_selection_as_it_would_move_the_object(animated, runs, tmp_path):
     whole, chosen, _ = animated
     whole.empty.scale = (0.5, 0.5, 0.5)
@@ -154,7 +197,7 @@ def test_what_is_no_motion_or_cannot_be_followed_changes_nothing(imported, tmp_p
     said = {
         "{": "not JSON",
         "[]": "kind",
-        json.dumps({**good, "version": 2}): "version",
+        json.dumps({**good, "version": 3}): "version",
         json.dumps({**good, "fps": 0}): "fps",
         json.dumps({**good, "frames": []}): "frames",
         json.dumps({**good, "pivot": [0, 0, float("nan")]}): "pivot",
@@ -170,7 +213,7 @@ def test_what_is_no_motion_or_cannot_be_followed_changes_nothing(imported, tmp_p
     file.write_text(json.dumps(good))
     empty.scale = (1, 2, 1)
     with pytest.raises(motion.MotionError, match="unevenly"):
-        motion.apply(imported, motion.load(file), 1, 1)
+        motion.apply(bpy.context.scene, imported, motion.load(file), 1, 1)
     empty.scale = (1, 1, 1)
     assert empty.matrix_basis == before and empty.get(motion.REST) is None
 

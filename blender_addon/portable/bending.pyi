@@ -1,0 +1,1 @@
+from legs4d.portable.bending import *
