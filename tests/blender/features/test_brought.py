@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from conftest import Backend, library
 from mathutils import Vector
+from pictures import add_camera
 
 _MAKE = """
 import sys
@@ -209,3 +210,35 @@ def test_a_run_without_nodes_says_so(imported):
     assert bpy.ops.legs4d.bring_nodes() == {"CANCELLED"}
     assert bpy.ops.legs4d.bring_cameras() == {"FINISHED"}  # its cameras stand still
     assert len([item for item in bpy.data.objects if item.type == "CAMERA" and item.animation_data is None]) > 2
+
+
+def test_renders_and_bakes_show_each_frame_as_it_is_bent(shown, tmp_path):
+    scene, first = bpy.context.scene, shown.its.start_frame
+    bpy.ops.legs4d.bring_nodes(most=0)
+    (node,) = bpy.data.collections["wheel nodes"].objects
+    for at, x in ((first, 0.0), (first + 1, 1.0)):
+        node.location.x = x
+        node.keyframe_insert("location", frame=at)
+    shown.empty.matrix_world = ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1))
+    add_camera(scene, (0, 0, 8), (0, 0, 0), 48, 32)
+    scene.camera.data.type, scene.camera.data.ortho_scale = "ORTHO", 4.8
+    scene.render.engine, scene.cycles.samples, scene.render.film_transparent = "CYCLES", 4, True
+    scene.render.image_settings.file_format, scene.render.image_settings.color_mode = "PNG", "RGBA"
+    scene.frame_start, scene.frame_end, scene.render.filepath = first, first + 1, f"{tmp_path}/frame_"
+    bpy.ops.render.render(animation=True)
+    middles = []
+    for at in (first, first + 1):
+        picture = bpy.data.images.load(f"{tmp_path}/frame_{at:04d}.png")
+        alpha = np.array(picture.pixels[:]).reshape(32, 48, 4)[..., 3]
+        middles.append((alpha.sum(axis=0) * (np.arange(48) - 23.5)).sum() / alpha.sum() / 10)
+    # The spokes' middle turns by a quarter meanwhile, from x = 0.13 to 0.03, and goes one to the right.
+    assert middles[0] == pytest.approx(0.13, abs=0.08) and middles[1] - middles[0] == pytest.approx(0.9, abs=0.1)
+    assert bpy.ops.legs4d.bake(filepath=str(tmp_path / "native.blend")) == {"FINISHED"}
+    x = []
+    for number in range(2):
+        content = (tmp_path / "native_points" / f"{number:06d}.ply").read_bytes()
+        head, body = content.split(b"end_header\n")
+        names = [line.split()[-1].decode() for line in head.splitlines() if line.startswith(b"property")]
+        x.append(np.frombuffer(body, "<f4").reshape(3, len(names))[:, names.index("x")])
+    np.testing.assert_allclose(x[0], [0.8, 0, -0.4], atol=1e-5)
+    np.testing.assert_allclose(x[1], [1, 0.5, 1.6], atol=1e-5)

@@ -149,6 +149,18 @@ def test_a_motion_that_bends_comes_as_nodes_that_are_keyed_and_goes_back(animate
     assert bpy.ops.legs4d.export_motion(filepath=str(tmp_path / "back.json")) == {"FINISHED"}
     library("-c", _ANIMATE, str(runs / "ball"), str(tmp_path / "back.json"), str(tmp_path / "again"))
     assert np.abs(np.load(tmp_path / "again.npz")["means"] - means).max() < 1e-3
+    # Baked, what stands still in the capture has a file a frame, as its nodes bend it.
+    bpy.context.scene.frame_start = 12
+    assert bpy.ops.legs4d.bake(filepath=str(tmp_path / "native.blend")) == {"FINISHED"}
+    files = sorted(file.name for file in (tmp_path / "native_points").glob("static*.ply"))
+    assert files == [f"static{number:06d}.ply" for number in range(FRAMES - 1)]
+    frame(13)
+    head, body = (tmp_path / "native_points" / files[1]).read_bytes().split(b"end_header\n")
+    columns = [line.split()[-1] for line in head.splitlines() if line.startswith(b"property")]
+    baked = np.frombuffer(body, "<f4").reshape(len(chosen), len(columns))
+    baked = baked[:, [columns.index(axis) for axis in (b"x", b"y", b"z")]]
+    here = [made.static_object.matrix_world @ Vector(place.tolist()) for place in baked]
+    assert np.abs(points(made, chosen) - here).max() < 1e-5
     # A rigid one in its place: no node is left, and all is where that says.
     assert bpy.ops.legs4d.apply_motion(filepath=str(tmp_path / "drawn.json"), start_frame=11) == {"FINISHED"}
     assert not [one for one in made.empty.children if "legs4d_node" in one]
