@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+DAMAGE = (
+    *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError),
+    *(TypeError, ValueError, struct.error),
+)
+"""What PyTorch's reader stumbles over in files that torch.save did not write, or that were cut or changed since."""
 
 
 class UnreadableTensorsError(ValueError):
@@ -34,5 +41,5 @@ def load_tensors(path: Path, also: Sequence[Any] = ()) -> Any:
         # PyTorch's own text advises to load it with code and all.
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         raise UnreadableTensorsError(f"more than tensors, {named[1]}" if named else "damaged") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+    except DAMAGE as error:
         raise UnreadableTensorsError("damaged") from error

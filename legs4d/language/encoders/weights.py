@@ -14,6 +14,7 @@ import platformdirs
 
 from legs4d.context import EncoderFiles
 from legs4d.errors import EncoderError
+from legs4d.gaussians.formats.tensors import DAMAGE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -144,7 +145,7 @@ def _read_checkpoint(path: Path) -> object:
             where=str(path),
             fix="get the weights as .safetensors, or as a checkpoint of tensors alone",
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except DAMAGE as error:
         raise _damaged(path, error) from error
 
 
