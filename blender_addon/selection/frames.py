@@ -120,7 +120,8 @@ def _find(edits: Edits, cache: RunCache, frame: int, arrays: dict[str, Array]) -
     def levels(key: str) -> Array | None:
         return cache.loose_relevancy(key, frame, count) if cache.has_relevancy(key, frame) else None
 
-    points = Points(np.asarray(arrays["means"]), np.asarray(arrays["scales"]), opacities, levels, frame)
+    seen = np.asarray(arrays["seen"]) * np.float32(1 / 255) if "seen" in arrays else None
+    points = Points(np.asarray(arrays["means"]), np.asarray(arrays["scales"]), opacities, levels, frame, seen)
     found = {name: np.zeros(count, bool) for name in names.MASKS}
     for name, steps in edits.done:
         gone = regions.selected(steps, points)

@@ -128,6 +128,22 @@ class LEGS4D_OT_select_opacity(_Selecting, bpy.types.Operator):
         return lambda child: Region("OPACITY", low=self.low, high=self.high)
 
 
+class LEGS4D_OT_select_seen(_Selecting, bpy.types.Operator):
+    """Select points by how much of them the footage showed: 0 is invented"""
+
+    bl_idname = "legs4d.select_seen"
+    bl_label = "Select by What Was Seen"
+
+    low = declare.factor("From", "The least that is selected", default=0.0)
+    high = declare.factor("To", "The most that is selected", default=0.0)
+
+    def region_of(self, context: bpy.types.Context, shown: Sequence) -> Callable[[bpy.types.Object], Region] | str:
+        """A range."""
+        if not any(names.SEEN in cloud.attributes for cloud in shown.clouds):
+            return "This run does not tell which of its points were seen."
+        return lambda child: Region("SEEN", low=self.low, high=self.high)
+
+
 class LEGS4D_OT_select_layer(OnLayer, _Selecting, bpy.types.Operator):
     """Select the points that the layer's prompt names at this frame, from its threshold on"""
 
@@ -315,6 +331,7 @@ CLASSES = (
     LEGS4D_OT_select_object,
     LEGS4D_OT_select_size,
     LEGS4D_OT_select_opacity,
+    LEGS4D_OT_select_seen,
     LEGS4D_OT_select_layer,
     LEGS4D_OT_select_all,
     LEGS4D_OT_delete_points,

@@ -26,6 +26,7 @@ class LEGS4D_PT_selection(SequencePanel, bpy.types.Panel):
         grid = layout.row(heading="By").grid_flow(row_major=True, columns=2, even_columns=True, align=True)
         grid.operator("legs4d.select_size", text="Size…")
         grid.operator("legs4d.select_opacity", text="Opacity…")
+        grid.operator("legs4d.select_seen", text="Seen…")
         grid.operator("legs4d.select_object", text="Object's Box")
         grid.operator("legs4d.select_layer", text="Layer")
         row = layout.row(heading="Select", align=True)

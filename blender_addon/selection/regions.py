@@ -34,6 +34,7 @@ class Points:
         opacities: [N] 0..1; 0 of those that do not exist.
         levels: relevancy [N] uint8 of a layer by where its answer is; None where nothing is known.
         frame: of the capture.
+        seen: [N] 0..1 how much of each the footage showed; None where the run does not tell.
     """
 
     positions: Array
@@ -41,6 +42,7 @@ class Points:
     opacities: Array
     levels: Callable[[str], Array | None] = lambda key: None
     frame: int = 0
+    seen: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,10 @@ def _between(values: Array, region: Region) -> Array:
     return (values >= region.low) & (values <= region.high)
 
 
+def _seen(region: Region, points: Points) -> Array:
+    return np.zeros(len(points.positions), bool) if points.seen is None else _between(points.seen, region)
+
+
 def _named(region: Region, points: Points) -> Array:
     levels = points.levels(region.key)
     if levels is None:
@@ -231,6 +237,7 @@ KINDS: dict[str, Callable[[Region, Points], Array]] = {
     "SIZE": lambda region, points: _between(_length(points), region),
     "NEEDLE": lambda region, points: _between(_slenderness(points), region),
     "OPACITY": lambda region, points: _between(points.opacities, region),
+    "SEEN": _seen,
     "LAYER": _named,
     "PICKED": _picked,
     "STEPS": lambda region, points: selected(region.steps, points),

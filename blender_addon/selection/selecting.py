@@ -214,6 +214,7 @@ def points_of(shown: Sequence, child: bpy.types.Object) -> Points:
         attributes.read(cloud, names.SCALE),
         attributes.read(cloud, names.RADIANCE)[:, 3],
         levels,
+        seen=attributes.read(cloud, names.SEEN) if names.SEEN in cloud.attributes else None,
     )
 
 

@@ -23,6 +23,7 @@ SELECT: tuple[Entry, ...] = (
     ("select_size", "Select Splats by Size…", {"by": "SIZE"}, "NONE"),
     ("select_size", "Select Needles (Spikes)…", {"by": "NEEDLE", "low": 10.0}, "NONE"),
     ("select_opacity", "Select Splats by Opacity (Haze)…", {}, "NONE"),
+    ("select_seen", "Select Splats That No Camera Saw…", {}, "NONE"),
     ("select_object", "Select Splats in Object's Box", {}, "NONE"),
     ("select_layer", "Select Splats of Prompt", {}, "NONE"),
     ("", "", {}, "NONE"),

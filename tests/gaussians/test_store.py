@@ -283,6 +283,7 @@ def _laid_out_again(run: Run) -> None:
         lambda frame: {name: getattr(more, name) + np.float32(frame) for name in ("means", "quats", "colors")},
         born=np.append(np.zeros(len(ball), np.int32), np.int32(1)),
         died=np.full(len(more), 2, np.int32),
+        seen=(np.ones(len(SCENE.static()) - 1), np.linspace(0, 1, len(more))),
         finishes="births",
     )
 
@@ -299,6 +300,8 @@ def test_a_layout_replaces_another_and_is_undone_with_its_stage(tmp_path: Path) 
         assert (run.num_static, run.num_dynamic) == (still - 1, ball + 1) and run.geometry_id != before
         assert run.has_finished("births") and run.available_frames() == [0, 1, 2]
         np.testing.assert_array_equal(run.dynamic(2).means[-1], SCENE.dynamic(0).means[0] + 2)
+        seen = run.seen(1)
+        assert seen is not None and (seen[: still - 1] == 1).all() and seen[still - 1] == 0 and seen[-1] == 1
         assert [run.dynamic(frame).opacities[-1] > 0 for frame in range(3)] == [False, True, True]
     with run.lock():
         run.write_attached("segments", {"start": np.zeros(1, np.int32)}, {})
@@ -306,6 +309,7 @@ def test_a_layout_replaces_another_and_is_undone_with_its_stage(tmp_path: Path) 
         assert run.read_attached("segments") is None, "it speaks of Gaussians that are gone"
         assert (run.num_static, run.num_dynamic) == (still, ball)
         assert run.has_finished("tracking") and Run.open(run.path).available_frames() == [0, 1, 2]
+        assert run.seen(1) is None
         for frame, was in enumerate(frames):
             for name, values in run.moving(frame).items():
                 np.testing.assert_array_equal(values, was[name])

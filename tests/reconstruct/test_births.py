@@ -367,9 +367,29 @@ def stored(door: tuple[Filmed, Revealed], tmp_path_factory: pytest.TempPathFacto
             lambda frame: {name: getattr(found.dynamic(frame), name) for name in ("means", "quats", "colors")},
             born=born,
             died=found.died,
+            seen=found.seen,
             finishes="births",
         )
     return Run.open(run.path)
+
+
+def test_what_no_camera_saw_is_marked() -> None:
+    """A board that no frame looks behind: Gaussians in the wall's hidden part, and outside of all pictures, are
+    invented."""
+    wall = sheet(WALL, WALL, 0, np.array([0.7, 0.6, 0.5]), False, 0.06)
+    away = shifted(sheet(0.1, 0.1, 0, np.array([0.7, 0.6, 0.5]), False, 0.06), 9.0)
+    inside = sheet(0.1, 0.1, -0.06, np.array([0.7, 0.6, 0.5]), False, 0.06)
+    board, back = (sheet(0.4, 0.4, z, np.array([0.2, 0.5, 0.2]), True, 0.04) for z in (-0.15, -0.03))
+    filmed = Filmed(
+        [concatenate(wall, board)] * FRAMES, concatenate(wall, away, inside), [concatenate(board, back)] * FRAMES
+    )
+    found = filmed.reveal()
+    still, moving = found.seen
+    assert (len(still), len(moving)) == (len(found.static), len(found.born))
+    assert (still[found.static.means[:, 0] > 5] == 0).all() and (still[found.static.means[:, 2] < -0.05] == 0).all()
+    beside = (np.abs(found.static.means[:, 0]) > 0.7) & (found.static.means[:, 0] < 5)
+    assert (still[beside] > 0.5).mean() > 0.9
+    assert (moving[: len(board)] > 0.9).mean() > 0.9
 
 
 def test_files_of_a_frame_show_nothing_that_is_not_alive_in_it(stored: Run, tmp_path: Path) -> None:

@@ -159,6 +159,7 @@ class RunGeometry(RunAttached):
         *,
         born: NDArray[np.int32],
         died: NDArray[np.int32],
+        seen: tuple[ArrayLike, ArrayLike],
         finishes: str,
     ) -> None:
         """Store other Gaussians in place of all that a run has, and record the stage that does so as finished.
@@ -170,6 +171,7 @@ class RunGeometry(RunAttached):
             static, dynamic: N and M numpy Gaussians, the second as in frame 0.
             moving: frame → means [M,3], quats [M,4] wxyz, colors [M,3] of the dynamic ones.
             born, died: [M] first and last frame alive.
+            seen: [N] and [M], what the method `seen` says of them.
             finishes: name of the stage.
 
         Raises:
@@ -180,8 +182,9 @@ class RunGeometry(RunAttached):
             if fresh.exists():
                 shutil.rmtree(fresh)
         create_group(fresh)
-        replace_group(fresh / "static", fields_of(static, FIELDS))
-        replace_group(fresh / "dynamic", {**fields_of(dynamic, CONSTANT), "born": born, "died": died})
+        marks = [{"seen": np.asarray(values, np.float16)} for values in seen]
+        replace_group(fresh / "static", {**fields_of(static, FIELDS), **marks[0]})
+        replace_group(fresh / "dynamic", {**fields_of(dynamic, CONSTANT), **marks[1], "born": born, "died": died})
         arrays = {
             name: create_array(
                 fresh / "dynamic" / name, (self.num_frames, *getattr(dynamic, name).shape), np.float32, per_frame=True

@@ -22,7 +22,7 @@ from legs4d.gaussians.gaussians import Gaussians, concatenate, dc_from_rgb
 from legs4d.reconstruct.births.carrying import Carried, carry_along, joined
 from legs4d.reconstruct.births.clip import Clip, ended
 from legs4d.reconstruct.births.entering import with_entered
-from legs4d.reconstruct.births.evidence import FOREGROUND, Evidence, drawn, look
+from legs4d.reconstruct.births.evidence import FOREGROUND, Evidence, drawn, look, shown_of
 from legs4d.reconstruct.births.seeds import (
     OPACITY,
     Seeds,
@@ -55,6 +55,8 @@ class Revealed:
         dynamic: frame → the others: the M tracked ones, then those that moving things carry, then those that do not
             move, but change.
         born, died: [M'] first and last frame alive.
+        seen: [N'], [M'] 0..1, the most pixels that each fills in one of the known frames, over all views; 0 for what
+            no camera saw in any.
         counts: what was found, for people: moving and still ones that were born, those that died, that are tinted.
     """
 
@@ -62,6 +64,7 @@ class Revealed:
     dynamic: Callable[[int], Gaussians]
     born: NDArray[np.int32]
     died: NDArray[np.int32]
+    seen: tuple[NDArray[np.float32], NDArray[np.float32]]
     counts: dict[str, int] = field(default_factory=dict)
 
 
@@ -264,6 +267,8 @@ class _Search:
         died = np.concatenate([died, gone])[kept]
         toned = fitted.static.take(changing)
         tone, light = tint[:, changing], light[:, kept]
+        seen = shown_of(evidence)
+        seen_still, seen_moving = seen[:still], seen[rows][kept]
 
         def at(frame: int) -> Gaussians:
             one = dynamic(frame).take(kept)
@@ -276,6 +281,7 @@ class _Search:
             at,
             np.concatenate([born, whole]),
             np.concatenate([died, whole + frames - 1]),
+            (seen_still[~changing], np.concatenate([seen_moving, seen_still[changing]])),
             {
                 "born": int(kept[tracked:].sum()),
                 "born_still": still - len(clip.static),

@@ -18,6 +18,8 @@ DARKEST = 2.0
 """No rendering is brighter than a picture by more than this, RGB, of what counts."""
 FOREGROUND = 0.5
 """Share of foreground from which a pixel shows something that moves."""
+FAINTEST = 1 / 255
+"""Of a pixel: what fills less was not seen."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,12 @@ def look(gaussians: Gaussians, observed: Observation, colors: CameraColors, near
     weights, filled = lift_weights(gaussians, observed.cameras, index, told, count, near)
     sums, mass = np.asarray(weights.todense(), np.float32), np.asarray(filled)
     return Evidence(target, off, mass, sums[:, 3], sums[:, 4], sums[:, :3] - DARKEST * mass[:, None])
+
+
+def shown_of(evidence: list[Evidence]) -> NDArray[np.float32]:
+    """[N] 0..1 how much pictures show of each Gaussian: the most pixels that it fills in a frame, over all views."""
+    most = np.max([one.mass for one in evidence], axis=0)
+    return np.where(most < FAINTEST, 0, most.clip(max=1)).astype(np.float32)
 
 
 def drawn(gaussians: Gaussians, observed: Observation, near: float) -> Render:

@@ -33,6 +33,7 @@ def find_births(run: Run, clip: Clip, settings: BirthSettings, context: Context)
         moving,
         born=found.born,
         died=found.died,
+        seen=found.seen,
         finishes="births",
     )
     writing.step(run.num_frames, run.num_frames)

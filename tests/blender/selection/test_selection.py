@@ -107,6 +107,13 @@ def test_size_slenderness_opacity_and_layer_select(shown):
     assert _selected(shown.static_object) == [3]
     bpy.ops.legs4d.select_opacity(high=0.1)
     assert _selected(shown.static_object) == [5]
+    assert bpy.ops.legs4d.select_seen() == {"CANCELLED"}, "the run does not tell"
+    values = np.linspace(0, 1, 16, dtype=np.float32)
+    shown.static_object.data.attributes.new("seen", "FLOAT", "POINT").data.foreach_set("value", values)
+    bpy.ops.legs4d.select_seen()
+    assert _selected(shown.static_object) == [0] and _selected(shown.dynamic_object) == []
+    bpy.ops.legs4d.select_seen(low=0.9, high=1.0)
+    assert _selected(shown.static_object) == [14, 15]
     bpy.ops.legs4d.select_layer()
     assert _selected(shown.static_object) == list(range(8, 16)) and _selected(shown.dynamic_object) == [0]
     assert _selected(shown.loose_object) == [0, 1]
