@@ -20,7 +20,7 @@ log = logging.getLogger("legs4d.worker")
 
 _SUBMITTED = ("priority", "ticket", "device")
 """What every submission has, beside its command's fields."""
-_PLACES = ("masks", "boxes", "camera_file", "captions")
+_PLACES = ("masks", "boxes", "camera_file", "captions", "depth")
 
 
 def prepare_video(request: Video, roots: Roots) -> Spec:

@@ -100,6 +100,17 @@ def video(
             help="How far away an object is in the frame that shows it best. Repeatable.",
         ),
     ] = None,
+    depth: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Depth maps, named as the pictures: .npy of depths, or grey pictures in which near is bright. Their "
+            "scale and offset are found.",
+        ),
+    ] = None,
+    make_depth: Annotated[
+        bool, typer.Option("--make-depth", help="Depth maps are made by a helper (`legs4d priors`).")
+    ] = False,
     again: Again = False,
     engine: EngineName = Engine.auto,
     as_json: Json = False,

@@ -141,6 +141,7 @@ class Video(Command):
         stage: the last one that is done: "objects", "motion" or "scene".
         captions: what objects do, for language.
         distance: object → its distance in the frame that shows it best, scene units.
+        depth: a folder of depth maps, a file a frame; make_depth: a helper makes them.
         again: as in `Reconstruct`.
     """
 
@@ -162,6 +163,8 @@ class Video(Command):
     stage: Literal["objects", "motion", "scene"] | None = None
     captions: Place | None = None
     distance: Offsets | None = None
+    depth: Place | None = None
+    make_depth: bool = False
     again: bool = False
 
     @model_validator(mode="before")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from legs4d import __version__
 from legs4d.commands import Video
@@ -19,6 +21,7 @@ from legs4d.gaussians.store.footage import remember_footage
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import MadeFrom, inputs_of
 from legs4d.priors.cache import best_prior, how_to_get, open_prior, priors_folder
+from legs4d.priors.depth.maps import depth_helper
 from legs4d.priors.protocols import FlowPrior
 from legs4d.priors.registry import find_prior
 from legs4d.reconstruct.stages import choose_device, torch_threads
@@ -36,16 +39,18 @@ from legs4d.video.objects.invent import InventSettings, invent
 from legs4d.video.pictures import objects_sheet, save
 from legs4d.video.report import motion_sheet, report_of, scene_sheet, write_page
 from legs4d.video.scene.compose import Moving
+from legs4d.video.scene.depth import Told, maps_of, told_by
 from legs4d.video.scene.distance import Distances, Placed, distances_of
 from legs4d.video.scene.filming import Filming
 from legs4d.video.scene.footage import FOLDER, read_captions, write_footage
+from legs4d.video.scene.parallax import parallax_distances
 from legs4d.video.scene.plate import BEHIND, plate_of
 from legs4d.video.scene.result import Scene, space_of, write_scene
 from legs4d.video.scene.route import camera_of
 from legs4d.video.settings import FULL, LITE
 
 STAGE = "video"
-VERSION = 3
+VERSION = 4
 """Of this code: raise it when the same input gives another result."""
 INVENTING = InventSettings()
 STAGES = ("objects", "motion", "scene")
@@ -104,9 +109,11 @@ def _made_from(asked: Video, context: Context) -> MadeFrom:
     source = Path(asked.source)
     if not source.exists():
         raise DatasetError("there is no such file or folder", where=asked.source, fix="give a video, or its pictures")
-    files = {name: getattr(asked, name) for name in ("source", "masks", "boxes", "camera_file", "captions")}
+    files = {name: getattr(asked, name) for name in ("source", "masks", "boxes", "camera_file", "captions", "depth")}
     inputs = inputs_of({**files, **folders_beside(source)}, context)
-    own = ("first", "camera", "fov", "frames", "scale", "fps", "lite", "flow", "invent", "distance", "found")
+    own = (
+        "first", "camera", "fov", "frames", "scale", "fps", "lite", "flow", "invent", "distance", "found", "make_depth",
+    )  # fmt: skip
     return MadeFrom({name: getattr(asked, name) for name in own}, VERSION, inputs, by="video")
 
 
@@ -128,6 +135,7 @@ class _Work:
             self.things = self._things()
             self.given = self._given_distances()
             self.filming = self._filming()
+            self.maps = self._depth_maps()
             objects = self._objects()
             if last == "objects":
                 return False
@@ -182,6 +190,16 @@ class _Work:
 
     def _filming(self) -> Filming:
         return camera_of(self.asked, self.clip, self.things, self.kept, self.context)
+
+    def _depth_maps(self) -> Iterator[NDArray[np.float32] | None] | None:
+        """Of all frames, made or read when they are looked at. Raises Legs4dError where there are none."""
+        asked = self.asked
+        if asked.depth is not None and asked.make_depth:
+            raise Legs4dError("depth maps are given too", where="--make-depth", fix="leave out one of the two")
+        if asked.depth is None and not asked.make_depth:
+            return None
+        helper = depth_helper(self.device, "--make-depth") if asked.make_depth else None
+        return maps_of(self.clip, None if asked.depth is None else Path(asked.depth), helper)
 
     # -- stages ----------------------------------------------------------------------------------------------------
 
@@ -309,13 +327,31 @@ class _Work:
         for warning in self.warnings:
             self.context.tell(warning)
 
+    def _told(self) -> Told | None:
+        """What depth maps say of the objects."""
+        if self.maps is None:
+            return None
+        state = self.kept.read("depth")
+        if state is None:
+            reporter = self.context.reporter("depth_maps")
+            told = told_by(self.maps, self.clip, self.things, self.filming, reporter)
+            self.kept.write("depth", {"inverse": told.inverse, "fitted": told.fitted})
+        else:
+            told = Told(state["inverse"], state["fitted"])
+        if not told.fitted.any():
+            self.warnings.append("Depth maps are not used: nothing of the background fits them in any frame.")
+        return told
+
     def _distances(self, moving: list[Moving]) -> list[Distances]:
         placed = []
-        for thing, one in zip(self.things, moving, strict=True):
+        told = self._told()
+        for row, (thing, one) in enumerate(zip(self.things, moving, strict=True)):
             bent = [one.in_camera(frame, self.filming) for frame in range(self.clip.num_frames)]
             others = [other.masks for other in self.things if other is not thing]
             shows = np.array([_lowest_shows(thing, others, frame) for frame in range(self.clip.num_frames)])
-            placed.append(Placed(bent, one.sizes, one.there, shows, thing.masks, thing.called))
+            depths = None if told is None else told.inverse[:, row]
+            still = parallax_distances([places[one.seen > 0.5] for places in bent], one.there, self.filming)
+            placed.append(Placed(bent, one.sizes, one.there, shows, thing.masks, thing.called, depths, still))
         return distances_of(placed, self.filming, self.given)
 
     def _given_distances(self) -> dict[int, float]:

@@ -1,5 +1,5 @@
-"""The demo's work inside Blender: `capture FOLDER` films the scene, `one FOLDER` films it by one camera that moves, and
-`show OUT` drives the extension on a run. `even FOLDER` and `odd FOLDER` take the pictures of every other camera, for a
+"""The demo's work inside Blender: `capture FOLDER` films the scene, `one FOLDER` films it by one camera that moves, small,
+`walk FOLDER` likewise as an ordinary video, and `show OUT` drives the extension on a run. `even FOLDER` and `odd FOLDER` take the pictures of every other camera, for a
 capture that then has them.
 
 Runs in .venv-blender; `scripts/demo/demo.py` calls it.
@@ -37,6 +37,8 @@ ONE_SIZE = 86, 64
 """Pixels of the moving camera's pictures."""
 ONE_ARC, ONE_ELEVATION = math.radians(70), math.radians(18)
 """How far it goes, as somebody with a phone might in two seconds."""
+WALK_SIZE, WALK_ARC = (320, 240), math.radians(40)
+"""Of an ordinary video, as `scripts/bench/video/walk.py` takes it: pixels, and how far its camera goes."""
 
 SHOW_WIDTH, SHOW_HEIGHT = 240, 180
 SHOW_ARC, SHOW_RADIUS, SHOW_HEIGHT_ABOVE = math.radians(50), 2.9, 0.75
@@ -91,6 +93,16 @@ def capture_one(folder: Path) -> None:
     settings.center, settings.radius, settings.angle = CENTER, RADIUS, ANGLE
     settings.highest, settings.width, settings.height = HIGHEST, *ONE_SIZE
     settings.arc, settings.lowest = ONE_ARC, ONE_ELEVATION
+    _capture(folder)
+
+
+def capture_walk(folder: Path) -> None:
+    """An ordinary video of the scene: one camera that walks past it."""
+    settings = _set_up(folder)
+    settings.is_one, settings.num_test, settings.arrangement = True, 0, "RING"
+    settings.center, settings.radius, settings.angle = CENTER, RADIUS, ANGLE
+    settings.highest, settings.width, settings.height = HIGHEST, *WALK_SIZE
+    settings.arc, settings.lowest = WALK_ARC, ONE_ELEVATION
     _capture(folder)
 
 
@@ -217,6 +229,7 @@ WORK: dict[str, Callable[[Path], None]] = {
     "even": partial(capture_half, which=0),
     "odd": partial(capture_half, which=1),
     "one": capture_one,
+    "walk": capture_walk,
     "show": show,
 }
 

@@ -21,6 +21,7 @@ from legs4d.priors.guidance.zero123 import Zero123
 from legs4d.priors.registry import find_prior
 from legs4d.priors.video.svd import StableVideo
 from legs4d.priors.video.wan import frames_it_makes
+from tests.priors.depth_twin import depth_twin
 
 CPU = torch.device("cpu")
 transformers: Any = import_module("transformers")
@@ -30,30 +31,6 @@ diffusers: Any = import_module("diffusers")
 @pytest.fixture
 def pictures() -> NDArray[np.float32]:
     return np.random.default_rng(0).random((3, 40, 60, 3)).astype(np.float32)
-
-
-def depth_twin(folder: Path) -> Path:
-    torch.manual_seed(0)
-    backbone = transformers.Dinov2Config(
-        hidden_size=16,
-        num_hidden_layers=4,
-        num_attention_heads=2,
-        image_size=28,
-        patch_size=14,
-        out_indices=[1, 2, 3, 4],
-        reshape_hidden_states=False,
-        apply_layernorm=True,
-    )
-    config = transformers.DepthAnythingConfig(
-        backbone_config=backbone,
-        reassemble_hidden_size=16,
-        patch_size=14,
-        neck_hidden_sizes=[4, 4, 4, 4],
-        fusion_hidden_size=4,
-        head_hidden_size=4,
-    )
-    transformers.DepthAnythingForDepthEstimation(config).save_pretrained(folder)
-    return folder
 
 
 def test_disparity(tmp_path: Path, pictures: NDArray[np.float32]) -> None:

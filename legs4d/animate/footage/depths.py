@@ -7,24 +7,20 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from legs4d.animate.footage.video import MotionVideo
-from legs4d.errors import DatasetError, Legs4dError, reason_of
-from legs4d.priors.cache import best_prior, how_to_get, open_prior, priors_folder
-from legs4d.priors.registry import find_prior
+from legs4d.errors import DatasetError
+from legs4d.priors.depth.maps import FILES, depth_helper, read_map
 from legs4d.scene.camera import Cameras
 from legs4d.scene.footage.names import list_files
-
-FILES = frozenset({".npy", ".png", ".tif", ".tiff"})
 
 
 class DepthMaps:
     """A depth for every frame.
 
     Args:
-        folder: files in the frames' order, a map each: .npy of float depth [H, W], or a grey picture (8 or 16 bits)
-            whose values are disparity (near is bright), as depth models write them; None: a helper makes them.
+        folder: files in the frames' order, a map each, as `priors.depth.maps.read_map` has them; None: a helper makes
+            them.
 
     Raises:
         DatasetError: there are not as many maps as frames.
@@ -35,11 +31,7 @@ class DepthMaps:
         self._video, self._camera, self._files = video, camera, list[Path]()
         self._prior = None
         if folder is None:
-            prior = best_prior("depth")
-            if prior is None or prior.weights is None:  # inflation wants masks, which the video has not
-                fix = how_to_get(find_prior("depth-anything"), priors_folder())
-                raise Legs4dError("no helper that makes depth maps is there", where="--make-depth", fix=fix)
-            self._prior = open_prior(prior.name, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+            self._prior = depth_helper(torch.device("cuda" if torch.cuda.is_available() else "cpu"), "--make-depth")
             return
         self._files = list_files(folder, FILES)
         needed = video.first + video.num_frames
@@ -53,27 +45,4 @@ class DepthMaps:
         if self._prior is not None:
             picture = self._video.read(frame, width, height)
             return np.asarray(self._prior.disparity(picture[None])[0], np.float32)
-        path = self._files[self._video.first + frame]
-        values = self._file(path)
-        rows = np.minimum((np.arange(height) + 0.5) * values.shape[0] / height, values.shape[0] - 1).astype(int)
-        columns = np.minimum((np.arange(width) + 0.5) * values.shape[1] / width, values.shape[1] - 1).astype(int)
-        return values[np.ix_(rows, columns)]
-
-    @staticmethod
-    def _file(path: Path) -> NDArray[np.float32]:
-        try:
-            if path.suffix.casefold() == ".npy":
-                depth = np.asarray(np.load(path, allow_pickle=False), np.float32)
-                with np.errstate(divide="ignore"):
-                    values = np.where(depth > 0, 1 / depth, np.nan).astype(np.float32)
-            else:
-                values = np.asarray(Image.open(path), np.float32)
-        except (OSError, ValueError, TypeError) as error:
-            fix = "write it anew: .npy of depths, or a grey picture of disparities"
-            raise DatasetError(
-                f"cannot be read as a depth map ({reason_of(error)})", where=str(path), fix=fix
-            ) from error
-        if values.ndim != 2:
-            what = f"has shape {values.shape}, a depth map has two sides"
-            raise DatasetError(what, where=str(path), fix="write one value a pixel")
-        return values
+        return read_map(self._files[self._video.first + frame], width, height)

@@ -92,8 +92,8 @@ def _numbers(names: list[str]) -> list[int]:
     return list(range(1, len(names) + 1))
 
 
-def _matched(clip: Clip, folder: Path, files: list[Path]) -> dict[int, Path]:
-    """Frame → its file."""
+def matched(clip: Clip, folder: Path, files: list[Path], kind: str = "masks") -> dict[int, Path]:
+    """Frame → its file. Raises DatasetError when none belongs to a picture."""
     by_name = {path.stem: path for path in files}
     found = {frame: by_name[name] for frame, name in enumerate(clip.names) if name in by_name}
     if found:
@@ -107,13 +107,13 @@ def _matched(clip: Clip, folder: Path, files: list[Path]) -> dict[int, Path]:
     if len(files) == clip.num_frames:
         return dict(enumerate(files))
     names = some([path.name for path in files])
-    what = f"holds {len(files)} masks ({names}) for {clip.num_frames} pictures, none of their names"
-    raise DatasetError(what, where=str(folder), fix=f"call masks as the pictures are called, {clip.names[0]}.png")
+    what = f"holds {len(files)} {kind} ({names}) for {clip.num_frames} pictures, none of their names"
+    raise DatasetError(what, where=str(folder), fix=f"call {kind} as the pictures are called, {clip.names[0]}.png")
 
 
 def _of_folder(clip: Clip, folder: Path, reporter: StageReporter) -> NDArray[np.bool_]:
     found = np.zeros((clip.num_frames, clip.height, clip.width), np.bool_)
-    for frame, path in _matched(clip, folder, list_files(folder, PICTURES)).items():
+    for frame, path in matched(clip, folder, list_files(folder, PICTURES)).items():
         reporter.check()
         found[frame] = fitted(read_mask(path).astype(np.uint8), clip, path) > 0
     return found
@@ -121,7 +121,7 @@ def _of_folder(clip: Clip, folder: Path, reporter: StageReporter) -> NDArray[np.
 
 def _of_ids(clip: Clip, folder: Path, files: list[Path], reporter: StageReporter) -> list[Thing]:
     ids: dict[int, NDArray[np.bool_]] = {}
-    for frame, path in _matched(clip, folder, files).items():
+    for frame, path in matched(clip, folder, files).items():
         reporter.check()
         labels = fitted(_labels(path), clip, path)
         for number in np.unique(labels[labels > 0]).tolist():
@@ -175,7 +175,7 @@ def _read_whole(clip: Clip, things: list[Thing]) -> None:
             for kind in (WHOLE, FILLED)
         ]
         masks, pictures = (
-            {} if folder is None else _matched(clip, folder, list_files(folder, PICTURES)) for folder in folders
+            {} if folder is None else matched(clip, folder, list_files(folder, PICTURES)) for folder in folders
         )
         for frame in sorted(masks.keys() & pictures.keys()):
             whole = fitted(read_mask(masks[frame]).astype(np.uint8), clip, masks[frame]) > 0

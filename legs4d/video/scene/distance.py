@@ -1,4 +1,5 @@
-"""How far away each object is in every frame: where it rests, what holds it, how large it seems, in this order.
+"""How far away each object is in every frame: by parallax where it stands still and the camera moves, where it rests,
+what a depth map says, what holds it, how large it seems.
 
 An object in its own space, whose unit is its distance in the canonical frame, may be put at any distance k along its
 rays without another picture: x_world = camera⁻¹ (k · x). What decides on k is what a picture does not show, so each
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, gaussian_filter1d
+from scipy.ndimage import binary_dilation, gaussian_filter1d, median_filter
 
 from legs4d.video.scene.filming import Filming, Floor
 
@@ -24,11 +25,19 @@ RESTING = 0.15
 """Share of the frames in which it has to rest, or two, for the floor to tell its size."""
 FARTHEST = 60.0
 """Distances, in those of the camera from the floor, beyond which a contact says nothing."""
+RESTS = 0.08
+"""Share by which a depth map and the floor may differ for an object to rest: then the floor tells more exactly."""
+EVEN = 5
+"""Frames of which the median of measured sizes counts."""
 HELD = 1.15
 """An object that touches a larger one in the picture, and would by the floor be so much farther away, is held by it."""
 HELD_FRAMES = 1
 IN_HANDS = 0.3
 """Of a larger one's area in the picture, what may be held by it: two people who pass each other do not."""
+CELLS = 48
+"""Of an object's place in the picture, a side, in each of which the nearest is what shows; PER_CELL: at least so many
+places in each, or what is behind would show through."""
+PER_CELL = 6
 UNKNOWN = 4.0
 """Scene units where nothing tells."""
 GIVEN, DEPTH, PARALLAX, CONTACT, HOLDER, SIZE, NOTHING = "given", "depth", "parallax", "contact", "held", "size", "none"
@@ -60,6 +69,8 @@ class Placed:
         sizes: [T] relative to the canonical frame.
         there: [T]; lowest_shows: [T] whether its lowest place is in the picture, and nothing is before it.
         masks: [T, H, W]; area: mean pixels.
+        depths: [T] 1 / depth of what shows of it, scene units, by a depth map; NaN where none tells.
+        parallax: [T] factors by which it stands still in the world; NaN where it does not.
     """
 
     bent: list[Floats]
@@ -68,6 +79,8 @@ class Placed:
     lowest_shows: NDArray[np.bool_]
     masks: NDArray[np.bool_]
     called: str
+    depths: Floats | None = None
+    parallax: Floats | None = None
 
     @property
     def area(self) -> float:
@@ -91,6 +104,55 @@ def contact_distances(placed: Placed, filming: Filming, floor: Floor) -> Floats:
     return found
 
 
+def surface_depth(places: Floats) -> float:
+    """Median z of what shows of places [N, 3] in a camera's axes: of each cell of the picture the nearest."""
+    ahead = places[places[:, 2] > 0]
+    if not len(ahead):
+        return float("nan")
+    seen = ahead[:, :2] / ahead[:, 2:]
+    low, high = seen.min(axis=0), seen.max(axis=0)
+    side = int(np.clip((len(ahead) / PER_CELL) ** 0.5, 1, CELLS))
+    cells = np.floor((seen - low) / max(float((high - low).max()), 1e-9) * (side - 1e-6)).astype(int)
+    nearest = np.full((side, side), np.inf)
+    np.minimum.at(nearest, (cells[:, 1], cells[:, 0]), ahead[:, 2])
+    return float(np.median(nearest[np.isfinite(nearest)]))
+
+
+def _measured(placed: Placed, rests: Floats) -> Distances | None:
+    """Where parallax or a depth map tells in a frame; in others the floor, if it rests there as large, else its size.
+
+    Args:
+        rests: [T] factors at which its lowest place touches the floor; NaN in frames that do not show it.
+    """
+    count = len(placed.bent)
+    values, routes = np.full(count, np.nan), np.full(count, SIZE, dtype="<U10")
+    if placed.depths is not None:
+        told = np.isfinite(placed.depths) & placed.there
+        for frame in np.flatnonzero(told):
+            values[frame] = 1 / (placed.depths[frame] * surface_depth(placed.bent[frame]))
+            routes[frame] = DEPTH
+        with np.errstate(invalid="ignore"):
+            lies = told & (np.abs(np.log(rests / values)) < RESTS)
+        values[lies], routes[lies] = rests[lies], CONTACT
+    if placed.parallax is not None:
+        still = np.isfinite(placed.parallax) & placed.there
+        values[still], routes[still] = placed.parallax[still], PARALLAX
+    known = np.flatnonzero(np.isfinite(values))
+    if not len(known):
+        return None
+    logs = np.log(values[known] * placed.sizes[known])
+    noisy = routes[known] == DEPTH
+    logs = np.where(noisy, median_filter(logs, min(EVEN, len(logs)), mode="nearest"), logs)
+    sizes = np.exp(np.interp(np.arange(count), known, logs))
+    factors = sizes / placed.sizes
+    with np.errstate(invalid="ignore"):
+        lies = ~np.isfinite(values) & (np.abs(np.log(rests / factors)) < ALIKE)
+    factors[lies], routes[lies] = rests[lies], CONTACT
+    names = {PARALLAX: "stands still while the camera moves", DEPTH: "is told by a depth map", CONTACT: "rests"}
+    why = ", ".join(f"{text} in {int((routes == name).sum())}" for name, text in names.items() if (routes == name).any())
+    return Distances(factors, tuple(routes.tolist()), f"{why} of {int(placed.there.sum())} frames")
+
+
 def distances_of(everything: list[Placed], filming: Filming, given: dict[int, float] | None = None) -> list[Distances]:
     """Distances of all objects, largest first, as they may hold one another.
 
@@ -109,6 +171,10 @@ def distances_of(everything: list[Placed], filming: Filming, given: dict[int, fl
             continue
         contacts[row] = contact = contact_distances(placed, filming, filming.floor)
         rests = np.where(placed.lowest_shows, contact, np.nan)
+        measured = _measured(placed, rests)
+        if measured is not None:
+            found[row] = _above(measured, contact)
+            continue
         holders = [(other, found[other]) for other in found if placed.area < IN_HANDS * everything[other].area]
         held = _held(placed, rests, [(everything[other], distances) for other, distances in holders])
         found[row] = _above(_one(placed, rests, held, contact, filming.floor), contact)
