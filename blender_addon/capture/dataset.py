@@ -143,7 +143,8 @@ class DatasetWriter:
             "Each caption covers frames start..end, both included."
         )
         _write_json(self.root / "captions.json", {"comment": comment, "objects": by_object})
-        _write_json(self.root / "test_meta.json", self._meta(test=True))
+        if self.layout.test_ids:  # a file without cameras is none that readers know
+            _write_json(self.root / "test_meta.json", self._meta(test=True))
         _write_json(self.root / "train_meta.json", self._meta(test=False))
         shutil.rmtree(self.root / "depth", ignore_errors=True)
 

@@ -1,6 +1,6 @@
-"""The demo's work inside Blender: `capture FOLDER` films the scene, `one FOLDER` films it by one camera that moves, small,
-`walk FOLDER` likewise as an ordinary video, and `show OUT` drives the extension on a run. `even FOLDER` and `odd FOLDER` take the pictures of every other camera, for a
-capture that then has them.
+"""The demo's work inside Blender: `capture FOLDER` films the scene, `one FOLDER` films it by one camera that moves,
+small, `walk FOLDER` likewise as an ordinary video, and `show OUT` drives the extension on a run. `even FOLDER` and `odd
+FOLDER` take the pictures of every other camera, for a capture that then has them.
 
 Runs in .venv-blender; `scripts/demo/demo.py` calls it.
 """

@@ -128,7 +128,6 @@ def _fit(
     return None
 
 
-
 def _at_points(
     disparity: NDArray[np.float32], free: NDArray[np.bool_], filming: Filming, frame: int
 ) -> tuple[Floats, Floats]:

@@ -149,7 +149,9 @@ def _measured(placed: Placed, rests: Floats) -> Distances | None:
         lies = ~np.isfinite(values) & (np.abs(np.log(rests / factors)) < ALIKE)
     factors[lies], routes[lies] = rests[lies], CONTACT
     names = {PARALLAX: "stands still while the camera moves", DEPTH: "is told by a depth map", CONTACT: "rests"}
-    why = ", ".join(f"{text} in {int((routes == name).sum())}" for name, text in names.items() if (routes == name).any())
+    why = ", ".join(
+        f"{text} in {int((routes == name).sum())}" for name, text in names.items() if (routes == name).any()
+    )
     return Distances(factors, tuple(routes.tolist()), f"{why} of {int(placed.there.sum())} frames")
 
 

@@ -12,7 +12,7 @@ POINTS = 300
 """Of an object."""
 SHORTEST = 6
 """Frames in which it has to stand still."""
-OFF = 0.8
+OFF = 1.5
 """Pixels, of pictures 480 wide, that a point of something at rest is off where its rays meet, in the median at most."""
 UNSURE = 0.25
 """Pixels, likewise, by which points are never surer."""

@@ -139,6 +139,15 @@ def test_cameras_pictures_and_masks_agree_with_the_scene(scene, tmp_path, is_one
                 assert len(rows) == pytest.approx(np.pi * radius**2, rel=0.12)
 
 
+def test_a_capture_without_test_cameras_has_no_file_of_them(scene, tmp_path) -> None:
+    scene.legs4d_capture.num_test, scene.legs4d_capture.is_one = 0, True
+    bpy.ops.legs4d.capture()
+    folder = tmp_path / "capture"
+    assert len(_meta(folder, "train")["fn"]) == 2 and not (folder / "test_meta.json").exists()
+    read = "import sys; from pathlib import Path; from legs4d.scene.readers import open_sequence"
+    library("-c", f"{read}; assert open_sequence(Path(sys.argv[1])).num_frames == 2", str(folder))
+
+
 def test_first_points_lie_on_the_surfaces(scene, tmp_path) -> None:
     bpy.ops.legs4d.capture()
     with np.load(tmp_path / "capture" / "init_pt_cld.npz", allow_pickle=False) as arrays:
