@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,12 +23,22 @@ from legs4d.video.objects.surface import tangent_frames
 from legs4d.video.scene.filming import Filming
 
 Floats = NDArray[np.float64]
+Look = Callable[[Floats, int], NDArray[np.float32]]
+"""(places [h, w, 3], frame) → their colours [h, w, 3] there, NaN where it does not show them."""
 MOST_FRAMES = 48
 """That are looked at, spread over the video."""
 BORDER = 3
 """Pixels around masks that are not background either: shadows of edges, and blur."""
 BEHIND = 1.25
 """Of the farthest object's distance: how far what stands behind the floor is at least."""
+WAY = 0.02
+"""Of that distance: a camera that goes no farther tells nothing of it."""
+FACTORS = tuple(float(v) for v in np.exp(np.linspace(np.log(0.5), np.log(2.0), 33)))
+"""Times that distance, of which that at which frames agree most counts."""
+COMPARED = 10
+"""Frames."""
+WORST = 0.15
+"""Difference of colours (0..1) beyond which frames do not disagree more."""
 ROUNDS = 4
 """In which colours are sharpened."""
 LEAST_POINTS = 30
@@ -90,10 +101,11 @@ def canvas_of(filming: Filming, most: int) -> Canvas:
     return Canvas(matrix, width, height, frame)
 
 
-def surface_of(canvas: Canvas, filming: Filming, distance: float) -> Floats:
+def surface_of(canvas: Canvas, filming: Filming, distance: float, *, by_points: bool = False) -> Floats:
     """[h, w, 3] the world's places that the canvas shows: the floor, and an upright plane at `distance` before it.
 
-    Where points of the background were found, they tell how far away what stands is.
+    Args:
+        by_points: points of the background that were found tell how far away what stands is.
     """
     grid = np.stack(np.meshgrid(np.arange(canvas.width) + 0.5, np.arange(canvas.height) + 0.5), axis=-1)
     rays = np.concatenate([grid, np.ones((*grid.shape[:2], 1))], axis=-1) @ np.linalg.inv(canvas.matrix).T
@@ -108,7 +120,7 @@ def surface_of(canvas: Canvas, filming: Filming, distance: float) -> Floats:
     far = np.minimum(far, 8 * distance)
     floor = filming.floor
     above = floor.height - float(floor.normal @ center)
-    if len(filming.points) >= LEAST_POINTS:
+    if by_points:
         far = np.minimum(far * 2, _depths(canvas, filming, rays))
     falling = rays @ floor.normal
     with np.errstate(divide="ignore"):
@@ -145,13 +157,12 @@ def plate_of(
     """Look at the background in all frames, as a median: what passes through a few of them leaves nothing behind."""
     cv2 = opencv("the background")
     canvas = canvas_of(filming, most)
-    places = surface_of(canvas, filming, distance)
-    chosen = np.unique(np.linspace(0, clip.num_frames - 1, min(MOST_FRAMES, clip.num_frames)).round().astype(int))
-    stack = np.full((len(chosen), canvas.height, canvas.width, 3), np.nan, np.float32)
     shrink = max(1, round(filming.intrinsics[canvas.frame, 0, 0] / canvas.matrix[0, 0]))
+    # a mean of an even number of pixels stands half a pixel to the right of and below its middle
+    aside = np.float32(0.5 if shrink % 2 == 0 else 0.0)
     around = np.ones((3, 3), bool)
-    for row, frame in enumerate(chosen.tolist()):
-        reporter.step(row, len(chosen) + 1)
+
+    def look(places: Floats, frame: int) -> NDArray[np.float32]:
         hidden = np.zeros((clip.height, clip.width), bool)
         for thing in things:
             hidden |= thing.masks[frame]
@@ -165,11 +176,16 @@ def plate_of(
         picture = clip.picture(frame)
         if shrink > 1:
             picture = cv2.blur(picture, (shrink, shrink))
-        # a mean of an even number of pixels stands half a pixel to the right of and below its middle
-        aside = np.float32(0.5 if shrink % 2 == 0 else 0.0)
         colors = cv2.remap(picture, x + aside, y + aside, cv2.INTER_LINEAR)
         covered = cv2.remap(hidden.astype(np.float32), x, y, cv2.INTER_LINEAR) > 0.01
-        stack[row] = np.where((shown & ~covered)[..., None], colors, np.nan)
+        return np.where((shown & ~covered)[..., None], colors, np.float32(np.nan))
+
+    places = _agreed(canvas, filming, distance, look)
+    chosen = _spread(clip.num_frames, MOST_FRAMES)
+    stack = np.empty((len(chosen), canvas.height, canvas.width, 3), np.float32)
+    for row, frame in enumerate(chosen):
+        reporter.step(row, len(chosen) + 1)
+        stack[row] = look(places, frame)
     known = np.asarray(np.isfinite(stack[..., 0]).any(axis=0))
     picture = np.zeros((canvas.height, canvas.width, 3), np.float32)
     if known.any():
@@ -180,6 +196,35 @@ def plate_of(
     reporter.step(len(chosen) + 1, len(chosen) + 1)
     gaussians = _sharpened(_gaussians(places, picture, filming), picture, canvas, filming)
     return Plate(gaussians, known.reshape(-1).astype(np.float32), picture, known)
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """At most so many frames, spread evenly."""
+    return [int(frame) for frame in np.unique(np.linspace(0, count - 1, min(most, count)).round())]
+
+
+def _agreed(canvas: Canvas, filming: Filming, distance: float, look: Look) -> Floats:
+    """[h, w, 3] the surface on which frames agree most, of those that `surface_of` has; that at `distance` where the
+    camera does not go, so that all agree alike."""
+    count = len(filming.world_to_camera)
+    centers = np.stack([filming.center(frame) for frame in range(count)])
+    has_points = len(filming.points) >= LEAST_POINTS
+    if np.linalg.norm(centers - centers[canvas.frame], axis=1).max() < WAY * distance:
+        return surface_of(canvas, filming, distance, by_points=has_points)
+    compared = _spread(count, COMPARED)
+    best: tuple[float, Floats] | None = None
+    for by_points in (False, True) if has_points else (False,):
+        for factor in (1.0,) if by_points else FACTORS:
+            places = surface_of(canvas, filming, factor * distance, by_points=by_points)
+            seen = np.stack([look(places[::2, ::2], frame) for frame in compared])
+            several = np.isfinite(seen[..., 0]).sum(axis=0) > 2
+            if not several.any():
+                continue
+            seen = seen[:, several]
+            off = float(np.nanmean(np.minimum(np.abs(seen - np.nanmedian(seen, axis=0)), WORST)))
+            if best is None or off < best[0]:
+                best = off, places
+    return surface_of(canvas, filming, distance, by_points=has_points) if best is None else best[1]
 
 
 def _filled(picture: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
