@@ -117,6 +117,7 @@ class DeformSettings(Settings):
     settle: float = Field(default=0.2, gt=0, le=1)
     """All other rates of Gaussians fall to this share in the second half."""
     sh_degree: int = Field(default=0, ge=0, le=3)
+    """The direction of one moving camera tells the moment: colours that depend on it can learn pictures by heart."""
     static_sh_degree: int = Field(default=3, ge=0, le=3)
     """In its place where there is one moment alone: what does not move shows all its sides, and how they shine."""
     sh_start: float = Field(default=0.1, ge=0, lt=1)
@@ -186,7 +187,6 @@ FULL_DEFORM = DeformSettings(
     pictures_per_step=8,
     num_points=30_000,
     rates=LearningRates(means=1.8e-4, quats=1e-3, scales=5e-3, opacities=2e-2, colors=2.5e-3),
-    sh_degree=1,
     deformation_settle=0.2,
     square_weight=3.0,
     following=FollowingSettings(share=0.1, until=0.5),

@@ -33,6 +33,7 @@ from PIL import Image
 from legs4d.errors import Legs4dError
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding import query
+from tests.deform.film import write_captioned
 from tests.synthetic import CAPTION_FLYING, Scene, write_dataset
 from tests.video import drawn
 from tools.killing import STATE, Server, begin, give, kill, wait
@@ -44,6 +45,7 @@ STEPS = (
     *("--set", "reconstruct.first_frame.num_background=120", "--set", "reconstruct.tracking.steps=3"),
     *("--set", "reconstruct.tracking.nodes.steps=2", "--set", "reconstruct.tracking.nodes.count=20"),
 )
+ONE_STEPS = ("--set", "deform.steps=60", "--set", "deform.keep_every=0.2")
 CPU = ("--engine", "cpu")
 ENCODER = "captions"
 """Stands for the encoder that is asked for."""
@@ -55,7 +57,7 @@ VICTIMS = ("client", "server", "worker", "all")
 
 @dataclass(frozen=True)
 class Case:
-    """A command to kill, in a folder that holds `footage/`.
+    """A command to kill, in a folder that holds `footage/`, `moving/` (of one camera), `clip/` and `film/`.
 
     Attributes:
         command: the one that is killed; it must make the same when it is given again.
@@ -90,6 +92,7 @@ TRAIN = ("train", "footage", "--out", "run", *CPU, "--encoder", ENCODER, *STEPS)
 CASES: dict[str, Case] = {
     "train": Case(TRAIN),
     "reconstruct": Case(("reconstruct", "footage", "--out", "run", *CPU, *STEPS)),
+    "one-camera": Case(("train", "moving", "--out", "run", *CPU, "--encoder", ENCODER, *ONE_STEPS)),
     "train-again": Case((*TRAIN, "--set", "reconstruct.tracking.steps=2", "--again"), (TRAIN,), keeps=True),
     "lift-again": Case(("lift", "run", "--encoder", ENCODER, "--dim", "3", *CPU, "--again"), (TRAIN,), keeps=True),
     "objects": Case(("objects", "footage", "--out", "found", *CPU), output="found"),
@@ -297,6 +300,7 @@ def main() -> int:
         write_dataset(trained / "footage", SCENE, image_suffix=".png")
         drawn.write(trained / "clip")
         write_film(trained / "film")
+        write_captioned(trained / "moving", size=24)
         give_well(CASES["train"].encoded_by(options.encoder).command, trained)
         places = [(case, trained, folder / name) for name, case in cases.items()]
         ready = dict(zip(names, pool.starmap(prepare, places), strict=True))

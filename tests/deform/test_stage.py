@@ -331,6 +331,14 @@ def test_times_that_are_not_as_they_are_usually_written_are_said(tmp_path: Path)
     np.testing.assert_allclose(np.array(repeated.times) * 30, np.array([0, 12, 14, 20]) / 6)
 
 
+def test_one_time_of_all_pictures_is_a_static_capture_and_said(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "film", frames=4, size=32)
+    rewrite(film, lambda _, frame: frame.update(time=0.5))
+    found = open_sequence(film)
+    assert found.num_frames == 1
+    assert any("All 4 training pictures have one time" in note for note in found.notes)
+
+
 def test_times_of_some_pictures_alone(tmp_path: Path) -> None:
     film = write_film(tmp_path / "film", frames=4, size=32)
     rewrite(film, lambda number, frame: frame.pop("time") if number == 2 else None)

@@ -184,6 +184,8 @@ def _sorted(
     still = _stands_still(table, pictures)
     if not still:
         notes = (*notes, *_of_times([times[i] for i in training], [frames[i] for i in training]))
+    elif len(moments) == 1 and len(training) > 1 and pictures[training[0]].time is not None:
+        notes = (*notes, f"All {len(training)} training pictures have one time: nothing moves in what they show.")
     owners = sorted({number for row in table for number in row}) if still else []
     called = camera_names([[pictures[row[n]].name for row in table if n in row] for n in owners])
     if still:

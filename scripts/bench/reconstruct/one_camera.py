@@ -1,13 +1,14 @@
 """One moving camera: held-out views, seconds and tracks of captures with known truth, beside a static model's.
 
     .venv/bin/python scripts/bench/reconstruct/one_camera.py CAPTURE… [--preset full] [--set KEY=VALUE] [--out FOLDER]
-        [--prototype FILE --prototype-steps N --prototype-on NAME…]
+        [--keep FILE] [--prototype FILE --prototype-steps N --prototype-on NAME…]
 
 CAPTURE is a folder that scripts/bench/blender/film_gltf.py made. PSNR is on white, and inside the true alpha. Tracks
 are of vertices that move by more than a twentieth of the size, each carried by the Gaussian nearest to it in frame 0;
 told is the median of how far off they are, in hundredths of the size. FOLDER gets a page per capture: truth, ours,
-error. A prototype (`FILE nodes STEPS PACK.npz`, which prints its own figures) is run on the same pictures: how much
-sooner are we where it gets?
+error. What `--keep FILE` tells of a capture with the same settings is not measured again, and what it does not tell is
+written there: several devices may share the work, and the last call tells of all. A prototype (`FILE nodes STEPS
+PACK.npz`, which prints its own figures) is run on the same pictures: how much sooner are we where it gets?
 """
 
 from __future__ import annotations
@@ -77,11 +78,13 @@ def main() -> None:
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--no-static", action="store_true", help="no static model beside it")
+    parser.add_argument("--keep", type=Path, help="a line of JSON for each capture measured")
     parser.add_argument("--prototype", type=Path)
     parser.add_argument("--prototype-steps", type=int, default=8000)
     parser.add_argument("--prototype-on", nargs="+", default=[], help="names of captures; all by default")
     asked = figures.parse(parser)
     device = choose_device(asked.engine)
+    torch.empty(0, device=device)  # so that figures are told of this device though nothing is left to measure
     with torch_threads(device):
         tell(asked, device)
 
@@ -106,10 +109,16 @@ def tell(asked: argparse.Namespace, device: torch.device) -> None:
         table.add_column(column, justify="left" if column == "capture" else "right")
     found: list[dict[str, Any]] = []
     for place in asked.captures:
-        ours = measure(place, settings, device, asked.out)
-        still = None if asked.no_static else measure(place, as_static(settings), device, None)
-        found.append({"capture": place.name, "ours": ours.__dict__, "static": still and still.__dict__})
-        print(json.dumps(found[-1]), flush=True)
+        entry = kept(asked.keep, place.name, settings)
+        if entry is None:
+            ours = measure(place, settings, device, asked.out)
+            still = None if asked.no_static else measure(place, as_static(settings), device, None)
+            entry = {"capture": place.name, "ours": ours.__dict__, "static": still and still.__dict__}
+            keep(asked.keep, entry | {"settings": settings.model_dump(mode="json")})
+        found.append(entry)
+        print(json.dumps({name: entry[name] for name in ("capture", "ours", "static")}), flush=True)
+        ours = Figures(**entry["ours"])
+        still = entry["static"] and Figures(**entry["static"])
         numbers = (
             ours.white,
             ours.inside,
@@ -151,6 +160,22 @@ def tell(asked: argparse.Namespace, device: torch.device) -> None:
                 SUBJECT, f"{whole}: tracks, median error", float(np.mean(tracked)), "% of the size", aim="≤ 1 %"
             )
     Console().print(table)
+
+
+def kept(path: Path | None, capture: str, settings: DeformSettings) -> dict[str, Any] | None:
+    """What was measured of a capture with these settings, if anything was."""
+    if path is None or not path.exists():
+        return None
+    wanted = settings.model_dump(mode="json")
+    entries = [json.loads(line) for line in path.read_text().splitlines()]
+    return next((e for e in entries if e["capture"] == capture and e["settings"] == wanted), None)
+
+
+def keep(path: Path | None, entry: dict[str, Any]) -> None:
+    """Add what was measured of a capture."""
+    if path is not None:
+        with path.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
 
 
 def as_static(settings: DeformSettings) -> DeformSettings:
