@@ -57,15 +57,15 @@ class Jobs:
         """
         self._submit("name", {"run": run, "number": number, "called": called})
 
-    def make_object(self, source: str, out: str, prior: str, placing: Placing) -> None:
+    def make_object(self, source: str, out: str, how: Mapping[str, Any], placing: Placing) -> None:
         """Have a video or a picture made into a run of one object that moves; both are names under the roots.
 
         Args:
-            prior: where its shape comes from: "auto", "turntable", "revolve" or "inflate".
+            how: what else a request of this kind says: by which method, and where its shape comes from.
             placing: where it is put as soon as it is done.
         """
         self._placings[out] = placing
-        self._submit("object", {"source": source, "out": out, "prior": prior})
+        self._submit("object", {"source": source, "out": out, **how})
 
     def make_scene(self, source: str, out: str, lite: bool, boxes: str) -> None:
         """Have an ordinary video made into a 4D scene; names are under the roots.

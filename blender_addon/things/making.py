@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,19 @@ PRIORS = (
     ("inflate", "Relief", "The silhouette blown up and mirrored; a preview"),
 )
 
-MADE = 1.46
-"""Longest side of what one camera's pictures make, in the run's units: 0.8 of what a lens of 40° sees at 2.5."""
+WAYS = (
+    ("roads", "Fitted", "One shape that is bent as the video moves; sharp from the front"),
+    (
+        "onepass",
+        "In One Pass",
+        "By a small network that comes with the backend, sixteen frames at once: quick, blurred",
+    ),
+    ("refined", "In One Pass, Refined", "The same, and a minute more that fits one set of Gaussians to the video"),
+)
+
+MADE = {"roads": 1.46, "onepass": 1.1, "refined": 1.1}
+"""Longest side of what one camera's pictures make, in the run's units: 0.8 of what a lens sees, of 40° at 2.5 or of
+49.1° at 1.5."""
 APART = 1.25
 """Of an object's size: from one to the next, where several files are chosen."""
 PREVIEW = 8.0
@@ -48,6 +59,7 @@ when it is done, and what no picture shows of it is a guess"""
     directory = declare.string(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"})
     files = declare.collection(bpy.types.OperatorFileListElement, options={"HIDDEN", "SKIP_SAVE"})
     display_type = declare.enum("Display", items=THUMBNAILS, options={"HIDDEN", "SKIP_SAVE"})
+    way = declare.enum("Made", "How the object is made", WAYS)
     prior = declare.enum("Shape", "Where the object's shape comes from", PRIORS)
     size = declare.number("Size", "Of its longest side, in the scene", default=1.0, min=1e-4, subtype="DISTANCE")
 
@@ -60,7 +72,9 @@ when it is done, and what no picture shows of it is a guess"""
         """Beside the files: the one under the mouse's last click, large, and how many are chosen."""
         layout: Any = self.layout
         layout.use_property_split = True
-        layout.prop(self, "prior")
+        layout.prop(self, "way")
+        if self.way == "roads":
+            layout.prop(self, "prior")
         layout.prop(self, "size")
         seen: Any = getattr(context, "active_file", None)
         if seen is not None and seen.preview_icon_id:
@@ -80,14 +94,20 @@ when it is done, and what no picture shows of it is a guess"""
         first: Any = scene.cursor.location
         for number, path in enumerate(chosen):
             here = (first[0] + APART * self.size * number, first[1], first[2])
-            make(path, self.prior, Placing(here, self.size / MADE))
+            make(path, self.how(), Placing(here, self.size / MADE[self.way]))
         return {"FINISHED"}
 
+    def how(self) -> dict[str, Any]:
+        """What the backend is told of it."""
+        if self.way == "roads":
+            return {"prior": self.prior}
+        return {"method": "onepass", "refine": self.way == "refined"}
 
-def make(path: Path, prior: str, placing: Placing) -> None:
+
+def make(path: Path, how: Mapping[str, Any], placing: Placing) -> None:
     """Have a run made of a file, which is sent first where it lies under none of the backend's folders."""
     out = f"{path.stem}-object"
-    when_seen(path, lambda name: session.current.jobs.make_object(name, out, prior, placing))
+    when_seen(path, lambda name: session.current.jobs.make_object(name, out, how, placing))
 
 
 def when_seen(path: Path, then: Callable[[str], None]) -> None:

@@ -67,14 +67,15 @@ class Passes:
         Raises:
             Legs4dError: the network gives numbers that are none.
         """
-        times = len(video)
+        times, video = len(video), video.to(self.device)
         if sides is None or len(sides) == 0:
             views = video[:, None]
             given = torch.ones(times, 1, dtype=torch.bool)
             if self.variant.knows_what_is_missing:
                 views, given = self._with_nothing_beside(views)
         else:
-            views = torch.cat([video[:, None], sides[None].expand(times, *sides.shape)], dim=1)
+            beside = sides.to(self.device)[None].expand(times, *sides.shape)
+            views = torch.cat([video[:, None], beside], dim=1)
             given = torch.ones(views.shape[:2], dtype=torch.bool)
             if self.variant.knows_what_is_missing:
                 given[1:, 1:] = False
@@ -90,7 +91,8 @@ class Passes:
             sides: [V − 1, S, S, 4] the other views of each.
         """
         assert self.networks.interp is not None
-        views = mixed(torch.stack([torch.cat([ends[i, None], sides[i]]) for i in range(2)]))
+        both = [torch.cat([ends[i, None].to(self.device), sides[i].to(self.device)]) for i in range(2)]
+        views = mixed(torch.stack(both))
         splats = self._pass(self.networks.interp, views, torch.ones(views.shape[:2], dtype=torch.bool))
         return [self._out(splats, 1 + index) for index in range(BETWEEN)]
 
@@ -113,7 +115,7 @@ class Passes:
         """Of [T, V, S, S, 4] pictures, in the world of the first camera."""
         count = views.shape[1]
         cameras = seen_from(self.cameras.scaled(self.variant.size / self.cameras.width)).take(np.arange(count))
-        splats = network(seen_of(views.to(self.device), cameras, given))
+        splats = network(seen_of(views, cameras, given))
         if not all(bool(torch.isfinite(values).all()) for values in vars(splats).values()):
             what = "the network gives numbers that are not finite"
             fix = "use other weights, or --engine cpu, which computes in single precision"

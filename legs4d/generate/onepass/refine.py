@@ -7,7 +7,7 @@ looked at beside the video, so that what the video does not show stays what it w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +47,7 @@ VISITS = 400
 RATES = LearningRates(means=4e-4, quats=2e-3, scales=1e-2, opacities=5e-2, colors=1e-2)
 BENDING_RATE = 1e-2
 """Of poses: higher than a fit's from nothing, as they begin near where they belong."""
-SQUARE = 5.0
+SQUARE = 20.0
 """Weight of squared differences, beside the absolute ones: for outlines that are where nothing is."""
 RIGID = 0.02
 """Weight: the pass's result tells how deep limbs are, so that rigidity need not."""
@@ -110,14 +110,15 @@ class Refinement:
 
     Args:
         shown: what is true.
-        loose: frame → numpy Gaussians of the pass, in the world of the cameras.
+        loose: frame → numpy Gaussians of the pass, in the world of the cameras. Of several passes, each of them: the
+            fit starts from the first one's, and looks at the mean of their pictures.
         reporter: is told of the frames that are looked at.
     """
 
     def __init__(
         self,
         shown: Shown,
-        loose: Callable[[int], Gaussians],
+        loose: Sequence[Callable[[int], Gaussians]],
         how: Refining,
         device: torch.device,
         reporter: StageReporter,
@@ -133,12 +134,12 @@ class Refinement:
         looked_at = np.unique(np.linspace(0, count - 1, min(count, MOST_MOMENTS)).round().astype(int))
         for number, frame in enumerate(looked_at.tolist()):
             reporter.step(number, len(looked_at))
-            images.append(_drawn(loose(frame).torch(device), aside))
+            images.append(_drawn([each(frame).torch(device) for each in loose], aside))
             cameras.append(aside)
             frames.append(np.full(len(aside), frame))
         self._count, of = count, np.concatenate(frames)
         pictures = pictures_of(np.concatenate(images), Cameras.together(cameras), of, count, device)
-        first = loose(0)
+        first = loose[0](0)
         chance = np.random.default_rng(how.seed)
         steps = min(how.steps, VISITS * count)
         numbers = (chance.integers(0, true, (steps, TRUE)), chance.integers(true, len(of), (steps, MADE)))
@@ -174,8 +175,8 @@ def _settings(count: int, how: Refining, steps: int) -> DeformSettings:
 
 
 @torch.no_grad()
-def _drawn(gaussians: Gaussians, cameras: Cameras) -> NDArray[np.uint8]:
-    """[C, S, S, 4] RGBA, colours times alpha."""
-    drawn = render(gaussians, cameras, near=NEAR)
-    both = torch.cat([drawn.color, drawn.alpha[..., None]], dim=-1).clamp(0, 1)
-    return (both * 255).round().to(torch.uint8).cpu().numpy()
+def _drawn(several: Sequence[Gaussians], cameras: Cameras) -> NDArray[np.uint8]:
+    """[C, S, S, 4] RGBA, colours times alpha: the mean of what several Gaussians look like."""
+    drawn = [render(gaussians, cameras, near=NEAR) for gaussians in several]
+    shown = [torch.cat([each.color, each.alpha[..., None]], dim=-1).clamp(0, 1) for each in drawn]
+    return (torch.stack(shown).mean(dim=0) * 255).round().to(torch.uint8).cpu().numpy()

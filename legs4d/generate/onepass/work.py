@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import MadeFrom
 from legs4d.gaussians.store.unfinished import finish, kept
 from legs4d.generate.onepass.checkpoint import find_files, open_networks, sha256_of
+from legs4d.generate.onepass.mirrored import mirrored, mirrored_pictures, mirrored_views
 from legs4d.generate.onepass.network import Variant
 from legs4d.generate.onepass.passes import Passes
 from legs4d.generate.onepass.refine import Refinement, Refining, Shown
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 WITHIN = Path("made") / "onepass"
 """In the run folder: what the pass made of each frame, a run of its own, until it is refined."""
+IN_THE_MIRROR = Path("made") / "mirrored"
+"""The same of the object's mirror image."""
 
 
 def settings_of(asked: Object) -> OnePassSettings:
@@ -92,29 +96,37 @@ class OnePassWork:
         if not settings.refine:
             self.run.set_info(made_from=self.told)
             return self._passed(self.run, footage, passes)
-        within = self.run.path / WITHIN
+        passed = [self._within(WITHIN, footage, passes)]
+        if networks.variant.knows_what_is_missing:
+            passed.append(self._within(IN_THE_MIRROR, _mirrored(footage), passes))
+        chosen = subject.pictures[taken(len(subject), subject.fps, settings.stride)]
+        return self._refined(passed, Shown.of(chosen, passes.cameras, sides, settings.elevation))
+
+    def _within(self, place: Path, footage: Footage, passes: Passes) -> Run:
+        """A pass that is kept until it is refined."""
         wanted = {STAGE: self.made_from}
-        with working_on(within, lambda run: wanted) as run:
+        with working_on(self.run.path / place, lambda run: wanted) as run:
             if not run.begin_stage(STAGE, self.made_from).finished:
                 self._passed(run, footage, passes)
                 run.finish_stage(STAGE)
-        chosen = subject.pictures[taken(len(subject), subject.fps, settings.stride)]
-        return self._refined(Run.open(within), Shown.of(chosen, passes.cameras, sides, settings.elevation))
+        return Run.open(self.run.path / place)
 
     def _passed(self, run: Run, footage: Footage, passes: Passes) -> list[str]:
         work = OnePassObject(run, footage, passes, settings_of(self.asked), self.context)
         work.finish()
         return work.describe()
 
-    def _refined(self, passed: Run, shown: Shown) -> list[str]:
-        """One set of Gaussians that moves, of what a pass made."""
+    def _refined(self, passed: Sequence[Run], shown: Shown) -> list[str]:
+        """One set of Gaussians that moves, of what passes made of the object, and of its mirror image."""
         looking, fingerprint = self.context.reporter("looking_around"), self.made_from.fingerprint
-        work = Refinement(shown, passed.loose, Refining.of(self.device), self.device, looking)
+        first, *others = passed
+        loose = [first.loose, *(lambda frame, run=run: mirrored(run.loose(frame)) for run in others)]
+        work = Refinement(shown, loose, Refining.of(self.device), self.device, looking)
         if kept(self.run, fingerprint) is None:
             work.follow(self.context.reporter("following"))
         finish(work.fit, self.run, fingerprint, self.context.reporter("refining"))
-        fps, up = float(passed.info["fps"]), np.array(UP)
-        report = {**passed.info["report"], "refined": True}
+        fps, up = float(first.info["fps"]), np.array(UP)
+        report = {**first.info["report"], "refined": True}
         made = Made(work.fit, len(shown.video), fps, shown.front, up, work.seen())
         write_object(self.run, made, self.told, report)
         return [str(sentence) for sentence in report["warnings"]]
@@ -135,6 +147,12 @@ class OnePassWork:
         return views_by_prior(helper, prior.name, front, variant.size, asked.elevation, asked.seed)
 
 
+def _mirrored(footage: Footage) -> Footage:
+    sides = None if footage.sides is None else mirrored_views(footage.sides)
+    return replace(footage, pictures=mirrored_pictures(footage.pictures), sides=sides)
+
+
 def forget_pass(run: Run) -> None:
     """Delete what a refinement began with."""
-    shutil.rmtree(run.path / WITHIN, ignore_errors=True)
+    for place in (WITHIN, IN_THE_MIRROR):
+        shutil.rmtree(run.path / place, ignore_errors=True)

@@ -10,6 +10,7 @@ alone and from four views at the first moment: PSNR on white, masked PSNR (pixel
 made of it), LPIPS where the helper `lpips-alex` has its weights, the input view, and what the network's own first frame
 would reach if it were kept. --refine adds, of the models that it names or of all, what the refinement of the video
 alone gives, and by how much it surpasses the pass. `frozen`, `own frozen` and `later` count moments 1 to 3 alone.
+--workers does several models at once, a process each.
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +37,7 @@ from bench import figures
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.generate.onepass.cameras import AZIMUTHS, L4GM
 from legs4d.generate.onepass.checkpoint import Networks, open_networks
+from legs4d.generate.onepass.mirrored import mirrored
 from legs4d.generate.onepass.passes import NEAR, Passes
 from legs4d.generate.onepass.refine import Refinement, Refining, Shown
 from legs4d.generate.onepass.stage import cameras_of
@@ -153,11 +158,12 @@ class Network:
     def __init__(self, networks: Networks, clip: Clip, device: torch.device, ring: bool) -> None:
         self.clip, self.device = clip, device
         size = networks.variant.size
-        passes = Passes(networks, cameras_of(None, 0.0), device)
-        video, sides = (_sized(clip.pictures[part], size) for part in ((slice(None), 0), (0, slice(1, RING))))
+        self.passes = Passes(networks, cameras_of(None, 0.0), device)
+        self.video, sides = (_sized(clip.pictures[part], size) for part in ((slice(None), 0), (0, slice(1, RING))))
         started = time.perf_counter()
-        self.moments = [moment.gaussians.torch(device) for moment in passes.moments(video, sides if ring else None)]
+        found = self.passes.moments(self.video, sides if ring else None)
         self.seconds = time.perf_counter() - started
+        self.moments = [moment.gaussians.torch(device) for moment in found]
 
     def __call__(self, frame: int, view: int) -> Tensor:
         return _drawn(self.moments[frame], self.clip.cameras.take([view]))
@@ -167,10 +173,14 @@ class Network:
         clip, device = self.clip, self.device
         video = (clip.pictures[:, 0] * 255).round().to(torch.uint8).numpy()
         shown = Shown.of(video, clip.cameras.take([0]), None, 0.0)
-        loose = [moment.numpy() for moment in self.moments]
         began = time.process_time()
+        loose = [[moment.numpy() for moment in self.moments]]
+        if self.passes.variant.knows_what_is_missing:
+            other = self.passes.moments(self.video.flip(2), None)
+            loose.append([mirrored(moment.gaussians) for moment in other])
         with torch.inference_mode(False):
-            work = Refinement(shown, loose.__getitem__, Refining.of(device), device, StageReporter("looking_around"))
+            seen = [moments.__getitem__ for moments in loose]
+            work = Refinement(shown, seen, Refining.of(device), device, StageReporter("looking_around"))
             work.follow(StageReporter("following"))
             while work.fit.done < work.fit.total:
                 work.fit.advance()
@@ -205,40 +215,78 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--no-lpips", action="store_true", help="leave that out: it takes a second a picture on a CPU")
     parser.add_argument("--refine", nargs="*", metavar="NAME", help="refine these models too; alone all of them")
+    parser.add_argument("--workers", type=int, default=1, help="models at once")
     parser.add_argument("--sheet", type=Path, help="a picture of what was made of every clip")
     asked = figures.parse(parser)
     if asked.refine is not None and asked.weights is None:
         parser.error("--refine needs what a network made: give --weights")
-    device = torch.device(asked.device)
-    clips = [Clip.read(path.parent) for path in sorted(asked.filmed.glob("*/views.json"))]
-    prior = find_prior("lpips-alex")
-    perceptual = open_prior(prior.name, device) if not asked.no_lpips and is_there(prior, priors_folder()) else None
-    networks = None if asked.weights is None else open_networks(asked.weights, device)
+    work = _Work(asked.device, asked.weights, not asked.no_lpips, asked.refine)
+    folders = [path.parent for path in sorted(asked.filmed.glob("*/views.json"))]
     means: dict[str, list[float]] = {}
     gains: dict[str, list[float]] = {}
     perceived: dict[str, list[float]] = {}
     print("dB on white, dB masked, LPIPS")
-    with torch.inference_mode():
-        for clip in clips:
-            refine = asked.refine is not None and (not asked.refine or clip.name in asked.refine)
-            found = rows(clip, networks, device, perceptual, refine=refine)
-            for name, score in found.items():
-                means.setdefault(name, []).append(score.mean)
-                if score.lpips:
-                    perceived.setdefault(f"{name}, LPIPS", []).append(float(np.mean(score.lpips)))
-                print(f"{clip.name:12} {name:18} {score.told()}", flush=True)
-            for name, (score, base) in compared(found).items():
-                gains.setdefault(name, []).append(score.mean - base.mean)
-                gains.setdefault(f"{name}, masked", []).append(float(np.mean(score.masked) - np.mean(base.masked)))
+    for folder, found in zip(folders, _each(work, folders, asked.workers), strict=True):
+        for name, score in found.items():
+            means.setdefault(name, []).append(score.mean)
+            if score.lpips:
+                perceived.setdefault(f"{name}, LPIPS", []).append(float(np.mean(score.lpips)))
+            print(f"{folder.name:12} {name:18} {score.told()}", flush=True)
+        for name, (score, base) in compared(found).items():
+            gains.setdefault(name, []).append(score.mean - base.mean)
+            gains.setdefault(f"{name}, masked", []).append(float(np.mean(score.masked) - np.mean(base.masked)))
     for name, values in means.items():
         print(f"{'mean':12} {name:18} {np.mean(values):5.1f}, least {min(values):.1f}")
     for name, values in gains.items():
         print(f"{'gain':12} {name:32} {np.mean(values):5.1f}, least {min(values):.1f}")
     for name, values in perceived.items():
         print(f"{'mean':12} {name:18} {np.mean(values):.3f}, most {max(values):.3f}")
-    record(means, gains, perceived, networks)
+    record(means, gains, perceived, None if work.networks is None else work.networks.variant.name)
     if asked.sheet is not None:
-        draw(clips, networks, device).save(asked.sheet)
+        draw([Clip.read(folder) for folder in folders], work.networks, work.device).save(asked.sheet)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is done of every clip, as other processes are told it.
+
+    Attributes:
+        weights: None for no network; refine: names of models, all of them where it is empty, None for none.
+    """
+
+    device_name: str
+    weights: list[Path] | None
+    with_lpips: bool
+    refine: list[str] | None
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device(self.device_name)
+
+    @cached_property
+    def networks(self) -> Networks | None:
+        return None if self.weights is None else open_networks(self.weights, self.device)
+
+    @cached_property
+    def perceptual(self) -> PerceptualPrior | None:
+        prior = find_prior("lpips-alex")
+        there = self.with_lpips and is_there(prior, priors_folder())
+        return open_prior(prior.name, self.device) if there else None
+
+    def of(self, folder: Path) -> dict[str, Score]:
+        clip = Clip.read(folder)
+        refine = self.refine is not None and (not self.refine or clip.name in self.refine)
+        with torch.inference_mode():
+            return rows(clip, self.networks, self.device, self.perceptual, refine=refine)
+
+
+def _each(work: _Work, folders: list[Path], workers: int) -> Iterator[dict[str, Score]]:
+    """The scores of every clip, in order."""
+    if workers == 1:
+        yield from map(work.of, folders)
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        yield from pool.map(work.of, folders)
 
 
 def rows(
@@ -300,12 +348,12 @@ def record(
     means: dict[str, list[float]],
     gains: dict[str, list[float]],
     perceived: dict[str, list[float]],
-    networks: Networks | None,
+    network: str | None,
 ) -> None:
-    made = "no network" if networks is None else networks.variant.name
+    made = network or "no network"
     for name, values in (means | gains | perceived).items():
         what = f"{made}, {len(values)} glTF models, nine novel views of four moments: {name}"
-        if (networks is None) == name.startswith(("white", "card", "frozen")):
+        if (network is None) == name.startswith(("white", "card", "frozen")):
             told = f"{np.mean(values):.1f} dB, least {min(values):.1f}"
             if name in perceived:
                 told = f"{np.mean(values):.3f}, most {max(values):.3f}"

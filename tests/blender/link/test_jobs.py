@@ -178,6 +178,41 @@ def test_objects_of_several_pictures_stand_at_the_cursor_side_by_side_in_the_siz
         assert (high - low).max() == pytest.approx(0.5, abs=0.05)
 
 
+def test_an_object_is_made_in_one_pass(studio, tmp_path, until):
+    """By the network that comes with the library: nothing is fetched, and nothing else is asked for."""
+    _square(tmp_path / "root" / "still.png", 64)
+    bpy.context.scene.cursor.location = (1, 0, 0)
+    asked = {"directory": str(tmp_path / "root"), "files": [{"name": "still.png"}], "way": "onepass", "size": 2.0}
+    assert bpy.ops.legs4d.make_objects(**asked) == {"FINISHED"}
+    until(lambda: _job() and _job().state in ("done", "failed"), "its end", 120)
+    assert _job().state == "done", _job().message
+    report = json.loads((tmp_path / "root" / "still-object" / "run.json").read_text())["info"]["report"]
+    assert report["method"] == "onepass" and report["network"] == "tiny4d" and "refined" not in report
+    until(lambda: "still-object" in bpy.data.objects, "the object in the scene")
+    empty = bpy.data.objects["still-object"]
+    until(lambda: any(len(cloud.data.attributes["position"].data) for cloud in empty.children), "its points")
+    bpy.context.view_layer.update()
+    low, high = _ends(empty)
+    np.testing.assert_allclose((low + high)[[0, 2]] / 2, (1, 0), atol=0.3)
+    assert 1.5 < (high - low)[[0, 2]].max() < 3.0
+
+
+@pytest.mark.parametrize(
+    ("way", "told"),
+    [
+        ("roads", {"prior": "inflate"}),
+        ("onepass", {"method": "onepass", "refine": False}),
+        ("refined", {"method": "onepass", "refine": True}),
+    ],
+)
+def test_what_the_backend_is_told_of_how_an_object_is_made(way, told):
+    from types import SimpleNamespace
+
+    from blender_addon.things.making import LEGS4D_OT_make_objects
+
+    assert LEGS4D_OT_make_objects.how(SimpleNamespace(way=way, prior="inflate")) == told
+
+
 def test_the_chosen_file_is_shown_in_the_browser():
     from types import SimpleNamespace
 
@@ -190,13 +225,14 @@ def test_the_chosen_file_is_shown_in_the_browser():
         template_icon=lambda icon_value, scale: drawn.append(icon_value),
     )
     file = SimpleNamespace(name="fox.mp4", preview_icon_id=77)
-    operator = SimpleNamespace(layout=layout)
+    operator = SimpleNamespace(layout=layout, way="roads")
     context = SimpleNamespace(active_file=file, selected_files=[file, file])
     LEGS4D_OT_make_objects.draw(operator, context)
-    assert drawn == ["prior", "size", 77, "fox.mp4", "2 files: 2 objects, side by side"]
+    assert drawn == ["way", "prior", "size", 77, "fox.mp4", "2 files: 2 objects, side by side"]
     drawn.clear()
+    operator.way = "onepass"  # which takes the video alone
     LEGS4D_OT_make_objects.draw(operator, SimpleNamespace(active_file=None, selected_files=[]))
-    assert drawn == ["prior", "size"]
+    assert drawn == ["way", "size"]
 
 
 def test_a_video_in_which_nothing_is_found_is_made_with_a_box_drawn_on_it(studio, tmp_path, until):

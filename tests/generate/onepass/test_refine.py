@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
@@ -16,15 +17,16 @@ from pydantic import ValidationError
 
 from legs4d.commands import Object
 from legs4d.context import Context
-from legs4d.gaussians.gaussians import Gaussians
+from legs4d.gaussians.gaussians import SH_C0, Gaussians
 from legs4d.gaussians.nodes import read_nodes
 from legs4d.gaussians.store.run import Run
 from legs4d.generate import work
 from legs4d.generate.onepass.cameras import AZIMUTHS, L4GM
+from legs4d.generate.onepass.mirrored import mirrored, mirrored_pictures, mirrored_views
 from legs4d.generate.onepass.passes import NEAR
-from legs4d.generate.onepass.refine import ASIDE, Refinement, Refining, Shown
+from legs4d.generate.onepass.refine import ASIDE, TRUE, Refinement, Refining, Shown
 from legs4d.generate.onepass.views import SideViews
-from legs4d.generate.onepass.work import WITHIN
+from legs4d.generate.onepass.work import IN_THE_MIRROR, WITHIN
 from legs4d.progress import Progress, StageReporter, Stopped
 from legs4d.raster import render
 from legs4d.scene.camera import Cameras
@@ -81,7 +83,8 @@ def test_a_refined_run_has_ids_nodes_and_marks_what_the_video_shows(refined: Run
     seen = refined.seen(0)
     assert seen is not None and 0 < (seen > 0).mean() < 1  # of the back there is something too
     assert refined.info["report"]["refined"] and refined.info["kind"] == "generated" and refined.info["fps"] == 12
-    assert not (refined.path / WITHIN).exists() and not (refined.path / "fit.npz").exists()
+    assert not any((refined.path / place).exists() for place in (WITHIN, IN_THE_MIRROR))
+    assert not (refined.path / "fit.npz").exists()
     # What moves to the right in the video does so here; it does not get another colour instead.
     first, last = (refined.frame(frame) for frame in (0, COUNT - 1))
     solid = first.opacities > 0.5
@@ -98,7 +101,7 @@ def test_a_stopped_refinement_goes_on_where_it_was(clip: Path, refined: Run, tmp
     out = tmp_path / "run"
     with pytest.raises(Stopped):
         made(clip, out, Context("cpu", progress=listen, stop=stop), refine=True)
-    assert (out / WITHIN / "run.json").exists()
+    assert (out / WITHIN / "run.json").exists() and (out / IN_THE_MIRROR / "run.json").exists()
     stages: list[str] = []
     made(clip, out, Context("cpu", progress=lambda progress: stages.append(progress.stage)), refine=True)
     assert "reconstructing" not in stages and "following" not in stages and "refining" in stages
@@ -128,7 +131,7 @@ def decibels(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
 def refinement(sides: SideViews | None = None) -> Refinement:
     video = np.concatenate([pictures(thing(frame), 0, (0,), SIDE) for frame in range(COUNT)])
     shown = Shown.of(video, L4GM.cameras(0, AZIMUTHS, 512), sides, 0)
-    return Refinement(shown, blurred, Refining(steps=150, nodes=5, grown=1), CPU, StageReporter("looking"))
+    return Refinement(shown, [blurred], Refining(steps=300, nodes=5, grown=1), CPU, StageReporter("looking"))
 
 
 def seen_by(work: Refinement, frame: int, azimuth: float) -> NDArray[np.uint8]:
@@ -156,9 +159,33 @@ def test_views_of_a_user_are_true_and_those_of_a_helper_are_not() -> None:
     for source, count in (("user", COUNT + 3), ("helper", COUNT)):
         work = refinement(SideViews(views, AZIMUTHS[1:], 0, source))
         drawn = work.fit.schedule.pictures
-        assert drawn[:, :2].max() == count - 1 and drawn[:, 2].min() == count
+        assert drawn[:, :TRUE].max() == count - 1 and drawn[:, TRUE:].min() == count
         assert len(work.fit.pictures) == count + len(ASIDE) * COUNT
         assert work.fit.pictures.frames[COUNT:count].tolist() == [0] * (count - COUNT)
+
+
+def test_several_passes_are_looked_at_as_their_mean() -> None:
+    """Of the same thing in white and in black: grey, and as much of it."""
+    video = pictures(thing(0), 0, (0,), SIDE)
+    shown = Shown.of(video, L4GM.cameras(0, AZIMUTHS, 512), None, 0)
+    white, black = (thing(0).replace(colors=np.full_like(thing(0).colors, c / SH_C0)) for c in (0.5, -0.5))
+    work = Refinement(
+        shown, [lambda _: white, lambda _: black], Refining(steps=1, nodes=5), CPU, StageReporter("looking")
+    )
+    seen = work.fit.pictures.images[1:].numpy().astype(int)
+    assert (seen[..., 3] > 200).sum() > 500
+    assert np.abs(2 * seen[..., :3] - seen[..., 3:]).max() <= 3
+
+
+def test_the_mirror_image_of_views_is_what_cameras_see_of_the_mirror_image() -> None:
+    views = SideViews(pictures(thing(0), 20, AZIMUTHS[1:], SIDE), AZIMUTHS[1:], 20, "user")
+    seen = pictures(mirrored(thing(0)), 20, AZIMUTHS, SIDE).astype(int)
+    found = np.concatenate([mirrored_pictures(pictures(thing(0), 20, (0,), SIDE)), mirrored_views(views).pictures])
+    assert np.abs(found - seen).max() <= 2
+    assert np.abs(views.pictures - seen[1:]).max() > 100  # it is lopsided
+    turned = replace(thing(0), quats=np.tile(np.array([0.8, 0.36, 0, 0.48], np.float32), (len(thing(0)), 1)))
+    seen = pictures(mirrored(turned), 20, (0,), SIDE).astype(int)
+    assert np.abs(mirrored_pictures(pictures(turned, 20, (0,), SIDE)) - seen).max() <= 2
 
 
 def test_many_frames_are_looked_at_in_bounded_number(monkeypatch: pytest.MonkeyPatch) -> None:

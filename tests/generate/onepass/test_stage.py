@@ -47,10 +47,13 @@ def work(
     sides: SideViews | None = SIDES,
     context: Context | None = None,
     interp: bool = True,
+    device: str = "cpu",
 ) -> Run:
     nets = networks(variant, interp=interp)
+    for network in filter(None, (nets.recon, nets.interp)):
+        network.to(device)
     footage = Footage(video(count), 15.0, sides)
-    passes = Passes(nets, cameras_of(sides, settings.elevation), torch.device("cpu"))
+    passes = Passes(nets, cameras_of(sides, settings.elevation), torch.device(device))
     wanted = MadeFrom({"frames": count}, 1)
     with working_on(out, lambda run: {STAGE: wanted}) as run:
         run.begin_stage(STAGE, wanted)
@@ -136,6 +139,15 @@ def test_interpolation_gives_exactly_3_n_minus_2_frames(plain: Run, tmp_path: Pa
     # The video's own moments are as without.
     assert same(run, plain, [(3 * frame, frame) for frame in range(5)])
     assert not np.array_equal(run.loose(1).means, run.loose(2).means)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("variant", [FREE, RAYS])
+def test_chunks_and_moments_between_are_made_on_a_gpu_too(variant: Variant, tmp_path: Path) -> None:
+    """The video's pictures are on the host, and what the last chunk ended with is drawn on the device."""
+    one, other = (work(tmp_path / where, 7, TWICE, variant, device=where) for where in ("cpu", "cuda"))
+    for frame in range(one.num_frames):
+        assert np.abs(one.loose(frame).means.mean(axis=0) - other.loose(frame).means.mean(axis=0)).max() < 1e-2
 
 
 def test_interpolation_without_its_network_says_what_to_give(tmp_path: Path) -> None:
