@@ -97,6 +97,19 @@ def inner(shown: Sequence) -> Matrix:
     return Matrix()
 
 
+def hold(shown: Sequence, found: list[bpy.types.Object]) -> None:
+    """Have nodes hang as the sequence's clouds do, where they are: Apply and Set Origin let each hang otherwise, and
+    what keys say would be meant in other axes."""
+    if shown.locked:
+        return
+    hung = inner(shown)
+    for one in found:
+        if one.matrix_parent_inverse != hung:
+            local = (shown.empty.matrix_world @ hung).inverted_safe() @ one.matrix_world
+            one.matrix_parent_inverse = hung
+            one.matrix_basis = local  # less the delta transforms: Blender takes them off
+
+
 def poses(shown: Sequence, found: list[bpy.types.Object], depsgraph: bpy.types.Depsgraph | None) -> Poses:
     """Where these nodes of a sequence are.
 

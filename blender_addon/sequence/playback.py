@@ -187,10 +187,10 @@ def _cache(scene: bpy.types.Scene, shown: Sequence) -> RunCache:
 
 
 def _depsgraph(scene: bpy.types.Scene) -> bpy.types.Depsgraph | None:
-    """As which a scene is evaluated now; None where it is not."""
-    if bpy.context.scene == scene:
-        return bpy.context.evaluated_depsgraph_get()
-    return next((layer.depsgraph for layer in scene.view_layers if layer.depsgraph is not None), None)
+    """As which a scene was evaluated last; None where it was not. Asking for the newest would call handlers."""
+    here = bpy.context.view_layer
+    layers = [here] if bpy.context.scene == scene and here is not None else scene.view_layers
+    return next((layer.depsgraph for layer in layers if layer.depsgraph is not None), None)
 
 
 def _is_complete(shown: Sequence) -> bool:
@@ -274,6 +274,8 @@ def _legs4d_moved(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph | None 
         player, found = _players.get(shown.empty.session_uid), nodes.of(shown)
         before = None if player is None else player.poses
         if found or before is not None:
+            check(shown)  # after Apply nodes are where they were only once the points are taken back
+            nodes.hold(shown, found)
             poses = nodes.poses(shown, found, depsgraph) if found else None
             if before is None or not before.same_as(poses):
                 show(scene, shown, poses=poses)

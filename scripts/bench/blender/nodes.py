@@ -5,7 +5,8 @@
 A frame change of a capture without empties, with 100 of its nodes as empties that nobody touched, with all of those
 keyed, and with all nodes as empties; a node that is dragged, from the move to the points; and what *Apply Motion*
 makes, 60 nodes that bend points that the capture does not move. Milliseconds, and in brackets the main thread's time on
-the CPU, which a busy machine changes less. The targets are those of playback, 40 ms, and of a click, 100 ms.
+the CPU, which a busy machine changes less. The targets are those of playback, 40 ms, and of a click, 100 ms; *Apply
+Motion* is done once.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def _still(scratch: Path, options: argparse.Namespace) -> None:
     motion = MotionFile(quiet, np.tile(STILL, (options.frames, 1)), np.zeros(3), 24.0, "all", BendFile(rest, bends))
     (scratch / "motion.json").write_bytes(write(motion))
     bpy.context.view_layer.objects.active = shown.empty
-    _told("Apply Motion, 60 nodes", DRAG_MS, *_timed(lambda: _apply(scratch / "motion.json"), 1))
+    _told("Apply Motion, 60 nodes", None, *_timed(lambda: _apply(scratch / "motion.json"), 1))
     _told("a frame, 60 nodes bend what stands still", FRAME_MS, *_change(options))
     _told("one of them dragged, what stands still", DRAG_MS, *_dragged(shown.empty.children[-1]))
 
@@ -140,9 +141,9 @@ def _timed(step: Callable[[], object], times: int = TIMES) -> tuple[float, float
     return float(wall_ms), float(cpu_ms)
 
 
-def _told(what: str, aim: float, wall: float, cpu: float) -> None:
+def _told(what: str, aim: float | None, wall: float, cpu: float) -> None:
     print(f"  {what:46} {wall:7.1f} ms ({cpu:6.1f})", flush=True)
-    figures.record(SUBJECT, what, f"{wall:.0f} ms ({cpu:.0f} of CPU)", aim=f"≤ {aim:.0f} ms")
+    figures.record(SUBJECT, what, f"{wall:.0f} ms ({cpu:.0f} of CPU)", aim="" if aim is None else f"≤ {aim:.0f} ms")
 
 
 if __name__ == "__main__":

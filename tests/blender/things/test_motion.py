@@ -114,22 +114,25 @@ def test_the_separated_object_goes_where_the_animated_run_s_gaussians_are_and_ba
     assert np.abs(np.load(tmp_path / "again.npz")["means"] - means).max() < 1e-3
 
 
+def leaning(whole, chosen) -> dict:
+    """The drawn motion, bent by eight nodes at the corners of what moves: its upper half goes to a side, and turns."""
+    back = np.array(whole.to_world.inverted())
+    rest = np.array([(back @ [*place, 1])[:3] for place in points(whole, chosen)])
+    ends = rest.min(axis=0), rest.max(axis=0)
+    corners = [[float(ends[side][axis]) for axis, side in enumerate(which)] for which in np.ndindex(2, 2, 2)]
+    told = {**drawn(), "version": 2, "nodes": corners}
+    for number, one in enumerate(told["frames"]):
+        half = 0.15 * number
+        gone = [0.1 * number, 0.05 * number, 0, math.cos(half), 0, 0, math.sin(half)]
+        one["bend"] = [gone if place[1] == ends[0][1] else [0, 0, 0, 1, 0, 0, 0] for place in corners]
+    return told
+
+
 def test_a_motion_that_bends_comes_as_nodes_that_are_keyed_and_goes_back(animated, runs, tmp_path):
     whole, chosen, _ = animated
     whole.empty.location, whole.empty.rotation_euler.z, whole.empty.scale = (1, 2, 3), 0.7, (2, 2, 2)
     bpy.context.view_layer.update()
-    back = np.array(whole.to_world.inverted())
-    rest = np.array([(back @ [*place, 1])[:3] for place in points(whole, chosen)])
-    low, high = rest.min(axis=0), rest.max(axis=0)
-    corners = [
-        [(low, high)[i][0], (low, high)[j][1], (low, high)[k][2]] for i in (0, 1) for j in (0, 1) for k in (0, 1)
-    ]
-    told = {**drawn(), "version": 2, "nodes": [[float(x) for x in corner] for corner in corners]}
-    for number, one in enumerate(told["frames"]):
-        half = 0.15 * number
-        leaning = [0.1 * number, 0.05 * number, 0, math.cos(half), 0, 0, math.sin(half)]
-        one["bend"] = [leaning if place[1] == low[1] else [0, 0, 0, 1, 0, 0, 0] for place in corners]
-    (tmp_path / "leans.json").write_text(json.dumps(told))
+    (tmp_path / "leans.json").write_text(json.dumps(leaning(whole, chosen)))
     library("-c", _ANIMATE, str(runs / "ball"), str(tmp_path / "leans.json"), str(tmp_path / "leant"))
     means = np.load(tmp_path / "leant.npz")["means"]
     made, to_world = separated(whole, chosen), whole.to_world.copy()
@@ -167,6 +170,63 @@ def test_a_motion_that_bends_comes_as_nodes_that_are_keyed_and_goes_back(animate
     frame(12)
     rigid = np.load(tmp_path / "moved.npz")["means"][1]
     assert np.abs(points(made, chosen) - [to_world @ Vector(place.tolist()) for place in rigid]).max() < 1e-3
+
+
+def test_what_is_bent_outlives_undo_apply_edit_mode_copies_and_files(animated, tmp_path):
+    from blender_addon.sequence import sequence
+
+    def said():
+        frame(14)
+        frame(13)
+        return points(made, chosen)
+
+    def choose():
+        for item in bpy.context.selected_objects:
+            item.select_set(False)
+        for item in (made.empty, *made.objects):
+            item.select_set(True)
+        bpy.context.view_layer.objects.active = made.empty
+
+    whole, chosen, _ = animated
+    (tmp_path / "leans.json").write_text(json.dumps(leaning(whole, chosen)))
+    made = separated(whole, chosen)
+    name, rest = made.empty.name, points(made, chosen)
+    bpy.ops.ed.undo_push(message="separated")
+    bpy.ops.legs4d.apply_motion(filepath=str(tmp_path / "leans.json"), start_frame=11)
+    bent = said()
+    bpy.ops.ed.undo_push(message="bent")
+    next(one for one in made.empty.children if "legs4d_node" in one).location.x += 1
+    assert np.abs(points(made, chosen) - bent).max() > 0.2
+    bpy.ops.ed.undo_push(message="dragged")
+    bpy.ops.ed.undo()
+    made = sequence.Sequence(bpy.data.objects[name])
+    assert np.abs(points(made, chosen) - bent).max() < 1e-4
+    bpy.ops.ed.undo()
+    made = sequence.Sequence(bpy.data.objects[name])
+    assert np.abs(points(made, chosen) - rest).max() < 1e-4
+
+    choose()
+    bpy.ops.legs4d.apply_motion(filepath=str(tmp_path / "leans.json"), start_frame=11)
+    frame(13)
+    made.empty.animation_data_clear()
+    bpy.context.view_layer.update()
+    choose()
+    assert bpy.ops.object.transform_apply() == {"FINISHED"}
+    assert np.abs(points(made, chosen) - bent).max() < 1e-3 and made.empty.location.length == 0
+    assert np.abs(said() - bent).max() < 1e-3
+    bpy.context.view_layer.objects.active = made.static_object
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.object.mode_set(mode="OBJECT")
+    assert np.abs(said() - bent).max() < 1e-3
+    choose()
+    bpy.ops.object.duplicate()
+    frame(13)
+    counts = [sum("legs4d_node" in one for one in shown.empty.children) for shown in sequence.find(bpy.context.scene)]
+    assert counts == [0, 8, 8]
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "bent.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "bent.blend"))
+    made = sequence.Sequence(bpy.data.objects[name])
+    assert np.abs(said() - bent).max() < 1e-3
 
 
 def test_an_empty_s_animation_moves_the_selection_as_it_would_move_the_object(animated, runs, tmp_path):
