@@ -137,7 +137,8 @@ def video(
         return
     seen = made["seen"]
     filmed = made["camera"]
-    say(f"{made['run']}: {made['frames']} frames of {made['gaussians']} Gaussians")
+    frames = f"{made['frames']} frame{'' if made['frames'] == 1 else 's'}"
+    say(f"{made['run']}: {frames} of {made['gaussians']} Gaussians")
     say(f"camera: {filmed['route']} ({filmed['why']})")
     for one in made["objects"]:
         away = f"{min(one['distance']):.2f} to {max(one['distance']):.2f} units away ({one['why']})"

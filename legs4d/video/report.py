@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -178,12 +177,24 @@ CAMERAS = {
 }
 
 
+def spans_of(routes: list[str]) -> list[tuple[str, str]]:
+    """(frames, route) of every stretch of frames with the same one."""
+    found: list[tuple[str, str]] = []
+    first = 0
+    for frame in range(1, len(routes) + 1):
+        if frame == len(routes) or routes[frame] != routes[first]:
+            last = frame - 1
+            found.append((f"{first}–{last}" if last > first else f"{first}", routes[first]))
+            first = frame
+    return found
+
+
 def write_page(run: Run, report: dict[str, Any]) -> None:
     """`report.html` in the run, with the pictures beside it."""
     camera = report["camera"]
     rows = []
     for one in report["objects"]:
-        routes = ", ".join(f"{ROUTES[name]}: {count} frames" for name, count in Counter(one["routes"]).most_common())
+        routes = "; ".join(f"{span}: {ROUTES[name]}" for span, name in spans_of(one["routes"]))
         quality = "" if one["psnr"] is None else f"{one['psnr']:.1f} dB, {one['iou']:.2f}"
         cells = (
             one["id"],
@@ -197,7 +208,8 @@ def write_page(run: Run, report: dict[str, Any]) -> None:
         )
         rows.append("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells) + "</tr>")
     heads = (
-        "id", "name", "made from frame", "distance", "how it is known", "seen", "as filmed (PSNR, IoU)", "hidden in",
+        "id", "name", "made from frame", "distance", "how it is known, by frames", "seen", "as filmed (PSNR, IoU)",
+        "hidden in",
     )  # fmt: skip
     failed = "".join(
         f"<li>{html.escape(str(one['name'] or one['id']))}: {html.escape(one['why'])}</li>" for one in report["failed"]

@@ -75,6 +75,16 @@ def test_what_leaves_and_comes_back_is_told_as_hidden(tmp_path: Path, hidden: in
     assert known is not None and known.visible[:, 0].tolist() == [frame not in gone for frame in range(count)]
 
 
+@pytest.mark.parametrize("first", [False, True])
+def test_one_of_two_whose_masks_are_empty_is_told(tmp_path: Path, first: bool) -> None:
+    nothing = np.zeros((drawn.HEIGHT, drawn.WIDTH), bool)
+    masks = {"001": [disc(25 + 3 * frame, 40) for frame in range(3)], "002": [nothing] * 3}
+    made = make(write(tmp_path / "clip", masks), tmp_path / "run", fps=10.0, first=first)
+    whole(tmp_path / "run")
+    assert [one["id"] for one in made["objects"]] == [1]
+    assert made["failed"] == [{"id": 2, "name": "", "why": "its masks are empty"}]
+
+
 def test_what_the_border_cuts_is_told(tmp_path: Path) -> None:
     clip = write(tmp_path / "clip", {"001": [disc(3 + frame, 40) for frame in range(3)]})
     made = make(clip, tmp_path / "run", fps=10.0)

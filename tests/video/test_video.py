@@ -25,6 +25,7 @@ from legs4d.gaussians.store.stage_records import RunDiffers, differences
 from legs4d.progress import Progress, Stopped
 from legs4d.raster import render
 from legs4d.video import work
+from legs4d.video.report import spans_of
 from legs4d.video.work import make_video_run
 from tests.video import drawn
 
@@ -105,6 +106,8 @@ def test_it_says_what_it_did(place: Path) -> None:
     assert len(report["objects"][0]["routes"]) == drawn.FRAMES and report["honest"] == 30
     page = (place / "run" / "report.html").read_text()
     assert "stands still" in page and "video/scene.png" in page
+    assert spans_of(["size", "contact", "contact"]) == [("0", "size"), ("1–2", "contact")]
+    assert f"0–{drawn.FRAMES - 1}: it rests on the floor" in page
     for stage in ("objects", "motion", "scene"):
         assert np.asarray(Image.open(place / "run" / "video" / f"{stage}.png")).std() > 10
 

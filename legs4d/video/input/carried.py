@@ -1,4 +1,4 @@
-"""Masks of one frame carried through a video: the box first, then flow inside it, then what colours say of edges."""
+"""Masks of one frame carried through a video: the box first, then flow inside it, then what looks alike at the edge."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, binary_erosion, gaussian_filter, map_coordinates
+from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinates
+from scipy.spatial import cKDTree
 
 from legs4d.priors.flow.dis import DisFlow
 from legs4d.priors.opencv import opencv
@@ -21,10 +22,14 @@ REACH = 1.0
 """Of the box's longer side: how far it may go from frame to frame."""
 FINEST = 160
 """Pixels of a crop's side: smaller objects are looked at twice as large, at most."""
-BAND = 0.035
-"""Of the root of the area: how far colours may move an edge."""
-CHANGE = 0.25
-"""Share by which colours may change the area; what they would change more they do not know."""
+BAND = 0.12
+"""Of the root of the area: how far from where flow has it an edge is looked for."""
+COLOUR, PLACE, ALIKE = 6.0, 0.10, 12
+"""Units of L*a*b* and of the root of the area by which pixels are as far apart; how many nearest ones are asked."""
+EVEN = 1.0
+"""Pixels of the crop over which their answers are made even."""
+FEWEST = 60
+"""Pixels of the crop, of which an edge is not looked for in less."""
 BEST = 2
 """Places that colours offer."""
 TORN, GROWN, FAR = 0.05, 0.15, 0.02
@@ -74,26 +79,26 @@ class _Carrier:
         for shift in self._shifts(before, now, mask, box, velocity):
             other = Crop(one.left + shift[0], one.top + shift[1], one.scale, side)
             second = other.take(after)
-            moved, off = self._warped(first, second, soft)
-            tried.append((off + FAR * float(np.hypot(*(shift - velocity))) / longer, other, second, moved, shift))
-        _, other, second, moved, shift = min(tried, key=lambda one: one[0])
-        cut = self._edges(second, np.asarray(moved > 0.5))
-        return self._put_back(cut, other, mask.shape), shift
+            warped, off = self._warped(first, second, soft)
+            tried.append((off + FAR * float(np.hypot(*(shift - velocity))) / longer, other, second, warped, shift))
+        _, other, second, (moved, back), shift = min(tried, key=lambda one: one[0])
+        return self._put_back(self._edges(first, second, moved, back), other, mask.shape), shift
 
-    def _warped(self, first: Picture, second: Picture, soft: Picture) -> tuple[Picture, float]:
-        """The mask where flow says that it went, and how unlike it looks there: colours, and flow that is torn."""
+    def _warped(self, first: Picture, second: Picture, soft: Picture) -> tuple[tuple[Picture, Picture], float]:
+        """The mask where flow says that it went, with that flow, and how unlike it looks there: colours, and flow that
+        is torn."""
         back = self._flow.flow(second, first)
         rows, columns = np.mgrid[0 : len(soft), 0 : len(soft)].astype(np.float64)
         where = [rows + back[..., 1], columns + back[..., 0]]
         moved = map_coordinates(soft, where, order=1, mode="constant")
         inside = moved > 0.5
         if not inside.any():
-            return moved, np.inf
+            return (moved, back), np.inf
         drawn = np.stack([map_coordinates(first[..., c], where, order=1, mode="nearest") for c in range(3)], axis=-1)
         colors = np.abs(second - drawn).mean(axis=-1)[inside].mean()
         torn = np.abs(np.gradient(back, axis=(0, 1))).sum(axis=(0, -1))[inside].mean()
         grown = abs(np.log(inside.sum() / max((soft > 0.5).sum(), 1)))
-        return moved, float(colors + TORN * torn + GROWN * grown)
+        return (moved, back), float(colors + TORN * torn + GROWN * grown)
 
     def _shifts(
         self,
@@ -125,23 +130,32 @@ class _Carrier:
             costs[max(0, row - apart) : row + apart + 1, max(0, column - apart) : column + apart + 1] = np.inf
         return found
 
-    def _edges(self, picture: Picture, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """The mask with its edge where colours change, within a narrow band."""
-        area = int(mask.sum())
-        band = max(1, round(BAND * area**0.5))
-        if area < 60:
+    def _edges(self, first: Picture, second: Picture, moved: Picture, back: Picture) -> NDArray[np.bool_]:
+        """The mask with its edge where what looks alike, and is near, was the object's before or was not.
+
+        In the space of colours and places (as bilateral space of Märki et al. 2016), by nearest neighbours: the picture
+        before, brought where flow says that it went, knows what each pixel was.
+        """
+        mask = np.asarray(moved > 0.5)
+        unit = float(mask.sum()) ** 0.5
+        if mask.sum() < FEWEST:
             return mask
-        inner, outer = binary_erosion(mask, iterations=band), binary_dilation(mask, iterations=band)
-        if inner.sum() < 20 or outer.all():
-            return mask
-        cv2 = self._cv2
-        labels = np.where(inner, cv2.GC_FGD, np.where(outer, np.where(mask, cv2.GC_PR_FGD, cv2.GC_PR_BGD), cv2.GC_BGD))
-        labels = labels.astype(np.uint8)
-        colors = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
-        cv2.setRNGSeed(0)
-        cv2.grabCut(colors, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), 2, cv2.GC_INIT_WITH_MASK)
-        found = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
-        return found if abs(int(found.sum()) - area) < CHANGE * area else mask
+        reach = max(2.0, BAND * unit)
+        away = distance_transform_edt(mask) + distance_transform_edt(~mask)
+        asked, known = away < reach, away < 2 * reach
+        rows, columns = np.mgrid[0 : len(mask), 0 : len(mask)].astype(np.float64)
+        where = [rows + back[..., 1], columns + back[..., 0]]
+        before, now = (self._cv2.cvtColor(picture, self._cv2.COLOR_RGB2LAB) for picture in (first, second))
+        drawn = np.stack([map_coordinates(before[..., c], where, order=1, mode="nearest") for c in range(3)], axis=-1)
+        places = np.stack([rows, columns], axis=-1) / (PLACE * unit)
+        sides = np.clip(moved, 0, 1)
+        tree = cKDTree(np.concatenate([drawn[known] / COLOUR, places[known]], axis=1))
+        count = min(ALIKE, int(known.sum()))
+        apart, near = tree.query(np.concatenate([now[asked] / COLOUR, places[asked]], axis=1), k=count)
+        weight = np.exp(apart[:, :1] ** 2 - apart**2)
+        told = sides.copy()
+        told[asked] = (weight * sides[known][near]).sum(axis=1) / weight.sum(axis=1)
+        return np.asarray(gaussian_filter(told, EVEN) > 0.5)
 
     @staticmethod
     def _put_back(mask: NDArray[np.bool_], crop: Crop, shape: tuple[Any, ...]) -> NDArray[np.bool_]:

@@ -68,7 +68,7 @@ def find_things(clip: Clip, wanted: Wanted, context: Context, kept: Kept, warnin
         _check(things, clip)
     state = kept.read(KEPT)
     if state is None:
-        carry(clip, things, frame, context.reporter("carrying_masks"))
+        carry(clip, [thing for thing in things if thing.masks[frame].any()], frame, context.reporter("carrying_masks"))
         _without_overlaps(things, clip)
         state = _as_state(things)
         kept.write(KEPT, state)

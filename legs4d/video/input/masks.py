@@ -38,7 +38,7 @@ def folders_beside(source: Path) -> dict[str, Path | None]:
 
 
 def read_masks(clip: Clip, folder: Path, reporter: StageReporter, *, first: bool = False) -> list[Thing]:
-    """The objects of a video by the masks that are given.
+    """The objects of a video by the masks that are given, also those whose masks are empty.
 
     Args:
         folder: with a folder of pictures an object (white is the object), pictures of ids, or videos of masks, one an
@@ -52,15 +52,14 @@ def read_masks(clip: Clip, folder: Path, reporter: StageReporter, *, first: bool
     if not folder.exists():
         raise DatasetError("there is no such file or folder", where=str(folder), fix="give the masks of the video")
     things = _read(clip, folder, reporter)
-    things = [thing for thing in things if thing.masks.any()]
-    if not things:
+    if not any(thing.masks.any() for thing in things):
         raise DatasetError("all masks are empty", where=str(folder), fix="give masks in which the objects are white")
     if clip.root is not None:
         _read_whole(clip, things)
     if first:
         for thing in things:
-            shown = int(np.flatnonzero(thing.areas)[0])
-            thing.masks[shown + 1 :] = False
+            shown = np.flatnonzero(thing.areas)[:1]
+            thing.masks[shown[0] + 1 if len(shown) else 0 :] = False
     return things
 
 

@@ -1,11 +1,13 @@
 """`legs4d video` on real clips with masks of every frame (DAVIS, as DreamScene4D has them).
 
-    scripts/bench/video/davis.py FOLDER WORK [--clips rollerblade,kid-football,stroller] [--parts scene,carry] [--full]
+    scripts/bench/video/davis.py FOLDER WORK [--clips rollerblade,kid-football,stroller] [--parts scene,carry,truth]
+                                  [--full]
 
 FOLDER holds clips in the layout of DreamScene4D. Of each object: PSNR over its own pixels as it was filmed, beside that
 of a card (the frame that shows it best, moved and scaled as the object); the IoU of silhouettes, how far their middles
 lie apart, and which share of the points that the first frame shows is still inside the object in the last. Masks of the
-first frame alone are carried through the clip, to the next frame and on and on.
+first frame alone are carried through the clip, to the next frame and on and on; `truth` is what flow would do that was
+told where the object is in both frames.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
 
 sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
 
@@ -26,11 +29,12 @@ from bench.figures import parse, record
 from legs4d.commands import Video
 from legs4d.context import QUIET, Context
 from legs4d.gaussians.store.run import Run
+from legs4d.priors.flow.dis import DisFlow
 from legs4d.raster import render
 from legs4d.video.input.carried import _Carrier, carry
 from legs4d.video.input.clip import Clip, open_clip
 from legs4d.video.input.masks import masks_beside, read_masks
-from legs4d.video.input.things import Thing
+from legs4d.video.input.things import Crop, Thing, box_of
 from legs4d.video.motion.tracks import follow
 from legs4d.video.work import make_video_run
 
@@ -145,6 +149,37 @@ def carried(clip: Clip, things: list[Thing], name: str) -> None:
         record(SUBJECT, f"{name} {thing.id}: IoU of masks carried on from the first frame", float(np.mean(chain)))
 
 
+def by_truth(clip: Clip, things: list[Thing], name: str) -> None:
+    """Masks brought to the next frame by flow in crops that both frames' true masks tell, the objects alone on grey:
+    what no video has of which the first frame's masks are all that is known."""
+    flow, side = DisFlow(), 256
+    for thing in things:
+        found: dict[str, list[float]] = {"box": [], "flow": []}
+        for frame in range(1, clip.num_frames):
+            masks = [thing.masks[frame - 1], thing.masks[frame]]
+            boxes = [box_of(mask) for mask in masks]
+            if boxes[0] is None or boxes[1] is None:
+                continue
+            crops = [
+                Crop.around((b[0] + b[2]) / 2, (b[1] + b[3]) / 2, max(b[2] - b[0], b[3] - b[1]) / 0.65, side)
+                for b in boxes
+                if b is not None
+            ]
+            cut = [crop.take(mask.astype(np.float32)) for crop, mask in zip(crops, masks, strict=True)]
+            shown = [
+                crop.take(clip.picture(at)) * mask[..., None] + 0.5 * (1 - mask[..., None])
+                for crop, mask, at in zip(crops, cut, (frame - 1, frame), strict=True)
+            ]
+            back = flow.flow(shown[1], shown[0])
+            rows, columns = np.mgrid[0:side, 0:side].astype(np.float64)
+            moved = map_coordinates(cut[0], [rows + back[..., 1], columns + back[..., 0]], order=1)
+            for how, mask in (("box", cut[0]), ("flow", moved)):
+                found[how].append(overlap(_Carrier._put_back(mask > 0.5, crops[1], masks[1].shape), masks[1]))
+        box, own = (float(np.mean(found[how])) for how in ("box", "flow"))
+        print(f"  {thing.id}: by the next frame's true box IoU {box:.3f}, and flow between the true cut-outs {own:.3f}")
+        record(SUBJECT, f"{name} {thing.id}: IoU of masks brought to the next frame by its true box and cut-out", own)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
@@ -152,7 +187,9 @@ def main() -> None:
     parser.add_argument("--clips", default="rollerblade,kid-football,stroller")
     parser.add_argument("--full", action="store_true", help="not lite")
     parser.add_argument("--scale", type=float, default=None)
-    parser.add_argument("--parts", default="scene,carry", help="the scene; first masks carried on")
+    parser.add_argument(
+        "--parts", default="scene,carry", help="the scene; first masks carried on; truth: brought on by truth"
+    )
     given = parse(parser)
     how = ("full" if given.full else "lite") + ("" if given.scale is None else f", scale {given.scale:g}")
     for name in given.clips.split(","):
@@ -162,6 +199,8 @@ def main() -> None:
         things = read_masks(clip, folder, QUIET.reporter("reading"))
         if "carry" in given.parts.split(","):
             carried(clip, things, name)
+        if "truth" in given.parts.split(","):
+            by_truth(clip, things, name)
         if "scene" not in given.parts.split(","):
             continue
         began, busy = time.perf_counter(), time.process_time()
