@@ -324,3 +324,48 @@ def test_an_animated_run_plays_and_answers_and_what_hangs_on_its_object_follows(
     finally:
         shutil.rmtree(runs / "moved", ignore_errors=True)
         (runs / "moved.npz").unlink(missing_ok=True)
+
+
+def test_nodes_of_an_animated_run_that_bends_come_as_they_went_and_bend_it_on(connected, until, runs, tmp_path):
+    from blender_addon.link import session
+    from blender_addon.sequence import sequence
+
+    def now():
+        return np.array([point.co[:] for point in shown.dynamic_object.data.points])
+
+    (tmp_path / "drawn.json").write_text(json.dumps(drawn()))
+    try:
+        library("-c", _ANIMATE, str(runs / "ball"), str(tmp_path / "drawn.json"), str(tmp_path / "once"))
+        box = np.load(tmp_path / "once.npz")["means"][0]  # where it is in the first frame says how large it is
+        high, low = box[:, 1].min(), box[:, 1].max()
+        rest = [[0.0, y, -0.5] for y in np.linspace(high, low, 6).tolist()]
+        told = {**drawn(), "version": 2, "nodes": rest}
+        for number, one in enumerate(told["frames"]):
+            one["bend"] = [[0.1 * number * k, 0, 0, 1, 0, 0, 0] for k in range(6)]
+        (tmp_path / "leans.json").write_text(json.dumps(told))
+        library("-c", _ANIMATE, str(runs / "ball"), str(tmp_path / "leans.json"), str(runs / "leant"))
+        means = np.load(runs / "leant.npz")["means"]
+        bpy.ops.legs4d.import_run(run="leant")
+        until(lambda: sequence.find(bpy.context.scene), "the sequence")
+        shown = sequence.find(bpy.context.scene)[0]
+        until(lambda: not session.current.transfers.pending and not session.current.tasks.busy, "all frames")
+        bpy.context.view_layer.objects.active = shown.empty
+        for most, brought in ((0, 6), (3, 3)):  # all nodes, and half of them
+            assert bpy.ops.legs4d.bring_nodes(most=most) == {"FINISHED"}
+            nodes = [one for one in shown.empty.children if "legs4d_node" in one]
+            assert len(nodes) == brought
+            for at in range(FRAMES):
+                frame(1 + at)
+                assert np.abs(now() - means[at]).max() < 1e-3  # as captured while nobody touches them
+            for one in nodes:
+                one.location = (0.25, 0, 0.5)
+            bpy.context.view_layer.update()
+            assert np.abs(now() - means[-1] - [0.25, 0, 0.5]).max() < 1e-3  # all together take all along
+            for one in nodes[1:]:
+                one.location = (0, 0, 0)
+            bpy.context.view_layer.update()
+            went = np.linalg.norm(now() - means[-1], axis=1)
+            assert went.max() > 0.05 and went.min() < 0.8 * went.max()  # one of them what is around it most
+    finally:
+        shutil.rmtree(runs / "leant", ignore_errors=True)
+        (runs / "leant.npz").unlink(missing_ok=True)
