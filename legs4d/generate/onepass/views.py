@@ -7,7 +7,8 @@ in another order, or from below in place of above, leave gaps.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import permutations
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from legs4d.errors import DatasetError, Legs4dError
 from legs4d.generate.onepass.cameras import AZIMUTHS, L4GM
 from legs4d.generate.resizing import as_bytes, resized, scaled
 from legs4d.generate.shapes.agreement import agreement
+from legs4d.generate.subject.source import FILLED, HALF
 from legs4d.priors.protocols import ViewsPrior
 from legs4d.scene.footage.names import PICTURES, in_order, list_files
 from legs4d.scene.images import as_unit, read_picture
@@ -26,6 +28,9 @@ OTHERS = len(AZIMUTHS) - 1
 BETTER = 0.06
 """Share of the silhouettes that another reading has to fill more than the one that was told: true views of ten glTF
 models fill 0.95 and more."""
+LARGER = 1.25
+"""Times as large as from the front, or as small, from which on it is told that an object is so from behind: cameras
+that stand across see it about as large."""
 PLAIN_WHITE = 0.985
 """Light from which on a pixel of a picture without alpha is background."""
 
@@ -39,12 +44,14 @@ class SideViews:
         azimuths: [K] degrees from the video's camera, towards the object's left.
         elevation: degrees above the object, of these and of the video's camera.
         source: "user" or the helper's name.
+        notes: what should be known of them, a sentence each.
     """
 
     pictures: NDArray[np.uint8]
     azimuths: tuple[float, ...]
     elevation: float
     source: str
+    notes: tuple[str, ...] = ()
 
 
 def read_views(folder: Path, size: int, front: NDArray[np.uint8], elevation: float) -> SideViews:
@@ -79,7 +86,25 @@ def read_views(folder: Path, size: int, front: NDArray[np.uint8], elevation: flo
     shown = np.stack([as_bytes(resized(picture, size, size)) for picture in pictures[-OTHERS:]])
     views = SideViews(shown, AZIMUTHS[1:], elevation, "user")
     check_views(views, front, str(folder))
-    return views
+    return replace(views, notes=tuple(_of_another_size(views, front)))
+
+
+def _of_another_size(views: SideViews, front: NDArray[np.uint8]) -> Iterator[str]:
+    """What is to be told where the object is larger or smaller in the view from behind than in the video as cut out."""
+    behind = views.pictures[views.azimuths.index(180.0)]
+    times = _extent(behind) / _extent(front)
+    if max(times, 1 / times) > LARGER:
+        yield (
+            f"From behind the object is {times:.1f} times as large as from the front: show it in the views as large as "
+            f"the video is cut out, where its longest side takes {FILLED:.0%} of the picture."
+        )
+
+
+def _extent(picture: NDArray[np.uint8]) -> float:
+    """Geometric mean of a silhouette's columns and rows, as a share of the side of its picture [S, S, 4]."""
+    solid = picture[..., 3] >= HALF
+    across, down = (int(np.count_nonzero(solid.any(axis=axis))) for axis in (0, 1))
+    return max(across * down, 1) ** 0.5 / len(picture)
 
 
 _WANTED = (

@@ -92,7 +92,8 @@ class OnePassWork:
         small = scaled(subject.pictures, size)
         sides = self._sides(small[0], networks.variant)
         passes = Passes(networks, cameras_of(sides, settings.elevation), self.device)
-        footage = Footage(small, subject.fps, sides, subject.notes)
+        notes = subject.notes if sides is None else (*subject.notes, *sides.notes)
+        footage = Footage(small, subject.fps, sides, notes)
         if not settings.refine:
             self.run.set_info(made_from=self.told)
             return self._passed(self.run, footage, passes)

@@ -197,6 +197,35 @@ def test_an_object_is_made_in_one_pass(studio, tmp_path, until):
     assert 1.5 < (high - low)[[0, 2]].max() < 3.0
 
 
+@pytest.mark.long
+def test_a_long_video_goes_on_behind_the_chunks_that_are_done(studio, tmp_path, until):
+    """Thirty-five frames are three chunks; a job that is cancelled in between has kept the first."""
+    file = tmp_path / "root" / "ball.mp4"
+    draw = (
+        "import sys, imageio.v3 as iio, numpy as np;"
+        "row, column = np.mgrid[:64, :64]; film = np.full((35, 64, 64, 3), 255, np.uint8);"
+        "[film[t].__setitem__(np.hypot(row - 32, column - 22 - t / 2) < 12, [200, 40, 20]) for t in range(35)];"
+        "iio.imwrite(sys.argv[1], film, fps=15, codec='libx264', macro_block_size=1)"
+    )
+    library("-c", draw, str(file))
+    asked = {"directory": str(file.parent), "files": [{"name": file.name}], "way": "onepass"}
+    assert bpy.ops.legs4d.make_objects(**asked) == {"FINISHED"}
+    until(lambda: _job() and _job().stage == "reconstructing" and _job().done >= 1, "the first chunk", 200)
+    first = _job().name
+    assert _job().total == 3
+    bpy.ops.legs4d.cancel_job(job=first)
+    until(lambda: _job().state == "cancelled", "the end", 100)
+    stages = json.loads((tmp_path / "root" / "ball-object" / "run.json").read_text())["stages"]
+    assert 16 <= len(stages["object"]["done_frames"]) < 35
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "root" / "ball-object").rglob("*") if path.is_file()}
+    assert bpy.ops.legs4d.make_objects(**asked) == {"FINISHED"}
+    until(lambda: _job().name != first and _job().state in ("done", "failed"), "the end", 300)
+    assert _job().state == "done", _job().message
+    kept = [path for path, when in made.items() if path.exists() and path.stat().st_mtime_ns == when]
+    assert len([path for path in kept if "loose" in path.parts]) >= 16
+    until(lambda: "ball-object" in bpy.data.objects, "the object in the scene")
+
+
 @pytest.mark.parametrize(
     ("way", "told"),
     [

@@ -61,6 +61,21 @@ def test_views_in_another_order(tmp_path: Path, raised: NDArray[np.uint8]) -> No
         read(written(tmp_path / "mixed", raised, (2, 1, 3)), raised)
 
 
+def test_views_that_show_the_object_larger_or_smaller_than_the_video_are_told(
+    tmp_path: Path, raised: NDArray[np.uint8]
+) -> None:
+    """As where the video was cut out and the views were not."""
+    solid = np.where(raised[..., 3:] >= 128, 255, 0).astype(np.uint8).repeat(4, axis=-1)
+    folder = tmp_path / "views"
+    folder.mkdir()
+    for number in (1, 2, 3):
+        Image.fromarray(solid[number]).save(folder / f"{number}.png")
+    assert not read_views(folder, 48, solid[0], 25).notes
+    cut = np.asarray(Image.fromarray(solid[0]).crop((16, 16, 80, 80)).resize((SIZE, SIZE)))
+    (told,) = read_views(folder, 48, cut, 25).notes
+    assert "0.7 times as large as from the front" in told and "80% of the picture" in told
+
+
 def test_views_of_wrong_count_or_size(tmp_path: Path, raised: NDArray[np.uint8]) -> None:
     with pytest.raises(DatasetError, match=r"holds 2 pictures; .*azimuths 90, 180, 270"):
         read(written(tmp_path / "two", raised, (1, 2)), raised)
