@@ -96,6 +96,7 @@ def test_the_footage_is_a_dataset_of_its_own(place: Path) -> None:
     footage = find_footage(run)
     assert footage.frame_numbers == (3, 4, 5, 6, 7) and footage.fps == 10
     assert footage.captions is not None and footage.captions[7][0].start == 1 and footage.captions[7][0].end == 2
+    assert [(one.start, one.end, one.text) for one in footage.captions[0]] == [(0, 4, "the background")]
     ids = footage.objects("train", 2)
     assert ids is not None and (ids[0] == 7).sum() == drawn.inside(2).sum()
 

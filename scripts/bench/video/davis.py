@@ -1,7 +1,7 @@
 """`legs4d video` on real clips with masks of every frame (DAVIS, as DreamScene4D has them).
 
     scripts/bench/video/davis.py FOLDER WORK [--clips rollerblade,kid-football,stroller] [--parts scene,carry,truth]
-                                  [--full]
+                                  [--full] [--first]
 
 FOLDER holds clips in the layout of DreamScene4D. Of each object: PSNR over its own pixels as it was filmed, beside that
 of a card (the frame that shows it best, moved and scaled as the object); the IoU of silhouettes, how far their middles
@@ -186,12 +186,14 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--clips", default="rollerblade,kid-football,stroller")
     parser.add_argument("--full", action="store_true", help="not lite")
+    parser.add_argument("--first", action="store_true", help="of the masks the first frame's alone are given")
     parser.add_argument("--scale", type=float, default=None)
     parser.add_argument(
         "--parts", default="scene,carry", help="the scene; first masks carried on; truth: brought on by truth"
     )
     given = parse(parser)
     how = ("full" if given.full else "lite") + ("" if given.scale is None else f", scale {given.scale:g}")
+    how += ", first masks alone" if given.first else ""
     for name in given.clips.split(","):
         clip = open_clip(given.folder / name, QUIET.reporter("reading"), scale=given.scale)
         folder = masks_beside(clip)
@@ -205,7 +207,14 @@ def main() -> None:
             continue
         began, busy = time.perf_counter(), time.process_time()
         out = given.work / name
-        asked = Video(source=str(given.folder / name), out=str(out), lite=not given.full, scale=given.scale, fps=24.0)
+        asked = Video(
+            source=str(given.folder / name),
+            out=str(out),
+            first=given.first,
+            lite=not given.full,
+            scale=given.scale,
+            fps=24.0,
+        )
         make_video_run(asked, Context("auto", tell=print))
         run = Run.open(out)
         told = run.info["report"]
