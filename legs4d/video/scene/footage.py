@@ -94,7 +94,7 @@ def read_captions(path: Path, clip: Clip, things: list[Thing]) -> dict[str, Any]
     kept = {name: rows for name, rows in found.items() if rows and (name in ids or name == "0")}
     if not kept:
         raise DatasetError(f"says nothing of objects {', '.join(sorted(ids))}", where=str(path), fix=fix)
-    # pixels along an outline are mixed: what is behind has to have words of its own, or it would be named by the object's
+    # pixels along an outline are mixed: what is behind needs words of its own, or it would go by the object's
     if "0" not in kept:
         kept["0"] = [{"start": 0, "end": clip.num_frames - 1, "caption": BEHIND}]
     return {"objects": kept}
