@@ -61,7 +61,10 @@ class HexPlane:
         at = torch.cat([(points - self.box[0]) * (2 / (self.box[1] - self.box[0])) - 1, time], dim=1)
         levels = []
         for level in self.planes:
-            found = [_look_up(plane, at[:, list(axes)]) for plane, axes in zip(level, PLANES, strict=True)]
+            found = [
+                _look_up(plane, torch.stack([at[:, i], at[:, j]], dim=1))
+                for plane, (i, j) in zip(level, PLANES, strict=True)
+            ]
             levels.append(torch.stack(found).prod(dim=0) if self.combine == "product" else torch.cat(found, dim=1))
         return torch.cat(levels, dim=1)
 

@@ -9,6 +9,7 @@ import torch
 
 from legs4d.config import DeformSettings
 from legs4d.generate.fitting import Following
+from legs4d.generate.optimise.road import QUICK, How
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Sizes:
         most: Gaussians of a shape made of one picture.
         following: how.
         shape: of the fit of a shape to views.
+        optimise: of 4DGen's optimisation.
     """
 
     picture: int
@@ -27,12 +29,13 @@ class Sizes:
     most: int
     following: Following
     shape: DeformSettings
+    optimise: How = QUICK
 
     @classmethod
     def of(cls, device: torch.device) -> Sizes:
         if device.type == "cuda":
             follow = Following(steps=1500, pictures_per_step=4, nodes=512)
-            return cls(512, 256, 60_000, follow, _shape_settings("full"))
+            return cls(512, 256, 60_000, follow, _shape_settings("full"), How())
         return cls(256, 128, 14_000, Following(), _shape_settings("quick"))
 
 

@@ -25,7 +25,8 @@ from legs4d.generate.motion.track import track
 from legs4d.generate.onepass import work as onepass
 from legs4d.generate.onepass.stage import STAGE
 from legs4d.generate.optimise.distil import Distillation
-from legs4d.generate.optimise.road import QUICK, How, Optimise, scaled_to
+from legs4d.generate.optimise.labels import labels
+from legs4d.generate.optimise.road import Optimise, scaled_to
 from legs4d.generate.placing import place
 from legs4d.generate.resizing import scaled
 from legs4d.generate.result import Made, describe, write_object
@@ -49,12 +50,12 @@ from legs4d.scene.images import inspect_picture
 from legs4d.scene.movies.movie import Movie
 from legs4d.scene.stage import Stage, find_stage
 
-VERSION = 2
+VERSION = 3
 """Of this code: raise it when the same input gives another result."""
 VISITS = 30
 """Steps of a following for each frame of a short video."""
-SHAPE, MOTION = "shape.npz", "fit.npz"
-"""What is kept of a run that is not finished: the fit of its shape, and that of its motion."""
+SHAPE, MOTION, OPTIMISED = "shape.npz", "fit.npz", "optimised.npz"
+"""What is kept of a run that is not finished: the fits of its shape and of its motion, and 4DGen's of both."""
 
 
 def object_run(
@@ -82,7 +83,7 @@ def object_run(
             with torch_threads(work.device), run.timed(STAGE):
                 work.finish()
                 run.finish_stage(STAGE)
-            for name in (SHAPE, MOTION):
+            for name in (SHAPE, MOTION, OPTIMISED):
                 forget(run, name)
             onepass.forget_pass(run)
     return describe(Run.open(asked.out))
@@ -207,37 +208,43 @@ class _Work:
 
     def _given(self, subject: Subject, road: Road, given: Views | None) -> None:
         assert given is not None
+        self._check_moments(subject, given)
         if given.lens is None:
-            self._given_footage(subject, road, given)
+            shape, up = self._of_footage(given)
+            self._moved(shape, subject, road, self._placed(shape, subject, up), up)
             return
-        if given.num_frames not in (1, len(subject)):
-            what = f"there are views of {given.num_frames} frames, and the video has {len(subject)}"
-            fix = "give views of every frame, or of the first alone; --frames chooses some of the video"
-            raise DatasetError(what, where=str(_views_of(self.asked)), fix=fix)
-        lens, front = given.lens, self._front(given.lens)
-        count = given.num_frames
-        reference = Cameras.together([front] * count)
-        pictures = np.concatenate([subject.pictures[:count], given.pictures])
-        cameras = Cameras.together([reference, given.cameras])
-        frames = np.concatenate([np.arange(count), given.frames])
-        fit = self._fitted(pictures, cameras, frames, count, lens.stage)
-        if count == len(subject):
-            self._write(fit, road, count, subject.fps, front, UP, seen_shares(fit))
+        front = self._front(given.lens)
+        fit = self._of_pseudo(subject, given, given.lens)
+        if given.num_frames == len(subject):
+            self._write(fit, road, len(subject), subject.fps, front, UP, seen_shares(fit))
             return
-        shape = Shape(fit.gaussians_at(0.0).numpy(), seen_shares(fit))
-        self._moved(shape, subject, road, front, UP)
+        self._moved(_shape_of(fit), subject, road, front, UP)
 
-    def _given_footage(self, subject: Subject, road: Road, given: Views) -> None:
-        """Views with cameras of their own, of the first moment."""
-        if given.num_frames > 1:
+    def _check_moments(self, subject: Subject, given: Views) -> None:
+        """Raise DatasetError where views are not of the first frame, or of all."""
+        if given.lens is None and given.num_frames > 1:
             fix = "give those of the first frame; what moves before many cameras is for `legs4d train`"
             raise DatasetError(
                 "views with cameras of their own have several frames", where=str(self.asked.views), fix=fix
             )
+        if given.num_frames not in (1, len(subject)):
+            what = f"there are views of {given.num_frames} frames, and the video has {len(subject)}"
+            fix = "give views of every frame, or of the first alone; --frames chooses some of the video"
+            raise DatasetError(what, where=str(_views_of(self.asked)), fix=fix)
+
+    def _of_pseudo(self, subject: Subject, given: Views, lens: Lens) -> Fit:
+        """What pseudo views and the video's first frames show together."""
+        count = given.num_frames
+        pictures = np.concatenate([subject.pictures[:count], given.pictures])
+        cameras = Cameras.together([*([self._front(lens)] * count), given.cameras])
+        frames = np.concatenate([np.arange(count), given.frames])
+        return self._fitted(pictures, cameras, frames, count, lens.stage)
+
+    def _of_footage(self, given: Views) -> tuple[Shape, NDArray[np.float64]]:
+        """The shape that views with cameras of their own show, of the first moment, and what is up there."""
         stage = find_stage(given.cameras)
         fit = self._fitted(given.pictures, given.cameras, given.frames, 1, stage)
-        shape = Shape(fit.gaussians_at(0.0).numpy(), seen_shares(fit))
-        self._placed(shape, subject, road, -stage.down.astype(np.float64))
+        return _shape_of(fit), -stage.down.astype(np.float64)
 
     def _static(self, subject: Subject, road: Road, given: Views | None) -> None:
         known = Run.open(str(self.asked.views))
@@ -247,45 +254,64 @@ class _Work:
         there = gaussians.opacities > 0
         seen = known.seen(0)
         seen = np.ones(len(gaussians), np.float32) if seen is None else seen
-        self._placed(Shape(gaussians.take(there), seen[there]), subject, road, known.up)
+        shape = Shape(gaussians.take(there), seen[there])
+        self._moved(shape, subject, road, self._placed(shape, subject, known.up), known.up)
 
-    def _placed(self, shape: Shape, subject: Subject, road: Road, up: NDArray[np.float64]) -> None:
+    def _placed(self, shape: Shape, subject: Subject, up: NDArray[np.float64]) -> Cameras:
+        """The video's camera, looked for all around a known shape."""
         looking = self.context.reporter("looking_for_the_camera")
         found = place(shape.gaussians, up, subject.pictures[0], self.asked.source, looking)
         self.warnings.append(
             f"The video is taken to be seen from {found.elevation:.0f}° above, {found.azimuth:.0f}° about: silhouettes "
             f"overlap by {found.overlap:.2f}."
         )
-        self._moved(shape, subject, road, found.camera, up)
+        return found.camera
 
     def _optimise(self, subject: Subject, road: Road, given: Views | None) -> None:
         """4DGen's optimisation."""
-        if given is None or given.lens is None:
-            fix = "give sixteen a moment by --views, as SyncDreamer predicts them"
-            raise Legs4dError("needs pseudo views", where="--method optimise", fix=fix)
+        if given is None:
+            fix = "give sixteen a moment by --views, as SyncDreamer predicts them, or footage with cameras"
+            raise Legs4dError("needs views from other sides", where="--method optimise", fix=fix)
+        self._check_moments(subject, given)
         count, lens = len(subject), given.lens
-        if given.num_frames not in (1, count):
-            what = f"there are views of {given.num_frames} frames, and the video has {count}"
-            raise DatasetError(what, where=str(_views_of(self.asked)), fix="give views of every frame, or of the first")
-        pictures = np.concatenate([subject.pictures, given.pictures])
-        cameras = Cameras.together([*([self._front(lens)] * count), given.cameras])
-        of = pictures_of(pictures, cameras, np.concatenate([np.arange(count), given.frames]), count, self.device)
-        is_reference = np.arange(len(pictures)) < count
-        how = scaled_to(How() if self.device.type == "cuda" else QUICK, count)
-        lpips, guidance = self._helpers(subject)
+        shape: Shape | None = None
+        if lens is None:
+            shape, up = self._of_footage(given)
+            front, stage = self._placed(shape, subject, up), find_stage(given.cameras)
+        else:
+            up, front, stage = UP, self._front(lens), lens.stage
+        pictures = [subject.pictures, given.pictures]
+        cameras = [*([front] * count), given.cameras]
+        frames = [np.arange(count), given.frames]
+        if given.num_frames < count:
+            if shape is None:
+                assert lens is not None
+                shape = _shape_of(self._of_pseudo(subject, given, lens))
+            looking = self.context.reporter("looking_at_what_follows")
+            more = labels(self._followed(shape, subject, front), given.cameras, count, looking)
+            pictures.append(more[0])
+            cameras.append(more[1])
+            frames.append(more[2])
+        together, rig = np.concatenate(pictures), Cameras.together(cameras)
+        of = pictures_of(together, rig, np.concatenate(frames), count, self.device)
+        lpips, guidance = self._helpers(subject, lens)
         reporter = self.context.reporter("optimising")
-        fit = Optimise(of, is_reference, lens.stage, lens, how, lpips, guidance, reporter)
-        self._run(fit, MOTION, reporter)
-        self._write(fit, road, count, subject.fps, self._front(lens), UP, seen_shares(fit))
+        how = scaled_to(self.sizes.optimise, count)
+        fit = Optimise(of, np.arange(len(of)) < count, stage, lens, how, lpips, guidance, reporter)
+        self._run(fit, OPTIMISED, reporter)
+        self._write(fit, road, count, subject.fps, front, up, seen_shares(fit, count + len(given.pictures)))
 
-    def _helpers(self, subject: Subject) -> tuple[Lpips | None, Distillation | None]:
+    def _helpers(self, subject: Subject, lens: Lens | None) -> tuple[Lpips | None, Distillation | None]:
         """What sees as people do, and what knows how things look from elsewhere; None where weights are not there."""
         lpips = guidance = None
         if (seeing := best_prior("perceptual")) is not None:
             lpips = open_lpips(seeing.name.removeprefix("lpips-"), self.device)
         else:
             self.warnings.append("LPIPS is left out of the loss: its weights are not there (`legs4d priors get`).")
-        if (guiding := best_prior("guidance")) is not None:
+        guiding = best_prior("guidance")
+        if lens is None:
+            self.warnings.append("Nothing is distilled: views have cameras of their own, and guidance knows 4DGen's.")
+        elif guiding is not None:
             guidance = Distillation(open_prior(guiding.name, self.device), subject.pictures, self.device)
         else:
             self.warnings.append("Nothing is distilled: there are no weights of the role `guidance` (`legs4d priors`).")
@@ -306,8 +332,8 @@ class _Work:
         self._run(fit, SHAPE, reporter)
         return fit
 
-    def _moved(self, shape: Shape, subject: Subject, road: Road, front: Cameras, up: NDArray[np.float64]) -> None:
-        """What is known at the first moment follows the video, and is written."""
+    def _followed(self, shape: Shape, subject: Subject, front: Cameras) -> Fit:
+        """What is known at the first moment follows the video."""
         count = len(subject)
         size = min(self.sizes.motion, subject.pictures.shape[1])
         camera = front.scaled(size / front.width)
@@ -320,8 +346,13 @@ class _Work:
             if kept(self.run, self.made_from.fingerprint, MOTION) is None:
                 track(fit, DisFlow(), np.arange(count), self.context.reporter("following"))
             self._run(fit, MOTION, self.context.reporter("bending"))
+        return fit
+
+    def _moved(self, shape: Shape, subject: Subject, road: Road, front: Cameras, up: NDArray[np.float64]) -> None:
+        """What is known at the first moment follows the video, and is written."""
+        fit = self._followed(shape, subject, front)
         seen = np.minimum(shape.seen, seen_shares(fit)) if road.prior in ("inflate", "revolve") else shape.seen
-        self._write(fit, road, count, subject.fps, front, up, seen)
+        self._write(fit, road, len(subject), subject.fps, front, up, seen)
 
     def _run(self, fit: Fit, name: str, reporter: StageReporter) -> None:
         """All steps of a fit, or those that are left."""
@@ -342,6 +373,11 @@ class _Work:
         write_object(self.run, Made(fit, count, fps, front, up, seen), self._made_by(), report)
         for warning in self.warnings:
             self.context.tell(warning)
+
+
+def _shape_of(fit: Fit) -> Shape:
+    """What was fitted, at the first moment."""
+    return Shape(fit.gaussians_at(0.0).numpy(), seen_shares(fit))
 
 
 def _side_of(source: Path) -> int:

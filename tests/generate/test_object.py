@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
@@ -22,6 +24,7 @@ from legs4d.gaussians.store.stage_records import RunDiffers
 from legs4d.generate import work
 from legs4d.generate.fitting import Following
 from legs4d.generate.lenses import FOURDGEN, PSEUDO_AZIMUTHS, PSEUDO_ELEVATION, SYNCDREAMER
+from legs4d.generate.optimise.road import QUICK
 from legs4d.progress import Progress, StageReporter, Stopped
 from legs4d.raster.rasterise import render
 from legs4d.scene.camera import Cameras
@@ -171,8 +174,28 @@ def test_views_of_other_moments_than_the_videos_are_told(film: Path, tmp_path: P
     for method in ("roads", "optimise"):
         with pytest.raises(DatasetError, match="there are views of 2 frames, and the video has 4; give views of every"):
             made(film, tmp_path / "run", views=str(sync), method=method)
-    with pytest.raises(Legs4dError, match=r"--method optimise: needs pseudo views; give sixteen a moment by --views"):
+    with pytest.raises(Legs4dError, match=r"--method optimise: needs views from other sides; give sixteen a moment by"):
         made(film, tmp_path / "run", method="optimise")
+
+
+def test_views_of_the_first_frame_alone_move_with_the_video_by_optimisation(film: Path, tmp_path: Path) -> None:
+    """Those with cameras of their own, about which the video's is looked for; repeated, they would say it is still."""
+    rig = FOURDGEN.cameras(PSEUDO_ELEVATION, PSEUDO_AZIMUTHS[::2], SIDE)
+    told = []
+    for number, picture in enumerate(shown(block(), rig)):
+        Image.fromarray(picture).save(tmp_path / f"{number}.png")
+        pose = np.linalg.inv(rig.world_to_camera[number].astype(np.float64)) @ np.diag([1.0, -1, -1, 1])
+        told.append({"file_path": f"./{number}", "transform_matrix": pose.tolist(), "time": 0.0})
+    footage = {"camera_angle_x": float(np.radians(FOURDGEN.angle)), "frames": told}
+    (tmp_path / "transforms_train.json").write_text(json.dumps(footage))
+    how = replace(QUICK, static=60, coarse=40, fine=80, points=400, most=600, pace=8)
+    sizes = replace(work.Sizes.of(torch.device("cpu")), optimise=how)
+    asked = Object(source=str(film), out=str(tmp_path / "run"), views=str(tmp_path), method="optimise")
+    answer = work.object_run(asked, Context("cpu"), sizes=sizes)
+    run = Run.open(tmp_path / "run")
+    assert answer["method"] == "optimise" and any("views have cameras of their own" in w for w in answer["warnings"])
+    assert middle(run, 3) - middle(run, 0) == pytest.approx(0.12, abs=0.06)
+    assert not any((tmp_path / "run" / name).exists() for name in (work.SHAPE, work.MOTION, work.OPTIMISED))
 
 
 @pytest.mark.long

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -144,6 +145,29 @@ def test_a_block_that_rises_is_learned_in_three_stages() -> None:
     torch.testing.assert_close(again.canonical.used("means"), fit.canonical.used("means"))
 
 
+def test_a_block_is_learned_in_the_axes_and_units_of_its_own_cameras() -> None:
+    """Ten times as large and elsewhere, every step is the same."""
+    pictures, is_reference = views()
+    how = small(static=12, coarse=6, fine=2)
+    away = np.array([30.0, -4.0, 7.0], np.float32)
+    rig = pictures.table.cameras
+    poses = rig.world_to_camera.copy()
+    poses[:, :3, 3] = 10 * poses[:, :3, 3] - poses[:, :3, :3] @ away
+    moved = Cameras(poses, rig.intrinsics, rig.width, rig.height, rig.ids)
+    elsewhere = pictures_of(pictures.images.numpy(), moved, pictures.frames, 2, torch.device("cpu"))
+    found = []
+    for of, stage, lens, unit in (
+        (pictures, Stage(np.zeros(3, np.float32), 2.5, STAGE.down, STAGE.near), SYNCDREAMER, 1.0),
+        (elsewhere, Stage(away, 25.0, STAGE.down, 10 * STAGE.near), None, 10.0),
+    ):
+        fit = Optimise(of, is_reference, stage, lens, how, None, None, StageReporter("optimising"))
+        while fit.done < fit.total:
+            fit.advance()
+        middle = 0 if lens is not None else away
+        found.append((fit.gaussians_at(1.0).numpy().means.mean(axis=0) - middle) / unit)
+    np.testing.assert_allclose(found[1], found[0], atol=5e-3)
+
+
 def test_clouds_that_are_one_have_no_chamfer_distance() -> None:
     points = torch.rand(50, 3)
     assert float(chamfer(points, points.flip(0))) < 1e-6
@@ -181,7 +205,7 @@ def test_the_command_distils_where_a_zero123_is_there(tmp_path: Path, monkeypatc
     """A small random one, found among the helpers as a user's would be: the run is another one than without it."""
     size, priors = 48, tmp_path / "priors"
     monkeypatch.setenv("LEGS4D_PRIORS", str(priors))
-    monkeypatch.setattr(work, "QUICK", small(static=3, coarse=2, fine=3, distil=1.0))
+    sizes = replace(work.Sizes.of(torch.device("cpu")), optimise=small(static=3, coarse=2, fine=3, distil=1.0))
     for folder, camera in (("pose0", SYNCDREAMER.cameras(0, 0, size)), ("sync", SYNCDREAMER.pseudo(size))):
         (tmp_path / f"thing_{folder}").mkdir()
         for number, picture in enumerate(shown(block(), camera)):
@@ -190,7 +214,7 @@ def test_the_command_distils_where_a_zero123_is_there(tmp_path: Path, monkeypatc
 
     def made(out: str) -> tuple[list[str], Gaussians]:
         asked = Object(source=str(tmp_path / "thing_pose0"), out=str(tmp_path / out), method="optimise")
-        told = work.object_run(asked, Context("cpu"))
+        told = work.object_run(asked, Context("cpu"), sizes=sizes)
         return told["warnings"], Run.open(tmp_path / out).frame(0)
 
     warnings, plain = made("plain")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,29 @@ def test_an_object_from_elsewhere(tmp_path: Path, pictures: NDArray[np.float32])
         Legs4dError, match=r"zero123-views are not there; put unet/, vae/.* of a Stable-Zero123 .* into"
     ):
         open_prior("zero123-views", CPU, tmp_path / "none")
+
+
+def test_a_u_net_of_another_model_is_no_zero123s(tmp_path: Path) -> None:
+    folder = zero123_twin(tmp_path / "zero123")
+    shutil.rmtree(folder / "unet")
+    plain_unet().save_pretrained(folder / "unet")
+    what = "unet: takes 4 channels, gives 4 and attends to 12 numbers, where a Zero123's takes 8, gives 4"
+    with pytest.raises(Legs4dError, match=f"{what}.*: it is another model's; put the files of a Zero123"):
+        Zero123(folder, CPU)
+
+
+def plain_unet() -> Any:
+    """As a Stable Diffusion has, which is told of no reference."""
+    return diffusers.UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        norm_num_groups=4,
+        cross_attention_dim=12,
+        attention_head_dim=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+    )
 
 
 def test_a_pipeline_of_another_kind_or_with_parts_missing(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from legs4d.config.base import LearningRates
 from legs4d.config.deform import GrowthSettings
 from legs4d.deform.result import seen_shares
 from legs4d.gaussians.gaussians import Gaussians
+from legs4d.generate.drawing import drawn
 from legs4d.generate.fitting import carried, pictures_of, spread
 from legs4d.generate.motion.track import track
 from legs4d.generate.onepass.cameras import L4GM
@@ -27,7 +28,6 @@ from legs4d.generate.onepass.views import SideViews
 from legs4d.generate.resizing import scaled
 from legs4d.priors.flow.dis import DisFlow
 from legs4d.progress import StageReporter
-from legs4d.raster import render
 from legs4d.scene.camera import Cameras
 
 ASIDE = (
@@ -134,7 +134,7 @@ class Refinement:
         looked_at = np.unique(np.linspace(0, count - 1, min(count, MOST_MOMENTS)).round().astype(int))
         for number, frame in enumerate(looked_at.tolist()):
             reporter.step(number, len(looked_at))
-            images.append(_drawn([each(frame).torch(device) for each in loose], aside))
+            images.append(drawn([each(frame).torch(device) for each in loose], aside, NEAR))
             cameras.append(aside)
             frames.append(np.full(len(aside), frame))
         self._count, of = count, np.concatenate(frames)
@@ -172,11 +172,3 @@ def _settings(count: int, how: Refining, steps: int) -> DeformSettings:
         nodes=spread(how.nodes, count, RIGID, how.steady_weight),
         seed=how.seed,
     )
-
-
-@torch.no_grad()
-def _drawn(several: Sequence[Gaussians], cameras: Cameras) -> NDArray[np.uint8]:
-    """[C, S, S, 4] RGBA, colours times alpha: the mean of what several Gaussians look like."""
-    drawn = [render(gaussians, cameras, near=NEAR) for gaussians in several]
-    shown = [torch.cat([each.color, each.alpha[..., None]], dim=-1).clamp(0, 1) for each in drawn]
-    return (torch.stack(shown).mean(dim=0) * 255).round().to(torch.uint8).cpu().numpy()

@@ -35,7 +35,7 @@ def total(absolute: torch.Tensor, similar: torch.Tensor, apart: torch.Tensor, co
     return counts * (PIXELS * absolute + PERCEPTUAL * apart) + STRUCTURE * (1 - similar) + OVERALL * apart
 
 
-def decayed(first: float, last: float, step: int, steps: int) -> float:
+def decayed(first: float, last: float, step: float, steps: int) -> float:
     """A step size that falls from one to the other exponentially."""
     share = min(max(step / steps, 0.0), 1.0)
     return float(first ** (1 - share) * last**share)

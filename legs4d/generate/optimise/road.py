@@ -2,7 +2,8 @@
 
 Three stages: of the first frame alone, still; of all frames, with what bends; and the same with score distillation
 between, where a helper of the role `guidance` is there. Other than there, more than sixteen frames may be given, the
-planes' time covers the whole video, and Gaussians begin in the silhouettes' hull if those have one.
+planes' time covers the whole video, Gaussians begin in the silhouettes' hull if those have one, and cameras may have
+axes and units of their own. Where views show the first frame alone, `labels` makes those of the others.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from legs4d.deform.fitting.schedule import Schedule
 from legs4d.deform.footage.pictures import Pictures
 from legs4d.deform.footage.start import find_start
 from legs4d.errors import DatasetError
-from legs4d.generate.lenses import Lens
+from legs4d.generate.lenses import FOURDGEN, Lens
 from legs4d.generate.optimise.distil import Distillation
 from legs4d.generate.optimise.losses import REFERENCE, chamfer, decayed, picture_loss
 from legs4d.priors.perceptual.lpips import Lpips
@@ -64,6 +65,7 @@ class How:
         steady, smooth, still: weights of the planes' second differences in time, of their total variation in space, and
             of how far those of time are from 1.
         chamfer: weight of the distance between neighbouring moments' clouds.
+        pace: times 4DGen's step sizes, and so many times as fast do they fall: for fewer steps than its.
     """
 
     static: int = 1099
@@ -76,8 +78,9 @@ class How:
     distil: float = 0.8
     steady: float = 0.01
     smooth: float = 1e-4
-    still: float = 1e-4
+    still: float = 0.0
     chamfer: float = 0.0
+    pace: float = 1.0
     seed: int = 0
 
     @property
@@ -93,6 +96,7 @@ QUICK = How(
     points=2000,
     most=5000,
     planes=FEW_PLANES,
+    pace=3.0,
 )
 """For a processor: it shows what comes, blurred."""
 
@@ -103,7 +107,7 @@ class Optimise(Fit):
     Args:
         pictures: the reference's and the views', of all frames.
         is_reference: [F] which of them are the reference's.
-        lens: of its camera.
+        lens: of 4DGen's axes and units; None where cameras have others, in which nothing is distilled.
         guidance: distils, or None.
     """
 
@@ -112,13 +116,14 @@ class Optimise(Fit):
         pictures: Pictures,
         is_reference: NDArray[np.bool_],
         stage: Stage,
-        lens: Lens,
+        lens: Lens | None,
         how: How,
         lpips: Lpips | None,
         guidance: Distillation | None,
         reporter: StageReporter,
     ) -> None:
         device = pictures.images.device
+        unit = 1.0 if lens is not None else stage.radius / FOURDGEN.distance
         self.how, self.lens, self.lpips, self.guidance = how, lens, lpips, guidance
         self.counts = torch.as_tensor(np.where(is_reference, REFERENCE, 1.0), dtype=torch.float32, device=device)
         first, last, every = (round(step * how.static / 1099) for step in GROWN)
@@ -130,17 +135,21 @@ class Optimise(Fit):
             field="planes", enough_pixels=1, steps=how.steps, seed=how.seed, growth=growth, planes=planes
         )
         canonical = Canonical(how.most, 0, device)
-        canonical.start(_begin(pictures, stage, how, reporter), settings.start_opacity, stage.radius)
+        canonical.start(_begin(pictures, stage, unit, how, reporter), settings.start_opacity, stage.radius)
         moments = int(pictures.frames.max()) + 1
-        bending = PlaneField(settings, moments, torch.zeros(3), BOX, device, margin=1.0)
-        radius = float(stage.radius)
-        super().__init__(
-            canonical, bending, pictures, _schedule(how, pictures, is_reference), settings, stage.near, radius
-        )
+        center = torch.zeros(3) if lens is not None else torch.as_tensor(stage.center, dtype=torch.float32)
+        bending = PlaneField(settings, moments, center, BOX * unit, device, margin=1.0)
+        schedule = _schedule(how, pictures, unit)
+        super().__init__(canonical, bending, pictures, schedule, settings, stage.near, float(stage.radius))
         self._chance = np.random.default_rng(how.seed)
 
     def advance(self) -> None:
-        """One step."""
+        """One step; on CUDA as many as may be done until the host is wanted."""
+        if self.guidance is None and not self.how.chamfer:
+            super().advance()
+            if self.done == self.how.static:
+                self._graph = None  # it bends nothing
+            return
         row = self.done
         self._step(
             torch.as_tensor(self.schedule.pictures[row], device=self.pictures.images.device),
@@ -153,6 +162,9 @@ class Optimise(Fit):
             if needed > 0.8 * self.room.size:
                 self.room = Room.of(int(ROOM_TO_SPARE * needed), self.canonical.device)
         self._look_after()
+
+    def _dues(self) -> list[int]:
+        return [*super()._dues(), self.how.static]
 
     @property
     def _is_still(self) -> bool:
@@ -200,7 +212,7 @@ class Optimise(Fit):
 
     def _distilled(self, chance: np.random.Generator) -> torch.Tensor:
         """Of a random camera, at a random moment."""
-        assert self.guidance is not None
+        assert self.guidance is not None and self.lens is not None
         frame = int(chance.integers(int(self.pictures.frames.max()) + 1))
         elevation, azimuth = float(chance.integers(-30, 30)), float(chance.integers(-180, 180))
         view = self.guidance.view(self.lens, elevation, azimuth)
@@ -218,7 +230,7 @@ def still(field: PlaneField) -> torch.Tensor:
     return torch.stack(found).sum()
 
 
-def _begin(pictures: Pictures, stage: Stage, how: How, reporter: StageReporter) -> InitialPoints:
+def _begin(pictures: Pictures, stage: Stage, unit: float, how: How, reporter: StageReporter) -> InitialPoints:
     """Points on the hull of the first frame's silhouettes; where they have none, in a ball."""
     first = np.flatnonzero(pictures.frames == 0)
     try:
@@ -229,13 +241,13 @@ def _begin(pictures: Pictures, stage: Stage, how: How, reporter: StageReporter) 
     except DatasetError:
         chance = np.random.default_rng(how.seed)
         away = chance.normal(size=(how.points, 3))
-        away *= BALL * chance.random((how.points, 1)) ** (1 / 3) / np.linalg.norm(away, axis=1, keepdims=True)
+        away *= unit * BALL * chance.random((how.points, 1)) ** (1 / 3) / np.linalg.norm(away, axis=1, keepdims=True)
         grey = np.full((how.points, 3), 0.5, np.float32)
-        return InitialPoints(away.astype(np.float32), grey, np.ones(how.points, np.bool_))
+        return InitialPoints((stage.center + away).astype(np.float32), grey, np.ones(how.points, np.bool_))
 
 
-def _schedule(how: How, pictures: Pictures, is_reference: NDArray[np.bool_]) -> Schedule:
-    """Which pictures each step looks at, and how far it goes."""
+def _schedule(how: How, pictures: Pictures, unit: float) -> Schedule:
+    """Which pictures each step looks at, and how far it goes; means in units of so many scene units."""
     chance, batch = np.random.default_rng(how.seed), how.pictures_per_step
     first = np.flatnonzero(pictures.frames == 0)
     chosen = np.concatenate(
@@ -247,8 +259,8 @@ def _schedule(how: How, pictures: Pictures, is_reference: NDArray[np.bool_]) -> 
     rates = []
     for steps in (how.static, how.coarse, how.fine):
         for step in range(steps):
-            means, bend = (decayed(*RATES[name], step, DECAY) for name in ("means", "bend"))
-            rates.append([means, *(FIXED[name] for name in NAMES[1:]), bend, 0.0])
+            means, bend = (how.pace * decayed(*RATES[name], how.pace * step, DECAY) for name in ("means", "bend"))
+            rates.append([unit * means, *(how.pace * FIXED[name] for name in NAMES[1:]), bend, 0.0])
     backgrounds = np.ones((how.steps, batch, 3), np.float32)
     return Schedule(chosen.astype(np.int64), backgrounds, np.array(rates, np.float32))
 

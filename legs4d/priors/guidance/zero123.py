@@ -55,6 +55,7 @@ class Zero123:
         unet, vae = part("diffusers", "UNet2DConditionModel", "unet"), part("diffusers", "AutoencoderKL", "vae")
         clip = part("transformers", "CLIPVisionModelWithProjection", "image_encoder")
         layer = _projection(folder / "clip_camera_projection", clip, device)
+        _check_parts(folder, unet, vae, len(layer[1]))
         self._assemble(unet, vae, clip, layer, device, stable, side, steps)
 
     @classmethod
@@ -191,6 +192,24 @@ class Zero123:
         told = self._unet(given, torch.full((2 * count,), step, device=noisy.device), context).sample
         with_it, without = told.chunk(2)
         return without + scale * (with_it - without)
+
+
+def _check_parts(folder: Path, unet: Any, vae: Any, width: int) -> None:
+    """Raise Legs4dError where parts do not go together: those of another model can be read as well.
+
+    Args:
+        width: numbers of an embedding with its pose.
+    """
+    latent = int(vae.config.latent_channels)
+    told = unet.config
+    found = (told.in_channels, told.out_channels, told.cross_attention_dim, told.addition_embed_type)
+    wanted = (2 * latent, latent, width, None)
+    if found != wanted:
+        what = (
+            f"takes {found[0]} channels, gives {found[1]} and attends to {found[2]} numbers, where a Zero123's takes "
+            f"{wanted[0]}, gives {wanted[1]} and attends to {wanted[2]}: it is another model's"
+        )
+        raise Legs4dError(what, where=str(folder / "unet"), fix=f"put the files of {REPOSITORY} into {folder}")
 
 
 def _projection(folder: Path, clip: Any, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

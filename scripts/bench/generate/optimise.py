@@ -28,6 +28,7 @@ from legs4d.gaussians.store.run import Run
 from legs4d.generate.lenses import SYNCDREAMER
 from legs4d.generate.optimise.road import QUICK, How
 from legs4d.generate.resizing import as_bytes, scaled
+from legs4d.generate.sizes import Sizes
 from legs4d.generate.work import object_run
 from legs4d.reconstruct.stages import choose_device
 
@@ -36,6 +37,8 @@ def synced(films: Path, out: Path, clip: str, by: By) -> None:
     """4DGen's road and the nodes' on true sync views."""
     truth, rows, shown = novel(films, clip), {}, []
     for name, method in (("optimise", "optimise"), ("nodes", "roads")):
+        if name in by.without:
+            continue
         began, path = by.clock(), out / f"{clip}_{name}"
         asked = {"source": str(films / f"{clip}_pose0"), "views": str(films / f"{clip}_sync"), "out": str(path)}
         asked |= {"method": method, "lens": "4dgen", "prior": "given"}
@@ -89,6 +92,8 @@ def main() -> None:
     arguments.add_argument("--engine", default="auto")
     arguments.add_argument("--small", action="store_true", help="a few steps at 96 pixels, for two cores")
     arguments.add_argument("--steps", type=int, nargs=3, metavar=("STATIC", "COARSE", "FINE"), help="other numbers")
+    arguments.add_argument("--each", type=int, metavar="STEPS", help="of the fit of each moment, in `orbit`")
+    arguments.add_argument("--without", nargs="+", default=[], metavar="ROAD", help="roads that are not taken")
     arguments.add_argument("--pixels", type=int, help="another size of what is given")
     asked = figures.parse(arguments)
     asked.out.mkdir(parents=True, exist_ok=True)
@@ -98,7 +103,10 @@ def main() -> None:
     how, pixels = (few, 96) if asked.small else (full, SIZE)
     if asked.steps is not None:
         how = replace(how, static=asked.steps[0], coarse=asked.steps[1], fine=asked.steps[2])
-    by = By(device, small() if asked.small else None, how, asked.pixels or pixels)
+    pixels = asked.pixels or pixels
+    sizes = replace(small() if asked.small else Sizes.of(device), optimise=how, picture=pixels)
+    each = sizes.shape if asked.each is None else sizes.shape.model_copy(update={"steps": asked.each})
+    by = By(device, sizes, each, pixels, tuple(asked.without))
     for case in asked.cases:
         if case in ("orbit", "views"):
             {"orbit": orbit, "views": views}[case](asked.data, asked.out, by)

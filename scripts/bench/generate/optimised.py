@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from bench import figures
+from legs4d.config import DeformSettings
 from legs4d.generate.fitting import pictures_of
 from legs4d.generate.lenses import Lens
 from legs4d.generate.optimise.road import How, Optimise
@@ -31,13 +32,19 @@ AIMS = {
 
 @dataclass(frozen=True)
 class By:
-    """With what: the device, sizes of the command's work (None: its own), the optimisation's numbers, and the pixels of
-    what it is given."""
+    """With what: the device, sizes of the command's work, how each moment is fitted, the pixels of what is given where
+    that is not told by the command, and roads that are not taken."""
 
     device: torch.device
-    sizes: Sizes | None
-    how: How
+    sizes: Sizes
+    each: DeformSettings
     pixels: int
+    without: tuple[str, ...] = ()
+
+    @property
+    def how(self) -> How:
+        """The optimisation's numbers."""
+        return self.sizes.optimise
 
     def clock(self) -> float:
         """Seconds; on a CPU those that it works, as others use it too."""

@@ -1,7 +1,8 @@
 """DATA/object_orbit: an object's front at all times and an orbit of the first moment, judged on another at all times.
 
-Nothing is made from what judges. 4DGen's road takes the orbit of the first moment for views of every moment; beside it
-stand what fits each moment anew, the hull of each moment's silhouettes, and the roads that need no weights.
+Nothing is made from what judges. 4DGen's road is the command, given the front and the orbit of the first moment; beside
+it stand what fits each moment anew to its front and that orbit, the hull of their silhouettes, and the roads that need
+no weights.
 """
 
 from __future__ import annotations
@@ -18,16 +19,14 @@ import torch
 from numpy.typing import NDArray
 
 from bench.generate.judged import SIZE, Truth, aligned, judge, page, read
-from bench.generate.optimised import By, optimised, told
+from bench.generate.optimised import By, told
 from legs4d.commands import Object
 from legs4d.context import Context
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store.run import Run
 from legs4d.generate.fitting import from_views, pictures_of
 from legs4d.generate.lenses import Lens
-from legs4d.generate.optimise.road import scaled_to
 from legs4d.generate.resizing import as_bytes, scaled
-from legs4d.generate.sizes import Sizes
 from legs4d.generate.subject.source import read_subject
 from legs4d.generate.work import object_run
 from legs4d.progress import StageReporter
@@ -101,6 +100,8 @@ def orbit(data: Path, out: Path, by: By) -> None:
         ("given, then followed", _given),
         ("inflate", _inflated),
     ):
+        if name in by.without:
+            continue
         began = by.clock()
         at, truth, near = road(filmed, out, by)
         seconds = by.clock() - began
@@ -119,12 +120,7 @@ Roads = tuple[Callable[[int], Gaussians], Truth, float]
 
 
 def _optimised(filmed: Filmed, out: Path, by: By) -> Roads:
-    pictures = np.concatenate([filmed.front, *[filmed.first] * COUNT])
-    rig = Cameras.together([*[filmed.camera] * COUNT, *[filmed.around] * COUNT])
-    frames = np.concatenate([np.arange(COUNT), np.repeat(np.arange(COUNT), len(filmed.numbers))])
-    is_reference = np.arange(len(pictures)) < COUNT
-    fit = optimised(pictures, rig, frames, is_reference, LENS, scaled_to(by.how, COUNT), by.device)
-    return lambda moment: fit.gaussians_at(moment / (COUNT - 1)).numpy(), filmed.truth, fit.near
+    return _commanded(filmed, out / "orbit_optimise", by, views=str(_views(filmed, out)), method="optimise")
 
 
 def _each_fitted(filmed: Filmed, out: Path, by: By) -> Roads:
@@ -139,7 +135,7 @@ def _still(filmed: Filmed, moment: int, by: By, *, hull: bool) -> Gaussians:
     """One moment by itself: what its silhouettes' hull begins with, or what is fitted from that."""
     pictures, cameras = filmed.moment(moment)
     of = pictures_of(pictures, cameras, np.zeros(len(pictures), np.int64), 1, by.device)
-    settings = (by.sizes or Sizes.of(by.device)).shape
+    settings = by.each
     if hull:
         settings = settings.model_copy(update={"start_opacity": SOLID})
     fit = from_views(of, LENS.stage, settings, "object_orbit", StageReporter("fitting"))
@@ -149,7 +145,11 @@ def _still(filmed: Filmed, moment: int, by: By, *, hull: bool) -> Gaussians:
 
 
 def _given(filmed: Filmed, out: Path, by: By) -> Roads:
-    """The command: views of the first moment as footage, then the video."""
+    return _commanded(filmed, out / "orbit_given", by, views=str(_views(filmed, out)))
+
+
+def _views(filmed: Filmed, out: Path) -> Path:
+    """What shows the first moment's sides, as footage with cameras."""
     given = out / "orbit_views"
     shutil.rmtree(given, ignore_errors=True)
     given.mkdir(parents=True)
@@ -160,22 +160,23 @@ def _given(filmed: Filmed, out: Path, by: By) -> Roads:
         told_of.append({"file_path": f"./{number}", "transform_matrix": pose.tolist(), "time": 0.0})
     angle = float(np.radians(LENS.angle))
     (given / "transforms_train.json").write_text(json.dumps({"camera_angle_x": angle, "frames": told_of}))
-    made = _commanded(filmed, out / "orbit_given", by, prior="given", views=str(given))
-    return made.frame, filmed.truth, made.info["near"]
+    return given
 
 
 def _inflated(filmed: Filmed, out: Path, by: By) -> Roads:
-    made = _commanded(filmed, out / "orbit_inflate", by, prior="inflate")
+    at, _, near = _commanded(filmed, out / "orbit_inflate", by, prior="inflate")
     crop = read_subject(filmed.folder / "front", SIZE, by.device, StageReporter("reading")).crop
     cameras = aligned(filmed.truth.cameras, crop, filmed.truth.cameras.width, LENS)
     truth = Truth(filmed.truth.pictures, cameras, filmed.truth.frames)
-    return made.frame, truth, made.info["near"]
+    return at, truth, near
 
 
-def _commanded(filmed: Filmed, path: Path, by: By, **how: str) -> Run:
+def _commanded(filmed: Filmed, path: Path, by: By, **how: str) -> Roads:
+    """The command's, in the axes of the views' cameras."""
     asked = {"source": str(filmed.folder / "front"), "out": str(path), "again": True, **how}
     object_run(Object.model_validate(asked), Context(by.device.type), sizes=by.sizes)
-    return Run.open(path)
+    run = Run.open(path)
+    return run.frame, filmed.truth, run.info["near"]
 
 
 def _judged(at: Callable[[int], Gaussians], truth: Truth, near: float, device: torch.device) -> dict[str, Any]:
