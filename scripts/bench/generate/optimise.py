@@ -92,7 +92,7 @@ def main() -> None:
     arguments.add_argument("--engine", default="auto")
     arguments.add_argument("--small", action="store_true", help="a few steps at 96 pixels, for two cores")
     arguments.add_argument("--steps", type=int, nargs=3, metavar=("STATIC", "COARSE", "FINE"), help="other numbers")
-    arguments.add_argument("--each", type=int, metavar="STEPS", help="of the fit of each moment, in `orbit`")
+    arguments.add_argument("--shape", type=int, metavar="STEPS", help="of fits of a shape to views, in all roads")
     arguments.add_argument("--without", nargs="+", default=[], metavar="ROAD", help="roads that are not taken")
     arguments.add_argument("--pixels", type=int, help="another size of what is given")
     asked = figures.parse(arguments)
@@ -105,8 +105,9 @@ def main() -> None:
         how = replace(how, static=asked.steps[0], coarse=asked.steps[1], fine=asked.steps[2])
     pixels = asked.pixels or pixels
     sizes = replace(small() if asked.small else Sizes.of(device), optimise=how, picture=pixels)
-    each = sizes.shape if asked.each is None else sizes.shape.model_copy(update={"steps": asked.each})
-    by = By(device, sizes, each, pixels, tuple(asked.without))
+    if asked.shape is not None:
+        sizes = replace(sizes, shape=sizes.shape.model_copy(update={"steps": asked.shape}))
+    by = By(device, sizes, pixels, tuple(asked.without))
     for case in asked.cases:
         if case in ("orbit", "views"):
             {"orbit": orbit, "views": views}[case](asked.data, asked.out, by)

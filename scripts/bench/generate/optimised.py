@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 
 from bench import figures
-from legs4d.config import DeformSettings
 from legs4d.generate.fitting import pictures_of
 from legs4d.generate.lenses import Lens
 from legs4d.generate.optimise.road import How, Optimise
@@ -32,12 +31,11 @@ AIMS = {
 
 @dataclass(frozen=True)
 class By:
-    """With what: the device, sizes of the command's work, how each moment is fitted, the pixels of what is given where
-    that is not told by the command, and roads that are not taken."""
+    """With what: the device, sizes of the command's work, the pixels of what is given where that is not told by the
+    command, and roads that are not taken."""
 
     device: torch.device
     sizes: Sizes
-    each: DeformSettings
     pixels: int
     without: tuple[str, ...] = ()
 

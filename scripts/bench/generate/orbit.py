@@ -135,7 +135,7 @@ def _still(filmed: Filmed, moment: int, by: By, *, hull: bool) -> Gaussians:
     """One moment by itself: what its silhouettes' hull begins with, or what is fitted from that."""
     pictures, cameras = filmed.moment(moment)
     of = pictures_of(pictures, cameras, np.zeros(len(pictures), np.int64), 1, by.device)
-    settings = by.each
+    settings = by.sizes.shape
     if hull:
         settings = settings.model_copy(update={"start_opacity": SOLID})
     fit = from_views(of, LENS.stage, settings, "object_orbit", StageReporter("fitting"))
