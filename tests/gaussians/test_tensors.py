@@ -26,6 +26,7 @@ def test_what_torch_did_not_write_is_damaged(content: bytes, tmp_path: Path) -> 
         load_tensors(tmp_path / "x.pt")
 
 
+@pytest.mark.filterwarnings("ignore")  # PyTorch says that pickles are old
 def test_whatever_changed_in_a_file_is_damage_or_still_a_tensor(tmp_path: Path) -> None:
     rng, path, refused = np.random.default_rng(0), tmp_path / "x.pt", 0
     saved = []
