@@ -22,15 +22,11 @@ from legs4d.deform.fitting.per_picture import PerPicture, Poses, Tones
 from legs4d.deform.fitting.schedule import Schedule
 from legs4d.deform.footage.pictures import BLANK, Pictures
 from legs4d.gaussians.gaussians import Gaussians
-from legs4d.raster.states import Pull, Room, States, render_states
+from legs4d.raster.states import Pull, States, render_states
+from legs4d.raster.tiles import FILLED, ROOM_A_PICTURE, ROOM_TO_SPARE, Room
+from legs4d.reconstruct.captured.replay import Replay, Rows
 from legs4d.reconstruct.fitting.losses import depth_loss, image_loss
 
-WARM_UP = 3
-"""Steps on CUDA before one is captured: kernels are compiled, and libraries set up, in the first."""
-ROOM_A_PICTURE = 400_000
-"""Pairs of a Gaussian and a tile for which there is room at first, for each picture of a step."""
-ROOM_TO_SPARE = 1.6
-"""Room that is made, in what was needed."""
 LOOKED_AT = 4
 """Times the pictures of a step that are compared at once where nothing is learned from them."""
 LOOK_EVERY = 100
@@ -72,10 +68,9 @@ class Fit:
         self._is_cuda = device.type == "cuda"
         batch = self.schedule.pictures.shape[1]
         self.room = Room.of(ROOM_A_PICTURE * batch, device) if self._is_cuda else None
-        self._table = torch.as_tensor(self.schedule.table(), device=device) if self._is_cuda else None
-        self._counter = torch.zeros((), dtype=torch.int64, device=device)
-        self._graph: torch.cuda.CUDAGraph | None = None
-        self._graph_rows = 0
+        self._rows = Rows(torch.as_tensor(self.schedule.table(), device=device)) if self._is_cuda else None
+        self._replay = Replay(self._step_on_device, self.room)
+        self._replayed_rows = 0
         self.loss = torch.zeros((), device=device)
 
     @property
@@ -94,7 +89,7 @@ class Fit:
             self._step(which, torch.as_tensor(self.schedule.backgrounds[row]), rates)
             self.done += 1
         else:
-            self._replay(min(self._until_wanted(), LOOK_EVERY))
+            self._go_on(min(self._until_wanted(), LOOK_EVERY))
         self._look_after()
 
     def _until_wanted(self) -> int:
@@ -138,8 +133,9 @@ class Fit:
         batch = self.schedule.pictures.shape[1]
         drawn = self.pacing.draw(step, batch)
         self.schedule.pictures[step : step + len(drawn)] = drawn
-        if self._table is not None:
-            self._table[step : step + len(drawn), :batch] = torch.as_tensor(drawn, device=self._table.device).float()
+        if self._rows is not None:
+            table = self._rows.table
+            table[step : step + len(drawn), :batch] = torch.as_tensor(drawn, device=table.device).float()
 
     @torch.no_grad()
     def errors(self) -> NDArray[np.float64]:
@@ -157,8 +153,8 @@ class Fit:
             truth = seen[..., :3] + (1 - seen[..., 3:]) * background[:, None, None]
             found.append((color - truth).abs().mean(dim=(1, 2, 3)) / seen[..., 3].mean(dim=(1, 2)).clamp(min=BLANK))
         if self.room is not None and room is not None and (needed := int(room.needed)) > room.size:
-            self.room = Room.of(int(ROOM_TO_SPARE * needed / LOOKED_AT) + 1, self.canonical.device)
-            self._graph = None
+            self.room.size = int(ROOM_TO_SPARE * needed / LOOKED_AT) + 1
+            self._replay.forget()
             return self.errors()
         return torch.cat(found).cpu().numpy().astype(np.float64)
 
@@ -242,45 +238,24 @@ class Fit:
 
     # -- CUDA ----------------------------------------------------------------------------------------------------------
 
-    def _replay(self, steps: int) -> None:
+    def _go_on(self, steps: int) -> None:
         """So many steps by a captured graph, which is captured first where what takes part has changed."""
-        assert self._table is not None and self.room is not None
-        if self.room.needed.item() > 0.8 * self.room.size:
-            self.room = Room.of(int(ROOM_TO_SPARE * self.room.needed.item()), self.canonical.device)
-            self._graph = None
-        self._counter.fill_(self.done)
-        if self._graph is None or self._graph_rows != self.canonical.rows:
-            self._graph = None
-            warm_up = min(WARM_UP, steps)
-            stream = torch.cuda.Stream()
-            stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(stream):
-                for _ in range(warm_up):
-                    self._step_on_device()
-            torch.cuda.current_stream().wait_stream(stream)
-            self.done += warm_up
-            steps -= warm_up
-            if not steps:
-                return
-            # Pairs are put in order whether they are there or not: room that is not needed costs time.
-            needed = int(self.room.needed.item())
-            if 0 < 2 * needed < self.room.size:
-                self.room = Room.of(int(ROOM_TO_SPARE * needed), self.canonical.device)
-            self._graph, self._graph_rows = torch.cuda.CUDAGraph(), self.canonical.rows
-            with torch.cuda.graph(self._graph, stream=stream):
-                self._step_on_device()
+        assert self._rows is not None and self.room is not None
+        if self._replayed_rows != self.canonical.rows or self.room.filled() > FILLED:
+            self._replay.forget()
+            self._replayed_rows = self.canonical.rows
+        self._rows.begin(self.done)
         for _ in range(steps):
-            self._graph.replay()
+            self._replay()
         self.done += steps
 
     def _step_on_device(self) -> None:
-        """The step that the counter on the device names."""
-        assert self._table is not None
-        row = self._table.index_select(0, self._counter[None])[0]
+        """The step whose row is read next."""
+        assert self._rows is not None
+        row = self._rows.read()
         batch, groups = self.schedule.pictures.shape[1], self.schedule.rates.shape[1]
         which, background = row[:batch].to(torch.int64), row[batch : 4 * batch].view(batch, 3)
         self._step(which, background, row[4 * batch : 4 * batch + groups])
-        self._counter += 1
 
     # -- what comes out ------------------------------------------------------------------------------------------------
 

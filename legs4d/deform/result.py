@@ -15,7 +15,8 @@ from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.nodes import Nodes, write_nodes
 from legs4d.gaussians.store.run import Run
 from legs4d.progress import go_on
-from legs4d.raster.states import Room, render_states
+from legs4d.raster.states import render_states
+from legs4d.raster.tiles import Room
 
 SAME_TURN = 1e-3
 """Of the entries of unit quaternions: what turns by less stands still."""

@@ -8,11 +8,9 @@ from legs4d.errors import Legs4dError
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.raster.constants import BLUR
 from legs4d.raster.screen import ScreenGradient
+from legs4d.raster.tiles import TILE, active_tiles, touches
 from legs4d.raster.upload import upload
 from legs4d.scene.camera import Cameras
-
-TILE = 16
-"""Pixels; gsplat's own default."""
 
 CHANNELS_AT_ONCE = 32
 """gsplat's own: more take more shared memory than a block has, and some numbers of them are refused."""
@@ -96,27 +94,3 @@ def render_channels(
 
         centers.register_hook(remember)
     return out, alpha
-
-
-def active_tiles(region: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
-    """[C, rows, columns] bool: tiles of `region` [C, H, W] that hold a pixel which is needed."""
-    count, height, width = region.shape
-    padded = region.new_zeros(count, rows * TILE, columns * TILE)
-    padded[:, :height, :width] = region
-    return padded.view(count, rows, TILE, columns, TILE).any(dim=4).any(dim=2).contiguous()
-
-
-def touches(active: torch.Tensor, centers: torch.Tensor, radii: torch.Tensor) -> torch.Tensor:
-    """[C, N] int32: 1 where the tiles under a Gaussian's rectangle hold an active one; looked up in a summed table."""
-    count, rows, columns = active.shape
-    table = torch.nn.functional.pad(active.to(torch.int32).cumsum(dim=1).cumsum(dim=2), (1, 0, 1, 0)).view(count, -1)
-    size = centers.new_tensor([columns, rows])
-    low = ((centers - radii) / TILE).floor().clamp(min=0).minimum(size).long()
-    high = ((centers + radii) / TILE).ceil().clamp(min=0).minimum(size).long()
-
-    def corner(column: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
-        return table.gather(1, row * (columns + 1) + column)
-
-    (left, top), (right, bottom) = low.unbind(-1), high.unbind(-1)
-    inside = corner(right, bottom) - corner(left, bottom) - corner(right, top) + corner(left, top)
-    return (inside > 0).to(torch.int32)

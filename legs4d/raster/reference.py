@@ -58,28 +58,57 @@ def _render_one(
     points = gaussians.means @ view[:3, :3].T + view[:3, 3]
     kept = torch.nonzero(points[:, 2] > near)[:, 0]
     kept = kept[torch.argsort(points[kept, 2].detach(), stable=True)]
-    x, y, z = points[kept].unbind(-1)
-    fx, fy, cx, cy = intrinsics[0, 0], intrinsics[1, 1], intrinsics[0, 2], intrinsics[1, 2]
+    centers, covariance = projected(
+        points[kept], gaussians.quats[kept], gaussians.scales[kept], view, intrinsics, (width, height)
+    )
+    opacity = gaussians.opacities[kept]
+    blurred = covariance + BLUR * torch.eye(2, dtype=dtype, device=device)
+    if antialiased:
+        opacity = opacity * torch.sqrt(torch.clamp(torch.det(covariance) / torch.det(blurred), min=0))
+    conic = torch.linalg.inv(blurred)
+    conics = torch.stack([conic[:, 0, 0], conic[:, 0, 1], conic[:, 1, 1]], dim=-1)
+    values = torch.cat([channels[kept], points[kept, 2:]], dim=1)
+    out, total = composited(centers, conics, opacity, values, (width, height))
+    if background is not None:
+        behind = torch.cat([background[index], torch.zeros_like(background[index, :1])])
+        out = out + (1 - total)[..., None] * behind
+    return out, total
 
+
+def projected(
+    points: torch.Tensor,
+    quats: torch.Tensor,
+    scales: torch.Tensor,
+    view: torch.Tensor,
+    intrinsics: torch.Tensor,
+    size: tuple[int, int],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Centres [N, 2] and covariances [N, 2, 2] in a picture of Gaussians whose places [N, 3] are the camera's own.
+
+    Args:
+        view: [4, 4] world to camera; size: (width, height).
+    """
+    (x, y, z), (width, height) = points.unbind(-1), size
+    fx, fy, cx, cy = intrinsics[0, 0], intrinsics[1, 1], intrinsics[0, 2], intrinsics[1, 2]
     margin_x, margin_y = FRUSTUM_MARGIN * 0.5 * width / fx, FRUSTUM_MARGIN * 0.5 * height / fy
     tx = z * torch.clamp(x / z, -(cx / fx + margin_x), (width - cx) / fx + margin_x)
     ty = z * torch.clamp(y / z, -(cy / fy + margin_y), (height - cy) / fy + margin_y)
     zero = torch.zeros_like(z)
     jacobian = torch.stack([fx / z, zero, -fx * tx / z**2, zero, fy / z, -fy * ty / z**2], dim=-1).reshape(-1, 2, 3)
-    axes = rotation_matrices(gaussians.quats[kept]) * gaussians.scales[kept][:, None, :]
-    to_image = jacobian @ view[:3, :3] @ axes
-    covariance = to_image @ to_image.transpose(1, 2)
-    blurred = covariance + BLUR * torch.eye(2, dtype=dtype, device=device)
-    opacity = gaussians.opacities[kept]
-    if antialiased:
-        opacity = opacity * torch.sqrt(torch.clamp(torch.det(covariance) / torch.det(blurred), min=0))
-    conic = torch.linalg.inv(blurred)
+    to_image = jacobian @ view[:3, :3] @ (rotation_matrices(quats) * scales[:, None, :])
+    return torch.stack([fx * x / z + cx, fy * y / z + cy], dim=-1), to_image @ to_image.transpose(1, 2)
 
-    columns = torch.arange(width, dtype=dtype, device=device) + 0.5
-    rows = torch.arange(height, dtype=dtype, device=device) + 0.5
-    dx = columns[None, None, :] - (fx * x / z + cx)[:, None, None]
-    dy = rows[None, :, None] - (fy * y / z + cy)[:, None, None]
-    a, b, c = (conic[:, i, j][:, None, None] for i, j in ((0, 0), (0, 1), (1, 1)))
+
+def composited(
+    centers: torch.Tensor, conics: torch.Tensor, opacity: torch.Tensor, values: torch.Tensor, size: tuple[int, int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Values [N, D] of Gaussians, nearest first, over a picture of (width, height): ([H, W, D], alpha [H, W])."""
+    dtype, device = centers.dtype, centers.device
+    columns = torch.arange(size[0], dtype=dtype, device=device) + 0.5
+    rows = torch.arange(size[1], dtype=dtype, device=device) + 0.5
+    dx = columns[None, None, :] - centers[:, 0, None, None]
+    dy = rows[None, :, None] - centers[:, 1, None, None]
+    a, b, c = (conics[:, i, None, None] for i in range(3))
     falloff = torch.exp(-0.5 * (a * dx * dx + c * dy * dy) - b * dx * dy)
     alpha = torch.clamp(opacity[:, None, None] * falloff, max=ALPHA_MAX)
     alpha = torch.where(alpha >= ALPHA_MIN, alpha, torch.zeros_like(alpha))
@@ -88,10 +117,4 @@ def _render_one(
     alive = after > TRANSMITTANCE_MIN  # stays false once it is, as `after` never grows
     before = torch.cat([torch.ones_like(after[:1]), after[:-1]])
     weights = torch.where(alive, alpha * before, torch.zeros_like(alpha))
-    values = torch.cat([channels[kept], z[:, None]], dim=1)
-    out = torch.einsum("nhw,nd->hwd", weights, values)
-    total = weights.sum(dim=0)
-    if background is not None:
-        behind = torch.cat([background[index], torch.zeros_like(background[index, :1])])
-        out = out + (1 - total)[..., None] * behind
-    return out, total
+    return torch.einsum("nhw,nd->hwd", weights, values), weights.sum(dim=0)

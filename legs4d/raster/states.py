@@ -12,15 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from legs4d.errors import Legs4dError
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.sh import evaluate
-from legs4d.raster.constants import BLUR
 from legs4d.raster.rasterise import ScreenGradient
+from legs4d.raster.tiles import Room, composite, project
 from legs4d.scene.camera import Cameras
-
-TILE = 16
-"""Pixels; gsplat's own default."""
 
 
 @dataclass(frozen=True)
@@ -90,23 +86,6 @@ class Pull:
                 self.norm[:count] += part.norm
                 self.seen[:count] += part.seen
         self._parts.clear()
-
-
-@dataclass
-class Room:
-    """Memory for the tiles that Gaussians touch in a call on CUDA.
-
-    Attributes:
-        size: pairs of a Gaussian and a tile that there is room for, all pictures together.
-        needed: [] int64 on the device, the most that any call needed; what found no room was not drawn.
-    """
-
-    size: int
-    needed: torch.Tensor
-
-    @classmethod
-    def of(cls, size: int, device: torch.device) -> Room:
-        return cls(size, torch.zeros((), dtype=torch.int64, device=device))
 
 
 def render_states(
@@ -195,29 +174,18 @@ def _render_cuda(
     room: Room,
     depth: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    try:
-        from gsplat import fully_fused_projection, rasterize_to_pixels, spherical_harmonics
-    except ImportError as error:
-        raise Legs4dError(
-            "gsplat is not installed", where="the CUDA engine", fix="install it with pip install gsplat==1.5.3"
-        ) from error
-    count, total = states.means.shape[:2]
-    width, height = table.cameras.width, table.cameras.height
-    columns, rows = -(-width // TILE), -(-height // TILE)
-    radii, centers, depths, conics, _ = fully_fused_projection(
+    total, size = states.means.shape[1], (table.cameras.width, table.cameras.height)
+    projected = project(
         states.means,
-        None,
         states.quats,
         states.scales,
-        table.viewmats[which][:, None],
-        table.intrinsics[which][:, None],
-        width,
-        height,
-        eps2d=BLUR,
-        near_plane=near,
-        opacities=states.opacities,
+        states.opacities,
+        table.viewmats[which],
+        table.intrinsics[which],
+        size,
+        near,
     )
-    radii, centers, depths, conics = radii[:, 0], centers[:, 0], depths[:, 0], conics[:, 0]
+    centers, radii = projected.centers, projected.radii
     if pull is not None and centers.requires_grad:
         reached = (radii > 0).all(dim=-1).sum(dim=0)
 
@@ -227,79 +195,19 @@ def _render_cuda(
 
         centers.register_hook(remember)
     if states.sh_rest is None:
-        colors = seen_colors(states, table.centers[which]).contiguous()
+        colors = seen_colors(states, table.centers[which])
     else:  # the same as `seen_colors`, in one kernel
+        from gsplat import spherical_harmonics
+
         coefficients = torch.cat([states.colors[:, None], states.sh_rest], dim=1)
         degree = round(coefficients.shape[1] ** 0.5) - 1
         directions = states.means - table.centers[which][:, None]
-        colors = spherical_harmonics(degree, directions, coefficients.expand(count, -1, -1, -1), masks=None)
+        colors = spherical_harmonics(degree, directions, coefficients.expand(len(which), -1, -1, -1), masks=None)
         colors = (colors + 0.5).clamp(min=0)
     if depth:
         axis, ahead = table.viewmats[which, 2, :3], table.viewmats[which, 2, 3]
         away = torch.einsum("bnx,bx->bn", states.means, axis) + ahead[:, None]
         colors = torch.cat([colors, away[..., None]], dim=-1)
         background = torch.cat([background, torch.zeros_like(background[:, :1])], dim=-1)
-    # One row of tiles more, which is not drawn: there lies what is left of the room.
-    offsets, order = _tiles(centers.detach(), radii, depths.detach(), columns, rows + 1, room)
-    drawn = torch.ones(count, rows + 1, columns, dtype=torch.bool, device=centers.device)
-    drawn[:, rows] = False
-    color, alpha = rasterize_to_pixels(
-        centers,
-        conics,
-        colors,
-        states.opacities.contiguous(),
-        columns * TILE,
-        (rows + 1) * TILE,
-        TILE,
-        offsets,
-        order,
-        backgrounds=background.contiguous(),
-        masks=drawn,
-    )
-    return color[:, :height, :width], alpha[:, :height, :width, 0]
-
-
-@torch.no_grad()
-def _tiles(
-    centers: torch.Tensor, radii: torch.Tensor, depths: torch.Tensor, columns: int, rows: int, room: Room
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Which Gaussians each tile draws, nearest first, in memory of a size known beforehand.
-
-    Args:
-        centers: [B, N, 2] pixels, radii: [B, N, 2] int32 pixels, 0 where nothing is to be drawn, depths: [B, N] > 0.
-        rows: one more than there are: the last is for what is left of the room, and drawn by nobody.
-
-    Returns:
-        (where each tile begins [B, rows, columns] int32, positions in B·N [room] int32).
-    """
-    device, pictures = centers.device, len(centers)
-    seen = (radii > 0).all(dim=-1).flatten()
-    # Bits of a positive float are in its order. Nearest first before tiles are told apart, so that pairs, of which
-    # there are many more, need only be put in the order of a small number, their tile's.
-    picture = torch.arange(pictures, device=device).repeat_interleave(centers.shape[1])
-    key = (picture << 32) | depths.reshape(-1).view(torch.int32).to(torch.int64)
-    ranked = key.argsort()
-    reach, middle = radii.flatten(0, 1)[ranked].to(torch.float32), centers.flatten(0, 1)[ranked]
-    low, high = ((middle - reach) / TILE).floor(), ((middle + reach) / TILE).ceil()
-    left, right = (edge[:, 0].clamp(0, columns).to(torch.int32) for edge in (low, high))
-    top, bottom = (edge[:, 1].clamp(0, rows - 1).to(torch.int32) for edge in (low, high))
-    wide = right - left
-    touched = wide * (bottom - top) * seen[ranked]
-    ends = touched.cumsum(dim=0)
-    room.needed.copy_(torch.maximum(room.needed, ends[-1]))
-    # Whose pair lies in each slot: as many as end before it.
-    steps = torch.zeros(room.size + 1, dtype=torch.int32, device=device)
-    steps.index_add_(0, ends.clamp(max=room.size), torch.ones_like(ends, dtype=torch.int32))
-    owner = steps[:-1].cumsum(dim=0, dtype=torch.int32).clamp(max=len(touched) - 1)
-    slot = torch.arange(room.size, dtype=torch.int32, device=device)
-    within = slot - (ends - touched).to(torch.int32)[owner]
-    across = wide[owner].clamp(min=1)
-    row, column = top[owner] + within // across, left[owner] + within % across
-    tiles = pictures * rows * columns
-    tile = (picture[ranked] * rows).to(torch.int32)[owner]
-    tile = torch.where(slot < ends[-1], (tile + row) * columns + column, tiles - columns)
-    tile = tile.to(torch.int16 if tiles < 2**15 else torch.int32)
-    tile, order = tile.sort(stable=True)
-    first = torch.arange(tiles, dtype=tile.dtype, device=device)
-    offsets = torch.searchsorted(tile, first).to(torch.int32).view(pictures, rows, columns)
-    return offsets, ranked[owner[order]].to(torch.int32)
+    color, alpha = composite(projected, colors, states.opacities, size, room, background)
+    return color[:, : size[1], : size[0]], alpha[:, : size[1], : size[0]]

@@ -33,7 +33,8 @@ from legs4d.reconstruct.objects.motion import TrackedObjects
 from legs4d.reconstruct.observation import CameraColors
 from legs4d.reconstruct.reading import observe
 from legs4d.reconstruct.stages import Reconstruction, find_scene_stage, torch_threads, tracked_objects
-from legs4d.reconstruct.tracking import Motion, Structure, find_structure, track_frame
+from legs4d.reconstruct.tracker import Tracker
+from legs4d.reconstruct.tracking import Motion, find_structure
 from legs4d.scene.sequence import Sequence
 from legs4d.scene.stage import Stage
 
@@ -133,10 +134,8 @@ class ChunkTracker:
     sequence: Sequence
     settings: ReconstructSettings
     device: torch.device
-    stage: Stage
     static: Gaussians
-    structure: Structure
-    colors: CameraColors
+    tracker: Tracker
     starts: list[int]
 
     @classmethod
@@ -150,18 +149,11 @@ class ChunkTracker:
         stage: Stage,
     ) -> ChunkTracker:
         """The tracker of a run whose first frame is done, and whose scout is back."""
-        return cls(
-            run,
-            scout,
-            sequence,
-            settings,
-            device,
-            stage,
-            run.static().torch(device),
-            find_structure(run.dynamic(0).torch(device).means, settings.tracking, tracked_objects(run, sequence)),
-            CameraColors.of(run, device),
-            chunk_starts(run.num_frames, settings.chunks.length),
-        )
+        objects = tracked_objects(run, sequence)
+        structure = find_structure(run.dynamic(0).torch(device).means, settings.tracking, objects)
+        tracker = Tracker(CameraColors.of(run, device), structure, stage, run.info["floor"], settings.tracking)
+        starts = chunk_starts(run.num_frames, settings.chunks.length)
+        return cls(run, scout, sequence, settings, device, run.static().torch(device), tracker, starts)
 
     def __reduce__(self) -> tuple[Any, ...]:
         fingerprint = self.run.stages["tracking"].fingerprint
@@ -195,17 +187,10 @@ class ChunkTracker:
         device = self.device
         with torch_threads(device):
             previous = before.torch(device)
-            tracked, loss = track_frame(
-                Motion(last.torch(device), (previous.means, previous.quats)),
-                self.static,
-                observe(self.sequence, frame, device, labels=self.structure.objects is not None),
-                self.colors,
-                self.structure,
-                self.stage,
-                self.run.info["floor"],
-                frame,
-                self.settings.tracking,
-            )
+            told = self.tracker.structure.objects is not None
+            motion = Motion(last.torch(device), (previous.means, previous.quats))
+            observed = observe(self.sequence, frame, device, labels=told)
+            tracked, loss = self.tracker.track(motion, self.static, observed, frame)
         return tracked.numpy(), loss
 
 

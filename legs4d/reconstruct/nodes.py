@@ -115,9 +115,15 @@ def carry_torch(
     nodes: Nodes, means: torch.Tensor, quats: torch.Tensor, shifts: torch.Tensor, turns: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """`carry` in plain PyTorch, for CUDA and for any precision."""
+    shape = nodes.index.shape
+
+    def of_nodes(values: torch.Tensor) -> torch.Tensor:
+        # Not by indexing: on CUDA its gradient would sort the indices in every step.
+        return values.index_select(0, nodes.index.flatten()).view(*shape, *values.shape[1:])
+
     anchors = means[nodes.gaussian]
-    turned = torch.einsum("mbij,mbj->mbi", rotation_matrices(turns)[nodes.index], means[:, None] - anchors[nodes.index])
-    carried = turned + (anchors + shifts)[nodes.index]
-    blended = (nodes.weight[..., None] * torch.nn.functional.normalize(turns, dim=-1)[nodes.index]).sum(dim=1)
+    turned = torch.einsum("mbij,mbj->mbi", of_nodes(rotation_matrices(turns)), means[:, None] - of_nodes(anchors))
+    carried = turned + of_nodes(anchors + shifts)
+    blended = (nodes.weight[..., None] * of_nodes(torch.nn.functional.normalize(turns, dim=-1))).sum(dim=1)
     spun = multiply(torch.nn.functional.normalize(blended, dim=-1), quats)
     return (nodes.weight[..., None] * carried).sum(dim=1), torch.nn.functional.normalize(spun, dim=-1)

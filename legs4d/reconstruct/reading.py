@@ -16,7 +16,7 @@ from legs4d.reconstruct.observation import Backdrop, Observation, spread
 from legs4d.scene.sequence import Sequence, cameras_move
 
 READ_AT_ONCE = max(2, os.cpu_count() or 1)
-"""Pictures that are read between two looks at whether to stop: their masks are found side by side."""
+"""Pictures that are read side by side between two looks at whether to stop, as their masks are found."""
 
 
 def observe(
@@ -39,16 +39,21 @@ def observe(
     cameras = sequence.cameras("train", frame)
     images = np.empty((len(cameras), cameras.height, cameras.width, 3), np.float32)
     masks = np.empty(images.shape[:3], np.float32)
-    for start in range(0, len(cameras), READ_AT_ONCE):
-        step(start, len(cameras))
-        some = list(range(start, min(start + READ_AT_ONCE, len(cameras))))
-        # Pictures before their masks, which are found in them.
-        images[some] = sequence.images("train", frame, some)
-        found = sequence.masks("train", frame, some)
-        if found is None:
-            where, fix = f"{sequence.root}/seg", "add seg/<camera>/<frame>.png"
-            raise DatasetError("has no foreground masks", where=where, fix=fix)
-        masks[some] = found
+
+    def read(camera: int) -> None:
+        images[camera] = sequence.images("train", frame, [camera])[0]
+
+    with ThreadPoolExecutor(READ_AT_ONCE, thread_name_prefix="legs4d-picture") as readers:
+        for start in range(0, len(cameras), READ_AT_ONCE):
+            step(start, len(cameras))
+            some = list(range(start, min(start + READ_AT_ONCE, len(cameras))))
+            # Pictures before their masks, which are found in them.
+            list(readers.map(read, some))
+            found = sequence.masks("train", frame, some)
+            if found is None:
+                where, fix = f"{sequence.root}/seg", "add seg/<camera>/<frame>.png"
+                raise DatasetError("has no foreground masks", where=where, fix=fix)
+            masks[some] = found
     step(len(cameras), len(cameras))
     return Observation(
         cameras,

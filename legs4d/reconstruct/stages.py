@@ -26,7 +26,8 @@ from legs4d.reconstruct.objects.place import masks_digest
 from legs4d.reconstruct.observation import CameraColors, Observation
 from legs4d.reconstruct.reading import find_backdrop, observations, observe
 from legs4d.reconstruct.refine import TrackedFrame, refine
-from legs4d.reconstruct.tracking import Motion, find_structure, track_frame
+from legs4d.reconstruct.tracker import Tracker
+from legs4d.reconstruct.tracking import Motion, find_structure
 from legs4d.scene.foreground import VERSION as MASKS_VERSION
 from legs4d.scene.foreground import MotionMasks
 from legs4d.scene.sequence import InitialPoints, Sequence, cameras_move
@@ -235,9 +236,9 @@ class Reconstruction:
 
     def _tracking(self, stage: Stage, done: set[int], objects: TrackedObjects | None) -> None:
         run, device, settings = self.run, self.device, self.settings.tracking
-        static = run.static().torch(device)
+        static, colors = run.static().torch(device), CameraColors.of(run, device)
         structure = find_structure(self._moving(0).means, settings, objects)
-        colors = CameraColors.of(run, device)
+        tracker = Tracker(colors, structure, stage, run.info["floor"], settings)
         reporter = self.context.reporter("tracking")
         total = run.num_frames - 1
         left = [frame for frame in range(1, run.num_frames) if frame not in done]
@@ -246,18 +247,7 @@ class Reconstruction:
             # Always from what is stored, so that a resumed run takes the same steps as one never stopped.
             before = self._moving(max(frame - 2, 0))
             motion = Motion(self._moving(frame - 1), (before.means, before.quats))
-            tracked, loss = track_frame(
-                motion,
-                static,
-                observed,
-                colors,
-                structure,
-                stage,
-                run.info["floor"],
-                frame,
-                settings,
-                reporter.check,
-            )
+            tracked, loss = tracker.track(motion, static, observed, frame, reporter.check)
             moving = tracked.numpy()
             run.write_frame(frame, moving.means, moving.quats, moving.colors)
             now = time.perf_counter()

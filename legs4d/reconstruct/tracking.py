@@ -96,40 +96,79 @@ def find_neighbours(means: torch.Tensor, settings: TrackingSettings, rows: NDArr
     )
 
 
-def track_frame(
-    motion: Motion,
-    static: Gaussians,
-    observed: Observation,
-    colors: CameraColors,
-    structure: Structure,
-    stage: Stage,
-    floor: float,
-    frame: int,
-    settings: TrackingSettings,
-    check: Callable[[], None] = lambda: None,
-) -> tuple[Gaussians, float]:
-    """The moving Gaussians in frame `frame`, and the last loss.
+@dataclass(frozen=True)
+class PlainTracker:
+    """Finds moving Gaussians, frame after frame, step by step.
 
-    Args:
-        motion: the frames before.
-        static: N Gaussians that do not move.
+    Attributes:
+        colors: of the training cameras; their device does the work.
         structure: what holds the moving ones together.
         floor: height of the floor along `stage.down`, scene units.
-        check: called before every step; what it raises ends the work.
     """
-    chance = torch.Generator(device=observed.images.device).manual_seed(settings.seed + frame)
-    view = _View(static, motion.current, observed, colors, stage, settings, chance)
-    means, quats = motion.predicted()
-    if structure.objects is not None and observed.labels is not None:
+
+    colors: CameraColors
+    structure: Structure
+    stage: Stage
+    floor: float
+    settings: TrackingSettings
+
+    def track(
+        self,
+        motion: Motion,
+        static: Gaussians,
+        observed: Observation,
+        frame: int,
+        check: Callable[[], None] = lambda: None,
+    ) -> tuple[Gaussians, float]:
+        """The moving Gaussians in frame `frame`, and the last loss.
+
+        Args:
+            motion: the frames before.
+            static: N Gaussians that stay as they are.
+            check: called before every step; what it raises ends the work.
+        """
+        chance = torch.Generator().manual_seed(self.settings.seed + frame)
+        view = _View(static, motion.current, observed, self.colors, self.stage, self.settings, chance)
+        means, quats = self.begin(motion, observed)
+        region = moving_region(observed.masks > 0, observed.cameras, means, self.stage.near)
+        coarse, fine = self.plans(len(observed.cameras), frame)
+        means, quats = _move_nodes(view, self, means, quats, region, coarse, check)
+        # The nodes may have gone where nobody expected anything.
+        region |= moving_region(torch.zeros_like(region), observed.cameras, means, self.stage.near)
+        return _move_gaussians(view, self, means, quats, region, fine, check)
+
+    def begin(self, motion: Motion, observed: Observation) -> tuple[torch.Tensor, torch.Tensor]:
+        """(means, unit quats) from which the frame is looked for."""
+        means, quats = motion.predicted()
+        if self.structure.objects is None or observed.labels is None:
+            return means, quats
         last = motion.current.means, motion.current.quats
-        means, quats = structure.objects.begin(last, (means, quats), observed.labels, observed.cameras, stage.near)
-    region = moving_region(observed.masks > 0, observed.cameras, means, stage.near)
-    steps = settings.nodes.steps + settings.steps
-    plan = batches(len(observed.cameras), settings.cameras_per_step, steps, settings.seed + frame)
-    means, quats = _move_nodes(view, structure, means, quats, region, plan[: settings.nodes.steps], check)
-    # The nodes may have gone where nobody expected anything.
-    region |= moving_region(torch.zeros_like(region), observed.cameras, means, stage.near)
-    return _move_gaussians(view, structure, floor, means, quats, region, plan[settings.nodes.steps :], check)
+        return self.structure.objects.begin(last, (means, quats), observed.labels, observed.cameras, self.stage.near)
+
+    def plans(self, cameras: int, frame: int) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:
+        """Cameras of each step of the coarse and of the fine half."""
+        coarse = self.settings.nodes.steps
+        plan = batches(
+            cameras, self.settings.cameras_per_step, coarse + self.settings.steps, self.settings.seed + frame
+        )
+        return plan[:coarse], plan[coarse:]
+
+    def motion_weights(self) -> torch.Tensor:
+        """[3] of the terms of `motion_loss`."""
+        own = self.settings
+        return self.colors.gain.new_tensor([own.rigid_weight, own.rotation_weight, own.isometry_weight])
+
+    def down(self) -> torch.Tensor:
+        """[3] the direction of gravity."""
+        return torch.as_tensor(self.stage.down, device=self.colors.gain.device)
+
+    def strayed(
+        self, means: torch.Tensor, colors: torch.Tensor, current: torch.Tensor, down: torch.Tensor
+    ) -> torch.Tensor:
+        """[] what sinking below the floor, and colours [M, 3] other than the `current`, cost."""
+        settings = self.settings
+        sunk = settings.floor_weight * floor_loss(means, down, self.floor)
+        return sunk + settings.color_weight * (colors - current).abs().mean()
 
 
 @dataclass(frozen=True)
@@ -191,7 +230,7 @@ class _View:
 
 def _move_nodes(
     view: _View,
-    structure: Structure,
+    tracker: PlainTracker,
     means: torch.Tensor,
     quats: torch.Tensor,
     region: torch.Tensor,
@@ -199,13 +238,14 @@ def _move_nodes(
     check: Callable[[], None],
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The coarse half: the nodes' rigid motions that fit best, and where they carry the Gaussians."""
-    settings, nodes = view.settings.nodes, structure.nodes
+    settings, structure = view.settings.nodes, tracker.structure
+    nodes = structure.nodes
     count = len(nodes.gaussian)
     shifts = means.new_zeros(count, 3).requires_grad_()
     turns = means.new_tensor([1.0, 0, 0, 0]).repeat(count, 1).requires_grad_()
     start = {"shifts": settings.shift_rate * view.stage.radius, "turns": settings.turn_rate}
     optimizer = Adam({"shifts": shifts, "turns": turns}, dict(start))
-    weights = _motion_weights(view)
+    weights = tracker.motion_weights()
     for step, batch in enumerate(plan):
         check()
         optimizer.rates = {name: rate * settings.decay ** (step / len(plan)) for name, rate in start.items()}
@@ -220,8 +260,7 @@ def _move_nodes(
 
 def _move_gaussians(
     view: _View,
-    structure: Structure,
-    floor: float,
+    tracker: PlainTracker,
     means: torch.Tensor,
     quats: torch.Tensor,
     region: torch.Tensor,
@@ -235,8 +274,8 @@ def _move_gaussians(
     values = {"means": means, "quats": quats, "colors": dc}
     optimizer = Adam(values, {"quats": rates.quats, "colors": rates.colors})
     mean = RunningMean(settings.averaging)
-    weights = _motion_weights(view)
-    down = torch.as_tensor(stage.down, device=means.device)
+    weights = tracker.motion_weights()
+    down = tracker.down()
     loss = means.new_zeros(())
     for step, batch in enumerate(plan):
         check()
@@ -244,9 +283,8 @@ def _move_gaussians(
         unit = torch.nn.functional.normalize(quats, dim=-1)
         loss = (
             view.loss(means, unit, dc, region, batch)
-            + motion_loss(means, unit, current.means, current.quats, structure.neighbours, weights)
-            + settings.floor_weight * floor_loss(means, down, floor)
-            + settings.color_weight * (dc - current.colors).abs().mean()
+            + motion_loss(means, unit, current.means, current.quats, tracker.structure.neighbours, weights)
+            + tracker.strayed(means, dc, current.colors, down)
         )
         loss.backward()
         optimizer.step()
@@ -259,11 +297,6 @@ def _move_gaussians(
         colors=final["colors"],
     )
     return tracked, float(loss.detach())
-
-
-def _motion_weights(view: _View) -> torch.Tensor:
-    settings = view.settings
-    return view.current.means.new_tensor([settings.rigid_weight, settings.rotation_weight, settings.isometry_weight])
 
 
 def moving_region(foreground: torch.Tensor, cameras: Cameras, means: torch.Tensor, near: float) -> torch.Tensor:

@@ -11,7 +11,7 @@ from legs4d import pipeline
 from legs4d.context import Context
 from legs4d.deform.fields.binding import Binding
 from legs4d.deform.fields.blend import blend
-from legs4d.deform.fitting.adam import BETA1, BETA2, EPSILON, Moments, step_group
+from legs4d.reconstruct.fitting.adam_group import BETA1, BETA2, EPSILON, Moments, step_group
 from tests.deform.conftest import asked
 from tests.deform.film import write_film
 from tests.deform.test_stage import score

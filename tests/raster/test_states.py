@@ -8,7 +8,8 @@ import torch
 
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.raster import render
-from legs4d.raster.states import CameraTable, Pull, Room, States, render_states
+from legs4d.raster.states import CameraTable, Pull, States, render_states
+from legs4d.raster.tiles import Room
 from legs4d.scene.camera import Cameras
 
 NEAR = 0.2

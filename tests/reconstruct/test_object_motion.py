@@ -12,7 +12,8 @@ from legs4d.reconstruct.nodes import carry, place_nodes
 from legs4d.reconstruct.objects.centers import triangulated
 from legs4d.reconstruct.objects.motion import TrackedObjects
 from legs4d.reconstruct.observation import CameraColors, Observation
-from legs4d.reconstruct.tracking import Motion, find_neighbours, find_structure, track_frame
+from legs4d.reconstruct.tracker import Tracker
+from legs4d.reconstruct.tracking import Motion, find_neighbours, find_structure
 from legs4d.scene.stage import Stage
 from tests.reconstruct.test_stages import SCENE, ball
 
@@ -36,7 +37,7 @@ def follow(first: Gaussians, observed: Observation, objects: TrackedObjects | No
     colors = CameraColors(torch.zeros(8, 3), torch.zeros(8, 3))
     structure = find_structure(first.means, SETTINGS, objects)
     motion = Motion(first, (first.means, first.quats))
-    return track_frame(motion, nothing, observed, colors, structure, STAGE, 1.0, 1, SETTINGS)[0]
+    return Tracker(colors, structure, STAGE, 1.0, SETTINGS).track(motion, nothing, observed, 1)[0]
 
 
 def test_a_ball_that_leaps_farther_than_it_is_wide_is_found_by_its_masks() -> None:

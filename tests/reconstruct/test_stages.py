@@ -31,7 +31,8 @@ from legs4d.reconstruct.observation import CameraColors, Observation, batches
 from legs4d.reconstruct.reading import observe
 from legs4d.reconstruct.stages import Reconstruction
 from legs4d.reconstruct.sweep import FACTORS
-from legs4d.reconstruct.tracking import Motion, find_structure, moving_region, track_frame
+from legs4d.reconstruct.tracker import Tracker
+from legs4d.reconstruct.tracking import Motion, find_structure, moving_region
 from legs4d.reconstruct.vignette import as_filmed
 from legs4d.scene.camera import Cameras
 from legs4d.scene.readers import open_sequence
@@ -231,17 +232,8 @@ def test_tracking_finds_a_known_motion() -> None:
     static = first.take(torch.zeros(len(first), dtype=torch.bool))
     settings = TrackingSettings(steps=60, cameras_per_step=8, rates=MotionRates(means=4e-3, quats=4e-3, colors=0))
     colors = CameraColors(torch.zeros(8, 3), torch.zeros(8, 3))
-    tracked, _ = track_frame(
-        Motion(first, (first.means, first.quats)),
-        static,
-        observed,
-        colors,
-        find_structure(first.means, settings),
-        stage,
-        floor=1.0,
-        frame=1,
-        settings=settings,
-    )
+    tracker = Tracker(colors, find_structure(first.means, settings), stage, 1.0, settings)
+    tracked, _ = tracker.track(Motion(first, (first.means, first.quats)), static, observed, 1)
     before = (first.means - truth.means).norm(dim=1)
     after = (tracked.means - truth.means).norm(dim=1)
     assert float(before.mean()) > 0.09

@@ -23,10 +23,10 @@ from legs4d.deform.fields.binding import Binding
 from legs4d.deform.fields.blend import blend
 from legs4d.deform.fields.nodes import farthest, nearest
 from legs4d.deform.fields.rigidity import rigidity
-from legs4d.deform.fitting.adam import Moments, step_group
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.portable.bending import BINDINGS, bound, follow
 from legs4d.portable.motion_file import BendFile
+from legs4d.reconstruct.fitting.adam_group import Moments, step_group
 from legs4d.reconstruct.fitting.quaternions import multiply, rotation_matrices
 
 LEAST_NODES, MOST_NODES = 20, 60

@@ -15,7 +15,7 @@ from legs4d.deform.fields.binding import Binding
 from legs4d.deform.fields.blend import blend
 from legs4d.deform.fields.field import Bent, waves
 from legs4d.deform.fields.rigidity import rigidity
-from legs4d.deform.fitting.adam import Moments, step_group
+from legs4d.reconstruct.fitting.adam_group import Moments, step_group
 from legs4d.reconstruct.fitting.quaternions import multiply, rotation_matrices
 
 SOLID = 0.2

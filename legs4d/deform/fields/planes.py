@@ -6,8 +6,8 @@ import torch
 
 from legs4d.config.deform import DeformSettings
 from legs4d.deform.fields.field import Bent
-from legs4d.deform.fitting.adam import Moments, step_group
 from legs4d.gaussians.hexplane import PLANES, HexPlane
+from legs4d.reconstruct.fitting.adam_group import Moments, step_group
 from legs4d.reconstruct.fitting.quaternions import multiply
 
 OF_TIME = (2, 4, 5)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from legs4d.deform.fitting.adam import Moments, step_group
 from legs4d.gaussians.gaussians import Gaussians, dc_from_rgb
+from legs4d.reconstruct.fitting.adam_group import Moments, step_group
 from legs4d.scene.sequence import InitialPoints
 
 NAMES = ("means", "quats", "log_scales", "logit_opacities", "colors", "sh_rest")

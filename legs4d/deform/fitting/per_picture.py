@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from legs4d.deform.fitting.adam import Moments, step_group
 from legs4d.raster.states import States
+from legs4d.reconstruct.fitting.adam_group import Moments, step_group
 from legs4d.reconstruct.fitting.quaternions import multiply, rotation_matrices
 from legs4d.scene.camera import Cameras
 

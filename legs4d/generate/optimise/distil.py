@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from legs4d.generate.lenses import Lens
 from legs4d.priors.guidance.zero123 import Zero123
-from legs4d.raster.states import CameraTable, Room, States, render_states
+from legs4d.raster.states import CameraTable, States, render_states
+from legs4d.raster.tiles import Room
 
 SIDE = 256
 """Pixels of what is rendered for it."""

@@ -18,7 +18,7 @@ from legs4d.config import DeformSettings
 from legs4d.config.deform import GrowthSettings, PlanesSettings
 from legs4d.deform.fields.field import Bent
 from legs4d.deform.fields.planes import OF_TIME, PlaneField
-from legs4d.deform.fit import ROOM_A_PICTURE, ROOM_TO_SPARE, Fit
+from legs4d.deform.fit import Fit
 from legs4d.deform.fitting.canonical import NAMES, Canonical
 from legs4d.deform.fitting.schedule import Schedule
 from legs4d.deform.footage.pictures import Pictures
@@ -29,7 +29,7 @@ from legs4d.generate.optimise.distil import Distillation
 from legs4d.generate.optimise.losses import REFERENCE, chamfer, decayed, picture_loss
 from legs4d.priors.perceptual.lpips import Lpips
 from legs4d.progress import StageReporter
-from legs4d.raster.states import Room
+from legs4d.raster.tiles import ROOM_A_PICTURE, ROOM_TO_SPARE, Room
 from legs4d.scene.sequence import InitialPoints
 from legs4d.scene.stage import Stage
 

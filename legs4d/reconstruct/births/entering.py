@@ -27,7 +27,8 @@ from legs4d.reconstruct.births.spans import said
 from legs4d.reconstruct.initialise import AGREEMENT, FEWEST, MOTION_AGREEMENT, visual_hull
 from legs4d.reconstruct.observation import Observation
 from legs4d.reconstruct.refine import TrackedFrame, refine
-from legs4d.reconstruct.tracking import Motion, find_structure, track_frame
+from legs4d.reconstruct.tracker import Tracker
+from legs4d.reconstruct.tracking import Motion, find_structure
 from legs4d.reconstruct.views import look_up
 
 THINGS = 4
@@ -147,24 +148,15 @@ def _followed(clip: Clip, begun: Gaussians, frame: int, check: Callable[[], None
     found = {frame: begun}
     settings, device = clip.tracking, clip.observe(frame).images.device
     structure = find_structure(begun.torch(device).means, settings)
+    tracker = Tracker(clip.colors, structure, clip.stage, clip.floor, settings)
     for step, end in ((1, clip.num_frames), (-1, -1)):
         last = before = begun
         for other in range(frame + step, end, step):
             observed = clip.observe(other)
             now = last.torch(device)
             previous = before.torch(device)
-            moved, _ = track_frame(
-                Motion(now, (previous.means, previous.quats)),
-                clip.at(other).torch(device),
-                observed,
-                clip.colors,
-                structure,
-                clip.stage,
-                clip.floor,
-                other,
-                settings,
-                check,
-            )
+            motion = Motion(now, (previous.means, previous.quats))
+            moved, _ = tracker.track(motion, clip.at(other).torch(device), observed, other, check)
             if not _is_there(moved, observed, clip.stage.near):
                 break
             before, last = last, moved.numpy()

@@ -54,6 +54,11 @@ class _SsimCpu(torch.autograd.Function):
         return ctx.saved_tensors[0] * gradient[:, None, None, None], None
 
 
+def _has_triton() -> bool:
+    """torch comes with it on Linux, not on Windows."""
+    return find_spec("triton") is not None
+
+
 def ssim(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """Structural similarity per image (Wang et al. 2004), [C] from two stacks [C, H, W, D] in 0..1.
 
@@ -63,7 +68,7 @@ def ssim(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         return _ssim_torch(first, second)
     if first.device.type == "cpu":
         return _SsimCpu.apply(first, second)
-    if find_spec("triton") is None:  # torch comes with it on Linux, not on Windows
+    if not _has_triton():
         return _ssim_torch(first, second)
     from legs4d.reconstruct.fitting.ssim_cuda import SsimCuda
 
@@ -128,6 +133,11 @@ def motion_loss(
     """
     if means.device.type == "cpu" and means.dtype == torch.float32:
         return _MotionCpu.apply(means, quats, previous_means, previous_quats, neighbours, weights)
+    if means.device.type == "cuda" and means.dtype == torch.float32 and neighbours.index.numel() and _has_triton():
+        from legs4d.reconstruct.fitting.motion_cuda import MotionCuda
+
+        near = neighbours.index, neighbours.weight, neighbours.distance
+        return MotionCuda.apply(means, quats, previous_means, previous_quats, *near, weights, TINY)
     return weights @ motion_losses_torch(means, quats, previous_means, previous_quats, neighbours)
 
 

@@ -73,33 +73,46 @@ class TrackedObjects:
         Returns:
             (means [M, 3], unit quats [M, 4]), on the device of `current`.
         """
-        means, quats = (values.cpu().numpy().copy() for values in predicted)
-        last = tuple(values.cpu().numpy() for values in current)
-        changed = False
-        for row, number in enumerate(self.ids.tolist()):
-            members = np.flatnonzero(self.rows == row)
-            masks = labels == number
-            if not len(members) or not (masks.sum(axis=(1, 2)) >= SHOWN).any():
-                continue
-            begun = means[members]
-            choices = [(begun, quats[members]), (last[0][members], last[1][members])]
-            middle = triangulated(masks, cameras, smallest=SHOWN, rounds=ROUNDS)
-            if middle is not None:
-                choices.append((begun + (middle - np.median(begun, axis=0)).astype(np.float32), quats[members]))
-            shares = [_inside(places, masks, cameras, near) for places, _ in choices]
-            best = int(np.argmax(shares))
-            if shares[best] >= shares[0] + BETTER:
-                means[members], quats[members] = choices[best]
-                changed = True
-        if not changed:
-            return predicted
         device = current[0].device
-        return torch.as_tensor(means, device=device), torch.as_tensor(quats, device=device)
+        seen = torch.as_tensor(labels, device=device)
+        found = predicted
+        for row, number in enumerate(self.ids.tolist()):
+            members = torch.as_tensor(np.flatnonzero(self.rows == row), device=device)
+            views = np.flatnonzero((seen == number).sum(dim=(1, 2)).cpu().numpy() >= SHOWN)
+            if not len(members) or not len(views):
+                continue
+
+            def inside(places: torch.Tensor, number: int = number, views: NDArray[np.int64] = views) -> float:
+                return _inside(places, seen, number, views, cameras, near)
+
+            means, quats = (values[members] for values in predicted)
+            kept = inside(means)
+            if kept + BETTER > 1:  # nothing is as much better
+                continue
+            choices = [(means, quats), (current[0][members], current[1][members])]
+            middle = triangulated(labels == number, cameras, smallest=SHOWN, rounds=ROUNDS)
+            if middle is not None:
+                shift = (middle - np.median(means.cpu().numpy(), axis=0)).astype(np.float32)
+                choices.append((means + torch.as_tensor(shift, device=device), quats))
+            shares = [kept, *(inside(places) for places, _ in choices[1:])]
+            best = int(np.argmax(shares))
+            if shares[best] >= kept + BETTER:
+                if found is predicted:
+                    found = predicted[0].clone(), predicted[1].clone()
+                found[0][members], found[1][members] = choices[best]
+        return found
 
 
-def _inside(places: NDArray[np.float32], masks: NDArray[np.bool_], cameras: Cameras, near: float) -> float:
-    """0..1, the share of points [K, 3] that lie in the masks [C, H, W], on average over the views that have one."""
-    pixel, seen = (values.numpy() for values in project(cameras, torch.from_numpy(places), near))
-    views = np.flatnonzero(masks.sum(axis=(1, 2)) >= SHOWN)
-    hit = [(masks[view][pixel[view, :, 1], pixel[view, :, 0]] & seen[view]).mean() for view in views]
-    return float(np.mean(hit))
+def _inside(
+    places: torch.Tensor,
+    labels: torch.Tensor,
+    number: int,
+    views: NDArray[np.int64],
+    cameras: Cameras,
+    near: float,
+) -> float:
+    """0..1, the share of points [K, 3] that lie where `labels` [C, H, W] have this number, on average over `views`."""
+    pixel, seen = project(cameras.take(views), places, near)
+    view = torch.as_tensor(views, device=places.device)[:, None]
+    hit = ((labels[view, pixel[..., 1], pixel[..., 0]] == number) & seen).sum(dim=1)
+    return float(np.mean(hit.cpu().numpy() / len(places)))

@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 
 from legs4d.deform.fields.posed import PosedNodes
-from legs4d.deform.fitting.adam import Moments, step_group
 from legs4d.gaussians.gaussians import SH_C0, Gaussians
-from legs4d.raster.states import CameraTable, Room, States, render_states
+from legs4d.raster.states import CameraTable, States, render_states
+from legs4d.raster.tiles import Room
+from legs4d.reconstruct.fitting.adam_group import Moments, step_group
 from legs4d.scene.camera import Cameras
 from legs4d.video.input.clip import Clip
 from legs4d.video.input.things import Thing

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from legs4d.deform.fitting.adam import Moments, step_group
 from legs4d.priors.protocols import GuidancePrior
 from legs4d.progress import StageReporter
-from legs4d.raster.states import CameraTable, Room, States, render_states
+from legs4d.raster.states import CameraTable, States, render_states
+from legs4d.raster.tiles import Room
+from legs4d.reconstruct.fitting.adam_group import Moments, step_group
 from legs4d.scene.camera import Cameras
 from legs4d.video.motion.losses import balanced
 from legs4d.video.objects.canonical import Canonical

@@ -14,7 +14,8 @@ from torch import Tensor
 from legs4d.generate.onepass.cameras import lens_of, rays_through
 from legs4d.generate.onepass.network import OnePass, Seen, Splats
 from legs4d.generate.onepass.passes import mixed
-from legs4d.raster.states import CameraTable, Room, States, render_states
+from legs4d.raster.states import CameraTable, States, render_states
+from legs4d.raster.tiles import Room
 from legs4d.reconstruct.fitting.losses import ssim
 from legs4d.scene.camera import Cameras
 from training.synthetic.constants import constant

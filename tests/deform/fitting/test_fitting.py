@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from legs4d.config.deform import DeformSettings, GrowthSettings
-from legs4d.deform.fitting.adam import Moments, step_group
 from legs4d.deform.fitting.canonical import Canonical
 from legs4d.deform.fitting.growth import grow
 from legs4d.deform.fitting.schedule import plan
 from legs4d.raster.states import Pull
+from legs4d.reconstruct.fitting.adam_group import Moments, step_group
 from legs4d.scene.sequence import InitialPoints
 
 CPU = torch.device("cpu")

@@ -1,7 +1,6 @@
 """Adam in one kernel a group, with step sizes that may lie on the device: a captured graph then follows a schedule.
 
-`reconstruct`'s own takes its step sizes from the host, and so cannot be captured. PyTorch's kernel is called by name:
-`torch.optim` would import its compiler, which takes seconds.
+PyTorch's kernel is called by name: `torch.optim` would import its compiler, which takes seconds.
 """
 
 from __future__ import annotations
@@ -42,10 +41,11 @@ def step_group(values: list[torch.Tensor], moments: list[Moments], rate: float |
     large = pulled[0][0].is_cuda and len(pulled) == 1 and pulled[0][0].numel() > LARGE
     with torch.no_grad():
         if large:
-            from legs4d.deform.fitting.adam_cuda import step_large
+            from legs4d.reconstruct.fitting.adam_cuda import step_large
 
-            (value, m), where = pulled[0], pulled[0][0].device
-            rate = torch.as_tensor(rate, device=where)
+            value, m = pulled[0]
+            if not isinstance(rate, torch.Tensor):  # filled there: a copy waits for the device
+                rate = torch.full((), rate, device=value.device)
             step_large(value, gradients[0], m.first, m.second, m.steps, rate, (BETA1, BETA2), EPSILON)
         else:
             _step_together(pulled, gradients, rate)

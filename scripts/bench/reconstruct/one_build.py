@@ -1,0 +1,135 @@
+"""One reconstruction by the legs4d that PYTHONPATH names, and what it took, as one line of JSON: the half of
+`reconstruction.py` that runs in a process of its own, so that two builds can be timed in one run.
+
+    PYTHONPATH=BUILD:scripts scripts/bench/reconstruct/one_build.py DATASET RUN [--set KEY=VALUE] [--frames N]
+        [--eval FRAMES]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from legs4d import pipeline
+from legs4d.config import TrainSettings
+from legs4d.context import Context
+from legs4d.gaussians.store.run import Run
+from legs4d.progress import Progress, StageReporter, Stopped
+from legs4d.reconstruct.evaluation.object_tracking import evaluate_tracking
+from legs4d.reconstruct.stages import choose_device
+from legs4d.scene.readers import open_sequence
+
+GIB = 2**30
+
+
+class Watch:
+    """Told of progress, it notes when each tracked frame is done, and stops the work after so many frames."""
+
+    def __init__(self, frames: int | None) -> None:
+        self.frames, self.enough = frames, False
+        self.ends: list[float] = []
+        self.memory: list[float] = []
+        self.begun: float | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.stage == "first_frame" and self.begun is None:
+            self.begun = time.perf_counter()
+        if progress.stage != "tracking" or progress.done <= len(self.ends):
+            return
+        self.ends.append(time.perf_counter())
+        self.memory.append(torch.cuda.memory_reserved() / GIB if torch.cuda.is_available() else 0.0)
+        self.enough = self.frames is not None and progress.done >= self.frames - 1
+
+    def is_set(self) -> bool:
+        return self.enough
+
+
+def changed(settings: TrainSettings, assignments: list[str]) -> TrainSettings:
+    """The settings with `a.b=value` applied; values are JSON."""
+    values = settings.model_dump()
+    for assignment in assignments:
+        path, _, value = assignment.partition("=")
+        *parents, last = path.split(".")
+        at = values
+        for name in parents:
+            at = at[name]
+        at[last] = json.loads(value)
+    return TrainSettings.model_validate(values)
+
+
+def profiled(work: Any, frames: int) -> None:
+    """Do the work, and print what the device did most in it, per tracked frame."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CUDA]) as found:
+        work()
+    kernels = [one for one in found.key_averages() if one.device_time_total > 0]
+    total = sum(one.device_time_total for one in kernels)
+    print(f"busy {total / 1e3 / frames:.1f} ms a frame, {sum(one.count for one in kernels) / frames:.0f} launches")
+    for one in sorted(kernels, key=lambda one: -one.device_time_total)[:30]:
+        print(f"{one.device_time_total / 1e3 / frames:9.2f} ms {one.count / frames:8.0f}  {one.key[:90]}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--engine", default="auto")
+    parser.add_argument("--preset", default="full")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--frames", type=int, help="stop after so many")
+    parser.add_argument("--eval", type=int, default=0, help="frames whose test pictures are compared")
+    parser.add_argument("--track", type=int, help="object that is followed, in a finished run")
+    parser.add_argument("--profile", action="store_true", help="of tracking; the first frame must be done")
+    arguments = parser.parse_args()
+    StageReporter.INTERVAL = 0.0  # every frame is told
+    settings = TrainSettings()
+    settings = settings.model_copy(update={"reconstruct": settings.reconstruct.with_preset(arguments.preset)})
+    settings = changed(settings, arguments.set)
+    watch = Watch(arguments.frames)
+    context = Context(arguments.engine, progress=watch, stop=watch)
+
+    def work() -> None:
+        with suppress(Stopped):
+            pipeline.reconstruct(arguments.dataset, arguments.run, settings, context)
+
+    started = time.perf_counter()
+    if arguments.profile:
+        profiled(work, (arguments.frames or 2) - 1)
+    else:
+        work()
+    run = Run.open(arguments.run)
+    found: dict[str, Any] = {
+        "seconds": time.perf_counter() - started,
+        "first_frame": run.stages["first_frame"].seconds,
+        "points": None if watch.begun is None else watch.begun - started,
+        "stages": {name: stage.seconds for name, stage in run.stages.items()},
+        "refinement": run.stages["refinement"].seconds if "refinement" in run.stages else None,
+        "frames": [after - before for before, after in zip(watch.ends, watch.ends[1:], strict=False)],
+        "reserved": watch.memory,
+        "gaussians": run.num_gaussians,
+        "moving": run.num_dynamic,
+        "ids": len(run.dynamic(0).means) + run.num_static,
+    }
+    if torch.cuda.is_available():
+        found["memory"] = torch.cuda.max_memory_reserved() / GIB
+        found["allocated"] = torch.cuda.max_memory_allocated() / GIB
+    if arguments.eval:
+        from bench.reconstruct.ablate_reconstruction import scores  # of today's, by the build's own renderer
+
+        sequence = open_sequence(arguments.dataset, settings.dataset)
+        device = choose_device(arguments.engine)
+        found["psnr"] = scores(run, arguments.eval, sequence, "test", None, device, None)
+        if arguments.track is not None:
+            found["tracking"] = evaluate_tracking(run, sequence, arguments.track, device)
+    print("RESULT " + json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
