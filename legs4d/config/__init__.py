@@ -231,7 +231,7 @@ class BirthSettings(Settings):
     fit: ClipFitSettings = ClipFitSettings(
         steps=80,
         cameras_per_step=3,
-        rates=LearningRates(means=2.1e-4, quats=1.8e-3, scales=0.02, opacities=0.1, colors=0.015),
+        rates=LearningRates(means=6e-4, quats=1.8e-3, scales=0.02, opacities=0.3, colors=0.015),
         decay=0.1,
         dropout=0.0,
         opacity_weight=0.0,

@@ -29,6 +29,8 @@ from legs4d.scene.stage import Stage
 
 AVERAGED = 2 / 3
 """Share of the steps after which the running mean begins."""
+LEAST = 0.5
+"""Of the mean error: a frame that lacks less is drawn as if it lacked this, so that it stays as good as it is."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ def refine(
     settings: ClipFitSettings,
     reporter: StageReporter,
     carried: tuple[Gaussians, Carried] | None = None,
+    lack: NDArray[np.float64] | None = None,
 ) -> Refined:
     """What suits all frames best of what does not change: static Gaussians, shapes and opacities of the moving ones.
 
@@ -94,6 +97,8 @@ def refine(
         frames: with the same cameras, in the same order, and the same moving Gaussians.
         carried: B further ones, as they are in frames of their own, of which all is found but how each gets into
             `frames`; on the same device.
+        lack: [F] mean squared error of the frames as they begin, not all 0: what lacks more is drawn more often. None
+            draws all alike.
 
     Raises:
         Stopped: the reporter was told to stop.
@@ -105,6 +110,7 @@ def refine(
     chance = np.random.default_rng(settings.seed)
     generator = torch.Generator(device=static.means.device).manual_seed(settings.seed)
     plan = batches(len(frames[0].cameras), settings.cameras_per_step, settings.steps, settings.seed)
+    odds = np.ones(len(frames)) if lack is None else np.maximum(lack, LEAST * lack.mean())
     optimised = [parameters] if held is None else [parameters, held]
     for step, batch in enumerate(plan):
         share = settings.decay ** (step / settings.steps)
@@ -112,7 +118,7 @@ def refine(
             for name in one.values:
                 one.set_rate(name, share)
         shape.set_rate(share)
-        which = int(chance.integers(len(frames)))
+        which = int(chance.choice(len(frames), p=odds / odds.sum()))
         frame, still = frames[which], parameters.gaussians()
         toned = still if frame.tint is None else still.replace(colors=still.colors + frame.tint)
         parts = [toned, shape.apply(frame.moving)]

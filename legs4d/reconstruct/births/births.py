@@ -93,7 +93,11 @@ class _Search:
     def find(self) -> Revealed:
         still, tracked, most = len(self.clip.static), len(self.clip.objects), self.settings.most
         most = round(most * (still + tracked))
-        self.clip = clip = with_entered(self.clip, self.known, most, self.settings.fit, self.reporter)
+        self.moving = {frame: self._depth(self.clip.moving(frame), frame) for frame in self.known}
+        clip = with_entered(self.clip, self.moving, most, self.settings.fit, self.reporter)
+        if clip is not self.clip:
+            self.moving = {frame: self._depth(clip.moving(frame), frame) for frame in self.known}
+        self.clip = clip
         moving, frames = len(clip.objects), clip.num_frames
         evidence = self._trusted(self._look_at_all(lambda frame, _: clip.at(frame)))
         rows = slice(still, still + moving)
@@ -110,8 +114,9 @@ class _Search:
         tint = np.zeros((len(self.known), len(static), 3), np.float32)
         tint[:, :still] = tints(evidence, slice(0, still))
         tint[:, :still] *= self._paying(tint[:, :still], evidence, slice(0, still))[:, None]
+        lack = np.array([np.square(one.off, dtype=np.float64).mean() for one in evidence])
         del evidence  # as large as all pictures that are looked at
-        fitted = self._fit(static, tint, died, held, carried)
+        fitted = self._fit(static, tint, died, held, carried, lack)
         return self._finished(fitted, tint, died, carried, tracked)
 
     def _trusted(self, evidence: list[Evidence]) -> list[Evidence]:
@@ -127,7 +132,7 @@ class _Search:
         clip, known = self.clip, self.known
         left = [lacking(one.off) for one in evidence]
         lack = [one.copy() for one in left]
-        moving = [self._depth(clip.moving(frame), frame) for frame in known]
+        moving = [self.moving[frame] for frame in known]
         hides = [np.where(m >= FOREGROUND, np.nan_to_num(d), 0) for m, d in zip(self.masks, moving, strict=True)]
         found = [nothing()]
         ways = [Carried.nothing(clip.num_frames)]
@@ -205,10 +210,11 @@ class _Search:
         died: NDArray[np.int32],
         held: Gaussians,
         carried: Carried,
+        lack: NDArray[np.float64],
     ) -> _Fitted:
-        """All that does not change from frame to frame, fitted to the known frames."""
+        """All that does not change from frame to frame, fitted to the known frames, most to those that lack most."""
         clip, device, settings = self.clip, self.clip.colors.gain.device, self.settings.fit
-        if not settings.steps:
+        if not settings.steps or not lack.any():  # nothing lacks
             return _Fitted(static, clip.dynamic(0).scales, clip.dynamic(0).opacities, held)
         frames = [
             TrackedFrame.of(
@@ -221,7 +227,7 @@ class _Search:
         moving = (held.torch(device), carried.take(self.known, device)) if len(held) else None
         opacities = torch.as_tensor(clip.dynamic(0).opacities, device=device)
         found = refine(
-            static.torch(device), opacities, frames, clip.colors, clip.stage, settings, self.reporter, moving
+            static.torch(device), opacities, frames, clip.colors, clip.stage, settings, self.reporter, moving, lack
         )
         return _Fitted(
             found.static.numpy(),

@@ -22,7 +22,7 @@ from legs4d.gaussians.gaussians import Gaussians, concatenate, dc_from_rgb
 from legs4d.progress import StageReporter
 from legs4d.reconstruct.births.clip import Clip
 from legs4d.reconstruct.births.evidence import FOREGROUND, drawn, look, uncolored
-from legs4d.reconstruct.births.seeds import OPACITY, PATCH, SOLID
+from legs4d.reconstruct.births.seeds import OPACITY, PATCH, depths
 from legs4d.reconstruct.births.spans import said
 from legs4d.reconstruct.initialise import AGREEMENT, FEWEST, MOTION_AGREEMENT, visual_hull
 from legs4d.reconstruct.observation import Observation
@@ -43,20 +43,26 @@ AROUND = 3
 Frames = dict[int, Gaussians]
 
 
-def with_entered(clip: Clip, known: list[int], most: int, settings: ClipFitSettings, reporter: StageReporter) -> Clip:
+def with_entered(
+    clip: Clip,
+    depth: dict[int, NDArray[np.float32]],
+    most: int,
+    settings: ClipFitSettings,
+    reporter: StageReporter,
+) -> Clip:
     """The clip with what enters it, as further moving Gaussians, which come after its own.
 
     Args:
-        known: frames to look for it in.
+        depth: frames to look for it in, and [C, H, W] how far away what moves is in their views, nan where nothing is.
         most: Gaussians that may begin.
         settings: of the fit to the frame in which they begin.
 
     Raises:
         Stopped: the reporter was told to stop.
     """
-    left = list(known)
+    left = list(depth)
     for _ in range(THINGS):
-        bare = {frame: _bare(clip, clip.observe(frame), frame) for frame in left}
+        bare = {frame: _bare(clip.observe(frame), depth[frame]) for frame in left}
         shown = {frame: _pixels(one) for frame, one in bare.items()}
         reporter.check()
         if most < 1 or not shown or max(shown.values()) < PIXELS:
@@ -74,14 +80,20 @@ def with_entered(clip: Clip, known: list[int], most: int, settings: ClipFitSetti
         most -= len(begun)
         clip = _joined(clip, found, _label(observed, bare[frame]))
         left = [one for one in left if one not in found]
+        depth = {one: _depth(clip, one) for one in left}
     return clip
 
 
-def _bare(clip: Clip, observed: Observation, frame: int) -> NDArray[np.bool_]:
+def _depth(clip: Clip, frame: int) -> NDArray[np.float32]:
+    shown = drawn(clip.moving(frame), clip.observe(frame), clip.stage.near)
+    assert shown.depth is not None
+    return depths(shown.depth, shown.alpha)
+
+
+def _bare(observed: Observation, depth: NDArray[np.float32]) -> NDArray[np.bool_]:
     """[C, H, W] bool: patches of foreground where no moving Gaussian is drawn."""
-    alpha = drawn(clip.moving(frame), observed, clip.stage.near).alpha.cpu().numpy()
     masks = observed.masks.cpu().numpy()
-    return np.stack([binary_opening(one, PATCH) for one in (masks >= FOREGROUND) & (alpha < SOLID)])
+    return np.stack([binary_opening(one, PATCH) for one in (masks >= FOREGROUND) & np.isnan(depth)])
 
 
 def _pixels(bare: NDArray[np.bool_]) -> int:

@@ -77,16 +77,21 @@ def main() -> None:
             if arguments.tracked
             else tracked(arguments.dataset, arguments.scale, place / "run")
         )
+        curves: dict[str, list[float]] = {}
         for number, variant in enumerate(arguments.variant or VARIANTS):
             name, _, rest = variant.partition(":")
             settings = changed(ReconstructSettings().with_preset("quick"), [f"births.{one}" for one in rest.split()])
             run, seconds = ended(source, sequence, settings, place / str(number), name)
             scores = evaluate_pictures(run, sequence, CPU)
             first, last, mean = scores["per_frame"][0], scores["per_frame"][-1], scores["psnr"]
+            curves[name] = scores["per_frame"]
             line = f"{name:28}{first:7.2f}{last:7.2f}{mean:7.2f}    {seconds:7.1f}{run.num_static:8}{run.num_dynamic:8}"
             print(line, run.info.get("births", {}), flush=True)
             what = f"{Path(arguments.dataset).name}, {name}: PSNR of the first and the last frame, mean"
             figures.record("What a clip reveals", what, f"{first:.2f}, {last:.2f}, {mean:.2f} dB")
+    print(f"\n{'dB in every frame':28}")
+    for name, values in curves.items():
+        print(f"{name:28}" + " ".join(f"{value:.1f}" for value in values))
 
 
 if __name__ == "__main__":
