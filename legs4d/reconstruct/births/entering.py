@@ -33,6 +33,8 @@ from legs4d.reconstruct.views import look_up
 
 THINGS = 4
 """That may enter at different times: each is begun where most of it shows that the ones before do not cover."""
+TRIES = 2
+"""Frames, those with most that is bare, in which views may agree on nothing before no more is looked for."""
 PIXELS = 60
 """Of foreground that nothing moving covers, over all views of a frame, from which something has entered."""
 SHARE = 0.5
@@ -60,21 +62,23 @@ def with_entered(
     Raises:
         Stopped: the reporter was told to stop.
     """
-    left = list(depth)
-    for _ in range(THINGS):
+    left, tries = list(depth), TRIES
+    for _ in range(THINGS + TRIES):
         bare = {frame: _bare(clip.observe(frame), depth[frame]) for frame in left}
         shown = {frame: _pixels(one) for frame, one in bare.items()}
         reporter.check()
-        if most < 1 or not shown or max(shown.values()) < PIXELS:
+        if not tries or most < 1 or not shown or max(shown.values()) < PIXELS:
             return clip
         frame = max(shown, key=lambda one: shown[one])
         left.remove(frame)
         observed = clip.observe(frame)
         begun = _begun(clip, observed, bare[frame], most, reporter.check)
         if begun is None:
+            tries -= 1
             continue
         begun = _borne_out(clip, _fitted(clip, begun, observed, frame, settings, reporter), observed, frame)
         if not len(begun):
+            tries -= 1
             continue
         found = _followed(clip, begun, frame, reporter.check)
         most -= len(begun)
@@ -108,12 +112,13 @@ def _begun(
     masks = torch.from_numpy(bare).to(observed.masks)
     count = min(most, int(bare.sum()))
     points = None
-    for agreement in (AGREEMENT, MOTION_AGREEMENT):  # less where something hides it from some of the views
+    # Where something hides it from some of the views they agree less. Most that is bare is an error of masks, on which
+    # views agree not at all, and which costs one try so.
+    for agreement in (MOTION_AGREEMENT, AGREEMENT):
         try:
             points = visual_hull(masks, observed.cameras, clip.stage, count, agreement, check, widely=SHARE)
+        except DatasetError:
             break
-        except DatasetError:  # silhouettes that no shape explains are errors of masks
-            continue
     if points is None:
         return None
     target = torch.as_tensor(uncolored(observed, clip.colors), device=points.device)
