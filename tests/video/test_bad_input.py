@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from legs4d.context import Context
 from legs4d.errors import DatasetError
 from legs4d.gaussians.objects import read_objects
 from legs4d.gaussians.store.run import Run
+from legs4d.progress import Progress, Stopped
 from legs4d.video import work
 from tests.video import drawn
 from tests.video.test_video import few_steps, make
@@ -142,6 +146,28 @@ def test_twelve_objects_are_twelve(tmp_path: Path) -> None:
     made = make(write(tmp_path / "clip", masks), tmp_path / "run", fps=10.0)
     whole(tmp_path / "run")
     assert [one["id"] for one in made["objects"]] == list(range(1, 13)) and not made["failed"]
+
+
+@pytest.mark.long
+def test_two_thousand_frames_stop_go_on_and_fit_into_memory(tmp_path: Path) -> None:
+    count = 2000
+    clip = write(tmp_path / "clip", {"001": [disc(48 + 20 * np.sin(frame / 30), 40) for frame in range(count)]})
+    told: list[Progress] = []
+    stop = Event()
+
+    def progress(now: Progress) -> None:
+        told.append(now)
+        if now.stage == "motion" and now.done > 10:
+            stop.set()
+
+    with pytest.raises(Stopped):
+        make(clip, tmp_path / "run", Context("cpu", progress=progress, stop=stop), fps=10.0)
+    assert any(one.stage == "following_points" and 0 < one.done < one.total for one in told)
+    made = make(clip, tmp_path / "run", fps=10.0)
+    assert made["frames"] == count and len(made["objects"][0]["routes"]) == count
+    run = Run.open(tmp_path / "run")
+    assert all(np.isfinite(run.frame(frame).means).all() for frame in (0, 1000, 1999))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 4 << 20  # KiB
 
 
 def test_more_frames_than_memory_holds_are_told_before_they_are_fitted(
