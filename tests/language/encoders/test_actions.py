@@ -49,6 +49,27 @@ def test_a_prompt_is_read_as_who_does_what_with_what(prompt: str, subject: str, 
 
 
 @pytest.mark.parametrize(
+    ("prompt", "action"),
+    [
+        ("the man hasn't let go of the ball", "hold"),
+        ("the man has let go of the ball", "throw"),
+        ("the man doesn't throw the ball", "hold"),
+        ("nobody holds the ball", "fly"),
+        ("the door is no longer shut", "open"),
+        ("the ball isn't spinning", None),
+    ],
+)
+def test_what_is_denied_means_what_goes_on_instead_or_nothing(prompt: str, action: str | None):
+    assert max(found := read(prompt).actions, key=lambda a: found[a], default=None) == action
+
+
+def test_an_adjective_may_say_what_happens_and_what_only_says_which_one_does_not():
+    assert next(iter(read("an airborne ball").actions)) == "fly"
+    for prompt in ("a red ball", "the left man", "a man in a blue shirt", "a wooden box"):
+        assert not read(prompt).says, prompt
+
+
+@pytest.mark.parametrize(
     ("prompt", "name"),
     [
         ("LeBron throws a ball", "LeBron"),

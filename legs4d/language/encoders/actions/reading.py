@@ -28,8 +28,12 @@ from legs4d.language.encoders.actions.phrases import (
 from legs4d.language.encoders.actions.proper_names import join_names
 
 _WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
-_NOT = re.compile(r"\b(wo|ca)?(n['’]t)\b", re.IGNORECASE)
+_NOT = re.compile(r"(?:\b(wo|ca)|(?<=[a-z]))n['’]t\b", re.IGNORECASE)
 
+SAID = 0.9
+"""How well adjectives alone have to mean an action."""
+WHICH = frozenset(("in", "of", "from"))
+"""Between names they say which one is meant: "a man in a blue shirt"."""
 CAUSED = frozenset(("open", "close", "spin", "roll", "slide", "topple", "bounce", "shake"))
 """What a thing does where somebody is said to do it to a thing: "he opens the door"."""
 
@@ -86,9 +90,14 @@ def read(prompt: str) -> Reading:
     if subject is not None and _stands_for_a_thing(subject, tokens):
         subject.noun = "something"
     sentence = _nameless(tokens, phrases)
-    says = any(word not in ("someone", "something", *ARTICLES) for word in sentence.split())
+    says = any(word not in ("someone", "something", *ARTICLES, *WHICH) for word in sentence.split())
     acts_on = _acts_on(subject, others)
     actions = dict(meant(sentence, acts_on)) if says else {}
+    if subject is not None and not says and subject.words:
+        # "an airborne ball" says by an adjective what happens; "a red ball" says nothing
+        told = meant(f"{'someone' if _is_somebody(subject) else 'something'} is {' '.join(subject.words)}")
+        actions = {action: well for action, well in told if well >= SAID}
+        says = bool(actions)
     passive = _is_passive(tokens, subject, others)
     if acts_on and actions and max(actions, key=lambda action: actions[action]) in CAUSED:
         done_to = next(phrase for phrase in others if phrase.after == "verb")
