@@ -120,7 +120,7 @@ def _best(
     starts = np.arange(0, min(first + INWARDS, last) + 1)
     ends = np.arange(max(last - INWARDS, first), count)
     pairs = np.array([(s, e) for s in starts for e in ends if e - s >= FEWEST])
-    if last - first + 1 <= FEWEST or not len(pairs):
+    if not len(pairs):
         pairs = np.array([(first, last)])
     frames = np.arange(count)
     inside = (frames >= pairs[:, :1]) & (frames <= pairs[:, 1:])

@@ -57,7 +57,7 @@ def _note_thing(found: Recognised, scene: Scene, thing: int) -> None:
             continue
         who = int(np.bincount(holder[start : end + 1]).argmax())
         some = slice(start, end + 1)
-        if (_over_floor(scene, thing)[some] < FOOT * _tall(scene, who)[some]).all():
+        if (_over_floor(scene, thing)[some] < FOOT * measures.tall[:, who][some]).all():
             held[some] = False  # it lies at somebody's feet
             continue
         # what nobody holds falls: how near the hands are seen says little against that
@@ -91,7 +91,7 @@ def _note_release(
     if release < rules.moving:
         return
     action = "throw"
-    if _over_floor(scene, thing)[before[-1]] < FOOT * _tall(scene, who)[before[-1]]:
+    if _over_floor(scene, thing)[before[-1]] < FOOT * measures.tall[:, who][before[-1]]:
         action = "kick"
     elif not held[before[-1]]:
         return
@@ -127,15 +127,16 @@ def _note_beginning(found: Recognised, scene: Scene, thing: int, who: int, start
     """A hold that begins, or ends, where the thing rested."""
     measures, rules = scene.measures, scene.rules
     speed, height = measures.speed[:, thing], measures.height[:, thing]
+    climbs = np.append(np.diff(height), 0.0)
     if start > 1 and speed[start - 2] < rules.moving and not _in_flight(scene, thing, start - 1):
         last = start
-        while last < end and height[last + 1] > height[last]:
+        while last < end and climbs[last] > rules.moving / 2:
             last += 1
         if height[last] - height[start - 1] > rules.aloft:
             _both(found, "lift", who, thing, slice(start - 1, last + 1), 0.7)
     if end < len(speed) - 2 and speed[end + 2] < rules.moving and not _in_flight(scene, thing, end + 1):
         first = end
-        while first > start and height[first - 1] > height[first]:
+        while first > start and -climbs[first - 1] > rules.moving / 2:
             first -= 1
         if height[first] - height[end + 1] > rules.aloft:
             _both(found, "set down", who, thing, slice(first, end + 2), 0.7)
@@ -144,11 +145,6 @@ def _note_beginning(found: Recognised, scene: Scene, thing: int, who: int, start
 def _over_floor(scene: Scene, who: int) -> Floats:
     """[T] of the centre, scene units."""
     return scene.measures.center[:, who] @ scene.tracks.up - scene.tracks.floor
-
-
-def _tall(scene: Scene, who: int) -> Floats:
-    """[T] scene units."""
-    return np.ptp(scene.tracks.points[who] @ scene.tracks.up, axis=1)
 
 
 def _frames(scene: Scene, seconds: float) -> int:

@@ -9,18 +9,13 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from legs4d.gaussians.rigid import fit_rigid
+from legs4d.motion.bodies import bodies
 from legs4d.motion.tracks import Floats, Tracks
 
 FEW = 300
 """Points of an object that tell how it moves to a hundredth of its size; more would only take longer."""
 FITS = 3
 """Rounds of a rigid fit: each weighs points by how well they agreed in the one before."""
-STRAYS, MOST_STRAYS = 0.002, 4
-"""Share of an object's points, and most of them, that may be near to another one without touching it: masks are wrong
-at outlines, and some points of what holds a ball fly off with it."""
-APART = 0.5
-"""Sizes of a thing: points of another object that are near to it, and this far from all others of theirs, have flown
-off with it."""
 OWN = 1.0
 """Sizes from a thing's centre up to which points are its own: masks give it some of the hands that held it."""
 LOWEST, NEAREST = 0.02, 0.05
@@ -39,6 +34,7 @@ class Measures:
         center: [T, O, 3] median of its points, scene units.
         size: [O] diameter of the ball about the centre that holds most of its points, scene units.
         height: [T, O] of the lowest part over the floor, in its sizes.
+        tall: [T, O] from its lowest part to its highest, scene units.
         velocity: [T, O, 3] of the centre, in its sizes a frame.
         turn: [T, O, 3] rotation vector of a frame's step, radians, about the centre.
         bend: [T, O] what is left of a step that is not rigid, in its sizes.
@@ -49,6 +45,7 @@ class Measures:
     center: Floats
     size: Floats
     height: Floats
+    tall: Floats
     velocity: Floats
     turn: Floats
     bend: Floats
@@ -76,17 +73,27 @@ def measure(tracks: Tracks) -> Measures:
     turn, bend = np.zeros((frames, count, 3)), np.zeros((frames, count))
     for i, points in enumerate(some):
         turn[:, i], bend[:, i] = _steps(points)
-    low = np.stack([np.quantile(points @ tracks.up, LOWEST, axis=1) for points in some], axis=1)
+    shapes = [bodies(points) for points in tracks.points]
+    low, high = (
+        np.array(
+            [
+                [np.quantile(frame[own] @ tracks.up, share) for frame, own in zip(points, shape, strict=True)]
+                for points, shape in zip(tracks.points, shapes, strict=True)
+            ]
+        ).T
+        for share in (LOWEST, 1 - LOWEST)
+    )
     low = np.maximum(low, center @ tracks.up - OWN * size)
     velocity = np.gradient(center, axis=0) if frames > 1 else np.zeros_like(center)
     return Measures(
         center,
         size,
         (low - tracks.floor) / size,
+        high - low,
         velocity / size[:, None],
         turn,
         bend / size,
-        _gaps(tracks, center, size),
+        _gaps(tracks, shapes, center, size),
         tuple(poses_of(points) for points in some),
     )
 
@@ -139,37 +146,21 @@ def rotation_vectors(rotations: Floats) -> Floats:
     return Rotation.from_matrix(flat).as_rotvec().reshape(*rotations.shape[:-2], 3)
 
 
-def _gaps(tracks: Tracks, center: Floats, size: Floats) -> Floats:
-    frames, count = tracks.num_frames, len(tracks)
+def _gaps(tracks: Tracks, shapes: list[list[NDArray[np.intp]]], center: Floats, size: Floats) -> Floats:
+    frames, count = tracks.visible.shape
     gap = np.full((frames, count, count), np.inf)
-    some = [few(points) for points in tracks.points]
     for t in range(frames):
-        there = [i for i in range(count) if tracks.visible[t, i]]
-        trees = {i: cKDTree(tracks.points[i][t]) for i in there}
-        own = {i: some[i][t][np.linalg.norm(some[i][t] - center[t, i], axis=1) <= OWN * size[i]] for i in there}
+        there = np.flatnonzero(tracks.visible[t])
+        points = {i: tracks.points[i][t][shapes[i][t]] for i in there}
+        trees = {i: cKDTree(points[i]) for i in there}
         for i in there:
+            own = points[i][np.linalg.norm(points[i] - center[t, i], axis=1) <= OWN * size[i]]
+            own = own if len(own) else points[i]
             for j in there:
                 if i != j and size[i] <= size[j]:
-                    away = _between(own[i], trees[j], float(size[i]))
+                    away = float(np.quantile(trees[j].query(own)[0], NEAREST))
                     gap[t, i, j] = gap[t, j, i] = away / size[i]
     return gap
-
-
-def _between(points: Floats, other: cKDTree, size: float) -> float:
-    """From points [n, 3] of a thing of a size to another object, scene units."""
-    several = min(max(1, round(STRAYS * other.n)), MOST_STRAYS)
-    away = float(np.quantile(other.query(points, k=[several])[0][:, 0], NEAREST))
-    if away > size:
-        return away
-    near = np.zeros(other.n, bool)
-    near[other.query_ball_point(np.median(points, axis=0), size)] = True
-    if not near.any() or near.all():
-        return away
-    rest = cKDTree(other.data[~near])
-    if rest.query(other.data[near])[0].min() < APART * size:
-        return away
-    several = min(several, rest.n)
-    return float(np.quantile(rest.query(points, k=[several])[0][:, 0], NEAREST))
 
 
 def runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -107,10 +107,10 @@ def _flights(tracks: Tracks, measures: Measures, beings: NDArray[np.bool_], who:
 
 def _gravity(tracks: Tracks, measures: Measures, beings: NDArray[np.bool_], who: int) -> float:
     """Sizes a frame², where the tallest being is taken for a person of usual height; 0 without any."""
-    tall = [np.median(np.ptp(few(tracks.points[i]) @ tracks.up, axis=1)) for i in np.flatnonzero(beings)]
-    if not tall:
+    if not beings.any():
         return 0.0
-    return float(GRAVITY / tracks.fps**2 * max(tall) / TALL / measures.size[who])
+    tall = float(np.median(measures.tall[:, beings], axis=0).max())
+    return GRAVITY / tracks.fps**2 * tall / TALL / float(measures.size[who])
 
 
 def _way(measures: Measures, who: int, start: int, end: int) -> tuple[Floats, float]:

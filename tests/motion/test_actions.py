@@ -69,6 +69,13 @@ def test_a_flight_begins_where_its_parabola_does_and_ends_where_something_touche
     assert flights[0].error < 1e-6 and flights[0].pull == pytest.approx(2 * 0.005 / 0.3)
 
 
+def test_a_stretch_that_is_seen_to_be_free_for_a_moment_alone_is_lengthened_to_the_whole_parabola() -> None:
+    free = (T >= 14) & (T <= 16)
+    known = Freedom(free, free | True, np.zeros(FRAMES, bool), ~free)
+    flights = find_flights(THROWN, known, UP, 0.3, 0.1, (0.4, 1.25), 8)
+    assert [(flight.start, flight.end) for flight in flights] == [(8, 22)]  # where it is let go, and where it arrives
+
+
 def test_a_ball_is_held_thrown_flies_and_is_caught() -> None:
     people = moved(BODY, np.tile(path((0, 0, 0)), (FRAMES, 1))), moved(BODY, np.tile(path((3.5, 0, 0)), (FRAMES, 1)))
     found = recognise(seen(moved(BALL, THROWN), *people), lambda row: "being" if row else "thing")

@@ -1,13 +1,15 @@
 """Fit the numbers of `legs4d.motion.rules` on generated clips, whose truth is exact.
 
-    .venv/bin/python scripts/training/actions/fit_rules.py [--clips 320] [--rounds 2]
+    .venv/bin/python scripts/training/actions/fit_rules.py [--clips 320] [--rounds 2] [--scenes SCENE RUN ...]
     .venv/bin/python scripts/training/actions/fit_rules.py --rounds 0 --seed 23 --set touch=0.45    # how good rules are
 
 Half of the clips are the generator's, of eight frames, half are longer ones of people who hand a thing about
 (`handed`); each once without any error and once with errors as reconstructions have them (`errors`). What is recognised
-is compared with what is done in each frame. One number after the other takes the value that is best with the others as
-they are, by the mean of F1 over actions. Nothing that judges is looked at. The other half of the clips shows what the
-result is worth.
+is compared with what is done in each frame: F1 over the frames of both kinds of clips, and in the longer ones, which
+show when something begins and ends, the temporal IoU of each event (0 for one that does not happen). Scenes are those
+of `training/calibration`, with their reconstructions, see `on_scenes`. One number after the other takes the value that
+is best with the others as they are, by the mean of these. Nothing that judges is looked at. The other half of the clips
+shows what the result is worth.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from legs4d.motion.rules import RULES, Rules
 from training.actions.errors import with_errors
 from training.actions.generated import Clip, clips, known
 from training.actions.handed import handed
+from training.actions.on_scenes import Filmed, filmed
 
 CANDIDATES: dict[str, tuple[float, ...]] = {
     "touch": (0.28, 0.35, 0.4, 0.45, 0.5, 0.6),
@@ -56,6 +59,8 @@ JUDGED = (
     *("fly", "fall", "rise", "bounce", "roll", "slide", "spin", "topple", "open", "close", "still", "held"),
     *("walk", "run", "jump", "hold", "carry", "throw", "catch", "lift", "set down"),
 )
+HANDED = ("fly", "held", "hold", "throw", "catch", "lift", "set down")
+"""What longer clips have the beginning and the end of."""
 INNER = slice(1, 7)
 """Frames that have both neighbours."""
 
@@ -100,9 +105,27 @@ def best_rigid(seen: Seen) -> tuple[float, dict[float, float]]:
     return max(RIGID, key=lambda value: shares[value]), shares
 
 
-def total(seen: Seen, rules: Rules) -> float:
-    """Mean over actions."""
-    return float(np.mean(list(judge(seen, rules).values())))
+def events(seen: Seen, rules: Rules) -> dict[str, float]:
+    """Action of `HANDED` → mean temporal IoU over the objects of longer clips that do it or are said to."""
+    told: dict[str, list[float]] = {action: [] for action in HANDED}
+    for clip, measures in seen:
+        if len(clip.truth) == SHORT:
+            continue
+        recognised = recognise(clip.tracks, clip.kind, rules, measures)
+        truth = np.array([[known(name) for name in row] for row in clip.truth])
+        for action, ious in told.items():
+            said = recognised.sure.get(action, np.zeros(truth.shape)) >= 0.5
+            true = np.isin(truth, (action, *IMPLIED.get(action, ())))
+            union = (said | true).sum(axis=0)
+            ious += list(((said & true).sum(axis=0) / np.maximum(union, 1))[union > 0])
+    return {action: float(np.mean(ious)) if ious else 0.0 for action, ious in told.items()}
+
+
+def total(seen: Seen, scenes: list[Filmed], rules: Rules) -> float:
+    """Mean of what clips and scenes say."""
+    of_clips = [float(np.mean(list(values.values()))) for values in (judge(seen, rules), events(seen, rules))]
+    of_scenes = [iou for scene in scenes for *_, iou in scene.told(rules)]
+    return float(np.mean([*of_clips, *([np.mean(of_scenes)] if of_scenes else [])]))
 
 
 def _with(rules: Rules, name: str, value: Any) -> Rules:
@@ -115,7 +138,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="rules to begin with, beside RULES")
+    parser.add_argument("--scenes", nargs="*", default=[], type=Path, metavar="SCENE RUN", help="see on_scenes.py")
     options = parser.parse_args()
+    scenes = filmed(options.scenes)
     given = {name: float(value) for name, value in (one.split("=") for one in options.set)}
     begun = replace(RULES, **given)
     short = [clip for part in range(4) for clip in clips(options.seed + part, options.clips // 8)]
@@ -123,11 +148,11 @@ def main() -> None:
     pairs = [(clip, with_errors(clip, options.seed + i)) for i, clip in enumerate(some)]
     seen = [[(clip, measure(clip.tracks)) for clip in pair] for pair in pairs]
     fitted, held_out = ([one for pair in half for one in pair] for half in (seen[::2], seen[1::2]))
-    rules, best = begun, total(fitted, begun)
+    rules, best = begun, total(fitted, scenes, begun)
     print(f"{len(fitted)} clips to fit on; as they are: {best:.3f}", flush=True)
     for _ in range(options.rounds):
         for name, values in CANDIDATES.items():
-            scores = {value: total(fitted, _with(rules, name, value)) for value in values}
+            scores = {value: total(fitted, scenes, _with(rules, name, value)) for value in values}
             value = max(scores, key=lambda v: scores[v])
             if scores[value] > best + 1e-4:
                 rules, best = _with(rules, name, value), scores[value]
@@ -137,9 +162,12 @@ def main() -> None:
     rules = replace(rules, rigid=rigid)
     print("rigid    ", rigid, "  ", "  ".join(f"{v}: {s:.3f}" for v, s in shares.items()))
     print(f"\n{rules}\non clips to fit on {best:.3f}")
-    print(f"on others {total(held_out, rules):.3f}, as they were {total(held_out, begun):.3f}")
+    print(f"on others {total(held_out, [], rules):.3f}, as they were {total(held_out, [], begun):.3f}")
     for action, f1 in judge(held_out, rules).items():
         print(f"  {action:9} {f1:.2f}")
+    print("events    " + "  ".join(f"{action} {iou:.2f}" for action, iou in events(held_out, rules).items()))
+    for scene in scenes:
+        scene.show(rules)
 
 
 if __name__ == "__main__":
