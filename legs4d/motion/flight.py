@@ -47,15 +47,15 @@ class Freedom:
     Attributes:
         free: [T] whether it moves and nothing is seen to touch it: about there it flies, if it does.
         possible: [T] whether it may fly at all: it is there, and off the floor.
-        touched: [T] whether something is seen to touch it. Hands that let go are near to it for some frames more,
-            and those that are too thin to be seen do not touch it where they hold it: the path decides as well.
+        touched: [T] 0..1, how surely something touches it. Hands that let go are near to it for some frames more, and
+            those that are too thin to be seen do not touch it where they hold it: the path decides as well.
         near: [T] whether something is near enough to hold it.
         gravity: what it is there, in its sizes a frame²; 0 where nobody knows.
     """
 
     free: NDArray[np.bool_]
     possible: NDArray[np.bool_]
-    touched: NDArray[np.bool_]
+    touched: Floats
     near: NDArray[np.bool_]
     gravity: float = 0.0
 

@@ -18,6 +18,8 @@ NEAR = 2
 """Frames between a flight and a hold that may belong to each other."""
 FOOT = 0.25
 """Share of a being's height up to which what touches a thing is a foot, and nobody holds one that never is higher."""
+SLACK = 0.15
+"""Share of the gap up to which two touch, by which it may be larger than usual while they surely do."""
 STIRS = 0.2
 """Sizes by which a thing has to move in all to be held, where it could rest on something."""
 
@@ -31,6 +33,20 @@ class Scene:
     beings: NDArray[np.bool_]
     flights: list[list[Flight]]
     rules: Rules
+
+
+def contact(gap: Floats, rules: Rules) -> Floats:
+    """0..1 of gaps [T, O] of a thing to others, in its sizes, how surely they touch.
+
+    Surely where the gap is what it usually is while the two touch, which says how much of the hands a reconstruction
+    shows; less so up to where they touch at all.
+    """
+    touching = gap <= rules.touch
+    usual = np.array(
+        [np.median(one[one <= rules.touch]) if some else 0.0 for one, some in zip(gap.T, touching.any(0), strict=True)]
+    )
+    usual = np.minimum(usual + SLACK * rules.touch, (1 - SLACK) * rules.touch)
+    return np.clip((rules.touch - gap) / (rules.touch - usual), 0, 1)
 
 
 def note_handling(found: Recognised, scene: Scene) -> None:
@@ -100,7 +116,7 @@ def _note_release(
     while start > 0 and (held[start - 1] or start > flight.start - NEAR) and speed[start - 1] >= rules.swing * release:
         start -= 1
     start = min(start, flight.start - 1)
-    end = min(flight.start + _frames(scene, rules.released), len(speed) - 1)
+    end = min(flight.start - 1 + _frames(scene, rules.released), len(speed) - 1)
     _both(found, action, who, thing, slice(max(start, 0), end + 1), 0.9)
 
 
@@ -119,7 +135,12 @@ def _note_grasp(
     gap, start = scene.measures.gap[:, thing, who], after[0]
     while start > flight.start and gap[start - 1] <= scene.rules.reach:
         start -= 1
-    end = min(after[0] + _frames(scene, scene.rules.grasped), len(held) - 1)
+    speed, last = scene.measures.speed[:, thing], min(after[0] + _frames(scene, scene.rules.grasped), len(held) - 1)
+    end = after[0]
+    arrival = float(speed[max(flight.end - 1, 0) : flight.end + 1].max())
+    # hands go along with what they catch until it has come to rest
+    while end < last and speed[end + 1] >= scene.rules.swing * arrival:
+        end += 1
     _both(found, "catch", who, thing, slice(start, end + 1), 0.9)
 
 

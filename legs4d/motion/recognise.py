@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.motion.flight import Flight, Freedom, find_flights
-from legs4d.motion.handling import Scene, note_handling
+from legs4d.motion.handling import Scene, contact, note_handling
 from legs4d.motion.measures import Measures, few, measure, runs
 from legs4d.motion.recognised import Recognised
 from legs4d.motion.rules import RULES, Rules
@@ -84,6 +84,8 @@ def _flights(tracks: Tracks, measures: Measures, beings: NDArray[np.bool_], who:
     there, height = tracks.visible[:, who], measures.height[:, who]
     gap = measures.gap[:, who]
     touched = gap.min(axis=1) <= rules.touch
+    # what a thing flies past, or into, does not carry it
+    sure = contact(gap[:, beings] if beings.any() and not beings[who] else gap, rules).max(axis=1)
     near = gap[:, beings].min(axis=1, initial=np.inf) <= rules.lets_go
     if beings[who]:
         possible = there & (height > rules.leap)
@@ -94,7 +96,7 @@ def _flights(tracks: Tracks, measures: Measures, beings: NDArray[np.bool_], who:
     reach = max(FEWEST_REACH, round(REACH * tracks.fps))
     flights = find_flights(
         measures.center[:, who],
-        Freedom(free, possible, touched, near, 0.0 if beings[who] else _gravity(tracks, measures, beings, who)),
+        Freedom(free, possible, sure, near, 0.0 if beings[who] else _gravity(tracks, measures, beings, who)),
         tracks.up,
         float(measures.size[who]),
         rules.ballistic,

@@ -26,17 +26,18 @@ class Rules:
         hinge: turn in all from which an axis counts as a hinge, radians.
         hinged: radians a frame from which it moves on it.
         steep: share of the way that is down (or up) from which a thing falls (or rises).
-        swing: share of the speed of release from which a throw has begun.
-        released, grasped: seconds after the release that still belong to a throw, and after the first touch that
-            still belong to a catch.
+        swing: share of the speed of release from which a throw has begun; of that of arrival, down to which a catch
+            goes on.
+        released: seconds after the release that still belong to a throw.
+        grasped: seconds after the first touch that still belong to a catch, at most, while the thing comes to rest.
         reach: sizes that a thing is away from hands when a catch begins.
         walking, running: own sizes a second.
         rigid: bend a frame, in sizes, above which an object is a being that moves its limbs.
     """
 
-    touch: float = 0.45
-    lets_go: float = 0.65
-    parting: float = 0.4
+    touch: float = 0.7
+    lets_go: float = 1.0
+    parting: float = 1.0
     contact: float = 1.0
     aloft: float = 0.25
     leap: float = 0.08
@@ -45,14 +46,14 @@ class Rules:
     turning: float = 0.08
     rolling: float = 0.5
     hinge: float = 0.3
-    hinged: float = 0.03
-    steep: float = 0.85
-    swing: float = 0.35
-    released: float = 0.045
-    grasped: float = 0.12
+    hinged: float = 0.05
+    steep: float = 0.92
+    swing: float = 0.15
+    released: float = 0.03
+    grasped: float = 0.3
     reach: float = 1.6
     walking: float = 0.4
-    running: float = 1.5
+    running: float = 2.0
     rigid: float = 0.01
 
 

@@ -62,7 +62,7 @@ THROWN = np.stack(
 
 def test_a_flight_begins_where_its_parabola_does_and_ends_where_something_touches() -> None:
     free = (T >= 10) & (T <= 20)
-    known = Freedom(free, free | True, ~free, ~free)
+    known = Freedom(free, free | True, (~free).astype(float), ~free)
     flights = find_flights(THROWN, known, UP, 0.3, 0.1, (0.0, 1.25), 3)
     assert len(flights) == 1
     assert (flights[0].start, flights[0].end) == (8, 20)
@@ -71,7 +71,7 @@ def test_a_flight_begins_where_its_parabola_does_and_ends_where_something_touche
 
 def test_a_stretch_that_is_seen_to_be_free_for_a_moment_alone_is_lengthened_to_the_whole_parabola() -> None:
     free = (T >= 14) & (T <= 16)
-    known = Freedom(free, free | True, np.zeros(FRAMES, bool), ~free)
+    known = Freedom(free, free | True, np.zeros(FRAMES), ~free)
     flights = find_flights(THROWN, known, UP, 0.3, 0.1, (0.4, 1.25), 8)
     assert [(flight.start, flight.end) for flight in flights] == [(8, 22)]  # where it is let go, and where it arrives
 

@@ -7,8 +7,8 @@
 Time is compared with when things truly happen, place with true masks on the test cameras. Several runs of the
 basketball say what another reconstruction changes. Paraphrases are those of `paraphrases.json`, which were written
 before there were lists of wordings, of `fresh_paraphrases.json`, whose writer had not read these, the half of
-`third_paraphrases.json` that nothing was developed by, and `fourth_paraphrases.json`, whose writer knew the lists; the
-mean of each loses so much against the plain prompts.
+`third_paraphrases.json` that nothing was developed by, `fourth_paraphrases.json`, whose writer knew the lists, and
+`fifth_paraphrases.json`, whose writer did not; the mean of each loses so much against the plain prompts.
 Absent prompts are drawn from the 80 names of NanoDet and all actions that motion knows, without those that truly
 happen.
 """
@@ -39,7 +39,7 @@ from legs4d.grounding.truth import Truth
 from legs4d.priors.boxes.coco_names import COCO_NAMES
 
 SUBJECT = "Actions without captions"
-PARAPHRASES = ("paraphrases", "fresh_paraphrases", "third_paraphrases", "fourth_paraphrases")
+PARAPHRASES = ("paraphrases", "fresh_paraphrases", "third_paraphrases", "fourth_paraphrases", "fifth_paraphrases")
 """Sets; each says when it was written."""
 JUDGED = "judged"
 """Half of the third; the other, `develop`, may be looked at."""
