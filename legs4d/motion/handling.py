@@ -113,7 +113,11 @@ def _note_release(
         return
     start = flight.start
     # between hold and flight there may be frames that are neither for sure
-    while start > 0 and (held[start - 1] or start > flight.start - NEAR) and speed[start - 1] >= rules.swing * release:
+    near = held | (np.arange(len(held)) >= flight.start - NEAR)
+    ways = measures.velocity[:, thing]
+    while start > 0 and near[start - 1] and speed[start - 1] >= rules.swing * release:
+        if start < flight.start and ways[start - 1] @ ways[start] < 0:
+            break  # it was drawn back
         start -= 1
     start = min(start, flight.start - 1)
     end = min(flight.start - 1 + _frames(scene, rules.released), len(speed) - 1)

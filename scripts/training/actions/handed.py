@@ -19,6 +19,10 @@ BEFORE_CATCH = 0.1
 """Seconds before the hands touch it in which a catch has begun."""
 FADES = 0.045
 """Seconds after the release that are still of the throw, as people say when one ends."""
+SWAYS = (0.02, 0.12)
+"""Metres by which hands that hold a thing move it to and fro meanwhile."""
+SLOWING = (0.02, 0.12)
+"""Seconds in which hands that have let go of a thing lose most of its speed."""
 STORIES = ("pass", "drop", "keep", "carry", "fetch", "beside", "fly by")
 
 Floats = NDArray[np.float64]
@@ -57,7 +61,7 @@ def _thing(draw: Draw, story: str, times: Floats, feet: Floats, radius: float) -
     """([T, 3] its path, [T][3] what it and both people do; "carry" of somebody means that he has it in his hands)."""
     frames, end = len(times), times[-1]
     hands = [_hands(draw, foot, feet[1 - i] - foot) for i, foot in enumerate(feet)]
-    sway = 0.03 * np.sin(times[:, None] * draw.uniform(1, 4, 3) + draw.uniform(0, 6, 3))
+    sway = draw.uniform(*SWAYS) * np.sin(times[:, None] * draw.uniform(1, 4, 3) + draw.uniform(0, 6, 3))
     kept = hands[0] + sway
     truth = [["held", "hold", "still"] for _ in range(frames)]
     if story == "keep":
@@ -163,7 +167,7 @@ def _body(draw: Draw, feet: Floats, path: Floats, holds: NDArray[np.bool_], radi
     rest = feet + np.array([0.1, 0.0, 0.95]) * tall
     share = _near_in_time(holds, times)[:, None]
     nearest = path[_nearest(holds)] if holds.any() else rest
-    goal = rest * (1 - share) + nearest * share
+    goal = rest * (1 - share) + (nearest + _followed(draw, holds, path, times)) * share
     goal[holds] = path[holds]
     arms = []
     for side in (1, -1):
@@ -190,6 +194,17 @@ def _nearest(holds: NDArray[np.bool_]) -> NDArray[np.int64]:
     """[T] the frame in which it is held that is nearest in time."""
     held = np.flatnonzero(holds)
     return held[np.abs(np.arange(len(holds))[:, None] - held[None]).argmin(axis=1)]
+
+
+def _followed(draw: Draw, holds: NDArray[np.bool_], path: Floats, times: Floats) -> Floats:
+    """[T, 3] how far hands have gone on the way of a thing since they let it go: they are slowed down, not stopped."""
+    since = np.zeros((len(times), 3))
+    slowing = draw.uniform(*SLOWING)
+    for last in np.flatnonzero(holds[1:-1] & ~holds[2:]) + 1:
+        gone = times[last + 1 :] - times[last]
+        speed = (path[last] - path[last - 1]) * (1 / (times[1] - times[0]))
+        since[last + 1 :] = np.outer(slowing * (1 - np.exp(-gone / slowing)), speed)
+    return since
 
 
 def _named(truth: list[list[str]], story: str) -> list[list[str]]:
