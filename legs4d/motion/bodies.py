@@ -20,6 +20,8 @@ NEIGHBOURS = 8
 """Of a point, that have to be near for it to lie densely."""
 LOOSE = 4.0
 """How near that is, in what is usual of the object."""
+FAITHFUL = 0.8
+"""Share of the frames in which a point has to be a part of the body."""
 PIECE = 0.02
 """Share of an object's points from which a cluster is a piece of it: a hand whose arm is too thin to be seen is one."""
 
@@ -43,5 +45,11 @@ def body(points: Floats) -> NDArray[np.bool_]:
 
 
 def bodies(points: Floats) -> list[NDArray[np.intp]]:
-    """T arrays [≤ n]: which of points [T, n, 3] are the body in each frame."""
-    return [np.flatnonzero(body(frame)) for frame in points]
+    """T arrays [≤ n]: which of points [T, n, 3] are the body in each frame.
+
+    What is no part of it in many frames is none in the others: points that a thing takes along when it is let go look
+    like a hand for as long as they trail from one.
+    """
+    inside = np.stack([body(frame) for frame in points])
+    true = inside & (inside.mean(axis=0) >= FAITHFUL)
+    return [np.flatnonzero(some if some.any() else all_) for some, all_ in zip(true, inside, strict=True)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from legs4d.motion.bodies import body
+from legs4d.motion.bodies import bodies, body
 from legs4d.motion.measures import measure
 from legs4d.motion.tracks import Tracks
 
@@ -50,3 +50,12 @@ def test_points_below_the_floor_do_not_make_somebody_taller() -> None:
     below = np.stack([RNG.uniform(-1, 1, 60), RNG.uniform(-1, 1, 60), RNG.uniform(-3, 0, 60)], axis=1)
     of_trunk, of_both = (measure(tracks(points)).tall[0, 0] for points in (TRUNK, np.concatenate([TRUNK, below])))
     assert of_both == pytest.approx(of_trunk, rel=0.02)
+
+
+def test_points_that_a_thing_takes_along_were_no_hand_before() -> None:
+    hand = ball((0.6, 0, 1), 0.08, 60)
+    taken = ball((0.75, 0, 1), 0.1, 20)
+    frames = np.repeat(np.concatenate([TRUNK, hand, taken])[None], 10, axis=0)
+    frames[4:, 2060:, 0] += np.linspace(0.5, 2, 6)[:, None]  # from frame 4 on they fly away
+    kept = bodies(frames)
+    assert all(2060 > some.max() >= 2050 for some in kept)
