@@ -41,10 +41,8 @@ def contact(gap: Floats, rules: Rules) -> Floats:
     Surely where the gap is what it usually is while the two touch, which says how much of the hands a reconstruction
     shows; less so up to where they touch at all.
     """
-    touching = gap <= rules.touch
-    usual = np.array(
-        [np.median(one[one <= rules.touch]) if some else 0.0 for one, some in zip(gap.T, touching.any(0), strict=True)]
-    )
+    touching = [one[one <= rules.touch] for one in gap.T]
+    usual = np.array([np.median(some) if len(some) else 0.0 for some in touching])
     usual = np.minimum(usual + SLACK * rules.touch, (1 - SLACK) * rules.touch)
     return np.clip((rules.touch - gap) / (rules.touch - usual), 0, 1)
 
