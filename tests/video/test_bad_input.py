@@ -149,6 +149,7 @@ def test_twelve_objects_are_twelve(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_two_thousand_frames_stop_go_on_and_fit_into_memory(tmp_path: Path) -> None:
     count = 2000
     clip = write(tmp_path / "clip", {"001": [disc(48 + 20 * np.sin(frame / 30), 40) for frame in range(count)]})
