@@ -19,6 +19,7 @@ import torch
 from legs4d import pipeline
 from legs4d.config import TrainSettings
 from legs4d.context import Context
+from legs4d.effects.pages.views_page import write_test_views
 from legs4d.gaussians.store.run import Run
 from legs4d.progress import Progress, StageReporter, Stopped
 from legs4d.reconstruct.evaluation.object_tracking import evaluate_tracking
@@ -86,6 +87,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, help="stop after so many")
     parser.add_argument("--eval", type=int, default=0, help="frames whose test pictures are compared")
     parser.add_argument("--track", type=int, help="object that is followed, in a finished run")
+    parser.add_argument("--pictures", type=Path, help="folder for a page of its test views, likewise")
     parser.add_argument("--profile", action="store_true", help="of tracking; the first frame must be done")
     arguments = parser.parse_args()
     StageReporter.INTERVAL = 0.0  # every frame is told
@@ -128,6 +130,8 @@ def main() -> None:
         found["psnr"] = scores(run, arguments.eval, sequence, "test", None, device, None)
         if arguments.track is not None:
             found["tracking"] = evaluate_tracking(run, sequence, arguments.track, device)
+        if arguments.pictures is not None:
+            write_test_views(run, sequence, arguments.pictures / "test_views.png", device)
     print("RESULT " + json.dumps(found))
 
 

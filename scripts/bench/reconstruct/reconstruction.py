@@ -119,6 +119,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--frames", type=int, help="stop after so many; all by default")
     parser.add_argument("--track", type=int, help="object whose Gaussians are followed")
+    parser.add_argument("--pictures", type=Path, help="folder for a page of test views of a whole run")
     parser.add_argument("--before", type=Path, help="folder of another build, timed too")
     parser.add_argument("--at-once", action="store_true", help="the other build on a GPU of its own, at the same time")
     parser.add_argument("--loop", type=int, default=0, help="frames of the clip there and back that are tracked")
@@ -163,7 +164,8 @@ def main() -> None:
         if not arguments.at_once:
             others.result()
         all_of_it = ["--frames", str(arguments.loop)] if long else short
-        found = {"today": timed(today, clip, folder / "run", *asked, *all_of_it, gpu=own)}
+        page = ["--pictures", str(arguments.pictures)] if arguments.pictures and not all_of_it else []
+        found = {"today": timed(today, clip, folder / "run", *asked, *all_of_it, *page, gpu=own)}
         floors = show("today", found["today"], settings, cameras, bandwidth)
         if long:
             growth(tell, found["today"], arguments.loop)
