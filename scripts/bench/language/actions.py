@@ -56,7 +56,7 @@ SAID = {
 THERE = {"sports ball": {"fly", "hold", "throw", "catch"}, "person": {"hold", "throw", "catch"}}
 """Names of what is in the basketball clip → what happens to it."""
 THING_FIRST = re.compile(r"(a|the)?\s*(\w+ )?(ball|basketball|box|crate|cube|parcel|package|chest|carton)\b", re.I)
-"""Prompts that are about the thing: what they light up is compared with the thing's masks."""
+"""Prompts that are about the thing: what they light up is compared with the masks of an event that is the thing's."""
 
 
 def paraphrases() -> dict[str, dict[str, list[str]]]:
@@ -153,7 +153,8 @@ def _ask(run: Run, seen: Seen, event: Event, texts: tuple[str, ...]) -> tuple[li
     rows: list[Row] = []
     for text, grounding in zip(texts, query(run, texts), strict=True):
         tiou = temporal_iou(frames_of(grounding), event.frames)
-        about_it = text == event.prompt or text in event.others or THING_FIRST.match(text) is not None
+        thing = THING_FIRST.match(event.prompt) is not None and THING_FIRST.match(text) is not None
+        about_it = text == event.prompt or text in event.others or thing
         masks = event.truths if about_it or event.group == "opening" else ()
         viou = float(np.mean([seen.volume(grounding, truth) for truth in masks])) if masks else None
         rows.append((text, grounding, tiou, viou))

@@ -3,7 +3,7 @@
     scripts/bench/reconstruct/births.py DATASET --variant "without light: light=false"
 
 A variant is a name and settings of `reconstruct.births` that differ from the defaults. The clip is tracked once, at the
-preset `quick`, on the CPU; `--tracked RUN` takes one that was, with `--set reconstruct.births.frames=0`.
+preset `quick`, on the CPU; `--tracked RUN` takes one that was, in copies that forget what births found.
 """
 
 from __future__ import annotations
