@@ -10,7 +10,7 @@ from mathutils import Matrix
 
 from ..cache import storage
 from ..layers import curves
-from ..sequence import nodes, timing
+from ..sequence import hanging, nodes, timing
 from ..sequence.sequence import Sequence
 from . import cameras
 from .places import Nowhere
@@ -43,6 +43,7 @@ def bring_cameras(scene: bpy.types.Scene, shown: Sequence) -> list[bpy.types.Obj
         for number in dict.fromkeys(ids.tolist()):
             rows = np.flatnonzero(ids == number)
             camera = cameras.new_camera(scene, f"{shown.empty.name} {split} {number}")
+            camera[hanging.CAMERA] = number
             poses = np.linalg.inv(told[f"{split}_viewmats"][rows].astype(np.float64)) @ TO_BLENDER
             _set_lens(camera, told[f"{split}_Ks"][rows[0]], told[f"{split}_size"])
             _place(camera, shown, poses, None if moments is None else moments[rows])
@@ -52,7 +53,7 @@ def bring_cameras(scene: bpy.types.Scene, shown: Sequence) -> list[bpy.types.Obj
     return made
 
 
-def bring_nodes(scene: bpy.types.Scene, shown: Sequence, most: int) -> list[bpy.types.Object]:
+def bring_nodes(shown: Sequence, most: int) -> list[bpy.types.Object]:
     """A run's control nodes as empties, children of its sequence, in the place of those of before. Their poses are
     keyed in every frame as delta transforms, so that location and rotation are what is done to them: `sequence.nodes`.
 
@@ -70,10 +71,7 @@ def bring_nodes(scene: bpy.types.Scene, shown: Sequence, most: int) -> list[bpy.
     chosen = _spread(rest, most if 0 < most < len(rest) else len(rest))
     size = NODE_SIZE * float(np.linalg.norm(np.ptp(rest, axis=0)))
     moments = np.arange(len(pose), dtype=np.float64)
-    for one in nodes.of(shown):
-        if one[nodes.NODE] != nodes.NEAR:
-            bpy.data.objects.remove(one)
-    collection = nodes.new_collection(scene, shown)
+    collection = nodes.replace(shown, [one for one in nodes.of(shown) if one[hanging.NODE] != nodes.NEAR])
     made = []
     for number in chosen:
         empty = nodes.add(shown, collection, number, pose[0, number, :3], pose[0, number, 3:], size)
@@ -94,7 +92,8 @@ def _set_lens(camera: bpy.types.Object, intrinsics: Array, size: Array) -> None:
 
 def _place(camera: bpy.types.Object, shown: Sequence, poses: Array, moments: Array | None) -> None:
     """Camera to the run's world [n, 4, 4], which is the parent's: as it stands, or keyed at these moments [n]."""
-    camera.parent, camera.rotation_mode = shown.empty, "QUATERNION"
+    hanging.hang(shown, camera)
+    camera.rotation_mode = "QUATERNION"
     matrices = [Matrix(pose.tolist()) for pose in poses]
     quats = np.array([matrix.to_quaternion()[:] for matrix in matrices])
     camera.location, camera.rotation_quaternion = matrices[0].to_translation(), matrices[0].to_quaternion()

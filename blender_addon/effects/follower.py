@@ -12,7 +12,7 @@ from .. import names
 from ..cache import storage
 from ..layers import curves
 from ..selection import mask
-from ..sequence import objects, timing
+from ..sequence import hanging, objects, timing
 from ..sequence.properties import LayerProperties, cloud_of
 from ..sequence.sequence import Sequence
 from . import cameras, places
@@ -79,9 +79,9 @@ def of_object(scene: bpy.types.Scene, shown: Sequence, name: str, chosen: bpy.ty
     if "pose" not in table:
         raise Nowhere(f"'{shown.empty.name}' knows no objects; find them with `legs4d objects` and import it again")
     known = [one or f"object {number}" for number, one in enumerate(objects.names_of(table))]
-    empties = {int(one[objects.IDENTITY]): one for one in shown.empty.children if one.get(objects.IDENTITY) is not None}
+    empties = {int(one[hanging.OBJECT]): one for one in shown.empty.children if one.get(hanging.OBJECT) is not None}
     called = {number: empties[number].name if number in empties else one for number, one in enumerate(known)}
-    number = chosen.get(objects.IDENTITY) if chosen is not None and chosen.parent == shown.empty else None
+    number = chosen.get(hanging.OBJECT) if chosen is not None and chosen.parent == shown.empty else None
     if name:
         number = next((one for one in called if name in (called[one], known[one])), None)
     elif number is None and len(known) == 1:

@@ -309,7 +309,7 @@ things can hang on it"""
 
     def make(self, context: bpy.types.Context, shown: sequence.Sequence) -> str:
         """A collection of empties."""
-        made = brought.bring_nodes(context.scene, shown, self.most)
+        made = brought.bring_nodes(shown, self.most)
         context.view_layer.update()
         return f"Added {len(made)} nodes."
 

@@ -24,7 +24,7 @@ class Bending:
     def __init__(self, cache: RunCache) -> None:
         self._cache = cache
         self._run: _OfRun | None = None
-        self._near: dict[str, tuple[Array, Array, Bound]] = {}
+        self._near: dict[str, tuple[int, Array, Array, Bound]] = {}
 
     def move(
         self, cloud: Any, position: Array, rotation: Array, poses: Poses, frame: int, share: float, bound_at: int
@@ -36,13 +36,19 @@ class Bending:
             frame, share: the moment.
             bound_at: the capture frame in which points follow what is near them.
         """
-        own = poses.of(poses.numbers != NEAR)
-        if own.are_moved and (table := self._run or self._nodes()) is not None:
-            self._run = table
-            table.move(position, rotation, own, frame, share)
+        self._run = self._run or self._nodes()
+        if self._run is not None:  # which an empty of another run may have got below, with a number that it lacks
+            own = poses.of((poses.numbers != NEAR) & (poses.numbers < self._run.count))
+            if own.are_moved:
+                self._run.move(position, rotation, own, frame, share)
         near = poses.of(poses.numbers == NEAR)
         if near.are_moved and self._cache.has_frame(bound_at):
-            _apply(self._bound("DYNAMIC", cloud, self._cache.frame(bound_at)["means"], near), position, rotation, near)
+            means = self._cache.frame(bound_at)["means"]
+            _apply(self._bound("DYNAMIC", cloud, means, near, bound_at), position, rotation, near)
+
+    def lacks(self, poses: Poses | None, bound_at: int) -> bool:
+        """Whether that frame has not arrived, and nodes need it."""
+        return poses is not None and not self._cache.has_frame(bound_at) and poses.of(poses.numbers == NEAR).are_moved
 
     def still(self, cloud: Any, poses: Poses) -> tuple[Array, Array]:
         """[N, 3], [N, 4] the points that do not move in the capture, bent."""
@@ -56,15 +62,20 @@ class Bending:
         table = self._cache.table("nodes")
         return _OfRun(table, self._cache.description.num_static) if table else None
 
-    def _bound(self, role: str, cloud: Any, means: Array, poses: Poses) -> Bound:
-        """What of a cloud hangs on nodes: all that was not deleted from it."""
+    def _bound(self, role: str, cloud: Any, means: Array, poses: Poses, frame: int = 0) -> Bound:
+        """What of a cloud hangs on nodes, as it is in a frame: all that was not deleted from it."""
         rows, rest = np.flatnonzero(~mask.read(cloud, names.DELETED)), poses.base[:, :3]
         known = self._near.get(role)
-        if known is None or not np.array_equal(known[0], rows) or not np.array_equal(known[1], rest):
+        if (
+            known is None
+            or known[0] != frame
+            or not np.array_equal(known[1], rows)
+            or not np.array_equal(known[2], rest)
+        ):
             index, weight = bound(means[rows], rest)
             whole = slice(None) if len(rows) == len(means) else rows
-            known = self._near[role] = rows, rest, (whole, index.astype(np.intp), weight)
-        return known[2]
+            known = self._near[role] = frame, rows, rest, (whole, index.astype(np.intp), weight)
+        return known[3]
 
 
 class _OfRun:
@@ -80,6 +91,11 @@ class _OfRun:
         self._index, self._weight = table["index"][first:].astype(np.intp), table["weight"][first:]
         self._empties: tuple[Array, tuple[Array, Array]] | None = None
         self._hanging: tuple[Array, Bound] | None = None
+
+    @property
+    def count(self) -> int:
+        """Of the run's nodes."""
+        return len(self._rest)
 
     def move(self, position: Array, rotation: Array, poses: Poses, frame: int, share: float) -> None:
         """Bend what hangs on nodes that are bent, in place."""

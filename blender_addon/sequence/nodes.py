@@ -11,17 +11,19 @@ from typing import Any
 
 import bpy
 import numpy as np
-from mathutils import Matrix, Quaternion
+from mathutils import Euler, Matrix, Quaternion, Vector
 
 from ..layers import curves
+from . import hanging
+from .hanging import NODE
 from .sequence import Sequence
 
 Array = np.ndarray[Any, Any]
 
-NODE = "legs4d_node"
-"""Custom property of an empty below a sequence's: the number of the run's node that it is, or NEAR."""
 NEAR = -1
-"""It is no node of the run, and bends what is near it: see `portable.bending.bound`."""
+"""Number of one that is no node of the run, and bends what is near it: see `portable.bending.bound`."""
+REST = "legs4d_at_rest"
+"""Custom property of such a one: its delta transforms, [7] place and quaternion wxyz."""
 SAME = 1e-5
 """Difference of two poses that is none, Blender's matrices being float32: of places in shares of how far nodes are from
 the origin, and of quaternions."""
@@ -73,63 +75,101 @@ def add(
     made.empty_display_type, made.empty_display_size = "ARROWS", size
     made[NODE] = number
     collection.objects.link(made)
-    made.parent, made.matrix_parent_inverse, made.rotation_mode = shown.empty, inner(shown), "QUATERNION"
+    hanging.hang(shown, made)
+    made.rotation_mode = "QUATERNION"
     made.delta_location, made.delta_rotation_quaternion = place.tolist(), turn.tolist()
+    if number == NEAR:
+        made[REST] = [*place.tolist(), *turn.tolist()]
     return made
 
 
-def new_collection(scene: bpy.types.Scene, shown: Sequence) -> bpy.types.Collection:
-    """For a sequence's nodes."""
+def replace(shown: Sequence, gone: list[bpy.types.Object]) -> bpy.types.Collection:
+    """Remove nodes; the collection for those in their place, which is where the sequence is: who takes that to another
+    file takes them along."""
+    before = {collection for one in gone for collection in one.users_collection}
+    for one in gone:
+        bpy.data.objects.remove(one)
+    for collection in before:
+        if not collection.all_objects and not collection.children:
+            bpy.data.collections.remove(collection)
     made = bpy.data.collections.new(f"{shown.empty.name} {COLLECTION}")
-    scene.collection.children.link(made)
+    shown.empty.users_collection[0].children.link(made)
     return made
 
 
 def of(shown: Sequence) -> list[bpy.types.Object]:
-    """A sequence's nodes that are there."""
-    return [child for child in shown.empty.original.children if child.get(NODE) is not None]
+    """A sequence's nodes that are there; what a person wrote over a number is none."""
+    numbered = [(child, child.get(NODE)) for child in shown.empty.original.children]
+    return [child for child, number in numbered if isinstance(number, int) and number >= NEAR]
 
 
-def inner(shown: Sequence) -> Matrix:
-    """From the run's axes to those of the sequence's empty."""
-    for child in shown.objects:
-        return child.matrix_parent_inverse @ child.matrix_basis
-    return Matrix()
-
-
-def hold(shown: Sequence, found: list[bpy.types.Object]) -> None:
-    """Have nodes hang as the sequence's clouds do, where they are: Apply and Set Origin let each hang otherwise, and
-    what keys say would be meant in other axes."""
-    if shown.locked:
-        return
-    hung = inner(shown)
+def keep_rest(found: list[bpy.types.Object]) -> None:
+    """Have nodes of no run be at rest where they were made: Apply clears delta transforms, too."""
     for one in found:
-        if one.matrix_parent_inverse != hung:
-            local = (shown.empty.matrix_world @ hung).inverted_safe() @ one.matrix_world
-            one.matrix_parent_inverse = hung
-            one.matrix_basis = local  # less the delta transforms: Blender takes them off
+        rest = one.get(REST)
+        if rest is None or one.library is not None:
+            continue
+        place, turn = list(rest)[:3], list(rest)[3:]
+        if one.delta_location != Vector(place) or one.delta_rotation_quaternion != Quaternion(turn):
+            one.delta_location, one.delta_rotation_quaternion = place, turn
 
 
 def poses(shown: Sequence, found: list[bpy.types.Object], depsgraph: bpy.types.Depsgraph | None) -> Poses:
-    """Where these nodes of a sequence are.
+    """Where these nodes of a sequence are; where it is scaled to nothing, they bend nothing.
 
     Args:
-        depsgraph: as which they are evaluated; None: as they stand.
+        depsgraph: as which they are evaluated, or where they are hidden from it, keyed; None: as they stand.
     """
-    seen = [one if depsgraph is None else one.evaluated_get(depsgraph) for one in found]
     empty = shown.empty.original if depsgraph is None else shown.empty.original.evaluated_get(depsgraph)
-    back = np.linalg.inv(np.array(Sequence(empty).to_world, np.float64))
-    base, now = np.empty((len(seen), 7)), np.empty((len(seen), 7))
-    matrices = np.array([one.matrix_world for one in seen], np.float64).reshape(-1, 4, 4)
-    for row, (one, matrix) in enumerate(zip(seen, back @ matrices, strict=True)):
-        base[row, :3], base[row, 3:] = one.delta_location[:], _captured_turn(one)[:]
-        now[row, :3], now[row, 3:] = matrix[:3, 3], Matrix(matrix.tolist()).to_quaternion()[:]
-    return Poses(np.array([int(one[NODE]) for one in found], np.int64), base, now)
+    to_world = Sequence(empty).to_world
+    is_flat = to_world.to_3x3().determinant() == 0
+    back = np.eye(4) if is_flat else np.linalg.inv(np.array(to_world, np.float64))
+    base, now = np.empty((len(found), 7)), np.empty((len(found), 7))
+    worlds, sides = [], []
+    for row, original in enumerate(found):
+        one = original if depsgraph is None else original.evaluated_get(depsgraph)
+        if depsgraph is None or one.is_evaluated:
+            place, turn, world = one.delta_location, _captured_turn(one), one.matrix_world
+        else:
+            place, turn, basis = _as_keyed(original, depsgraph.scene.frame_current_final)
+            world = empty.matrix_world @ original.matrix_parent_inverse @ basis
+        base[row, :3], base[row, 3:] = place[:], turn[:]
+        worlds.append(world)
+        sides.append(one.scale[:])
+    matrices = back @ np.array(worlds, np.float64).reshape(-1, 4, 4)
+    # Mirroring a node is nothing to what hangs on it.
+    matrices[:, :3, :3] *= np.copysign(1.0, np.array(sides, np.float64)).reshape(-1, 1, 3)
+    now[:, :3] = matrices[:, :3, 3]
+    now[:, 3:] = np.reshape([Matrix(matrix).to_quaternion()[:] for matrix in matrices.tolist()], (-1, 4))
+    return Poses(np.array([one[NODE] for one in found], np.int64), base, base if is_flat else now)
 
 
-def are_used(shown: Sequence) -> bool:
-    """Whether anything bends a sequence, at this or another moment."""
-    found = of(shown)
+def _as_keyed(node: bpy.types.Object, frame: float) -> tuple[Vector, Quaternion, Matrix]:
+    """Delta location and turn, and the transform of both kinds, that keys give it at a scene frame."""
+
+    def at(path: str) -> list[float]:
+        courses = [curves.course(node, path, index) for index in range(len(getattr(node, path)))]
+        return [
+            float(stands if course is None else course(frame))
+            for stands, course in zip(getattr(node, path), courses, strict=True)
+        ]
+
+    place, mode = Vector(at("delta_location")), node.rotation_mode
+    if mode == "QUATERNION":
+        captured = Quaternion(at("delta_rotation_quaternion")).normalized()
+        turn = Quaternion(at("rotation_quaternion")).normalized()
+    elif mode == "AXIS_ANGLE":
+        angle, *axis = at("rotation_axis_angle")
+        captured, turn = Quaternion(), Quaternion(axis, angle)
+    else:
+        captured = Euler(at("delta_rotation_euler"), mode).to_quaternion()
+        turn = Euler(at("rotation_euler"), mode).to_quaternion()
+    return place, captured, Matrix.Translation(place + Vector(at("location"))) @ (captured @ turn).to_matrix().to_4x4()
+
+
+def are_used(shown: Sequence, some: list[bpy.types.Object] | None = None) -> bool:
+    """Whether anything bends a sequence, at this or another moment: any of its nodes, or of some of them."""
+    found = of(shown) if some is None else some
     if any(one.constraints or any(curves.animated_paths(one, path) for path in MOVING) for one in found):
         return True
     return bool(found) and poses(shown, found, None).are_moved

@@ -10,12 +10,14 @@ import bpy
 import numpy as np
 
 from ..layers import curves
+from . import hanging
+from .hanging import OBJECT
 from .sequence import Sequence
 
 TABLE = "objects"
 """In the cache: pose [T,O,7], scale [T,O], visible [T,O], names (bytes of JSON), ids [O]."""
-IDENTITY, THERE = "legs4d_object", "legs4d_there"
-"""Custom properties of an Empty: its place in the run, and whether the thing is there in a frame, keyed."""
+THERE = "legs4d_there"
+"""Custom property of an Empty: whether the thing is there in a frame, keyed."""
 DISPLAY_SIZE = 0.2
 """Of an Empty, in sizes of its object."""
 NUMBER = "legs4d_number"
@@ -43,13 +45,13 @@ def names_of(table: Mapping[str, np.ndarray[Any, Any]]) -> list[str]:
 def objects_of(shown: Sequence) -> list[bpy.types.Object]:
     """The Empties of a sequence's things, in the run's order; those that were deleted are not there."""
     found = [child for child in shown.empty.children if child.get(NUMBER) is not None]
-    return sorted(found, key=lambda child: int(child[IDENTITY]))
+    return sorted(found, key=lambda child: int(child[OBJECT]))
 
 
 def call(empty: bpy.types.Object, name: str) -> None:
     """Give a thing's Empty the name that the run has for it; one without a name is called by its number."""
     assert empty.parent is not None
-    empty.name = name or f"{empty.parent.name} object {empty[IDENTITY]}"
+    empty.name = name or f"{empty.parent.name} object {empty[OBJECT]}"
 
 
 def _add(
@@ -58,10 +60,10 @@ def _add(
     empty = bpy.data.objects.new("object", None)
     for collection in shown.empty.users_collection:
         collection.objects.link(empty)
-    empty.parent = shown.empty
+    hanging.hang(shown, empty)
     empty.rotation_mode = "QUATERNION"
     empty.empty_display_type, empty.empty_display_size = "ARROWS", DISPLAY_SIZE
-    empty[IDENTITY], empty[THERE] = number, 1.0
+    empty[OBJECT], empty[THERE] = number, 1.0
     empty[NUMBER] = int(table["ids"][number]) if "ids" in table else number  # caches of older versions have none
     call(empty, name)
     pose, scale = np.asarray(table["pose"])[:, number], np.asarray(table["scale"])[:, number]

@@ -15,7 +15,7 @@ from ..cache import storage
 from ..cache.frames import CacheError, RunCache
 from ..layers import curves
 from ..whole import applied, libraries
-from . import handlers, nodes, player, sequence
+from . import handlers, hanging, nodes, player, sequence
 from .attributes import AttributeProblem
 from .nodes import Poses
 from .player import Player
@@ -267,15 +267,17 @@ def _legs4d_frame_changed(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph
 
 @persistent
 def _legs4d_moved(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph | None = None, *_: Any) -> None:
-    """A person moves a node: the points follow at once."""
+    """A person moves a node: the points follow at once. What hangs in the run's axes stays there."""
     if depsgraph is None or depsgraph.mode == "RENDER" or _rendering:
         return
     for shown in sequence.find(scene):
         player, found = _players.get(shown.empty.session_uid), nodes.of(shown)
         before = None if player is None else player.poses
+        if hanging.of(shown):
+            check(shown)  # after Apply all is where it was only once the points are taken back
+            hanging.hold(shown)
         if found or before is not None:
-            check(shown)  # after Apply nodes are where they were only once the points are taken back
-            nodes.hold(shown, found)
+            nodes.keep_rest(found)
             poses = nodes.poses(shown, found, depsgraph) if found else None
             if before is None or not before.same_as(poses):
                 show(scene, shown, poses=poses)

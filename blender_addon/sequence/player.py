@@ -116,8 +116,14 @@ class Player:
             share = 0.0
         stretched = timing.clock(scene, 1.0)
         per_second = rate * stretched * scene.render.fps / scene.render.fps_base
+        bound_at = shown.its.bound_at
+        if self._bending.lacks(self.poses, bound_at):
+            problem = problem or (
+                f"Frame {bound_at} of '{shown.empty.name}', in which points hang on nodes, has not arrived yet; the "
+                "moving points do not bend until then."
+            )
         if not layers_only:
-            self._show_frame(cloud_of(moving), frame, share, per_second, shown.its.bound_at)
+            self._show_frame(cloud_of(moving), frame, share, per_second, bound_at)
             if self._changing is not None:
                 self._changing.show(cloud_of(moving), frame, share, sh=complete)
         self._show_relevancy(cloud_of(moving), frame, share, weights, complete)

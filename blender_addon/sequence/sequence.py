@@ -222,10 +222,11 @@ class Sequence:
         return timing.scene_frame(self.empty, capture_frame)
 
     def shows(self, capture_frame: int, scene_frame: float) -> bool:
-        """Whether what a scene frame shows comes from this capture frame, alone or together with others."""
+        """Whether what a scene frame shows comes from this capture frame, alone, together with others, or as nodes bend
+        what is near them in it."""
         frame, share = timing.shown_frames(self.empty, scene_frame)
         reach = int(self.its.averaging)
-        return frame - reach <= capture_frame <= frame + reach + bool(share)
+        return frame - reach <= capture_frame <= frame + reach + bool(share) or capture_frame == self.its.bound_at
 
 
 def lock(child: Any) -> None:

@@ -17,7 +17,7 @@ from mathutils import Matrix, Quaternion
 from ..layers import curves
 from ..portable.motion_file import BendFile, MotionFile, MotionFileError, read, write
 from ..portable.turns import multiply
-from ..sequence import nodes
+from ..sequence import hanging, nodes
 from ..sequence.sequence import Sequence, find
 
 Array = np.ndarray[Any, Any]
@@ -47,7 +47,7 @@ def load(path: Path) -> MotionFile:
         raise MotionError(f"{path.name} is no motion ({error}); choose a motion.json of `legs4d animate`.") from error
 
 
-def apply(scene: bpy.types.Scene, shown: Sequence, motion: MotionFile, start: float, step: float) -> None:
+def apply(shown: Sequence, motion: MotionFile, start: float, step: float) -> None:
     """Key location and rotation of a sequence about the origin that it has, and nodes below it where the motion bends
     it, in the place of such keys and nodes.
 
@@ -61,7 +61,7 @@ def apply(scene: bpy.types.Scene, shown: Sequence, motion: MotionFile, start: fl
     empty = shown.empty
     if any(curves.is_driven(empty, path, index) for path in ("location", *_TURNED) for index in range(4)):
         raise MotionError(f"'{empty.name}' is moved by drivers or strips; remove them first.")
-    rest, inner = _rest(shown) or empty.matrix_basis.copy(), _array(nodes.inner(shown))
+    rest, inner = _rest(shown) or empty.matrix_basis.copy(), _array(hanging.inner(shown))
     whole = _array(rest)
     poses = [whole @ inner @ matrix @ np.linalg.inv(inner) for matrix in motion.matrices]
     if max(_unevenness(pose, whole) for pose in poses) > EVEN:
@@ -82,16 +82,16 @@ def apply(scene: bpy.types.Scene, shown: Sequence, motion: MotionFile, start: fl
         for index in range(values.shape[1]):
             curves.write(empty, path, frames, values[:, index], "LINEAR", GROUP, index)
     empty[REST] = whole.reshape(-1).tolist()
-    _add_nodes(scene, shown, motion.bend, frames)
+    _add_nodes(shown, motion.bend, frames)
 
 
-def _add_nodes(scene: bpy.types.Scene, shown: Sequence, bend: BendFile | None, frames: Array) -> None:
-    for one in _bending(shown):
-        bpy.data.objects.remove(one)
+def _add_nodes(shown: Sequence, bend: BendFile | None, frames: Array) -> None:
+    collection = nodes.replace(shown, _bending(shown))
     if bend is None:
+        bpy.data.collections.remove(collection)
         return
     shown.its.bound_at = shown.capture_frame(float(frames[0]))
-    collection, away = nodes.new_collection(scene, shown), bend.rest - bend.rest.mean(axis=0)
+    away = bend.rest - bend.rest.mean(axis=0)
     size = max(NODE_SIZE * float(np.linalg.norm(away, axis=1).mean()), 1e-3)
     for number, (place, course) in enumerate(zip(bend.rest, bend.bends.swapaxes(0, 1), strict=True)):
         made = nodes.add(shown, collection, nodes.NEAR, place, np.array([1.0, 0, 0, 0]), size)
@@ -106,7 +106,13 @@ def _add_nodes(scene: bpy.types.Scene, shown: Sequence, bend: BendFile | None, f
 
 def _bending(shown: Sequence) -> list[bpy.types.Object]:
     """The nodes that bend what is near them."""
-    return [one for one in nodes.of(shown) if one[nodes.NODE] == nodes.NEAR]
+    return [one for one in nodes.of(shown) if one[hanging.NODE] == nodes.NEAR]
+
+
+def untold(item: bpy.types.Object, shown: Sequence) -> str:
+    """What of an object's motion a file does not hold, as a sentence; empty if it has all."""
+    own = [one for one in nodes.of(shown) if one[hanging.NODE] != nodes.NEAR] if shown.empty == item else []
+    return "What the run's own nodes bend is not in it." if nodes.are_used(shown, own) else ""
 
 
 def export(scene: bpy.types.Scene, item: bpy.types.Object, shown: Sequence, path: Path) -> Generator[float, None, int]:
@@ -128,7 +134,7 @@ def export(scene: bpy.types.Scene, item: bpy.types.Object, shown: Sequence, path
         if own is not None and (stored := _rest(own)) is not None:
             above = _array(item.matrix_world) @ np.linalg.inv(_array(item.matrix_basis))
             origin = (above @ _array(stored))[:3, 3]
-            rest = to_world = above @ _array(stored) @ _array(nodes.inner(own))
+            rest = to_world = above @ _array(stored) @ _array(hanging.inner(own))
         moves, turns, bends = [], [], []
         bending = [] if own is None else _bending(own)
         pivot = (np.linalg.inv(to_world) @ [*origin, 1.0])[:3]
@@ -142,7 +148,7 @@ def export(scene: bpy.types.Scene, item: bpy.types.Object, shown: Sequence, path
             moves.append(change[:3, :3] @ pivot + change[:3, 3] - pivot)
             turns.append(Matrix((left @ right).tolist()).to_quaternion()[:])
             if own is not None and bending:
-                bends.append(nodes.poses(own, bending, None))
+                bends.append(nodes.poses(own, bending, bpy.context.evaluated_depsgraph_get()))
             yield len(moves) / (scene.frame_end + 1 - first)
     finally:
         scene.frame_set(now, subframe=subframe)

@@ -46,7 +46,7 @@ it bends"""
         try:
             found = motion.load(_path(self))
             step = scene.render.fps / scene.render.fps_base / found.fps if self.real_time else 1.0
-            motion.apply(scene, shown, found, start, step)
+            motion.apply(shown, found, start, step)
         except MotionError as problem:
             return refuse(self, str(problem))
         context.view_layer.update()
@@ -86,7 +86,7 @@ object of splats. In the first frame it is at rest"""
         if shown is None:
             raise MotionError(f"Select the run's object as well: it is not clear in which '{item.name}' moves.")
         count = yield from motion.export(context.scene, item, shown, _path(self))
-        return f"Written: {count} frames of '{item.name}'."
+        return f"Written: {count} frames of '{item.name}'. {motion.untold(item, shown)}".rstrip()
 
 
 def _meant(context: bpy.types.Context) -> bpy.types.Object:

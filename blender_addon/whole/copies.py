@@ -52,6 +52,8 @@ def _become_own(shown: Sequence, original: Sequence) -> None:
                 collection.objects.link(twin)
     if not nodes.of(shown):
         _own_nodes(empty, original)
+    for node in nodes.of(shown):
+        _own_animation(node)
     for child in shown.objects:
         if child.data is not None and (child.data.users > 1 or child.data.library is not None):
             child.data = child.data.copy()
@@ -103,11 +105,10 @@ def _own_ramps(empty: bpy.types.Object, original: Sequence) -> None:
 
 
 def _own_nodes(empty: bpy.types.Object, original: Sequence) -> None:
-    """Nodes of its own, with their keys, in the collections of the original's."""
+    """Nodes of its own, in the collections of the original's."""
     for node in nodes.of(original):
         twin = _local(node.copy())
         twin.parent = empty
-        _own_animation(twin)
         for collection in node.users_collection:
             collection.objects.link(twin)
 

@@ -17,6 +17,8 @@ BINDINGS = 4
 """Nodes that a point follows at most."""
 NEIGHBOURS = 3
 """Of a node, whose mean distance is the width of what it has a say in."""
+APART = 1e-6
+"""Of the largest width: nodes whose neighbours are nearer are in one place, and have that width."""
 ROWS = 8192
 """Points at a time: their matrices stay in the processor's cache."""
 
@@ -35,7 +37,8 @@ def bound(points: Floats, nodes: Floats, most: int = BINDINGS) -> tuple[NDArray[
     between.sort(axis=1)
     near = between[:, 1 : 1 + NEIGHBOURS]
     width = near.mean(axis=1) if near.shape[1] else np.ones(1, np.float32)
-    width = np.maximum(width, np.finfo(np.float32).tiny ** 0.5)
+    largest = width.max() or np.float32(1)
+    width = np.where(width <= APART * largest, largest, width)
     index, weight = np.empty((len(points), count), np.int32), np.empty((len(points), count), np.float32)
     for start in range(0, len(points), ROWS):
         rows = slice(start, start + ROWS)

@@ -31,6 +31,19 @@ def test_points_follow_the_nodes_nearest_to_them_the_nearer_the_more() -> None:
     assert alone.tolist() == [[0]] * 6 and whole.tolist() == [[1.0]] * 6
 
 
+@pytest.mark.parametrize("gap", [0.0, 1e-30])
+def test_nodes_in_one_place_share(gap: float) -> None:
+    together = np.array([[gap * number, 0, 0] for number in range(5)], np.float32)
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        _, weight = bound(LINE, together)
+        assert weight == pytest.approx(0.25)
+        index, weight = bound(
+            np.array([[0, 0, 0], [10, 0, 0], [1e6, 0, 0]]), np.concatenate([together, LINE + [9.5, 0, 0]])
+        )
+    assert weight.sum(axis=1) == pytest.approx(1)
+    assert index[0].max() < 5 and weight[0] == pytest.approx(0.25) and index[1:].min() >= 5
+
+
 def test_what_follows_one_node_turns_about_it_and_between_two_it_is_between() -> None:
     quarter: list[float] = [0.5**0.5, 0, 0, 0.5**0.5]  # about z
     start = poses([[1, 0, 0], [3, 0, 0]], [STILL, STILL])

@@ -51,6 +51,43 @@ def test_an_empty_goes_where_the_ball_goes(shown):
         assert other["legs4d_there"] == float(TABLE["visible"][t, 1])
 
 
+def test_apply_leaves_things_and_filming_cameras_where_they_are_in_all_frames(imported):
+    from blender_addon.sequence.objects import add_objects
+
+    def where(found, at):
+        bpy.context.scene.frame_set(at % 3 + 1)
+        bpy.context.scene.frame_set(at)
+        bpy.context.view_layer.update()
+        return np.array([one.matrix_world for one in found])
+
+    def cameras():
+        for item in bpy.context.selected_objects:
+            item.select_set(False)
+        bpy.context.view_layer.objects.active = imported.empty
+        assert bpy.ops.legs4d.bring_cameras() == {"FINISHED"}
+        return [one for one in imported.empty.children if one.type == "CAMERA"]
+
+    empty = imported.empty
+    empty.location, empty.rotation_euler.z, empty.scale = (1, 2, 3), 0.7, (2, 2, 2)
+    hanging = [*add_objects(imported, TABLE), *cameras()]
+    before = where(hanging, 3)
+    for others in (imported.objects, [], [*imported.objects, *hanging]):
+        for item in bpy.context.selected_objects:
+            item.select_set(False)
+        for item in (empty, *others):
+            item.select_set(True)
+        bpy.context.view_layer.objects.active = empty
+        assert bpy.ops.object.transform_apply() == {"FINISHED"}
+        assert empty.location.length == 0
+        np.testing.assert_allclose(where(hanging, 3)[:, :3, 3], before[:, :3, 3], atol=1e-4)
+        np.testing.assert_allclose(where(hanging[:2], 3), before[:2], atol=1e-4)
+    later = [one for one in cameras() if one not in hanging]
+    np.testing.assert_allclose(where(later, 3)[:, :3, 3], before[2:, :3, 3], atol=1e-4)
+    empty.location = (0, 0, 1)
+    bpy.context.view_layer.update()
+    np.testing.assert_allclose(where(hanging, 3)[:, :3, 3], before[:, :3, 3] + [0, 0, 1], atol=1e-4)
+
+
 def test_a_run_without_objects_gives_no_empties(shown):
     from blender_addon.sequence.objects import add_objects
 

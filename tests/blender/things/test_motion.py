@@ -285,7 +285,7 @@ def test_what_is_no_motion_or_cannot_be_followed_changes_nothing(imported, tmp_p
     file.write_text(json.dumps(good))
     empty.scale = (1, 2, 1)
     with pytest.raises(motion.MotionError, match="unevenly"):
-        motion.apply(bpy.context.scene, imported, motion.load(file), 1, 1)
+        motion.apply(imported, motion.load(file), 1, 1)
     empty.scale = (1, 1, 1)
     assert empty.matrix_basis == before and empty.get(motion.REST) is None
 
