@@ -164,7 +164,8 @@ def _as_keyed(node: bpy.types.Object, frame: float) -> tuple[Vector, Quaternion,
     else:
         captured = Euler(at("delta_rotation_euler"), mode).to_quaternion()
         turn = Euler(at("rotation_euler"), mode).to_quaternion()
-    return place, captured, Matrix.Translation(place + Vector(at("location"))) @ (captured @ turn).to_matrix().to_4x4()
+    moved = Matrix.Translation((place + Vector(at("location")))[:])
+    return place, captured, moved @ (captured @ turn).to_matrix().to_4x4()
 
 
 def are_used(shown: Sequence, some: list[bpy.types.Object] | None = None) -> bool:

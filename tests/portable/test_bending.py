@@ -38,7 +38,7 @@ def test_nodes_in_one_place_share(gap: float) -> None:
         _, weight = bound(LINE, together)
         assert weight == pytest.approx(0.25)
         index, weight = bound(
-            np.array([[0, 0, 0], [10, 0, 0], [1e6, 0, 0]]), np.concatenate([together, LINE + [9.5, 0, 0]])
+            np.array([[0, 0, 0], [10, 0, 0], [1e6, 0, 0]]), np.concatenate([together, np.add(LINE, [9.5, 0, 0])])
         )
     assert weight.sum(axis=1) == pytest.approx(1)
     assert index[0].max() < 5 and weight[0] == pytest.approx(0.25) and index[1:].min() >= 5
