@@ -96,6 +96,8 @@ def animate_run(asked: Animate, context: Context = QUIET, *, again: bool | str =
         raise RunError("is the run itself", where="--out", fix="name another folder for the result")
     _check_options(asked)
     made_from = _made_from(source, asked, context)
+    if _is_file_of_motion(asked):
+        read_trajectory(Path(str(asked.motion)))  # what is wrong with it is said before there is a folder of the result
     with working_on(asked.out, lambda run: {STAGE: made_from}, again=again or asked.again, tell=context.tell) as run:
         if not run.begin_stage(STAGE, made_from).finished:
             with run.timed(STAGE):

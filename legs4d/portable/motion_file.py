@@ -29,6 +29,8 @@ RIGID, BENDING = 1, 2
 MOST_FRAMES = 1_000_000
 MOST_NODES = 10_000
 MOST_FPS = 10_000.0
+MOST = 1e12
+"""Of any number, in size: the square of more is none in float32."""
 SMALLEST_TURN = 1e-6
 """Length below which a quaternion says no direction."""
 _MEMBERS = {"kind", "version", "fps", "object", "pivot", "frames"}
@@ -178,4 +180,6 @@ def _numbers(value: Any, count: int, what: str) -> list[float]:
         raise MotionFileError(f"{what} is not finite") from error
     if not all(math.isfinite(x) for x in found):
         raise MotionFileError(f"{what} is not finite")
+    if any(abs(x) > MOST for x in found):
+        raise MotionFileError(f"{what} is beyond {MOST:.0e}")
     return found

@@ -206,6 +206,7 @@ def test_a_motion_file_does_what_it_says(place: Path) -> None:
     (place / "broken.json").write_text('{"kind": "legs4d motion"}')
     with pytest.raises(Legs4dError, match="is no motion"):
         animate(place, motion="broken.json", out="broken", camera=None)
+    assert not (place / "broken").exists()
     for options, says in (
         ({"rigid": True}, "--rigid: is of a video"),
         ({"seed": 3}, "--seed: is of a video made of words"),

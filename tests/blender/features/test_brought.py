@@ -206,6 +206,32 @@ def test_a_copy_has_nodes_of_its_own_and_the_backend_s_engine_says_that_it_canno
     np.testing.assert_allclose(places(shown)[0], captured, atol=1e-5)
 
 
+def test_a_motion_s_file_without_what_the_run_s_nodes_bend_says_so(shown, tmp_path):
+    from blender_addon.things import motion
+
+    scene = bpy.context.scene
+    bpy.context.view_layer.objects.active = shown.empty
+    scene.frame_start, scene.frame_end = 1, 2
+    for _ in range(2):
+        bpy.ops.legs4d.bring_nodes(most=0)  # in the place of those of before
+    assert [one.name for one in bpy.data.collections] == ["wheel nodes"]
+    (node,) = bpy.data.collections["wheel nodes"].objects
+    assert motion.untold(shown.empty, shown) == ""
+    node.location.x = 1
+    bpy.context.view_layer.update()
+    assert motion.untold(shown.empty, shown) == "What the run's own nodes bend is not in it."
+    assert motion.untold(node, shown) == ""
+    # One of a run with more nodes, put below this one: it bends nothing, and the others go on.
+    captured = places(shown)[0]
+    twin = node.copy()
+    node.users_collection[0].objects.link(twin)
+    twin["legs4d_node"], twin.location.x = 40, 9
+    bpy.context.view_layer.update()
+    node.location.x = 2
+    bpy.context.view_layer.update()
+    np.testing.assert_allclose(places(shown)[0], captured + np.array([1, 0, 0]), atol=1e-5)
+
+
 def test_a_run_without_nodes_says_so(imported):
     assert bpy.ops.legs4d.bring_nodes() == {"CANCELLED"}
     assert bpy.ops.legs4d.bring_cameras() == {"FINISHED"}  # its cameras stand still
