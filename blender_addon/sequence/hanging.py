@@ -37,12 +37,12 @@ def hang(shown: Sequence, made: bpy.types.Object) -> None:
     made.parent, made.matrix_parent_inverse = shown.empty, inner(shown)
 
 
-def hold(shown: Sequence) -> None:
-    """Have all hang as the sequence's clouds do, where they are."""
+def hold(shown: Sequence, found: list[bpy.types.Object]) -> None:
+    """Have these, of a sequence, hang as its clouds do, where they are."""
     if shown.locked:
         return
     hung = inner(shown)
-    for one in of(shown):
+    for one in found:
         if one.matrix_parent_inverse != hung:
             local = (shown.empty.matrix_world @ hung).inverted_safe() @ one.matrix_world
             one.matrix_parent_inverse = hung

@@ -273,9 +273,9 @@ def _legs4d_moved(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph | None 
     for shown in sequence.find(scene):
         player, found = _players.get(shown.empty.session_uid), nodes.of(shown)
         before = None if player is None else player.poses
-        if hanging.of(shown):
+        if hung := hanging.of(shown):
             check(shown)  # after Apply all is where it was only once the points are taken back
-            hanging.hold(shown)
+            hanging.hold(shown, hung)
         if found or before is not None:
             nodes.keep_rest(found)
             poses = nodes.poses(shown, found, depsgraph) if found else None
