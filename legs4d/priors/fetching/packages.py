@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import subprocess
@@ -38,9 +39,11 @@ def download(package: Package, folder: Path, on_bytes: OnBytes) -> Path:
     path = folder / package.file
     if path.is_file() and sha256_of(path) == package.sha256:
         return path
-    for left in folder.glob(f"{_TEMPORARY}*"):  # of a download that was killed; the caller holds the lock
+    # the caller holds this package's lock alone: others may be coming into the same folder
+    prefix = f"{_TEMPORARY}{package.file}-"
+    for left in folder.glob(f"{glob.escape(prefix)}*"):  # of a download that was killed
         rmtree(left, ignore_errors=True)
-    temporary = Path(mkdtemp(prefix=_TEMPORARY, dir=folder))
+    temporary = Path(mkdtemp(prefix=prefix, dir=folder))
     try:
         run = _pip if package.manager == "pip" else _npm
         run(package, temporary, on_bytes)
