@@ -13,6 +13,8 @@ from .runs import Placing, Runs
 from .things import Things
 from .types import Failure, Received
 
+LOOKING = "finding_objects"
+"""The stage in which a video's job ends where nothing is found in it."""
 LOG_LINES = 12
 """Lines of a job's log that the panel shows."""
 
@@ -67,14 +69,13 @@ class Jobs:
         self._placings[out] = placing
         self._submit("object", {"source": source, "out": out, **how})
 
-    def make_scene(self, source: str, out: str, lite: bool, boxes: str) -> None:
+    def make_scene(self, source: str, out: str, how: Mapping[str, Any]) -> None:
         """Have an ordinary video made into a 4D scene; names are under the roots.
 
         Args:
-            boxes: a file of boxes around its objects; empty for what is found in it.
+            how: what else a request of this kind says: boxes around its objects, depth maps, how much work.
         """
-        given = {"source": source, "out": out, "lite": lite, "boxes": boxes}
-        self._submit("video", {name: value for name, value in given.items() if value})
+        self._submit("video", {"source": source, "out": out, **how})
 
     def make_anew(self, request: str) -> None:
         """Submit a request anew, as JSON {kind, body}, that was refused as its run was made otherwise.
@@ -165,7 +166,7 @@ def _show_job(job: Mapping[str, Any]) -> None:
     item.again = ""
     request = job["request"]
     told = request.get("boxes") or request.get("masks")
-    item.needs_boxes = job["kind"] == "video" and job["state"] == "failed" and not told
+    item.needs_boxes = job["kind"] == "video" and item.state == "failed" and item.stage == LOOKING and not told
     if job["error"]:
         item.message = job["error"]["message"]
         if job["error"]["code"] == wire.Code.DIFFERS:

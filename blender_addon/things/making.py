@@ -113,11 +113,10 @@ def make(path: Path, how: Mapping[str, Any], placing: Placing) -> None:
 def when_seen(path: Path, then: Callable[[str], None]) -> None:
     """Call `then` with what the backend calls a file: at once where it lies under one of its folders, else when it has
     been sent."""
-    link, file = session.current.link, path.resolve()
-    for root in (Path(root) for root in link.server.get("roots", ())):
-        if file.is_relative_to(root.resolve()):
-            then(file.relative_to(root.resolve()).as_posix())
-            return
+    link, file, known = session.current.link, path.resolve(), called_there(path)
+    if known is not None:
+        then(known)
+        return
     if link.client is None:
         return
 
@@ -133,6 +132,15 @@ def when_seen(path: Path, then: Callable[[str], None]) -> None:
     _under_way.append(sending)
     link.message = f"Sending {file.name}."
     sending.begin()
+
+
+def called_there(path: Path) -> str | None:
+    """What the backend calls a file or folder that lies under one of its own; None where none is above it."""
+    here = path.resolve()
+    for root in (Path(root).resolve() for root in session.current.link.server.get("roots", ())):
+        if here.is_relative_to(root):
+            return here.relative_to(root).as_posix()
+    return None
 
 
 CLASSES = (LEGS4D_OT_make_objects,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ..link.operators import NeedsBackend
 from ..selection.gestures import Corner, draw_outline
 from ..ui.operators import refuse
 from ..ui.properties import window
-from .making import when_seen
+from .making import called_there, when_seen
 
 LEAST_PIXELS = 4.0
 """Of a box's sides."""
@@ -39,23 +40,34 @@ them. The run appears in the list"""
         path = chosen()
         if path is None:
             return refuse(self, "Choose a video first.")
-        make(path, window().video_lite, [tuple(item.corners) for item in window().video_boxes])
+        how: dict[str, Any] = {"lite": window().video_lite}
+        if window().video_depth == "helper":
+            how["make_depth"] = True
+        elif window().video_depth == "folder":
+            maps = Path(bpy.path.abspath(window().video_depth_folder))
+            if not window().video_depth_folder or not maps.is_dir():
+                return refuse(self, "Choose the folder of the depth maps first.")
+            how["depth"] = called_there(maps)
+            if how["depth"] is None:
+                return refuse(self, f"'{maps}' lies under none of the backend's folders; put the depth maps there.")
+        make(path, how, [tuple(item.corners) for item in window().video_boxes])
         return {"FINISHED"}
 
 
-def make(path: Path, lite: bool, boxes: list[tuple[float, ...]]) -> None:
+def make(path: Path, how: Mapping[str, Any], boxes: list[tuple[float, ...]]) -> None:
     """Have a scene made of a video.
 
     Args:
+        how: what else a request of this kind says.
         boxes: around its objects on the first frame, (left, top, right, bottom) in pixels; empty for what is found.
     """
     jobs, out = session.current.jobs, f"{path.stem}-scene"
     if not boxes:
-        when_seen(path, lambda name: jobs.make_scene(name, out, lite, ""))
+        when_seen(path, lambda name: jobs.make_scene(name, out, how))
         return
     file = Path(bpy.app.tempdir) / f"{path.stem}-boxes.json"
     file.write_text(json.dumps({"frame": 0, "boxes": [[round(value, 1) for value in box] for box in boxes]}))
-    when_seen(path, lambda name: when_seen(file, lambda told: jobs.make_scene(name, out, lite, told)))
+    when_seen(path, lambda name: when_seen(file, lambda told: jobs.make_scene(name, out, {**how, "boxes": told})))
 
 
 class LEGS4D_OT_add_box(bpy.types.Operator):

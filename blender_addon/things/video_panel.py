@@ -22,6 +22,9 @@ class LEGS4D_PT_video(Sidebar, bpy.types.Panel):
         column.use_property_decorate = False
         column.prop(form, "video_file")
         column.prop(form, "video_lite")
+        column.prop(form, "video_depth")
+        if form.video_depth == "folder":
+            column.prop(form, "video_depth_folder")
         for number, item in enumerate(form.video_boxes):
             row = layout.row(align=True)
             left, top, right, bottom = map(float, tuple(item.corners))

@@ -99,6 +99,25 @@ class WindowProperties(bpy.types.PropertyGroup):
         update=_video_chosen,
     )
     video_lite = declare.boolean("Lite", "Less work, for a backend without a GPU", default=True)
+    video_depth = declare.enum(
+        "Depth Maps",
+        "What else tells how far away its objects are",
+        items=[
+            (
+                "none",
+                "None",
+                "Distances are found in the video alone: where things rest, stand still, how large they seem",
+            ),
+            ("helper", "By a Helper", "The backend's helper of the role 'depth' makes one of each frame"),
+            ("folder", "Folder", "A file a frame, called as the frame is; under one of the backend's folders"),
+        ],
+    )
+    video_depth_folder = declare.string(
+        "Folder",
+        "With depth maps: .npy of depths, or grey pictures of disparity (near is bright)",
+        subtype="DIR_PATH",
+        options={"SKIP_SAVE"},
+    )
     video_boxes = declare.collection(BoxItem)
     train_again = declare.string(
         "Again", "The request, as JSON, that was refused as its run was made otherwise", options={"SKIP_SAVE"}

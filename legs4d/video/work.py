@@ -134,8 +134,8 @@ class _Work:
             self.clip = self._clip()
             self.things = self._things()
             self.given = self._given_distances()
-            self.filming = self._filming()
             self.maps = self._depth_maps()
+            self.filming = self._filming()
             objects = self._objects()
             if last == "objects":
                 return False
@@ -265,7 +265,7 @@ class _Work:
             if state is None:
                 started = time.perf_counter()
                 if len(self.things) > 1:
-                    self.context.tell(f"{thing.called}: object {row + 1} of {len(self.things)}.")
+                    self.context.tell(f"Following {thing.called}, {row + 1} of {len(self.things)}.")
                 fitted = fit_object(
                     self.clip, self.things, row, canonical, self.filming, self._flow, self.settings, self.device,
                     self.kept, self.context,
@@ -340,6 +340,8 @@ class _Work:
             told = Told(state["inverse"], state["fitted"])
         if not told.fitted.any():
             self.warnings.append("Depth maps are not used: nothing of the background fits them in any frame.")
+        elif not told.fitted.all():
+            self.warnings.append(f"{told.why}; in others they are missing, or nothing of the background fits them.")
         return told
 
     def _distances(self, moving: list[Moving]) -> list[Distances]:

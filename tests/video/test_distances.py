@@ -71,6 +71,8 @@ def test_depth_maps_tell_where_what_flies_is(tmp_path: Path) -> None:
     # a ball's surface is nearer than its middle, by a tenth of its distance here
     assert np.array(told["distance"]) * 0.94 == pytest.approx(FAR, rel=0.08)
     assert told["routes"] == [DEPTH, DEPTH, SIZE, DEPTH, DEPTH] and "depth map in 4 of 5" in told["why"]
+    warnings = Run.open(tmp_path / "run").info["report"]["warnings"]
+    assert any("were found in 4 of 5 frames; in others" in text for text in warnings)
 
 
 def test_a_helper_makes_depth_maps_which_count_only_where_they_fit(
@@ -97,8 +99,11 @@ def test_maps_of_other_pictures_are_told(tmp_path: Path) -> None:
     maps = tmp_path / "maps"
     maps.mkdir()
     np.save(maps / "left.npy", np.ones((4, 4)))
+    begun: list[str] = []
+    context = Context("cpu", progress=lambda told: begun.append(told.stage))
     with pytest.raises(Legs4dError, match=r"holds 1 depth maps \(left.npy\) for 5 pictures, none of their names"):
-        make(clip, tmp_path / "run", depth=str(maps))
+        make(clip, tmp_path / "run", context, depth=str(maps))
+    assert "reading_pictures" in begun and not {"finding_the_camera", "objects"} & set(begun)  # before what takes long
 
 
 def walking(count: int, step: float) -> Filming:

@@ -77,6 +77,7 @@ def find_things(clip: Clip, wanted: Wanted, context: Context, kept: Kept, warnin
 
 def _looked_for(clip: Clip, wanted: Wanted, context: Context, warnings: list[str]) -> tuple[list[Thing], int]:
     reporter = context.reporter("finding_objects")
+    reporter.step(0, 1)  # who is told of progress knows where it ends if there are none
     if wanted.boxes is not None:
         found = from_boxes(clip, wanted.boxes)
         if not found[0]:

@@ -40,10 +40,6 @@ class Canonical:
     crop: Crop
     is_cut: bool
 
-    @property
-    def num_seen(self) -> int:
-        return len(self.points)
-
 
 def canonical_of(
     clip: Clip,

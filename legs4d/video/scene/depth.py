@@ -58,9 +58,9 @@ class Told:
 
     @property
     def why(self) -> str:
-        """A sentence for a person."""
+        """In how many frames, for a person; no full stop."""
         count = int(self.fitted.sum())
-        return f"scale and offset of depth maps were found in {count} of {len(self.fitted)} frames"
+        return f"Scale and offset of depth maps were found in {count} of {len(self.fitted)} frames"
 
 
 def maps_of(clip: Clip, folder: Path | None, helper: DepthPrior | None) -> Iterator[NDArray[np.float32] | None]:
@@ -72,13 +72,13 @@ def maps_of(clip: Clip, folder: Path | None, helper: DepthPrior | None) -> Itera
     Raises:
         DatasetError: no file belongs to a picture, or one cannot be read.
     """
+    frames = range(clip.num_frames)
     if folder is None:
         assert helper is not None, "there are files, or a helper"
-        yield from (helper.disparity(clip.picture(frame)[None])[0] for frame in range(clip.num_frames))
-        return
+        return (helper.disparity(clip.picture(frame)[None])[0] for frame in frames)
+    # matched at once, not when the first map is wanted: much is made before
     files = matched(clip, folder, list_files(folder, FILES), "depth maps")
-    for frame in range(clip.num_frames):
-        yield None if frame not in files else read_map(files[frame], clip.width, clip.height)
+    return (read_map(files[frame], clip.width, clip.height) if frame in files else None for frame in frames)
 
 
 def told_by(
@@ -161,6 +161,10 @@ def _on_floor(
 
 def affine(values: Floats, true: Floats) -> tuple[float, float] | None:
     """(scale > 0, offset) with which most of the values are the true inverse depths; None where too few agree.
+
+    Args:
+        values: [N] of a map, disparity but for a scale and an offset.
+        true: [N] 1 / depth at the same pixels, positive, 1 / scene units.
 
     Pairs by chance (Fischler and Bolles 1981), then least squares of those that agree. What stands on a floor is nearer
     than the floor behind it, and agrees with none of it.

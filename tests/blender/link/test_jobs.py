@@ -1,6 +1,7 @@
 """Training from the panel: a job is submitted, shows its progress, ends as a run that imports, or is cancelled."""
 
 import json
+import math
 import shutil
 
 import bpy
@@ -296,6 +297,47 @@ def test_a_video_in_which_nothing_is_found_is_made_with_a_box_drawn_on_it(studio
     until(lambda: "still-scene" in form.runs, "the run in the list")
     form.video_file = "another.mp4"
     assert not len(form.video_boxes)
+
+
+def test_depth_maps_of_the_panel_tell_how_far_away_its_objects_are(studio, tmp_path, until):
+    """A red square whose front is 4 units away, over a floor that a level camera 1.5 units above it sees.
+
+    Maps are ten times their rows: nothing but the floor tells their scale."""
+    draw = (
+        "import sys, imageio.v3 as iio, numpy as np;"
+        "from pathlib import Path;"
+        "film = np.full((4, 48, 64, 3), 128, np.uint8);"
+        "maps = np.repeat(np.clip(np.arange(48) - 23.5, 0, 24)[:, None], 64, 1)[None].repeat(4, 0);"
+        "spots = [(slice(14, 34), slice(14 + 5 * frame, 34 + 5 * frame)) for frame in range(4)];"
+        "[film[frame].__setitem__(spot, [220, 30, 30]) for frame, spot in enumerate(spots)];"
+        "[maps[frame].__setitem__(spot, float(sys.argv[2])) for frame, spot in enumerate(spots)];"
+        "root = Path(sys.argv[1]); (root / 'maps').mkdir();"
+        "iio.imwrite(root / 'film.mp4', film, fps=10, codec='libx264', macro_block_size=1);"
+        "[iio.imwrite(root / 'maps' / f'{frame:05d}.png', np.rint(10 * one).astype(np.uint8))"
+        " for frame, one in enumerate(maps)]"
+    )
+    focal = 24 / math.tan(math.radians(49.1 / 2))
+    library("-c", draw, str(studio.root), str(1 / 4 * 1.5 * focal))
+    form = _window()
+    form.video_file, form.video_depth = str(studio.root / "film.mp4"), "folder"
+    assert bpy.ops.legs4d.make_scene() == {"CANCELLED"}  # none is chosen
+    form.video_depth_folder = str(tmp_path)
+    assert bpy.ops.legs4d.make_scene() == {"CANCELLED"}  # the backend does not see it
+    form.video_depth = "helper"
+    assert bpy.ops.legs4d.make_scene() == {"FINISHED"}
+    until(lambda: _job() is not None and _job().state == "failed", "the refusal", 90)
+    assert "no helper that makes depth maps is there" in _job().message
+    assert not _job().needs_boxes  # it has objects
+    first = _job().name
+    form.video_depth, form.video_depth_folder = "folder", str(studio.root / "maps")
+    assert bpy.ops.legs4d.add_box(corners=(11, 11, 37, 37)) == {"FINISHED"}
+    assert bpy.ops.legs4d.make_scene() == {"FINISHED"}
+    until(lambda: _job().name != first and _job().state in ("done", "failed"), "the scene", 120)
+    assert _job().state == "done", _job().message
+    (told,) = json.loads((studio.root / "film-scene" / "run.json").read_text())["info"]["report"]["objects"]
+    assert told["routes"] == ["depth"] * 4
+    # its middle is behind what is seen, by half its width at most; by the floor it would be 8 units away
+    assert 4.0 < np.median(told["distance"]) < 4.0 / (1 - 10 / focal) * 1.05
 
 
 def test_a_box_is_counted_from_the_upper_left_and_stays_in_the_picture(addon):
