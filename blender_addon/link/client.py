@@ -125,6 +125,11 @@ class Client:
     def _send(
         self, number: int, kind: str, body: Mapping[str, Any], arrays: Mapping[str, Any], pending: Pending | None
     ) -> None:
+        if self._wake.closed:  # what the last `pump` calls may ask for more
+            if pending is not None:
+                failure = Failure("lost", "The connection to the backend is closed.")
+                self.call(lambda: pending.on_failure(failure))
+            return
         self._shared.outbox.put((number, str(kind), body, arrays, pending))
         self._nudge()
 

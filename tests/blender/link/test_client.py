@@ -239,6 +239,17 @@ def test_stopping_does_not_wait_for_a_dead_server(connect):
     assert time.monotonic() - started < 2
 
 
+def test_what_is_asked_after_stopping_fails_with_a_sentence(connect):
+    """A file that was being hashed when Blender ends: the last `pump` would send it."""
+    client = connect("tcp://127.0.0.1:9")
+    client.stop()
+    client.stop = lambda: None  # the fixture's turn
+    told = []
+    client.call(lambda: client.request("runs", on_failure=told.append))
+    client.pump(0.5)
+    assert [failure.code for failure in told] == ["lost"] and told[0].sentence.endswith("closed.")
+
+
 def test_pump_stops_when_its_time_is_up(serve, connect):
     client = connect(serve(_polite).endpoint)
     _until(client, lambda: _state(client) == "ready")
