@@ -274,6 +274,7 @@ class _Work:
             raise Legs4dError("needs views from other sides", where="--method optimise", fix=fix)
         self._check_moments(subject, given)
         count, lens = len(subject), given.lens
+        lpips, guidance = self._helpers(subject, lens)  # first: a wrong folder is told before minutes of work
         shape: Shape | None = None
         if lens is None:
             shape, up = self._of_footage(given)
@@ -294,7 +295,6 @@ class _Work:
             frames.append(more[2])
         together, rig = np.concatenate(pictures), Cameras.together(cameras)
         of = pictures_of(together, rig, np.concatenate(frames), count, self.device)
-        lpips, guidance = self._helpers(subject, lens)
         reporter = self.context.reporter("optimising")
         how = scaled_to(self.sizes.optimise, count)
         fit = Optimise(of, np.arange(len(of)) < count, stage, lens, how, lpips, guidance, reporter)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from PIL import Image
 from legs4d.commands import Object
 from legs4d.context import Context
 from legs4d.deform.footage.pictures import Pictures
+from legs4d.errors import Legs4dError
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store.run import Run
 from legs4d.generate import work
@@ -29,6 +31,7 @@ from legs4d.reconstruct.fitting.losses import ssim
 from legs4d.scene.camera import Cameras
 from legs4d.scene.stage import Stage
 from tests.generate.test_object import block, shown
+from tests.priors.test_made_pictures import sdxl_twin
 from tests.priors.test_published import zero123_twin
 
 REFERENCE = Path(__file__).resolve().parents[3] / "shared/reference/4dgen.npz"
@@ -224,3 +227,24 @@ def test_the_command_distils_where_a_zero123_is_there(tmp_path: Path, monkeypatc
     assert not any("Nothing is distilled" in warning for warning in warnings)
     assert np.isfinite(distilled.means).all() and np.isfinite(distilled.colors).all()
     assert len(distilled) != len(plain) or np.abs(distilled.colors - plain.colors).max() > 1e-3
+
+
+def test_a_zero123_with_another_models_u_net_is_told_before_anything_is_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Views of the first frame alone are followed for minutes before anything is distilled."""
+    size = 48
+    monkeypatch.setenv("LEGS4D_PRIORS", str(tmp_path / "priors"))
+    zero123_twin(tmp_path / "priors/zero123", halved=3)
+    shutil.rmtree(tmp_path / "priors/zero123/unet")
+    shutil.move(sdxl_twin(tmp_path / "sdxl") / "unet", tmp_path / "priors/zero123/unet")
+    for folder, camera in (("pose0", SYNCDREAMER.cameras([0, 0], 0, size)), ("sync", SYNCDREAMER.pseudo(size))):
+        (tmp_path / f"thing_{folder}").mkdir()
+        for number, picture in enumerate(shown(block(), camera)):
+            name = f"{number}.png" if folder == "pose0" else f"0_0_{number}_rgba.png"
+            Image.fromarray(picture).save(tmp_path / f"thing_{folder}" / name)
+    stages: list[str] = []
+    asked = Object(source=str(tmp_path / "thing_pose0"), out=str(tmp_path / "run"), method="optimise")
+    with pytest.raises(Legs4dError, match="takes 4 channels, .* it is another model's; put the files of a Zero123"):
+        work.object_run(asked, Context("cpu", progress=lambda progress: stages.append(progress.stage)))
+    assert stages and not {"fitting_the_views", "following"} & {*stages}
