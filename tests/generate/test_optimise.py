@@ -245,6 +245,6 @@ def test_a_zero123_with_another_models_u_net_is_told_before_anything_is_followed
             Image.fromarray(picture).save(tmp_path / f"thing_{folder}" / name)
     stages: list[str] = []
     asked = Object(source=str(tmp_path / "thing_pose0"), out=str(tmp_path / "run"), method="optimise")
-    with pytest.raises(Legs4dError, match="takes 4 channels, .* it is another model's; put the files of a Zero123"):
+    with pytest.raises(Legs4dError, match=r"takes 4 channels, .* it is another model's; put the files of a Zero123"):
         work.object_run(asked, Context("cpu", progress=lambda progress: stages.append(progress.stage)))
     assert stages and not {"fitting_the_views", "following"} & {*stages}

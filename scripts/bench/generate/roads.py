@@ -4,7 +4,8 @@
 
 Silhouettes (IoU) at the first moment on views that were not given, and PSNR on grey at all times from cameras that
 nothing uses. `auto` is what the command takes by itself, of the video alone and with views, and how far that is below
-the best of the roads that the same source allows. OUT gets a run a road, of which `turntables.py` makes a page, and
+the best of the roads that the same source allows. The relief is judged once more at the depth that fits best, which no
+picture tells. OUT gets a run a road, of which `turntables.py` makes a page, and
 results.json; clips that are in there are not measured again.
 """
 
@@ -47,6 +48,8 @@ GIVEN = {"4 views": (0, 4, 8, 12), "8 views": tuple(range(0, 16, 2))}
 """Which of the sixteen views of the first moment are given."""
 SOURCE, GREY = 256, 0.5
 """Pixels of the films; what is behind objects where they are compared: two of them are white."""
+DEPTHS = (0.8, 0.84, 0.88, 0.92, 0.96, 1.0, 1.04, 1.08, 1.12, 1.16, 1.2)
+"""Of the camera's distance, at which a relief is tried."""
 AIMS = {
     "flat card": "",
     "inflate": "IoU ≥ 0.63 to 0.73",
@@ -144,6 +147,24 @@ def measure(films: Path, out: Path, clip: str, engine: str, is_small: bool) -> d
     return found
 
 
+def at_best_depth(films: Path, out: Path, clip: str, device: torch.device) -> float:
+    """IoU of the relief where it is as far from its picture's camera as fits the sides best.
+
+    How far an object stands in front of what it turns about no single picture tells; what is left is the shape's.
+    """
+    subject = read_subject(films / f"{clip}_pose0", 256, device, StageReporter("reading"))
+    every = sides(films, clip)
+    truth = Truth(every.pictures, aligned(every.cameras, subject.crop, SOURCE), every.frames)
+    relief = Run.open(out / clip / "inflate").frame(0)
+    eye = np.array([0, 0, FOURDGEN.distance])
+    found = []
+    for share in DEPTHS:
+        means = (eye + share * (relief.means - eye)).astype(np.float32)
+        moved = relief.replace(means=means, scales=(share * relief.scales).astype(np.float32))
+        found.append(judge(moved, truth, FOURDGEN.near, device)["iou"])
+    return max(found)
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("films", type=Path)
@@ -163,8 +184,15 @@ def main() -> None:
             results[work[future]] = future.result()
             kept.write_text(json.dumps(results, indent=1))
     results = {clip: results[clip] for clip in asked.clips}
+    device = choose_device(asked.engine)
+    depths = {clip: at_best_depth(asked.films, asked.out, clip, device) for clip in asked.clips}
     print_table(results)
-    keep_figures(results, "96 pixels" if asked.small else "512 pixels")
+    print("relief at the depth that fits best: " + ", ".join(f"{clip} {iou:.2f}" for clip, iou in depths.items()))
+    size = "96 pixels" if asked.small else "512 pixels"
+    keep_figures(results, size)
+    told = f"{np.mean([*depths.values()]):.2f} ({min(depths.values()):.2f} to {max(depths.values()):.2f})"
+    what = f"inflate at the depth that fits best, {len(depths)} models, {size}: IoU"
+    figures.record("Objects", what, told, aim=AIMS["inflate"])
 
 
 def keep_figures(results: dict[str, Any], size: str) -> None:
