@@ -202,8 +202,12 @@ def test_a_run_that_was_moved_has_its_footage_with_it(place: Path, tmp_path: Pat
     assert find_footage(Run.open(moved)).root == moved / "video" / "footage"
     assert (place / "run").resolve() not in find_footage(Run.open(moved)).root.parents
     # and one that was made anew, which grows in a folder that is there only until then
+    left = [moved / "report.html", moved / "video" / "objects.png", moved / "video" / "footage" / "train_meta.json"]
+    for path in left:
+        path.write_text("of the old one")
     make(place / "clip", moved, fps=10.0, again=True)
     assert find_footage(Run.open(moved)).root == moved / "video" / "footage"
+    assert not any(path.read_bytes() == b"of the old one" for path in left)
 
 
 def test_what_is_there_is_not_made_again_whatever_its_source_is_called(place: Path, tmp_path: Path) -> None:

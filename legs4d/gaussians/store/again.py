@@ -27,7 +27,7 @@ from legs4d.gaussians.store.stage_records import (
     StageRecord,
     differences,
 )
-from legs4d.gaussians.store.swap import REMADE, publish
+from legs4d.gaussians.store.swap import NOTE, REMADE, publish
 
 Wanted = Mapping[str, MadeFrom]
 """Stage → what it is to be made from, in the order in which stages are made."""
@@ -35,8 +35,6 @@ Wanted = Mapping[str, MadeFrom]
 Forget = Callable[[Run, str], None]
 """Loses what a run has of a stage."""
 
-_NOTE = "again.json"
-"""In RUN/.again: what is made there, and beside what. Written last, so that what has it is whole."""
 _IMPORTED = "imported from "
 """How earlier versions began the fingerprints of what they imported."""
 _ROADS = {
@@ -212,7 +210,7 @@ def _beside(run: Run, plan: Wanted, stages: list[str], forget: Forget, tell: Tel
         if folder.exists():
             tell(f"{run.path}: something else was being made anew here, which is given up.")
         _begin(run, folder, stages, forget)
-        write_file(folder / _NOTE, json.dumps(note).encode())
+        write_file(folder / NOTE, json.dumps(note).encode())
         tell(f"{run.path}: {_listed(stages)} will be made anew; what is there stays until that is done.")
     new = Run.open(folder)
     with new.lock():
@@ -225,7 +223,7 @@ def _beside(run: Run, plan: Wanted, stages: list[str], forget: Forget, tell: Tel
 
 def _note_of(folder: Path) -> object:
     try:
-        return json.loads((folder / _NOTE).read_text())
+        return json.loads((folder / NOTE).read_text())
     except (OSError, ValueError):  # not begun, or killed while it was
         return None
 

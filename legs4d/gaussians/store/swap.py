@@ -20,6 +20,8 @@ REMADE = ".again"
 _READY = ".ready"
 _PARTS = ("run.zarr", "features", "footage.json", "run.json")
 """What a run consists of, in the order in which it is replaced: what says what is there comes last."""
+NOTE = "again.json"
+"""In RUN/.again: what is made there, and beside what. Written last, so that what has it is whole."""
 _OLD = ".old-"
 
 WAIT_SECONDS = 10.0
@@ -58,10 +60,16 @@ def settle_if_need_be(run: Path) -> None:
             time.sleep(0.02)
 
 
+def _beside_parts(made: Path) -> list[str]:
+    """What else its maker left there for people and later stages: reports, pictures, footage of its own."""
+    names = {path.name for path in made.iterdir() if not path.name.startswith((".", TEMPORARY_PREFIX))}
+    return sorted(names - {NOTE, *_PARTS})
+
+
 def _rename(run: Path) -> None:
     made = run / REMADE
     with clear_write_errors(run):
-        for name in _PARTS:
+        for name in (*_beside_parts(made), *_PARTS):
             new, now, old = made / name, run / name, made / f"{_OLD}{name}"
             if not new.exists():
                 continue  # renamed before a kill, or never a part of this run

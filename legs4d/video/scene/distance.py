@@ -130,7 +130,8 @@ def _measured(placed: Placed, rests: Floats) -> Distances | None:
         told = np.isfinite(placed.depths) & placed.there
         for frame in np.flatnonzero(told):
             values[frame] = 1 / (placed.depths[frame] * surface_depth(placed.bent[frame]))
-            routes[frame] = DEPTH
+        told &= np.isfinite(values)  # nothing of it is before the camera
+        routes[told] = DEPTH
         with np.errstate(invalid="ignore"):
             lies = told & (np.abs(np.log(rests / values)) < RESTS)
         values[lies], routes[lies] = rests[lies], CONTACT
