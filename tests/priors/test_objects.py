@@ -139,6 +139,22 @@ def test_who_comes_back_and_may_be_either_of_two_is_doubted() -> None:
     assert doubts == ["in frame 12 it may be another that looks like it"]
 
 
+@pytest.mark.parametrize(("color", "told"), [(RED, ["in frame 9 it may be another that looks like it"]), (BLUE, [])])
+def test_who_comes_back_soon_and_may_be_either_of_two_is_doubted(color: NDArray[np.float32], told: list[str]) -> None:
+    """Both were going there; colours tell them apart or do not."""
+
+    def one(frame: int) -> NDArray[np.float64] | None:
+        where = np.array([-0.9 + 0.1 * frame, -0.3, 0.3]), np.array([-0.1 + 0.06 * (frame - 9), -0.5, 0.0])
+        return where[0] if frame < 5 else where[1] if frame > 8 else None
+
+    def other(frame: int) -> NDArray[np.float64] | None:
+        return np.array([0.7 - 0.1 * frame, -0.7, -0.3]) if frame < 5 else None
+
+    ground = (lambda frame: np.array([0.0, 0.1, 0.4]), 0.3, "chair", BLUE)
+    found = things_of([sighted(f, [(one, 0.36, "cup", RED), (other, 0.36, "cup", color), ground]) for f in range(14)])
+    assert [thing.doubt for thing in found if thing.doubt] == told
+
+
 def test_a_thing_keeps_its_size() -> None:
     """What is taken for a thing as large as the hall is not continued by a small one that flies through it."""
     hall = (lambda frame: np.array([0.0, -0.25, 0.0]) if frame < 4 else None, 1.6, "airplane", BLUE)

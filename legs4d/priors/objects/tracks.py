@@ -22,6 +22,8 @@ ALIKE = 0.55
 """Likeness of colours (Bhattacharyya) from which what is seen anew may be what was lost."""
 NEARLY = 0.05
 """Difference of likeness under which two that were lost cannot be told apart."""
+AS_NEAR = 1.0
+"""Of their sizes: difference of how far two that are lost were going from a place, under which it may be either's."""
 SHORTEST = 3
 """Frames in which a thing must be placed."""
 MOVES = 0.25
@@ -38,10 +40,12 @@ class Track:
     Attributes:
         is_person: or else anything.
         places: frame → where it was found.
+        rivals: (frame, another) where this came back and the other, lost as well, was going there too.
     """
 
     is_person: bool
     places: dict[int, Place] = field(default_factory=dict)
+    rivals: list[tuple[int, Track]] = field(default_factory=list)
 
     @property
     def first(self) -> int:
@@ -105,6 +109,7 @@ def _link(tracks: list[Track], places: list[Place], frame: int) -> set[int]:
     if not tracks or not places:
         return set()
     cost = np.full((len(tracks), len(places)), 1e6)
+    away = np.full((len(tracks), len(places)), np.inf)  # in the track's own sizes
     for row, track in enumerate(tracks):
         goes, size = track.expected(frame), float(track.size.mean())
         reach = REACH * size * (frame - track.last)
@@ -115,10 +120,15 @@ def _link(tracks: list[Track], places: list[Place], frame: int) -> set[int]:
                 continue
             # one that has been seen once may go anywhere
             if distance < (2 * reach if len(track.places) == 1 else reach):
+                away[row, column] = distance / size
                 cost[row, column] = distance / size - 0.1 * min(len(track.places), 10)
+    lost = [frame - track.last > 1 and len(track.places) >= SHORTEST for track in tracks]
     taken = set()
     for row, column in zip(*linear_sum_assignment(cost), strict=True):
         if cost[row, column] < 1e5:
+            for other, track in enumerate(tracks):
+                if other != row and lost[row] and lost[other] and away[other, column] < away[row, column] + AS_NEAR:
+                    tracks[row].rivals.append((frame, track))
             tracks[row].places[frame] = places[column]
             taken.add(int(column))
     return taken
@@ -154,6 +164,9 @@ def _rejoined(tracks: list[Track], sightings: list[Sightings]) -> tuple[list[Tra
     done: list[Track] = []
     doubts: dict[int, str] = {}
     for track in left:
+        alike = [frame for frame, other in track.rivals if colors[id(track)] @ colors_of(other, sightings) > 1 - NEARLY]
+        if alike:
+            doubts[id(track)] = _either(alike[0])
         likeness = []
         for earlier in done:
             ratio = float(track.size.mean() / earlier.size.mean())
@@ -164,6 +177,12 @@ def _rejoined(tracks: list[Track], sightings: list[Sightings]) -> tuple[list[Tra
             done.append(track)
             continue
         if len(likeness) > 1 and likeness[0][0] - likeness[1][0] < NEARLY:
-            doubts[id(likeness[0][1])] = f"in frame {track.first} it may be another that looks like it"
+            doubts[id(likeness[0][1])] = _either(track.first)
+        elif id(track) in doubts:
+            doubts[id(likeness[0][1])] = doubts[id(track)]
         likeness[0][1].places.update(track.places)
     return done, doubts
+
+
+def _either(frame: int) -> str:
+    return f"in frame {frame} it may be another that looks like it"
