@@ -138,7 +138,8 @@ def visual_hull(
         raise DatasetError(
             "no part of space is foreground in enough cameras",
             where="masks",
-            fix="check that masks, or alpha, mark what moves and that the cameras' poses belong to these images",
+            fix="check that masks, or alpha, mark what moves and that the cameras' poses belong to these images; where "
+            "legs4d found the objects, --no-objects goes by what moves instead",
         )
     if len(occupied) > target:
         drawn = torch.randperm(len(occupied), generator=torch.Generator().manual_seed(0))[:target]
