@@ -10,7 +10,7 @@ from backend.jobs.kinds import JOB_KINDS, JobKind
 from backend.service.errors import BackendError
 from backend.wire import MAX_ID, MAX_WINDOW, Code, Kind, Precision
 from legs4d.commands import FrameNumber
-from legs4d.gaussians.selections import LONGEST_NAME
+from legs4d.gaussians.names import LONGEST_NAME
 from legs4d.portable.averaging import MOST_REACH
 from legs4d.settings import problem
 

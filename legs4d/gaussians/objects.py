@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.errors import RunError
+from legs4d.gaussians.names import plain_name
 from legs4d.gaussians.store.run import Run
 
 GROUP = "objects"
-LONGEST_NAME = 200
-"""Characters."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +94,12 @@ def check_name(run: Run, number: int, name: str) -> Objects:
     """The objects of a run, one of which may have this name.
 
     Raises:
-        RunError: the run has no such object, or the name is too long.
+        RunError: the run has no such object, or see `names.plain_name`.
     """
     objects = read_objects(run)
     if objects is None or number not in objects.ids:
         have = "no objects" if not objects else f"objects {', '.join(map(str, objects.ids))}"
         fix = "see `legs4d info RUN`" if objects else "train it with object masks, see `legs4d objects --help`"
         raise RunError(f"has no object {number}: it has {have}", where=str(run.path), fix=fix)
-    if len(name) > LONGEST_NAME:
-        raise RunError(f"a name of {len(name)} characters is too long", where=f"object {number}", fix="shorten it")
+    plain_name(name, f"object {number}")
     return objects

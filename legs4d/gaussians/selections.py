@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.errors import RunError
+from legs4d.gaussians.names import plain_name
 from legs4d.gaussians.store.run import Run
 
 GROUP = "selections"
 MOST_KEPT = 16
 """Changes of a selection that can be taken back."""
-LONGEST_NAME = 100
-"""Characters; a name is also a folder's, in which each may take twelve."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +60,9 @@ def write_selection(run: Run, selection: Selection, *, keep: Selection | None = 
 
     Raises:
         ValueError: its arrays do not fit the run.
-        RunError: it has no name, or too long a one; it cannot be written.
+        RunError: its name is none, see `names.plain_name`; it cannot be written.
     """
-    if not selection.name.strip() or len(selection.name) > LONGEST_NAME:
-        what = f"has {len(selection.name)} characters" if selection.name.strip() else "is blank"
-        raise RunError(what, where="the selection's name", fix=f"give 1 to {LONGEST_NAME} characters")
+    plain_name(selection.name, "the selection", blank=False)
     expected = {"weights": (run.num_gaussians,), "loose": (run.num_frames, run.max_loose)}
     arrays = {}
     for name, shape in expected.items():

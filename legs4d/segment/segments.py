@@ -10,6 +10,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from legs4d.errors import RunError
+from legs4d.gaussians.names import plain_name
 from legs4d.gaussians.store.run import Run
 from legs4d.portable.pointing import quantiles
 
@@ -130,7 +131,8 @@ def has_segments(run: Run) -> bool:
 
 
 def name_segment(run: Run, number: int, name: str) -> Segments:
-    """Give a segment a name; the caller holds the run's lock. Raises RunError where there is no such segment."""
+    """Give a segment a name; the caller holds the run's lock. Raises RunError: there is no such segment, or see
+    `names.plain_name`."""
     segments = read_segments(run)
     if not 0 <= number < len(segments):
         raise RunError(
@@ -138,6 +140,7 @@ def name_segment(run: Run, number: int, name: str) -> Segments:
             where=str(run.path),
             fix="see `legs4d segments RUN --list`",
         )
-    named = replace(segments, names=(*segments.names[:number], name.strip(), *segments.names[number + 1 :]))
+    plain = plain_name(name, f"segment {number}")
+    named = replace(segments, names=(*segments.names[:number], plain, *segments.names[number + 1 :]))
     write_segments(run, named)
     return named
