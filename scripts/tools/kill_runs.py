@@ -94,6 +94,7 @@ CASES: dict[str, Case] = {
     "reconstruct": Case(("reconstruct", "footage", "--out", "run", *CPU, *STEPS)),
     "one-camera": Case(("train", "moving", "--out", "run", *CPU, "--encoder", ENCODER, *ONE_STEPS)),
     "train-again": Case((*TRAIN, "--set", "reconstruct.tracking.steps=2", "--again"), (TRAIN,), keeps=True),
+    "births-again": Case((*TRAIN, "--set", "reconstruct.births.frames=4", "--again"), (TRAIN,), keeps=True),
     "lift-again": Case(("lift", "run", "--encoder", ENCODER, "--dim", "3", *CPU, "--again"), (TRAIN,), keeps=True),
     "objects": Case(("objects", "footage", "--out", "found", *CPU), output="found"),
     "export": Case(("export", "run", "--out", "files"), (TRAIN,), keeps=True, output="files"),
@@ -164,18 +165,19 @@ def _untimed(path: Path) -> bytes:
 
 
 def done_files(run: Path) -> dict[Path, tuple[int, int]]:
-    """Chunk of each frame that run.json vouches for, relative to the run → inode and time."""
+    """Chunk of each tracked frame that run.json vouches for, relative to the run → inode and time."""
     try:
         opened = Run.open(run)
     except Legs4dError:
         return {}
     frames = opened.stages["tracking"].done_frames if "tracking" in opened.stages else []
     chunks = [Path(f"run.zarr/dynamic/means/c.{frame}.0.0") for frame in frames]
-    return {chunk: _identity(run / chunk) for chunk in chunks if (run / chunk).exists()}
+    return {chunk: _identity(run, chunk) for chunk in chunks if (run / chunk).exists()}
 
 
-def _identity(path: Path) -> tuple[int, int]:
-    found = path.stat()
+def _identity(run: Path, chunk: Path) -> tuple[int, int]:
+    before = run / "run.zarr/before" / chunk.relative_to("run.zarr")  # where births put what was tracked
+    found = (before if before.exists() else run / chunk).stat()
     return found.st_ino, found.st_mtime_ns
 
 
@@ -228,7 +230,7 @@ def try_once(case: Case, start: Path, expected: dict[str, str], moment: float, v
             score.lost += 1
             score.notes.append(f"{told} it ends with {codes}: {said}")
         else:
-            remade = [chunk for chunk, was in done.items() if _identity(folder / case.output / chunk) != was]
+            remade = [chunk for chunk, was in done.items() if _identity(folder / case.output, chunk) != was]
             if remade:
                 score.twice += 1
                 score.notes.append(f"{told} made again: {', '.join(map(str, remade))}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from legs4d.errors import RunError
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import StageRecord
+from tests.gaussians.test_store import laid_out_again
 from tests.synthetic import Scene, write_run
 
 SCENE = Scene(num_frames=3, width=32, height=32, num_train=3, num_test=1)
@@ -124,15 +126,15 @@ def no_power_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
-def interrupt(patch: pytest.MonkeyPatch, at: int, act: Callable[[], None]) -> None:
-    """Call `act` in place of the `at`-th call that changes the disk."""
+def interrupt(patch: pytest.MonkeyPatch, at: int, act: Callable[[], None], *, on: bool = False) -> None:
+    """Call `act` in place of the `at`-th call that changes the disk, and with `on` of all that follow."""
     count = 0
 
     def wrap(real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             nonlocal count
             count += 1
-            if count == at:
+            if count == at or (on and count > at):
                 act()
             return real(*args, **kwargs)
 
@@ -167,6 +169,76 @@ def test_killed_at_any_instant_a_run_goes_on_to_the_same_end(tmp_path: Path) -> 
         check(tmp_path / str(at), finished=True)
         at += 1
     assert at > 80, "the kills did not reach into the training"
+
+
+class Dead(BaseException):
+    """Of a process that does nothing more, its clearing up neither."""
+
+
+LAST = 16
+"""Calls of births that change what a run has; those before write beside it, or delete what is put aside."""
+
+
+def die() -> None:
+    raise Dead
+
+
+def dead_at(at: int, work: Callable[[Path], None], folder: Path) -> bool:
+    """As `killed_at`, without a process of its own, which costs a tenth."""
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch, at, die, on=True)
+        try:
+            work(folder)
+        except Dead:
+            return True
+    return False
+
+
+def instants(work: Callable[[Path], None], folder: Path) -> int:
+    """System calls of this work, at which it may be killed."""
+    made: list[None] = []
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch, 1, lambda: made.append(None), on=True)
+        work(folder)
+    return len(made)
+
+
+def born(folder: Path) -> None:
+    run = Run.open(folder)
+    with run.lock():
+        if not run.has_finished("births"):
+            laid_out_again(run)
+
+
+def unborn(folder: Path) -> None:
+    run = Run.open(folder)
+    with run.lock():
+        if "births" in run.stages:
+            run.forget_stage("births")
+
+
+@pytest.mark.usefixtures("no_power_cut")
+@pytest.mark.parametrize("work", [born, unborn])
+def test_killed_while_births_change_what_there_is_a_run_has_what_was_tracked_or_all_that_was_born(
+    tmp_path: Path, work: Callable[[Path], None]
+) -> None:
+    tracked = write_run(tmp_path / "run", Scene(num_frames=2), language=False)
+    frames = [tracked.frame(frame) for frame in range(2)]
+    if work is unborn:
+        born(tracked.path)
+    count = instants(work, shutil.copytree(tracked.path, tmp_path / "undisturbed"))
+    for at in range(count - LAST, count + 1):
+        folder = shutil.copytree(tracked.path, tmp_path / "killed")
+        assert dead_at(at, work, folder)
+        with Run.open(folder).lock() as run:
+            assert run.has_finished("tracking")
+            assert run.num_dynamic == tracked.num_dynamic + run.has_finished("births")
+        born(folder)
+        assert Run.open(folder).num_dynamic == tracked.num_dynamic + 1
+        unborn(folder)
+        for frame, was in enumerate(frames):
+            np.testing.assert_array_equal(Run.open(folder).frame(frame).means, was.means)
+        shutil.rmtree(folder)
 
 
 @pytest.mark.usefixtures("no_power_cut")

@@ -224,6 +224,8 @@ def test_a_thing_that_comes_into_the_picture_is_found_and_followed() -> None:
     assert min(filmed.after(found, frame) for frame in (0, 1)) > 35, "it shows before it comes"
     for frame in range(FRAMES):
         np.testing.assert_array_equal(found.dynamic(frame).means[: len(board)], board.means)
+    alone = filmed.reveal(BirthSettings(frames=FRAMES, most=1.1 / (len(wall) + len(board))))
+    assert len(alone.static) + len(alone.born) <= len(wall) + len(board) + 1
 
 
 def test_what_disappears_for_good_dies_and_what_stays_lives() -> None:

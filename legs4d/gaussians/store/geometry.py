@@ -196,7 +196,7 @@ class RunGeometry(RunAttached):
                 arrays[name].write(values, frame)
         self._drop_attached()
         before = self._group(BEFORE)
-        create_group(before, {"stage": finishes, "geometry": self._geometry})
+        replace_group(before, {}, {"stage": finishes, "geometry": self._geometry})
         with clear_write_errors(before):
             for name in ("static", "dynamic"):
                 self._group(name).rename(before / name)
@@ -234,8 +234,10 @@ class RunGeometry(RunAttached):
         self._geometry_or_none = kept["geometry"]
         self.geometry_id = _new_id()
         self._save()
+        leftover = self._group(f"{TEMPORARY_PREFIX}before")
         with clear_write_errors(before):
-            shutil.rmtree(before)
+            before.rename(leftover)  # in one step: half of it would say nothing of what it was
+            shutil.rmtree(leftover)
 
     def _drop_attached(self) -> None:
         """Delete what speaks of Gaussians that are replaced by others."""
@@ -297,13 +299,14 @@ class RunGeometry(RunAttached):
 
         What was there before the first call is kept: `restore` brings it back, also after a kill in the middle of this.
         """
+        seen = self._static_seen()
         if not self._group(UNREFINED).is_dir():
             was = {name: self._constant(f"dynamic/{name}") for name in AMENDED}
             replace_group(
                 self._group(UNREFINED),
-                {**fields_of(self.static(), FIELDS), **{f"dynamic/{name}": was[name] for name in was}},
+                {**fields_of(self.static(), FIELDS), **seen, **{f"dynamic/{name}": was[name] for name in was}},
             )
-        self._write_amended(static, {"scales": scales, "opacities": opacities})
+        self._write_amended({**fields_of(static, FIELDS), **seen}, {"scales": scales, "opacities": opacities})
 
     def restore(self) -> None:
         """Undo `amend`, and forget the stage "refinement" and what follows; nothing where there is nothing to undo."""
@@ -313,15 +316,17 @@ class RunGeometry(RunAttached):
         for stale in ("refinement", *FOLLOWING["refinement"]):
             self.stages.pop(stale, None)
         self._save()
-        static = Gaussians(
-            **{name: open_array(group / name).read() for name in array_names(group) if name != "dynamic"}
-        )
+        static = {name: open_array(group / name).read() for name in array_names(group) if name != "dynamic"}
         self._write_amended(static, {name: open_array(group / "dynamic" / name).read() for name in AMENDED})
         with clear_write_errors(group):
             shutil.rmtree(group)
 
-    def _write_amended(self, static: Gaussians, constants: dict[str, ArrayLike]) -> None:
-        replace_group(self._group("static"), fields_of(static, FIELDS))
+    def _static_seen(self) -> dict[str, NDArray[Any]]:
+        """What `seen` says of the static Gaussians, as it is stored; empty where it says nothing."""
+        return {"seen": self._constant("static/seen").copy()} if self._has("static", "seen") else {}
+
+    def _write_amended(self, static: dict[str, NDArray[Any]], constants: dict[str, ArrayLike]) -> None:
+        replace_group(self._group("static"), static)
         for name, values in constants.items():
             array = np.asarray(values, np.float32)
             create_array(self._group("dynamic") / name, array.shape, array.dtype).write(array)

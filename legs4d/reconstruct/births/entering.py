@@ -67,7 +67,7 @@ def with_entered(
         bare = {frame: _bare(clip.observe(frame), depth[frame]) for frame in left}
         shown = {frame: _pixels(one) for frame, one in bare.items()}
         reporter.check()
-        if not tries or most < 1 or not shown or max(shown.values()) < PIXELS:
+        if not tries or most <= AROUND or not shown or max(shown.values()) < PIXELS:
             return clip
         frame = max(shown, key=lambda one: shown[one])
         left.remove(frame)
