@@ -183,12 +183,12 @@ def check(
     Points that pictures of neighbouring cameras share have to lie on their epipolar lines: LightGlue finds them where
     its weights are there (`legs4d priors get lightglue`), else SIFT. --json prints {dataset, layout, frames, fps,
     cameras: {train, test}, width, height, masks, objects, captions, notes, matcher, misfits: [{camera, frame,
-    pixels}]}.
+    pixels}], unknown: [camera]}.
     """
     given = locals()
     from legs4d import commands
     from legs4d.priors.cache import best_prior, open_prior
-    from legs4d.reconstruct.calibration import look_at_cameras
+    from legs4d.reconstruct.calibration import Look, look_at_cameras
     from legs4d.reconstruct.stages import choose_device
     from legs4d.scene.foreground import MotionMasks
     from legs4d.scene.readers import layout_of, open_sequence
@@ -198,7 +198,8 @@ def check(
         sequence = open_sequence(dataset, reading, context)
         device, prior = choose_device(engine.value), best_prior("matches")
         matcher = None if prior is None else open_prior(prior.name, device)
-        wrong = [] if matcher is None else look_at_cameras(sequence, device, context, matcher).misfits
+        nothing = Look([], None, "none")
+        looked = nothing if matcher is None else look_at_cameras(sequence, device, context, matcher)
     first, test = sequence.cameras("train", 0), sequence.cameras("test", 0)
     found = {
         "dataset": str(dataset),
@@ -213,17 +214,24 @@ def check(
         "captions": sequence.captions is not None,
         "notes": list(sequence.notes),
         "matcher": None if prior is None else prior.name,
-        "misfits": [asdict(one) for one in wrong],
+        "misfits": [asdict(one) for one in looked.misfits],
+        "unknown": list(looked.unknown),
     }
     if as_json:
         print_json(found)
         return
     print(f"{found['layout']}: {found['frames']} frames, {len(first)} training and {len(test)} test cameras, ", end="")
     print(f"{first.width}×{first.height}")
-    for sentence in (*sequence.notes, *(f"{one}." for one in wrong)):
+    for sentence in (*sequence.notes, *(f"{one}." for one in looked.misfits)):
         print(sentence)
-    if not wrong and prior is not None:
-        print(f"No camera misses the epipolar lines of {prior.name}'s matches by more than 2 pixels.")
+    if prior is None:
+        return
+    few = set(looked.unknown)
+    if few:
+        print(f"{prior.name} matches too little to say how these cameras stand: {', '.join(map(str, sorted(few)))}.")
+    if not looked.misfits and not few.issuperset(first.ids):
+        which = "No other camera" if few else "No camera"
+        print(f"{which} misses the epipolar lines of {prior.name}'s matches by more than 2 pixels.")
 
 
 @app.command()

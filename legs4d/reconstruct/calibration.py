@@ -124,6 +124,12 @@ def misfits(views: Views, matched: Matched) -> list[Misfit]:
     ]
 
 
+def unknown(views: Views, matched: Matched) -> list[int]:
+    """Numbers of the cameras whose matches are too few to say anything about them."""
+    known = {views.cameras.ids[i] for i in np.flatnonzero(~np.isnan(matched.errors(len(views.cameras))))}
+    return sorted(set(views.cameras.ids) - known)
+
+
 def start_points(views: Views, matched: Matched) -> InitialPoints | None:
     """Points of the matches, in the footage's world; None where there are hardly any.
 
@@ -144,11 +150,13 @@ class Look:
         misfits: cameras that seem to stand wrong.
         points: to start from, None where there are hardly any.
         matches: what was matched.
+        unknown: numbers of cameras of which nothing is said, as their matches are too few.
     """
 
     misfits: list[Misfit]
     points: InitialPoints | None
     matches: Literal["lightglue", "none"] = "lightglue"
+    unknown: tuple[int, ...] = ()
 
 
 def has_matcher() -> bool:
@@ -181,7 +189,8 @@ def look_at_cameras(
         assert matcher is not None
     views = views_of(sequence)
     if len(views.cameras) < RIG:
-        return Look([], None)
+        return Look([], None, unknown=tuple(dict.fromkeys(views.cameras.ids)))
     with torch_threads(device):
         matched = match_views(views, matcher, context)
-        return Look(misfits(views, matched), start_points(views, matched))
+        points = start_points(views, matched)
+        return Look(misfits(views, matched), points, unknown=tuple(unknown(views, matched)))

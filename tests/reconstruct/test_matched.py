@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from legs4d.priors.objects.places import project
 from legs4d.priors.protocols import Pairs
-from legs4d.reconstruct.calibration import Views, misfits, start_points
+from legs4d.reconstruct.calibration import Views, misfits, start_points, unknown
 from legs4d.reconstruct.matched import Matched, match_cameras, near_pairs
 from legs4d.scene.camera import Cameras
 from tests.synthetic import Scene
@@ -100,5 +100,7 @@ def test_a_few_matches_condemn_no_camera() -> None:
     views, matched = seen_by(CAMERAS)
     few = {pair: off[:27] + 90 if 4 in pair else off for pair, off in matched.off.items()}
     assert misfits(views, Matched(matched.pairs, few)) == []
+    # nor acquit it, nor those beside it, who are left with one pair
+    assert unknown(views, Matched(matched.pairs, few)) == list(CAMERAS.ids[3:6]) and unknown(views, matched) == []
     many = {pair: off[:40] + 90 if 4 in pair else off for pair, off in matched.off.items()}
     assert [one.camera for one in misfits(views, Matched(matched.pairs, many))] == [CAMERAS.ids[4]]
