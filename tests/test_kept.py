@@ -169,6 +169,15 @@ def test_what_the_machine_would_choose_is_what_the_run_has(footage: Path, run: P
     assert not train(footage, run, asked).stages
 
 
+def test_newer_defaults_and_settings_that_are_gone_redo_nothing(footage: Path, run: Path) -> None:
+    told = json.loads((run / "run.json").read_text())
+    births = told["made_from"]["births"]["settings"]
+    births["reconstruct.births.fit.rates.means"] /= 2
+    births |= {"reconstruct.births.fit.a_setting_of_then": 12, "reconstruct.births.some_of_then.steps": 3}
+    (run / "run.json").write_text(json.dumps(told))
+    assert not train(footage, run, SETTINGS.model_copy(update={"preset": "auto"})).stages
+
+
 def test_matches_to_start_from_are_compared_where_they_are_asked_for(
     footage: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -111,11 +111,19 @@ def made_from_of(record: StageRecord | None) -> MadeFrom | None:
 
 
 def recorded_settings(made_from: MadeFrom | None, place: str, model: type[Model], otherwise: Model) -> Model:
-    """The settings that a stage was made with, if this version still knows them all."""
+    """The settings that a stage was made with, without those that this version has no more; `otherwise` where it did
+    not keep them, or kept values that this version does not take."""
     if made_from is None:
         return otherwise
-    tree: dict[str, Any] = unflatten(made_from.settings, place)
+    settings = made_from.settings
     try:
-        return model.model_validate(tree)
-    except ValidationError:
+        return model.model_validate(unflatten(settings, place))
+    except ValidationError as error:
+        wrong = error.errors(include_url=False)
+    if any(one["type"] != "extra_forbidden" for one in wrong):
         return otherwise
+    gone = [".".join([place, *map(str, one["loc"])]) for one in wrong]
+    known = {
+        key: value for key, value in settings.items() if not f"{key}.".startswith(tuple(f"{one}." for one in gone))
+    }
+    return model.model_validate(unflatten(known, place))
