@@ -81,8 +81,7 @@ def test_names_that_were_found_are_the_runs_and_those_of_the_user_stay(dataset: 
 
 
 def test_check_says_how_footage_is_read(dataset: Path) -> None:
-    said = CliRunner().invoke(app, ["check", str(dataset), "--json"])
-    told = json.loads(said.stdout)
+    told = json.loads(CliRunner().invoke(app, ["check", str(dataset), "--json"]).stdout)
     assert (told["layout"], told["frames"], told["cameras"]) == ("panoptic", 6, {"train": 6, "test": 1})
     assert (told["masks"], told["objects"], told["matcher"]) == ("footage", True, "sift")
     assert told["misfits"] == []
