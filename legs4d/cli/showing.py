@@ -67,6 +67,15 @@ def render(
         float | None,
         typer.Option(min=0.01, max=1000, help="Pictures a second, also between frames; by default the run's frames."),
     ] = None,
+    pictures: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            max=100_000,
+            show_default="one a frame",
+            help="Of an orbit or an arc, while the run goes by once: 100 pictures of 16 frames turn slowly.",
+        ),
+    ] = None,
     selection: Only = None,
     without: Without = None,
     mask: Annotated[
@@ -121,6 +130,7 @@ def render(
             without=without or (),
             scale=DEFAULT_SCALE if scale is None else scale,
             fps=fps,
+            pictures=pictures,
             background=background,
         )
     say(f"wrote {', '.join(map(str, written))}")

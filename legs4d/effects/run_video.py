@@ -52,24 +52,30 @@ STILL_PICTURES = 120
 Layer = Literal["depth", "alpha", "segmentation", "mask", "similarity", "segments", "components"]
 
 
-def choose_cameras(run: Run, wanted: str, fps: float | None = None) -> CameraPath:
+def choose_cameras(run: Run, wanted: str, fps: float | None = None, pictures: int | None = None) -> CameraPath:
     """The film's pictures: "test", "train", "orbit" (one circle over the whole run), "arc" (up and down before it,
     where the first camera is), ids such as "0,10", or the name of a camera path's file (`scene.camera_path`), which
     ends in .json. A run that nobody filmed has no test cameras: there "test" is the orbit.
 
     Args:
         fps: pictures a second, of moments between frames too; None: a picture a frame. A camera path's are its own.
+        pictures: of "orbit" or "arc", while the run goes by once; None: as many as there are moments.
 
     Raises:
-        Legs4dError: there are no such cameras, or not at every moment.
+        Legs4dError: there are no such cameras, or not at every moment, or not so many pictures of them.
     """
+    if pictures is not None and (wanted not in VIRTUAL or fps is not None):
+        raise Legs4dError("are of an orbit or an arc without --fps", where="--pictures", fix="leave it out, or --fps")
     if wanted.endswith(".json"):
         like = run.cameras("train") if run.has_cameras else None
         return read_camera_path(Path(wanted), run.num_frames, like)
     if wanted in VIRTUAL or (wanted == "test" and run.info.get("cameras") == "virtual"):
         like = run.cameras("train")
         center = np.array(run.info["center"], np.float32)
-        moments = _moments(run, fps) if run.num_frames > 1 else [0.0] * STILL_PICTURES
+        if pictures is not None:
+            moments = np.linspace(0, run.num_frames - 1, pictures).tolist()
+        else:
+            moments = _moments(run, fps) if run.num_frames > 1 else [0.0] * STILL_PICTURES
         radius, count = ORBIT_RADIUS * run.info["radius"], len(moments)
         if wanted == "arc":
             circle = arc(center, radius, -run.up, like.centers[0] - center, count, like)
@@ -193,6 +199,7 @@ def write_run_video(
     *,
     layers: Several[Layer] = (),
     fps: float | None = None,
+    pictures: int | None = None,
     selections: Several[str] = (),
     without: Several[str] = (),
     scale: float = DEFAULT_SCALE,
@@ -206,6 +213,7 @@ def write_run_video(
         grounding: a prompt's, lit up where and while it holds, the rest fading to grey; None shows the run as it is.
         layers: what to write besides, each in a file of its own (`layer_path`).
         fps: pictures a second, see `choose_cameras`; by default the run's frames, as fast as they were filmed.
+        pictures: see `choose_cameras`; they are shown as fast as the run's frames were filmed.
         selections: names of selections; what belongs to any of them is shown alone.
         without: likewise of what is not shown. Layers of segments show it all the same, as they are seen among the
             rest.
@@ -222,7 +230,7 @@ def write_run_video(
     target = Path(out)
     check_video_name(target)
     behind = backdrop_of(run, background, target)
-    path = choose_cameras(run, cameras, fps)
+    path = choose_cameras(run, cameras, fps, pictures)
     near, rate = near_plane(run, path), fps or run.info["fps"]
     nodes = read_nodes(run)
     of_segments = [layer for layer in SEGMENT_LAYERS if layer in layers]

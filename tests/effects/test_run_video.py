@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,19 @@ def test_cameras_that_move_are_where_the_footage_says(tmp_path: Path, is_old: bo
     assert [value is not None for value in scores["per_frame"]] == [False, False, True, False, False, False]
     write_test_views(run, open_sequence(dataset), tmp_path / "views.png", CPU)
     assert Image.open(tmp_path / "views.png").height < 2 * SCENE.height + 60  # one row: that frame's
+
+
+def test_a_turn_has_as_many_pictures_as_are_asked_for(run: Run) -> None:
+    turn = choose_cameras(run, "orbit", pictures=11).shots
+    np.testing.assert_allclose([shot.moment for shot in turn], np.linspace(0, run.num_frames - 1, 11))
+    center = np.array(run.info["center"])
+    spokes = np.concatenate([shot.cameras.centers for shot in turn]) - center
+    around = [float(one @ other / (np.linalg.norm(one) * np.linalg.norm(other))) for one, other in pairwise(spokes)]
+    np.testing.assert_allclose(around, around[0], atol=1e-5)  # equal steps
+    last = float(spokes[-1] @ spokes[0] / (np.linalg.norm(spokes[-1]) * np.linalg.norm(spokes[0])))
+    assert last == pytest.approx(around[0], abs=1e-5)  # once around, not twice there
+    with pytest.raises(Legs4dError, match="are of an orbit or an arc without --fps"):
+        choose_cameras(run, "0", pictures=11)
 
 
 def test_a_film_that_is_stopped_leaves_no_video(run: Run, tmp_path: Path) -> None:
