@@ -159,18 +159,25 @@ def judge(run: Run, capture: Capture, film: Film, frames: list[int], found: dict
     for frame in frames:
         everything, belongs = run.frame(frame), run.object_ids(frame)
         assert belongs is not None
+        places = {number: capture.places(number, frame) for number in objects_of(capture)}
         for row, told in enumerate(run.info["report"]["objects"]):
             if frame not in told["hidden"]:
-                _judge_object(run, capture, film, frame, told, everything.take(belongs == row), found)
+                _judge_object(run, capture, film, frame, told, everything.take(belongs == row), places, found)
         static = everything.take(np.arange(len(belongs)) < run.num_static)
-        _judge_background(run, capture, film, frame, static, found)
+        _judge_background(run, capture, film, frame, static, places, found)
 
 
 def _judge_object(
-    run: Run, capture: Capture, film: Film, frame: int, told: dict[str, Any], thing: Gaussians, found: dict[str, Any]
+    run: Run,
+    capture: Capture,
+    film: Film,
+    frame: int,
+    told: dict[str, Any],
+    thing: Gaussians,
+    places: dict[int, Floats | None],
+    found: dict[str, Any],
 ) -> None:
     cameras, number, ids, mine = capture.cameras, told["id"], capture.ids(frame), film.ids(frame)
-    places = {n: capture.places(n, frame) for n in objects_of(capture)}
     here = places[number]
     if here is None:
         return
@@ -217,7 +224,13 @@ def _judge_object(
 
 
 def _judge_background(
-    run: Run, capture: Capture, film: Film, frame: int, static: Gaussians, found: dict[str, Any]
+    run: Run,
+    capture: Capture,
+    film: Film,
+    frame: int,
+    static: Gaussians,
+    places: dict[int, Floats | None],
+    found: dict[str, Any],
 ) -> None:
     seen, near = run.seen(frame), film.unit * run.info["near"]
     assert seen is not None
@@ -234,7 +247,7 @@ def _judge_background(
 
     camera = film.camera(frame)
     compare(camera, film.ids(frame), film.picture(frame), "own")
-    middle = np.average([p for n in objects_of(capture) if (p := capture.places(n, frame)) is not None], axis=0)
+    middle = np.average([place for place in places.values() if place is not None], axis=0)
     ray, truth = middle - camera.centers[0], capture.sequence.images("train", frame)
     for other in range(len(capture.cameras)):
         way = middle - capture.cameras.centers[other]
