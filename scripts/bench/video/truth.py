@@ -10,46 +10,19 @@ judged as `judging.py` tells.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
 
 from bench.figures import parse
-from bench.video.judging import Capture, Film, judge, new_figures, objects_of, tell
+from bench.video.given import write_video
+from bench.video.judging import Capture, Film, judge, new_figures, tell
 from legs4d.commands import Video
 from legs4d.context import Context
 from legs4d.gaussians.store.run import Run
 from legs4d.video.work import make_video_run
-
-
-def write_video(capture: Capture, camera: int, folder: Path, frames: range) -> None:
-    """One camera's pictures, masks and camera file."""
-    for kind in ("JPEGImages/video", *(f"Annotations/video/{n:03d}" for n in objects_of(capture))):
-        (folder / kind).mkdir(parents=True, exist_ok=True)
-    for frame in frames:
-        picture = capture.sequence.images("train", frame, [camera])[0]
-        Image.fromarray(np.rint(picture * 255).astype(np.uint8)).save(folder / f"JPEGImages/video/{frame:05d}.png")
-        ids = capture.ids(frame)[camera]
-        for number in objects_of(capture):
-            mask = ((ids == number) * 255).astype(np.uint8)
-            Image.fromarray(mask).save(folder / f"Annotations/video/{number:03d}/{frame:05d}.png")
-    cameras = capture.cameras
-    told = {
-        "w": cameras.width,
-        "h": cameras.height,
-        "up": capture.up.tolist(),
-        "floor": [*capture.up.tolist(), capture.floor],
-        "cameras": [
-            {"w2c": cameras.world_to_camera[camera].tolist(), "k": cameras.intrinsics[camera].tolist(), "frame": 0}
-        ],
-    }
-    (folder / "camera.json").write_text(json.dumps(told))
 
 
 def film_of(capture: Capture, camera: int) -> Film:
@@ -77,7 +50,8 @@ def main() -> None:
     found = new_figures()
     for camera in map(int, given.cameras.split(",")):
         folder = given.work / f"camera{camera}"
-        write_video(capture, camera, folder / "video", range(first, last + 1))
+        film = film_of(capture, camera)
+        write_video(film, capture, range(first, last + 1), range(1), folder / "video")
         began = time.perf_counter()
         make_video_run(
             Video(
@@ -92,7 +66,7 @@ def main() -> None:
         )
         run = Run.open(folder / "run")
         print(f"camera {camera}: {time.perf_counter() - began:.0f} s, {run.info['report']['seconds']}", flush=True)
-        judge(run, capture, film_of(capture, camera), list(range(0, last + 1 - first, given.every)), found)
+        judge(run, capture, film, list(range(0, last + 1 - first, given.every)), found)
     tell(found, f"cameras {given.cameras}, {'full' if given.full else 'lite'}")
 
 

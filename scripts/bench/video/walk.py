@@ -11,18 +11,19 @@ given in a file; what is found is as large as the way of its camera says.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
 
 sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
 
 from bench.figures import parse, record
-from bench.video.judging import SUBJECT, Capture, Film, judge, new_figures, objects_of, tell
+from bench.video.given import write_video
+from bench.video.judging import SUBJECT, Capture, Film, judge, new_figures, tell
 from legs4d.commands import Video
 from legs4d.context import Context
 from legs4d.gaussians.store.run import Run
@@ -31,43 +32,31 @@ from legs4d.scene.sequence import Sequence
 from legs4d.video.work import make_video_run
 
 
-def write_video(walk: Sequence, capture: Capture, folder: Path) -> None:
-    """Pictures and masks in DreamScene4D's layout, and the true camera with the floor."""
-    for kind in ("JPEGImages/video", *(f"Annotations/video/{n:03d}" for n in objects_of(capture))):
-        (folder / kind).mkdir(parents=True, exist_ok=True)
-    cameras = []
-    for frame in range(walk.num_frames):
-        picture = np.rint(walk.images("train", frame)[0] * 255).astype(np.uint8)
-        Image.fromarray(picture).save(folder / f"JPEGImages/video/{frame:05d}.png")
-        for number in objects_of(capture):
-            mask = ((ids_of(walk, frame) == number) * 255).astype(np.uint8)
-            Image.fromarray(mask).save(folder / f"Annotations/video/{number:03d}/{frame:05d}.png")
-        own = walk.cameras("train", frame)
-        cameras.append({"w2c": own.world_to_camera[0].tolist(), "k": own.intrinsics[0].tolist(), "frame": frame})
-    floor = [*capture.up.tolist(), capture.floor]
-    told = {"w": own.width, "h": own.height, "up": capture.up.tolist(), "floor": floor, "cameras": cameras}
-    (folder / "camera.json").write_text(json.dumps(told))
-
-
-def ids_of(walk: Sequence, frame: int) -> np.ndarray:
-    found = walk.objects("train", frame)
-    assert found is not None, "the video has object masks"
-    return found[0]
-
-
-def film_of(walk: Sequence, run: Run) -> Film:
+def film_of(walk: Sequence) -> Film:
     """The video as it truly was filmed."""
-    frames = range(walk.num_frames)
-    true, own = (np.stack([at(frame).centers[0] for frame in frames]) for at in (cameras_of(walk), cameras_of(run)))
-    ways = [float(np.linalg.norm(way - way.mean(axis=0), axis=1).mean()) for way in (true, own)]
-    unit = ways[0] / ways[1] if ways[1] > 1e-6 else 1.0
+
+    def ids(frame: int) -> NDArray[np.uint8]:
+        found = walk.objects("train", frame)
+        assert found is not None, "the video has object masks"
+        return found[0]
+
     return Film(
-        lambda frame: ids_of(walk, frame), lambda frame: walk.images("train", frame)[0], cameras_of(walk), None, unit
+        ids,
+        lambda frame: walk.images("train", frame)[0],
+        lambda frame: walk.cameras("train", frame).take([0]),
+        None,
+        1.0,
     )
 
 
-def cameras_of(what: Sequence | Run):
-    return lambda frame: what.cameras("train", frame).take([0])
+def unit_of(film: Film, run: Run) -> float:
+    """How many of the capture's units one of the run's is, by the way that the camera goes in both."""
+    true, own = (
+        np.stack([at(frame).centers[0] for frame in range(run.num_frames)])
+        for at in (film.camera, lambda frame: run.cameras("train", frame))
+    )
+    ways = [float(np.linalg.norm(way - way.mean(axis=0), axis=1).mean()) for way in (true, own)]
+    return ways[0] / ways[1] if ways[1] > 1e-6 else 1.0
 
 
 def main() -> None:
@@ -81,7 +70,8 @@ def main() -> None:
     given = parse(parser)
     capture, walk = Capture.read(given.capture), open_sequence(given.walk)
     video = given.work / "video"
-    write_video(walk, capture, video)
+    true = film_of(walk)
+    write_video(true, capture, range(walk.num_frames), range(walk.num_frames), video)
     for route in given.camera.split(","):
         out = given.work / route
         began = time.process_time()
@@ -100,7 +90,7 @@ def main() -> None:
             f"{how}: {time.process_time() - began:.0f} s of cores; {made['camera']['route']}: {made['camera']['why']}"
         )
         run = Run.open(out)
-        film = film_of(walk, run)
+        film = replace(true, unit=unit_of(true, run))
         if route == "found":
             focal = float(run.cameras("train", 0).intrinsics[0, 0, 0] / walk.cameras("train", 0).intrinsics[0, 0, 0])
             print(f"focal length {focal:.3f} of the true one; a unit is {film.unit:.3f} of the scene's")
