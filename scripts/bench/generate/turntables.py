@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
 from bench.generate.judged import page, read
-from legs4d.gaussians.gaussians import SH_C0
+from legs4d.gaussians.gaussians import dc_from_rgb
 from legs4d.gaussians.store.run import Run
 from legs4d.generate.resizing import resized
 from legs4d.language.object_scores import turned
@@ -46,7 +46,7 @@ def around(run: Run, device: torch.device) -> list[NDArray[np.float32]]:
     known = np.ones(len(now), np.float32) if told is None else (told > 0).astype(np.float32)
     shown = render(now.torch(device), cameras, background=torch.ones(3, device=device), near=near)
     # What was seen drawn white on black, all else black: its share of the alpha.
-    white = now.replace(colors=np.repeat((known[:, None] - 0.5) / SH_C0, 3, axis=1).astype(np.float32), sh_rest=None)
+    white = now.replace(colors=dc_from_rgb(np.repeat(known[:, None], 3, axis=1)), sh_rest=None)
     lit = render(white.torch(device), cameras, background=torch.zeros(3, device=device), near=near).color[..., 0]
     share = lit.sum(dim=(1, 2)) / shown.alpha.sum(dim=(1, 2)).clamp(min=1e-6)
     pictures = []

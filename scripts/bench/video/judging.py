@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from bench.figures import record
-from legs4d.gaussians.gaussians import SH_C0, Gaussians
+from legs4d.gaussians.gaussians import Gaussians, dc_from_rgb
 from legs4d.gaussians.store.run import Run
 from legs4d.raster import render
 from legs4d.scene.camera import Cameras
@@ -110,10 +110,10 @@ def card(mask: NDArray[np.bool_], camera: Cameras, distance: float) -> Gaussians
     pose = camera.world_to_camera[0].astype(np.float64)
     middle = np.linalg.inv(matrix) @ [48, 48, 1]
     places = (distance * (flat.means + middle) - pose[:3, 3]) @ pose[:3, :3]
-    turned = Rotation.from_matrix(pose[:3, :3].T) * Rotation.from_quat(flat.quats[:, [1, 2, 3, 0]])
+    turned = Rotation.from_matrix(pose[:3, :3].T) * Rotation.from_quat(flat.quats, scalar_first=True)
     return flat.replace(
         means=places.astype(np.float32),
-        quats=turned.as_quat()[:, [3, 0, 1, 2]].astype(np.float32),
+        quats=turned.as_quat(scalar_first=True).astype(np.float32),
         scales=(flat.scales * distance).astype(np.float32),
     )
 
@@ -140,11 +140,10 @@ class Film:
         own, true = (c.world_to_camera[0].astype(np.float64) for c in (run.cameras("train", frame), self.camera(frame)))
         local = factor * (gaussians.means @ own[:3, :3].T + own[:3, 3])
         turn = Rotation.from_matrix(true[:3, :3].T @ own[:3, :3])
+        turned = turn * Rotation.from_quat(gaussians.quats, scalar_first=True)
         return gaussians.replace(
             means=((local - true[:3, 3]) @ true[:3, :3]).astype(np.float32),
-            quats=(turn * Rotation.from_quat(gaussians.quats[:, [1, 2, 3, 0]]))
-            .as_quat()[:, [3, 0, 1, 2]]
-            .astype(np.float32),
+            quats=turned.as_quat(scalar_first=True).astype(np.float32),
             scales=gaussians.scales * np.float32(factor),
         )
 
@@ -234,7 +233,7 @@ def _judge_background(
 ) -> None:
     seen, near = run.seen(frame), film.unit * run.info["near"]
     assert seen is not None
-    marks = np.repeat((seen[: len(static), None] - 0.5) / SH_C0, 3, 1).astype(np.float32)
+    marks = dc_from_rgb(np.repeat(seen[: len(static), None], 3, axis=1))
     placed = film.there(run, frame, static, film.unit)
 
     def compare(cameras: Cameras, ids: NDArray[np.uint8], truth: NDArray[np.float32], name: str) -> None:
