@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +58,8 @@ def sides(films: Path, clip: str, without: tuple[int, ...] = ()) -> Truth:
     return Truth(pictures, cameras, [0] * len(which))
 
 
-def aligned(cameras: Cameras, crop: tuple[float, float, float], source: int, lens: Lens = FOURDGEN) -> Cameras:
-    """True cameras in the axes of a run whose source was cut to a square, and taken to be 4DGen's lens's: what lies in
+def aligned(truth: Truth, crop: tuple[float, float, float], source: int, lens: Lens = FOURDGEN) -> Truth:
+    """With cameras in the axes of a run whose source was cut to a square, and taken to be 4DGen's lens's: what lies in
     its middle is the origin, and there both show the same size.
 
     Args:
@@ -69,9 +69,9 @@ def aligned(cameras: Cameras, crop: tuple[float, float, float], source: int, len
     left, top, side = crop
     scale, pixel = FOURDGEN.reach * source / (lens.reach * side), 2 * lens.reach / source
     middle = np.array([left + side / 2 - source / 2, source / 2 - top - side / 2, 0]) * pixel
-    poses = cameras.world_to_camera.astype(np.float64)
+    poses = truth.cameras.world_to_camera.astype(np.float64)
     poses[:, :3, 3] = scale * (poses[:, :3, 3] + poses[:, :3, :3] @ middle)
-    return Cameras(poses.astype(np.float32), cameras.intrinsics, cameras.width, cameras.height, cameras.ids)
+    return replace(truth, cameras=replace(truth.cameras, world_to_camera=poses.astype(np.float32)))
 
 
 def judge(

@@ -166,9 +166,7 @@ def _views(filmed: Filmed, out: Path) -> Path:
 def _inflated(filmed: Filmed, out: Path, by: By) -> Roads:
     at, _, near = _commanded(filmed, out / "orbit_inflate", by, prior="inflate")
     crop = read_subject(filmed.folder / "front", SIZE, by.device, StageReporter("reading")).crop
-    cameras = aligned(filmed.truth.cameras, crop, filmed.truth.cameras.width, LENS)
-    truth = Truth(filmed.truth.pictures, cameras, filmed.truth.frames)
-    return at, truth, near
+    return at, aligned(filmed.truth, crop, filmed.truth.cameras.width, LENS), near
 
 
 def _commanded(filmed: Filmed, path: Path, by: By, **how: str) -> Roads:

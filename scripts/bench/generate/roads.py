@@ -100,10 +100,7 @@ def measure(films: Path, out: Path, clip: str, engine: str, is_small: bool) -> d
         row["psnr"] = None if moving is None else judge(run, moving, near, device, GREY)["psnr"]
         found[name] = {**row, "seconds": time.perf_counter() - began}
 
-    def cut(truth: Truth, crop: tuple[float, float, float]) -> Truth:
-        return Truth(truth.pictures, aligned(truth.cameras, crop, SOURCE), truth.frames)
-
-    every, moving = cut(sides(films, clip), subject.crop), cut(novel(films, clip), subject.crop)
+    every, moving = (aligned(truth, subject.crop, SOURCE) for truth in (sides(films, clip), novel(films, clip)))
     began = time.perf_counter()
     card = inflate(subject.pictures[0], FOURDGEN, 20_000).gaussians
     card = card.replace(means=(card.means * np.array([1, 1, 0.02])).astype(np.float32))
@@ -133,7 +130,7 @@ def measure(films: Path, out: Path, clip: str, engine: str, is_small: bool) -> d
     told_of = object_run(Object.model_validate({"source": str(source), "out": str(path)}), context, sizes=sizes)
     run = Run.open(path)
     turned = read_subject(source, 256, device, StageReporter("reading"))
-    told("turntable", run, run.info["near"], cut(sides(films, clip), turned.crop), None, began)
+    told("turntable", run, run.info["near"], aligned(sides(films, clip), turned.crop, SOURCE), None, began)
     found["turntable"]["taken by auto"] = told_of["prior"] == "turntable"
     alone = "revolve" if roundness(subject.pictures[0]) >= ROUND else "inflate"
     best = max(found[name]["psnr"] for name in ("inflate", "revolve"))
@@ -153,8 +150,7 @@ def at_best_depth(films: Path, out: Path, clip: str, device: torch.device) -> fl
     How far an object stands in front of what it turns about no single picture tells; what is left is the shape's.
     """
     subject = read_subject(films / f"{clip}_pose0", 256, device, StageReporter("reading"))
-    every = sides(films, clip)
-    truth = Truth(every.pictures, aligned(every.cameras, subject.crop, SOURCE), every.frames)
+    truth = aligned(sides(films, clip), subject.crop, SOURCE)
     relief = Run.open(out / clip / "inflate").frame(0)
     eye = np.array([0, 0, FOURDGEN.distance])
     found = []
