@@ -24,6 +24,8 @@ FAITHFUL = 0.8
 """Share of the frames in which a point has to be a part of the body."""
 PIECE = 0.02
 """Share of an object's points from which a cluster is a piece of it: a hand whose arm is too thin to be seen is one."""
+LOWEST = 0.02
+"""Quantile that stands for the lowest, and from above for the highest: single points stray."""
 
 
 def body(points: Floats) -> NDArray[np.bool_]:
@@ -53,3 +55,13 @@ def bodies(points: Floats) -> list[NDArray[np.intp]]:
     inside = np.stack([body(frame) for frame in points])
     true = inside & (inside.mean(axis=0) >= FAITHFUL)
     return [np.flatnonzero(some if some.any() else all_) for some, all_ in zip(true, inside, strict=True)]
+
+
+def reach(points: Floats, shapes: list[NDArray[np.intp]], up: Floats) -> Floats:
+    """[T, 2] along a unit vector, from where to where the bodies of points [T, n, 3] reach, scene units.
+
+    Args:
+        shapes: of `bodies`.
+    """
+    ends = (LOWEST, 1 - LOWEST)
+    return np.array([np.quantile(frame[own] @ up, ends) for frame, own in zip(points, shapes, strict=True)])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from legs4d.gaussians.rigid import fit_rigid
-from legs4d.motion.bodies import bodies
+from legs4d.motion.bodies import bodies, reach
 from legs4d.motion.tracks import Floats, Tracks
 
 FEW = 300
@@ -18,8 +18,8 @@ FITS = 3
 """Rounds of a rigid fit: each weighs points by how well they agreed in the one before."""
 OWN = 1.0
 """Sizes from a thing's centre up to which points are its own: masks give it some of the hands that held it."""
-LOWEST, NEAREST = 0.02, 0.05
-"""Quantiles that stand for the least height and distance: single points stray."""
+NEAREST = 0.05
+"""Quantile that stands for the least distance: single points stray."""
 
 
 Poses = tuple[Floats, Floats]
@@ -74,15 +74,7 @@ def measure(tracks: Tracks) -> Measures:
     for i, points in enumerate(some):
         turn[:, i], bend[:, i] = _steps(points)
     shapes = [bodies(points) for points in tracks.points]
-    low, high = (
-        np.array(
-            [
-                [np.quantile(frame[own] @ tracks.up, share) for frame, own in zip(points, shape, strict=True)]
-                for points, shape in zip(tracks.points, shapes, strict=True)
-            ]
-        ).T
-        for share in (LOWEST, 1 - LOWEST)
-    )
+    low, high = np.array([reach(*one, tracks.up) for one in zip(tracks.points, shapes, strict=True)]).T
     low = np.maximum(low, center @ tracks.up - OWN * size)
     velocity = np.gradient(center, axis=0) if frames > 1 else np.zeros_like(center)
     return Measures(

@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 from legs4d.gaussians.objects import read_objects
 from legs4d.gaussians.store.run import Run
-from legs4d.motion.bodies import Floats, bodies
+from legs4d.motion.bodies import Floats, bodies, reach
 
 MOST_POINTS = 5_000
 """Of an object, as many as tell what touches what."""
 LASTS = 0.9
 """Of the longest life of an object's Gaussians, what the others' has to reach."""
 MOST_SCENERY = 20_000
-FLOOR_FRAMES, LOWEST = 24, 0.02
-"""Frames that tell how low objects are, and the quantile of their points that stands for that."""
+FLOOR_FRAMES = 24
+"""That tell how low objects are."""
 SOLID = 0.3
 """Opacity from which a Gaussian counts: fainter ones float about."""
 
@@ -94,10 +94,9 @@ def _floor(run: Run, up: Floats, tracks: list[Floats]) -> float:
     lows, talls = [], []
     for track in tracks:
         some = track[_some(np.arange(len(track)), FLOOR_FRAMES)]
-        heights = [frame[shape] @ up for frame, shape in zip(some, bodies(some), strict=True)]
-        ends = np.array([np.quantile(frame, (LOWEST, 1 - LOWEST)) for frame in heights])
-        lows.append(float(np.median(ends[:, 0])))
-        talls.append(float(np.median(ends[:, 1] - ends[:, 0])))
+        low, high = reach(some, bodies(some), up).T
+        lows.append(float(np.median(low)))
+        talls.append(float(np.median(high - low)))
     lowest, tallest = min(lows, default=0.0), max(talls, default=0.0)
     down = run.info.get("down")
     if "floor" not in run.info or down is None or float(np.dot(down, up)) > -0.99:
