@@ -26,6 +26,7 @@ sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and t
 
 from legs4d.motion.measures import Measures, measure
 from legs4d.motion.recognise import recognise
+from legs4d.motion.recognised import Recognised
 from legs4d.motion.rules import RULES, Rules
 from training.actions.errors import with_errors
 from training.actions.generated import Clip, clips, known
@@ -76,13 +77,18 @@ SHORT = 8
 """Frames of the generator's clips, of which the outer ones lack a neighbour."""
 
 Seen = list[tuple[Clip, Measures]]
+Told = list[tuple[Clip, Recognised]]
 
 
-def judge(seen: Seen, rules: Rules) -> dict[str, float]:
+def tell(seen: Seen, rules: Rules) -> Told:
+    """What is recognised in each clip."""
+    return [(clip, recognise(clip.tracks, clip.kind, rules, measures)) for clip, measures in seen]
+
+
+def judge(told: Told) -> dict[str, float]:
     """Action → F1 over the frames of all objects."""
     right, found, true = (dict.fromkeys(JUDGED, 0) for _ in range(3))
-    for clip, measures in seen:
-        recognised = recognise(clip.tracks, clip.kind, rules, measures)
+    for clip, recognised in told:
         inner = INNER if len(clip.truth) == SHORT else slice(None)
         truth = np.array([[known(name) for name in row] for row in clip.truth])[inner]
         named = np.array([[bool(name) for name in row] for row in clip.truth])[inner]
@@ -107,25 +113,25 @@ def best_rigid(seen: Seen) -> tuple[float, dict[float, float]]:
     return max(RIGID, key=lambda value: shares[value]), shares
 
 
-def events(seen: Seen, rules: Rules) -> dict[str, float]:
+def events(told: Told) -> dict[str, float]:
     """Action of `HANDED` → mean temporal IoU over the objects of longer clips that do it or are said to."""
-    told: dict[str, list[float]] = {action: [] for action in HANDED}
-    for clip, measures in seen:
+    found: dict[str, list[float]] = {action: [] for action in HANDED}
+    for clip, recognised in told:
         if len(clip.truth) == SHORT:
             continue
-        recognised = recognise(clip.tracks, clip.kind, rules, measures)
         truth = np.array([[known(name) for name in row] for row in clip.truth])
-        for action, ious in told.items():
+        for action, ious in found.items():
             said = recognised.sure.get(action, np.zeros(truth.shape)) >= 0.5
             true = np.isin(truth, (action, *IMPLIED.get(action, ())))
             union = (said | true).sum(axis=0)
             ious += list(((said & true).sum(axis=0) / np.maximum(union, 1))[union > 0])
-    return {action: float(np.mean(ious)) if ious else 0.0 for action, ious in told.items()}
+    return {action: float(np.mean(ious)) if ious else 0.0 for action, ious in found.items()}
 
 
 def total(seen: Seen, scenes: list[Filmed], rules: Rules) -> float:
     """Mean of what clips and scenes say."""
-    of_clips = [float(np.mean(list(values.values()))) for values in (judge(seen, rules), events(seen, rules))]
+    told = tell(seen, rules)
+    of_clips = [float(np.mean(list(values.values()))) for values in (judge(told), events(told))]
     of_scenes = [iou for scene in scenes for *_, iou in scene.told(rules)]
     return float(np.mean([*of_clips, *([np.mean(of_scenes)] if of_scenes else [])]))
 
@@ -167,9 +173,10 @@ def main() -> None:
     print("rigid    ", rigid, "  ", "  ".join(f"{v}: {s:.3f}" for v, s in shares.items()))
     print(f"\n{rules}\non clips to fit on {best:.3f}")
     print(f"on others {total(held_out, [], rules):.3f}, as they were {total(held_out, [], begun):.3f}")
-    for action, f1 in judge(held_out, rules).items():
+    told = tell(held_out, rules)
+    for action, f1 in judge(told).items():
         print(f"  {action:9} {f1:.2f}")
-    print("events    " + "  ".join(f"{action} {iou:.2f}" for action, iou in events(held_out, rules).items()))
+    print("events    " + "  ".join(f"{action} {iou:.2f}" for action, iou in events(told).items()))
     for scene in scenes:
         scene.show(rules)
 
