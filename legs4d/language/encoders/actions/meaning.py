@@ -63,8 +63,10 @@ def meant(sentence: str, acts_on: bool = False) -> tuple[tuple[str, float], ...]
     found: dict[str, float] = {}
     for clause in _CLAUSES.split(sentence):
         positive = " ".join(_NEGATION.sub(_somebody, clause).split()).removesuffix(" yet")
-        denied = positive != " ".join(clause.split()).removesuffix(" yet")
-        for action, well in _near(positive, acts_on) if len(positive.split()) > 1 else ():
+        if len(positive.split()) < 2:
+            continue
+        denied = _NEGATION.search(clause) is not None
+        for action, well in _near(positive, acts_on):
             told = OPPOSITE.get(action) if denied else action
             if told is not None:
                 found[told] = max(found.get(told, 0.0), well)
