@@ -9,7 +9,7 @@ import typer
 
 from legs4d.cli.command import writer
 from legs4d.cli.edge import working
-from legs4d.cli.options import Again, Engine, EngineName, Json, RunFolder, asked
+from legs4d.cli.options import Again, Engine, EngineName, Json, MakeDepth, RunFolder, asked
 from legs4d.terminal import print_json, say
 
 
@@ -75,9 +75,7 @@ def animate(
             metavar="FOLDER", help="Depth maps, one a frame: .npy of depths, or grey pictures in which near is bright."
         ),
     ] = None,
-    make_depth: Annotated[
-        bool, typer.Option("--make-depth", help="Depth maps are made by a helper (`legs4d priors`).")
-    ] = False,
+    make_depth: MakeDepth = False,
     rigid: Annotated[
         bool, typer.Option("--rigid", help="It never bends, even where no rigid motion explains the video.")
     ] = False,

@@ -10,7 +10,7 @@ import typer
 
 from legs4d.cli.command import writer
 from legs4d.cli.edge import working
-from legs4d.cli.options import Again, Engine, EngineName, Json, Out, asked
+from legs4d.cli.options import Again, Engine, EngineName, Json, MakeDepth, Out, asked
 from legs4d.terminal import print_json, say
 
 
@@ -108,9 +108,7 @@ def video(
             "scale and offset are found.",
         ),
     ] = None,
-    make_depth: Annotated[
-        bool, typer.Option("--make-depth", help="Depth maps are made by a helper (`legs4d priors`).")
-    ] = False,
+    make_depth: MakeDepth = False,
     again: Again = False,
     engine: EngineName = Engine.auto,
     as_json: Json = False,

@@ -95,6 +95,7 @@ Objects = Annotated[
     ),
 ]
 NoObjects = Annotated[bool, typer.Option("--no-objects", help="Use no found objects, and look for none.")]
+MakeDepth = Annotated[bool, typer.Option("--make-depth", help="Depth maps are made by a helper (`legs4d priors`).")]
 Again = Annotated[
     bool,
     typer.Option(
