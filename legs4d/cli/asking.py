@@ -334,11 +334,9 @@ def query_settings(canonical: list[str] | None, negative: list[str] | None, ense
     )
 
 
-def ground(run: Path, prompts: list[str]) -> list[Grounding]:
-    """What `grounding.query` answers for the run in this folder."""
-    from legs4d.gaussians.store.run import Run
-
-    return ask(Run.open(run), prompts, query_settings(None, None, False))
+def ground(run: Run, prompts: list[str]) -> list[Grounding]:
+    """What `grounding.query` answers for a run."""
+    return ask(run, prompts, query_settings(None, None, False))
 
 
 def _write_masks(

@@ -113,7 +113,7 @@ def render(
     if scale is not None and not segments:
         raise Legs4dError("is of --segments", where="--scale", fix="give that too, or leave it out")
     opened = Run.open(run)
-    grounding = ground(run, [prompt])[0] if prompt is not None else None
+    grounding = ground(opened, [prompt])[0] if prompt is not None else None
     from legs4d.effects.run_video import write_run_video
     from legs4d.reconstruct.stages import choose_device
 
@@ -306,7 +306,7 @@ def export(
         selection=bool(selection),
         without=bool(without),
     )
-    highlight = of_part(opened, ground(run, [prompt])[0].frame) if prompt is not None else None
+    highlight = of_part(opened, ground(whole, [prompt])[0].frame) if prompt is not None else None
     with working() as context:
         paths = export_files(
             opened,
