@@ -70,18 +70,23 @@ def put(tree: bpy.types.NodeTree, source: Any, target: Any) -> None:
 
 
 def node(tree: bpy.types.NodeTree, kind: str, inputs: Mapping[Any, Any] | None = None, **settings: Any) -> Any:
-    """A new node with its settings, then its inputs by number or name (settings may change which inputs there are)."""
+    """A new node with its settings, then its inputs by name, or by number among those that its settings leave it: what
+    Blender hides before them differs (5.3 has an input more in Vector Transform)."""
     made = tree.nodes.new(kind)
     for key, value in settings.items():
         setattr(made, key, value)
     for place, source in (inputs or {}).items():
-        put(tree, source, made.inputs[place])
+        put(tree, source, _at(made.inputs, place))
     return made
 
 
 def output(made: Any, place: int | str = 0) -> Value:
-    """One output of a node."""
-    return Value(made.id_data, made.outputs[place])
+    """One output of a node, by name, or by number among those that its settings leave it."""
+    return Value(made.id_data, _at(made.outputs, place))
+
+
+def _at(sockets: Any, place: int | str) -> Any:
+    return sockets[place] if isinstance(place, str) else [one for one in sockets if not one.is_unavailable][place]
 
 
 def math(tree: bpy.types.NodeTree, operation: str, *operands: Any) -> Value:
@@ -111,15 +116,12 @@ def with_color(tree: bpy.types.NodeTree, geometry: Value, name: str, vector: Val
 
 def mix_colors(tree: bpy.types.NodeTree, share: Any, first: Any, second: Any) -> Value:
     """`first` where `share` is 0, `second` where it is 1."""
-    made = node(tree, "ShaderNodeMix", data_type="RGBA")
-    for source, target in ((share, made.inputs[0]), (first, made.inputs[6]), (second, made.inputs[7])):
-        put(tree, source, target)
-    return output(made, 2)
+    return output(node(tree, "ShaderNodeMix", {0: share, 1: first, 2: second}, data_type="RGBA"))
 
 
 def mix(tree: bpy.types.NodeTree, share: Any, first: Any, second: Any) -> Value:
     """Numbers: `first` where `share` is 0, `second` where it is 1."""
-    return output(node(tree, "ShaderNodeMix", {0: share, 2: first, 3: second}, data_type="FLOAT"))
+    return output(node(tree, "ShaderNodeMix", {0: share, 1: first, 2: second}, data_type="FLOAT"))
 
 
 @dataclass(frozen=True)

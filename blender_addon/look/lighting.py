@@ -78,12 +78,7 @@ def shaded(tree: bpy.types.NodeTree, color: Value, glow: Value, attribute_type: 
     attribute = node(tree, "ShaderNodeAttribute", attribute_type=attribute_type, attribute_name=NORMAL)
     local = output(attribute, "Vector")
     world = node(
-        tree,
-        "ShaderNodeVectorTransform",
-        {"Vector": local},  # by name: in 5.3 it is the second
-        vector_type="NORMAL",
-        convert_from="OBJECT",
-        convert_to="WORLD",
+        tree, "ShaderNodeVectorTransform", {0: local}, vector_type="NORMAL", convert_from="OBJECT", convert_to="WORLD"
     )
     normal = vector_math(tree, "NORMALIZE", output(world))
     reflects = node(tree, "ShaderNodeBsdfDiffuse", {"Color": color, "Normal": normal})

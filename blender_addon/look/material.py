@@ -97,7 +97,7 @@ def _local_direction(tree: bpy.types.NodeTree) -> Value:
     incoming = node(
         tree,
         "ShaderNodeVectorTransform",
-        {"Vector": output(node(tree, "ShaderNodeNewGeometry"), "Incoming")},  # by name: in 5.3 it is the second
+        {0: output(node(tree, "ShaderNodeNewGeometry"), "Incoming")},
         vector_type="VECTOR",
         convert_from="WORLD",
         convert_to="OBJECT",

@@ -349,3 +349,15 @@ def test_unfit_render_settings_are_named_and_mended(addon) -> None:
     assert len(look.problems(scene)) == 2
     look.prepare(scene)
     assert look.problems(scene) == []
+
+
+def test_numbers_of_inputs_and_outputs_leave_out_what_a_node_hides(addon) -> None:
+    from blender_addon.look import builder
+
+    tree = bpy.data.node_groups.new("tree", "ShaderNodeTree")
+    mixed = builder.mix_colors(tree, 0.25, (0.5, 0.0, 0.0, 1.0), (0.0, 0.5, 0.0, 1.0))
+    given = {one.identifier: one.default_value for one in mixed.socket.node.inputs}
+    assert given["Factor_Float"] == 0.25 and mixed.socket.identifier == "Result_Color"
+    assert (tuple(given["A_Color"]), tuple(given["B_Color"])) == ((0.5, 0.0, 0.0, 1.0), (0.0, 0.5, 0.0, 1.0))
+    turned = builder.node(tree, "ShaderNodeVectorTransform", {0: (1.0, 2.0, 3.0)})  # in 5.3 the first is hidden
+    assert tuple(turned.inputs["Vector"].default_value) == (1.0, 2.0, 3.0)
