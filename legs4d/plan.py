@@ -17,7 +17,6 @@ from legs4d.config import (
     DeformSettings,
     ExtractSettings,
     LiftSettings,
-    Preset,
     ReconstructSettings,
     TrainSettings,
 )
@@ -27,6 +26,7 @@ from legs4d.gaussians.store.recorded import (
     differences_of_matches,
     made_from_of,
     matches_of,
+    meant_by,
     recorded_deform,
     recorded_reconstruction,
     recorded_settings,
@@ -274,22 +274,19 @@ class Plan:
         settings, deform, preset = self.settings.reconstruct, self.settings.deform, self.settings.preset
         if preset is None or "reconstruct" not in self._parts:
             return None, settings, deform
-        if preset != "auto":
-            return preset, settings.with_preset(preset), deform.with_preset(preset)
-        suited: Preset = "full" if self.device.type == "cuda" else "quick"
-        if self.method(run) == "deform":
-            there = recorded_deform(run)
-            if there is not None:
-                return there[0], settings, deform.on(there[1])
-            return suited, settings, deform.with_preset(suited)
-        recorded = recorded_reconstruction(run)
-        if recorded is None:
-            return suited, settings.with_preset(suited), deform
-        return recorded[0], settings.on(recorded[1]), deform
+        tracked, bent = recorded_reconstruction(run), recorded_deform(run)
+        name: str | None = preset
+        if preset == "auto":
+            there = bent if self.method(run) == "deform" else tracked
+            if there is None:
+                name = preset = "full" if self.device.type == "cuda" else "quick"
+            else:
+                name = there[0]
+        return name, meant_by(preset, settings, tracked), meant_by(preset, deform, bent)
 
     def _recorded_extraction(self, run: Run, encoder: str) -> ExtractSettings:
         there = made_from_of(records(run, encoder).get("extract"))
-        return recorded_settings(there, "extract", ExtractSettings, self.settings.extract)
+        return recorded_settings(there, "extract", self.settings.extract)
 
 
 def read_footage(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import ValidationError
 
-from legs4d.config import DeformSettings, LiftSettings, ReconstructSettings, Settings, TrainSettings
+from legs4d.config import DeformSettings, LiftSettings, Preset, ReconstructSettings, Settings, TrainSettings
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import Difference, MadeFrom, StageRecord, differences, unflatten
 
 Model = TypeVar("Model", bound=Settings)
+Made = TypeVar("Made", ReconstructSettings, DeformSettings)
 
 AUTO = LiftSettings().encoder
 """An encoder that follows from the footage, or from the run."""
@@ -27,18 +28,10 @@ def differences_of_settings(run: Run, settings: TrainSettings, parts: tuple[str,
     """
     wanted: dict[str, tuple[dict[str, Settings], dict[str, str]]] = {}
     if "reconstruct" in parts:
-        preset, reconstruct = settings.preset, settings.reconstruct
-        recorded = recorded_reconstruction(run)
-        if preset == "auto" and recorded is not None:
-            reconstruct = reconstruct.on(recorded[1])
-        elif preset is not None and preset != "auto":
-            reconstruct = reconstruct.with_preset(preset)
+        preset = settings.preset
+        reconstruct = meant_by(preset, settings.reconstruct, recorded_reconstruction(run))
+        deform = meant_by(preset, settings.deform, recorded_deform(run))
         means: dict[str, str] = {} if preset is None or preset == "auto" else {"preset": preset}
-        bent, deform = recorded_deform(run), settings.deform
-        if preset == "auto" and bent is not None:
-            deform = deform.on(bent[1])
-        elif preset is not None and preset != "auto":
-            deform = deform.with_preset(preset)
         first: dict[str, Settings] = {"dataset": settings.dataset, "reconstruct.first_frame": reconstruct.first_frame}
         wanted["first_frame"] = first, means
         wanted["tracking"] = {"reconstruct.tracking": reconstruct.tracking}, means
@@ -58,6 +51,13 @@ def differences_of_settings(run: Run, settings: TrainSettings, parts: tuple[str,
             now = MadeFrom.of(models, was.version, means=means)
             found += differences(stage, was, replace(now, by=was.by))
     return found
+
+
+def meant_by(preset: Preset | Literal["auto"] | None, settings: Made, recorded: tuple[str | None, Made] | None) -> Made:
+    """What settings mean under the name of a preset: "auto" is what a run was made with, where that is `recorded`."""
+    if preset == "auto":
+        return settings if recorded is None else settings.on(recorded[1])
+    return settings if preset is None else settings.with_preset(preset)
 
 
 def matches_of(run: Run) -> str | None:
@@ -83,13 +83,9 @@ def recorded_reconstruction(run: Run) -> tuple[str | None, ReconstructSettings] 
     first = made["first_frame"]
     if first is None:
         return None
-    named = first.means.get("preset")
-    like = ReconstructSettings()
-    if named in ("quick", "full"):
-        like = like.with_preset(named)  # type: ignore[arg-type]
+    named, like = _preset_of(first, ReconstructSettings())
     recorded = {
-        name: recorded_settings(there, f"reconstruct.{name}", type(getattr(like, name)), getattr(like, name))
-        for name, there in made.items()
+        name: recorded_settings(there, f"reconstruct.{name}", getattr(like, name)) for name, there in made.items()
     }
     return named, like.model_copy(update=recorded)
 
@@ -99,23 +95,26 @@ def recorded_deform(run: Run) -> tuple[str | None, DeformSettings] | None:
     made = made_from_of(run.stages.get("deform"))
     if made is None:
         return None
+    named, like = _preset_of(made, DeformSettings())
+    return named, recorded_settings(made, "deform", like)
+
+
+def _preset_of(made: MadeFrom, plain: Made) -> tuple[str | None, Made]:
+    """The name of the preset that a stage was made with, if there was one, and its settings; `plain` without."""
     named = made.means.get("preset")
-    like = DeformSettings()
-    if named in ("quick", "full"):
-        like = like.with_preset(named)  # type: ignore[arg-type]
-    return named, recorded_settings(made, "deform", DeformSettings, like)
+    return named, plain.with_preset(named) if named in ("quick", "full") else plain  # type: ignore[arg-type]
 
 
 def made_from_of(record: StageRecord | None) -> MadeFrom | None:
     return record.made_from if record is not None and record.has_begun else None
 
 
-def recorded_settings(made_from: MadeFrom | None, place: str, model: type[Model], otherwise: Model) -> Model:
+def recorded_settings(made_from: MadeFrom | None, place: str, otherwise: Model) -> Model:
     """The settings that a stage was made with, without those that this version has no more; `otherwise` where it did
     not keep them, or kept values that this version does not take."""
     if made_from is None:
         return otherwise
-    settings = made_from.settings
+    settings, model = made_from.settings, type(otherwise)
     try:
         return model.model_validate(unflatten(settings, place))
     except ValidationError as error:
