@@ -9,7 +9,6 @@ The test cameras are reported beside, never chosen by. A variant is a name and s
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 import tempfile
@@ -27,7 +26,7 @@ from PIL import Image
 sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
 
 from bench import figures
-from legs4d.config import ReconstructSettings
+from legs4d.config import Preset, ReconstructSettings
 from legs4d.context import Context
 from legs4d.gaussians.store.run import Run
 from legs4d.progress import Progress, Stopped
@@ -38,6 +37,7 @@ from legs4d.reconstruct.vignette import as_filmed
 from legs4d.scene.camera import Cameras
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence, Split
+from legs4d.settings import read_settings
 
 HELD_OUT = (8, 12, 18, 29)
 """Of the basketball capture: spread around it, and none with a player right in front."""
@@ -96,19 +96,9 @@ class AfterFrames:
         return self.reached
 
 
-def changed(settings: ReconstructSettings, assignments: list[str]) -> ReconstructSettings:
-    """The settings with `a.b=value` applied; values are JSON."""
-    values = settings.model_dump()
-    for assignment in assignments:
-        path, _, value = assignment.partition("=")
-        at = values
-        *parents, last = path.split(".")
-        for name in parents:
-            at = at[name]
-        if last not in at:
-            raise SystemExit(f"{path} is no setting")
-        at[last] = json.loads(value)
-    return ReconstructSettings.model_validate(values)
+def varied(preset: Preset, assignments: list[str]) -> ReconstructSettings:
+    """The preset's settings, and on top of them `a.b=value`."""
+    return ReconstructSettings(**read_settings(ReconstructSettings, assignments)).with_preset(preset)
 
 
 def scores(
@@ -159,7 +149,7 @@ def main() -> None:
     print(f"{'variant':28}{'first s':>9}{'s/frame':>9}{'static':>9}{'moving':>8}", flush=True)
     for variant in arguments.variant or ["preset:"]:
         name, _, rest = variant.partition(":")
-        settings = changed(ReconstructSettings().with_preset(arguments.preset), rest.split())
+        settings = varied(arguments.preset, rest.split())
         with tempfile.TemporaryDirectory() as folder:
             run = Run.create(Path(folder) / "run")
             started = time.perf_counter()

@@ -20,7 +20,7 @@ import torch
 sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
 
 from bench import figures
-from bench.reconstruct.ablate_reconstruction import changed
+from bench.reconstruct.ablate_reconstruction import varied
 from legs4d.config import DatasetSettings, ReconstructSettings
 from legs4d.gaussians.store.run import Run
 from legs4d.reconstruct.evaluation.evaluate import evaluate_pictures
@@ -43,7 +43,7 @@ def tracked(dataset: str, scale: float, folder: Path) -> Run:
     """A run of the dataset, tracked, in which nothing was born."""
     run, sequence = Run.create(folder), open_sequence(dataset, DatasetSettings(scale=scale))
     with run.lock():
-        settings = changed(ReconstructSettings().with_preset("quick"), ["births.frames=0"])
+        settings = varied("quick", ["births.frames=0"])
         Reconstruction(run, sequence, settings, CPU, dataset=sequence.reading).finish()
     return run
 
@@ -80,7 +80,7 @@ def main() -> None:
         curves: dict[str, list[float]] = {}
         for number, variant in enumerate(arguments.variant or VARIANTS):
             name, _, rest = variant.partition(":")
-            settings = changed(ReconstructSettings().with_preset("quick"), [f"births.{one}" for one in rest.split()])
+            settings = varied("quick", [f"births.{one}" for one in rest.split()])
             run, seconds = ended(source, sequence, settings, place / str(number), name)
             scores = evaluate_pictures(run, sequence, CPU)
             first, last, mean = scores["per_frame"][0], scores["per_frame"][-1], scores["psnr"]

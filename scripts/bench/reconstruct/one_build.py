@@ -25,6 +25,7 @@ from legs4d.progress import Progress, StageReporter, Stopped
 from legs4d.reconstruct.evaluation.object_tracking import evaluate_tracking
 from legs4d.reconstruct.stages import choose_device
 from legs4d.scene.readers import open_sequence
+from legs4d.settings import read_settings
 
 GIB = 2**30
 
@@ -49,19 +50,6 @@ class Watch:
 
     def is_set(self) -> bool:
         return self.enough
-
-
-def changed(settings: TrainSettings, assignments: list[str]) -> TrainSettings:
-    """The settings with `a.b=value` applied; values are JSON."""
-    values = settings.model_dump()
-    for assignment in assignments:
-        path, _, value = assignment.partition("=")
-        *parents, last = path.split(".")
-        at = values
-        for name in parents:
-            at = at[name]
-        at[last] = json.loads(value)
-    return TrainSettings.model_validate(values)
 
 
 def profiled(work: Any, frames: int) -> None:
@@ -91,9 +79,8 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="of tracking; the first frame must be done")
     arguments = parser.parse_args()
     StageReporter.INTERVAL = 0.0  # every frame is told
-    settings = TrainSettings()
+    settings = TrainSettings(**read_settings(TrainSettings, arguments.set))
     settings = settings.model_copy(update={"reconstruct": settings.reconstruct.with_preset(arguments.preset)})
-    settings = changed(settings, arguments.set)
     watch = Watch(arguments.frames)
     context = Context(arguments.engine, progress=watch, stop=watch)
 
@@ -111,13 +98,11 @@ def main() -> None:
         "seconds": time.perf_counter() - started,
         "first_frame": run.stages["first_frame"].seconds,
         "points": None if watch.begun is None else watch.begun - started,
-        "stages": {name: stage.seconds for name, stage in run.stages.items()},
         "refinement": run.stages["refinement"].seconds if "refinement" in run.stages else None,
         "frames": [after - before for before, after in zip(watch.ends, watch.ends[1:], strict=False)],
         "reserved": watch.memory,
         "gaussians": run.num_gaussians,
         "moving": run.num_dynamic,
-        "ids": len(run.dynamic(0).means) + run.num_static,
     }
     if torch.cuda.is_available():
         found["memory"] = torch.cuda.max_memory_reserved() / GIB

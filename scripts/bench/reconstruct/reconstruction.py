@@ -270,7 +270,9 @@ def growth(tell: Any, long: dict[str, Any], frames: int) -> None:
     tenth = max(1, len(seconds) // 10)
     parts = [float(np.median(seconds[start : start + tenth])) for start in range(0, len(seconds), tenth)]
     print(f"{frames} frames there and back, s a frame over time: " + " ".join(f"{part:.3f}" for part in parts))
-    print(f"  GiB over time: {' '.join(f'{value:.2f}' for value in memory[::tenth])}; {long['ids']} ids", flush=True)
+    print(
+        f"  GiB over time: {' '.join(f'{value:.2f}' for value in memory[::tenth])}; {long['gaussians']} ids", flush=True
+    )
     third = max(1, len(seconds) // 3)
     ratio = np.median(seconds[-third:]) / np.median(seconds[:third])
     said = f"{ratio:.2f} times the time a frame; memory {memory[0]:.2f} GiB at first, {memory[-1]:.2f} in the end"
