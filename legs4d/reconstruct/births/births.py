@@ -18,20 +18,19 @@ from numpy.typing import NDArray
 
 from legs4d.config import BirthSettings
 from legs4d.context import Context
-from legs4d.gaussians.gaussians import Gaussians, concatenate, dc_from_rgb
+from legs4d.gaussians.gaussians import Gaussians, concatenate
 from legs4d.reconstruct.births.carrying import Carried, carry_along, joined
 from legs4d.reconstruct.births.clip import Clip, ended
 from legs4d.reconstruct.births.entering import with_entered
-from legs4d.reconstruct.births.evidence import FOREGROUND, Evidence, drawn, look, shown_of
+from legs4d.reconstruct.births.evidence import FOREGROUND, Evidence, drawn_depth, look, shown_of
 from legs4d.reconstruct.births.seeds import (
-    OPACITY,
     Seeds,
     Views,
     covered,
-    depths,
     find_seeds,
     lacking,
     nothing,
+    round_gaussians,
     together,
 )
 from legs4d.reconstruct.births.spans import said_by, sharpened, spans, straying
@@ -107,7 +106,7 @@ class _Search:
         died = np.minimum(died, clip.spans[1])
         died = sharpened(died, self.known, frames, rows, lambda frame: self._look(clip.at(frame), frame))
         seeds, carried = self._seeds(evidence, most - (moving - tracked))
-        new = _begun(seeds)
+        new = round_gaussians(seeds.positions, seeds.widths, seeds.rgb, seeds.moving)
         static = concatenate(clip.static, new.take(~seeds.moving))
         held = new.take(seeds.moving)
 
@@ -323,9 +322,7 @@ class _Search:
         return look(gaussians, self._observe(frame), self.clip.colors, self.near)
 
     def _depth(self, gaussians: Gaussians, frame: int) -> NDArray[np.float32]:
-        shown = drawn(gaussians, self.seen[frame], self.near)
-        assert shown.depth is not None
-        return depths(shown.depth, shown.alpha)
+        return drawn_depth(gaussians, self.seen[frame], self.near)
 
 
 @dataclass(frozen=True)
@@ -334,18 +331,3 @@ class _Fitted:
     scales: NDArray[np.float32]
     opacities: NDArray[np.float32]
     held: Gaussians
-
-
-def _begun(seeds: Seeds) -> Gaussians:
-    """Round Gaussians at the seeds."""
-    count = len(seeds)
-    quats = np.zeros((count, 4), np.float32)
-    quats[:, 0] = 1
-    return Gaussians(
-        means=seeds.positions,
-        quats=quats,
-        scales=np.repeat(seeds.widths[:, None], 3, axis=1),
-        opacities=np.full(count, OPACITY, np.float32),
-        colors=dc_from_rgb(seeds.rgb),
-        is_foreground=seeds.moving,
-    )

@@ -18,11 +18,11 @@ from scipy.spatial import cKDTree
 
 from legs4d.config import ClipFitSettings
 from legs4d.errors import DatasetError
-from legs4d.gaussians.gaussians import Gaussians, concatenate, dc_from_rgb
+from legs4d.gaussians.gaussians import Gaussians, concatenate
 from legs4d.progress import StageReporter
 from legs4d.reconstruct.births.clip import Clip
-from legs4d.reconstruct.births.evidence import FOREGROUND, drawn, look, uncolored
-from legs4d.reconstruct.births.seeds import OPACITY, PATCH, depths
+from legs4d.reconstruct.births.evidence import FOREGROUND, drawn_depth, look, uncolored
+from legs4d.reconstruct.births.seeds import PATCH, round_gaussians
 from legs4d.reconstruct.births.spans import said
 from legs4d.reconstruct.initialise import AGREEMENT, FEWEST, MOTION_AGREEMENT, visual_hull
 from legs4d.reconstruct.observation import Observation
@@ -73,25 +73,17 @@ def with_entered(
         left.remove(frame)
         observed = clip.observe(frame)
         begun = _begun(clip, observed, bare[frame], most, reporter.check)
-        if begun is None:
-            tries -= 1
-            continue
-        begun = _borne_out(clip, _fitted(clip, begun, observed, frame, settings, reporter), observed, frame)
-        if not len(begun):
+        if begun is not None:
+            begun = _borne_out(clip, _fitted(clip, begun, observed, frame, settings, reporter), observed, frame)
+        if begun is None or not len(begun):
             tries -= 1
             continue
         found = _followed(clip, begun, frame, reporter.check)
         most -= len(begun)
         clip = _joined(clip, found, _label(observed, bare[frame]))
         left = [one for one in left if one not in found]
-        depth = {one: _depth(clip, one) for one in left}
+        depth = {one: drawn_depth(clip.moving(one), clip.observe(one), clip.stage.near) for one in left}
     return clip
-
-
-def _depth(clip: Clip, frame: int) -> NDArray[np.float32]:
-    shown = drawn(clip.moving(frame), clip.observe(frame), clip.stage.near)
-    assert shown.depth is not None
-    return depths(shown.depth, shown.alpha)
 
 
 def _bare(observed: Observation, depth: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -127,16 +119,7 @@ def _begun(
     rgb = torch.where(shows, values[..., :3], torch.nan).nanmedian(dim=0).values.nan_to_num(nan=0.5)
     places = points.cpu().numpy().astype(np.float32)
     near = cKDTree(places).query(places, k=min(AROUND + 1, len(places)))[0][:, 1:].mean(axis=1)
-    quats = np.zeros((len(places), 4), np.float32)
-    quats[:, 0] = 1
-    return Gaussians(
-        means=places,
-        quats=quats,
-        scales=np.repeat(near[:, None], 3, axis=1).astype(np.float32),
-        opacities=np.full(len(places), OPACITY, np.float32),
-        colors=dc_from_rgb(rgb.cpu().numpy().astype(np.float32)),
-        is_foreground=np.ones(len(places), np.bool_),
-    )
+    return round_gaussians(places, near, rgb.cpu().numpy().astype(np.float32), np.ones(len(places), np.bool_))
 
 
 def _fitted(

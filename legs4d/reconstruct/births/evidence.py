@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from legs4d.gaussians.gaussians import Gaussians
-from legs4d.raster import Render, render
+from legs4d.raster import render
 from legs4d.raster.lift import lift_weights
 from legs4d.reconstruct.observation import CameraColors, Observation, grow
 from legs4d.reconstruct.vignette import falloff
@@ -18,6 +18,8 @@ DARKEST = 2.0
 """No rendering is brighter than a picture by more than this, RGB, of what counts."""
 FOREGROUND = 0.5
 """Share of foreground from which a pixel shows something that moves."""
+SOLID = 0.5
+"""Alpha from which on what is drawn has a depth."""
 FAINTEST = 1 / 255
 """Of a pixel: what fills less was not seen."""
 
@@ -85,7 +87,9 @@ def shown_of(evidence: list[Evidence]) -> NDArray[np.float32]:
     return np.where(most < FAINTEST, 0, most.clip(max=1)).astype(np.float32)
 
 
-def drawn(gaussians: Gaussians, observed: Observation, near: float) -> Render:
-    """Gaussians (numpy) as a frame's cameras see them, with depth."""
+def drawn_depth(gaussians: Gaussians, observed: Observation, near: float) -> NDArray[np.float32]:
+    """[C, H, W] expected camera z of Gaussians (numpy) as a frame's cameras see them; nan where little is drawn."""
     with torch.no_grad():
-        return render(gaussians.torch(observed.images.device), observed.cameras, near=near, depth=True)
+        shown = render(gaussians.torch(observed.images.device), observed.cameras, near=near, depth=True)
+    assert shown.depth is not None
+    return torch.where(shown.alpha > SOLID, shown.depth / shown.alpha.clamp(min=SOLID), torch.nan).cpu().numpy()

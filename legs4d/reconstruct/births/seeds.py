@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, binary_opening, distance_transform_edt
 from scipy.spatial import cKDTree
 
+from legs4d.gaussians.gaussians import Gaussians, dc_from_rgb
 from legs4d.reconstruct.births.evidence import FOREGROUND
 from legs4d.reconstruct.views import look_up, project
 from legs4d.scene.camera import Cameras
@@ -24,8 +25,6 @@ ALIKE = 0.12
 """Up to which two cameras' pixels show the same."""
 PATCH = np.ones((3, 3), np.bool_)
 """Smallest patch that counts: what is narrower is an outline."""
-SOLID = 0.5
-"""Alpha from which on what is drawn has a depth."""
 BEHIND = 1.03
 """Times the distance of what hides it: there at least is what is hidden."""
 WIDTH = 0.6
@@ -82,11 +81,6 @@ class Views:
 def lacking(off: NDArray[np.float32]) -> NDArray[np.bool_]:
     """[C, H, W] bool: compact patches of pixels whose difference [C, H, W] is not noise."""
     return np.stack([binary_opening(one > UNLIKE, PATCH) for one in off])
-
-
-def depths(depth: torch.Tensor, alpha: torch.Tensor) -> NDArray[np.float32]:
-    """[C, H, W] expected camera z from alpha-weighted ones; nan where little is drawn."""
-    return torch.where(alpha > SOLID, depth / alpha.clamp(min=SOLID), torch.nan).cpu().numpy()
 
 
 def find_seeds(views: Views, near: float) -> Seeds:
@@ -181,3 +175,19 @@ def covered(positions: NDArray[np.float32], cameras: Cameras, near: float) -> ND
         marked[view, row, column] = True
         marked[view] = binary_dilation(marked[view], PATCH)
     return marked
+
+
+def round_gaussians(
+    positions: NDArray[np.float32], widths: NDArray[np.floating], rgb: NDArray[np.float32], moving: NDArray[np.bool_]
+) -> Gaussians:
+    """New Gaussians at positions [B, 3], with standard deviations [B], colours [B, 3] and whether they move [B]."""
+    quats = np.zeros((len(positions), 4), np.float32)
+    quats[:, 0] = 1
+    return Gaussians(
+        means=positions,
+        quats=quats,
+        scales=np.repeat(widths[:, None], 3, axis=1).astype(np.float32),
+        opacities=np.full(len(positions), OPACITY, np.float32),
+        colors=dc_from_rgb(rgb),
+        is_foreground=moving,
+    )
