@@ -110,10 +110,10 @@ def _nodes(field: NodeField, fit: Fit, moments: NDArray[np.float64], moving: NDA
 def seen_shares(fit: Fit, first: int | None = None) -> NDArray[np.float32]:
     """[N] 0..1, in what share of the pictures that show it most each Gaussian was seen: 1 in a quarter of all or more.
 
+    Found by one backward pass: what a Gaussian adds to the sum of a picture's colours says how much of it is seen.
+
     Args:
         first: so many pictures count, by default all.
-
-    Found by one backward pass: what a Gaussian adds to the sum of a picture's colours says how much of it is seen.
     """
     pictures, device = fit.pictures, fit.canonical.device
     among, count = len(pictures) if first is None else first, fit.canonical.count

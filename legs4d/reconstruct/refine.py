@@ -42,6 +42,7 @@ class TrackedFrame:
         images: [C, H, W, 3] uint8.
         masks: [C, H, W] uint8, share of foreground in 255ths.
         moving: the M moving Gaussians.
+        tint: [N, 3] what the frame's light adds to the static Gaussians' colours; None for nothing.
     """
 
     cameras: Cameras

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 import torch
 
 from legs4d.raster.tiles import TILE, active_tiles
+from legs4d.reconstruct.fitting.losses import has_triton
 from legs4d.reconstruct.observation import SATURATED, CameraColors, Observation, picture_loss_torch
 from legs4d.reconstruct.vignette import falloff
 from legs4d.scene.camera import Cameras
@@ -74,7 +74,7 @@ class Pictures:
                 Differentiable; the gradient is without meaning in those.
             which: [B] int64, the cameras that they are by; active: [B, rows + 1, columns] bool, theirs.
         """
-        if drawn.device.type != "cuda" or find_spec("triton") is None:  # torch comes with it on Linux, not on Windows
+        if drawn.device.type != "cuda" or not has_triton():
             return loss_torch(self, drawn, which, ssim_share, segmentation_weight)
         return loss_by_kernels(self, drawn, which, active, ssim_share, segmentation_weight)
 

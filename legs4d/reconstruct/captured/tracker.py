@@ -28,6 +28,8 @@ from legs4d.reconstruct.tracking import Motion, PlainTracker, moving_region
 
 STILL_TO_SPARE = 1.25
 """Room for still Gaussians, in what the fullest camera had."""
+KEPT = ("means", "quats", "scales", "opacities", "colors", "is_foreground")
+"""Of the moving Gaussians: what stays where it is in memory."""
 
 
 class CapturedTracker:
@@ -91,7 +93,7 @@ class _Held:
         self.size = cameras.width, cameras.height
         self.table = CameraTable.of(cameras, self.device)
         self.pictures = Pictures.empty(cameras, tracker.colors)
-        self.current = _copied(current)
+        self.current = current.replace(**{name: getattr(current, name).clone() for name in KEPT})
         self.start = current.means.clone(), current.quats.clone()
         self.still = Still.empty(len(cameras), 1, 4, self.device)
         self.chance = torch.Generator(device=self.device)
@@ -158,7 +160,7 @@ class _Held:
         self.table.viewmats.copy_(upload(cameras.world_to_camera, self.device))
         self.table.intrinsics.copy_(upload(cameras.intrinsics, self.device))
         self.pictures.load(observed, self.tracker.colors)
-        for name in ("means", "quats", "scales", "opacities", "colors", "is_foreground"):
+        for name in KEPT:
             getattr(self.current, name).copy_(getattr(motion.current, name))
 
     @torch.no_grad()
@@ -295,14 +297,3 @@ class _Held:
 def _channels(gaussians: Gaussians) -> torch.Tensor:
     """[N, 4] colours, and 1 for foreground."""
     return torch.cat([gaussians.rgb, gaussians.is_foreground[:, None].to(torch.float32)], dim=1)
-
-
-def _copied(gaussians: Gaussians) -> Gaussians:
-    return gaussians.replace(
-        means=gaussians.means.clone(),
-        quats=gaussians.quats.clone(),
-        scales=gaussians.scales.clone(),
-        opacities=gaussians.opacities.clone(),
-        colors=gaussians.colors.clone(),
-        is_foreground=gaussians.is_foreground.clone(),
-    )

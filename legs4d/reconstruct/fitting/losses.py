@@ -54,7 +54,7 @@ class _SsimCpu(torch.autograd.Function):
         return ctx.saved_tensors[0] * gradient[:, None, None, None], None
 
 
-def _has_triton() -> bool:
+def has_triton() -> bool:
     """torch comes with it on Linux, not on Windows."""
     return find_spec("triton") is not None
 
@@ -68,7 +68,7 @@ def ssim(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         return _ssim_torch(first, second)
     if first.device.type == "cpu":
         return _SsimCpu.apply(first, second)
-    if not _has_triton():
+    if not has_triton():
         return _ssim_torch(first, second)
     from legs4d.reconstruct.fitting.ssim_cuda import SsimCuda
 
@@ -133,7 +133,7 @@ def motion_loss(
     """
     if means.device.type == "cpu" and means.dtype == torch.float32:
         return _MotionCpu.apply(means, quats, previous_means, previous_quats, neighbours, weights)
-    if means.device.type == "cuda" and means.dtype == torch.float32 and neighbours.index.numel() and _has_triton():
+    if means.device.type == "cuda" and means.dtype == torch.float32 and neighbours.index.numel() and has_triton():
         from legs4d.reconstruct.fitting.motion_cuda import MotionCuda
 
         near = neighbours.index, neighbours.weight, neighbours.distance
