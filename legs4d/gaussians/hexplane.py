@@ -61,6 +61,7 @@ class HexPlane:
         at = torch.cat([(points - self.box[0]) * (2 / (self.box[1] - self.box[0])) - 1, time], dim=1)
         levels = []
         for level in self.planes:
+            # Not by a list of axes, whose copy to the device no graph could capture.
             found = [
                 _look_up(plane, torch.stack([at[:, i], at[:, j]], dim=1))
                 for plane, (i, j) in zip(level, PLANES, strict=True)
