@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import bpy
 
 from ..portable.averaging import around
-from ..sequence import hanging, nodes, timing
+from ..sequence import nodes, timing
 from ..sequence.sequence import Sequence
 from . import storage
 from .frames import CacheError
@@ -37,7 +37,7 @@ def missing(shown: Sequence, clocks: Iterable[float]) -> str:
             frame, share = timing.shown_frames(shown.empty, clock)
             for shown_frame in (frame, frame + 1) if share else (frame,):
                 frames |= set(around(shown_frame, shown.its.averaging, cache.description.num_frames))
-        if any(one[hanging.NODE] == nodes.NEAR for one in nodes.of(shown)):
+        if nodes.near(shown):
             frames.add(shown.its.bound_at)
     gone = sorted(frame for frame in frames if not cache.has_frame(frame))
     if gone:

@@ -71,7 +71,7 @@ def bring_nodes(shown: Sequence, most: int) -> list[bpy.types.Object]:
     chosen = _spread(rest, most if 0 < most < len(rest) else len(rest))
     size = NODE_SIZE * float(np.linalg.norm(np.ptp(rest, axis=0)))
     moments = np.arange(len(pose), dtype=np.float64)
-    collection = nodes.replace(shown, [one for one in nodes.of(shown) if one[hanging.NODE] != nodes.NEAR])
+    collection = nodes.replace(shown, nodes.of_run(shown))
     made = []
     for number in chosen:
         empty = nodes.add(shown, collection, number, pose[0, number, :3], pose[0, number, 3:], size)

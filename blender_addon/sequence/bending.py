@@ -41,18 +41,18 @@ class Bending:
             own = poses.of((poses.numbers != NEAR) & (poses.numbers < self._run.count))
             if own.are_moved:
                 self._run.move(position, rotation, own, frame, share)
-        near = poses.of(poses.numbers == NEAR)
+        near = poses.near
         if near.are_moved and self._cache.has_frame(bound_at):
             means = self._cache.frame(bound_at)["means"]
             _apply(self._bound("DYNAMIC", cloud, means, near, bound_at), position, rotation, near)
 
     def lacks(self, poses: Poses | None, bound_at: int) -> bool:
         """Whether that frame has not arrived, and nodes need it."""
-        return poses is not None and not self._cache.has_frame(bound_at) and poses.of(poses.numbers == NEAR).are_moved
+        return poses is not None and not self._cache.has_frame(bound_at) and poses.near.are_moved
 
     def still(self, cloud: Any, poses: Poses) -> tuple[Array, Array]:
         """[N, 3], [N, 4] the points that do not move in the capture, bent."""
-        constants, near = self._cache.static(), poses.of(poses.numbers == NEAR)
+        constants, near = self._cache.static(), poses.near
         position, rotation = np.array(constants["means"], np.float32), np.array(constants["quats"], np.float32)
         if near.are_moved:
             _apply(self._bound("STATIC", cloud, position, near), position, rotation, near)

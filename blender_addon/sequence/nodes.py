@@ -56,6 +56,11 @@ class Poses:
         """Whether they bend anything."""
         return bool(changed(self.base, self.now).any())
 
+    @property
+    def near(self) -> Poses:
+        """Those that bend what is near them."""
+        return self.of(self.numbers == NEAR)
+
     def of(self, chosen: Array) -> Poses:
         """Some of them, by a mask [H]."""
         return Poses(self.numbers[chosen], self.base[chosen], self.now[chosen])
@@ -99,8 +104,23 @@ def replace(shown: Sequence, gone: list[bpy.types.Object]) -> bpy.types.Collecti
 
 def of(shown: Sequence) -> list[bpy.types.Object]:
     """A sequence's nodes that are there; what a person wrote over a number is none."""
-    numbered = [(child, child.get(NODE)) for child in shown.empty.original.children]
+    return among(hanging.of(shown))
+
+
+def among(hung: list[bpy.types.Object]) -> list[bpy.types.Object]:
+    """The nodes among what hangs below a sequence."""
+    numbered = [(child, child.get(NODE)) for child in hung]
     return [child for child, number in numbered if isinstance(number, int) and number >= NEAR]
+
+
+def near(shown: Sequence) -> list[bpy.types.Object]:
+    """Those of a sequence's nodes that bend what is near them."""
+    return [one for one in of(shown) if one[NODE] == NEAR]
+
+
+def of_run(shown: Sequence) -> list[bpy.types.Object]:
+    """Those of a sequence's nodes that are nodes of its run."""
+    return [one for one in of(shown) if one[NODE] != NEAR]
 
 
 def keep_rest(found: list[bpy.types.Object]) -> None:

@@ -271,9 +271,9 @@ def _legs4d_moved(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph | None 
     if depsgraph is None or depsgraph.mode == "RENDER" or _rendering:
         return
     for shown in sequence.find(scene):
-        player, found = _players.get(shown.empty.session_uid), nodes.of(shown)
-        before = None if player is None else player.poses
-        if hung := hanging.of(shown):
+        player, hung = _players.get(shown.empty.session_uid), hanging.of(shown)
+        before, found = None if player is None else player.poses, nodes.among(hung)
+        if hung:
             check(shown)  # after Apply all is where it was only once the points are taken back
             hanging.hold(shown, hung)
         if found or before is not None:

@@ -21,7 +21,7 @@ from .carried import Carried
 from .changing import Changing
 from .highlighter import Highlighter
 from .loose import LooseFrames
-from .nodes import NEAR, Poses
+from .nodes import Poses
 from .properties import cloud_of
 from .sequence import Sequence
 
@@ -298,7 +298,7 @@ class Player:
 
     def _bend_static(self, cloud: bpy.types.PointCloud, poses: Poses | None) -> bool:
         """Bend the points that do not move; whether they were written."""
-        bends = poses is not None and poses.of(poses.numbers == NEAR).are_moved
+        bends = poses is not None and poses.near.are_moved
         if not bends and not cloud.get(BENT):
             return False
         constants = self.cache.static()

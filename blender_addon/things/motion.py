@@ -86,7 +86,7 @@ def apply(shown: Sequence, motion: MotionFile, start: float, step: float) -> Non
 
 
 def _add_nodes(shown: Sequence, bend: BendFile | None, frames: Array) -> None:
-    collection = nodes.replace(shown, _bending(shown))
+    collection = nodes.replace(shown, nodes.near(shown))
     if bend is None:
         bpy.data.collections.remove(collection)
         return
@@ -104,14 +104,9 @@ def _add_nodes(shown: Sequence, bend: BendFile | None, frames: Array) -> None:
                 curves.write(made, path, frames, values[:, index], "LINEAR", GROUP, index)
 
 
-def _bending(shown: Sequence) -> list[bpy.types.Object]:
-    """The nodes that bend what is near them."""
-    return [one for one in nodes.of(shown) if one[hanging.NODE] == nodes.NEAR]
-
-
 def untold(item: bpy.types.Object, shown: Sequence) -> str:
     """What of an object's motion a file does not hold, as a sentence; empty if it has all."""
-    own = [one for one in nodes.of(shown) if one[hanging.NODE] != nodes.NEAR] if shown.empty == item else []
+    own = nodes.of_run(shown) if shown.empty == item else []
     return "What the run's own nodes bend is not in it." if nodes.are_used(shown, own) else ""
 
 
@@ -136,7 +131,7 @@ def export(scene: bpy.types.Scene, item: bpy.types.Object, shown: Sequence, path
             origin = (above @ _array(stored))[:3, 3]
             rest = to_world = above @ _array(stored) @ _array(hanging.inner(own))
         moves, turns, bends = [], [], []
-        bending = [] if own is None else _bending(own)
+        bending = [] if own is None else nodes.near(own)
         pivot = (np.linalg.inv(to_world) @ [*origin, 1.0])[:3]
         for frame in range(first, scene.frame_end + 1):
             scene.frame_set(frame)
