@@ -105,13 +105,7 @@ def _key(item: bpy.types.Object, shown: Sequence, moments: Array, places: Array,
     """Key location and rotation, or those that begin with `kind`, where the sequence shows these moments, in frames
     ascending."""
     frames, first = np.unique([_scene_frame(shown, moment) for moment in moments], return_index=True)
-    places, quats = places[first], quats[first].copy()
-    for row in range(1, len(quats)):  # of the two quaternions of a turn the one near the last key's
-        if quats[row] @ quats[row - 1] < 0:
-            quats[row] *= -1
-    for path, values in ((f"{kind}location", places), (f"{kind}rotation_quaternion", quats)):
-        for component in range(values.shape[1]):
-            curves.write(item, path, frames, values[:, component], "LINEAR", "4-LEGS", component)
+    curves.write_poses(item, frames, places[first], quats[first], "4-LEGS", kind)
 
 
 def _scene_frame(shown: Sequence, moment: float) -> float:

@@ -63,6 +63,26 @@ def write(
     return curve
 
 
+def write_poses(
+    owner: bpy.types.ID, frames: np.ndarray, places: np.ndarray, turns: np.ndarray, group: str, kind: str = ""
+) -> None:
+    """Replace the keys of location and rotation, linear: of the two quaternions of a turn the one near the last key's.
+
+    Args:
+        frames: of the keys, ascending.
+        places, turns: [n, 3] and [n, 4] wxyz.
+        group: as in `write`.
+        kind: "delta_" for the delta transforms.
+    """
+    turns = turns.copy()
+    for row in range(1, len(turns)):
+        if turns[row] @ turns[row - 1] < 0:
+            turns[row] *= -1
+    for path, values in ((f"{kind}location", places), (f"{kind}rotation_quaternion", turns)):
+        for component in range(values.shape[1]):
+            write(owner, path, frames, values[:, component], "LINEAR", group, component)
+
+
 def find(owner: Any, path: str, index: int = 0) -> bpy.types.FCurve | None:
     """The owner's own F-curve at this path."""
     for bag in nla.channelbags(owner.animation_data):

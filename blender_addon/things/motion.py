@@ -78,9 +78,7 @@ def apply(shown: Sequence, motion: MotionFile, start: float, step: float) -> Non
         turn.make_compatible(last)
         places[number], turns[number], last = empty.location[:], turn[:], turn
     frames = start + step * np.arange(len(poses))
-    for path, values in (("location", places), ("rotation_quaternion", turns)):
-        for index in range(values.shape[1]):
-            curves.write(empty, path, frames, values[:, index], "LINEAR", GROUP, index)
+    curves.write_poses(empty, frames, places, turns, GROUP)
     empty[REST] = whole.reshape(-1).tolist()
     _add_nodes(shown, motion.bend, frames)
 
@@ -96,12 +94,7 @@ def _add_nodes(shown: Sequence, bend: BendFile | None, frames: Array) -> None:
     for number, (place, course) in enumerate(zip(bend.rest, bend.bends.swapaxes(0, 1), strict=True)):
         made = nodes.add(shown, collection, nodes.NEAR, place, np.array([1.0, 0, 0, 0]), size)
         made.name = f"{shown.empty.name} node {number}"
-        turns = course[:, 3:].copy()
-        for row in range(1, len(turns)):  # of the two quaternions of a turn the one near the last key's
-            turns[row] *= -1 if turns[row] @ turns[row - 1] < 0 else 1
-        for path, values in (("location", course[:, :3]), ("rotation_quaternion", turns)):
-            for index in range(values.shape[1]):
-                curves.write(made, path, frames, values[:, index], "LINEAR", GROUP, index)
+        curves.write_poses(made, frames, course[:, :3], course[:, 3:], GROUP)
 
 
 def untold(item: bpy.types.Object, shown: Sequence) -> str:
