@@ -28,6 +28,8 @@ from legs4d.config import (
 )
 from legs4d.context import Context
 from legs4d.errors import DatasetError, Legs4dError
+from legs4d.gaussians.objects import name_object, read_objects
+from legs4d.gaussians.selections import Selection, selection_names, write_selection
 from legs4d.gaussians.store import swap
 from legs4d.gaussians.store.footage import find_footage
 from legs4d.gaussians.store.recorded import differences_of_settings
@@ -272,6 +274,20 @@ def test_other_settings_of_births_keep_what_was_tracked(footage: Path, run: Path
     )
     assert train(footage, run, again=True).stages == {*BIRTHS, "objects", "lift"}
     assert content(run) == before
+
+
+def test_what_objects_are_called_outlives_their_gaussians_and_what_goes_is_said(footage: Path, run: Path) -> None:
+    opened = Run.open(run)
+    with opened.lock():
+        number = (read_objects(opened) or pytest.fail()).ids[0]
+        name_object(opened, number, "the ball №1")
+        write_selection(opened, Selection("what I chose", np.ones(opened.num_gaussians, np.float32)))
+    fewer = SETTINGS.reconstruct.model_copy(update={"births": BirthSettings(frames=2)})
+    for reconstruct in (fewer, fewer.model_copy(update={"tracking": TrackingSettings(steps=1)})):
+        told = train(footage, run, SETTINGS.model_copy(update={"reconstruct": reconstruct}), again=True)
+        assert told.sentences[-1].endswith(": what I chose") is (reconstruct is fewer)
+        assert (read_objects(Run.open(run)) or pytest.fail()).names[0] == "the ball №1"
+    assert selection_names(Run.open(run)) == []
 
 
 def test_asked_for_again_without_a_difference_all_is_made_anew(footage: Path, run: Path) -> None:

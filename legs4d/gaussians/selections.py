@@ -24,7 +24,7 @@ class Selection:
     """How much Gaussians belong to something.
 
     Attributes:
-        name: as its maker calls it; any text.
+        name: as its maker calls it, see `names.plain_name`.
         weights: [N + M] 0..1, of those with an id.
         loose: [T, R] 0..1, of those without, by their rows; None where a run has none, or `made` says how to find them
             in each frame.

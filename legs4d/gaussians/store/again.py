@@ -16,6 +16,8 @@ from pathlib import Path
 
 from legs4d.context import Tell, tell_nobody
 from legs4d.errors import RunError
+from legs4d.gaussians.objects import read_objects
+from legs4d.gaussians.selections import selection_names
 from legs4d.gaussians.store.files import TEMPORARY_PREFIX, clear_write_errors, write_file
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import (
@@ -46,6 +48,8 @@ _ROADS = {
     "first_frame": "tracking",
 }
 """What a run's Gaussians come from, by the stage that lays them out."""
+_OF_GAUSSIANS = (*LAYOUT_STAGES, "tracking", "births")
+"""Stages that, made anew, make other Gaussians."""
 _NEEDING = {**FOLLOWING, "extract": ("lift",)}
 """Stage → those that are made anew with it, if they are wanted."""
 
@@ -210,8 +214,12 @@ def _beside(run: Run, plan: Wanted, stages: list[str], forget: Forget, tell: Tel
         if folder.exists():
             tell(f"{run.path}: something else was being made anew here, which is given up.")
         _begin(run, folder, stages, forget)
+        if called := _object_names(run, plan):
+            Run.open(folder).set_info(object_names=called)
         write_file(folder / NOTE, json.dumps(note).encode())
         tell(f"{run.path}: {_listed(stages)} will be made anew; what is there stays until that is done.")
+        if any(name in _OF_GAUSSIANS for name in stages) and (names := selection_names(run)):
+            tell(f"{run.path}: selections are of the Gaussians that are there, and go with them: {', '.join(names)}")
     new = Run.open(folder)
     with new.lock():
         yield new
@@ -219,6 +227,16 @@ def _beside(run: Run, plan: Wanted, stages: list[str], forget: Forget, tell: Tel
         if left or not new.stages:
             raise RunError(f"is not finished ({_listed(left)})", where=str(folder), fix="run the same command again")
     publish(run.path)
+
+
+def _object_names(run: Run, plan: Wanted) -> dict[str, str]:
+    """What objects are called by their ids, where the run that is made is told of them by the same masks."""
+    was, wanted, objects = run.stages.get("objects"), plan.get("objects"), read_objects(run)
+    if was is None or was.made_from is None or wanted is None or objects is None:
+        return {}
+    if was.made_from.inputs.get("objects") != wanted.inputs["objects"]:
+        return {}
+    return {str(number): name for number, name in zip(objects.ids, objects.names, strict=True) if name}
 
 
 def _note_of(folder: Path) -> object:

@@ -128,7 +128,9 @@ def _placed(
     frames, count = run.num_frames, len(ids)
     found = _found(sequence)
     before = read_objects(run)
-    called = {} if before is None else dict(zip(before.ids, before.names, strict=True))
+    called = {int(number): name for number, name in run.info.get("object_names", {}).items()}
+    if before is not None:
+        called |= dict(zip(before.ids, before.names, strict=True))
     pose = np.zeros((frames, count, 7), np.float32)
     pose[:, :, 3] = 1
     shown = pixels[:, ids]
