@@ -147,7 +147,8 @@ def composite(
     if channels.device.type != "cuda":
         drawn = active.repeat_interleave(TILE, dim=1).repeat_interleave(TILE, dim=2)
         given = projected.centers, projected.radii, projected.depths, projected.conics
-        return composite_reference(given, channels, opacities, (columns * TILE, (rows + 1) * TILE), drawn)
+        out, alpha = composite_reference(given, channels, opacities, (columns * TILE, (rows + 1) * TILE), drawn)
+        return out if background is None else out + (1 - alpha)[..., None] * background[:, None, None], alpha
     gsplat = _gsplat()
     # One row of tiles more, which is not drawn: there lies what is left of the room.
     offsets, order = in_tiles(

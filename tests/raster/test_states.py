@@ -8,7 +8,7 @@ import torch
 
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.raster import render
-from legs4d.raster.states import CameraTable, Pull, States, render_states
+from legs4d.raster.states import CameraTable, Pull, States, _render_cpu, _render_cuda, render_states
 from legs4d.raster.tiles import Room
 from legs4d.scene.camera import Cameras
 
@@ -34,6 +34,26 @@ def states(device: str, pictures: int = 3, count: int = 200) -> list[torch.Tenso
         0.2 * torch.randn(count, 8, 3, generator=chance),
     ]
     return [value.to(device).requires_grad_() for value in values]
+
+
+def test_what_cuda_does_is_the_same_by_its_kernels_twins() -> None:
+    table, which = CameraTable.of(cameras(4), torch.device("cpu")), torch.tensor([3, 0, 2])
+    behind = torch.rand(3, 3, generator=torch.Generator().manual_seed(2))
+    room = Room.of(50_000, torch.device("cpu"))
+    found: list[list[torch.Tensor | None]] = []
+    seen: list[torch.Tensor] = []
+    for by_kernels in (True, False):
+        values, pull = states("cpu"), Pull.of(200, torch.device("cpu"))
+        asked = States(values[0], values[1], values[2], values[3], values[4]), table, which, behind, NEAR, pull
+        color, alpha = _render_cuda(*asked, room, True) if by_kernels else _render_cpu(*asked, None, True)
+        color.square().sum().backward()
+        pull.collect()
+        found.append([color.detach(), alpha.detach(), pull.norm, *(value.grad for value in values[:5])])
+        assert color.shape == (3, 36, 49, 4)
+        seen.append(pull.seen)
+    assert int((seen[0] != seen[1]).sum()) < 6, "which are in the picture, but for those that just touch its border"
+    for by_twins, expected in zip(*found, strict=True):
+        torch.testing.assert_close(by_twins, expected, atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
