@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation
 
 from legs4d.priors.opencv import opencv
 
@@ -48,6 +50,20 @@ class Thing:
     def called(self) -> str:
         """For a person."""
         return self.name or f"object {self.id}"
+
+
+def shown_of(things: Iterable[Thing], frame: int, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """[H, W] where any of them shows in a frame of this shape."""
+    shown = np.zeros(shape, bool)
+    for thing in things:
+        shown |= thing.masks[frame]
+    return shown
+
+
+def free_of(things: Iterable[Thing], frame: int, shape: tuple[int, ...], border: int) -> NDArray[np.bool_]:
+    """[H, W] where none of them shows in a frame of this shape, nor so many pixels beside one: the background."""
+    shown = shown_of(things, frame, shape)
+    return ~binary_dilation(shown, iterations=border) if shown.any() else ~shown
 
 
 def box_of(mask: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:

@@ -15,7 +15,7 @@ from legs4d.raster.tiles import Room
 from legs4d.reconstruct.fitting.adam_group import Moments, step_group
 from legs4d.scene.camera import Cameras
 from legs4d.video.input.clip import Clip
-from legs4d.video.input.things import Thing
+from legs4d.video.input.things import Thing, shown_of
 from legs4d.video.motion.losses import balanced
 from legs4d.video.motion.tracks import Path, Tracks
 from legs4d.video.objects.surface import Blown
@@ -68,10 +68,7 @@ def target_of(clip: Clip, thing: Thing, others: list[Thing], path: Path, device:
         own = crop.take(picture * mask[..., None]) / np.maximum(share, 1e-3)[..., None]
         colors[frame] = own * alpha[..., None] + GREY * (1 - alpha[..., None])
         alphas[frame] = alpha
-        hidden = np.zeros(mask.shape, bool)
-        if frame not in thing.whole:
-            for other in others:
-                hidden |= other.masks[frame]
+        hidden = shown_of([] if frame in thing.whole else others, frame, mask.shape)
         seen = crop.take((~hidden).astype(np.float32))
         known[frame] = np.maximum(seen, alpha) if hidden.any() else seen
     drawn, covered, told = (torch.as_tensor(v, device=device) for v in (colors, alphas, known))

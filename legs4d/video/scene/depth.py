@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, binary_erosion
+from scipy.ndimage import binary_erosion
 
 from legs4d.priors.depth.maps import FILES, read_map
 from legs4d.priors.protocols import DepthPrior
@@ -20,7 +20,7 @@ from legs4d.progress import StageReporter
 from legs4d.scene.footage.names import list_files
 from legs4d.video.input.clip import Clip
 from legs4d.video.input.masks import matched
-from legs4d.video.input.things import Thing
+from legs4d.video.input.things import Thing, free_of
 from legs4d.video.scene.filming import Filming
 
 Floats = NDArray[np.float64]
@@ -115,10 +115,7 @@ def _fit(
     disparity: NDArray[np.float32], things: list[Thing], filming: Filming, frame: int
 ) -> tuple[float, float] | None:
     """(scale, offset) of a frame: 1 / depth = scale · disparity + offset; None where nothing tells them."""
-    hidden = np.zeros(disparity.shape, bool)
-    for thing in things:
-        hidden |= thing.masks[frame]
-    free = ~binary_dilation(hidden, iterations=BORDER) if hidden.any() else ~hidden
+    free = free_of(things, frame, disparity.shape, BORDER)
     for find in (_at_points, _on_floor):
         values, true = find(disparity, free, filming, frame)
         known = np.isfinite(values) & np.isfinite(true)

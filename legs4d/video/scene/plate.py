@@ -18,7 +18,7 @@ from legs4d.progress import StageReporter
 from legs4d.raster import render
 from legs4d.scene.camera import Cameras
 from legs4d.video.input.clip import Clip
-from legs4d.video.input.things import Thing
+from legs4d.video.input.things import Thing, shown_of
 from legs4d.video.objects.surface import tangent_frames
 from legs4d.video.scene.filming import Filming
 
@@ -163,9 +163,7 @@ def plate_of(
     around = np.ones((3, 3), bool)
 
     def look(places: Floats, frame: int) -> NDArray[np.float32]:
-        hidden = np.zeros((clip.height, clip.width), bool)
-        for thing in things:
-            hidden |= thing.masks[frame]
+        hidden = shown_of(things, frame, (clip.height, clip.width))
         hidden = binary_dilation(hidden, around, iterations=BORDER) if hidden.any() else hidden
         inside = (places - filming.center(frame)) @ filming.turn(frame).T
         pixel = inside @ filming.intrinsics[frame].T

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import binary_dilation
 
 from legs4d.video.input.clip import Clip
-from legs4d.video.input.things import Thing
+from legs4d.video.input.things import Thing, free_of
 from legs4d.video.scene.filming import HELD_AT, Filming, Floor
 
 Floats = NDArray[np.float64]
@@ -101,10 +100,7 @@ def _write(clip: Clip, things: list[Thing], folder: Path) -> None:
     for kind in ("images", "masks"):
         (folder / kind).mkdir()
     for frame in range(clip.num_frames):
-        hidden = np.zeros((clip.height, clip.width), bool)
-        for thing in things:
-            hidden |= thing.masks[frame]
-        free = ~binary_dilation(hidden, iterations=AROUND) if hidden.any() else ~hidden
+        free = free_of(things, frame, (clip.height, clip.width), AROUND)
         Image.fromarray(clip.pictures[frame]).save(folder / "images" / f"{frame:05d}.png")
         Image.fromarray((free * 255).astype(np.uint8)).save(folder / "masks" / f"{frame:05d}.png.png")
 

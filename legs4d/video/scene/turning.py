@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
 from legs4d.priors.opencv import opencv
 from legs4d.progress import StageReporter
 from legs4d.video.input.clip import Clip
-from legs4d.video.input.things import Thing
+from legs4d.video.input.things import Thing, free_of
 
 Floats = NDArray[np.float64]
 POINTS = 1500
@@ -79,10 +78,7 @@ def find_turning(clip: Clip, things: list[Thing], matrix: Floats, reporter: Stag
     found = []
     for frame in range(count):
         reporter.step(frame, 2 * count)
-        hidden = np.zeros((clip.height, clip.width), bool)
-        for thing in things:
-            hidden |= thing.masks[frame]
-        free = ~binary_dilation(hidden, iterations=AROUND) if hidden.any() else ~hidden
+        free = free_of(things, frame, (clip.height, clip.width), AROUND)
         grey = cv2.cvtColor(clip.pictures[frame], cv2.COLOR_RGB2GRAY)
         points, looks = sift.detectAndCompute(grey, free.astype(np.uint8))
         places = np.array([point.pt for point in points], np.float64).reshape(-1, 2) + 0.5
