@@ -101,12 +101,11 @@ def test_raft(tmp_path: Path, pictures: NDArray[np.float32]) -> None:
         Raft(Path(__file__).parent, CPU)
 
 
-def zero123_twin(folder: Path, halved: int = 1) -> Path:
-    """A small random one, whose latents have a picture's side halved so often (the published one's: 3 times)."""
-    torch.manual_seed(0)
-    diffusers.UNet2DConditionModel(
+def small_unet(channels: int) -> Any:
+    """Of a latent diffusion: it takes so many channels, and gives four."""
+    return diffusers.UNet2DConditionModel(
         sample_size=8,
-        in_channels=8,
+        in_channels=channels,
         out_channels=4,
         block_out_channels=(8, 16),
         layers_per_block=1,
@@ -115,7 +114,13 @@ def zero123_twin(folder: Path, halved: int = 1) -> Path:
         attention_head_dim=4,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-    ).save_pretrained(folder / "unet")
+    )
+
+
+def zero123_twin(folder: Path, halved: int = 1) -> Path:
+    """A small random one, whose latents have a picture's side halved so often (the published one's: 3 times)."""
+    torch.manual_seed(0)
+    small_unet(8).save_pretrained(folder / "unet")  # the reference's latent beside the noisy one
     diffusers.AutoencoderKL(
         block_out_channels=(8,) * (halved + 1),
         norm_num_groups=4,
@@ -187,24 +192,10 @@ def test_an_object_from_elsewhere(tmp_path: Path, pictures: NDArray[np.float32])
 def test_a_u_net_of_another_model_is_no_zero123s(tmp_path: Path) -> None:
     folder = zero123_twin(tmp_path / "zero123")
     shutil.rmtree(folder / "unet")
-    plain_unet().save_pretrained(folder / "unet")
+    small_unet(4).save_pretrained(folder / "unet")  # as Stable Diffusion's, which is told of no reference
     what = "unet: takes 4 channels, gives 4 and attends to 12 numbers, where a Zero123's takes 8, gives 4"
     with pytest.raises(Legs4dError, match=f"{what}.*: it is another model's; put the files of a Zero123"):
         Zero123(folder, CPU)
-
-
-def plain_unet() -> Any:
-    """As a Stable Diffusion has, which is told of no reference."""
-    return diffusers.UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        norm_num_groups=4,
-        cross_attention_dim=12,
-        attention_head_dim=4,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-    )
 
 
 def test_a_pipeline_of_another_kind_or_with_parts_missing(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -158,8 +157,7 @@ def test_what_stands_on_a_table_is_told_by_parallax_and_goes_on_by_its_size() ->
     assert np.isfinite(still_at[:12]).all() and np.isnan(still_at[16:]).all()
     masks = np.zeros((24, 8, 8), bool)
     masks[:, 2:6, 2:6] = True
-    own: dict[str, Any] = {"parallax": still_at}
-    placed = Placed(bent, np.ones(24), there, there, masks, "vase", **own)
+    placed = Placed(bent, np.ones(24), there, there, masks, "vase", parallax=still_at)
     (told,) = distances_of([placed], filming)
     assert told.factors == pytest.approx(np.full(24, 3.0), rel=0.04)
     assert told.routes[:12] == (PARALLAX,) * 12 and set(told.routes[16:]) <= {SIZE, CONTACT}

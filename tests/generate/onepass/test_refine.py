@@ -23,13 +23,10 @@ from legs4d.gaussians.store.run import Run
 from legs4d.generate import work
 from legs4d.generate.onepass.cameras import AZIMUTHS, L4GM
 from legs4d.generate.onepass.mirrored import mirrored, mirrored_pictures, mirrored_views
-from legs4d.generate.onepass.passes import NEAR
 from legs4d.generate.onepass.refine import ASIDE, TRUE, Refinement, Refining, Shown
 from legs4d.generate.onepass.views import SideViews
 from legs4d.generate.onepass.work import IN_THE_MIRROR, WITHIN
 from legs4d.progress import Progress, StageReporter, Stopped
-from legs4d.raster import render
-from legs4d.scene.camera import Cameras
 from tests.generate.onepass.small import lopsided, pictures
 
 SIDE, COUNT = 48, 4
@@ -135,11 +132,7 @@ def refinement(sides: SideViews | None = None) -> Refinement:
 
 
 def seen_by(work: Refinement, frame: int, azimuth: float) -> NDArray[np.uint8]:
-    camera: Cameras = L4GM.cameras(0, (azimuth,), SIDE)
-    with torch.no_grad():
-        drawn = render(work.fit.gaussians_at(frame / (COUNT - 1)), camera, near=NEAR)
-    both = torch.cat([drawn.color[0], drawn.alpha[0, ..., None]], dim=-1).clamp(0, 1)
-    return (both * 255).round().to(torch.uint8).numpy()
+    return pictures(work.fit.gaussians_at(frame / (COUNT - 1)).numpy(), 0, (azimuth,), SIDE)[0]
 
 
 def test_the_video_gains_and_other_sides_lose_nothing() -> None:
