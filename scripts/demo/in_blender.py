@@ -87,22 +87,21 @@ def _set_up_all(folder: Path) -> None:
 
 
 def capture_one(folder: Path) -> None:
-    """The same scene by a single camera that goes around it meanwhile, small."""
-    settings = _set_up(folder)
-    settings.is_one, settings.num_test, settings.arrangement = True, 1, "RING"
-    settings.center, settings.radius, settings.angle = CENTER, RADIUS, ANGLE
-    settings.highest, settings.width, settings.height = HIGHEST, *ONE_SIZE
-    settings.arc, settings.lowest = ONE_ARC, ONE_ELEVATION
-    _capture(folder)
+    """The same scene by a single camera that goes around it meanwhile, small, and one to test by."""
+    _capture_by_one(folder, 1, ONE_SIZE, ONE_ARC)
 
 
 def capture_walk(folder: Path) -> None:
     """An ordinary video of the scene: one camera that walks past it."""
+    _capture_by_one(folder, 0, WALK_SIZE, WALK_ARC)
+
+
+def _capture_by_one(folder: Path, num_test: int, size: tuple[int, int], arc: float) -> None:
     settings = _set_up(folder)
-    settings.is_one, settings.num_test, settings.arrangement = True, 0, "RING"
+    settings.is_one, settings.num_test, settings.arrangement = True, num_test, "RING"
     settings.center, settings.radius, settings.angle = CENTER, RADIUS, ANGLE
-    settings.highest, settings.width, settings.height = HIGHEST, *WALK_SIZE
-    settings.arc, settings.lowest = WALK_ARC, ONE_ELEVATION
+    settings.highest, settings.width, settings.height = HIGHEST, *size
+    settings.arc, settings.lowest = arc, ONE_ELEVATION
     _capture(folder)
 
 

@@ -154,16 +154,21 @@ def connected(shared_backend: Backend, until: Until, monkeypatch: pytest.MonkeyP
     return shared_backend
 
 
-@pytest.fixture
-def imported(connected: Backend, until: Until) -> object:
-    """The run `ball` imported, every frame in the cache; the sequence."""
+def import_whole(run: str, until: Until) -> object:
+    """Import a run, the scene's only one, and wait until every frame is in the cache; the sequence."""
     from blender_addon.link import session
     from blender_addon.sequence import sequence
 
-    bpy.ops.legs4d.import_run(run="ball")
+    bpy.ops.legs4d.import_run(run=run)
     until(lambda: sequence.find(bpy.context.scene), "the sequence")
     until(lambda: not session.current.transfers.pending and not session.current.tasks.busy, "all frames")
     return sequence.find(bpy.context.scene)[0]
+
+
+@pytest.fixture
+def imported(connected: Backend, until: Until) -> object:
+    """The run `ball` imported, every frame in the cache; the sequence."""
+    return import_whole("ball", until)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import bpy
 import numpy as np
 import pytest
-from conftest import Backend, library
+from conftest import Backend, import_whole, library
 from mathutils import Vector
 from pictures import add_camera
 
@@ -44,15 +44,11 @@ def truth(served):
 def shown(served, until, monkeypatch):
     """The wheel, imported."""
     from blender_addon.link import session
-    from blender_addon.sequence import sequence
 
     monkeypatch.setenv("LEGS4D_STATE_DIR", str(served.state))
     session.current.link.connect()
     until(lambda: len(bpy.context.window_manager.legs4d.runs) == 1, "the list of runs")
-    bpy.ops.legs4d.import_run(run="wheel")
-    until(lambda: sequence.find(bpy.context.scene), "the sequence")
-    until(lambda: not session.current.transfers.pending and not session.current.tasks.busy, "all frames")
-    return sequence.find(bpy.context.scene)[0]
+    return import_whole("wheel", until)
 
 
 def test_between_frames_points_go_round_with_their_node(shown, truth):

@@ -3,7 +3,7 @@
 import bpy
 import numpy as np
 import pytest
-from conftest import Backend, library, read
+from conftest import Backend, import_whole, library, read
 
 STEP = {"colors": 0.51 * 8 / 32767, "sh": 0.51 * 4 / 32767, "unit": 0.51 / 32767}
 """Half an integer step of what the cache keeps as integers."""
@@ -70,17 +70,13 @@ def truth(served):
 def fetch(served, until, monkeypatch):
     """`fetch(run)`: connect, import it, wait for all frames; the sequence."""
     from blender_addon.link import session
-    from blender_addon.sequence import sequence
 
     monkeypatch.setenv("LEGS4D_STATE_DIR", str(served.state))
 
     def run(name):
         session.current.link.connect()
         until(lambda: len(bpy.context.window_manager.legs4d.runs) == 2, "the list of runs")
-        bpy.ops.legs4d.import_run(run=name)
-        until(lambda: sequence.find(bpy.context.scene), "the sequence")
-        until(lambda: not session.current.transfers.pending and not session.current.tasks.busy, "all frames")
-        return sequence.find(bpy.context.scene)[0]
+        return import_whole(name, until)
 
     return run
 

@@ -7,7 +7,7 @@ import shutil
 import bpy
 import numpy as np
 import pytest
-from conftest import PROMPT, library
+from conftest import PROMPT, import_whole, library
 from mathutils import Vector
 
 FRAMES = 4
@@ -293,16 +293,13 @@ def test_what_is_no_motion_or_cannot_be_followed_changes_nothing(imported, tmp_p
 def test_an_animated_run_plays_and_answers_and_what_hangs_on_its_object_follows(connected, until, runs, tmp_path):
     from blender_addon.layers import layers
     from blender_addon.link import session
-    from blender_addon.sequence import display, objects, sequence
+    from blender_addon.sequence import display, objects
 
     (tmp_path / "drawn.json").write_text(json.dumps(drawn()))
     try:
         library("-c", _ANIMATE, str(runs / "ball"), str(tmp_path / "drawn.json"), str(runs / "moved"))
         means = np.load(runs / "moved.npz")["means"]
-        bpy.ops.legs4d.import_run(run="moved")
-        until(lambda: sequence.find(bpy.context.scene), "the sequence")
-        shown = sequence.find(bpy.context.scene)[0]
-        until(lambda: not session.current.transfers.pending and not session.current.tasks.busy, "all frames")
+        shown = import_whole("moved", until)
         assert (shown.its.num_frames, shown.its.num_dynamic) == (FRAMES, means.shape[1])
         thing = next(one for one in objects.objects_of(shown) if one.name == "the box")
         frame(1)
@@ -327,9 +324,6 @@ def test_an_animated_run_plays_and_answers_and_what_hangs_on_its_object_follows(
 
 
 def test_nodes_of_an_animated_run_that_bends_come_as_they_went_and_bend_it_on(connected, until, runs, tmp_path):
-    from blender_addon.link import session
-    from blender_addon.sequence import sequence
-
     def now():
         return np.array([point.co[:] for point in shown.dynamic_object.data.points])
 
@@ -345,10 +339,7 @@ def test_nodes_of_an_animated_run_that_bends_come_as_they_went_and_bend_it_on(co
         (tmp_path / "leans.json").write_text(json.dumps(told))
         library("-c", _ANIMATE, str(runs / "ball"), str(tmp_path / "leans.json"), str(runs / "leant"))
         means = np.load(runs / "leant.npz")["means"]
-        bpy.ops.legs4d.import_run(run="leant")
-        until(lambda: sequence.find(bpy.context.scene), "the sequence")
-        shown = sequence.find(bpy.context.scene)[0]
-        until(lambda: not session.current.transfers.pending and not session.current.tasks.busy, "all frames")
+        shown = import_whole("leant", until)
         bpy.context.view_layer.objects.active = shown.empty
         for most, brought in ((0, 6), (3, 3)):  # all nodes, and half of them
             assert bpy.ops.legs4d.bring_nodes(most=most) == {"FINISHED"}
