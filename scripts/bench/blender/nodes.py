@@ -25,7 +25,7 @@ import numpy as np
 sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
 
 from bench import figures
-from bench.blender.playback import enable_addon, show, write_run
+from bench.blender.playback import empty_file, enable_addon, show, write_run
 
 SUBJECT = "Control nodes in Blender"
 FRAME_MS, DRAG_MS = 40.0, 100.0
@@ -76,10 +76,8 @@ def _still(scratch: Path, options: argparse.Namespace) -> None:
     from blender_addon.sequence import display
     from blender_addon.sequence.sequence import Sequence
 
-    bpy.ops.wm.read_factory_settings(use_empty=True)
-    bpy.ops.preferences.addon_enable(module="blender_addon")
     (scratch / "still").mkdir()
-    bpy.context.preferences.addons["blender_addon"].preferences.cache_folder = str(scratch / "still")
+    empty_file(scratch / "still")
     cache = RunCache.create(scratch / "still", Description("still", "still", "1", 1, options.points, 0, 30.0))
     rng, count = np.random.default_rng(0), options.points
     means = rng.normal(size=(count, 3)).astype("f4")

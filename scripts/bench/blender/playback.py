@@ -96,9 +96,7 @@ def _measure_loose(scratch: Path, options: argparse.Namespace, bare: float) -> b
     """Prints what frame changes of loose points take, beside `bare`; whether the target is met."""
     met, frames = True, min(options.frames, LOOSE_FRAMES)
     for label, sh in (("loose points", 0), ("loose points, view dependence", 15)):
-        bpy.ops.wm.read_factory_settings(use_empty=True)
-        bpy.ops.preferences.addon_enable(module="blender_addon")
-        bpy.context.preferences.addons["blender_addon"].preferences.cache_folder = str(scratch / f"loose{sh}")
+        empty_file(scratch / f"loose{sh}")
         cache, values = _write_loose(scratch / f"loose{sh}", options.points, frames, sh)
         show(cache, options.detail)
         change_frames(frames, frames)
@@ -135,9 +133,14 @@ def _write_loose(root: Path, points: int, frames: int, sh: int):
 def enable_addon(scratch: Path) -> None:
     package = build_extension.assemble(scratch / "extension")
     sys.path.insert(0, str(package.parent))
+    empty_file(scratch / "cache")
+
+
+def empty_file(cache_folder: Path) -> None:
+    """Opens an empty file in which the extension is enabled."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
     bpy.ops.preferences.addon_enable(module="blender_addon")
-    bpy.context.preferences.addons["blender_addon"].preferences.cache_folder = str(scratch / "cache")
+    bpy.context.preferences.addons["blender_addon"].preferences.cache_folder = str(cache_folder)
 
 
 def write_run(root: Path, points: int, frames: int):
