@@ -10,7 +10,8 @@ class Rules:
     """Where each action begins. Sizes are an object's own, see `measures.Measures`; times are frames or seconds.
 
     `scripts/training/actions/fit_rules.py` fits them on generated clips, whose truth is exact, as they are and with
-    errors as reconstructions have them; how well, is in docs/encoders.md.
+    errors as reconstructions have them. These are mixed from two such fits and from older numbers: docs/encoders.md
+    says which, and what the mixture is worth on other clips.
 
     Attributes:
         touch: gap, in sizes of the smaller, up to which two touch.
