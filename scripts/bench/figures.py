@@ -24,8 +24,8 @@ HEAD = """# Figures
 
 Every figure with what it should be, the command that measures it again, the machine and the day. Benches write them
 with `--record` into `docs/figures.json`, of which `scripts/bench/figures.py --render` makes this page. A day with a
-commit is when a figure that is older than that file was written down. Machines were seldom quiet: ratios hold better
-than times. What was tried, and not all kept: [experiments](experiments/README.md).
+commit: no bench wrote that figure, it was written down by hand at that commit. Machines were seldom quiet: ratios hold
+better than times. What was tried, and not all kept: [experiments](experiments/README.md).
 """
 COLUMNS = ("what", "aim", "measured", "command", "machine", "date")
 
@@ -40,7 +40,7 @@ class Figure:
         measured: with its unit.
         command: that measures it.
         machine: CPU or GPU, without names of hosts.
-        date: year-month-day; with a commit where it was taken over from a document.
+        date: year-month-day; with a commit where it was written down by hand.
     """
 
     what: str
