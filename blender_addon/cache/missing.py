@@ -32,16 +32,17 @@ def missing(shown: Sequence, clocks: Iterable[float]) -> str:
     if not cache.has_constants():
         return f"'{shown.empty.name}' has not arrived yet; connect a backend and press Fetch."
     frames: set[int] = set()
+    bound: set[int] = set()
     if not cache.description.is_still:
         for clock in clocks:
             frame, share = timing.shown_frames(shown.empty, clock)
             for shown_frame in (frame, frame + 1) if share else (frame,):
                 frames |= set(around(shown_frame, shown.its.averaging, cache.description.num_frames))
-        if nodes.near(shown):
-            frames.add(shown.its.bound_at)
-    gone = sorted(frame for frame in frames if not cache.has_frame(frame))
+        if cache.description.num_dynamic and nodes.near(shown):
+            bound = {shown.its.bound_at}  # no picture shows it, so that nobody needs a prompt's answer in it
+    gone = sorted(frame for frame in frames | bound if not cache.has_frame(frame))
     if gone:
-        return _sentence(shown, gone, "", len(frames))
+        return _sentence(shown, gone, "", len(frames | bound))
     for layer in shown.layers:
         if not layer.answer_key:
             continue

@@ -214,6 +214,27 @@ def test_a_frame_that_is_not_here_ends_the_render(scene, imported, tmp_path) -> 
     assert f12(scene, 5, tmp_path / "five.png").exists()
 
 
+def test_the_frame_that_nodes_are_bound_at_is_needed_and_its_answer_is_not(scene, imported) -> None:
+    """No picture shows it: it only tells what hangs on which node."""
+    from blender_addon.cache import storage
+    from blender_addon.cache.missing import missing
+    from blender_addon.sequence import nodes
+
+    cache = storage.find(imported.empty)
+    collection = nodes.replace(imported, [])
+    nodes.add(imported, collection, nodes.NEAR, np.zeros(3), np.array([1.0, 0, 0, 0]), 0.1)
+    bound, shown = 0, imported.scene_frame(4)
+    imported.its.bound_at = bound
+    answer = cache.path / "prompts" / imported.layers[0].answer_key / f"{bound:06d}.block"
+    answer.unlink()
+    assert missing(imported, (shown,)) == ""
+    assert "1 of 1 capture frames" in missing(imported, (imported.scene_frame(bound),))
+    (cache.path / "frames" / f"{bound:06d}.block").unlink()
+    assert f"1 of 2 capture frames of '{imported.empty.name}' are not on this machine ({bound});" in missing(
+        imported, (shown,)
+    )
+
+
 def test_a_baked_file_has_all_its_points_wherever_it_is(scene, imported, tmp_path) -> None:
     """Baked from a saved file into another folder, moved from there, opened without the add-on."""
     scene.frame_start, scene.frame_end = 2, 3
