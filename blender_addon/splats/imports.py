@@ -71,7 +71,7 @@ class Imports:
     def start(self, plan: Plan, start_frame: int = 1, set_range: bool = True) -> None:
         """Read files and make a sequence of them; its objects are made when the first is read. OSError: one is gone."""
         self.message = ""
-        self._begin(plan, plan.run_id(), Import(Reading(plan, preferences.cache_root()), True, start_frame, set_range))
+        self._begin(plan.run_id(), Import(Reading(plan, preferences.cache_root()), True, start_frame, set_range))
 
     def read_again(self, shown: Sequence) -> None:
         """Read what the cache of a sequence of files lacks. CacheError, a sentence, if the files are not found."""
@@ -79,7 +79,7 @@ class Imports:
         if name in self._all:
             return
         around = sequence.playhead(name)
-        self._begin(plan, name, Import(Reading(plan, preferences.cache_root(), around, name), False))
+        self._begin(name, Import(Reading(plan, preferences.cache_root(), around, name), False))
 
     def resume(self) -> None:
         """Read what the file's sequences of files lack on this machine."""
@@ -122,7 +122,7 @@ class Imports:
                 changed = True
         return changed
 
-    def _begin(self, plan: Plan, name: str, one: Import) -> None:
+    def _begin(self, name: str, one: Import) -> None:
         self.cancel(name)
         self._all[name] = one
         one.reading.start()

@@ -97,7 +97,7 @@ def read_spz(path: Path) -> Splats:
                 source = _Plain(file, size, path)
             else:
                 raise wrong_kind(path, start, ".spz")
-            splats, usable = _read(source, path)
+            splats, usable = _read(source)
     except OSError as error:
         raise unreadable(path, error) from error
     notes = ("its view dependence of degree 4 is left out",) if source.header.degree > 3 else ()
@@ -218,7 +218,7 @@ def _checked(header: _Header, versions: tuple[int, ...], path: Path) -> _Header:
 # -- from bytes to numbers ---------------------------------------------------------------------------------------------
 
 
-def _read(source: _Gzip | _Plain, path: Path) -> tuple[Splats, NDArray[np.bool_]]:
+def _read(source: _Gzip | _Plain) -> tuple[Splats, NDArray[np.bool_]]:
     header = source.header
     sections = header.sections()
     ends = np.cumsum([width for _, width in sections]) * header.count

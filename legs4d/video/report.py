@@ -56,7 +56,7 @@ def motion_sheet(clip: Clip, things: list[Thing], moving: list[Moving], filming:
     return sheet(rows)
 
 
-def scene_sheet(run: Run, scene: Scene, device: torch.device) -> Picture:
+def scene_sheet(run: Run, scene: Scene) -> Picture:
     """Frames as filmed, as drawn from the camera, and from beside it."""
     rows: list[list[Picture]] = [[] for _ in range(2 + len(ASIDE))]
     info = run.info

@@ -322,7 +322,7 @@ class _Work:
         report = report_of(scene, objects, shown, self.failed, self.warnings, self.seconds)
         run.set_info(made_from=self._origin(), report=report)
         remember_footage(run, open_sequence(footage, 1.0, found=False))
-        save(scene_sheet(run, scene, self.device), self.kept.folder / "scene.png")
+        save(scene_sheet(run, scene), self.kept.folder / "scene.png")
         write_page(run, report)
         for warning in self.warnings:
             self.context.tell(warning)

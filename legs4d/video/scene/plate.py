@@ -121,14 +121,14 @@ def surface_of(canvas: Canvas, filming: Filming, distance: float, *, by_points: 
     floor = filming.floor
     above = floor.height - float(floor.normal @ center)
     if by_points:
-        far = np.minimum(far * 2, _depths(canvas, filming, rays))
+        far = np.minimum(far * 2, _depths(canvas, filming))
     falling = rays @ floor.normal
     with np.errstate(divide="ignore"):
         hits = np.where((falling < 0) & (above < 0), above / np.minimum(falling, -1e-9), np.inf)
     return center + rays * np.minimum(far, hits)[..., None]
 
 
-def _depths(canvas: Canvas, filming: Filming, rays: Floats) -> Floats:
+def _depths(canvas: Canvas, filming: Filming) -> Floats:
     """[h, w] along the rays (z 1 in the canvas), from points that were found: between them 1 / depth goes evenly,
     beyond them it is that of the nearest. What single points say is evened out, as they lie on both sides of edges."""
     turn, center = filming.turn(canvas.frame), filming.center(canvas.frame)
@@ -192,7 +192,7 @@ def plate_of(
     if not known.all():
         picture = _filled(picture, known)
     reporter.step(len(chosen) + 1, len(chosen) + 1)
-    gaussians = _sharpened(_gaussians(places, picture, filming), picture, canvas, filming)
+    gaussians = _sharpened(_gaussians(places, picture), picture, canvas, filming)
     return Plate(gaussians, known.reshape(-1).astype(np.float32), picture, known)
 
 
@@ -235,7 +235,7 @@ def _filled(picture: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[n
     return np.where(known[..., None], picture, mended).astype(np.float32)
 
 
-def _gaussians(places: Floats, picture: NDArray[np.float32], filming: Filming) -> Gaussians:
+def _gaussians(places: Floats, picture: NDArray[np.float32]) -> Gaussians:
     """One a pixel, flat on the surface."""
     along, down = (_steps(places, axis).reshape(-1, 3) for axis in (1, 0))
     thin = 0.2 * np.minimum(np.linalg.norm(along, axis=1), np.linalg.norm(down, axis=1)).mean()

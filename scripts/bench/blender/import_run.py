@@ -107,7 +107,7 @@ def _measure(scratch: Path, options: argparse.Namespace) -> int:
     everything = time.perf_counter() - started
     memory = _resident_gb() - before
     again = _import_again(session, waits)
-    saved, same = _save(scratch / "scene.blend", session)
+    saved, same = _save(scratch / "scene.blend")
     print(f"{options.points} points, {options.moving} move, {options.frames} frames, load {os.getloadavg()[0]:.1f}")
     print(f"  first frame visible after            {first:6.2f} s")
     print(f"  the same from the local cache        {again:6.2f} s")
@@ -188,7 +188,7 @@ def _scrub(session, frames: int, waits: Waits) -> float:
     return time.perf_counter() - started
 
 
-def _save(file: Path, session) -> tuple[float, bool]:
+def _save(file: Path) -> tuple[float, bool]:
     """Seconds that saving takes, and whether the reopened file shows the same points."""
     from blender_addon.sequence import attributes, sequence
 

@@ -56,7 +56,7 @@ def main() -> None:
         segment_run(run, find_masks(run, str(Path(scratch) / "masks")))
         for said in asked.words:
             number, words = said.split("=", 1)
-            judge(run, read_segments(run), asked.capture, int(number), words, int(whose))
+            judge(run, read_segments(run), asked.capture, int(number), words)
 
 
 def write_masks(capture: Path, run: Run, folder: Path, whose: int, share: float) -> None:
@@ -78,7 +78,7 @@ def true_ids(capture: Path, camera: int, frame: int) -> NDArray[np.int64]:
     return np.asarray(Image.open(capture / "objects" / str(camera) / f"{frame:06d}.png"), np.int64)
 
 
-def judge(run: Run, segments: Segments, capture: Path, number: int, words: str, whose: int) -> None:
+def judge(run: Run, segments: Segments, capture: Path, number: int, words: str) -> None:
     """Print all of one prompt."""
     started = time.thread_time()
     (plain,) = query(run, [words])
