@@ -97,7 +97,8 @@ class Deformation:
         reading = self.context.reporter("reading_pictures")
         where = str(self.sequence.root)
         given = self.sequence.initial_points
-        stage = find_stage_of(all_cameras(self.sequence), where, None if given is None else given.positions)
+        known = None if given is None else given.positions
+        stage = find_stage_of(all_cameras(self.sequence), where, known, self.sequence.bounds)
         if given is not None:
             stage = bring_near(stage, all_cameras(self.sequence), given.positions)
         pictures = read_pictures(

@@ -59,7 +59,7 @@ def check_poses(world_to_camera: NDArray[np.floating], intrinsics: NDArray[np.fl
             f"the pose is not a rotation and a translation (the determinant of its 3×3 part is {determinant[first]:g}, "
             "and must be 1)",
             where=where[first],
-            fix="w2c must be world-to-camera, 4×4, without scaling or mirroring",
+            fix="a pose (w2c, transform_matrix) turns and shifts alone, without scaling or mirroring",
         )
 
 

@@ -53,6 +53,8 @@ class Sequence(Protocol):
     captions: dict[int, list[Caption]] | None
     """Object id → what it does over time; None when the dataset has no captions."""
     initial_points: InitialPoints | None
+    bounds: tuple[float, float] | None
+    """Camera z of the nearest and the farthest that is filmed, scene units, where a dataset tells (LLFF's do)."""
     content: Content
     """The files that all of this is read from."""
     notes: tuple[str, ...]

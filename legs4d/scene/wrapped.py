@@ -21,7 +21,7 @@ class Wrapped:
         self.root, self.num_frames, self.fps = sequence.root, sequence.num_frames, sequence.fps
         self.frame_numbers, self.times = sequence.frame_numbers, sequence.times
         self.captions, self.see_through = sequence.captions, sequence.see_through
-        self.initial_points, self.content = sequence.initial_points, sequence.content
+        self.initial_points, self.bounds, self.content = sequence.initial_points, sequence.bounds, sequence.content
         self.notes, self.origin, self.reading = sequence.notes, sequence.origin, sequence.reading
 
     def cameras(self, split: Split, frame: int) -> Cameras:

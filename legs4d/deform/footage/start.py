@@ -9,7 +9,7 @@ colour of the background before it has found a shape: opacities are then held fo
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -43,6 +43,10 @@ IN_VIEW = 0.3
 camera have it nearly always, axes in any directions hardly ever (3 % of the directions, for a lens of 40°)."""
 APART = 1e-3
 """Of the distance from the middle: cameras whose places differ by less stand in one."""
+ONE_WAY = 0.5
+"""Cosine of the angle from the mean axis within which all axes lie, of cameras that look one way."""
+NEAREST = 0.8
+"""Of the near bound: the near plane, as something may stick out."""
 FULL = 0.99
 """Share of a picture that a silhouette takes if it shows no outline."""
 ALL_FULL = 0.9
@@ -71,32 +75,48 @@ CONVENTIONS = (
     "poses seem to be of another convention: transforms.json wants camera to world, along -z (OpenGL), camera/*.json "
     "world to camera, along +z (OpenCV)"
 )
+UNLESS = "if they look past each other as they should (a room, a walk past), give points to start from; else "
+"""What precedes `CONVENTIONS` where right poses may look so."""
+FOCUS = 0.75
+"""How much nearer to the far bound than to the near one, in 1/z, LLFF's cameras are taken to look at (its code's)."""
 
 
-def find_stage_of(cameras: Cameras, where: str, points: NDArray[np.float32] | None = None) -> Stage:
+def find_stage_of(
+    cameras: Cameras,
+    where: str,
+    points: NDArray[np.float32] | None = None,
+    bounds: tuple[float, float] | None = None,
+) -> Stage:
     """The space that cameras look into, which they should look at, not away from.
 
     Args:
         points: [N, 3] what is known to be there; then cameras may look to all sides, or one way, if they see that.
+        bounds: camera z of the nearest and farthest that is there, where they are known; then cameras may look one way.
 
     Raises:
         DatasetError: their axes are parallel, they look away from what others look at or from the points (poses of
             another convention), or they stand in one place.
     """
+    if points is None and bounds is not None:
+        stage = _stage_ahead(bounds, cameras) or find_stage_of(cameras, where)
+        return replace(stage, near=min(stage.near, NEAREST * bounds[0]))
     if points is not None:
         blind = np.array([_share_in_view(cameras.take([c]), points) < SHOWN for c in range(len(cameras))])
         if blind.mean() > AWAY:
             raise DatasetError(
                 f"{int(blind.sum())} of {len(cameras)} cameras do not have the points to start from in their pictures",
                 where=where,
-                fix=CONVENTIONS,
+                fix=f"if the points are of another frame, take them away; else {CONVENTIONS}",
             )
         try:
             stage = find_stage(cameras)
         except DatasetError:  # they look one way: what they look at is told by the points alone
             return _stage_at(points, cameras)
         return stage if _looked_at(stage, cameras).mean() >= AWAY else _stage_at(points, cameras)
-    stage = find_stage(cameras)
+    try:
+        stage = find_stage(cameras)
+    except DatasetError as error:
+        raise DatasetError(error.what, where=where, fix=f"{UNLESS}{CONVENTIONS}") from error
     spread = float(np.linalg.norm(cameras.centers - cameras.centers.mean(axis=0), axis=1).max())
     size = max(float(np.abs(cameras.centers).max()), stage.radius, 1e-12)
     if spread < APART * size:
@@ -110,7 +130,7 @@ def find_stage_of(cameras: Cameras, where: str, points: NDArray[np.float32] | No
         raise DatasetError(
             f"{int(away.sum())} of {len(cameras)} cameras look away from the point around which they stand",
             where=where,
-            fix=CONVENTIONS,
+            fix=f"{UNLESS}{CONVENTIONS}",
         )
     centre = stage.center[None]
     seen = np.array([_share_in_view(cameras.take([c]), centre) > 0 for c in range(len(cameras))])
@@ -118,7 +138,7 @@ def find_stage_of(cameras: Cameras, where: str, points: NDArray[np.float32] | No
         raise DatasetError(
             f"only {int(seen.sum())} of {len(cameras)} cameras have in their pictures what they stand around",
             where=where,
-            fix=CONVENTIONS,
+            fix=f"{UNLESS}{CONVENTIONS}",
         )
     return stage
 
@@ -140,6 +160,28 @@ def _stage_at(points: NDArray[np.float32], cameras: Cameras) -> Stage:
     radius = float(np.median(np.linalg.norm(cameras.centers - center, axis=1)))
     down = -find_up(cameras.world_to_camera)
     return Stage(center, radius, down.astype(np.float32), NEAR_SHARE * radius)
+
+
+def _stage_ahead(bounds: tuple[float, float], cameras: Cameras) -> Stage | None:
+    """The stage of cameras that look one way: around what their axes meet at if that lies between the bounds for most
+    of them, else in the middle of what they have before them at the depth that LLFF's code looks at (Mildenhall et al.
+    2019). None of cameras that look from all around."""
+    near, far = bounds
+    forward = cameras.world_to_camera[:, 2, :3]
+    along = forward @ (forward.mean(axis=0) / max(float(np.linalg.norm(forward.mean(axis=0))), 1e-12))
+    if (along < ONE_WAY).any():
+        return None
+    try:
+        around = find_stage(cameras)
+        depths = np.einsum("ci,ci->c", forward, around.center - cameras.centers)
+        if ((depths > near) & (depths < far)).mean() > AWAY:
+            return around
+    except DatasetError:  # they are parallel
+        pass
+    reach = 1 / ((1 - FOCUS) / near + FOCUS / far)
+    center = (cameras.centers + reach * forward).mean(axis=0)
+    down = -find_up(cameras.world_to_camera)
+    return Stage(center.astype(np.float32), reach, down.astype(np.float32), NEAR_SHARE * reach)
 
 
 def find_start(

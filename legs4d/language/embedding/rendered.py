@@ -39,6 +39,7 @@ class RenderedFootage:
 
     captions: dict[int, list[Caption]] | None = None
     initial_points: InitialPoints | None = None
+    bounds: tuple[float, float] | None = None
     notes: tuple[str, ...] = ("There is no footage: language is what an encoder sees in pictures of the run itself.",)
     see_through = False
     origin = (0.0, 0.0, 0.0)

@@ -69,3 +69,9 @@ def whole_frames(
     kept = [frame for frame in range(num_frames) if frame not in missing]
     count = f"{len(missing)} of {num_frames} frames {'lacks' if len(missing) == 1 else 'lack'}"
     return kept, (f"{count} a picture and {'is' if len(missing) == 1 else 'are'} left out: {some(lacking)}.",)
+
+
+def absent_tests(names: Sequence[str], count: int) -> tuple[str, ...]:
+    """A note of held-out pictures without files, of `count`: nothing is trained on them, so all else may be used."""
+    what = "held-out pictures without a file are left out"
+    return (f"{len(names)} of {count} {what}: {some(names)}.",) if names else ()

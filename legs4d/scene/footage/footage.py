@@ -18,6 +18,7 @@ from legs4d.errors import DatasetError
 from legs4d.scene.camera import Cameras
 from legs4d.scene.checks import check_poses, check_scale
 from legs4d.scene.content import Content
+from legs4d.scene.footage.alpha import tells_by_alpha
 from legs4d.scene.footage.canvas import Canvas
 from legs4d.scene.footage.clock import seconds_of
 from legs4d.scene.footage.depths import read_depth
@@ -27,7 +28,6 @@ from legs4d.scene.footage.shots import Shot, Shots, is_scaled
 from legs4d.scene.images import (
     ImageCache,
     as_unit,
-    inspect_picture,
     mask_size,
     read_labels,
     read_mask,
@@ -59,6 +59,7 @@ class Footage:
         files: what was read beside the shots' files: cameras, videos, points.
         language: likewise of what matters to the lift alone.
         points: to start from, if any: positions [N, 3] float64, colours [N, 3] in 0..1, foreground [N].
+        bounds: see `Sequence`.
         times: of each frame, ascending, in any unit: only how far they are apart counts, and half of them as far as
             `fps` says. By default frames follow each other evenly.
         notes: see `Sequence`.
@@ -81,6 +82,7 @@ class Footage:
         *,
         language: tuple[Path, ...] = (),
         points: tuple[NDArray[np.float64], NDArray[Any], NDArray[np.bool_]] | None = None,
+        bounds: tuple[float, float] | None = None,
         times: Sequence[float] | None = None,
         notes: tuple[str, ...] = (),
         opaque: bool = False,
@@ -105,11 +107,13 @@ class Footage:
         self._has_objects = _all_or_none([s.objects for frame in shots["train"] for s in frame], "object mask", root)
         if self._masked:
             _check_foreground(first)
-        self.see_through = not opaque and not self._masked and _tells_by_alpha(shots["train"])
-        self._has_holes = opaque and any(shot.picture and inspect_picture(shot.picture).has_alpha for shot in every)
+        tells = (False, ()) if opaque or self._masked else tells_by_alpha(shots["train"])
+        self.see_through, of_alpha = tells
+        self._has_holes = opaque and any(shot.has_alpha for shot in every)
         self._has_depths = any(shot.depth is not None for shot in every)
+        self.bounds = bounds
         self.initial_points = None if points is None else _shifted(points, self.origin)
-        self.notes = (*notes, *of_masks, *self._notes(every))
+        self.notes = (*notes, *of_masks, *of_alpha, *self._notes(every))
         self._cache = ImageCache()
 
     def _picture(self, split: Split, frame: int, camera: int) -> NDArray[Any]:
@@ -264,9 +268,11 @@ class Footage:
 
 
 def read_model(path: Path, model: type[Model], what: str, fix: str) -> Model:
-    """A JSON file as a pydantic model. Raises DatasetError that it is no `what`, and which field is wrong."""
+    """A JSON file as a pydantic model. Raises DatasetError that it is missing, or no `what` as a field is wrong."""
     try:
         return model.model_validate_json(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+    except FileNotFoundError as error:
+        raise DatasetError("is missing", where=str(path), fix=fix) from error
     except OSError as error:
         raise DatasetError(f"cannot be read ({error.strerror})", where=str(path), fix="check the file") from error
     except ValidationError as error:
@@ -388,12 +394,3 @@ def _check_foreground(shots: list[Shot]) -> None:
             where=os.path.commonpath([mask.parent for mask in masks]),
             fix="what moves must be non-zero in the masks, from the first frame on",
         )
-
-
-def _tells_by_alpha(frames: list[list[Shot]]) -> bool:
-    """Whether pictures have alpha that is not opaque everywhere: the first and, of few cameras, 16 over time."""
-    if any(shot.picture is None or not inspect_picture(shot.picture).has_alpha for shot in frames[0]):
-        return False
-    spread = np.linspace(0, len(frames) - 1, max(1, 16 // max(len(frames[0]), 1))).round().astype(int)
-    read = (read_picture(shot.picture) for frame in dict.fromkeys(spread) for shot in frames[frame] if shot.picture)
-    return any(p.shape[2] == 4 and bool((p[..., 3] < np.iinfo(p.dtype).max).any()) for p in read)

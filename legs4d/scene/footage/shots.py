@@ -31,6 +31,7 @@ class Shot:
         moment: when it was taken, in frames, where that is not when its frame was.
         film: of a video, what it may be called, and the number of the picture in it.
         as_stored: whether the picture is not to be turned as its metadata say, as its camera was calibrated so.
+        has_alpha: whether the picture's file has a channel that tells what is opaque.
     """
 
     number: int
@@ -41,6 +42,7 @@ class Shot:
     objects: Path | None = None
     depth: Path | None = None
     as_stored: bool = False
+    has_alpha: bool = False
     film: tuple[tuple[str, ...], int] | None = None
     moment: float | None = None
 
@@ -58,7 +60,7 @@ def file_shot(shot: Shot, where: str = "") -> Shot:
     assert shot.picture is not None
     info = inspect_picture(shot.picture)
     lens, as_stored = fit_lens(shot.lens, info, where or str(shot.picture))
-    return replace(shot, lens=lens, as_stored=as_stored)
+    return replace(shot, lens=lens, as_stored=as_stored, has_alpha=info.has_alpha)
 
 
 def fit_lens(lens: Lens, info: PictureInfo, where: str) -> tuple[Lens, bool]:

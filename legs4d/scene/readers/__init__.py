@@ -118,7 +118,8 @@ def _choose_reader(root: Path) -> Callable[[Path, DatasetSettings], Sequence]:
         if layout.is_in(root):
             return layout.reader
     raise DatasetError(
-        "has no train_meta.json, transforms.json, poses_bounds.npy, cameras.json or sparse/ of a layout that is known",
+        "has none of train_meta.json, transforms.json, metadata.json, poses_bounds.npy, cameras.json and sparse/, "
+        "by which layouts are known",
         where=str(root),
         fix="give a dataset folder, see README",
     )

@@ -15,7 +15,7 @@ first of every eight cameras, by name, is held out. Training starts from the mod
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,8 @@ from legs4d.errors import DatasetError
 from legs4d.scene.footage.choice import chosen_cameras, whole_frames
 from legs4d.scene.footage.footage import Footage
 from legs4d.scene.footage.frames import common_frames
-from legs4d.scene.footage.names import PICTURES, as_posix, folded, list_files, natural_key, numbers_of
+from legs4d.scene.footage.names import PICTURES, as_posix, folded, list_files, natural_key, numbers_of, some
+from legs4d.scene.footage.points import Points
 from legs4d.scene.footage.shots import Shot, file_shot, held_out, split_shots, test_among
 from legs4d.scene.lens import COEFFICIENTS, ONE_FOCAL, Lens, lens_of
 
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 
 FPS = 30.0
 """Frames per second: COLMAP knows no time."""
-
-Points = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -79,6 +78,8 @@ class ColmapSequence(Footage):
         files = _list_pictures(images)
         per_frame = _is_per_frame(model, files, str(folder))
         poses = [read_pose(image, per_frame, str(folder)) for image in model.images.values()]
+        if (only := _only_camera(poses, files)) is not None and not per_frame:
+            poses = [replace(pose, camera=only) for pose in poses]
         table = _by_camera_and_frame(files, images, per_frame)
         every = sorted({pose.camera for pose in poses}, key=natural_key)
         numbers = numbers_of(every)
@@ -89,15 +90,17 @@ class ColmapSequence(Footage):
             raise DatasetError(
                 f"has no pictures of camera {lost[0]!r}", where=str(images), fix="add them, or leave this camera out"
             )
-        moments, by_name, missing = common_frames({name: table[name] for name in names}, str(images))
-        kept, notes = whole_frames(len(moments), missing, str(images))
-        at = _poses_at(poses, str(folder))
+        at = _poses_at(poses)
+        table, notes = _with_poses({name: table[name] for name in names}, at, per_frame, str(folder))
+        moments, by_name, missing = common_frames(table, str(images))
+        kept, of_missing = whole_frames(len(moments), missing, str(images))
         frames = []
         for moment in (moments[f] for f in kept):
             row = []
             for i, name in zip(chosen, names, strict=True):
                 path = by_name[name][moment]
                 pose = at(name, path.parent.name if per_frame else path.stem)
+                assert pose is not None  # others are not in the table
                 row.append(file_shot(Shot(numbers[i], pose.world_to_camera, pose.lens, path)))
             frames.append(row)
         model_files = sorted(p for p in folder.iterdir() if p.is_file())
@@ -109,8 +112,8 @@ class ColmapSequence(Footage):
             FPS,
             (*model_files, *given),
             points=read_points(model),
-            times=kept,
-            notes=notes,
+            times=_times([moments[f] for f in kept]) if len(names) == 1 else kept,
+            notes=(*notes, *of_missing, *_of_one_moment(frames)),
         )
 
 
@@ -154,6 +157,8 @@ def _is_per_frame(model: pycolmap.Reconstruction, files: list[PurePosixPath], wh
     if all(p.parent.name == "" for p in registered):
         # The model was made from one picture per camera, named after it.
         names = {folded(p.stem) for p in registered}
+        if len(parents) == 1 and len(names) > 1 and names <= stems:
+            return False  # all pictures in one folder: those of a camera, made into a model from within it
         if not names <= parents and not names <= stems:
             lost = sorted(names - parents)[0]
             raise DatasetError(
@@ -162,10 +167,22 @@ def _is_per_frame(model: pycolmap.Reconstruction, files: list[PurePosixPath], wh
                 fix="name folders (or the pictures in per-frame folders) as the model names its pictures",
             )
         return not names <= parents
-    if len(parents) == 1:  # all of a folder's pictures, and no others: a camera's, as a frame needs no folder
+    # One folder for all of the model's pictures is the frame it was made from, if others have the same cameras.
+    if len({p.parent.name for p in registered}) > 1 or len(registered) == 1:
         return False
-    # One folder for all of the model's pictures is the frame it was made from, unless it is the only camera.
-    return len({p.parent.name for p in registered}) == 1 < len(registered)
+    return _come_again(files, folded(registered[0].parent.name), {folded(p.stem) for p in registered})
+
+
+def _only_camera(poses: list[Pose], files: list[PurePosixPath]) -> str | None:
+    """The only folder of pictures, where a model was made from within it, so that its names tell no folder."""
+    folders = {folded(file.parent.name) for file in files}
+    named = {pose.camera for pose in poses}
+    return folders.pop() if len(folders) == 1 and len(named) > 1 and not named & folders else None
+
+
+def _come_again(files: list[PurePosixPath], folder: str, names: set[str]) -> bool:
+    """Whether another folder than this has pictures by any of these names."""
+    return any(folded(file.parent.name) != folder and folded(file.stem) in names for file in files)
 
 
 def read_pose(image: Any, per_frame: bool, where: str) -> Pose:
@@ -191,25 +208,58 @@ def _by_camera_and_frame(files: list[PurePosixPath], folder: Path, per_frame: bo
     return table
 
 
-def _poses_at(poses: list[Pose], where: str) -> Callable[[str, str], Pose]:
+def _poses_at(poses: list[Pose]) -> Callable[[str, str], Pose | None]:
     """A camera's pose in a frame, both by name; one pose per camera holds for all frames."""
     of_camera: dict[str, dict[Any, Pose]] = {}
     for pose in poses:
         of_camera.setdefault(pose.camera, {})[natural_key(pose.frame)] = pose
 
-    def at(camera: str, frame: str) -> Pose:
+    def at(camera: str, frame: str) -> Pose | None:
         known = of_camera[camera]
-        if len(known) == 1:
-            return next(iter(known.values()))
-        if natural_key(frame) not in known:
-            raise DatasetError(
-                f"camera {camera!r} moves, but has no pose in frame {frame!r}",
-                where=where,
-                fix="register all of its pictures, or only one if it stands still",
-            )
-        return known[natural_key(frame)]
+        return next(iter(known.values())) if len(known) == 1 else known.get(natural_key(frame))
 
     return at
+
+
+def _with_poses(
+    table: dict[str, dict[str, Path]], at: Callable[[str, str], Pose | None], per_frame: bool, where: str
+) -> tuple[dict[str, dict[str, Path]], tuple[str, ...]]:
+    """The pictures that have a pose, as COLMAP seldom finds those of all pictures of what moves; and a note of others.
+
+    Of several cameras, a frame then lacks a picture.
+
+    Raises:
+        DatasetError: no picture of a camera has a pose.
+    """
+    found: dict[str, dict[str, Path]] = {}
+    lost: list[str] = []
+    for camera, named in table.items():
+        posed = {frame: at(camera, p.parent.name if per_frame else p.stem) is not None for frame, p in named.items()}
+        found[camera] = {frame: path for frame, path in named.items() if posed[frame]}
+        if not any(posed.values()):
+            raise DatasetError(
+                f"has no pose of any picture of camera {camera!r}, as {next(iter(named.values())).name}",
+                where=where,
+                fix="name pictures as the model does, whose names are relative to images/",
+            )
+        lost += [f"{camera}/{frame}" for frame, known in posed.items() if not known]
+    count = sum(map(len, table.values()))
+    return found, (f"{len(lost)} of {count} pictures have no pose, and are left out: {some(lost)}.",) * bool(lost)
+
+
+def _times(names: list[str]) -> list[int]:
+    """The time of each frame of one camera, in any unit: the number in its name, where one alone differs; else its
+    place."""
+    numbers = np.array([[value for kind, value in natural_key(name) if kind == 0] for name in names], object)
+    apart = numbers - numbers[:1]  # of whole numbers of any size
+    differ = (apart != 0).any(axis=0)
+    return [int(value) for value in apart[:, differ.argmax()]] if differ.sum() == 1 else list(range(len(names)))
+
+
+def _of_one_moment(frames: list[list[Shot]]) -> tuple[str, ...]:
+    """A note where all pictures are of one moment: the films of people who meant otherwise lie in one folder too."""
+    what = "pictures are of one moment: nothing moves in what they show. A film's go into a folder in images/."
+    return (f"All {len(frames[0])} {what}",) * (len(frames) == 1)
 
 
 def read_points(model: pycolmap.Reconstruction) -> Points | None:

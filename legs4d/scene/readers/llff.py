@@ -24,12 +24,14 @@ SAME_SHAPE = 0.02
 
 @dataclass(frozen=True)
 class LlffCamera:
-    """One row: world to camera [4, 4], OpenCV; size and focal length of the full pictures, pixels."""
+    """One row: world to camera [4, 4], OpenCV; size and focal length of the full pictures, pixels; camera z of the
+    nearest and the farthest that it sees, scene units."""
 
     world_to_camera: NDArray[np.float64]
     width: float
     height: float
     focal: float
+    bounds: tuple[float, float]
 
     def lens(self, size: tuple[int, int], where: str) -> Lens:
         """For pictures of this size, which may be scaled, but not cut. Raises DatasetError when they are cut."""
@@ -54,10 +56,12 @@ def read_poses(path: Path) -> list[LlffCamera]:
     if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.shape[1] != 17 or rows.dtype.kind not in "fiu":
         shape = f"{rows.dtype} {rows.shape}" if isinstance(rows, np.ndarray) else "an archive"
         raise DatasetError(f"is {shape}", where=str(path), fix="it must be [cameras, 17] numbers")
-    return [_camera(row[:15].reshape(3, 5).astype(np.float64)) for row in rows]
+    return [_camera(row.astype(np.float64)) for row in rows]
 
 
-def match_rows(names: Sequence[str], num_rows: int, where: str) -> tuple[list[int], str | None]:
+def match_rows(
+    names: Sequence[str], num_rows: int, where: str, what: str = "videos or folders cam*"
+) -> tuple[list[int], str | None]:
     """The row of each file, and a note where that is not simply the order of names.
 
     As many files as rows belong together in order. Where files have been taken out, their numbers tell the rows: cam05
@@ -66,6 +70,7 @@ def match_rows(names: Sequence[str], num_rows: int, where: str) -> tuple[list[in
 
     Args:
         names: in natural order.
+        what: is named by them, in the plural.
 
     Raises:
         DatasetError: there are more files than rows, or their numbers do not tell.
@@ -78,8 +83,7 @@ def match_rows(names: Sequence[str], num_rows: int, where: str) -> tuple[list[in
     rows = [number - first for number in numbers]
     if not names or len(names) > num_rows or len(set(rows)) < len(rows) or not all(0 <= r < num_rows for r in rows):
         raise DatasetError(
-            f"has {num_rows} poses, but there are {len(names)} videos or folders cam*, whose names do not tell which "
-            "pose is whose",
+            f"has {num_rows} poses, but there are {len(names)} {what}, whose names do not tell which pose is whose",
             where=where,
             fix="copy the dataset again, and leave cameras out with --leave-out",
         )
@@ -90,9 +94,16 @@ def match_rows(names: Sequence[str], num_rows: int, where: str) -> tuple[list[in
     )
 
 
-def _camera(pose: NDArray[np.float64]) -> LlffCamera:
-    down, right, back, center, (height, width, focal) = pose.T
+def bounds_of(cameras: Sequence[LlffCamera]) -> tuple[float, float] | None:
+    """Camera z of the nearest and the farthest that any of these cameras sees; None where a row says nothing usable."""
+    near, far = np.array([camera.bounds for camera in cameras]).T
+    usable = np.isfinite([near, far]).all() and (near > 0).all() and (far > near).all()
+    return (float(near.min()), float(far.max())) if usable else None
+
+
+def _camera(row: NDArray[np.float64]) -> LlffCamera:
+    down, right, back, center, (height, width, focal) = row[:15].reshape(3, 5).T
     world_to_camera = np.eye(4)
     world_to_camera[:3, :3] = np.stack([right, down, -back])  # OpenCV's axes in the world
     world_to_camera[:3, 3] = -world_to_camera[:3, :3] @ center
-    return LlffCamera(world_to_camera, float(width), float(height), float(focal))
+    return LlffCamera(world_to_camera, float(width), float(height), float(focal), (float(row[15]), float(row[16])))

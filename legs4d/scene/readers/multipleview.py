@@ -20,10 +20,11 @@ from legs4d.scene.footage.choice import chosen_cameras, whole_frames
 from legs4d.scene.footage.footage import Footage
 from legs4d.scene.footage.frames import common_frames
 from legs4d.scene.footage.names import PICTURES, list_files, list_folder, natural_key, numbers_of, some
+from legs4d.scene.footage.points import Points, read_ply_points
 from legs4d.scene.footage.shots import Shot, file_shot, held_out, split_shots, test_among
 from legs4d.scene.images import inspect_picture
 from legs4d.scene.lens import Lens
-from legs4d.scene.readers.colmap import FPS, Points, has_model, read_colmap, read_points, read_pose
+from legs4d.scene.readers.colmap import FPS, has_model, read_colmap, read_points, read_pose
 from legs4d.scene.readers.llff import match_rows, read_poses
 
 MODEL, POSES, POINTS = "sparse_", "poses_bounds_multipleview.npy", "points3D_multipleview.ply"
@@ -86,7 +87,9 @@ def _cameras(
             camera = rows[order[names.index(name)]]
             lens = camera.lens(inspect_picture(first[name]).shown, f"{root / POSES}, camera {name}")
             placed[name] = (camera.world_to_camera, lens)
-        return [root / POSES], placed, _read_ply(root / POINTS), () if note is None else (note,)
+        own = [root / POINTS] if (root / POINTS).is_file() else []
+        points = read_ply_points(own[0]) if own else None
+        return [root / POSES, *own], placed, points, () if note is None else (note,)
     where = str(root / MODEL)
     model = read_colmap(root / MODEL)
     poses = {pose.camera: pose for pose in (read_pose(image, True, where) for image in model.images.values())}
@@ -95,7 +98,7 @@ def _cameras(
     sources = sorted(path for path in (root / MODEL).iterdir() if path.is_file())
     points = read_points(model)
     if points is None and (root / POINTS).is_file():
-        points, sources = _read_ply(root / POINTS), [*sources, root / POINTS]
+        points, sources = read_ply_points(root / POINTS), [*sources, root / POINTS]
     return sources, placed, points, () if note is None else (note,)
 
 
@@ -119,18 +122,3 @@ def _match(names: list[str], chosen: list[str], posed: list[str], where: str) ->
         name = names[0]
         note = f"The model counts cameras from another number: {name} has the pose of {own[wanted[name] - shift]}."
     return {name: own[wanted[name] - shift] for name in chosen}, note
-
-
-def _read_ply(path: Path) -> Points | None:
-    """Points of a PLY file with x, y, z and red, green, blue; None where there is no file."""
-    if not path.is_file():
-        return None
-    import pycolmap
-
-    model = pycolmap.Reconstruction()
-    try:
-        model.import_PLY(str(path))
-    except (ValueError, RuntimeError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DatasetError(f"cannot be read as points ({reason})", where=str(path), fix="delete it") from error
-    return read_points(model)

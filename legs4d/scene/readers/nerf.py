@@ -7,31 +7,41 @@
 `transform_matrix` is camera to world, OpenGL (y up, z towards the viewer). Pictures of one `time` (D-NeRF) are one
 frame, also where clocks differ by less than half a frame: a moving camera has one picture per frame, and a capture by
 many cameras has many. Pictures from one pose are one camera's; where none has a time, their order is that of their
-names. Masks (`mask_path`) or an alpha channel are the foreground. Test pictures are those of `transforms_test.json`,
-shown in the frame nearest to their time; with a single file those in `test_filenames` or `val_filenames`, else those of
-the first of every eight cameras.
+names. Masks (`mask_path`) or an alpha channel are the foreground. Test pictures are those of `transforms_test.json`, or
+where there is none `transforms_val.json`, shown in the frame nearest to their time; with a single file those in
+`test_filenames` or `val_filenames`, else those of the first of every eight cameras. Where `train_filenames` is given,
+pictures in neither are not read. Points to start from: `ply_file_path`, in the frame of the poses.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from legs4d.config import DatasetSettings
 from legs4d.errors import DatasetError
-from legs4d.scene.footage.camera_file import whole
-from legs4d.scene.footage.choice import chosen_cameras, whole_frames
+from legs4d.scene.footage.choice import absent_tests, chosen_cameras, whole_frames
 from legs4d.scene.footage.clock import moment_of
-from legs4d.scene.footage.footage import Footage, read_model
-from legs4d.scene.footage.names import PICTURES, as_posix, find_inside
+from legs4d.scene.footage.footage import Footage
+from legs4d.scene.footage.names import PICTURES, find_inside
+from legs4d.scene.footage.points import read_ply_points
 from legs4d.scene.footage.rig import camera_names, frame_times, nearest_time, number_cameras, times_by_name
 from legs4d.scene.footage.shots import Shot, Shots, file_shot, held_out
+from legs4d.scene.footage.transforms_file import (
+    FLIP,
+    FrameFields,
+    TransformsFile,
+    is_left_out,
+    lens_in,
+    matrix_of,
+    read_transforms,
+    split_of,
+    transforms_files,
+    unused_fields,
+)
 from legs4d.scene.images import inspect_picture
-from legs4d.scene.lens import COEFFICIENTS, Lens, lens_of
 from legs4d.scene.sequence import Split
 
 FPS = 30.0
@@ -39,68 +49,6 @@ FPS = 30.0
 
 SAME_MOMENT = 1e-3
 """Of a frame: pictures whose times differ by less were taken at one time."""
-
-_FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
-"""OpenGL's camera axes to OpenCV's."""
-
-_MODELS = {"PERSPECTIVE": "OPENCV", "PINHOLE": "PINHOLE", "FISHEYE": "OPENCV_FISHEYE"}
-"""Names of nerfstudio's that COLMAP has not, or uses for another model."""
-
-_USUAL = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
-"""Coefficients that any file may name; those of other models count where their model is named."""
-
-_SILENT = {
-    *(
-        "aabb_scale",
-        "applied_scale",
-        "applied_transform",
-        "center",
-        "colmap_im_id",
-        "far",
-        "frame_id",
-        "near",
-        "offset",
-    ),
-    *("orientation_override", "render_aabb", "rotation", "scale", "sharpness", "up"),
-}
-"""Fields that mean nothing here: what is wanted of poses is in the poses."""
-
-
-class _Lens(BaseModel):
-    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
-
-    camera_model: str | None = None
-    is_fisheye: bool = False
-    camera_angle_x: float | None = Field(default=None, gt=0, lt=np.pi)
-    camera_angle_y: float | None = Field(default=None, gt=0, lt=np.pi)
-    fl_x: float | None = None
-    fl_y: float | None = None
-    cx: float | None = None
-    cy: float | None = None
-    w: int | None = Field(default=None, gt=0)
-    h: int | None = Field(default=None, gt=0)
-
-    @field_validator("w", "h", mode="before")
-    @classmethod
-    def _whole(cls, value: Any) -> Any:
-        """Scripts write 96.0, and "96"."""
-        number = whole(value)
-        return value if number is None else number
-
-
-class _Frame(_Lens):
-    file_path: str
-    transform_matrix: list[list[float]]
-    mask_path: str | None = None
-    time: float | None = None
-
-
-class _File(_Lens):
-    frames: list[_Frame] = Field(min_length=1)
-    fps: float | None = Field(default=None, gt=0)
-    train_filenames: list[str] | None = None
-    val_filenames: list[str] | None = None
-    test_filenames: list[str] | None = None
 
 
 class NerfSequence(Footage):
@@ -112,46 +60,55 @@ class NerfSequence(Footage):
     """
 
     def __init__(self, root: Path, settings: DatasetSettings) -> None:
-        names = ["transforms_train.json", "transforms_test.json"]
-        if not (root / names[0]).exists():
-            names = ["transforms.json"]
-        files = {name: _read(root / name) for name in names if (root / name).exists()}
-        pictures = [_Picture(root, name, file, frame) for name, file in files.items() for frame in file.frames]
+        names, notes = transforms_files(root)
+        files = {name: read_transforms(root / name) for name in names}
+        every = [(name, file, frame) for name, file in files.items() for frame in file.frames]
+        listed = [one for one in every if not is_left_out(*one[1:])]
+        if len(listed) < len(every):
+            how_many = f"{len(every) - len(listed)} of {len(every)} pictures are"
+            notes = (*notes, f"{how_many} not in train_filenames, nor held out: they are not read.")
+        if not listed:
+            what = "none of the pictures in frames is in train_filenames"
+            raise DatasetError(what, where=str(root / names[0]), fix="write each file_path alike in both")
+        pictures = [_Picture(root, *one) for one in listed]
         taken = [p for p in pictures if p.is_there]
         if not taken:
             raise DatasetError("is missing", where=pictures[0].where, fix="copy the dataset again")
-        shots, times, notes = _sorted(pictures, root, settings)
+        shots, times, more = _sorted(pictures, root, settings)
+        points, of_points = _points(root, names[0], files[names[0]].ply_file_path)
         given = [path for p in taken for path in (p.path, p.mask) if path is not None]
+        given += [] if points is None else [points]
         super().__init__(
             root,
             settings,
             shots,
             files[names[0]].fps or FPS,
             (*(root / name for name in files), *given),
+            points=None if points is None else read_ply_points(points),
             times=times,
-            notes=(*notes, *_of_masks(taken), *_unused(files)),
+            notes=(*notes, *more, *_of_masks(taken), *of_points, *unused_fields(files)),
         )
 
 
 class _Picture:
     """One picture: its file and mask, time, pose (world to camera, OpenCV) and lens; its split, if the files tell."""
 
-    def __init__(self, root: Path, name: str, file: _File, frame: _Frame) -> None:
+    def __init__(self, root: Path, name: str, file: TransformsFile, frame: FrameFields) -> None:
         self.where = f"{root / name}, {frame.file_path}"
-        self.name, self.time, self.split = frame.file_path, frame.time, _split(name, file, frame)
+        self.name, self.time, self.split = frame.file_path, frame.time, split_of(name, file, frame)
         self.path = find_inside(root, frame.file_path, self.where, suffixes=PICTURES)
         self.mask = None
         if frame.mask_path is not None:
             self.mask = find_inside(root, frame.mask_path, self.where, suffixes=PICTURES)
             if self.mask is None:
                 raise DatasetError(f"its mask {frame.mask_path} is missing", where=self.where, fix="add it")
-        matrix = _matrix(frame.transform_matrix, self.where)
+        matrix = matrix_of(frame.transform_matrix, self.where)
         if not abs(np.linalg.det(matrix)) >= 1e-12:
             raise DatasetError(
                 "transform_matrix cannot be inverted", where=self.where, fix="write camera to world, 4×4"
             )
-        self.world_to_camera: NDArray[np.float64] = np.linalg.inv(matrix @ _FLIP).astype(np.float64)
-        self.lens = None if self.path is None else _lens(file, frame, inspect_picture(self.path).shown, self.where)
+        self.world_to_camera: NDArray[np.float64] = np.linalg.inv(matrix @ FLIP).astype(np.float64)
+        self.lens = None if self.path is None else lens_in(file, frame, inspect_picture(self.path).shown, self.where)
 
     @property
     def is_there(self) -> bool:
@@ -182,10 +139,13 @@ def _sorted(
         rank[frame, number] = rank.get((frame, number), 0) + 1
         table[frame][place] = i
     still = _stands_still(table, pictures)
+    notes = (*notes, *_without_absent(table, pictures, still))
     if not still:
         notes = (*notes, *_of_times([times[i] for i in training], [frames[i] for i in training]))
-    elif len(moments) == 1 and len(training) > 1 and pictures[training[0]].time is not None:
-        notes = (*notes, f"All {len(training)} training pictures have one time: nothing moves in what they show.")
+    elif len(moments) == 1 and len(training) > 1:
+        timed = pictures[training[0]].time is not None
+        what = f"All {len(training)} training pictures have one time" if timed else "No picture has a time"
+        notes = (*notes, f"{what}: nothing moves in what they show.")
     owners = sorted({number for row in table for number in row}) if still else []
     called = camera_names([[pictures[row[n]].name for row in table if n in row] for n in owners])
     if still:
@@ -236,6 +196,19 @@ def _sorted(
     if not any(found["test"]):
         del found["test"]
     return found, own_times, (*notes, *left_out)
+
+
+def _without_absent(table: list[dict[int, int]], pictures: list[_Picture], still: bool) -> tuple[str, ...]:
+    """Takes held-out pictures without files out of the table, and notes them: nothing is trained on them. Of a rig that
+    stands still, whose frames all have the same cameras, only where none of them is there."""
+    held = [picture for picture in pictures if picture.split == "test"]
+    absent = [picture for picture in held if not picture.is_there]
+    if not absent or (still and len(absent) < len(held)):
+        return ()
+    for row in table:
+        for number in [n for n, i in row.items() if pictures[i].split == "test" and not pictures[i].is_there]:
+            del row[number]
+    return absent_tests([picture.name for picture in absent], len(held))
 
 
 def _times(pictures: list[_Picture], numbers: list[int], root: Path) -> tuple[list[float], tuple[str, ...]]:
@@ -293,73 +266,13 @@ def _still_poses(table: list[dict[int, int]], pictures: list[_Picture]) -> dict[
     return poses
 
 
-def _split(name: str, file: _File, frame: _Frame) -> Split | None:
-    """ "train" or "test", where the files say so."""
-    if name == "transforms_train.json":
-        return "train"
-    if name == "transforms_test.json":
-        return "test"
-    tests = file.test_filenames or file.val_filenames
-    if not tests:
-        return None
-    return "test" if as_posix(frame.file_path) in {as_posix(test) for test in tests} else "train"
-
-
-def _lens(file: _File, frame: _Frame, size: tuple[int, int], where: str) -> Lens:
-    def of(field: str) -> Any:
-        own = getattr(frame, field)
-        return own if field in frame.model_fields_set else getattr(file, field)
-
-    def coefficient(name: str) -> float:
-        value = (frame.model_extra or {}).get(name, (file.model_extra or {}).get(name, 0.0))
-        if value is None:
-            return 0.0
-        if not isinstance(value, int | float):
-            raise DatasetError(f"says {name} = {value!r}", where=where, fix="write a number")
-        return float(value)
-
-    width, height = of("w") or size[0], of("h") or size[1]
-    if (of("w") is None) != (of("h") is None):
-        raise DatasetError("has one of w and h alone", where=where, fix="write both, or none")
-    if of("fl_x") is None and of("camera_angle_x") is None:
-        raise DatasetError("has no focal length", where=where, fix="add camera_angle_x, or fl_x and fl_y")
-    fx = of("fl_x") if of("fl_x") is not None else width / 2 / np.tan(of("camera_angle_x") / 2)
-    fy = of("fl_y")
-    if fy is None:
-        tall = of("camera_angle_y") if of("fl_x") is None else None
-        fy = fx if tall is None else height / 2 / np.tan(tall / 2)
-    center = tuple(of(n) if of(n) is not None else side / 2 for n, side in (("cx", width), ("cy", height)))
-    given = of("camera_model") or ("OPENCV_FISHEYE" if of("is_fisheye") else "OPENCV")
-    model = _MODELS.get(given.upper(), given.upper())
-    values = {name: coefficient(name) for name in {*_USUAL, *COEFFICIENTS.get(model, ())}}
-    return lens_of(model, width, height, (float(fx), float(fy)), (float(center[0]), float(center[1])), values, where)
+def _points(root: Path, name: str, file_path: str | None) -> tuple[Path | None, tuple[str, ...]]:
+    """The file of points to start from, if there is one; and a note where it is named and missing."""
+    path = None if file_path is None else find_inside(root, file_path, str(root / name))
+    return path, (f"{file_path}, ply_file_path in {name}, is missing.",) * (file_path is not None and path is None)
 
 
 def _of_masks(pictures: list[_Picture]) -> tuple[str, ...]:
     """A note of what masks mean here: nerfstudio leaves what is black out of training."""
     used = any(picture.mask is not None for picture in pictures)
     return ("mask_path is taken for the foreground: white is what moves.",) if used else ()
-
-
-def _unused(files: dict[str, _File]) -> tuple[str, ...]:
-    """A note of each field that says something about the footage and is not used."""
-    found: dict[str, str] = {}
-    known = {*_SILENT, *_USUAL, *(name for names in COEFFICIENTS.values() for name in names)}
-    for name, file in files.items():
-        for part in (file, *file.frames):
-            for field in part.model_extra or {}:
-                if field not in known:
-                    found.setdefault(field, name)
-    return tuple(f"{field} in {name} is read and not used." for field, name in found.items())
-
-
-def _read(path: Path) -> _File:
-    return read_model(
-        path, _File, "list of pictures", "write camera_angle_x (or fl_x) and frames: [{file_path, transform_matrix}]"
-    )
-
-
-def _matrix(rows: list[list[float]], where: str) -> NDArray[np.float64]:
-    if len(rows) not in (3, 4) or any(len(row) != 4 for row in rows):
-        raise DatasetError("transform_matrix is not 4×4", where=where, fix="write camera to world, OpenGL")
-    return np.array([*rows, [0, 0, 0, 1]][:4], np.float64)

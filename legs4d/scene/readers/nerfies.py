@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from legs4d.config import DatasetSettings
-from legs4d.errors import DatasetError
-from legs4d.scene.footage.choice import whole_frames
+from legs4d.errors import DatasetError, reason_of
+from legs4d.scene.footage.arrays import ARRAY_ERRORS
+from legs4d.scene.footage.choice import absent_tests, whole_frames
 from legs4d.scene.footage.clock import moment_of
 from legs4d.scene.footage.footage import Footage, read_model
 from legs4d.scene.footage.names import PICTURES, find_inside, list_folder
@@ -79,9 +80,9 @@ class _Camera(BaseModel):
     image_size: list[int] = Field(min_length=2, max_length=2)
     pixel_aspect_ratio: float = Field(default=1.0, gt=0)
     skew: float = 0.0
-    radial_distortion: list[float] = []
-    tangential_distortion: list[float] = []
-    tangential: list[float] = []
+    radial_distortion: list[float] | None = None
+    tangential_distortion: list[float] | None = None
+    tangential: list[float] | None = None
 
 
 class NerfiesSequence(Footage):
@@ -102,7 +103,7 @@ class NerfiesSequence(Footage):
         split_of, split_files = _splits(root, dataset)
         folder = _pictures(root)
         depths = _depths(root, folder.name)
-        missing: list[str] = []
+        missing: dict[Split, list[str]] = {"train": [], "test": []}
         times: dict[str, int] = {}
         shots: dict[str, Shot] = {}
         cameras: list[Path] = []
@@ -110,17 +111,25 @@ class NerfiesSequence(Footage):
             if name not in of:
                 raise DatasetError(f"has no entry of picture {name!r}", where=str(root / _METADATA), fix=_FIX)
             own = of[name]
-            times[name] = (own.warp_id if own.time_id is None else own.time_id) or 0
+            time = own.warp_id if own.time_id is None else own.time_id
+            if time is None:
+                what = f"picture {name!r} has neither warp_id nor time_id, so that nothing says when it was taken"
+                raise DatasetError(
+                    what, where=str(root / _METADATA), fix="write one for every picture; 0 if nothing moves"
+                )
+            times[name] = time
             path = find_inside(folder, name, str(folder), suffixes=PICTURES)
             if path is None:
-                missing.append(f"{folder / name}: is missing")
+                missing[split_of[name]].append(name)
                 continue
             cameras.append(root / "camera" / f"{name}.json")
             pose, lens = _camera(cameras[-1])
             depth = None if depths is None else find_inside(depths, f"{name}.npy", str(depths))
             shots[name] = file_shot(Shot(own.camera_id, pose, lens, path, depth=depth))
         moments = sorted({times[name] for name, split in split_of.items() if split == "train" and name in shots})
-        _, left_out = whole_frames(len(split_of), {i: [text] for i, text in enumerate(missing)}, str(root))
+        lacking = {i: [f"{folder / name}: is missing"] for i, name in enumerate(missing["train"])}
+        _, left_out = whole_frames(sum(split == "train" for split in split_of.values()), lacking, str(root))
+        left_out = (*left_out, *absent_tests(missing["test"], sum(split == "test" for split in split_of.values())))
         if not moments:
             raise DatasetError("has no training pictures", where=str(root / _DATASET), fix="list some in train_ids")
         frames: Shots = {split: [[] for _ in moments] for split in ("train", "test")}
@@ -143,14 +152,14 @@ class NerfiesSequence(Footage):
             (*tables, *cameras, *given),
             points=points,
             times=moments,
-            notes=(*notes, *left_out, *_of_depths(depths, frames["train"])),
+            notes=(*notes, *left_out, *_of_depths(depths, frames["train"]), *_of_times(frames["train"])),
             opaque=depths is not None,
         )
 
 
 def is_nerfies(root: Path) -> bool:
-    """Whether a folder has the files of this layout."""
-    return (root / _METADATA).is_file() and (root / _DATASET).is_file() and (root / "camera").is_dir()
+    """Whether a folder has files of this layout: which of them lack is told on reading."""
+    return (root / "camera").is_dir() and any((root / name).is_file() for name in (_METADATA, _DATASET))
 
 
 def _splits(root: Path, dataset: _Dataset) -> tuple[dict[str, Split], list[Path]]:
@@ -199,6 +208,12 @@ def _of_depths(folder: Path | None, frames: list[list[Shot]]) -> tuple[str, ...]
     return (f"{found} of {len(shots)} training pictures have measured depths ({folder.parent.name}/{folder.name}).",)
 
 
+def _of_times(frames: list[list[Shot]]) -> tuple[str, ...]:
+    """A note where all pictures have one time."""
+    what = f"All {len(frames[0])} training pictures have one time: nothing moves in what they show."
+    return (what,) * (len(frames) == 1)
+
+
 def _camera(path: Path) -> tuple[NDArray[np.float64], Lens]:
     """World to camera [4, 4], and the lens."""
     own = read_model(path, _Camera, "camera", "write orientation, position, focal_length, principal_point, image_size")
@@ -207,8 +222,8 @@ def _camera(path: Path) -> tuple[NDArray[np.float64], Lens]:
     pose[:3, :3], pose[:3, 3] = turn, -turn @ np.array(own.position)
     if abs(own.skew) > 1e-6 * own.focal_length:
         raise DatasetError(f"has a skew of {own.skew:g}", where=str(path), fix="calibrate without")
-    names = dict(zip(("k1", "k2", "k3"), own.radial_distortion, strict=False))
-    names |= dict(zip(("p1", "p2"), own.tangential_distortion or own.tangential, strict=False))
+    names = dict(zip(("k1", "k2", "k3"), own.radial_distortion or (), strict=False))
+    names |= dict(zip(("p1", "p2"), own.tangential_distortion or own.tangential or (), strict=False))
     focal = own.focal_length, own.focal_length * own.pixel_aspect_ratio
     center = own.principal_point[0], own.principal_point[1]
     return pose, lens_of("OPENCV", own.image_size[0], own.image_size[1], focal, center, names, str(path))
@@ -228,9 +243,16 @@ def _points(
         return None, (note,)
     try:
         points = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"cannot be read ({error})", where=str(path), fix="delete it, or copy it again") from error
-    if points.ndim != 2 or points.shape[1] != 3 or not np.isfinite(points).all() or not len(points):
-        raise DatasetError(f"holds {points.shape}, not points [N, 3]", where=str(path), fix="delete it")
+    except ARRAY_ERRORS as error:
+        raise DatasetError(
+            f"cannot be read ({reason_of(error)})", where=str(path), fix="delete it, or copy it again"
+        ) from error
+    if not isinstance(points, np.ndarray) or points.ndim != 2 or points.shape[1] != 3 or points.dtype.kind not in "fiu":
+        found = f"{points.dtype} {points.shape}" if isinstance(points, np.ndarray) else "an archive"
+        raise DatasetError(f"holds {found}, not points [N, 3]", where=str(path), fix="delete it")
     values = points.astype(np.float64)
-    return (values, np.full((len(values), 3), 0.5), np.zeros(len(values), bool)), ()
+    known = values[np.isfinite(values).all(axis=1)]
+    if not len(known):
+        raise DatasetError(f"holds {len(values)} points, none of them finite", where=str(path), fix="delete it")
+    notes = (f"{len(values) - len(known)} of {len(values)} points in {_POINTS} are not finite, and left out.",)
+    return (known, np.full((len(known), 3), 0.5), np.zeros(len(known), bool)), notes * (len(known) < len(values))

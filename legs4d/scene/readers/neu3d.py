@@ -3,14 +3,16 @@
     poses_bounds.npy               LLFF's poses, in the order of the names below
     cam00.mp4, cam01.mp4, …        a video per camera, or
     cam00/images/0000.png, …       a folder of pictures per camera (or cam00/0000.png), or
-    images/*.jpg                   LLFF's own: a scene at one moment
+    images/*.jpg                   LLFF's own: a scene at one moment; where there is none, the largest of images_2/, …
 
-The first camera is the test camera, as in the paper. Cameras whose footage was taken out are told by the numbers of the
+The first camera is the test camera, as in the paper; of a scene at one moment the first of every eight pictures, as is
+the custom there. Cameras whose footage was taken out are told by the numbers of the
 others. Frames are decoded when they are asked for.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,10 +26,10 @@ from legs4d.scene.footage.choice import check_no_offsets, chosen_cameras, whole_
 from legs4d.scene.footage.footage import Footage
 from legs4d.scene.footage.frames import common_frames
 from legs4d.scene.footage.names import PICTURES, VIDEOS, list_files, list_folder, numbers_of
-from legs4d.scene.footage.shots import Shot, file_shot, split_shots, test_among
+from legs4d.scene.footage.shots import Shot, file_shot, held_out, split_shots, test_among
 from legs4d.scene.images import inspect_picture
 from legs4d.scene.movies.movie_set import MovieSet, open_videos
-from legs4d.scene.readers.llff import LlffCamera, match_rows, read_poses
+from legs4d.scene.readers.llff import LlffCamera, bounds_of, match_rows, read_poses
 from legs4d.scene.sequence import Split
 
 TEST_CAMERA = 0
@@ -49,7 +51,12 @@ class Neu3dSequence(Footage):
         file = root / "poses_bounds.npy"
         rows = read_poses(file)
         sources = _sources(root)
-        order, note = match_rows([source.stem for source in sources], len(rows), str(file))
+        if not sources:
+            what = "has no pictures in images/, and no videos or folders cam*"
+            raise DatasetError(what, where=str(root), fix="copy them there")
+        at_once = sources[0].suffix.casefold() in PICTURES
+        what = f"pictures in {sources[0].parent.name}/" if at_once else "videos or folders cam*"
+        order, note = match_rows([source.stem for source in sources], len(rows), str(file), what)
         numbers = numbers_of([source.stem for source in sources])
         called = [(s.stem, s.name, str(n)) for s, n in zip(sources, numbers, strict=True)]
         chosen = chosen_cameras(called, settings, str(root))
@@ -57,7 +64,7 @@ class Neu3dSequence(Footage):
         paths, numbers = [sources[i] for i in chosen], [numbers[i] for i in chosen]
         self._videos: MovieSet | None = None
         self._position = {number: k for k, number in enumerate(numbers)}
-        if paths[0].is_dir() or paths[0].suffix.casefold() in PICTURES:
+        if paths[0].is_dir() or at_once:
             check_no_offsets(settings, str(root))
             frames, notes = _of_pictures(paths, cameras, numbers, str(root))
             fps, given = PICTURE_FPS, [shot.picture for row in frames for shot in row if shot.picture is not None]
@@ -66,9 +73,10 @@ class Neu3dSequence(Footage):
             self._videos, settings = open_videos(paths, names, settings, str(root), context)
             frames, notes = _of_videos(self._videos, cameras, numbers, names, str(file)), self._videos.notes
             fps, given = self._videos.fps, paths
-        shots = split_shots(frames, test_among(chosen, [TEST_CAMERA]) or [0])
+        held = held_out(len(sources)) if at_once else [TEST_CAMERA]
+        shots = split_shots(frames, test_among(chosen, held) or [TEST_CAMERA])
         notes = (*(() if note is None else (note,)), *notes)
-        super().__init__(root, settings, shots, fps, (file, *given), notes=notes)
+        super().__init__(root, settings, shots, fps, (file, *given), bounds=bounds_of(cameras), notes=notes)
 
     def _picture(self, split: Split, frame: int, camera: int) -> NDArray[np.uint8]:
         if self._videos is None:
@@ -80,7 +88,14 @@ def _sources(root: Path) -> list[Path]:
     """A video, a folder or a picture per camera, in natural order."""
     videos = [path for path in list_files(root, VIDEOS) if path.stem.casefold().startswith("cam")]
     folders = [path for path in list_folder(root) if path.is_dir() and path.name.casefold().startswith("cam")]
-    return videos or folders or list_files(root / "images", PICTURES)
+    return videos or folders or list_files(_pictures(root), PICTURES)
+
+
+def _pictures(root: Path) -> Path:
+    """The folder of a moment's pictures: images/, else the largest of images_2/, images_4/, …"""
+    smaller = {int(path.name[7:]): path for path in list_folder(root) if re.fullmatch(r"images_\d+", path.name)}
+    images = root / "images"
+    return images if list_files(images, PICTURES) or not smaller else smaller[min(smaller)]
 
 
 def _of_videos(

@@ -18,11 +18,12 @@ from legs4d.deform.stage import VOLUME_HELD, begin_fit
 from legs4d.errors import DatasetError
 from legs4d.progress import StageReporter
 from legs4d.reconstruct import calibration
+from legs4d.scene.camera import Cameras
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import InitialPoints, Sequence
 from legs4d.scene.stage import Stage
 from tests.deform.conftest import SETTINGS, asked
-from tests.deform.film import write_film
+from tests.deform.film import camera, write_film
 
 
 def points(count: int, color: float) -> InitialPoints:
@@ -117,3 +118,48 @@ def test_alpha_counts_though_the_first_picture_is_filled(tmp_path: Path) -> None
     shown[..., 3] = 255
     Image.fromarray(shown).save(first)
     assert open_sequence(film).see_through
+
+
+def forward_facing(together: float, noise: float) -> Cameras:
+    """A grid of cameras at z = -3 that look along z, towards each other (or apart), each turned a little by chance."""
+    chance = np.random.default_rng(1)
+    poses = []
+    for x in np.linspace(-0.4, 0.4, 5):
+        for y in np.linspace(-0.3, 0.3, 4):
+            ahead = np.array([-together * x, -together * y, 1.0]) + noise * chance.normal(size=3)
+            ahead /= np.linalg.norm(ahead)
+            right = np.cross([0.0, 1, 0], ahead)
+            right /= np.linalg.norm(right)
+            turn = np.stack([right, np.cross(ahead, right), ahead])
+            poses.append(np.vstack([np.column_stack([turn, -turn @ [x, y, -3]]), [0, 0, 0, 1]]))
+    k = np.array([[60.0, 0, 20], [0, 60, 20], [0, 0, 1]], np.float32)
+    return Cameras(np.array(poses, np.float32), np.repeat(k[None], 20, axis=0), 40, 40, tuple(range(20)))
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.03])
+@pytest.mark.parametrize("together", [0.33, 0.1, 0.0, -0.05])
+def test_cameras_that_look_one_way_see_what_lies_between_the_bounds(together: float, noise: float) -> None:
+    """As LLFF's do: axes meet behind what is filmed, in front of it, behind the cameras or nowhere."""
+    stage = find_stage_of(forward_facing(together, noise), "llff", bounds=(1.5, 5.0))
+    assert -1.5 < stage.center[2] < 2 and np.abs(stage.center[:2]).max() < 0.3
+    assert stage.near < 1.5 and 1.5 < stage.radius < 5
+
+
+def test_where_poses_may_be_right_points_are_asked_for() -> None:
+    for together in (0.0, -0.05):
+        with pytest.raises(DatasetError, match=r"^room: .*give points to start from; else poses seem to be of another"):
+            find_stage_of(forward_facing(together, 0.0), "room")
+
+
+def test_bounds_do_not_hide_poses_of_another_convention() -> None:
+    around = [np.linalg.inv(camera(0.7 * number, 0.4)) for number in range(9)]  # OpenGL's, not OpenCV's
+    k = np.repeat(np.array([[[60.0, 0, 20], [0, 60, 20], [0, 0, 1]]], np.float32), 9, axis=0)
+    with pytest.raises(DatasetError, match="9 of 9 cameras look away"):
+        find_stage_of(Cameras(np.array(around, np.float32), k, 40, 40, tuple(range(9))), "llff", bounds=(1.5, 5.0))
+
+
+def test_points_of_another_frame_are_told_from_wrong_poses(read: tuple[Sequence, Pictures, Stage]) -> None:
+    cameras = all_cameras(read[0])
+    elsewhere = MATCHED.positions + np.array([0, 0, 40], np.float32)
+    with pytest.raises(DatasetError, match="if the points are of another frame, take them away; else poses seem"):
+        find_stage_of(cameras, "film", elsewhere)

@@ -103,7 +103,7 @@ def test_no_folder_and_an_empty_one(tmp_path: Path) -> None:
 
 def test_a_folder_of_something_else(tmp_path: Path) -> None:
     (tmp_path / "holiday.jpg").write_bytes(b"")
-    with pytest.raises(DatasetError, match=r"has no train_meta\.json"):
+    with pytest.raises(DatasetError, match=r"has none of train_meta\.json"):
         open_sequence(tmp_path)
 
 
