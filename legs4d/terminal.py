@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import sys
@@ -31,17 +32,19 @@ class SentenceGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except Legs4dError as error:
-            say(str(error))
-            raise typer.Exit(EXIT_ERROR) from error
+            sentence, code = str(error), EXIT_ERROR
         except OSError as error:
             if not disk_is_full(error):
                 raise
             where = f"the disk of {error.filename}" if error.filename else "the disk"
-            say(f"No space is left on {where}; free some and run the same command again: what is finished is kept.")
-            raise typer.Exit(EXIT_ERROR) from error
+            cure = "free some and run the same command again: what is finished is kept."
+            sentence, code = f"No space is left on {where}; {cure}", EXIT_ERROR
         except KeyboardInterrupt:
-            say("Stopped; run the same command again to resume.")
-            raise typer.Exit(EXIT_INTERRUPTED) from None
+            sentence, code = "Stopped; run the same command again to resume.", EXIT_INTERRUPTED
+        # Out here nothing holds the stopped work any more: an interpreter that ended with it would tell of leaks.
+        gc.collect()
+        say(sentence)
+        raise typer.Exit(code)
 
 
 def say(text: str) -> None:

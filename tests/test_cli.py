@@ -8,15 +8,20 @@ import re
 import signal
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import imageio.v2 as imageio
 import numpy as np
 import plyfile
 import pytest
+import typer
 
+from legs4d.errors import DatasetError
 from legs4d.gaussians.store.run import Run
+from legs4d.terminal import SentenceGroup
 from tests.synthetic import Scene, write_dataset, write_grounding, write_run
 
 COMMANDS = ("train", "reconstruct", "extract", "lift", "query", "render", "eval", "export", "serve", "view")
@@ -211,6 +216,29 @@ def test_a_full_disk(run: Path, small_disk: Path) -> None:
 
 
 # -- Ctrl-C ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "code"), [(KeyboardInterrupt, 130), (DatasetError, 1)])
+def test_what_a_stopped_command_held_is_let_go_of(kind: type[BaseException], code: int) -> None:
+    """An interpreter that ends while native objects are held tells of leaks, as if something had crashed."""
+    app = typer.Typer(cls=SentenceGroup)
+    let_go: list[str] = []
+
+    class Rendering:
+        frame: Any = None
+
+    @app.callback()
+    def every() -> None: ...
+
+    @app.command()
+    def work() -> None:
+        rendering = Rendering()
+        rendering.frame = sys._getframe()
+        weakref.finalize(rendering, let_go.append, "rendering")
+        raise kind("is no film")
+
+    assert app(["work"], standalone_mode=False) == code
+    assert let_go == ["rendering"]
 
 
 def test_ctrl_c_stops_and_says_how_to_go_on(tmp_path: Path) -> None:

@@ -232,12 +232,19 @@ def test_pictures_that_are_all_transparent(tmp_path: Path) -> None:
     assert "transparent" in refused(film, tmp_path / "run")
 
 
+def test_two_pictures_with_silhouettes(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "film", frames=2, size=32)
+    text = refused(film, tmp_path / "run")
+    assert text.startswith(str(film)) and "2 pictures' silhouettes determine no shape" in text
+    assert "add pictures from other sides" in text and "--method" not in text
+
+
 def test_a_few_empty_pictures_are_no_matter(tmp_path: Path) -> None:
     film = write_film(tmp_path / "film", frames=8, size=32)
     for number in (2, 5):
         Image.fromarray(np.zeros((32, 32, 4), np.uint8)).save(film / f"train/r_{number:03d}.png")
     made = pipeline.reconstruct(film, tmp_path / "run", asked(steps=10), Context(engine="cpu"))
-    assert any("2 pictures show nothing" in note for note in made.info["notes"])
+    assert any("show nothing (r_002, r_005: 2 of 8)" in note for note in made.info["notes"])
 
 
 def rewrite(film: Path, change: Callable[[int, dict[str, Any]], object], split: str = "train") -> None:
@@ -327,7 +334,7 @@ def test_times_that_are_not_as_they_are_usually_written_are_said(tmp_path: Path)
     rewrite(film, lambda number, frame: frame.update(time=[10, 10, 4, 2, 2, -10][number]))
     repeated = open_sequence(film)
     assert repeated.num_frames == 4 and [len(repeated.cameras("train", frame)) for frame in range(4)] == [1, 2, 1, 2]
-    assert any("2 training pictures have times that another one has" in note for note in repeated.notes)
+    assert any("2 training pictures have a time that another one has" in note for note in repeated.notes)
     np.testing.assert_allclose(np.array(repeated.times) * 30, np.array([0, 12, 14, 20]) / 6)
 
 
@@ -365,4 +372,4 @@ def test_a_camera_inside_the_object(tmp_path: Path) -> None:
     pose[:3, 3] = 0.02
     content["frames"][5]["transform_matrix"] = pose.tolist()
     path.write_text(json.dumps(content))
-    assert "picture 5 stands inside" in refused(film, tmp_path / "run")
+    assert "picture r_005 stands inside" in refused(film, tmp_path / "run")

@@ -49,11 +49,17 @@ class Pictures:
     depths: torch.Tensor | None = None
     depth_unit: float = 1.0
     has_holes: bool = False
+    names: tuple[str, ...] = ()
+    """Of their files; none where they have none."""
     notes: tuple[str, ...] = ()
     """What should be known of them: a sentence each."""
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def called(self, number: int) -> str:
+        """What a picture is called in a sentence: its file's name, else its number from 0."""
+        return self.names[number] if self.names else str(number)
 
 
 def moments(sequence: Sequence) -> NDArray[np.float64]:
@@ -89,6 +95,7 @@ def read_pictures(
     depths: NDArray[np.float16] | None = None
     unit, has_holes = 0.0, False
     frames: list[int] = []
+    names: list[str] = []
     for frame in range(sequence.num_frames):
         step(frame, sequence.num_frames)
         some = sequence.cameras("train", frame)
@@ -132,8 +139,9 @@ def read_pictures(
                 )
             depths[place] = np.where(fits, share, 0)
         frames += [frame] * len(some)
+        names += sequence.picture_names("train", frame)
     step(sequence.num_frames, sequence.num_frames)
-    notes = _check(images, len(frames), see_through, str(sequence.root))
+    notes = _check(images, names, see_through, str(sequence.root))
     if removed:
         notes = ("Masks say what there is: what lies outside of them is left out.", *notes)
     return Pictures(
@@ -146,6 +154,7 @@ def read_pictures(
         torch.as_tensor(depths, device=device) if depths is not None and unit else None,
         unit or 1.0,
         has_holes,
+        tuple(names),
         notes,
     )
 
@@ -156,8 +165,9 @@ def all_cameras(sequence: Sequence) -> Cameras:
     return Cameras.together([some for some in each if len(some)])
 
 
-def _check(images: NDArray[np.uint8], count: int, see_through: bool, where: str) -> tuple[str, ...]:
+def _check(images: NDArray[np.uint8], names: list[str], see_through: bool, where: str) -> tuple[str, ...]:
     """Raise DatasetError where they tell nothing; what else to tell of them."""
+    count = len(names)
     if count < 2:
         raise DatasetError(
             "has one picture, which tells nothing of depth", where=where, fix="add pictures from other sides"
@@ -169,8 +179,8 @@ def _check(images: NDArray[np.uint8], count: int, see_through: bool, where: str)
         if len(empty) == count:
             raise DatasetError("all pictures are transparent", where=where, fix="check the alpha channel")
         if len(empty):
-            which = ", ".join(str(i) for i in empty[:3]) + (", …" if len(empty) > 3 else "")
-            notes = (f"{len(empty)} pictures show nothing ({which}, counted from 0): they say where nothing is.",)
+            which = ", ".join(names[i] for i in empty[:3]) + (", …" if len(empty) > 3 else "")
+            notes = (f"Pictures that show nothing ({which}: {len(empty)} of {count}) say where nothing is.",)
     first = images[0].astype(np.float32)
     apart = max(float(np.abs(image - first).mean()) for image in images[1:]) / 255
     if apart < BLANK:

@@ -220,20 +220,20 @@ def find_start(
         chosen = np.arange(len(pictures)) if among is None else among
         silhouettes = inside[torch.as_tensor(chosen, device=device)]
         _check_outlines(silhouettes, where)
-        positions = _hull(silhouettes, pictures.table.cameras.take(chosen), stage, count, check)
-        _check_outside(positions, pictures.table.cameras, stage, where)
+        positions = _hull(silhouettes, pictures.table.cameras.take(chosen), stage, count, check, where)
+        _check_outside(positions, pictures, where)
     else:
         if found is not None:
             found = _some_of(found, count, most)
             if inside is None:
                 return _start(found, False)
             # What is inside of masks may have moved while it was matched: their hull stands for it.
-            hull = _colored(_hull(inside, pictures.table.cameras, stage, count // 2, check), pictures, stage)
+            hull = _colored(_hull(inside, pictures.table.cameras, stage, count // 2, check, where), pictures, stage)
             return _start(_joined(found, hull), False)
         positions = _volume(pictures.table.cameras, stage, count, device)
         is_volume = True
         if inside is not None:
-            positions = torch.cat([_hull(inside, pictures.table.cameras, stage, count // 2, check), positions])
+            positions = torch.cat([_hull(inside, pictures.table.cameras, stage, count // 2, check, where), positions])
     return _start(_colored(positions, pictures, stage), is_volume)
 
 
@@ -257,7 +257,7 @@ def _start(points: InitialPoints, is_volume: bool) -> Start:
 
 
 def _hull(
-    inside: torch.Tensor, cameras: Cameras, stage: Stage, count: int, check: Callable[..., object]
+    inside: torch.Tensor, cameras: Cameras, stage: Stage, count: int, check: Callable[..., object], where: str
 ) -> torch.Tensor:
     shown = torch.tensor([float(mask.float().mean()) / 255 > BLANK for mask in inside]).nonzero().flatten().numpy()
     chosen = shown[np.unique(np.linspace(0, len(shown) - 1, VIEWS).round().astype(int))]
@@ -265,9 +265,10 @@ def _hull(
     for agreement in AGREEMENTS:
         try:
             hull = visual_hull(masks, cameras.take(chosen), stage, count, agreement, check, WIDELY)
-        except DatasetError:
+        except DatasetError as error:
             if agreement == AGREEMENTS[-1]:
-                raise
+                fix = "add pictures from other sides; check that masks, or alpha, and poses belong to these pictures"
+                raise DatasetError(error.what, where=where, fix=fix) from error
             continue
         if len(hull) >= count // 4 or agreement == AGREEMENTS[-1]:
             return hull
@@ -322,17 +323,17 @@ def _check_outlines(silhouettes: torch.Tensor, where: str) -> None:
         )
 
 
-def _check_outside(hull: torch.Tensor, cameras: Cameras, stage: Stage, where: str) -> None:
+def _check_outside(hull: torch.Tensor, pictures: Pictures, where: str) -> None:
     """That no camera stands among the hull's points: nearer to them than they are to each other."""
     points = hull.cpu().numpy()
     size = float(np.linalg.norm(points.max(axis=0) - points.min(axis=0)))
-    for c, place in enumerate(cameras.centers):
+    for c, place in enumerate(pictures.table.cameras.centers):
         away = points - place
         # Surrounded: points close by on all sides.
         near = away[np.linalg.norm(away, axis=1) < 0.5 * size]
         if len(near) and ((near > 0).mean(axis=0) > 0.1).all() and ((near < 0).mean(axis=0) > 0.1).all():
             raise DatasetError(
-                f"the camera of picture {c} stands inside what the silhouettes show",
+                f"the camera of picture {pictures.called(c)} stands inside what the silhouettes show",
                 where=where,
                 fix="check its pose, and that poses and pictures are in the same order",
             )

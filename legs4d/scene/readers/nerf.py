@@ -235,7 +235,7 @@ def _of_times(times: list[float], frames: list[int]) -> tuple[str, ...]:
         notes.append("Pictures are not listed in the order of their times: they are taken in that of the times.")
     if len(times) > len(set(times)) and (several := len(frames) - len(set(frames))):
         notes.append(
-            f"{several} training pictures have {'a time' if several == 1 else 'times'} that another one has: "
+            f"{several} training picture{' has' if several == 1 else 's have'} a time that another one has: "
             "pictures of one time are one frame."
         )
     if times and not (min(times) >= 0 and max(times) <= 1):

@@ -41,6 +41,11 @@ def assert_as_filmed(sequence: Sequence, moments: list[float] | None = None) -> 
             assert z > 0 and np.abs(image[int(y / z), int(x / z)] - COLORS[nearest]).max() < 0.1, frame
 
 
+def untimed(content: Any) -> None:
+    for frame in content["frames"]:
+        del frame["time"]
+
+
 def opaque(pose: NDArray[np.float64], time: float) -> Image.Image:
     shown = Image.fromarray(picture(pose, time, SIZE))
     return Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown).convert("RGB")
@@ -110,8 +115,8 @@ def test_points_beside_the_poses_are_started_from(film: Path) -> None:
     (film / "sparse_pc.ply").write_text(f"{head}0.5 -1.25 2 255 0 51\n1 2 3 0 255 0\n")
     before, found = open_sequence(film).fingerprint(), open_sequence(film).initial_points
     assert found is not None
-    np.testing.assert_allclose(found.positions, [[0.5, -1.25, 2], [1, 2, 3]])
-    np.testing.assert_allclose(found.colors, [[1, 0, 0.2], [0, 1, 0]], atol=1e-6)
+    np.testing.assert_allclose(found.positions, np.array([[0.5, -1.25, 2], [1, 2, 3]]))
+    np.testing.assert_allclose(found.colors, np.array([[1, 0, 0.2], [0, 1, 0]]), atol=1e-6)
     (film / "sparse_pc.ply").write_text(f"{head}0.5 -1.25 2 255 0 51\n1 2 4 0 255 0\n")
     assert open_sequence(film).fingerprint() != before
     (film / "sparse_pc.ply").write_text("no points")
@@ -121,7 +126,7 @@ def test_points_beside_the_poses_are_started_from(film: Path) -> None:
 
 def test_what_has_no_times_does_not_move_and_says_so(film: Path) -> None:
     for name in ("transforms_train.json", "transforms_test.json"):
-        edit(film / name, lambda c: [frame.pop("time") for frame in c["frames"]])
+        edit(film / name, untimed)
     found = open_sequence(film)
     assert found.num_frames == 1 and any("No picture has a time: nothing moves" in note for note in found.notes)
 
