@@ -17,12 +17,14 @@ from legs4d.config import (
     DeformSettings,
     ExtractSettings,
     LiftSettings,
+    Preset,
     ReconstructSettings,
     TrainSettings,
 )
 from legs4d.context import Context
 from legs4d.gaussians.store.footage import footage_differences, found_objects_of
 from legs4d.gaussians.store.recorded import (
+    RECONSTRUCTION,
     differences_of_matches,
     made_from_of,
     matches_of,
@@ -30,9 +32,18 @@ from legs4d.gaussians.store.recorded import (
     recorded_deform,
     recorded_reconstruction,
     recorded_settings,
+    set_beside,
 )
 from legs4d.gaussians.store.run import Run
-from legs4d.gaussians.store.stage_records import WITHOUT_OUT, Difference, MadeFrom, StageRecord
+from legs4d.gaussians.store.stage_records import (
+    BESIDE,
+    WITHOUT_OUT,
+    Difference,
+    MadeFrom,
+    StageRecord,
+    flatten,
+    listed,
+)
 from legs4d.language.embedding.grids import GridFeatures, GridStore, forget_grids, has_grids, is_complete
 from legs4d.language.encoders import AUTO, choose_encoder, get_encoder, sees
 from legs4d.language.lift.stage import lift_stage
@@ -63,13 +74,13 @@ class Making:
     """Settings in which nothing is left open.
 
     Attributes:
-        preset: its name, where the reconstruction's settings are one.
+        means: of the reconstruction's settings, as `MadeFrom` has them: the preset's name, where they are one.
         method: which of `reconstruct` and `deform` counts.
         extract: None where nothing needs to be extracted.
         encoder: its name.
     """
 
-    preset: str | None
+    means: dict[str, str]
     method: Method
     reconstruct: ReconstructSettings
     deform: DeformSettings
@@ -87,6 +98,7 @@ class Plan:
         context: with which engine, and with what files of the encoder.
         parts: of "reconstruct", "extract" and "lift" those that are asked for.
         extracts: whether `settings.extract` was asked for; else what was extracted before is lifted.
+        again: whether a run that is there may be made anew.
     """
 
     def __init__(
@@ -97,9 +109,10 @@ class Plan:
         parts: tuple[str, ...],
         *,
         extracts: bool = False,
+        again: bool = False,
     ) -> None:
         self.sequence, self.settings, self.context = sequence, settings, context
-        self._parts, self._extracts = parts, extracts
+        self._parts, self._extracts, self._again = parts, extracts, again
 
     @cached_property
     def device(self) -> torch.device:
@@ -155,30 +168,50 @@ class Plan:
             f"{share**-2:.0f}th of the time."
         )
 
-    def word_on_matches(self, run: Run | None, *, again: bool) -> str | None:
+    def word_on_matches(self, run: Run | None) -> str | None:
         """That a run was begun otherwise than this machine would, where nobody asked for either."""
         if run is None or "reconstruct" not in self._parts or self.settings.matches != "auto":
             return None
         from legs4d.reconstruct.calibration import has_matcher
 
         was = matches_of(run)
-        if was == "none" and has_matcher() and not again:
+        if was == "none" and has_matcher() and not self._again:
             return f"{run.path} was begun without matches of LightGlue, which is here; --again begins it with them."
-        if was == "lightglue" and again and not has_matcher():
+        if was == "lightglue" and self._again and not has_matcher():
             return f"{run.path} was begun with matches of LightGlue, which is not here: anew it begins without them."
         return None
+
+    def word_on_preset(self, run: Run | None) -> str | None:
+        """That a run is kept as it was made by a preset that is another one now."""
+        preset = self.settings.preset
+        if run is None or "reconstruct" not in self._parts or self._again or preset in (None, "auto"):
+            return None
+        was, now = (
+            {
+                **flatten(reconstruct.model_dump(mode="json"), "reconstruct"),
+                **flatten(deform.model_dump(mode="json"), "deform"),
+            }
+            for reconstruct, deform in (self._meant(run, preset, again=again) for again in (False, True))
+        )
+        changed = [Difference.of_values("", key, was[key], now.get(key)) for key in was if was[key] != now.get(key)]
+        if not changed:
+            return None
+        return (
+            f"{run.path}: its preset {preset} was another one than it is now ({listed(changed)}), and is kept; --again "
+            "makes anew what that changes."
+        )
 
     def making(self, run: Run) -> Making:
         """What is asked for, with what follows from a run that is there."""
         encoder = self._choose_encoder(run)
-        preset, reconstruct, deform = self._reconstruction(run)
+        means, reconstruct, deform = self._reconstruction(run)
         extract = None
         if self._parts != ("reconstruct",) and sees(get_encoder(encoder)):
             anew = self._extracts or self.context.files is not None
             if anew or not is_complete(run.path, encoder, self.sequence):
                 extract = self.settings.extract if self._extracts else self._recorded_extraction(run, encoder)
         lift = self.settings.lift.model_copy(update={"encoder": encoder})
-        return Making(preset, self.method(run), reconstruct, deform, extract, lift, encoder)
+        return Making(means, self.method(run), reconstruct, deform, extract, lift, encoder)
 
     def wanted(self, run: Run, making: Making) -> dict[str, MadeFrom]:
         """Stage → what it is to be made from, in the order in which they are made."""
@@ -187,7 +220,7 @@ class Plan:
             from legs4d.deform.stage import deform_stages
             from legs4d.reconstruct.stages import reconstruction_stages
 
-            means = {"engine": self.device.type} | ({"preset": making.preset} if making.preset else {})
+            means = {"engine": self.device.type} | making.means
             if making.method == "deform":
                 stages |= deform_stages(self.sequence, self.sequence.reading, making.deform, means)
             else:
@@ -270,19 +303,31 @@ class Plan:
         most = max(len(sequence.cameras("train", frame)) for frame in range(sequence.num_frames))
         return "deform" if most < FEW_CAMERAS or sequence.num_frames == 1 else "tracking"
 
-    def _reconstruction(self, run: Run) -> tuple[str | None, ReconstructSettings, DeformSettings]:
+    def _reconstruction(self, run: Run) -> tuple[dict[str, str], ReconstructSettings, DeformSettings]:
         settings, deform, preset = self.settings.reconstruct, self.settings.deform, self.settings.preset
         if preset is None or "reconstruct" not in self._parts:
-            return None, settings, deform
-        tracked, bent = recorded_reconstruction(run), recorded_deform(run)
+            return {}, settings, deform
+        bends = self.method(run) == "deform"
         name: str | None = preset
+        goes_on: tuple[str, ...] = ()
         if preset == "auto":
-            there = bent if self.method(run) == "deform" else tracked
+            there = recorded_deform(run) if bends else recorded_reconstruction(run)
             if there is None:
                 name = preset = "full" if self.device.type == "cuda" else "quick"
             else:
-                name = there[0]
-        return name, meant_by(preset, settings, tracked), meant_by(preset, deform, bent)
+                name, goes_on = there[0], ("deform",) if bends else RECONSTRUCTION
+        beside = set_beside(run, goes_on, *((deform, "deform") if bends else (settings, "reconstruct")))
+        means = {"preset": name, BESIDE: beside} if name else {}
+        return means, *self._meant(run, preset, again=self._again)
+
+    def _meant(
+        self, run: Run, preset: Preset | Literal["auto"], *, again: bool
+    ) -> tuple[ReconstructSettings, DeformSettings]:
+        settings = self.settings
+        return (
+            meant_by(preset, settings.reconstruct, run, recorded_reconstruction(run), again=again),
+            meant_by(preset, settings.deform, run, recorded_deform(run), again=again),
+        )
 
     def _recorded_extraction(self, run: Run, encoder: str) -> ExtractSettings:
         there = made_from_of(records(run, encoder).get("extract"))

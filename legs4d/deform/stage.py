@@ -73,8 +73,8 @@ class Deformation:
     device: torch.device
     context: Context = QUIET
     dataset: DatasetSettings = field(default_factory=DatasetSettings)
-    preset: str | None = None
-    """Name of the preset that the settings are, if they are one."""
+    means: Mapping[str, str] = field(default_factory=dict)
+    """What the run keeps of how it was made, beside the engine; see `MadeFrom`."""
     matched: InitialPoints | None = None
     """Points that matches between the pictures tell, if they were looked for."""
 
@@ -86,7 +86,7 @@ class Deformation:
             DatasetError: the footage does not determine a scene.
             Stopped: the stop signal is set; what is fitted so far is kept.
         """
-        means = {"engine": self.device.type} | ({"preset": self.preset} if self.preset else {})
+        means = {"engine": self.device.type, **self.means}
         wanted = deform_stages(self.sequence, self.dataset, self.settings, means)[STAGE]
         if self.run.begin_stage(STAGE, wanted).finished:
             return

@@ -103,7 +103,8 @@ def lift(
     """
     run = Run.open(run_folder)
     asked = TrainSettings(extract=extraction or ExtractSettings(), lift=settings)
-    plan = Plan(_shown(run, dataset, context), asked, context, ("lift",), extracts=extraction is not None)
+    shown = _shown(run, dataset, context)
+    plan = Plan(shown, asked, context, ("lift",), extracts=extraction is not None, again=bool(again))
     with _working(run, plan, again) as work:
         work.lift()
     return Run.open(run_folder)
@@ -136,7 +137,7 @@ def extract(
             fix="run `legs4d lift`",
         )
     asked = TrainSettings(extract=settings, lift=LiftSettings(encoder=encoder))
-    plan = Plan(sequence, asked, context, ("extract",), extracts=True)
+    plan = Plan(sequence, asked, context, ("extract",), extracts=True, again=bool(again))
     with _working(run, plan, again) as work:
         work.extract()
     return Run.open(run_folder)
@@ -163,7 +164,7 @@ def _from_footage(
     """What is to be made in a run, which may be there, of a dataset; see `_working`."""
     there = run_in(out)
     sequence = read_footage(dataset, Path(out), there, settings.dataset, context, objects=objects, again=again)
-    plan = Plan(sequence, settings, context, parts, extracts=True)
+    plan = Plan(sequence, settings, context, parts, extracts=True, again=bool(again))
     plan.check(there)
     with _working(there or out, plan, again) as work:
         yield work
@@ -173,10 +174,10 @@ def _from_footage(
 def _working(out: str | Path | Run, plan: Plan, again: bool | str) -> Iterator[_Work]:
     """A run, locked, and what is to be made in it; see `again.working_on`."""
     context, sequence = plan.context, plan.sequence
-    if advice := plan.advice(out if isinstance(out, Run) else None):
-        context.tell(advice)
-    if word := plan.word_on_matches(out if isinstance(out, Run) else None, again=bool(again)):
-        context.tell(word)
+    there = out if isinstance(out, Run) else None
+    for sentence in (plan.advice(there), plan.word_on_matches(there), plan.word_on_preset(there)):
+        if sentence:
+            context.tell(sentence)
     sequence.content.hashes(context)
     made: list[Making] = []
 
@@ -254,12 +255,12 @@ class _Work:
         reading = sequence.reading
         if bends:
             bent = run, sequence, making.deform, plan.device, plan.context
-            Deformation(*bent, dataset=reading, preset=making.preset, matched=looked.points).finish()
+            Deformation(*bent, dataset=reading, means=making.means, matched=looked.points).finish()
             return
         kind = ChunkedReconstruction if making.reconstruct.chunks.length else Reconstruction
         what = run, sequence, making.reconstruct, plan.device, plan.context
         with self._extracting():
-            kind(*what, dataset=reading, preset=making.preset, matched=looked.points).finish()
+            kind(*what, dataset=reading, means=making.means, matched=looked.points).finish()
 
     @contextmanager
     def _extracting(self) -> Iterator[None]:

@@ -138,8 +138,8 @@ class Reconstruction:
     device: torch.device
     context: Context = QUIET
     dataset: DatasetSettings = field(default_factory=DatasetSettings)
-    preset: str | None = None
-    """Name of the preset that the settings are, if they are one."""
+    means: Mapping[str, str] = field(default_factory=dict)
+    """What the run keeps of how it was made, beside the engine; see `MadeFrom`."""
     matched: InitialPoints | None = None
     """Points that matches between cameras gave (`calibration.start_points`), for footage that comes with none."""
 
@@ -162,7 +162,8 @@ class Reconstruction:
 
     def _finish(self) -> None:
         stage = find_scene_stage(self.sequence)
-        wanted = reconstruction_stages(self.sequence, self.dataset, self.settings, self._means)
+        means = {"engine": self.device.type, **self.means}
+        wanted = reconstruction_stages(self.sequence, self.dataset, self.settings, means)
         if not self.run.begin_stage("first_frame", wanted["first_frame"]).finished:
             with self.run.timed("first_frame"):
                 self._first_frame(stage)
@@ -184,10 +185,6 @@ class Reconstruction:
     def _begin_after(self, before: str, name: str, made_from: MadeFrom) -> StageRecord:
         inputs = made_from.inputs | {before: self.run.stages[before].fingerprint}
         return self.run.begin_stage(name, replace(made_from, inputs=inputs))
-
-    @property
-    def _means(self) -> dict[str, str]:
-        return {"engine": self.device.type} | ({"preset": self.preset} if self.preset else {})
 
     def _first_frame(self, stage: Stage) -> None:
         reading = self.context.reporter("reading_pictures")

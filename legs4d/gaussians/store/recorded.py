@@ -9,7 +9,15 @@ from pydantic import ValidationError
 
 from legs4d.config import DeformSettings, LiftSettings, Preset, ReconstructSettings, Settings, TrainSettings
 from legs4d.gaussians.store.run import Run
-from legs4d.gaussians.store.stage_records import Difference, MadeFrom, StageRecord, differences, unflatten
+from legs4d.gaussians.store.stage_records import (
+    BESIDE,
+    Difference,
+    MadeFrom,
+    StageRecord,
+    differences,
+    flatten,
+    unflatten,
+)
 
 Model = TypeVar("Model", bound=Settings)
 Made = TypeVar("Made", ReconstructSettings, DeformSettings)
@@ -29,8 +37,8 @@ def differences_of_settings(run: Run, settings: TrainSettings, parts: tuple[str,
     wanted: dict[str, tuple[dict[str, Settings], dict[str, str]]] = {}
     if "reconstruct" in parts:
         preset = settings.preset
-        reconstruct = meant_by(preset, settings.reconstruct, recorded_reconstruction(run))
-        deform = meant_by(preset, settings.deform, recorded_deform(run))
+        reconstruct = meant_by(preset, settings.reconstruct, run, recorded_reconstruction(run))
+        deform = meant_by(preset, settings.deform, run, recorded_deform(run))
         means: dict[str, str] = {} if preset is None or preset == "auto" else {"preset": preset}
         first: dict[str, Settings] = {"dataset": settings.dataset, "reconstruct.first_frame": reconstruct.first_frame}
         wanted["first_frame"] = first, means
@@ -53,11 +61,57 @@ def differences_of_settings(run: Run, settings: TrainSettings, parts: tuple[str,
     return found
 
 
-def meant_by(preset: Preset | Literal["auto"] | None, settings: Made, recorded: tuple[str | None, Made] | None) -> Made:
-    """What settings mean under the name of a preset: "auto" is what a run was made with, where that is `recorded`."""
+def meant_by(
+    preset: Preset | Literal["auto"] | None,
+    settings: Made,
+    run: Run,
+    recorded: tuple[str | None, Made] | None,
+    *,
+    again: bool = False,
+) -> Made:
+    """What settings mean under the name of a preset, of a run that may be there: "auto" is what it was made with, where
+    that is `recorded`, and any other what it was then, in stages that were made by it.
+
+    Args:
+        again: it is to be made anew, with what a preset is now.
+    """
+    if preset is None:
+        return settings
     if preset == "auto":
         return settings if recorded is None else settings.on(recorded[1])
-    return settings if preset is None else settings.with_preset(preset)
+    return settings.with_preset(preset) if again else settings.on(_then(run, preset, type(settings)()))
+
+
+def _then(run: Run, preset: Preset, plain: Made) -> Made:
+    """A preset as it was when stages of a run were made by it; what was set beside it then is what it is now."""
+    today = plain.with_preset(preset)
+    if isinstance(today, DeformSettings):
+        return _stage_then(run, "deform", preset, "deform", today)
+    stages = {
+        name: _stage_then(run, name, preset, f"reconstruct.{name}", getattr(today, name)) for name in RECONSTRUCTION
+    }
+    return today.model_copy(update=stages)
+
+
+def _stage_then(run: Run, stage: str, preset: Preset, place: str, today: Model) -> Model:
+    made = made_from_of(run.stages.get(stage))
+    if made is None or made.means.get("preset") != preset:
+        return today
+    own = made.settings | {
+        key: value
+        for key, value in flatten(today.model_dump(mode="json"), place).items()
+        if key in made.means.get(BESIDE, "").split()
+    }
+    return recorded_settings(replace(made, settings=own), place, today)
+
+
+def set_beside(run: Run, stages: tuple[str, ...], given: Settings, place: str) -> str:
+    """`BESIDE` of settings that are given on top of what stages of a run were made with."""
+    keys = set(flatten(given.model_dump(mode="json", exclude_unset=True), place))
+    for stage in stages:
+        if (made := made_from_of(run.stages.get(stage))) is not None:
+            keys |= set(made.means.get(BESIDE, "").split())
+    return " ".join(sorted(keys))
 
 
 def matches_of(run: Run) -> str | None:

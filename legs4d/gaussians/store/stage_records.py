@@ -20,6 +20,8 @@ WITHOUT_OUT = "give --again to make it anew (it stays until that is done), or to
 """What to do about differences, of commands that have no --out."""
 NOT_GIVEN = ""
 """Stands for an input that was not given, where giving one makes another result."""
+BESIDE = "set"
+"""Of a stage's means: dotted keys of the settings that were given beside the preset, with blanks between them."""
 _UNKNOWN = object()
 
 FOLLOWING = {
@@ -104,7 +106,7 @@ class MadeFrom:
         settings: JSON values by dotted key, as `config.TrainSettings` has them: "reconstruct.tracking.steps".
         version: of the stage's code.
         inputs: name → fingerprint of what the stage reads.
-        means: with what it was made, which makes it no other result: the engine, the preset's name.
+        means: with what it was made, which makes it no other result: the engine, the preset's name, and `BESIDE`.
         by: what made it, where that is not training: "import of Dynamic3DGS".
         defaults: what settings are where nobody says otherwise; a record made before there was a setting had it so.
     """
@@ -186,14 +188,19 @@ class RunDiffers(RunError):
     @classmethod
     def of(cls, run: Path, differences: Sequence[Difference], *, fix: str = "") -> RunDiffers:
         """For a run, and the differences, of which there is one at least."""
-        texts = list(dict.fromkeys(one.text for one in differences))
-        more = f" and {len(texts) - NAMED} more" if len(texts) > NAMED else ""
         return cls(
-            f"was made otherwise ({'; '.join(texts[:NAMED])}{more}), and is left as it is",
+            f"was made otherwise ({listed(differences)}), and is left as it is",
             where=str(run),
             fix=fix or "give --again to make it anew (it stays until that is done), or another --out to have both",
             differences=differences,
         )
+
+
+def listed(found: Sequence[Difference]) -> str:
+    """The first `NAMED` of them, and how many more there are."""
+    texts = list(dict.fromkeys(one.text for one in found))
+    more = f" and {len(texts) - NAMED} more" if len(texts) > NAMED else ""
+    return "; ".join(texts[:NAMED]) + more
 
 
 def differences(stage: str, was: MadeFrom, now: MadeFrom) -> list[Difference]:
