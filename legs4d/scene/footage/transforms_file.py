@@ -3,7 +3,8 @@ lens are called, which pictures are held out, and which fields mean nothing here
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import cached_property
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,16 @@ class TransformsFile(LensFields):
     val_filenames: list[str] | None = None
     test_filenames: list[str] | None = None
 
+    @cached_property
+    def tests(self) -> frozenset[PurePosixPath]:
+        """What `test_filenames` has, or `val_filenames` where there are none."""
+        return frozenset(map(as_posix, self.test_filenames or self.val_filenames or ()))
+
+    @cached_property
+    def listed(self) -> frozenset[PurePosixPath]:
+        """These, and what `train_filenames` has."""
+        return self.tests.union(map(as_posix, self.train_filenames or ()))
+
 
 def split_of(name: str, file: TransformsFile, frame: FrameFields) -> Split | None:
     """ "train" or "test", where the files say so."""
@@ -93,21 +104,14 @@ def split_of(name: str, file: TransformsFile, frame: FrameFields) -> Split | Non
         return "train"
     if name in ("transforms_test.json", "transforms_val.json"):
         return "test"
-    tests = file.test_filenames or file.val_filenames
-    if not tests and file.train_filenames is None:
+    if not file.tests and file.train_filenames is None:
         return None
-    return "test" if _is_among(frame, tests) else "train"
-
-
-def _is_among(frame: FrameFields, names: list[str] | None) -> bool:
-    return as_posix(frame.file_path) in {as_posix(name) for name in names or ()}
+    return "test" if as_posix(frame.file_path) in file.tests else "train"
 
 
 def is_left_out(file: TransformsFile, frame: FrameFields) -> bool:
     """Whether a file tells its training pictures, and a frame is neither of these nor held out."""
-    if file.train_filenames is None or _is_among(frame, file.train_filenames):
-        return False
-    return not _is_among(frame, file.test_filenames or file.val_filenames)
+    return file.train_filenames is not None and as_posix(frame.file_path) not in file.listed
 
 
 def transforms_files(root: Path) -> tuple[list[str], tuple[str, ...]]:

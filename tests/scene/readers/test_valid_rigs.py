@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from legs4d.config import DatasetSettings
 from legs4d.errors import DatasetError
+from legs4d.scene.footage.transforms_file import TransformsFile, is_left_out, split_of
 from legs4d.scene.foreground import MotionMasks
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence, cameras_move
@@ -223,6 +225,21 @@ def test_nerfstudios_lists_of_test_pictures_are_heeded(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         sequence.cameras("test", 1).world_to_camera[0], all_cameras(SCENE).world_to_camera[2], atol=1e-5
     )
+
+
+def test_lists_of_thousands_of_pictures_are_looked_through_once() -> None:
+    names, pose = [f"images/{i}.png" for i in range(3000)], np.eye(4).tolist()
+    file = TransformsFile.model_validate(
+        {
+            "frames": [{"file_path": name, "transform_matrix": pose} for name in names],
+            "train_filenames": names[300:2900],
+            "test_filenames": names[:300],
+        }
+    )
+    before = time.process_time()
+    splits = [split_of("transforms.json", file, frame) for frame in file.frames if not is_left_out(file, frame)]
+    assert time.process_time() - before < 2  # one look for each picture took 37 s
+    assert splits == ["test"] * 300 + ["train"] * 2600
 
 
 def test_two_cameras_are_enough(tmp_path: Path) -> None:
