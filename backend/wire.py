@@ -412,12 +412,6 @@ class ProblemBody(TypedDict):
     message: str
 
 
-class CamerasBody(TypedDict):
-    width: int
-    height: int
-    ids: list[int]
-
-
 class IntervalBody(TypedDict):
     """When a prompt holds: frames `start` to `end`, both included, strongest at `peak`; `score` 0..1."""
 

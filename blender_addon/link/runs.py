@@ -241,7 +241,7 @@ def _list_runs(body: Mapping[str, Any]) -> None:
     for run in body["runs"]:
         item = shown.runs.add()
         item.name, item.frames, item.points = run["name"], run["frames"], run["static"] + run["dynamic"] + run["loose"]
-        item.finished, item.language = run["finished"], run["language"]
+        item.finished = run["finished"]
     for problem in body["problems"]:
         item = shown.runs.add()
         item.name, item.problem = problem["name"], problem["message"]

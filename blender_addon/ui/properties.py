@@ -28,7 +28,6 @@ class RunItem(bpy.types.PropertyGroup):
     frames = declare.integer("Frames")
     points = declare.integer("Points")
     finished = declare.boolean("Finished", "Every frame is trained")
-    language = declare.boolean("Answers prompts")
     problem = declare.string("Problem", "Why it cannot be opened")
 
 
@@ -72,7 +71,6 @@ class WindowProperties(bpy.types.PropertyGroup):
     active_run = declare.integer("Active run")
     datasets = declare.collection(DatasetItem)
     jobs = declare.collection(JobItem)
-    active_job = declare.integer("Active job")
     train_dataset = declare.string("Dataset", "Folder with cameras and images, under one of the backend's roots")
     train_out = declare.string(
         "Output", "Name of the run to write, under the backend's first root; empty: the dataset's name and '-run'"

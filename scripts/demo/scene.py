@@ -94,12 +94,6 @@ def build(scene: bpy.types.Scene | None = None) -> bpy.types.Scene:
     return scene
 
 
-def act_of_prompt(prompt: str) -> tuple[int, Act]:
-    """The object id and the act that one of `PROMPTS` means."""
-    name, number = PROMPTS[prompt]
-    return list(ACTS).index(name) + 1, ACTS[name][number]
-
-
 def _background(scene: bpy.types.Scene) -> None:
     world = bpy.data.worlds.new("Sky")
     world.node_tree.nodes["Background"].inputs[0].default_value = (0.55, 0.68, 0.85, 1)
