@@ -51,6 +51,9 @@ FULL = 0.99
 """Share of a picture that a silhouette takes if it shows no outline."""
 ALL_FULL = 0.9
 """Share of the silhouettes without outline, beyond which the others tell no shape."""
+FEW, FEWEST = 0.01, 16
+"""Of the points that are wanted, and points: fewer given ones are no start, as the single point of a model whose poses
+came from elsewhere."""
 SHOWN = 0.1
 """Share of given points that a camera has in its picture if its pose is right."""
 
@@ -196,7 +199,7 @@ def find_start(
     among: NDArray[np.int64] | None = None,
     found: InitialPoints | None = None,
 ) -> Start:
-    """About `count` points, or those that are given.
+    """About `count` points, or those that are given; both, where these are too few to tell a shape.
 
     Args:
         most: there may be: of more that are given `count` are taken.
@@ -210,6 +213,9 @@ def find_start(
     device = pictures.images.device
     is_volume = False
     inside = pictures.images[..., 3] if pictures.see_through else pictures.masks
+    if given is not None and len(given.positions) < max(FEW * count, FEWEST):
+        rest = find_start(pictures, None, stage, count, where, check, most=most, among=among, found=found)
+        return _start(_joined(given, rest.points), rest.is_volume)
     if given is not None:
         given = _some_of(given, count, most)
         positions = torch.as_tensor(given.positions, device=device)

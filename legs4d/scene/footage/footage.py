@@ -305,9 +305,8 @@ def _check_cameras(shots: Shots, root: Path, one_place: bool) -> None:
     if len(set(places)) < 2 and not one_place:
         one = len(places) == 1
         what = "is 1 training picture" if one else f"are {len(places)} training pictures, all from one place"
-        raise DatasetError(
-            f"there {what}, which tells nothing of depth", where=str(root), fix="add pictures from other sides"
-        )
+        cure = "add pictures from other sides" + ("" if one else ", or give the film of a still camera to legs4d video")
+        raise DatasetError(f"there {what}, which tells nothing of depth", where=str(root), fix=cure)
 
 
 def _check_masks(every: list[Shot]) -> None:

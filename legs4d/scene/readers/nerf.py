@@ -145,7 +145,8 @@ def _sorted(
     elif len(moments) == 1 and len(training) > 1:
         timed = pictures[training[0]].time is not None
         what = f"All {len(training)} training pictures have one time" if timed else "No picture has a time"
-        notes = (*notes, f"{what}: nothing moves in what they show.")
+        cure = "" if timed else " Where something does, write the time of each."
+        notes = (*notes, f"{what}: nothing moves in what they show.{cure}")
     owners = sorted({number for row in table for number in row}) if still else []
     called = camera_names([[pictures[row[n]].name for row in table if n in row] for n in owners])
     if still:

@@ -75,7 +75,8 @@ class Neu3dSequence(Footage):
             fps, given = self._videos.fps, paths
         held = held_out(len(sources)) if at_once else [TEST_CAMERA]
         shots = split_shots(frames, test_among(chosen, held) or [TEST_CAMERA])
-        notes = (*(() if note is None else (note,)), *notes)
+        still = (f"All {len(paths)} {what} are of one moment: nothing moves in what they show.",) if at_once else ()
+        notes = (*(() if note is None else (note,)), *notes, *still)
         super().__init__(root, settings, shots, fps, (file, *given), bounds=bounds_of(cameras), notes=notes)
 
     def _picture(self, split: Split, frame: int, camera: int) -> NDArray[np.uint8]:

@@ -163,3 +163,17 @@ def test_points_of_another_frame_are_told_from_wrong_poses(read: tuple[Sequence,
     elsewhere = MATCHED.positions + np.array([0, 0, 40], np.float32)
     with pytest.raises(DatasetError, match="if the points are of another frame, take them away; else poses seem"):
         find_stage_of(cameras, "film", elsewhere)
+
+
+def test_a_few_given_points_are_not_all_that_is_started_from(
+    read: tuple[Sequence, Pictures, Stage], tmp_path: Path
+) -> None:
+    """As in models whose poses came from elsewhere, with a point that means nothing."""
+    _, pictures, stage = read
+    one = InitialPoints(*(values[:1] for values in vars(GIVEN).values()))
+    start = find_start(pictures, one, stage, 50, "film", most=200)
+    assert start.is_volume and len(start.points.positions) == 51
+    assert np.array_equal(start.points.positions[0], one.positions[0]) and start.radius > 0.5
+    film = read_pictures(open_sequence(write_film(tmp_path / "film", frames=8, size=24)), torch.device("cpu"))
+    start = find_start(film, one, stage, 400, "film", most=800)
+    assert not start.is_volume and len(start.points.positions) > 120 and 0.2 < start.radius < 1.2

@@ -242,6 +242,7 @@ def test_of_llffs_pictures_every_eighth_is_held_out(tmp_path: Path) -> None:
     found = open_sequence(write_llff(tmp_path, poses, "images_4"))
     assert found.cameras("test", 0).ids == (4026, 4034, 4042) and len(found.cameras("train", 0)) == 14
     assert found.bounds == (1.5, 5.0)
+    assert any("All 17 pictures in images_4/ are of one moment" in note for note in found.notes)
     assert_as_filmed(found)
     (tmp_path / "images_4/IMG_4030.JPG").unlink()
     with pytest.raises(DatasetError, match="17 poses, but there are 16 pictures in images_4/"):
