@@ -79,19 +79,17 @@ class Contact:
         return lowered
 
 
-def by_depth(
-    stage: Stage, motion: Motion, disparity: NDArray[np.float32], known: NDArray[np.bool_] | None = None
-) -> Pull | None:
+def by_depth(stage: Stage, motion: Motion, disparity: NDArray[np.float32]) -> Pull | None:
     """As far away as a depth map has what is seen of the object now; None where the map says nothing.
 
     Args:
         motion: near the right one; across the ray it is taken as it is.
-        disparity: [H, W] 1 / depth but for a scale and a shift, which are fitted on what is not the object.
-        known: [H, W] where it says anything.
+        disparity: [H, W] 1 / depth but for a scale and a shift, which are fitted on what is not the object; not finite
+            where it says nothing.
     """
     made = stage.predict([motion])
     share, depth, alpha = (x[0].detach().cpu().numpy() for x in (made.share, made.depth, made.alpha))
-    known = np.isfinite(disparity) if known is None else known & np.isfinite(disparity)
+    known = np.isfinite(disparity)
     beside, held = known & (share < 0.02) & (alpha > 0.95) & (depth > stage.near), known & (share > 0.9)
     if beside.sum() < LEAST_PIXELS or held.sum() < LEAST_PIXELS:
         return None

@@ -47,8 +47,6 @@ def canonical_of(
     frame: int,
     filming: Filming,
     settings: VideoSettings,
-    *,
-    flat: bool = False,
 ) -> Canonical:
     """Cut the object out of a frame and blow it up."""
     mask = thing.mask(frame)
@@ -71,7 +69,7 @@ def canonical_of(
     if not inside.any():
         inside = alpha >= alpha.max()
     up = filming.turn(frame) @ filming.up
-    blown = blow_up(np.clip(colors, 0, 1), inside, crop.intrinsics(filming.intrinsics[frame]), up, flat=flat)
+    blown = blow_up(np.clip(colors, 0, 1), inside, crop.intrinsics(filming.intrinsics[frame]), up)
     count = int(blown.seen.sum())
     order = np.random.default_rng(settings.seed).permutation(count)
     order = np.concatenate([order, np.arange(count, len(blown.seen))])
