@@ -201,6 +201,8 @@ def area_resize(values: NDArray[Any], width: int, height: int) -> NDArray[np.flo
 
 def majority_resize(labels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
     """The label that covers most of each new pixel's area; the lowest of equals: [H, W] → [height, width]."""
+    if labels.shape == (height, width):
+        return labels
     present = np.unique(labels)
     shares = area_resize(labels[..., None] == present, width, height)
     return present[shares.argmax(axis=-1)]

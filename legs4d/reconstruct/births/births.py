@@ -128,7 +128,7 @@ class _Search:
 
     def _seeds(self, evidence: list[Evidence], most: int) -> tuple[Seeds, Carried]:
         """Where new Gaussians begin, `most` at most, and how those of them that move get into every frame."""
-        clip, known = self.clip, self.known
+        clip, known, device = self.clip, self.known, self.clip.colors.gain.device
         left = [lacking(one.off) for one in evidence]
         lack = [one.copy() for one in left]
         moving = [self.moving[frame] for frame in known]
@@ -151,7 +151,7 @@ class _Search:
                 np.max(hides, axis=0) if clip.still else np.zeros_like(moving[which]),
             )
             left[which][:] = False
-            seeds = find_seeds(views, self.near)
+            seeds = find_seeds(views, self.near, device)
             seeds = seeds.take(seeds.moving | ~self._shown_before(seeds.positions, lack))
             if len(seeds) > most:
                 seeds = seeds.take(np.sort(np.random.default_rng(0).permutation(len(seeds))[:most]))
@@ -162,7 +162,8 @@ class _Search:
             for position, other in enumerate(known):
                 there = seeds.positions.copy()
                 there[seeds.moving] = way.place(torch.from_numpy(there[seeds.moving]), other).numpy()
-                left[position] &= ~covered(there, self.seen[other].cameras, self.near)
+                places = torch.from_numpy(there).to(device)
+                left[position] &= ~covered(places, self.seen[other].cameras, self.near)
             found.append(seeds)
             ways.append(way)
             self.reporter.check()
@@ -193,11 +194,12 @@ class _Search:
 
         Then a surface is known, and what changed is its light.
         """
-        points, shown = torch.from_numpy(positions), np.zeros(len(positions), np.bool_)
+        device, shown = self.clip.colors.gain.device, np.zeros(len(positions), np.bool_)
+        points = torch.from_numpy(positions).to(device)
         for frame, masks, missing in zip(self.known, self.masks, lack, strict=True):
-            good = torch.from_numpy(((masks < FOREGROUND) & ~missing)[..., None])
+            good = torch.from_numpy(((masks < FOREGROUND) & ~missing)[..., None]).to(device)
             values, inside = look_up(good, self.seen[frame].cameras, points, self.near)
-            shown |= ((values[..., 0] & inside).sum(dim=0) >= 2).numpy()
+            shown |= ((values[..., 0] & inside).sum(dim=0) >= 2).cpu().numpy()
         return shown
 
     # -- fit -----------------------------------------------------------------------------------------------------------

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from legs4d.executor import default_threads
 from legs4d.gaussians.formats.placing import quaternions, unbroken
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.rigid import RigidFit, fit_rigid
@@ -82,10 +85,16 @@ def carry_along(
         able = able if len(able) >= count else np.arange(len(of))
         near[here] = able[cKDTree(start[able]).query(points[here], k=count)[1].reshape(len(here), count)]
     source = start[near].astype(np.float64)
-    ways = []
-    for one in means:
-        fit = _robustly(source, one[near].astype(np.float64))
-        ways.append((fit.rotation.astype(np.float32), fit.translation.astype(np.float32)))
+
+    def way(there: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        fit = _robustly(source, there[near].astype(np.float64))
+        return fit.rotation.astype(np.float32), fit.translation.astype(np.float32)
+
+    threads, left = default_threads(), iter(means)
+    ways: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
+    with ThreadPoolExecutor(threads) as pool:
+        while some := list(islice(left, threads)):
+            ways += pool.map(way, some)
     frames = len(ways)
     rotation, translation = (np.stack(part) for part in zip(*ways, strict=True))
     turn = quaternions(rotation.reshape(-1, 3, 3)).reshape(frames, len(points), 4).astype(np.float32)

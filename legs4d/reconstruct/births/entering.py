@@ -13,7 +13,6 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import binary_opening
 from scipy.spatial import cKDTree
 
 from legs4d.config import ClipFitSettings
@@ -22,7 +21,8 @@ from legs4d.gaussians.gaussians import Gaussians, concatenate
 from legs4d.progress import StageReporter
 from legs4d.reconstruct.births.clip import Clip
 from legs4d.reconstruct.births.evidence import FOREGROUND, drawn_depth, look, uncolored
-from legs4d.reconstruct.births.seeds import PATCH, round_gaussians
+from legs4d.reconstruct.births.patches import patches
+from legs4d.reconstruct.births.seeds import round_gaussians
 from legs4d.reconstruct.births.spans import said
 from legs4d.reconstruct.initialise import AGREEMENT, FEWEST, MOTION_AGREEMENT, visual_hull
 from legs4d.reconstruct.observation import Observation
@@ -62,17 +62,15 @@ def with_entered(
     Raises:
         Stopped: the reporter was told to stop.
     """
-    left, tries = list(depth), TRIES
+    bare, tries = {frame: _bare(clip.observe(frame), one) for frame, one in depth.items()}, TRIES
     for _ in range(THINGS + TRIES):
-        bare = {frame: _bare(clip.observe(frame), depth[frame]) for frame in left}
         shown = {frame: _pixels(one) for frame, one in bare.items()}
         reporter.check()
         if not tries or most <= AROUND or not shown or max(shown.values()) < PIXELS:
             return clip
         frame = max(shown, key=lambda one: shown[one])
-        left.remove(frame)
-        observed = clip.observe(frame)
-        begun = _begun(clip, observed, bare[frame], most, reporter.check)
+        observed, alone = clip.observe(frame), bare.pop(frame)
+        begun = _begun(clip, observed, alone, most, reporter.check)
         if begun is not None:
             begun = _borne_out(clip, _fitted(clip, begun, observed, frame, settings, reporter), observed, frame)
         if begun is None or not len(begun):
@@ -80,16 +78,20 @@ def with_entered(
             continue
         found = _followed(clip, begun, frame, reporter.check)
         most -= len(begun)
-        clip = _joined(clip, found, _label(observed, bare[frame]))
-        left = [one for one in left if one not in found]
-        depth = {one: drawn_depth(clip.moving(one), clip.observe(one), clip.stage.near) for one in left}
+        clip = _joined(clip, found, _label(observed, alone))
+        bare = {one: _bare_of(clip, one) for one in bare if one not in found}
     return clip
+
+
+def _bare_of(clip: Clip, frame: int) -> NDArray[np.bool_]:
+    observed = clip.observe(frame)
+    return _bare(observed, drawn_depth(clip.moving(frame), observed, clip.stage.near))
 
 
 def _bare(observed: Observation, depth: NDArray[np.float32]) -> NDArray[np.bool_]:
     """[C, H, W] bool: patches of foreground where no moving Gaussian is drawn."""
     masks = observed.masks.cpu().numpy()
-    return np.stack([binary_opening(one, PATCH) for one in (masks >= FOREGROUND) & np.isnan(depth)])
+    return patches((masks >= FOREGROUND) & np.isnan(depth))
 
 
 def _pixels(bare: NDArray[np.bool_]) -> int:
@@ -113,7 +115,7 @@ def _begun(
             break
     if points is None:
         return None
-    target = torch.as_tensor(uncolored(observed, clip.colors), device=points.device)
+    target = uncolored(observed, clip.colors)
     values, seen = look_up(torch.cat([target, masks[..., None]], dim=-1), observed.cameras, points, clip.stage.near)
     shows = (seen & (values[..., 3] > FOREGROUND))[..., None]
     rgb = torch.where(shows, values[..., :3], torch.nan).nanmedian(dim=0).values.nan_to_num(nan=0.5)

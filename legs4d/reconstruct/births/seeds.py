@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, binary_opening, distance_transform_edt
+from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 
 from legs4d.gaussians.gaussians import Gaussians, dc_from_rgb
 from legs4d.reconstruct.births.evidence import FOREGROUND
+from legs4d.reconstruct.births.patches import patches, widened
 from legs4d.reconstruct.views import look_up, project
 from legs4d.scene.camera import Cameras
 
@@ -23,8 +24,6 @@ UNLIKE = 0.1
 """Mean absolute difference over the channels from which a pixel is not explained; noise and outlines lie below."""
 ALIKE = 0.12
 """Up to which two cameras' pixels show the same."""
-PATCH = np.ones((3, 3), np.bool_)
-"""Smallest patch that counts: what is narrower is an outline."""
 BEHIND = 1.03
 """Times the distance of what hides it: there at least is what is hidden."""
 WIDTH = 0.6
@@ -80,16 +79,17 @@ class Views:
 
 def lacking(off: NDArray[np.float32]) -> NDArray[np.bool_]:
     """[C, H, W] bool: compact patches of pixels whose difference [C, H, W] is not noise."""
-    return np.stack([binary_opening(one > UNLIKE, PATCH) for one in off])
+    return patches(off > UNLIKE)
 
 
-def find_seeds(views: Views, near: float) -> Seeds:
-    """Places in one frame where something is seen that nothing shows; none where nothing lacks."""
+def find_seeds(views: Views, near: float, device: torch.device) -> Seeds:
+    """Places in one frame where something is seen that nothing shows; none where nothing lacks. The device compares
+    cameras."""
     parts = [_of_view(views, view) for view in range(len(views.cameras)) if views.lacking[view].any()]
     if not parts:
         return nothing()
     found = together(parts)
-    found = found.take(_borne_out(found, views, near))
+    found = found.take(_borne_out(found, views, near, device))
     return found.take(thinned(found.positions, found.widths / WIDTH))
 
 
@@ -114,8 +114,8 @@ def _of_view(views: Views, view: int) -> Seeds:
         part = moving & (label == value)
         known = part & np.isfinite(views.depth_moving[view])
         depth = np.where(part, _nearest(views.depth_moving[view], known), depth)
-    still = ~binary_dilation(moving, PATCH)
-    known = still & ~binary_dilation(lack, PATCH, 2) & np.isfinite(views.depth_still[view])
+    still = ~widened(moving)
+    known = still & ~widened(lack, 2) & np.isfinite(views.depth_still[view])
     behind = np.maximum(_nearest(views.depth_still[view], known), BEHIND * views.hidden[view])
     depth = np.where(moving, depth, behind)
     row, column = np.nonzero(lack & np.isfinite(depth) & (moving | still))
@@ -142,12 +142,13 @@ def _nearest(values: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[n
     return values[row, column]
 
 
-def _borne_out(seeds: Seeds, views: Views, near: float) -> NDArray[np.bool_]:
+def _borne_out(seeds: Seeds, views: Views, near: float, device: torch.device) -> NDArray[np.bool_]:
     """[B] bool: two cameras or more see what a seed shows, where they lack it."""
-    wide = np.stack([binary_dilation(one, PATCH) for one in views.lacking])
+    wide = widened(views.lacking)
     told = np.concatenate([views.target, wide[..., None], views.masks[..., None]], axis=-1).astype(np.float32)
-    found = look_up(torch.from_numpy(told), views.cameras, torch.from_numpy(seeds.positions), near)
-    values, seen = (part.numpy() for part in found)
+    points = torch.from_numpy(seeds.positions).to(device)
+    found = look_up(torch.from_numpy(told).to(device), views.cameras, points, near)
+    values, seen = (part.cpu().numpy() for part in found)
     alike = np.abs(values[..., :3] - seeds.rgb).mean(axis=-1) < ALIKE
     same = (values[..., 4] >= FOREGROUND) == seeds.moving
     return (seen & alike & same & (values[..., 3] > 0.5)).sum(axis=0) >= 2
@@ -166,15 +167,14 @@ def thinned(positions: NDArray[np.float32], spacing: NDArray[np.float32]) -> NDA
     return np.array(kept, np.int64)
 
 
-def covered(positions: NDArray[np.float32], cameras: Cameras, near: float) -> NDArray[np.bool_]:
+def covered(positions: torch.Tensor, cameras: Cameras, near: float) -> NDArray[np.bool_]:
     """[C, H, W] bool: pixels near one that a position [B, 3] falls into."""
     marked = np.zeros((len(cameras), cameras.height, cameras.width), np.bool_)
-    pixel, seen = (values.numpy() for values in project(cameras, torch.from_numpy(positions), near))
+    pixel, seen = (values.cpu().numpy() for values in project(cameras, positions, near))
     for view in range(len(cameras)):
         column, row = pixel[view, seen[view]].T
         marked[view, row, column] = True
-        marked[view] = binary_dilation(marked[view], PATCH)
-    return marked
+    return widened(marked)
 
 
 def round_gaussians(

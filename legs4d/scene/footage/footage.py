@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from legs4d.config import DatasetSettings
 from legs4d.errors import DatasetError
+from legs4d.executor import default_threads
 from legs4d.scene.camera import Cameras
 from legs4d.scene.checks import check_poses, check_scale
 from legs4d.scene.content import Content
@@ -219,12 +221,14 @@ class Footage:
     def _stack(
         self, kind: str, split: Split, frame: int, cameras: list[int] | None, channels: tuple[int, ...], dtype: type
     ) -> NDArray[Any]:
-        size = self.cameras(split, frame)
-        wanted = range(len(size)) if cameras is None else cameras
-        stack: NDArray[Any] = np.empty((len(wanted), size.height, size.width, *channels), dtype)
-        for i, camera in enumerate(wanted):
-            load = partial(self._load, kind, split, frame, int(camera), (size.width, size.height))
-            stack[i] = self._cache.get((kind, split, frame, int(camera)), load)
+        rig = self.cameras(split, frame)
+        wanted, size = range(len(rig)) if cameras is None else cameras, (rig.width, rig.height)
+        stack: NDArray[Any] = np.empty((len(wanted), rig.height, rig.width, *channels), dtype)
+        with ThreadPoolExecutor(default_threads(), thread_name_prefix="legs4d-picture") as readers:
+            load, keys = partial(self._load, kind, split, frame), map(int, wanted)
+            parts = readers.map(lambda c: self._cache.get((kind, split, frame, c), partial(load, c, size)), keys)
+            for i, part in enumerate(parts):
+                stack[i] = part
         return stack
 
     def _load(self, kind: str, split: Split, frame: int, camera: int, size: tuple[int, int]) -> NDArray[Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -31,15 +32,29 @@ GIB = 2**30
 
 
 class Watch:
-    """Told of progress, it notes when each tracked frame is done, and stops the work after so many frames."""
+    """Told of progress, it notes when each tracked frame is done, and stops the work after so many frames.
+
+    Attributes:
+        stages: seconds up to a stage's reports, from whatever was reported before; said on stderr as they end.
+    """
 
     def __init__(self, frames: int | None) -> None:
         self.frames, self.enough = frames, False
         self.ends: list[float] = []
         self.memory: list[float] = []
         self.begun: float | None = None
+        self.stages: dict[str, float] = {}
+        self._last, self._stage = time.perf_counter(), ""
+
+    def _time(self, stage: str) -> None:
+        now = time.perf_counter()
+        if stage != self._stage and self._stage:
+            print(f"{self._stage}: {self.stages[self._stage]:.2f} s by now", file=sys.stderr, flush=True)
+        self.stages[stage] = self.stages.get(stage, 0.0) + now - self._last
+        self._last, self._stage = now, stage
 
     def __call__(self, progress: Progress) -> None:
+        self._time(progress.stage)
         if progress.stage == "first_frame" and self.begun is None:
             self.begun = time.perf_counter()
         if progress.stage != "tracking" or progress.done <= len(self.ends):
@@ -98,7 +113,9 @@ def main() -> None:
         "seconds": time.perf_counter() - started,
         "first_frame": run.stages["first_frame"].seconds,
         "points": None if watch.begun is None else watch.begun - started,
+        "births": run.stages["births"].seconds if "births" in run.stages else None,
         "refinement": run.stages["refinement"].seconds if "refinement" in run.stages else None,
+        "reported": watch.stages,
         "frames": [after - before for before, after in zip(watch.ends, watch.ends[1:], strict=False)],
         "reserved": watch.memory,
         "gaussians": run.num_gaussians,

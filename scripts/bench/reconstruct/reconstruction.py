@@ -210,6 +210,8 @@ def show(
             f"  {title:16}{took:8.3f} s{count:6} steps of {views} cameras{took / count * 1e3:9.2f} ms a step"
             f"   floor {least:7.3f} s, {took / least:6.0f} times that"
         )
+    if found.get("births") is not None:
+        print(f"  {'births':16}{found['births']:8.3f} s")
     if found["refinement"] is not None:
         again = settings.refinement
         print(
