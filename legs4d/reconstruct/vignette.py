@@ -19,10 +19,14 @@ def falloff(vignette: torch.Tensor, cameras: Cameras) -> torch.Tensor:
     Args:
         vignette: (a, b), on the device of the result; differentiable.
     """
-    device = vignette.device
-    intrinsics = upload(cameras.intrinsics, device)[:, :, :, None]
-    columns = torch.arange(cameras.width, device=device) + 0.5
-    rows = torch.arange(cameras.height, device=device) + 0.5
+    return falloff_of(vignette, upload(cameras.intrinsics, vignette.device), (cameras.width, cameras.height))
+
+
+def falloff_of(vignette: torch.Tensor, intrinsics: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """`falloff` of cameras with these intrinsics [C, 3, 3], on the device, and this (width, height)."""
+    device, intrinsics = vignette.device, intrinsics[:, :, :, None]
+    columns = torch.arange(size[0], device=device) + 0.5
+    rows = torch.arange(size[1], device=device) + 0.5
     across = ((columns - intrinsics[:, 0, 2]) / intrinsics[:, 0, 0]).square()
     tangent = across[:, None, :] + ((rows - intrinsics[:, 1, 2]) / intrinsics[:, 1, 1]).square()[:, :, None]
     return torch.exp(vignette[0] * tangent + vignette[1] * tangent.square())[..., None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -58,6 +59,31 @@ def renderings(own: Pictures) -> tuple[torch.Tensor, torch.Tensor]:
     return drawn * active[..., None], which
 
 
+def by_both_ways(own: Pictures, toned: bool) -> list[list[torch.Tensor]]:
+    """The loss, and its gradient by what is drawn, in plain PyTorch and in kernels; if `toned` with every tile drawn,
+    and the gradients by how cameras see colours."""
+    if toned:
+        active = torch.ones_like(own.active)
+        active[:, -1] = False
+        own = replace(own, active=active)
+    drawn, which = renderings(own)
+    active = own.active[which].repeat_interleave(TILE, 1).repeat_interleave(TILE, 2)
+    found = []
+    for kernels in (False, True):
+        leaf = drawn.clone().requires_grad_()
+        tones = [value.clone().requires_grad_(toned) for value in (own.gain, own.offset, own.light)]
+        seen = replace(own, gain=tones[0], offset=tones[1], light=tones[2])
+        if kernels:
+            loss = loss_by_kernels(seen, leaf, which, own.active[which], 0.2, 3.0)
+        else:
+            loss = loss_torch(seen, leaf, which, 0.2, 3.0)
+        (2 * loss).backward()
+        gradients = [value.grad for value in (leaf, *tones) if value.grad is not None]
+        assert len(gradients) == (4 if toned else 1)
+        found.append([loss.detach(), torch.where(active[..., None], gradients[0], 0), *gradients[1:]])
+    return found
+
+
 @pytest.mark.skipif(find_spec("triton") is None, reason="Triton comes with PyTorch on Linux alone")
 def test_kernels_are_their_twins_in_triton_s_interpreter() -> None:
     root = Path(__file__).resolve().parents[2]
@@ -69,19 +95,11 @@ def test_kernels_are_their_twins_in_triton_s_interpreter() -> None:
 
 @pytest.mark.gpu
 def test_kernels_are_their_twins() -> None:
-    own = pictures(200, 330, "cuda")
-    drawn, which = renderings(own)
-    active = own.active[which].repeat_interleave(TILE, 1).repeat_interleave(TILE, 2)
-    found = []
-    for kernels in (False, True):
-        leaf = drawn.clone().requires_grad_()
-        args = own, leaf, which
-        loss = loss_by_kernels(*args, own.active[which], 0.2, 3.0) if kernels else loss_torch(*args, 0.2, 3.0)
-        (2 * loss).backward()
-        assert leaf.grad is not None
-        found.append((loss.detach(), torch.where(active[..., None], leaf.grad, 0)))
-    torch.testing.assert_close(found[1][0], found[0][0], rtol=1e-4, atol=1e-6)
-    assert relative_error(found[1][1], found[0][1]) < 1e-3
+    for toned in (False, True):
+        plain, kernels = by_both_ways(pictures(200, 330, "cuda"), toned)
+        torch.testing.assert_close(kernels[0], plain[0], rtol=1e-4, atol=1e-6)
+        for one, other in zip(plain[1:], kernels[1:], strict=True):
+            assert relative_error(other, one) < 1e-3
     torch.manual_seed(0)
     quats = torch.nn.functional.normalize(torch.randn(2, 3000, 4), dim=-1)
     places, index = torch.randn(2, 3000, 3), torch.randint(0, 3000, (3000, 20))

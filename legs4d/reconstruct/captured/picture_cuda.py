@@ -274,7 +274,8 @@ class PictureCuda(torch.autograd.Function):
         _, height, width, _ = truth.shape
         _, rows, columns = active.shape
         total, grid = count * height * width * 4, (rows * columns, count)
-        blurred, out = torch.empty_like(slopes), torch.empty_like(drawn)
+        toned = any(ctx.needs_input_grad[5:8])
+        blurred, out = torch.empty_like(slopes), torch.zeros_like(drawn) if toned else torch.empty_like(drawn)
         options = {"TAPS": SSIM_WINDOW, "TILE": TILE, "num_warps": WARPS}
         _blur_columns[grid](slopes, active, taps, blurred, height, width, rows, columns, total, **options)
         _gradient[grid](
@@ -283,4 +284,21 @@ class PictureCuda(torch.autograd.Function):
             SATURATED=ctx.saturated,
             **options,
         )
-        return out, *(None,) * 10
+        tones = _tones(drawn, out, which, gain, light) if toned else (None,) * 3
+        return out, *(None,) * 4, *tones, *(None,) * 3
+
+
+def _tones(
+    drawn: torch.Tensor, pulled: torch.Tensor, which: torch.Tensor, gain: torch.Tensor, light: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Gradients by gain, offset and light, from that by what was drawn, which is gain · light times that by the colour
+    that a camera sees."""
+    _, height, width = light.shape
+    pulled = pulled[:, :height, :width, :3]
+    drawing = pulled * drawn[:, :height, :width, :3]
+    shone, factor = light[which], gain[which]
+    by_gain = gain.new_zeros(gain.shape).index_add_(0, which, drawing.sum(dim=(1, 2)) / factor)
+    offset = (pulled / shone[..., None]).sum(dim=(1, 2)) / factor
+    by_offset = gain.new_zeros(gain.shape).index_add_(0, which, offset)
+    by_light = light.new_zeros(light.shape).index_add_(0, which, drawing.sum(dim=-1) / shone)
+    return by_gain, by_offset, by_light

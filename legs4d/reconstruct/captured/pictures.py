@@ -73,6 +73,8 @@ class Pictures:
             drawn: [B, (rows + 1) · TILE, columns · TILE, 4] colours and foreground, 0 in tiles that are not drawn.
                 Differentiable; the gradient is without meaning in those.
             which: [B] int64, the cameras that they are by; active: [B, rows + 1, columns] bool, theirs.
+
+        Differentiable in gain, offset and light as well.
         """
         if drawn.device.type != "cuda" or not has_triton():
             return loss_torch(self, drawn, which, ssim_share, segmentation_weight)

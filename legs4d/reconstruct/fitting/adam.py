@@ -65,10 +65,17 @@ class Adam:
             value.grad = None
 
     def edit(self, keep: torch.Tensor, added: int) -> None:
-        """Keep the moments of the rows at `keep` (indices or mask), and start `added` new rows at zero."""
+        """Keep the moments of the rows at `keep` (indices or mask), and start `added` new rows at zero.
+
+        Where as many rows come of it as there were, nothing is put elsewhere in memory.
+        """
         for moments in self._moments.values():
             first, second = (
                 torch.cat([moment[keep], moment.new_zeros(added, *moment.shape[1:])])
                 for moment in (moments.first, moments.second)
             )
-            moments.first, moments.second = first, second
+            if len(first) == len(moments.first):
+                moments.first.copy_(first)
+                moments.second.copy_(second)
+            else:
+                moments.first, moments.second = first, second

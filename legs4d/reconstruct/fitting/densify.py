@@ -25,12 +25,16 @@ class Densifier:
         self.parameters = parameters
         self.extent = extent
         self.generator = torch.Generator(device="cpu").manual_seed(seed)
-        self._reset()
+        rows = parameters.is_foreground
+        self.pull, self.seen = torch.zeros(len(rows), device=rows.device), torch.zeros(len(rows), device=rows.device)
 
     def _reset(self) -> None:
-        device = self.parameters.is_foreground.device
-        self.pull = torch.zeros(len(self.parameters), device=device)
-        self.seen = torch.zeros(len(self.parameters), device=device)
+        rows = len(self.parameters.is_foreground)
+        if rows == len(self.pull):  # captured steps add to what stays where it is
+            self.pull.zero_()
+            self.seen.zero_()
+        else:
+            self.pull, self.seen = self.pull.new_zeros(rows), self.seen.new_zeros(rows)
 
     def observe(self, screen: ScreenGradient) -> None:
         """Add what the last backward pass saw."""

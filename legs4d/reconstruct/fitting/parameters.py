@@ -15,6 +15,9 @@ NAMES = ("means", "quats", "log_scales", "logit_opacities", "colors")
 INITIAL_LOGIT_OPACITY = 1.0
 """0.73. A shell of points is a surface: starting it half transparent only makes every ray pass through more of it."""
 
+SPARE = -20.0
+"""Logit of the opacity of rows that are no Gaussians: far below 1/255, so that nothing is drawn."""
+
 
 class Parameters:
     """N Gaussians as unconstrained leaf tensors, with one Adam group each.
@@ -23,13 +26,24 @@ class Parameters:
         values: name → tensor: means [N, 3], quats [N, 4] (any length), log_scales [N, 3], logit_opacities [N],
             colors [N, 3] (SH DC).
         is_foreground: [N] bool, never optimised.
+
+    With a capacity above N all of these have so many rows, of which those after the N are transparent, and stay where
+    they are in memory while no more Gaussians are there.
     """
 
     def __init__(
-        self, values: dict[str, torch.Tensor], is_foreground: torch.Tensor, rates: LearningRates, extent: float
+        self,
+        values: dict[str, torch.Tensor],
+        is_foreground: torch.Tensor,
+        rates: LearningRates,
+        extent: float,
+        capacity: int = 0,
     ) -> None:
-        self.is_foreground = is_foreground
-        self.values = {name: values[name].detach().clone().requires_grad_() for name in NAMES}
+        self._count, self._capacity = len(is_foreground), capacity
+        spare = self._spare()
+        self.is_foreground = torch.cat([is_foreground, is_foreground.new_zeros(spare)])
+        padded = {name: torch.cat([values[name].detach(), _transparent(name, values[name], spare)]) for name in NAMES}
+        self.values = {name: value.requires_grad_() for name, value in padded.items()}
         rate = {
             "means": rates.means * extent,
             "quats": rates.quats,
@@ -41,7 +55,9 @@ class Parameters:
         self._initial_rates = rate
 
     @classmethod
-    def from_points(cls, points: InitialPoints, rates: LearningRates, extent: float, device: str) -> Parameters:
+    def from_points(
+        cls, points: InitialPoints, rates: LearningRates, extent: float, device: str, capacity: int = 0
+    ) -> Parameters:
         """One round Gaussian per point, half as wide as the mean distance to its three nearest neighbours."""
         from scipy.spatial import cKDTree
 
@@ -58,7 +74,7 @@ class Parameters:
             "colors": dc_from_rgb(points.colors),
         }
         tensors = {name: torch.as_tensor(value, dtype=torch.float32, device=device) for name, value in values.items()}
-        return cls(tensors, torch.as_tensor(points.is_foreground, device=device), rates, extent)
+        return cls(tensors, torch.as_tensor(points.is_foreground, device=device), rates, extent, capacity)
 
     @classmethod
     def from_gaussians(cls, gaussians: Gaussians, rates: LearningRates, extent: float) -> Parameters:
@@ -73,7 +89,11 @@ class Parameters:
         return cls(values, gaussians.is_foreground, rates, extent)
 
     def __len__(self) -> int:
-        return len(self.is_foreground)
+        return self._count
+
+    def _spare(self) -> int:
+        """Rows that are no Gaussians."""
+        return max(0, self._capacity - self._count)
 
     def gaussians(self) -> Gaussians:
         """The Gaussians these parameters stand for, differentiable; quats are not unit yet."""
@@ -93,6 +113,8 @@ class Parameters:
         """The Gaussians, detached, with unit quats; of these values if given, in place of the parameters' own."""
         with torch.no_grad():
             gaussians = self._gaussians(values or self.values)
+            if self._spare():
+                gaussians = gaussians.take(torch.arange(self._count, device=self.is_foreground.device))
             return gaussians.replace(
                 means=gaussians.means.detach().clone(),
                 quats=torch.nn.functional.normalize(gaussians.quats, dim=-1),
@@ -109,7 +131,30 @@ class Parameters:
 
     def edit(self, keep: torch.Tensor, added: dict[str, torch.Tensor], added_foreground: torch.Tensor) -> None:
         """Keep the Gaussians at `keep` (indices or mask) and append new ones, whose Adam moments start at zero."""
+        foreground = torch.cat([self.is_foreground[keep], added_foreground])
+        self._count = len(foreground)
+        spare = self._spare()
+        stay = self._count + spare == len(self.is_foreground)
         for name in NAMES:
-            self.values[name] = torch.cat([self.values[name].detach()[keep], added[name]]).requires_grad_()
-        self.optimizer.edit(keep, len(added_foreground))
-        self.is_foreground = torch.cat([self.is_foreground[keep], added_foreground])
+            old = self.values[name].detach()
+            rows = torch.cat([old[keep], added[name], _transparent(name, old, spare)])
+            if stay:
+                old.copy_(rows)
+            else:
+                self.values[name] = rows.requires_grad_()
+        foreground = torch.cat([foreground, foreground.new_zeros(spare)])
+        if stay:
+            self.is_foreground.copy_(foreground)
+        else:
+            self.is_foreground = foreground
+        self.optimizer.edit(keep, len(added_foreground) + spare)
+
+
+def _transparent(name: str, like: torch.Tensor, rows: int) -> torch.Tensor:
+    """Rows of a value that are no Gaussians."""
+    made = like.detach().new_zeros(rows, *like.shape[1:])
+    if name == "quats":
+        made[:, 0] = 1
+    elif name == "logit_opacities":
+        made.fill_(SPARE)
+    return made
