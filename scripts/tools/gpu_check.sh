@@ -11,7 +11,7 @@ if ! "$python" -c 'import legs4d._csrc' 2>/dev/null; then
     cmake --build build/cmake-gpu >/dev/null
     cmake --install build/cmake-gpu --prefix . >/dev/null
 fi
-"$python" -m pytest -m gpu tests/raster tests/language tests/generate -v
+"$python" -m pytest -m gpu tests -v
 "$python" scripts/bench/reconstruct/engines.py
 "$python" scripts/bench/server/query.py --gpu
 dataset=${2:-../shared/data/basketball}
