@@ -299,9 +299,7 @@ class Plan:
         begun: set[str] = set() if run is None else {name for name, record in run.stages.items() if record.has_begun}
         if "deform" in begun or "first_frame" in begun:
             return "deform" if "deform" in begun else "tracking"
-        sequence = self.sequence
-        most = max(len(sequence.cameras("train", frame)) for frame in range(sequence.num_frames))
-        return "deform" if most < FEW_CAMERAS or sequence.num_frames == 1 else "tracking"
+        return suited_method(self.sequence)
 
     def _reconstruction(self, run: Run) -> tuple[dict[str, str], ReconstructSettings, DeformSettings]:
         settings, deform, preset = self.settings.reconstruct, self.settings.deform, self.settings.preset
@@ -332,6 +330,12 @@ class Plan:
     def _recorded_extraction(self, run: Run, encoder: str) -> ExtractSettings:
         there = made_from_of(records(run, encoder).get("extract"))
         return recorded_settings(there, "extract", self.settings.extract)
+
+
+def suited_method(sequence: Sequence) -> Method:
+    """The road that suits footage: few cameras, or one moment, are fitted together."""
+    most = max(len(sequence.cameras("train", frame)) for frame in range(sequence.num_frames))
+    return "deform" if most < FEW_CAMERAS or sequence.num_frames == 1 else "tracking"
 
 
 def read_footage(

@@ -9,6 +9,7 @@ import socket
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -18,6 +19,7 @@ from legs4d import __version__
 from legs4d.cli import app, checks
 from legs4d.cli.checks import Check, check_all
 from tests.backend.conftest import ServerProcess
+from tests.deform.film import write_film
 from tests.synthetic import Scene, write_run
 
 SCENE = Scene(num_frames=3, width=48, height=32, num_train=4, num_test=1)
@@ -31,6 +33,20 @@ def legs4d(*arguments: object, exit_code: int = 0) -> str:
 
 def test_the_version() -> None:
     assert legs4d("--version") == f"legs4d {__version__}\n"
+
+
+def test_check_tells_poses_of_another_convention(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "film", frames=6, size=32, tests=2)
+    told = json.loads(legs4d("check", film, "--json"))
+    assert (told["pictures"], told["method"], told["poses"]) == ({"train": 6, "test": 2}, "deform", None)
+    path = film / "transforms_train.json"
+    content = json.loads(path.read_text())
+    for frame in content["frames"]:
+        frame["transform_matrix"] = (np.array(frame["transform_matrix"]) @ np.diag([1.0, -1, -1, 1])).tolist()
+    path.write_text(json.dumps(content))
+    said = legs4d("check", film)
+    assert "6 training and 2 test pictures by cameras that move, 32×32" in said
+    assert "6 of 6 cameras look away" in said and "(OpenGL)" in said
 
 
 def test_info_says_what_a_run_holds(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from legs4d.terminal import EXIT_ERROR, print_json, say
 
 if TYPE_CHECKING:
     from legs4d.gaussians.store.run import Run
+    from legs4d.scene.sequence import Split
 
 SHOWN = frozenset({"kind", "dataset", "fps", "frame_numbers", "encoder", "scale", "masks", "up", "made_from"})
 """What of a run's `info` has a line of its own."""
@@ -181,17 +182,21 @@ def check(
     """Say how a dataset is read, and which of its cameras seem to stand wrong.
 
     Points that pictures of neighbouring cameras share have to lie on their epipolar lines: LightGlue finds them where
-    its weights are there (`legs4d priors get lightglue`), else SIFT. --json prints {dataset, layout, frames, fps,
-    cameras: {train, test}, width, height, masks, objects, captions, notes, matcher, misfits: [{camera, frame,
-    pixels}], unknown: [camera]}.
+    its weights are there (`legs4d priors get lightglue`), else SIFT. What is fitted together (one camera, a few, one
+    moment) is also asked whether its cameras look at the same. --json prints {dataset, layout, frames, fps, cameras:
+    {train, test} in the first frame, pictures: {train, test} in all, width, height, method, poses: what is wrong with
+    them or null, masks, objects, captions, notes, matcher, misfits: [{camera, frame, pixels}], unknown: [camera]}.
     """
     given = locals()
     from legs4d import commands
+    from legs4d.deform.footage.start import what_is_wrong_with
+    from legs4d.plan import suited_method
     from legs4d.priors.cache import best_prior, open_prior
     from legs4d.reconstruct.calibration import Look, look_at_cameras
     from legs4d.reconstruct.stages import choose_device
     from legs4d.scene.foreground import MotionMasks
     from legs4d.scene.readers import layout_of, open_sequence
+    from legs4d.scene.sequence import cameras_move
 
     reading = asked(commands.Objects, given).reading()
     with working(engine) as context:
@@ -201,14 +206,21 @@ def check(
         nothing = Look([], None, "none")
         looked = nothing if matcher is None else look_at_cameras(sequence, device, context, matcher)
     first, test = sequence.cameras("train", 0), sequence.cameras("test", 0)
+    splits: tuple[Split, ...] = ("train", "test")
+    pictures = {split: sum(len(sequence.cameras(split, t)) for t in range(sequence.num_frames)) for split in splits}
+    method = suited_method(sequence)
+    wrong = what_is_wrong_with(sequence) if method == "deform" else None
     found = {
         "dataset": str(dataset),
         "layout": layout_of(dataset),
         "frames": sequence.num_frames,
         "fps": sequence.fps,
         "cameras": {"train": len(first), "test": len(test)},
+        "pictures": pictures,
         "width": first.width,
         "height": first.height,
+        "method": method,
+        "poses": wrong,
         "masks": "motion" if isinstance(sequence, MotionMasks) else "footage",
         "objects": sequence.objects("train", 0, []) is not None,
         "captions": sequence.captions is not None,
@@ -220,9 +232,11 @@ def check(
     if as_json:
         print_json(found)
         return
-    print(f"{found['layout']}: {found['frames']} frames, {len(first)} training and {len(test)} test cameras, ", end="")
-    print(f"{first.width}×{first.height}")
-    for sentence in (*sequence.notes, *(f"{one}." for one in looked.misfits)):
+    what = f"{len(first)} training and {len(test)} test cameras"
+    if cameras_move(sequence):
+        what = f"{pictures['train']} training and {pictures['test']} test pictures by cameras that move"
+    print(f"{found['layout']}: {found['frames']} frames, {what}, {first.width}×{first.height}")
+    for sentence in (*sequence.notes, *([wrong] if wrong else []), *(f"{one}." for one in looked.misfits)):
         print(sentence)
     if prior is None:
         return

@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from legs4d.deform.footage.pictures import BLANK, Pictures
+from legs4d.deform.footage.pictures import BLANK, Pictures, all_cameras
 from legs4d.errors import DatasetError
 from legs4d.portable.up import find_up
 from legs4d.progress import go_on
 from legs4d.reconstruct.initialise import visual_hull
 from legs4d.reconstruct.views import look_up, project
 from legs4d.scene.camera import Cameras
-from legs4d.scene.sequence import InitialPoints
+from legs4d.scene.sequence import InitialPoints, Sequence
 from legs4d.scene.stage import NEAR_SHARE, Stage, find_stage
 
 AGREEMENTS = (0.8, 0.65, 0.5)
@@ -144,6 +144,17 @@ def find_stage_of(
             fix=f"{UNLESS}{CONVENTIONS}",
         )
     return stage
+
+
+def what_is_wrong_with(sequence: Sequence) -> str | None:
+    """Why `find_stage_of` finds no stage of the cameras of footage, as a sentence; None where it finds one."""
+    given = sequence.initial_points
+    points = None if given is None else given.positions
+    try:
+        find_stage_of(all_cameras(sequence), str(sequence.root), points, sequence.bounds)
+    except DatasetError as error:
+        return str(error)
+    return None
 
 
 def _looked_at(stage: Stage, cameras: Cameras) -> NDArray[np.bool_]:

@@ -80,7 +80,7 @@ class FrameFields(LensFields):
 class TransformsFile(LensFields):
     """A whole file."""
 
-    frames: list[FrameFields] = Field(min_length=1)
+    frames: list[FrameFields]
     fps: float | None = Field(default=None, gt=0)
     ply_file_path: str | None = None
     train_filenames: list[str] | None = None

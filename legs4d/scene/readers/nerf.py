@@ -62,6 +62,8 @@ class NerfSequence(Footage):
     def __init__(self, root: Path, settings: DatasetSettings) -> None:
         names, notes = transforms_files(root)
         files = {name: read_transforms(root / name) for name in names}
+        if not files[names[0]].frames:
+            raise DatasetError("lists no pictures", where=str(root / names[0]), fix="list them in frames")
         every = [(name, file, frame) for name, file in files.items() for frame in file.frames]
         listed = [one for one in every if not is_left_out(*one[1:])]
         if len(listed) < len(every):

@@ -86,6 +86,11 @@ def test_held_out_pictures_without_files_cost_nothing_else(film: Path) -> None:
     found = open_sequence(film)
     assert found.num_frames == FRAMES and not any(len(found.cameras("test", t)) for t in range(FRAMES))
     assert_as_filmed(found)
+    edit(film / "transforms_test.json", lambda c: c.update(frames=[]))
+    assert open_sequence(film).num_frames == FRAMES
+    edit(film / "transforms_train.json", lambda c: c.update(frames=[]))
+    with pytest.raises(DatasetError, match=r"transforms_train\.json: lists no pictures"):
+        open_sequence(film)
 
 
 def test_pictures_for_validation_are_held_out_where_there_are_no_others(film: Path) -> None:
