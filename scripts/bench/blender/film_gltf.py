@@ -1,11 +1,14 @@
 """Films an animated glTF model as a D-NeRF capture: one camera a frame, RGBA, and where its vertices truly are.
 
     .venv-blender/bin/python scripts/bench/blender/film_gltf.py MODEL ANIMATION OUT [--frames 150] [--size 400]
+        [--hold SHARE]
 
 OUT then holds `transforms_train.json`, `transforms_test.json`, `train/`, `test/` and `truth.npz` (vertices [T, V, 3] in
-the world of the cameras, up to 3,000 of them). What is there is not filmed again, so that a killed call goes on.
+the world of the cameras, up to 3,000 of them) and `surface.npz` (points [T', P, 3] of its surface in every third frame,
+spread evenly when the film is half over). What is there is not filmed again, so that a killed call goes on.
 Materials are unlit, the longest side of all that the model reaches is 1, the lens and distance are L4GM's. Finally the
-test pictures are filmed with another seed, and how well both agree is printed: what no model can surpass.
+test pictures are filmed with another seed, and how well both agree is printed: what no model can surpass. With --hold
+the model stands as it does at that share of its animation in all pictures: what is missed then is not its motion.
 """
 
 from __future__ import annotations
@@ -29,7 +32,9 @@ from rig import GOLDEN, View, camera_matrix  # type: ignore[import-not-found]  #
 ANGLE, DISTANCE = math.radians(49.1), 1.5
 """Horizontal field of view, and scene units from the middle (L4GM)."""
 ELEVATIONS = math.radians(-30), math.radians(75)
-VERTICES = 3000
+VERTICES, POINTS = 3000, 12_000
+EVERY = 3
+"""Frames of which one tells where points of the surface are."""
 
 
 def main() -> None:
@@ -41,9 +46,12 @@ def main() -> None:
     arguments.add_argument("--test", type=int, default=20)
     arguments.add_argument("--size", type=int, default=400)
     arguments.add_argument("--samples", type=int, default=64)
+    arguments.add_argument("--hold", type=float, metavar="SHARE", help="of the animation, 0..1: one pose throughout")
     asked = arguments.parse_args()
     scene = load(asked.model, asked.animation)
     moments = times(scene, asked.frames)
+    if asked.hold is not None:
+        moments = [moments[round(asked.hold * (len(moments) - 1))]] * len(moments)
     normalise(scene, moments)
     set_up(scene, asked.size, asked.samples)
     generator = np.random.default_rng(0)
@@ -54,6 +62,7 @@ def main() -> None:
     film(scene, asked.out, "test", tested.tolist(), test_places, moments, 0)
     film(scene, asked.out, "again", tested.tolist(), test_places, moments, 1)
     vertices(scene, asked.out / "truth.npz", moments)
+    surface(scene, asked.out / "surface.npz", moments)
     print(f"{asked.out.name}: filmed again with another seed, {agreement(asked.out):.1f} dB on white")
 
 
@@ -120,10 +129,11 @@ def show(scene: bpy.types.Scene, moment: float) -> None:
     scene.frame_set(int(moment), subframe=moment - int(moment))
 
 
-def world_vertices(scene: bpy.types.Scene) -> np.ndarray:
-    """[V, 3] of all meshes as they are shown now."""
+def world_mesh(scene: bpy.types.Scene) -> tuple[np.ndarray, np.ndarray]:
+    """(vertices [V, 3], triangles [F, 3] of them) of all meshes as they are shown now."""
     graph = bpy.context.evaluated_depsgraph_get()
-    found = []
+    found: list[np.ndarray] = []
+    corners: list[np.ndarray] = []
     for thing in scene.objects:
         if thing.type != "MESH" or thing.hide_render:
             continue
@@ -131,8 +141,17 @@ def world_vertices(scene: bpy.types.Scene) -> np.ndarray:
         points = np.empty(3 * len(mesh.vertices), np.float32)
         mesh.vertices.foreach_get("co", points)
         matrix = np.array(thing.evaluated_get(graph).matrix_world)
+        mesh.calc_loop_triangles()
+        three = np.empty(3 * len(mesh.loop_triangles), np.int32)
+        mesh.loop_triangles.foreach_get("vertices", three)
+        corners.append(three.reshape(-1, 3) + sum(len(part) for part in found))
         found.append(points.reshape(-1, 3) @ matrix[:3, :3].T + matrix[:3, 3])
-    return np.concatenate(found)
+    return np.concatenate(found), np.concatenate(corners)
+
+
+def world_vertices(scene: bpy.types.Scene) -> np.ndarray:
+    """[V, 3] of all meshes as they are shown now."""
+    return world_mesh(scene)[0]
 
 
 def normalise(scene: bpy.types.Scene, moments: list[float]) -> None:
@@ -228,6 +247,24 @@ def vertices(scene: bpy.types.Scene, path: Path, moments: list[float]) -> None:
         show(scene, moment)
         track.append(world_vertices(scene)[chosen])
     np.savez_compressed(path, vertices=np.array(track, np.float32))
+
+
+def surface(scene: bpy.types.Scene, path: Path, moments: list[float]) -> None:
+    """Where points of the surface are in every third frame; they are spread evenly over it in the middle one."""
+    if path.exists():
+        return
+    chance = np.random.default_rng(0)
+    show(scene, moments[len(moments) // 2])
+    vertices, corners = world_mesh(scene)
+    a, b, c = (vertices[corners[:, i]] for i in range(3))
+    area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
+    of = chance.choice(len(corners), POINTS, p=area / area.sum())
+    share = chance.dirichlet(np.ones(3), POINTS).astype(np.float32)
+    track = []
+    for moment in moments[::EVERY]:
+        show(scene, moment)
+        track.append((world_vertices(scene)[corners[of]] * share[..., None]).sum(axis=1))
+    np.savez_compressed(path, points=np.array(track, np.float32))
 
 
 def agreement(out: Path) -> float:

@@ -3,7 +3,9 @@
     .venv/bin/python scripts/bench/reconstruct/one_camera.py CAPTURE… [--preset full] [--set KEY=VALUE] [--out FOLDER]
         [--keep FILE] [--prototype FILE --prototype-steps N --prototype-on NAME…]
 
-CAPTURE is a folder that scripts/bench/blender/film_gltf.py made. PSNR is on white, and inside the true alpha. Tracks
+CAPTURE is a folder that scripts/bench/blender/film_gltf.py made. PSNR is on white, and inside the true alpha; beside it
+on white of every fifth picture that was trained on: what is lost between the two, motion tells wrongly of sides that a
+moment's picture does not show, what is lost before, Gaussians or time do not suffice for. Tracks
 are of vertices that move by more than a twentieth of the size, each carried by the Gaussian nearest to it in frame 0;
 told is the median of how far off they are, in hundredths of the size. FOLDER gets a page per capture: truth, ours,
 error. What `--keep FILE` tells of a capture with the same settings is not measured again, and what it does not tell is
@@ -17,9 +19,10 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -51,17 +54,20 @@ MOVING = 0.05
 """Of the size: vertices that go farther are followed."""
 AIMS = {"cuda": ("≥ 40 dB in 60 s", "≤ 60 s"), "cpu": ("≥ 28 dB", "≤ 240 s on two quiet cores")}
 """Of views on white and of the time, a kind of device."""
+EVERY = 5
+"""Of the pictures trained on, those that are looked at."""
 STATIC_STEPS = 0.25
 """Of the steps: a static model settles sooner."""
 
 
 @dataclass
 class Figures:
-    """Of one fit: dB on white and inside alpha, seconds, those of all cores, milliseconds a step, Gaussians, tracks
-    in % of the size."""
+    """Of one fit: dB on white and inside alpha, dB on white of pictures trained on, seconds, those of all cores,
+    milliseconds a step, Gaussians, tracks in % of the size."""
 
     white: float
     inside: float
+    trained: float
     seconds: float
     cpu: float
     step: float
@@ -99,6 +105,7 @@ def tell(asked: argparse.Namespace, device: torch.device) -> None:
         "capture",
         "dB on white",
         "inside",
+        "trained on",
         "s",
         "ms a step",
         "Gaussians",
@@ -122,6 +129,7 @@ def tell(asked: argparse.Namespace, device: torch.device) -> None:
         numbers = (
             ours.white,
             ours.inside,
+            ours.trained,
             ours.seconds,
             ours.step,
             ours.gaussians,
@@ -133,6 +141,7 @@ def tell(asked: argparse.Namespace, device: torch.device) -> None:
         steps = ", ".join([place.name, f"{settings.steps} steps of {settings.pictures_per_step} pictures", *asked.set])
         figures.record(SUBJECT, f"{steps}: on white", ours.white, "dB", aim=AIMS[device.type][0])
         figures.record(SUBJECT, f"{steps}: inside the mask", ours.inside, "dB")
+        figures.record(SUBJECT, f"{steps}: pictures trained on, on white", ours.trained, "dB")
         took = f"{ours.seconds:.0f} s" + (f", {ours.cpu:.0f} s of CPU" if device.type == "cpu" else "")
         figures.record(SUBJECT, f"{steps}: time", took, aim=AIMS[device.type][1])
         if ours.tracks is not None:
@@ -145,7 +154,7 @@ def tell(asked: argparse.Namespace, device: torch.device) -> None:
             tell_race(asked.prototype, asked.prototype_steps, place, settings, device)
     means = {
         name: float(np.mean([entry["ours"][name] for entry in found]))
-        for name in ("white", "inside", "seconds", "step")
+        for name in ("white", "inside", "trained", "seconds", "step")
     }
     tracked = [entry["ours"]["tracks"] for entry in found if entry["ours"]["tracks"] is not None]
     table.add_row(
@@ -215,34 +224,58 @@ def measure(place: Path, settings: DeformSettings, device: torch.device, out: Pa
         torch.cuda.synchronize()
     seconds, cpu = time.perf_counter() - began, time.process_time() - worked
     white, inside = judge(fit, sequence, place, out)
+    trained = float(np.mean([one.on_white for one in shown(fit, sequence, "train", EVERY)]))
     step = 1000 * seconds / fit.total
-    return Figures(white, inside, seconds, cpu, step, fit.canonical.count, tracks(fit, sequence, place))
+    return Figures(white, inside, trained, seconds, cpu, step, fit.canonical.count, tracks(fit, sequence, place))
+
+
+@dataclass
+class Shown:
+    """A moment as cameras show it and as it is fitted: both [C, H, W, 3] on white, and where alpha is more than a half
+    [C, H, W, 1]."""
+
+    truth: torch.Tensor
+    made: torch.Tensor
+    alpha: torch.Tensor
+
+    @property
+    def on_white(self) -> float:
+        """dB, mean over the cameras."""
+        return float((-10 * torch.log10((self.made - self.truth).square().mean(dim=(1, 2, 3)))).mean())
+
+    @property
+    def inside(self) -> float:
+        """dB inside alpha, mean over the cameras."""
+        wrong = ((self.made - self.truth).square() * self.alpha).sum(dim=(1, 2, 3))
+        return float((-10 * torch.log10(wrong / (3 * self.alpha.sum(dim=(1, 2, 3))).clamp(min=1))).mean())
+
+
+def shown(fit: Fit, sequence: Sequence, split: Literal["train", "test"], every: int = 1) -> Iterator[Shown]:
+    """Every so many-th moment of which there are such pictures."""
+    device, times = fit.canonical.device, moments(sequence)
+    filmed = [frame for frame in range(sequence.num_frames) if len(sequence.cameras(split, frame))]
+    for frame in filmed[::every]:
+        truth = torch.as_tensor(sequence.images(split, frame), device=device)
+        masks = sequence.masks(split, frame)
+        assert masks is not None, f"{sequence.root}: has no alpha"
+        alpha = torch.as_tensor(masks, device=device)[..., None] > 0.5
+        white, cameras = torch.ones(3, device=device), sequence.cameras(split, frame)
+        made = render(fit.gaussians_at(float(times[frame])), cameras, background=white, near=fit.near)
+        yield Shown(truth, made.color.clamp(0, 1), alpha)
 
 
 def judge(fit: Fit, sequence: Sequence, place: Path, out: Path | None) -> tuple[float, float]:
     """dB over the test pictures, on white and inside alpha; a page of them where it is wanted."""
-    device, times = fit.canonical.device, moments(sequence)
-    white, inside, rows = [], [], []
-    for frame in range(sequence.num_frames):
-        cameras = sequence.cameras("test", frame)
-        if not len(cameras):
-            continue
-        truth = torch.as_tensor(sequence.images("test", frame), device=device)
-        masks = sequence.masks("test", frame)
-        assert masks is not None, f"{place}: has no alpha"
-        alpha = torch.as_tensor(masks, device=device)[..., None] > 0.5
-        gaussians = fit.gaussians_at(float(times[frame]))
-        made = render(gaussians, cameras, background=torch.ones(3, device=device), near=fit.near).color.clamp(0, 1)
-        wrong = (made - truth).square()
-        white += (-10 * torch.log10(wrong.mean(dim=(1, 2, 3)))).tolist()
-        within = (wrong * alpha).sum(dim=(1, 2, 3)) / (3 * alpha.sum(dim=(1, 2, 3))).clamp(min=1)
-        inside += (-10 * torch.log10(within)).tolist()
-        rows.append(torch.cat([truth[0], made[0], (4 * (made - truth).abs()).clamp(0, 1)[0]], dim=1))
+    judged = list(shown(fit, sequence, "test"))
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        page = (torch.cat(rows[:: max(1, len(rows) // 5)]).cpu().numpy() * 255).astype(np.uint8)
+        rows = [
+            torch.cat([one.truth[0], one.made[0], (4 * (one.made - one.truth).abs()).clamp(0, 1)[0]], dim=1)
+            for one in judged[:: max(1, len(judged) // 5)]
+        ]
+        page = (torch.cat(rows).cpu().numpy() * 255).astype(np.uint8)
         Image.fromarray(page).save(out / f"{place.name}.png")
-    return float(np.mean(white)), float(np.mean(inside))
+    return float(np.mean([one.on_white for one in judged])), float(np.mean([one.inside for one in judged]))
 
 
 def tracks(fit: Fit, sequence: Sequence, place: Path) -> float | None:

@@ -52,3 +52,27 @@ def test_a_skinned_model_fills_its_film_by_itself(model: Path) -> None:
     sides = corners.max(axis=0) - corners.min(axis=0)
     np.testing.assert_allclose(sorted(sides), [SIZE / (SIZE + LIFT)] * 2 + [1.0], atol=1e-4)
     np.testing.assert_allclose(corners.max(axis=0) + corners.min(axis=0), 0, atol=1e-4)
+
+
+def test_points_of_the_surface_stay_on_it_through_the_film(model: Path, tmp_path: Path) -> None:
+    from bench.blender import film_gltf
+
+    scene = film_gltf.load(model, "Lift")
+    moments = film_gltf.times(scene, 7)
+    film_gltf.normalise(scene, moments)
+    film_gltf.surface(scene, tmp_path / "surface.npz", moments)
+    with np.load(tmp_path / "surface.npz") as file:
+        points = file["points"]
+    assert points.shape == (3, film_gltf.POINTS, 3)
+    side = SIZE / (SIZE + LIFT)
+    for frame, moment in zip(points, moments[:: film_gltf.EVERY], strict=True):
+        film_gltf.show(scene, moment)
+        vertices = film_gltf.world_vertices(scene)
+        low, high = vertices.min(axis=0), vertices.max(axis=0)
+        away = np.minimum(np.abs(frame - low), np.abs(frame - high))  # of the planes of the six sides
+        assert away.min(axis=1).max() < 1e-4
+        assert (frame > low - 1e-4).all() and (frame < high + 1e-4).all()
+        # Spread evenly: a sixth of them on each side, in the middle of it on average.
+        top = frame[np.abs(frame[:, 2] - high[2]) < 1e-4]
+        assert 0.12 < len(top) / len(frame) < 0.22
+        np.testing.assert_allclose(top.mean(axis=0)[:2], (low + high)[:2] / 2, atol=0.1 * side)
