@@ -50,7 +50,7 @@ from legs4d.scene.images import inspect_picture
 from legs4d.scene.movies.movie import Movie
 from legs4d.scene.stage import Stage, find_stage
 
-VERSION = 3
+VERSION = 4
 """Of this code: raise it when the same input gives another result."""
 VISITS = 30
 """Steps of a following for each frame of a short video."""

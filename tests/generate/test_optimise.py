@@ -148,6 +148,47 @@ def test_a_block_that_rises_is_learned_in_three_stages() -> None:
     torch.testing.assert_close(again.canonical.used("means"), fit.canonical.used("means"))
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_what_is_captured_of_the_static_stage_is_not_replayed_in_those_that_bend() -> None:
+    """Else planes stay as they began, and every moment is the first."""
+    on_cpu, is_reference = views()
+    cameras = on_cpu.table.cameras
+    pictures = pictures_of(on_cpu.images.numpy(), cameras, on_cpu.frames, 2, torch.device("cuda"))
+    how = small(static=40, coarse=60, fine=20, pictures_per_step=2)
+    fit = Optimise(pictures, is_reference, STAGE, SYNCDREAMER, how, None, None, StageReporter("optimising"))
+    while fit.done < fit.total:
+        fit.advance()
+    assert float(still(fit.deformation)) > 0  # type: ignore[arg-type]
+    apart = fit.gaussians_at(1.0).means.mean(dim=0) - fit.gaussians_at(0.0).means.mean(dim=0)
+    assert 0.05 < float(apart[1]) < 0.15
+
+
+def test_a_stage_that_bends_captures_its_steps_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures, is_reference = views()
+    how = small(static=3, coarse=2, fine=1)
+    fit = Optimise(pictures, is_reference, STAGE, SYNCDREAMER, how, None, None, StageReporter("optimising"))
+    forgotten: list[int] = []
+    monkeypatch.setattr(fit._replay, "forget", lambda: forgotten.append(fit.done))
+    while fit.done < fit.total:
+        fit.advance()
+    assert forgotten == [3]
+
+
+def test_how_much_lpips_counts() -> None:
+    drawn, truth = torch.rand(2, 24, 24, 4), torch.rand(2, 24, 24, 4)
+
+    def one(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        return torch.ones(len(first))
+
+    counts = torch.tensor([1.0, 10.0])
+    of = {times: float(picture_loss(drawn, truth, counts, one, times)) for times in (0.0, 0.5, 1.0)}  # type: ignore[arg-type]
+    assert of[0.0] == pytest.approx(float(picture_loss(drawn, truth, counts, None)), rel=1e-6)
+    # 20 m + 2 each, m 1 and 10
+    assert of[1.0] - of[0.0] == pytest.approx((22 + 202) / 2, rel=1e-4)
+    assert of[0.5] - of[0.0] == pytest.approx((22 + 202) / 4, rel=1e-4)
+
+
 def test_a_block_is_learned_in_the_axes_and_units_of_its_own_cameras() -> None:
     """Ten times as large and elsewhere, every step is the same."""
     pictures, is_reference = views()

@@ -16,17 +16,20 @@ NEAREST = 2000
 """Points of each cloud between which a chamfer distance is taken."""
 
 
-def picture_loss(drawn: torch.Tensor, truth: torch.Tensor, counts: torch.Tensor, lpips: Lpips | None) -> torch.Tensor:
+def picture_loss(
+    drawn: torch.Tensor, truth: torch.Tensor, counts: torch.Tensor, lpips: Lpips | None, perceptual: float = 1.0
+) -> torch.Tensor:
     """[] mean over pictures [B, H, W, 4] (RGB on white and alpha, 0..1).
 
     Args:
         counts: [B] m of each: `REFERENCE` for the reference camera, else 1.
         lpips: None leaves out the terms with it.
+        perceptual: times that these count.
     """
     absolute = torch.stack([l1_loss(a, b) for a, b in zip(drawn, truth, strict=True)])
     apart = torch.zeros_like(absolute)
     if lpips is not None:
-        apart = lpips(drawn[..., :3].clamp(0, 1), truth[..., :3])
+        apart = perceptual * lpips(drawn[..., :3].clamp(0, 1), truth[..., :3])
     return total(absolute, ssim(drawn.contiguous(), truth.contiguous()), apart, counts).mean()
 
 

@@ -44,6 +44,8 @@ GROWN = (600, 1000, 100)
 """First and last step of the static stage at which Gaussians are added, and every how many."""
 BALL = 0.5
 """Radius of the ball of points, where silhouettes have no hull."""
+LEAST_TIMES = 8
+"""Entries of the planes along time, at least."""
 BOX = 2.5
 """Half the side of the cube that the planes cover."""
 
@@ -64,6 +66,8 @@ class How:
         distil: share of the fine stage's steps that distil, where guidance is there.
         steady, smooth, still: weights of the planes' second differences in time, of their total variation in space, and
             of how far those of time are from 1.
+        perceptual: times that LPIPS counts, 0 leaves it out; there 1, ten to a hundred times as much as in other work:
+            its pull then makes stains, and what it measures itself becomes worse from other sides.
         chamfer: weight of the distance between neighbouring moments' clouds.
         pace: times 4DGen's step sizes, and so many times as fast do they fall: for fewer steps than its.
     """
@@ -80,6 +84,7 @@ class How:
     smooth: float = 1e-4
     still: float = 0.0
     chamfer: float = 0.0
+    perceptual: float = 0.1
     pace: float = 1.0
     seed: int = 0
 
@@ -89,16 +94,17 @@ class How:
 
 
 QUICK = How(
-    static=200,
-    coarse=150,
-    fine=350,
+    static=300,
+    coarse=600,
+    fine=900,
     pictures_per_step=1,
     points=2000,
     most=5000,
     planes=FEW_PLANES,
+    perceptual=0.0,
     pace=3.0,
 )
-"""For a processor: it shows what comes, blurred."""
+"""For a processor: it shows what comes, blurred. LPIPS would take three quarters of the time: more steps do more."""
 
 
 class Optimise(Fit):
@@ -124,7 +130,7 @@ class Optimise(Fit):
     ) -> None:
         device = pictures.images.device
         unit = 1.0 if lens is not None else stage.radius / FOURDGEN.distance
-        self.how, self.lens, self.lpips, self.guidance = how, lens, lpips, guidance
+        self.how, self.lens, self.lpips, self.guidance = how, lens, lpips if how.perceptual else None, guidance
         self.counts = torch.as_tensor(np.where(is_reference, REFERENCE, 1.0), dtype=torch.float32, device=device)
         first, last, every = (round(step * how.static / 1099) for step in GROWN)
         growth = GrowthSettings(
@@ -148,7 +154,7 @@ class Optimise(Fit):
         if self.guidance is None and not self.how.chamfer:
             super().advance()
             if self.done == self.how.static:
-                self._graph = None  # it bends nothing
+                self._replay.forget()  # it bends nothing
             return
         row = self.done
         self._step(
@@ -189,7 +195,7 @@ class Optimise(Fit):
             seen = self.pictures.images[which].to(torch.float32) / 255
             truth = torch.cat([seen[..., :3] + 1 - seen[..., 3:], seen[..., 3:]], dim=-1)
             drawn = torch.cat([color, alpha[..., None]], dim=-1)
-            loss = picture_loss(drawn, truth, self.counts[which], self.lpips)
+            loss = picture_loss(drawn, truth, self.counts[which], self.lpips, how.perceptual)
             if not self._is_still:
                 loss = loss + self._regularised(times, bent)
         loss.backward()
@@ -266,5 +272,6 @@ def _schedule(how: How, pictures: Pictures, unit: float) -> Schedule:
 
 
 def scaled_to(how: How, num_frames: int) -> How:
-    """With as many entries along time as 4DGen has for its sixteen frames."""
-    return replace(how, planes=how.planes.model_copy(update={"time": max(how.planes.time, num_frames)}))
+    """With an entry along time for every two frames, as 4DGen's sixteen, of which its times reach half, have for
+    sixteen frames."""
+    return replace(how, planes=how.planes.model_copy(update={"time": max(LEAST_TIMES, (num_frames + 1) // 2)}))

@@ -19,11 +19,10 @@ import numpy as np
 sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
 from bench import figures
 from bench.generate.judged import SIZE, Truth, judge, novel, page, read
-from bench.generate.optimised import By, optimised, told
+from bench.generate.optimised import By, line, optimised, told
 from bench.generate.orbit import orbit
 from bench.generate.roads import small
 from legs4d.commands import Object
-from legs4d.context import Context
 from legs4d.gaussians.store.run import Run
 from legs4d.generate.lenses import SYNCDREAMER
 from legs4d.generate.optimise.road import QUICK, How
@@ -42,9 +41,10 @@ def synced(films: Path, out: Path, clip: str, by: By) -> None:
         began, path = by.clock(), out / f"{clip}_{name}"
         asked = {"source": str(films / f"{clip}_pose0"), "views": str(films / f"{clip}_sync"), "out": str(path)}
         asked |= {"method": method, "lens": "4dgen", "prior": "given"}
-        object_run(Object.model_validate(asked), Context(by.device.type), sizes=by.sizes)
+        object_run(Object.model_validate(asked), by.context(), sizes=by.sizes)
         run = Run.open(path)
         rows[name] = {**judge(run, truth, run.info["near"], by.device), "seconds": by.clock() - began}
+        line(name, rows[name])
         shown.append(rows[name]["shown"][:8])
     on_white = truth.pictures[..., :3] + 1 - truth.pictures[..., 3:]
     page([on_white[:8], *shown], out / f"{clip}.png")
@@ -95,6 +95,7 @@ def main() -> None:
     arguments.add_argument("--shape", type=int, metavar="STEPS", help="of fits of a shape to views, in all roads")
     arguments.add_argument("--without", nargs="+", default=[], metavar="ROAD", help="roads that are not taken")
     arguments.add_argument("--pixels", type=int, help="another size of what is given")
+    arguments.add_argument("--perceptual", type=float, metavar="TIMES", help="that LPIPS counts; 1 is 4DGen's")
     asked = figures.parse(arguments)
     asked.out.mkdir(parents=True, exist_ok=True)
     device = choose_device(asked.engine)
@@ -103,6 +104,8 @@ def main() -> None:
     how, pixels = (few, 96) if asked.small else (full, SIZE)
     if asked.steps is not None:
         how = replace(how, static=asked.steps[0], coarse=asked.steps[1], fine=asked.steps[2])
+    if asked.perceptual is not None:
+        how = replace(how, perceptual=asked.perceptual)
     pixels = asked.pixels or pixels
     sizes = replace(small() if asked.small else Sizes.of(device), optimise=how, picture=pixels)
     if asked.shape is not None:

@@ -13,13 +13,14 @@ import torch
 from numpy.typing import NDArray
 
 from bench import figures
+from legs4d.context import Context
 from legs4d.generate.fitting import pictures_of
 from legs4d.generate.lenses import Lens
 from legs4d.generate.optimise.road import How, Optimise
 from legs4d.generate.sizes import Sizes
 from legs4d.priors.cache import best_prior
 from legs4d.priors.perceptual.lpips import open_lpips
-from legs4d.progress import StageReporter
+from legs4d.progress import Progress, StageReporter
 from legs4d.scene.camera import Cameras
 
 AIMS = {
@@ -44,9 +45,26 @@ class By:
         """The optimisation's numbers."""
         return self.sizes.optimise
 
+    def context(self) -> Context:
+        """For the command: it prints when each of its stages begins, so that what is cut short tells where it was."""
+        seen: list[str] = []
+
+        def tell(progress: Progress) -> None:
+            if progress.stage not in seen:
+                seen.append(progress.stage)
+                print(f"    {self.clock() - began:6.1f} s  {progress.stage}, {progress.total}", flush=True)
+
+        began = self.clock()
+        return Context(self.device.type, progress=tell)
+
     def clock(self) -> float:
         """Seconds; on a CPU those that it works, as others use it too."""
         return time.perf_counter() if self.device.type == "cuda" else time.process_time()
+
+
+def line(name: str, row: dict[str, Any]) -> None:
+    """Print one row, as soon as it is there."""
+    print(f"  {name:42}{row['psnr']:6.2f} dB  IoU {row['iou']:.3f}  {row['seconds']:6.0f} s", flush=True)
 
 
 def told(out: Path, case: str, rows: dict[str, dict[str, Any]], by: By) -> None:
@@ -55,7 +73,7 @@ def told(out: Path, case: str, rows: dict[str, dict[str, Any]], by: By) -> None:
     (out / f"{case}.json").write_text(json.dumps(kept))
     print(case)
     for name, row in kept.items():
-        print(f"  {name:42}{row['psnr']:6.2f} dB  IoU {row['iou']:.3f}  {row['seconds']:6.0f} s", flush=True)
+        line(name, row)
     for name, r in kept.items():
         measured = f"{r['psnr']:.2f} dB, IoU {r['iou']:.3f}, {r['seconds']:.0f} s"
         figures.record("Objects", f"{case}: {name}, {size}", measured, aim=AIMS.get((case, name), ""))

@@ -19,9 +19,8 @@ import torch
 from numpy.typing import NDArray
 
 from bench.generate.judged import SIZE, Truth, aligned, judge, page, read
-from bench.generate.optimised import By, told
+from bench.generate.optimised import By, line, told
 from legs4d.commands import Object
-from legs4d.context import Context
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store.run import Run
 from legs4d.generate.fitting import from_views, pictures_of
@@ -106,6 +105,7 @@ def orbit(data: Path, out: Path, by: By) -> None:
         at, truth, near = road(filmed, out, by)
         seconds = by.clock() - began
         rows[name] = {**_judged(at, truth, near, by.device), "seconds": seconds}
+        line(name, rows[name])
         if name in ("optimise", "given, then followed"):
             held = at(0)
             still = _judged(lambda _, held=held: held, truth, near, by.device)  # type: ignore[misc]
@@ -172,7 +172,7 @@ def _inflated(filmed: Filmed, out: Path, by: By) -> Roads:
 def _commanded(filmed: Filmed, path: Path, by: By, **how: str) -> Roads:
     """The command's, in the axes of the views' cameras."""
     asked = {"source": str(filmed.folder / "front"), "out": str(path), "again": True, **how}
-    object_run(Object.model_validate(asked), Context(by.device.type), sizes=by.sizes)
+    object_run(Object.model_validate(asked), by.context(), sizes=by.sizes)
     run = Run.open(path)
     return run.frame, filmed.truth, run.info["near"]
 
