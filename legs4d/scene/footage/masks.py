@@ -1,6 +1,7 @@
 """Masks in a folder of their own, for layouts whose files name none.
 
-    masks/ (or seg/, mask/)                      beside pictures: named as they are, with the mask's suffix, or one more
+    masks/ (or seg/, mask/)                      beside pictures: named as they are, with its own suffix, or one more,
+                                                 and without folders where no two pictures have one name
     masks/<camera>/0000.png, 0001.png, …         of a video: a mask for every picture, in the order of their numbers
 
 White is what moves; a `Sequence` needs the masks of all training pictures.
@@ -30,6 +31,8 @@ def find_masks(root: Path, shots: Shots) -> tuple[Shots, tuple[str, ...]]:
         return shots, ()
     films: dict[tuple[str, ...], list[Path]] = {}
     training = [[replace(s, mask=_find(root, folder, s, films)) for s in frame] for frame in shots["train"]]
+    if not any(shot.mask for frame in training for shot in frame) and (flat := _by_names(folder, shots)) is not None:
+        shots, training = flat, flat["train"]
     if not any(shot.mask for frame in training for shot in frame):
         return shots, (f"{folder.name}/ is not used: it holds no masks that are named as the pictures are.",)
     return {**shots, "train": training}, (f"{folder.name}/ is taken for the foreground: white is what moves.",)
@@ -43,6 +46,20 @@ def mask_of(root: Path, shot: Shot) -> Path | None:
 
 def _folder(root: Path) -> Path | None:
     return next((root / name for name in FOLDERS if (root / name).is_dir() and list_folder(root / name)), None)
+
+
+def _by_names(folder: Path, shots: Shots) -> Shots | None:
+    """Shots with the masks that lie in the folder itself, by the pictures' names; None where these name no picture."""
+    names = [shot.picture.name for frames in shots.values() for frame in frames for shot in frame if shot.picture]
+    if not names or len(set(names)) < len(names):
+        return None
+
+    def with_mask(shot: Shot) -> Shot:
+        named = (PurePath(shot.picture.name).with_suffix("").name, shot.picture.name) if shot.picture else ()
+        found = (find_inside(folder, name, str(folder), suffixes=PICTURES) for name in named)
+        return replace(shot, mask=next((mask for mask in found if mask is not None), None))
+
+    return {split: [[with_mask(shot) for shot in frame] for frame in frames] for split, frames in shots.items()}
 
 
 def _find(root: Path, folder: Path, shot: Shot, films: dict[tuple[str, ...], list[Path]]) -> Path | None:

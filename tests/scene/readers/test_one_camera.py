@@ -255,3 +255,22 @@ def test_of_llffs_pictures_every_eighth_is_held_out(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "images_4")
     with pytest.raises(DatasetError, match="has no pictures in images/"):
         open_sequence(tmp_path)
+
+
+def test_masks_may_lie_without_folders_where_names_tell(tmp_path: Path) -> None:
+    write_model(tmp_path, NAMES)
+    (tmp_path / "masks").mkdir()
+    for number, name in enumerate(NAMES):
+        shown = picture(camera(0.3 + 2.4 * number, 0.5 * np.sin(1.7 * number)), number / (FRAMES - 1), SIZE)
+        Image.fromarray(shown[..., 3]).save(tmp_path / "masks" / name)
+    found = open_sequence(tmp_path)
+    masks = found.masks("train", 4)
+    assert masks is not None and 0.05 < masks.mean() < 0.5
+    white = found.images("train", 4)[masks < 0.01]
+    assert white.min() > 0.98
+    shutil.copytree(tmp_path / "images/phone", tmp_path / "images/second")  # whose masks would they be?
+    text = (tmp_path / "sparse/0/images.txt").read_text()
+    other = text.replace("phone/", "second/").splitlines(keepends=True)
+    other = [line if not line.strip() else f"{int(line.split()[0]) + 50} {line.split(' ', 1)[1]}" for line in other]
+    (tmp_path / "sparse/0/images.txt").write_text(text + "".join(other))
+    assert any("masks/ is not used" in note for note in open_sequence(tmp_path).notes)
