@@ -33,6 +33,9 @@ class RigidFit:
 FLAT = 1e-6
 """Spread in a direction, as a share of the largest, that counts as none."""
 
+ROBUST_ROUNDS = 4
+"""Of `fit_robustly`."""
+
 
 def fit_rigid(
     source: ArrayLike, target: ArrayLike, weights: ArrayLike | None = None, *, scaled: bool = False
@@ -53,7 +56,7 @@ def fit_rigid(
     w = w / w.sum(axis=1, keepdims=True)
     from_center, to_center = (np.einsum("bn,bni->bi", w, points) for points in (p, q))
     p0, q0 = p - from_center[:, None], q - to_center[:, None]
-    covariance = np.einsum("bn,bni,bnj->bij", w, q0, p0)
+    covariance = (w[..., None] * q0).transpose(0, 2, 1) @ p0
     left, strength, right = np.linalg.svd(covariance)
     sign = np.ones((len(p), 3))
     sign[:, 2] = np.sign(np.linalg.det(left) * np.linalg.det(right))
@@ -66,9 +69,25 @@ def fit_rigid(
     grown = (strength * sign).sum(axis=1) / np.where(spread > 0, spread, 1)
     scale = np.where(spread > 0, grown, 1.0) if scaled else np.ones(len(p))
     translation = to_center - scale[:, None] * np.einsum("bij,bj->bi", rotation, from_center)
-    left_over = scale[:, None, None] * np.einsum("bij,bnj->bni", rotation, p) + translation[:, None] - q
+    left_over = scale[:, None, None] * (p @ rotation.transpose(0, 2, 1)) + translation[:, None] - q
     error = np.sqrt(np.einsum("bn,bni->b", w, left_over**2))
     return RigidFit(rotation, translation, scale, error, rank)
+
+
+def fit_robustly(source: ArrayLike, target: ArrayLike, weights: ArrayLike | None = None) -> RigidFit:
+    """`fit_rigid` of what most of each set [B, N, 3] agrees on: what moves otherwise counts less (Geman and McClure
+    1987), by the median of what is left in `ROBUST_ROUNDS` rounds."""
+    p, q = (np.asarray(points, np.float64) for points in (source, target))
+    given = np.ones(p.shape[:2]) if weights is None else np.asarray(weights, np.float64)
+    counts = given
+    for left in range(ROBUST_ROUNDS, -1, -1):
+        fit = fit_rigid(p, q, counts)
+        if left:
+            moved = p @ fit.rotation.transpose(0, 2, 1) + fit.translation[:, None]
+            off = np.linalg.norm(moved - q, axis=2)
+            typical = np.maximum(np.median(off, axis=1, keepdims=True), 1e-9)
+            counts = given / (1 + (off / (2 * typical)) ** 2) ** 2
+    return fit
 
 
 def shortest_turn(one: ArrayLike, other: ArrayLike) -> FloatArray:

@@ -36,7 +36,7 @@ from legs4d.scene.track import filmed
 
 FIRST_FRAME_VERSION = 6
 TRACKING_VERSION = 5
-BIRTHS_VERSION = 7
+BIRTHS_VERSION = 8
 REFINEMENT_VERSION = 1
 """Of the stages' code: raise one when the same input gives another result, so that old runs are told apart. Births were
 a part of tracking up to version 5."""

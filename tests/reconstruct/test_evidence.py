@@ -22,21 +22,23 @@ def test_the_gradient_of_a_rendering_says_what_lifting_does(device: str) -> None
         images = render(true.torch(), cameras, near=NEAR).color.clamp(0, 1)
     masks = torch.zeros(3, 44, 60)
     masks[:, 10:30, 20:40] = 1
+    labels, ids = np.random.default_rng(0).integers(0, 4, (3, 44, 60)).astype(np.uint8), np.array([1, 3])
     gain, offset = 0.2 * torch.randn(2, 3, 3, generator=chance)
 
     def told(where: str) -> tuple[Observation, CameraColors]:
         light = torch.tensor([-0.2, 0.05], device=where)
-        return Observation(cameras, images.to(where), masks.to(where)), CameraColors(
+        return Observation(cameras, images.to(where), masks.to(where), labels), CameraColors(
             gain.to(where), offset.to(where), light
         )
 
-    lifted = look(known, *told("cpu"), NEAR)
+    lifted = look(known, *told("cpu"), NEAR, ids)
     if device == "cuda":
-        found = look(known, *told("cuda"), NEAR)
+        found = look(known, *told("cuda"), NEAR, ids)
     else:
         with torch.no_grad():
             shown = render(known.torch(), cameras, near=NEAR).color.clamp(min=0)
-        found = compared_by_gradient(known.torch(), shown, *told("cpu"), NEAR, spill=2)
+        found = compared_by_gradient(known.torch(), shown, *told("cpu"), NEAR, ids, spill=2)
+    assert lifted.objects.shape == (300, 2) and (lifted.objects.max(axis=0) > 1).all()
     assert lifted.mass.max() > 1 and (lifted.outside < lifted.mass).any()
     for field in fields(Evidence):
         one, other = getattr(lifted, field.name), getattr(found, field.name)

@@ -1,9 +1,9 @@
 """What tracking could not know: surfaces that later frames show, the background behind what moves, shadows, and ends.
 
-It begins when every frame is tracked. Frames from all over the clip are compared with what is known. What disappears
-for good dies. New Gaussians begin where pictures show what nothing explains: those of moving things go with what is
-around them, forwards and backwards, so that they are known in all frames. All are fitted to these frames together, and
-colours follow the light where that pays.
+It begins when every frame is tracked. Frames from all over the clip are compared with what is known. What objects left
+behind comes back to them, and what disappears for good dies. New Gaussians begin where pictures show what nothing
+explains: those of moving things go with what is around them, forwards and backwards, so that they are known in all
+frames. All are fitted to these frames together, and colours follow the light where that pays.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from legs4d.context import Context
 from legs4d.gaussians.gaussians import Gaussians, concatenate
 from legs4d.reconstruct.births.carrying import Carried, carry_along, joined
 from legs4d.reconstruct.births.clip import Clip, ended
+from legs4d.reconstruct.births.cutting import Shown, pieces, torn
 from legs4d.reconstruct.births.entering import with_entered
-from legs4d.reconstruct.births.evidence import FOREGROUND, Evidence, drawn_depth, look, shown_of
+from legs4d.reconstruct.births.evidence import FOREGROUND, NOBODY, Evidence, drawn_depth, look, shown_of
+from legs4d.reconstruct.births.returning import with_returned
 from legs4d.reconstruct.births.seeds import (
     Seeds,
     Views,
@@ -83,6 +85,7 @@ class _Search:
         spread = np.linspace(0, clip.num_frames - 1, min(settings.frames, clip.num_frames)).round().astype(int)
         self.known = [int(frame) for frame in np.unique(spread)]
         self.seen: dict[int, Observation] = {}
+        self.still: dict[int, NDArray[np.float32]] = {}
         for frame in self.known:
             self.seen[frame] = self._observe(frame)
         self.near = clip.stage.near
@@ -92,13 +95,16 @@ class _Search:
     def find(self) -> Revealed:
         still, tracked, most = len(self.clip.static), len(self.clip.objects), self.settings.most
         most = round(most * (still + tracked))
-        self.moving = {frame: self._depth(self.clip.moving(frame), frame) for frame in self.known}
-        clip = with_entered(self.clip, self.moving, most, self.settings.fit, self.reporter)
-        if clip is not self.clip:
+        evidence = self._trusted(self._look_at_all(lambda frame, _: self.clip.at(frame), ids=self.clip.ids))
+        returned = with_returned(self.clip, evidence, self.known, self.reporter.check)
+        self.moving = {frame: self._depth(returned.moving(frame), frame) for frame in self.known}
+        clip = with_entered(returned, self.moving, most, self.settings.fit, self.reporter)
+        if clip is not returned:
             self.moving = {frame: self._depth(clip.moving(frame), frame) for frame in self.known}
-        self.clip = clip
+        if clip is not self.clip:
+            self.clip = clip
+            evidence = self._look_at_all(lambda frame, _: clip.at(frame))
         moving, frames = len(clip.objects), clip.num_frames
-        evidence = self._trusted(self._look_at_all(lambda frame, _: clip.at(frame)))
         rows = slice(still, still + moving)
         borne_out, contradicted = said_by(evidence, rows)
         _, died = spans(borne_out, contradicted & self.settings.ends, self.known, frames)
@@ -107,16 +113,19 @@ class _Search:
         died = sharpened(died, self.known, frames, rows, lambda frame: self._look(clip.at(frame), frame))
         seeds, carried = self._seeds(evidence, most - (moving - tracked))
         new = round_gaussians(seeds.positions, seeds.widths, seeds.rgb, seeds.moving)
-        static = concatenate(clip.static, new.take(~seeds.moving))
         held = new.take(seeds.moving)
 
-        tint = np.zeros((len(self.known), len(static), 3), np.float32)
-        tint[:, :still] = tints(evidence, slice(0, still))
-        tint[:, :still] *= self._paying(tint[:, :still], evidence, slice(0, still))[:, None]
+        cut, parts = self._pieces(evidence, most - (moving - tracked) - len(seeds))
+        tint = tints(evidence, slice(0, still))
+        tint *= self._paying(tint, evidence, slice(0, still))[:, None]
+        fresh = concatenate(parts, new.take(~seeds.moving))
+        static = concatenate(clip.static.take(~cut), fresh)
+        tint = np.concatenate([tint[:, ~cut], np.zeros((len(tint), len(fresh), 3), np.float32)], axis=1)
         lack = np.array([np.square(one.off, dtype=np.float64).mean() for one in evidence])
         del evidence  # as large as all pictures that are looked at
         fitted = self._fit(static, tint, died, held, carried, lack)
-        return self._finished(fitted, tint, died, carried, tracked)
+        found = self._finished(fitted, tint, died, carried, tracked)
+        return replace(found, counts=found.counts | {"born_still": int((~seeds.moving).sum())})
 
     def _trusted(self, evidence: list[Evidence]) -> list[Evidence]:
         """Leave out of the known frames those that are no pictures of the scene, a flash or a black frame."""
@@ -147,7 +156,7 @@ class _Search:
                 self.masks[which],
                 np.zeros(seen.masks.shape, np.uint8) if seen.labels is None else seen.labels,
                 moving[which],
-                self._depth(clip.static, frame),
+                self._still(frame),
                 np.max(hides, axis=0) if clip.still else np.zeros_like(moving[which]),
             )
             left[which][:] = False
@@ -201,6 +210,15 @@ class _Search:
             values, inside = look_up(good, self.seen[frame].cameras, points, self.near)
             shown |= ((values[..., 0] & inside).sum(dim=0) >= 2).cpu().numpy()
         return shown
+
+    def _pieces(self, evidence: list[Evidence], most: int) -> tuple[NDArray[np.bool_], Gaussians]:
+        """Which static Gaussians are cut, and their pieces."""
+        clip = self.clip
+        shown = [
+            Shown(self.seen[frame].cameras, masks < FOREGROUND, lacking(one.off), self._still(frame))
+            for frame, masks, one in zip(self.known, self.masks, evidence, strict=True)
+        ]
+        return pieces(clip.static, torn(evidence, slice(0, len(clip.static))), shown, clip.stage, most)
 
     # -- fit -----------------------------------------------------------------------------------------------------------
 
@@ -291,7 +309,6 @@ class _Search:
             (seen_still[~changing], np.concatenate([seen_moving, seen_still[changing]])),
             {
                 "born": int(kept[tracked:].sum()),
-                "born_still": still - len(clip.static),
                 "died": int((died < frames - 1).sum()),
                 "changing": len(toned),
             },
@@ -307,21 +324,31 @@ class _Search:
         self.reporter.check()
         return self.clip.observe(frame)
 
-    def _look_at_all(self, shown: Callable[[int, int], Gaussians], *, pictures: bool = True) -> list[Evidence]:
+    def _look_at_all(
+        self, shown: Callable[[int, int], Gaussians], *, pictures: bool = True, ids: NDArray[np.int64] = NOBODY
+    ) -> list[Evidence]:
         """Of the known frames; `shown` gives the Gaussians of a frame and its position among these.
 
         Args:
             pictures: whether to keep `target` and `off`, which are as large as the pictures.
+            ids: of the objects that evidence shall tell of.
         """
         comparing, found = self.context.reporter("comparing_frames"), []
         for position, frame in enumerate(self.known):
-            one = self._look(shown(frame, position), frame)
+            one = look(shown(frame, position), self._observe(frame), self.clip.colors, self.near, ids)
             found.append(one if pictures else one.without_pictures())
             comparing.step(position + 1, len(self.known))
         return found
 
     def _look(self, gaussians: Gaussians, frame: int) -> Evidence:
         return look(gaussians, self._observe(frame), self.clip.colors, self.near)
+
+    def _still(self, frame: int) -> NDArray[np.float32]:
+        """`_depth` of what does not move, which cameras that stand still see alike in all frames."""
+        frame = self.known[0] if self.clip.still else frame
+        if frame not in self.still:
+            self.still[frame] = self._depth(self.clip.static, frame)
+        return self.still[frame]
 
     def _depth(self, gaussians: Gaussians, frame: int) -> NDArray[np.float32]:
         return drawn_depth(gaussians, self.seen[frame], self.near)

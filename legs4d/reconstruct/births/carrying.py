@@ -15,16 +15,12 @@ from scipy.spatial import cKDTree
 from legs4d.executor import default_threads
 from legs4d.gaussians.formats.placing import quaternions, unbroken
 from legs4d.gaussians.gaussians import Gaussians
-from legs4d.gaussians.rigid import RigidFit, fit_rigid
+from legs4d.gaussians.rigid import fit_robustly
 from legs4d.reconstruct.fitting.quaternions import multiply
 
 NEIGHBOURS = 48
 """Tracked Gaussians that carry a place together: enough for most of a limb, so that a few that drifted off do not
 count."""
-ROUNDS = 4
-"""Of the fit, in which those that move otherwise than most count less (Geman and McClure 1987)."""
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -84,10 +80,10 @@ def carry_along(
         able = np.flatnonzero(of == row)
         able = able if len(able) >= count else np.arange(len(of))
         near[here] = able[cKDTree(start[able]).query(points[here], k=count)[1].reshape(len(here), count)]
-    source = start[near].astype(np.float64)
+    source = start[near]
 
     def way(there: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        fit = _robustly(source, there[near].astype(np.float64))
+        fit = fit_robustly(source, there[near])
         return fit.rotation.astype(np.float32), fit.translation.astype(np.float32)
 
     threads, left = default_threads(), iter(means)
@@ -99,15 +95,3 @@ def carry_along(
     rotation, translation = (np.stack(part) for part in zip(*ways, strict=True))
     turn = quaternions(rotation.reshape(-1, 3, 3)).reshape(frames, len(points), 4).astype(np.float32)
     return Carried(*(torch.from_numpy(part) for part in (rotation, translation, unbroken(turn))))
-
-
-def _robustly(source: Array, target: Array) -> RigidFit:
-    """The rigid motions of sets [B, N, 3] that most of each set agrees on."""
-    weights = np.ones(source.shape[:2])
-    for left in range(ROUNDS, -1, -1):
-        fit = fit_rigid(source, target, weights)
-        if left:
-            moved = np.einsum("bij,bnj->bni", fit.rotation, source) + fit.translation[:, None]
-            off = np.linalg.norm(moved - target, axis=2)
-            weights = 1 / (1 + (off / (2 * np.maximum(np.median(off, axis=1, keepdims=True), 1e-9))) ** 2) ** 2
-    return fit

@@ -24,6 +24,8 @@ FAINTEST = 1 / 255
 """Of a pixel: what fills less was not seen."""
 AT_ONCE = 9
 """Pictures whose gradient is found together."""
+NOBODY = np.zeros(0, np.int64)
+"""No object is asked for."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Evidence:
         wrong: [N] of these, weighted by `off`.
         outside: [N] those where nothing of the foreground is near.
         lacks: [N, 3] what the pixels that a Gaussian fills should be, less what they are, summed by how much it fills.
+        objects: [N, K] those that show each of the objects that were asked for.
     """
 
     target: NDArray[np.float32]
@@ -45,6 +48,7 @@ class Evidence:
     wrong: NDArray[np.float32]
     outside: NDArray[np.float32]
     lacks: NDArray[np.float32]
+    objects: NDArray[np.float32]
 
     def without_pictures(self) -> Evidence:
         """What it says of Gaussians alone: `target` and `off` have no cameras."""
@@ -60,18 +64,26 @@ def uncolored(observed: Observation, colors: CameraColors) -> torch.Tensor:
     return images.clamp(min=0)
 
 
-def look(gaussians: Gaussians, observed: Observation, colors: CameraColors, near: float, spill: int = 2) -> Evidence:
+def look(
+    gaussians: Gaussians,
+    observed: Observation,
+    colors: CameraColors,
+    near: float,
+    ids: NDArray[np.int64] = NOBODY,
+    spill: int = 2,
+) -> Evidence:
     """Compare Gaussians (numpy) with what was observed of their frame.
 
     Args:
         near: scene units, as in `render`.
+        ids: [K] of objects in the masks, which are asked for.
         spill: pixels by which what is foreground may lie beside its mask.
     """
     known = gaussians.torch(observed.images.device)
     with torch.no_grad():
         shown = render(known, observed.cameras, near=near).color.clamp(min=0)
     if observed.images.is_cuda:
-        return compared_by_gradient(known, shown, observed, colors, near, spill)
+        return compared_by_gradient(known, shown, observed, colors, near, ids, spill)
     target, seen = uncolored(observed, colors).numpy(), shown.numpy()
     off = np.abs(target - seen).mean(axis=-1)
     bare = _bare(observed, spill).numpy()
@@ -80,13 +92,26 @@ def look(gaussians: Gaussians, observed: Observation, colors: CameraColors, near
     told[..., :3].clip(min=0, out=told[..., :3])
     count = told.shape[-1]
     index = np.broadcast_to(np.arange(count, dtype=np.int32), told.shape)
-    weights, filled = lift_weights(gaussians, observed.cameras, index, told, count, near)
+    if len(ids):
+        assert observed.labels is not None
+        rows = np.full(256, -1, np.int32)
+        rows[ids] = count + np.arange(len(ids))
+        index = np.concatenate([index, rows[observed.labels][..., None]], axis=-1)
+        told = np.concatenate([told, np.ones_like(told[..., :1])], axis=-1)
+    weights, filled = lift_weights(gaussians, observed.cameras, index, told, count + len(ids), near)
     sums, mass = np.asarray(weights.todense(), np.float32), np.asarray(filled)
-    return Evidence(target, off, mass, sums[:, 3], sums[:, 4], sums[:, :3] - DARKEST * mass[:, None])
+    lacks = sums[:, :3] - DARKEST * mass[:, None]
+    return Evidence(target, off, mass, sums[:, 3], sums[:, 4], lacks, sums[:, count:])
 
 
 def compared_by_gradient(
-    known: Gaussians, shown: torch.Tensor, observed: Observation, colors: CameraColors, near: float, spill: int
+    known: Gaussians,
+    shown: torch.Tensor,
+    observed: Observation,
+    colors: CameraColors,
+    near: float,
+    ids: NDArray[np.int64],
+    spill: int,
 ) -> Evidence:
     """What `look` says of these Gaussians (torch), which show [C, H, W, 3].
 
@@ -97,6 +122,9 @@ def compared_by_gradient(
     lacks = target - shown
     off, bare = lacks.abs().mean(dim=-1), _bare(observed, spill)
     told = torch.stack([*lacks.clamp(min=-DARKEST).unbind(-1), off, bare, torch.ones_like(off)], dim=-1)
+    if len(ids):
+        labels, of = (torch.as_tensor(one, dtype=torch.int64, device=told.device) for one in (observed.labels, ids))
+        told = torch.cat([told, labels[..., None] == of], dim=-1)
     features = told.new_zeros(len(known), told.shape[-1]).requires_grad_()
     for begin in range(0, len(told), AT_ONCE):  # all pictures at once would take gigabytes
         some = slice(begin, begin + AT_ONCE)
@@ -106,8 +134,8 @@ def compared_by_gradient(
         (drawn * told[some]).sum().backward()
     sums = features.grad
     assert sums is not None
-    parts = (part.cpu().numpy() for part in (target, off, sums[:, 5], sums[:, 3], sums[:, 4], sums[:, :3]))
-    return Evidence(*parts)
+    found = (target, off, sums[:, 5], sums[:, 3], sums[:, 4], sums[:, :3], sums[:, 6:])
+    return Evidence(*(part.cpu().numpy() for part in found))
 
 
 def _bare(observed: Observation, spill: int) -> torch.Tensor:
