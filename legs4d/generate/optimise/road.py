@@ -66,8 +66,7 @@ class How:
         distil: share of the fine stage's steps that distil, where guidance is there.
         steady, smooth, still: weights of the planes' second differences in time, of their total variation in space, and
             of how far those of time are from 1.
-        perceptual: times that LPIPS counts, 0 leaves it out; there 1, ten to a hundred times as much as in other work:
-            its pull then makes stains, and what it measures itself becomes worse from other sides.
+        perceptual: times that LPIPS counts, 0 leaves it out; there 1, whose pull makes stains.
         chamfer: weight of the distance between neighbouring moments' clouds.
         pace: times 4DGen's step sizes, and so many times as fast do they fall: for fewer steps than its.
     """

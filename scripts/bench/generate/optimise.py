@@ -2,9 +2,10 @@
 
     python scripts/bench/generate/optimise.py FILMS DATA OUT [CASE…]
 
-Cases: `expressive` and `robot` (filmed by `film.py --sync`: 17 cameras at 16 moments, judged from other cameras),
-`orbit` (see `orbit.py`) and `views` (DATA/object_views: sixteen predicted views, judged on the true ones). Prints dB,
-IoU and seconds (on a CPU those that it works). Without --small it is as large as the device allows.
+Cases: `expressive` and `robot` (filmed by `film.py --sync`: 17 cameras at 16 moments, judged from other cameras; other
+clips that are filmed so are taken too), `orbit` (see `orbit.py`) and `views` (DATA/object_views: sixteen predicted
+views, judged on the true ones). Prints dB, IoU and seconds (on a CPU those that it works), and when stages begin.
+Without --small it is as large as the device allows.
 """
 
 from __future__ import annotations
