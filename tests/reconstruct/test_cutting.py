@@ -74,8 +74,8 @@ def test_one_is_torn_where_it_is_right_in_a_frame_and_wrong_where_it_shows_more(
     def evidence(mass: list[float], wrong: list[float]) -> Evidence:
         none = np.zeros((0, 1, 1), np.float32)
         outside = np.ones(len(mass), np.float32)
-        values = [np.array(part, np.float32) for part in (mass, np.multiply(mass, wrong))]
-        return Evidence(none, none, *values, outside, np.zeros((len(mass), 3), np.float32), none[:, 0])
+        filled, off = (np.array(part, np.float32) for part in (mass, np.multiply(mass, wrong)))
+        return Evidence(none, none, filled, off, outside, np.zeros((len(mass), 3), np.float32), none[:, 0])
 
     first = evidence([10, 10, 10, 0, 10], [0, 0, 0.3, 0, 0])
     later = evidence([50, 9, 50, 50, 50], [0.3, 0.3, 0.3, 0.3, 0])
