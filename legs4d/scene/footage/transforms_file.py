@@ -93,9 +93,14 @@ class TransformsFile(LensFields):
         return frozenset(map(as_posix, self.test_filenames or self.val_filenames or ()))
 
     @cached_property
-    def listed(self) -> frozenset[PurePosixPath]:
-        """These, and what `train_filenames` has."""
-        return self.tests.union(map(as_posix, self.train_filenames or ()))
+    def spare(self) -> frozenset[PurePosixPath]:
+        """What `val_filenames` has beside these: held out, and never asked for."""
+        return frozenset(map(as_posix, self.val_filenames or ())) - self.tests
+
+    @cached_property
+    def train(self) -> frozenset[PurePosixPath] | None:
+        """What `train_filenames` has; None where there are none, and all that is not held out is trained on."""
+        return None if self.train_filenames is None else frozenset(map(as_posix, self.train_filenames))
 
 
 def split_of(name: str, file: TransformsFile, frame: FrameFields) -> Split | None:
@@ -110,8 +115,11 @@ def split_of(name: str, file: TransformsFile, frame: FrameFields) -> Split | Non
 
 
 def is_left_out(file: TransformsFile, frame: FrameFields) -> bool:
-    """Whether a file tells its training pictures, and a frame is neither of these nor held out."""
-    return file.train_filenames is not None and as_posix(frame.file_path) not in file.listed
+    """Whether a frame is neither one to train on nor one of those that judge, as the file's lists say."""
+    name = as_posix(frame.file_path)
+    if name in file.tests:
+        return False
+    return name in file.spare if file.train is None else name not in file.train
 
 
 def transforms_files(root: Path) -> tuple[list[str], tuple[str, ...]]:

@@ -10,7 +10,8 @@ many cameras has many. Pictures from one pose are one camera's; where none has a
 names. Masks (`mask_path`) or an alpha channel are the foreground. Test pictures are those of `transforms_test.json`, or
 where there is none `transforms_val.json`, shown in the frame nearest to their time; with a single file those in
 `test_filenames` or `val_filenames`, else those of the first of every eight cameras. Where `train_filenames` is given,
-pictures in neither are not read. Points to start from: `ply_file_path`, in the frame of the poses.
+pictures in neither are not read, nor those in `val_filenames` where `test_filenames` has others. Points to start from:
+`ply_file_path`, in the frame of the poses.
 """
 
 from __future__ import annotations
@@ -68,7 +69,9 @@ class NerfSequence(Footage):
         listed = [one for one in every if not is_left_out(*one[1:])]
         if len(listed) < len(every):
             how_many = f"{len(every) - len(listed)} of {len(every)} pictures are"
-            notes = (*notes, f"{how_many} not in train_filenames, nor held out: they are not read.")
+            trained = files[names[0]].train is not None
+            why = "not in train_filenames, nor held out" if trained else "in val_filenames, and test_filenames judge"
+            notes = (*notes, f"{how_many} {why}: they are not read.")
         if not listed:
             what = "none of the pictures in frames is in train_filenames"
             raise DatasetError(what, where=str(root / names[0]), fix="write each file_path alike in both")

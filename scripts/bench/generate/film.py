@@ -41,8 +41,6 @@ CLIPS = {
     "wave": ("RobotExpressive.glb", "Robot_Wave"),
     "knight-walk": ("KayKitKnight.glb", "Walking_A"),
 }
-SYNCED = ("expressive", "robot")
-"""Of which all moments' views are filmed."""
 FRAMES, SIZE, SAMPLES = 16, 256, 8
 ANGLE, DISTANCE, REACH = math.radians(40), 2.5, 1.3
 """4DGen's camera, and the longest side of all that a model reaches."""

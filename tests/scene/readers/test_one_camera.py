@@ -111,6 +111,14 @@ def test_only_listed_pictures_are_trained_on(film: Path) -> None:
         open_sequence(film)
 
 
+def test_pictures_for_validation_are_never_trained_on(film: Path) -> None:
+    names = [f"./train/r_{number:03d}" for number in range(6, 10)]
+    found = open_sequence(in_one_file(film, train_filenames=None, val_filenames=names))
+    assert [len(found.cameras("train", t)) for t in range(found.num_frames)] == [1] * 6
+    assert sum(len(found.cameras("test", t)) for t in range(found.num_frames)) == 3
+    assert any("4 of 13 pictures are in val_filenames, and test_filenames judge" in note for note in found.notes)
+
+
 def test_points_beside_the_poses_are_started_from(film: Path) -> None:
     in_one_file(film, ply_file_path="sparse_pc.ply")
     assert any("sparse_pc.ply, ply_file_path in transforms.json, is missing" in n for n in open_sequence(film).notes)
