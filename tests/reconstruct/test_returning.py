@@ -71,7 +71,7 @@ def returned(clip: Clip) -> Clip:
 
 
 def test_what_an_object_lost_is_carried_by_the_rest_of_it() -> None:
-    lost = BOARD.means[:, 0] < -0.1
+    lost = BOARD.means[:, 0] < -0.03
     clip = clip_of(left_behind(lost), np.zeros(len(BOARD), np.int64))
     found = returned(clip)
     for frame in (4, 5):  # by then it is off the board
@@ -88,7 +88,7 @@ def test_an_object_that_lost_few_and_what_no_mask_shows_stay_as_they_are() -> No
     few[:3] = True
     clip = clip_of(left_behind(few), np.zeros(len(BOARD), np.int64))
     assert returned(clip) is clip
-    lost = left_behind(BOARD.means[:, 0] < -0.1)
+    lost = left_behind(BOARD.means[:, 0] < -0.03)
     nobody = clip_of(lost, np.full(len(BOARD), -1))
     assert returned(nobody) is nobody
     without = replace(nobody, ids=np.zeros(0, np.int64))
@@ -96,7 +96,7 @@ def test_an_object_that_lost_few_and_what_no_mask_shows_stay_as_they_are() -> No
 
 
 def test_births_show_the_object_whole_again() -> None:
-    filmed = left_behind(BOARD.means[:, 0] < -0.1)
+    filmed = left_behind(BOARD.means[:, 0] < -0.03)
     clip = clip_of(filmed, np.zeros(len(BOARD), np.int64))
     found = reveal(clip, SETTINGS.suited(len(TRAIN) * TRAIN.width * TRAIN.height), QUIET)
     assert filmed.after(found, FRAMES - 1) > filmed.before(FRAMES - 1) + 10

@@ -25,9 +25,8 @@ from legs4d.reconstruct.objects.votes import FAINTEST
 
 STAYS = 0.7
 """Of the share of its pixels that show its object in the first frame: what has less left than this was left behind."""
-LOST = 0.1
-"""Share of an object's Gaussians that are left behind, from which it is looked after; outlines of people err as much
-as fewer."""
+LOST = 0.3
+"""Share of an object's Gaussians that are left behind, from which they are carried; fewer may be outlines that err."""
 CARRIERS = 200
 """Gaussians of the object that carry one along: all of a small thing, of a person the limb around it."""
 LEAST = 1e-6
