@@ -168,6 +168,32 @@ class Plan:
             f"{share**-2:.0f}th of the time."
         )
 
+    def word_on_pixels(self, run: Run | None) -> str | None:
+        """What is set and will be less, as the footage has too few pixels for it."""
+        if "reconstruct" not in self._parts or (run is not None and run.stages):
+            return None
+        cameras, bends = self.sequence.cameras("train", 0), self.method(run) == "deform"
+        pixels = cameras.width * cameras.height * (_pictures(self.sequence) if bends else len(cameras))
+        given, place = (self.settings.deform, "deform") if bends else (self.settings.reconstruct, "reconstruct")
+        name = self.settings.preset
+        if name == "auto":
+            name = "full" if self.device.type == "cuda" else "quick"
+        full = given if name is None else given.with_preset(name)
+        taken, all_of_it = (flatten(settings.model_dump(), place) for settings in (full.suited(pixels), full))
+        asked = flatten(given.model_dump(exclude_unset=True), place).keys() & all_of_it.keys()
+        less = [
+            f"{key} is {taken[key]}, not {all_of_it[key]}"
+            for key in sorted(asked)
+            if taken[key] != all_of_it[key] and not key.endswith(".enough_pixels")
+        ]
+        if not less:
+            return None
+        where = "in all" if bends else "in those of a frame"
+        return (
+            f"The pictures have {pixels:,} pixels {where}, too few for what is set: {'; '.join(less)}. With "
+            "enough_pixels=1 in the same settings numbers are taken as they stand."
+        )
+
     def word_on_matches(self, run: Run | None) -> str | None:
         """That a run was begun otherwise than this machine would, where nobody asked for either."""
         if run is None or "reconstruct" not in self._parts or self.settings.matches != "auto":

@@ -9,8 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from legs4d.config import FULL_FIRST_FRAME, Preset, ReconstructSettings
+from legs4d.config import FULL_FIRST_FRAME, Preset, ReconstructSettings, TrainSettings
+from legs4d.context import Context
+from legs4d.plan import Plan
 from legs4d.scene.checks import size_notes
+from legs4d.scene.readers import open_sequence
+from legs4d.settings import read_settings
+from tests.deform.film import write_film
 from tests.synthetic import Scene, write_dataset
 
 PRESETS: list[Preset] = ["quick", "full"]
@@ -48,6 +53,24 @@ def test_suiting_twice_is_suiting_once_and_one_pixel_is_enough_when_asked():
     assert once.suited(6144) == once
     asked = FULL_FIRST_FRAME.model_copy(update={"enough_pixels": 1})
     assert asked.suited(512) == asked
+
+
+def word_on_pixels(dataset: Path, *assignments: str) -> str | None:
+    settings = TrainSettings(**read_settings(TrainSettings, list(assignments)))
+    return Plan(open_sequence(dataset), settings, Context("cpu"), ("reconstruct",)).word_on_pixels(None)
+
+
+def test_what_is_set_and_will_be_less_is_said(tmp_path: Path) -> None:
+    many = write_dataset(tmp_path / "many", Scene(num_frames=2, width=48, height=32, num_train=4))
+    one = write_film(tmp_path / "one", frames=6, size=40, tests=1)
+    first, bent = "reconstruct.first_frame", "deform"
+    said = word_on_pixels(many, f"{first}.steps=600", f"{first}.seed=3")
+    assert said is not None and "6,144 pixels in those of a frame" in said and f"{first}.steps is 192, not 600." in said
+    said = word_on_pixels(one, f"{bent}.steps=900", f"{bent}.seed=3")
+    assert said is not None and "9,600 pixels in all" in said and f"{bent}.steps is 114, not 900." in said
+    for dataset, place in ((many, first), (one, bent)):
+        assert word_on_pixels(dataset) is None, "what nobody set is a matter of the preset"
+        assert word_on_pixels(dataset, f"{place}.steps=900", f"{place}.enough_pixels=1") is None
 
 
 def test_a_result_of_few_pixels_says_that_it_is_not_to_be_trusted():

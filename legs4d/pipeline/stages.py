@@ -175,7 +175,12 @@ def _working(out: str | Path | Run, plan: Plan, again: bool | str) -> Iterator[_
     """A run, locked, and what is to be made in it; see `again.working_on`."""
     context, sequence = plan.context, plan.sequence
     there = out if isinstance(out, Run) else None
-    for sentence in (plan.advice(there), plan.word_on_matches(there), plan.word_on_preset(there)):
+    for sentence in (
+        plan.advice(there),
+        plan.word_on_pixels(there),
+        plan.word_on_matches(there),
+        plan.word_on_preset(there),
+    ):
         if sentence:
             context.tell(sentence)
     sequence.content.hashes(context)
