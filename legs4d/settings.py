@@ -52,6 +52,7 @@ def read_settings(
             raise SettingsError(f"{text!r} is no KEY=VALUE", where=option, fix="write for example preset=quick")
         _check_key(model, key, option)
         put(found, key, _value(value.strip(), _admits_none(model, key)))
+    if assignments:  # together, as some say what others may be
         checked(model, found, option)
     return found
 

@@ -107,7 +107,8 @@ def segment(
     point: Annotated[str | None, typer.Option(metavar="X,Y,Z", help="A place, in the run's axes.")] = None,
     prompt: Annotated[str | None, typer.Option(help="What it is, in words; of a run with language.")] = None,
     segment: Annotated[
-        list[int] | None, typer.Option(min=0, help="The number of a segment, as --list tells it; repeatable.")
+        list[int] | None,
+        typer.Option(min=0, help="The number of a segment, as `segments --list` tells it; repeatable."),
     ] = None,
     bitmap: Annotated[
         Path | None, typer.Option(metavar="FILE.pt", help="A value for each Gaussian, of torch.save.")

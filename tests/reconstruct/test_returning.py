@@ -15,7 +15,7 @@ from legs4d.reconstruct.births.births import reveal
 from legs4d.reconstruct.births.clip import Clip
 from legs4d.reconstruct.births.evidence import look
 from legs4d.reconstruct.births.returning import with_returned
-from legs4d.reconstruct.observation import CameraColors
+from legs4d.reconstruct.observation import CameraColors, Observation
 from tests.reconstruct.test_births import FRAMES, SETTINGS, STAGE, TRAIN, WALL, Filmed, sheet, shifted
 
 KNOWN = [0, 2, 4, 5]
@@ -93,6 +93,21 @@ def test_an_object_that_lost_few_and_what_no_mask_shows_stay_as_they_are() -> No
     assert returned(nobody) is nobody
     without = replace(nobody, ids=np.zeros(0, np.int64))
     assert returned(without) is without
+
+
+def test_an_object_that_masks_no_longer_tell_goes_on_as_it_was_tracked() -> None:
+    """A board that grows, which is no rigid motion, in frames whose masks know no object after the third."""
+
+    class Untold(Filmed):
+        def observe(self, frame: int) -> Observation:
+            seen = super().observe(frame)
+            assert seen.labels is not None
+            return replace(seen, labels=seen.labels * (frame < 3))
+
+    boards = [BOARD.replace(means=BOARD.means * np.float32(1 + 0.1 * frame)) for frame in range(FRAMES)]
+    untold = Untold([concatenate(WALL_BEHIND, one) for one in boards], WALL_BEHIND, boards)
+    clip = clip_of(untold, np.zeros(len(BOARD), np.int64))
+    assert returned(clip) is clip
 
 
 def test_births_show_the_object_whole_again() -> None:

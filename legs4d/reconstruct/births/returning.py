@@ -87,12 +87,14 @@ class _Standing:
         return (self.own / np.maximum(self.shown, FAINTEST)).astype(np.float32)
 
     def left(self, first: _Standing, objects: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Indices of those that were left behind since the first frame, of objects that lost many."""
+        """Indices of those that were left behind since the first frame, of objects that lost many, but not all: then
+        nothing is left that could carry them, as where masks no longer tell an object."""
         told = (objects >= 0) & (self.shown > FAINTEST)
         gone = told & (self.share < STAYS * first.share)
         for row in np.unique(objects[gone]):
             of_it = objects == row
-            if (gone & of_it).sum() <= LOST * (told & of_it).sum():
+            few = (gone & of_it).sum() <= LOST * (told & of_it).sum()
+            if few or self.own[of_it].max() <= FAINTEST:
                 gone &= ~of_it
         return np.flatnonzero(gone)
 

@@ -128,6 +128,14 @@ def test_keys_and_values_as_text(tmp_path: Path) -> None:
         assert says in str(wrong.value)
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_values_that_fit_only_together_are_taken_in_any_order(order: int) -> None:
+    both = ["reconstruct.chunks.length=4", "reconstruct.chunks.overlap=1"][::order]
+    assert read_settings(TrainSettings, both) == {"reconstruct": {"chunks": {"length": 4, "overlap": 1}}}
+    with pytest.raises(SettingsError, match="a chunk of 4 frames is too short for an overlap of 3"):
+        read_settings(TrainSettings, ["reconstruct.chunks.length=4"])
+
+
 def test_options_stand_for_settings_and_win() -> None:
     train = Train(dataset="a", out="b", scale=0.5, settings=TrainSettings.model_validate({"dataset": {"scale": 0.25}}))
     assert train.geometry().dataset.scale == 0.5 and train.geometry().preset == "auto"
