@@ -65,5 +65,6 @@ def choose(asked: Prior | Literal["auto"], subject: Subject, views: Path | None)
         return Road("turntable", turn.told(), turn)
     round_ = roundness(subject.pictures[0])
     if asked == "revolve" or (asked == "auto" and round_ >= ROUND):
-        return Road("revolve", f"Its silhouette could be a solid of revolution's ({round_:.2f} of 1).")
+        could = "could" if round_ >= ROUND else "can hardly"
+        return Road("revolve", f"Its silhouette {could} be a solid of revolution's ({round_:.2f} of 1).")
     return Road("inflate", "One side alone is seen: the silhouette is blown up and mirrored, which is a preview.")

@@ -159,6 +159,10 @@ class _Work:
     def finish(self) -> None:
         """Read, find the shape, then the motion, and write."""
         asked, views = self.asked, _views_of(self.asked)
+        pseudo = views is not None and not is_run(views)
+        if asked.method == "optimise" and not pseudo:
+            fix = "give sixteen a moment by --views, as SyncDreamer predicts them, or footage with cameras"
+            raise Legs4dError("needs views from other sides", where="--method optimise", fix=fix)
         source, fps = self._source()
         if asked.method == "onepass":
             size = min(self.sizes.motion, _side_of(source))
@@ -168,7 +172,6 @@ class _Work:
             for warning in work.finish():
                 self.context.tell(warning)
             return
-        pseudo = views is not None and not is_run(views)
         self.sizes = replace(self.sizes, picture=min(self.sizes.picture, _side_of(source)))
         reading = self.context.reporter("reading_pictures")
         frames = None if asked.frames is None else (asked.frames[0], asked.frames[1])
@@ -269,9 +272,7 @@ class _Work:
 
     def _optimise(self, subject: Subject, road: Road, given: Views | None) -> None:
         """4DGen's optimisation."""
-        if given is None:
-            fix = "give sixteen a moment by --views, as SyncDreamer predicts them, or footage with cameras"
-            raise Legs4dError("needs views from other sides", where="--method optimise", fix=fix)
+        assert given is not None
         self._check_moments(subject, given)
         count, lens = len(subject), given.lens
         lpips, guidance = self._helpers(subject, lens)  # first: a wrong folder is told before minutes of work
@@ -304,7 +305,9 @@ class _Work:
     def _helpers(self, subject: Subject, lens: Lens | None) -> tuple[Lpips | None, Distillation | None]:
         """What sees as people do, and what knows how things look from elsewhere; None where weights are not there."""
         lpips = guidance = None
-        if (seeing := best_prior("perceptual")) is not None:
+        if not self.sizes.optimise.perceptual:
+            self.warnings.append("On a processor the work is made much smaller and LPIPS is left out: a preview.")
+        elif (seeing := best_prior("perceptual")) is not None:
             lpips = open_lpips(seeing.name.removeprefix("lpips-"), self.device)
         else:
             self.warnings.append("LPIPS is left out of the loss: its weights are not there (`legs4d priors get`).")

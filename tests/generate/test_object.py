@@ -25,10 +25,13 @@ from legs4d.generate import work
 from legs4d.generate.fitting import Following
 from legs4d.generate.lenses import FOURDGEN, PSEUDO_AZIMUTHS, PSEUDO_ELEVATION, SYNCDREAMER, Lens
 from legs4d.generate.optimise.road import QUICK
+from legs4d.generate.roads import ROUND, choose
+from legs4d.generate.shapes.revolve import roundness
+from legs4d.generate.subject.source import read_subject
 from legs4d.progress import Progress, StageReporter, Stopped
 from legs4d.raster.rasterise import render
 from legs4d.scene.camera import Cameras
-from tests.generate.test_shapes import box
+from tests.generate.test_shapes import box, disc
 
 SIDE = 64
 
@@ -116,6 +119,23 @@ def test_a_stopped_one_goes_on_and_another_source_is_told(
         work.object_run(asked.model_copy(update={"prior": "inflate"}), Context("cpu"))
 
 
+def test_a_solid_of_revolution_that_is_asked_for_and_hardly_one_is_told(film: Path) -> None:
+    lame = read_subject(film / "0.png", SIDE, torch.device("cpu"), StageReporter("reading"))
+    even = replace(lame, pictures=disc()[None])
+    assert roundness(lame.pictures[0]) < ROUND < roundness(even.pictures[0])
+    assert "silhouette could be" in choose("revolve", even, None).why
+    assert "silhouette can hardly be" in choose("revolve", lame, None).why
+    assert choose("auto", lame, None).prior == "inflate"
+
+
+def test_a_method_that_needs_views_is_told_before_anything_is_read(film: Path, tmp_path: Path) -> None:
+    asked = Object(source=str(film), out=str(tmp_path / "run"), method="optimise")
+    stages: list[str] = []
+    with pytest.raises(Legs4dError, match="needs views from other sides"):
+        work.object_run(asked, Context("cpu", progress=lambda progress: stages.append(progress.stage)))
+    assert not stages
+
+
 def views(folder: Path, lens: object = SYNCDREAMER, elevation: float = 1.0) -> Path:
     folder.mkdir()
     cameras = SYNCDREAMER.pseudo(SIDE)
@@ -196,6 +216,7 @@ def test_views_of_the_first_frame_alone_move_with_the_video_by_optimisation(film
     answer = work.object_run(asked, Context("cpu"), sizes=sizes)
     run = Run.open(tmp_path / "run")
     assert answer["method"] == "optimise" and any("views have cameras of their own" in w for w in answer["warnings"])
+    assert any("LPIPS is left out: a preview" in w for w in answer["warnings"])
     assert middle(run, 3) - middle(run, 0) == pytest.approx(0.12, abs=0.06)
     assert not any((tmp_path / "run" / name).exists() for name in (work.SHAPE, work.MOTION, work.OPTIMISED))
 

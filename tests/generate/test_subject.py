@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from legs4d.errors import DatasetError
+from legs4d.generate.subject import background
 from legs4d.generate.subject.source import MOST_FRAMES, Subject, read_subject
 from legs4d.progress import StageReporter
 
@@ -69,8 +70,11 @@ def test_what_no_object_can_be_taken_from_is_told(tmp_path: Path, monkeypatch: p
         read(save(tmp_path / "noise", noise))
     with pytest.raises(DatasetError, match=r"shows two objects \(the second has 100% of the first's pixels\)"):
         read(save(tmp_path / "two", picture((4, 4, 20, 20), (40, 40, 56, 56))))
-    with pytest.raises(DatasetError, match="picture 1 shows no object"):
-        read(save(tmp_path / "gone", picture((4, 4, 20, 20)), picture()))
+    gone = save(tmp_path / "gone", picture((4, 4, 20, 20)), picture((4, 4, 20, 20)), picture())
+    with pytest.raises(DatasetError, match="picture 2 shows no object"):
+        read(gone)
+    with pytest.raises(DatasetError, match="picture 2 shows no object"):
+        read(gone, frames=(1, 2))
     many = save(tmp_path / "many", picture((4, 4, 20, 20)))
     for number in range(1, MOST_FRAMES + 1):
         os.link(many / "0.png", many / f"{number}.png")
@@ -113,3 +117,32 @@ def test_an_object_that_the_picture_cuts_off_is_noted(tmp_path: Path) -> None:
     shown = np.dstack([picture((0, 10, 30, 50)), np.zeros((SIDE, SIDE), np.uint8)])
     shown[10:50, :30, 3] = 255
     assert "cuts the object off" in read(save(tmp_path / "a", shown)).notes[0]
+
+
+class Masks:
+    """A helper that calls what is red the object."""
+
+    def masks(self, color: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+        red = (color[..., 0] - color[..., 1]).clip(0, 1)
+        return np.where(red > 0.6, 1, red)[None].astype(np.float32)
+
+
+def test_what_a_helper_cuts_out_by_leaps_is_noted_and_a_picture_it_cannot_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "is_there", lambda *_: True)
+    monkeypatch.setattr(background, "open_prior", lambda *_: Masks())
+    grey = np.random.default_rng(0).integers(0, 255, (SIDE, SIDE, 1), np.uint8).repeat(3, axis=2)
+
+    def shown(side: int, red: int = 255) -> np.ndarray:
+        found = grey.copy()
+        found[20 : 20 + side, 20 : 20 + side] = (red, 0, 0)
+        return found
+
+    folder = save(tmp_path / "a", shown(20), shown(22), shown(30), shown(29))
+    (note,) = read(folder).notes
+    assert "changes 1.9 times in size from picture 1 to 2" in note
+    assert read(folder, frames=(1, 3)).notes == (note,)
+    assert not read(folder, frames=(0, 1)).notes and not read(folder, frames=(2, 3)).notes
+    with pytest.raises(DatasetError, match=r"background of picture 2 cannot be told off; leave it out, by --frames"):
+        read(save(tmp_path / "b", shown(20), shown(20), shown(20, 130)), frames=(1, 2))

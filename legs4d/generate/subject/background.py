@@ -60,8 +60,8 @@ class CutOut:
     by: Cut
 
 
-def cut_out(pictures: list[Bytes], where: str, device: torch.device, reporter: StageReporter) -> CutOut:
-    """The object of pictures [H, W, 3 or 4] of one size.
+def cut_out(pictures: list[Bytes], where: str, device: torch.device, reporter: StageReporter, first: int = 0) -> CutOut:
+    """The object of pictures [H, W, 3 or 4] of one size; the first has the number `first` in what errors say.
 
     Raises:
         DatasetError: nothing tells the background off.
@@ -91,9 +91,9 @@ def cut_out(pictures: list[Bytes], where: str, device: torch.device, reporter: S
         sure = (mask > 0.5).sum()
         if not sure or ((mask > 0.2) & (mask < 0.8)).sum() > UNSURE * sure or (mask > 0.5).mean() > LARGEST:
             raise DatasetError(
-                f"the background of picture {number} cannot be told off",
+                f"the background of picture {first + number} cannot be told off",
                 where=where,
-                fix="cut the object out by hand, and give pictures with alpha",
+                fix="leave it out, by --frames FIRST:LAST, or cut the object out by hand, and give pictures with alpha",
             )
         found[number] = as_bytes(np.concatenate([color * mask[..., None], mask[..., None]], axis=-1))
     return CutOut(found, "u2netp")

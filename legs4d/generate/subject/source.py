@@ -31,6 +31,8 @@ SECOND = 0.3
 """Of the largest part's pixels: a part that lies apart and has more is another object."""
 APART = 0.8
 """Share of the frames in which it lies apart."""
+UNSTEADY = 1.5
+"""Times that what a helper cuts out may grow or shrink from one picture to the next, without a word."""
 CUT_OFF = 0.02
 """Share of the object's pixels on a picture's edge from which on it is told that the picture cuts it off."""
 
@@ -113,9 +115,9 @@ def read_subject(
         pictures = [
             p if p.shape[2] == 4 else np.pad(p, ((0, 0), (0, 0), (0, 1)), constant_values=255) for p in pictures
         ]
-    cut = cut_out(pictures, str(path), device, reporter)
+    cut = cut_out(pictures, str(path), device, reporter, coming.first)
     del pictures
-    _check_one_object(cut.pictures[..., 3], path)
+    _check_one_object(cut.pictures[..., 3], path, coming.first)
     height, width = cut.pictures.shape[1:3]
     if centred:
         crop = _middle(cut.pictures[..., 3])
@@ -127,6 +129,12 @@ def read_subject(
     notes = []
     if _on_edge(cut.pictures[..., 3]) > CUT_OFF:
         notes.append("The picture's edge cuts the object off: beyond it nothing is known of it.")
+    if cut.by == "u2netp" and (leap := _leap(cut.pictures[..., 3]))[1] > UNSTEADY:
+        before, times = coming.first + leap[0], leap[1]
+        notes.append(
+            f"What is cut out changes {times:.1f} times in size from picture {before} to {before + 1}: in one of them "
+            "it is hardly the object alone. Look at both; give pictures with alpha, or others by --frames."
+        )
     shown = np.stack([square(as_unit(picture), crop, size) for picture in cut.pictures])
     own = coming.width / width
     return Subject(shown, fps or coming.fps, cut.by, (crop[0] * own, crop[1] * own, crop[2] * own), tuple(notes))
@@ -149,7 +157,7 @@ class _Pictures:
             what = f"has {len(numbers)} frames, and {MOST_FRAMES} are the most that are taken together"
             fewer = numbers[:MOST_FRAMES]
             raise DatasetError(what, where=str(path), fix=f"choose some by --frames {fewer[0]}:{fewer[-1]}")
-        self._numbers, self._files = numbers, files
+        self._numbers, self._files, self.first = numbers, files, numbers[0]
         self.fps = self._movie.fps if self._movie else FOLDER_FPS
         self.width = self._movie.shown_width if self._movie else read_picture(files[0]).shape[1]
 
@@ -164,13 +172,13 @@ class _Pictures:
                 yield as_unit(read_picture(self._files[number]))
 
 
-def _check_one_object(alphas: NDArray[np.uint8], path: Path) -> None:
+def _check_one_object(alphas: NDArray[np.uint8], path: Path, first: int) -> None:
     """Raise DatasetError where a frame shows nothing, or most show two things."""
     apart, share = 0, 0.0
     for number, alpha in enumerate(alphas):
         parts, count = label(alpha >= HALF)
         if not count:
-            what = f"picture {number} shows no object"
+            what = f"picture {first + number} shows no object"
             raise DatasetError(what, where=str(path), fix="leave it out, by --frames FIRST:LAST")
         sizes = np.sort(np.bincount(parts.ravel())[1:])
         if count > 1 and sizes[-2] > SECOND * sizes[-1]:
@@ -187,6 +195,15 @@ def _middle(alphas: NDArray[np.uint8]) -> tuple[float, float, float]:
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
     side = max(bottom - top, right - left) / FILLED
     return float((left + right - side) / 2), float((top + bottom - side) / 2), float(side)
+
+
+def _leap(alphas: NDArray[np.uint8]) -> tuple[int, float]:
+    """The picture after which the object's size in pixels changes most, and how many times."""
+    sizes = (alphas >= HALF).sum(axis=(1, 2)).astype(np.float64)
+    if len(sizes) < 2:
+        return 0, 1.0
+    changes = np.exp(np.abs(np.diff(np.log(sizes))))
+    return int(changes.argmax()), float(changes.max())
 
 
 def _on_edge(alphas: NDArray[np.uint8]) -> float:
