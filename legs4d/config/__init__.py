@@ -76,8 +76,8 @@ class DensifySettings(Settings):
     """No more are added than make so many."""
     split_above: float = 0.01
     """Gaussians wider than this share of the radius are split, narrower ones cloned (Kerbl et al.: 1 %)."""
-    max_scale: float = 0.35
-    """Wider than this share of the radius: removed."""
+    max_scale: float = Field(default=0.35, gt=0)
+    """Wider than this share of the radius: removed, and after the last round of the first frame made so wide again."""
     min_opacity: float = 0.01
     """Fainter: removed."""
 

@@ -34,7 +34,7 @@ from legs4d.scene.sequence import InitialPoints, Sequence, cameras_move
 from legs4d.scene.stage import Stage, bring_near, find_stage
 from legs4d.scene.track import filmed
 
-FIRST_FRAME_VERSION = 6
+FIRST_FRAME_VERSION = 7
 TRACKING_VERSION = 5
 BIRTHS_VERSION = 8
 REFINEMENT_VERSION = 1

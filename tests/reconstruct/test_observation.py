@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from legs4d.config import FirstFrameSettings
+from legs4d.config import DensifySettings, FirstFrameSettings, LearningRates
 from legs4d.progress import StageReporter, Stopped
 from legs4d.raster import Render
 from legs4d.raster.screen import ScreenGradient
@@ -153,3 +153,19 @@ def test_the_kernel_of_picture_losses_agrees_with_torch_in_float64(ssim_share: f
     for kernel, truth in zip(*found, strict=True):
         torch.testing.assert_close(kernel.double(), truth, atol=1e-6, rtol=1e-4)
     assert (found[0][1][0, 2:4] == 0).all() and (found[0][1][0, 4:6] != 0).any()
+
+
+def test_nothing_grows_beyond_the_bound_once_densification_has_ended(tmp_path: Path) -> None:
+    sequence = open_sequence(write_dataset(tmp_path, Scene(num_frames=1, width=64, height=48, num_test=1)))
+    observed, stage = observe(sequence, 0, CPU), find_stage(sequence.cameras("train", 0))
+    # Few and fast growing, so that without a bound some end up wider.
+    settings = FirstFrameSettings(
+        steps=60,
+        cameras_per_step=3,
+        rates=LearningRates(scales=0.1),
+        densify=DensifySettings(every=6, stop=0.4, max_scale=0.1, max_gaussians=200),
+    )
+    points = initial_points(observed, stage, 40, 120)
+    with torch_threads(CPU):
+        gaussians, _ = fit_first_frame(observed, points, stage, settings, StageReporter("first_frame"))
+    assert float(gaussians.scales.max()) == pytest.approx(0.1 * stage.radius, rel=1e-4)

@@ -6,6 +6,8 @@ comes out. Here the count is given and the threshold comes out: what a laptop ca
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from legs4d.config import DensifySettings
@@ -40,6 +42,11 @@ class Densifier:
         """Add what the last backward pass saw."""
         self.pull += screen.norm
         self.seen += screen.seen
+
+    def bound(self) -> None:
+        """Make what is wider than `max_scale` allows so wide again: after the last round nothing removes it."""
+        with torch.no_grad():
+            self.parameters.values["log_scales"].clamp_(max=math.log(self.settings.max_scale * self.extent))
 
     def run(self, rounds_left: int) -> None:
         """Remove faint and oversized Gaussians; clone or split the hardest pulled, towards the budget."""

@@ -72,6 +72,7 @@ class FirstFrameFit:
                 self.densifier.run((last - 1 - done) // settings.densify.every + 1)
                 self.densified()
             elif done >= last:
+                self.densifier.bound()
                 mean.add(parameters.values)
             reporter.step(done, settings.steps, loss)
         with torch.no_grad():
