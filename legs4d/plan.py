@@ -122,6 +122,11 @@ class Plan:
         return choose_device(self.context.engine)
 
     @property
+    def _preset_here(self) -> Preset:
+        """What "auto" means where nothing was made yet."""
+        return "full" if self.device.type == "cuda" else "quick"
+
+    @property
     def fix(self) -> str:
         """What to do where a run was made otherwise; empty where another --out can be given."""
         return "" if "reconstruct" in self._parts else WITHOUT_OUT
@@ -175,9 +180,7 @@ class Plan:
         cameras, bends = self.sequence.cameras("train", 0), self.method(run) == "deform"
         pixels = cameras.width * cameras.height * (_pictures(self.sequence) if bends else len(cameras))
         given, place = (self.settings.deform, "deform") if bends else (self.settings.reconstruct, "reconstruct")
-        name = self.settings.preset
-        if name == "auto":
-            name = "full" if self.device.type == "cuda" else "quick"
+        name = self._preset_here if self.settings.preset == "auto" else self.settings.preset
         full = given if name is None else given.with_preset(name)
         taken, all_of_it = (flatten(settings.model_dump(), place) for settings in (full.suited(pixels), full))
         asked = flatten(given.model_dump(exclude_unset=True), place).keys() & all_of_it.keys()
@@ -337,7 +340,7 @@ class Plan:
         if preset == "auto":
             there = recorded_deform(run) if bends else recorded_reconstruction(run)
             if there is None:
-                name = preset = "full" if self.device.type == "cuda" else "quick"
+                name = preset = self._preset_here
             else:
                 name, goes_on = there[0], ("deform",) if bends else RECONSTRUCTION
         beside = set_beside(run, goes_on, *((deform, "deform") if bends else (settings, "reconstruct")))

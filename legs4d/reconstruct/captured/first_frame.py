@@ -44,7 +44,7 @@ class CapturedFit(FirstFrameFit):
         self._count = torch.full((), float(len(self.parameters)), device=device)
         self._loss = torch.zeros((), device=device)
         self._table = CameraTable.of(observed.cameras, device)
-        self._behind = None if backdrop is None else CameraTable.of(_one_after_the_other(backdrop.cameras), device)
+        self._behind = None if backdrop is None else CameraTable.of(Cameras.together(backdrop.cameras), device)
         rates = self.parameters.optimizer.rates["means"] * np.array(self.decay)
         table = np.concatenate([np.stack(self.plan), self.alone[:, None], rates[:, None]], axis=1)
         self._rows = Rows(upload(table.astype(np.float32), device))
@@ -170,14 +170,3 @@ class CapturedFit(FirstFrameFit):
         self.parameters.step()
         self.camera_optimizer.step()
         self._loss.copy_(loss.detach())
-
-
-def _one_after_the_other(each: list[Cameras]) -> Cameras:
-    """Cameras of several frames."""
-    return Cameras(
-        np.concatenate([cameras.world_to_camera for cameras in each]),
-        np.concatenate([cameras.intrinsics for cameras in each]),
-        each[0].width,
-        each[0].height,
-        tuple(number for cameras in each for number in cameras.ids),
-    )
