@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
@@ -28,6 +29,8 @@ from scipy.spatial import cKDTree
 sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
 
 from bench import figures
+from legs4d.deform.fields.nodes import farthest
+from legs4d.gaussians.rigid import fit_rigid
 
 SUBJECT = "One moving camera"
 DISTANCE = 1.5
@@ -95,7 +98,7 @@ def told(off: NDArray[np.float64]) -> str:
 def errors(points: NDArray[np.float64], count: int, bindings: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """How far off points [T, N, 3] are, by weights of distance and by learned ones, scene units."""
     rest = points[len(points) // 2]
-    nodes, fitted = rest[farthest(rest, count)], np.arange(len(rest)) % 2 == 0
+    nodes, fitted = rest[farthest(torch.from_numpy(rest), count).numpy()], np.arange(len(rest)) % 2 == 0
     spacing = cKDTree(nodes).query(nodes, k=4)[0][:, 1:].mean(axis=1)
     distance, index = cKDTree(nodes).query(rest, k=bindings)
     weight = np.exp(-(distance**2 - distance[:, :1] ** 2) / (2 * spacing[index] ** 2))
@@ -116,27 +119,13 @@ def errors(points: NDArray[np.float64], count: int, bindings: int) -> tuple[NDAr
     return found[0], found[-1]
 
 
-def farthest(points: NDArray[np.float64], count: int) -> NDArray[np.intp]:
-    """Points spread over all of them, each as far as can be from those before it."""
-    distance, chosen = np.full(len(points), np.inf), np.zeros(count, np.intp)
-    for i in range(1, count):
-        distance = np.minimum(distance, ((points - points[chosen[i - 1]]) ** 2).sum(axis=1))
-        chosen[i] = distance.argmax()
-    return chosen
-
-
 def first_moves(
     rest: NDArray[np.float64], now: NDArray[np.float64], nodes: NDArray[np.float64], spacing: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """[4 K, 3] what nodes do if each moves rigidly with the points around it (Kabsch 1976)."""
     around = cKDTree(rest).query(nodes, k=AROUND)[1]
-    before, after = rest[around] - nodes[:, None], now[around]
-    middle, target = before.mean(axis=1, keepdims=True), after.mean(axis=1, keepdims=True)
-    u, _, v = np.linalg.svd(np.einsum("kni,knj->kij", after - target, before - middle))
-    flip = np.ones((len(nodes), 3))
-    flip[:, 2] = np.sign(np.linalg.det(u @ v))
-    turns = np.einsum("kij,kj,kjl->kil", u, flip, v)
-    shifts = target[:, 0] - np.einsum("kij,kj->ki", turns, middle[:, 0])
+    fit = fit_rigid(rest[around] - nodes[:, None], now[around])
+    turns, shifts = fit.rotation, fit.translation
     return np.concatenate([turns.transpose(0, 2, 1) * spacing[:, None, None], shifts[:, None]], axis=1).reshape(-1, 3)
 
 
