@@ -177,16 +177,19 @@ class Plan:
         """What is set and will be less, as the footage has too few pixels for it."""
         if "reconstruct" not in self._parts or (run is not None and run.stages):
             return None
-        cameras, bends = self.sequence.cameras("train", 0), self.method(run) == "deform"
-        pixels = cameras.width * cameras.height * (_pictures(self.sequence) if bends else len(cameras))
+        bends = self.method(run) == "deform"
         given, place = (self.settings.deform, "deform") if bends else (self.settings.reconstruct, "reconstruct")
+        asked = flatten(given.model_dump(exclude_unset=True), place).keys()
+        if not asked:
+            return None
+        cameras = self.sequence.cameras("train", 0)
+        pixels = cameras.width * cameras.height * (_pictures(self.sequence) if bends else len(cameras))
         name = self._preset_here if self.settings.preset == "auto" else self.settings.preset
         full = given if name is None else given.with_preset(name)
         taken, all_of_it = (flatten(settings.model_dump(), place) for settings in (full.suited(pixels), full))
-        asked = flatten(given.model_dump(exclude_unset=True), place).keys() & all_of_it.keys()
         less = [
             f"{key} is {taken[key]}, not {all_of_it[key]}"
-            for key in sorted(asked)
+            for key in sorted(asked & all_of_it.keys())
             if taken[key] != all_of_it[key] and not key.endswith(".enough_pixels")
         ]
         if not less:
