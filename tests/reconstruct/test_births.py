@@ -85,10 +85,10 @@ class Filmed:
         masks = shown.features[..., 0]
         return Observation(TRAIN, shown.color.clamp(0, 1), masks, (masks > 0.5).numpy().astype(np.uint8))
 
-    def reveal(self, settings: BirthSettings = SETTINGS) -> Revealed:
-        objects = np.zeros(len(self.dynamic[0]), np.int64)
+    def clip(self, objects: NDArray[np.int64]) -> Clip:
+        """As cameras that stand still film it, with the object of each moving Gaussian [M], -1 for none."""
         colors = CameraColors(torch.zeros(len(TRAIN), 3), torch.zeros(len(TRAIN), 3))
-        clip = Clip(
+        return Clip(
             self.static,
             lambda frame: self.dynamic[frame],
             FRAMES,
@@ -101,6 +101,9 @@ class Filmed:
             still=True,
             tracking=TrackingSettings(),
         )
+
+    def reveal(self, settings: BirthSettings = SETTINGS) -> Revealed:
+        clip = self.clip(np.zeros(len(self.dynamic[0]), np.int64))
         return reveal(clip, settings.suited(len(TRAIN) * TRAIN.width * TRAIN.height), QUIET)
 
     def score(self, gaussians: Gaussians, frame: int) -> float:

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from legs4d.config import TrackingSettings
 from legs4d.context import QUIET
 from legs4d.gaussians.gaussians import Gaussians, concatenate
 from legs4d.reconstruct.births.births import reveal
@@ -49,22 +48,6 @@ def left_behind(lost: NDArray[np.bool_]) -> Filmed:
     return Filmed(true, WALL_BEHIND, [tracked(frame) for frame in range(FRAMES)])
 
 
-def clip_of(filmed: Filmed, objects: NDArray[np.int64]) -> Clip:
-    return Clip(
-        filmed.static,
-        lambda frame: filmed.dynamic[frame],
-        FRAMES,
-        objects,
-        np.array([1]),
-        filmed.observe,
-        COLORS,
-        STAGE,
-        floor=2.0,
-        still=True,
-        tracking=TrackingSettings(),
-    )
-
-
 def returned(clip: Clip) -> Clip:
     evidence = [look(clip.at(one), clip.observe(one), COLORS, STAGE.near, clip.ids) for one in KNOWN]
     return with_returned(clip, evidence, KNOWN, lambda: None)
@@ -72,7 +55,7 @@ def returned(clip: Clip) -> Clip:
 
 def test_what_an_object_lost_is_carried_by_the_rest_of_it() -> None:
     lost = BOARD.means[:, 0] < -0.03
-    clip = clip_of(left_behind(lost), np.zeros(len(BOARD), np.int64))
+    clip = left_behind(lost).clip(np.zeros(len(BOARD), np.int64))
     found = returned(clip)
     for frame in (4, 5):  # by then it is off the board
         assert np.abs(clip.dynamic(frame).means - TRUE[frame].means).max() > 0.4
@@ -86,10 +69,10 @@ def test_what_an_object_lost_is_carried_by_the_rest_of_it() -> None:
 def test_an_object_that_lost_few_and_what_no_mask_shows_stay_as_they_are() -> None:
     few = np.zeros(len(BOARD), np.bool_)
     few[:3] = True
-    clip = clip_of(left_behind(few), np.zeros(len(BOARD), np.int64))
+    clip = left_behind(few).clip(np.zeros(len(BOARD), np.int64))
     assert returned(clip) is clip
     lost = left_behind(BOARD.means[:, 0] < -0.03)
-    nobody = clip_of(lost, np.full(len(BOARD), -1))
+    nobody = lost.clip(np.full(len(BOARD), -1))
     assert returned(nobody) is nobody
     without = replace(nobody, ids=np.zeros(0, np.int64))
     assert returned(without) is without
@@ -106,13 +89,13 @@ def test_an_object_that_masks_no_longer_tell_goes_on_as_it_was_tracked() -> None
 
     boards = [BOARD.replace(means=BOARD.means * np.float32(1 + 0.1 * frame)) for frame in range(FRAMES)]
     untold = Untold([concatenate(WALL_BEHIND, one) for one in boards], WALL_BEHIND, boards)
-    clip = clip_of(untold, np.zeros(len(BOARD), np.int64))
+    clip = untold.clip(np.zeros(len(BOARD), np.int64))
     assert returned(clip) is clip
 
 
 def test_births_show_the_object_whole_again() -> None:
     filmed = left_behind(BOARD.means[:, 0] < -0.03)
-    clip = clip_of(filmed, np.zeros(len(BOARD), np.int64))
+    clip = filmed.clip(np.zeros(len(BOARD), np.int64))
     found = reveal(clip, SETTINGS.suited(len(TRAIN) * TRAIN.width * TRAIN.height), QUIET)
     assert filmed.after(found, FRAMES - 1) > filmed.before(FRAMES - 1) + 10
     assert (found.died[: len(BOARD)] == FRAMES - 1).mean() > 0.95
