@@ -37,6 +37,9 @@ class NodesSettings(Settings):
     """Nearest nodes that carry a Gaussian, with weights softmax(-d² / 2 r²)."""
     reach: float = Field(default=1.0, gt=0)
     """r of a node in mean distances to its nearest others."""
+    weights_rate: float = Field(default=0.0, ge=0)
+    """Step size of what each Gaussian adds to the logarithms of its weights, in that of the network, from when there
+    are no more of them: what touches something else is not to move with it. 0: distance alone."""
     width: int = Field(default=64, gt=0)
     depth: int = Field(default=4, gt=1)
     """Layers of the network, and values of each."""
@@ -191,7 +194,9 @@ FULL_DEFORM = DeformSettings(
     square_weight=3.0,
     following=FollowingSettings(share=0.1, until=0.5),
     growth=GrowthSettings(every=200, max_gaussians=40_000),
-    nodes=NodesSettings(count=1024, width=256, depth=6, place_waves=4, time_waves=5, rigid_weight=0.05),
+    nodes=NodesSettings(
+        count=1024, weights_rate=100, width=256, depth=6, place_waves=4, time_waves=5, rigid_weight=0.05
+    ),
     planes=PlanesSettings(channels=32, space=64, levels=4),
 )
 """For a GPU. Eight pictures a step take twice the time of one, and of two animated models of 400×400 pixels were worth

@@ -106,7 +106,16 @@ class Fit:
         ]
         if self.pacing is not None and self.done < self.pacing.steps:
             found.append(min((self.done // self.pacing.every + 1) * self.pacing.every, self.pacing.steps))
-        return found + [round(share * self.total) for share in own.nodes.placed]
+        return [*found, self._bound_from, *(round(share * self.total) for share in own.nodes.placed)]
+
+    @property
+    def _bound_from(self) -> int:
+        """The step after which Gaussians stay bound to the nodes they are bound to, and learn how much to each."""
+        own = self.settings
+        if not own.nodes.weights_rate:
+            return self.total + 1
+        placed = round(max(own.nodes.placed, default=0) * self.total)
+        return placed if self.pacing is None else max(placed, self.pacing.steps)
 
     def _look_after(self) -> None:
         """What is done between steps."""
@@ -116,16 +125,21 @@ class Fit:
         placed = self.done in {round(share * self.total) for share in own.nodes.placed}
         if grown:
             rounds = (last - 1 - self.done) // growth.every + 1
-            grow(self.canonical, self.pull, growth, self.radius, rounds, own.seed + self.done)
+            sources = grow(self.canonical, self.pull, growth, self.radius, rounds, own.seed + self.done)
             self.pull.clear()
-        if grown or placed or self.done % own.nodes.bind_every == 0:
+            if self.done > self._bound_from:
+                self.deformation.inherit(self.canonical.used("means"), sources)
+        if self.done == self._bound_from:
+            self.follow(spread=placed, for_good=True)
+            self._replay.forget()
+        elif self.done < self._bound_from and (grown or placed or self.done % own.nodes.bind_every == 0):
             self.follow(spread=placed)
 
-    def follow(self, *, spread: bool = False) -> None:
-        """Have the deformation suit the Gaussians as they are now."""
+    def follow(self, *, spread: bool = False, for_good: bool = False) -> None:
+        """Have the deformation suit the Gaussians as they are now; see `Field.follow`."""
         with torch.no_grad():
             opacities = torch.sigmoid(self.canonical.used("logit_opacities"))
-            self.deformation.follow(self.canonical.used("means"), opacities, spread=spread)
+            self.deformation.follow(self.canonical.used("means"), opacities, spread=spread, for_good=for_good)
 
     def _look_at_paced(self, step: int) -> None:
         """Write into the schedule which pictures are looked at from this step on, until others are taken up."""

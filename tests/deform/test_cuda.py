@@ -23,14 +23,16 @@ def test_blending_is_that_of_the_processor() -> None:
     index = torch.stack([torch.randperm(50, generator=torch.Generator().manual_seed(i))[:4] for i in range(900)])
     weight = torch.softmax(torch.randn(900, 4), dim=1)
     values, pull, found = torch.randn(3, 50, 17), torch.randn(3, 900, 17), []
+    learned = torch.softmax(torch.randn(1000, 4), dim=1)
     for device in ("cpu", "cuda"):
         binding = Binding.empty(1000, 4, 50, torch.device(device))
         binding.set(index.to(device), weight.to(device))
-        leaf = values.clone().to(device).requires_grad_()
-        out = blend(leaf, binding, 900)
-        out.backward(pull.to(device))
-        assert leaf.grad is not None
-        found.append((out.detach().cpu(), leaf.grad.cpu()))
+        leaf, other = (values.clone().to(device).requires_grad_() for _ in range(2))
+        given = learned[:900].to(device).requires_grad_()
+        out, leant = blend(leaf, binding, 900), blend(other, binding, 900, given)
+        (out + leant).backward(pull.to(device))
+        assert leaf.grad is not None and other.grad is not None and given.grad is not None
+        found.append([part.detach().cpu() for part in (out, leaf.grad, leant, other.grad, given.grad)])
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 

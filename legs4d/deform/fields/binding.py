@@ -16,12 +16,14 @@ class Binding:
         index: [N, J] int32, the nodes of each Gaussian.
         weight: [N, J] float32, summing to 1.
         start: [K + 1] int32, where each node's part of `carried` and `share` begins.
+        order: [N · J] int64, positions in `index`, flattened, by node.
         carried: [N · J] int32, Gaussians by node; share: [N · J] float32, the weight of each.
     """
 
     index: torch.Tensor
     weight: torch.Tensor
     start: torch.Tensor
+    order: torch.Tensor
     carried: torch.Tensor
     share: torch.Tensor
 
@@ -31,6 +33,7 @@ class Binding:
             torch.zeros(count, bindings, dtype=torch.int32, device=device),
             torch.full((count, bindings), 1 / bindings, device=device),
             torch.zeros(nodes + 1, dtype=torch.int32, device=device),
+            torch.zeros(count * bindings, dtype=torch.int64, device=device),
             torch.zeros(count * bindings, dtype=torch.int32, device=device),
             torch.zeros(count * bindings, device=device),
         )
@@ -46,5 +49,6 @@ class Binding:
         order = index.flatten().argsort(stable=True)
         numbers = torch.arange(len(self.start), device=index.device)
         self.start.copy_(torch.searchsorted(index.flatten()[order].contiguous(), numbers))
+        self.order[: count * bindings] = order
         self.carried[: count * bindings] = (order // bindings).to(torch.int32)
         self.share[: count * bindings] = weight.flatten()[order]

@@ -9,11 +9,12 @@ import torch
 from legs4d.deform.fields.binding import Binding
 
 
-def blend(values: torch.Tensor, binding: Binding, count: int) -> torch.Tensor:
+def blend(values: torch.Tensor, binding: Binding, count: int, weight: torch.Tensor | None = None) -> torch.Tensor:
     """What nodes hold, as the first `count` Gaussians get it: out[b, n] = Σ_j weight[n, j] · values[b, index[n, j]].
 
     Args:
         values: [B, K, C]; differentiable.
+        weight: [count, J] in place of the binding's; differentiable.
 
     Returns:
         [B, count, C].
@@ -21,27 +22,37 @@ def blend(values: torch.Tensor, binding: Binding, count: int) -> torch.Tensor:
     if values.device.type == "cuda":
         from legs4d.deform.fields.blend_cuda import BlendCuda
 
-        return BlendCuda.apply(values, binding, count)
-    return _Blend.apply(values, binding, count)
+        return BlendCuda.apply(values, binding, count, weight)
+    return _Blend.apply(values, binding, count, weight)
+
+
+def pull_of_weights(values: torch.Tensor, index: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    """[N, J] what a gradient [B, N, C] of what Gaussians get says of their weights: values [B, K, C], index [N, J]."""
+    each = [(values[:, index[:, j]] * gradient).sum(dim=(0, 2)) for j in range(index.shape[1])]
+    return torch.stack(each, dim=1)
 
 
 class _Blend(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, values: torch.Tensor, binding: Binding, count: int) -> torch.Tensor:
+    def forward(
+        ctx: Any, values: torch.Tensor, binding: Binding, count: int, given: torch.Tensor | None
+    ) -> torch.Tensor:
         ctx.binding, ctx.shape, ctx.count = binding, values.shape, count
-        index, weight = binding.index[:count].long(), binding.weight[:count]
+        index, weight = binding.index[:count].long(), binding.weight[:count] if given is None else given
+        ctx.save_for_backward(values, weight)
         out = values[:, index[:, 0]] * weight[:, :1]
         for j in range(1, index.shape[1]):
             out = torch.addcmul(out, values[:, index[:, j]], weight[:, j : j + 1])
         return out
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        binding, (pictures, nodes, width) = ctx.binding, ctx.shape
-        index, weight = binding.index[: ctx.count].long(), binding.weight[: ctx.count]
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, torch.Tensor | None]:
+        (pictures, nodes, width), (values, weight) = ctx.shape, ctx.saved_tensors
+        index = ctx.binding.index[: ctx.count].long()
         # Rows by node, so that all pictures are added at once.
         rows = gradient.transpose(0, 1).reshape(ctx.count, pictures * width)
         out = gradient.new_zeros(nodes, pictures * width)
         for j in range(index.shape[1]):
             out.index_add_(0, index[:, j], rows * weight[:, j : j + 1])
-        return out.view(nodes, pictures, width).transpose(0, 1), None, None
+        pull = pull_of_weights(values, index, gradient) if ctx.needs_input_grad[3] else None
+        return out.view(nodes, pictures, width).transpose(0, 1), None, None, pull

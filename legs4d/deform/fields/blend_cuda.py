@@ -8,6 +8,8 @@ import torch
 import triton
 import triton.language as tl
 
+from legs4d.deform.fields.blend import pull_of_weights
+
 if TYPE_CHECKING:
     from legs4d.deform.fields.binding import Binding
 
@@ -58,13 +60,17 @@ class BlendCuda(torch.autograd.Function):
     """See `blend.blend`."""
 
     @staticmethod
-    def forward(ctx: Any, values: torch.Tensor, binding: Binding, count: int) -> torch.Tensor:
+    def forward(
+        ctx: Any, values: torch.Tensor, binding: Binding, count: int, given: torch.Tensor | None
+    ) -> torch.Tensor:
         pictures, nodes, width = values.shape
-        ctx.binding, ctx.shape, ctx.count = binding, values.shape, count
+        weight = binding.weight if given is None else given.contiguous()
+        ctx.binding, ctx.shape, ctx.count, ctx.is_given = binding, values.shape, count, given is not None
+        ctx.save_for_backward(values, weight)
         out = values.new_empty(pictures, count, width)
         columns = triton.next_power_of_2(width)
         _forward[(triton.cdiv(count, BLOCK), pictures)](
-            *(values.contiguous(), binding.index, binding.weight, out, count, nodes, width),
+            *(values.contiguous(), binding.index, weight, out, count, nodes, width),
             J=binding.index.shape[1],
             BLOCK=BLOCK,
             WIDTH=columns,
@@ -72,13 +78,19 @@ class BlendCuda(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        binding, (pictures, nodes, width) = ctx.binding, ctx.shape
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, torch.Tensor | None]:
+        binding, (pictures, nodes, width), (values, weight) = ctx.binding, ctx.shape, ctx.saved_tensors
+        share = binding.share
+        if ctx.is_given:  # in the order of the nodes; Gaussians beyond the count are left out by the kernel
+            share = weight.flatten()[binding.order.clamp(max=weight.numel() - 1)]
         out = gradient.new_empty(pictures, nodes, width)
         columns = triton.next_power_of_2(width)
         _backward[(nodes, pictures)](
-            *(gradient.contiguous(), binding.start, binding.carried, binding.share, out, ctx.count, nodes, width),
+            *(gradient.contiguous(), binding.start, binding.carried, share, out, ctx.count, nodes, width),
             ENTRIES=ENTRIES,
             WIDTH=columns,
         )
-        return out, None, None
+        pull = None
+        if ctx.needs_input_grad[3]:
+            pull = pull_of_weights(values, binding.index[: ctx.count].long(), gradient)
+        return out, None, None, pull

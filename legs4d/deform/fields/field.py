@@ -43,12 +43,17 @@ class Field(Protocol):
         """One step of Adam; clears the gradients."""
         ...
 
-    def follow(self, means: torch.Tensor, opacities: torch.Tensor, *, spread: bool) -> None:
+    def follow(self, means: torch.Tensor, opacities: torch.Tensor, *, spread: bool, for_good: bool = False) -> None:
         """Suit other Gaussians (means [N, 3], opacities [N], detached), as after growth.
 
         Args:
             spread: whether to place anew what is placed among Gaussians.
+            for_good: whether this is the last time: from here on what each is bound to may be learned.
         """
+        ...
+
+    def inherit(self, means: torch.Tensor, sources: torch.Tensor) -> None:
+        """Suit other Gaussians (means [N, 3]) that come from those in these rows [N], once they are bound for good."""
         ...
 
     def state(self) -> dict[str, torch.Tensor]:
@@ -73,7 +78,10 @@ class Still:
     def step(self, rate: float | torch.Tensor) -> None:
         pass
 
-    def follow(self, means: torch.Tensor, opacities: torch.Tensor, *, spread: bool) -> None:
+    def follow(self, means: torch.Tensor, opacities: torch.Tensor, *, spread: bool, for_good: bool = False) -> None:
+        pass
+
+    def inherit(self, means: torch.Tensor, sources: torch.Tensor) -> None:
         pass
 
     def state(self) -> dict[str, torch.Tensor]:

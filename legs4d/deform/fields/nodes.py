@@ -3,7 +3,8 @@
     x ↦ Σ_j w_j (R_j (x - p_j) + p_j + t_j),   w = softmax over the nearest nodes of -d² / 2 r_j²
 
 (embedded deformation, Sumner, Schmid and Pauly 2007; with a network, SC-GS, Huang et al. 2024). Weights are fixed
-between two bindings, so that a step is a few small matrix products and one weighted sum a Gaussian.
+between two bindings, so that a step is a few small matrix products and one weighted sum a Gaussian. Once Gaussians are
+bound for good, each learns what it adds to the exponents: distance alone makes what lies near each other move as one.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ CANDIDATES = 20_000
 """Gaussians among which nodes are spread."""
 STEADY_TIMES = 4
 """Pictures of a step at whose times it is looked how evenly nodes move."""
+FARTHEST = 1e-4
+"""Weight that a bound node has at least when weights begin to be learned."""
 FIRST_OUTPUT = 1e-4
 """Deviation of the last layer's weights at the start: nearly nothing moves."""
 
@@ -59,6 +62,8 @@ class NodeField:
         self._moments = [Moments.of(value) for value in self._layers]
         self._place = torch.zeros(own.count, 3 * (2 * own.place_waves + 1), device=device)
         self._inverse = torch.tensor([1.0, -1, -1, -1], device=device)
+        self._leanings: torch.Tensor | None = None
+        """[capacity, J] what Gaussians add to the logarithms of their weights, once they are bound for good; a leaf."""
         self._is_placed, self._bound = False, 0
 
     def _network(self, seed: int) -> list[torch.Tensor]:
@@ -112,7 +117,7 @@ class NodeField:
         matrices = rotation_matrices(turns.reshape(-1, 4)).view(batch, count, 3, 3)
         offsets = self.nodes + shifts - torch.einsum("bkxy,ky->bkx", matrices, self.nodes)
         values = torch.cat([matrices.flatten(-2), offsets, turns, others], dim=-1)
-        mixed = blend(values, self.binding, len(means))
+        mixed = blend(values, self.binding, len(means), self._leant(len(means)))
         moved = (mixed[..., :9].unflatten(-1, (3, 3)) * means[:, None]).sum(dim=-1) + mixed[..., 9:12]
         turned = multiply(mixed[..., 12:16], torch.nn.functional.normalize(quats, dim=-1).expand(batch, -1, -1))
         rest = 16
@@ -137,17 +142,46 @@ class NodeField:
             cost = cost + own.steady_weight * bend.square().sum(dim=-1).mean()
         return cost
 
+    def _leant(self, count: int) -> torch.Tensor | None:
+        """[count, J] weights of the first Gaussians, differentiable; None while distance alone tells them."""
+        if self._leanings is None:
+            return None
+        near = self.binding.weight[:count].clamp(min=FARTHEST).log()
+        return torch.softmax(near + self._leanings[:count], dim=1)
+
+    def _learn_weights(self) -> None:
+        self._leanings = torch.zeros_like(self.binding.weight).requires_grad_()
+        self._of_leanings = Moments.of(self._leanings.detach())
+
     def step(self, rate: float | torch.Tensor) -> None:
         step_group(self._layers, self._moments, rate)
+        if self._leanings is not None:
+            step_group([self._leanings], [self._of_leanings], rate * self.settings.weights_rate)
 
-    def follow(self, means: torch.Tensor, opacities: torch.Tensor, *, spread: bool) -> None:
+    def follow(self, means: torch.Tensor, opacities: torch.Tensor, *, spread: bool, for_good: bool = False) -> None:
         if spread or not self._is_placed:
             self._spread(means, opacities)
         found = [nearest(part, self.nodes, self.settings.bindings) for part in means.split(CANDIDATES)]
-        distances, index = (torch.cat(parts) for parts in zip(*found, strict=True))
+        self._bind(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+        if for_good:
+            self._learn_weights()
+
+    def _bind(self, distances: torch.Tensor, index: torch.Tensor) -> None:
+        """Bind Gaussians to nodes [N, J] that are so far away [N, J]."""
         weight = torch.softmax(-distances.square() / (2 * self.widths[index].square()), dim=1)
-        self._bound = len(means)
+        self._bound = len(index)
         self.binding.set(index, weight)
+
+    @torch.no_grad()
+    def inherit(self, means: torch.Tensor, sources: torch.Tensor) -> None:
+        if self._leanings is None:
+            return
+        index = self.binding.index[sources].long()
+        self._bind((means[:, None] - self.nodes[index]).norm(dim=-1), index)
+        for rows in (self._leanings, self._of_leanings.first, self._of_leanings.second):
+            inherited = rows[sources]
+            rows[: len(sources)] = inherited
+            rows[len(sources) :] = 0
 
     def _spread(self, means: torch.Tensor, opacities: torch.Tensor) -> None:
         """Place the nodes by farthest point sampling among the solid Gaussians."""
@@ -175,11 +209,17 @@ class NodeField:
 
     def bound(self) -> tuple[torch.Tensor, torch.Tensor]:
         """(nodes [N, J] int32, weights [N, J]) of the Gaussians in use."""
-        return self.binding.index[: self._bound], self.binding.weight[: self._bound]
+        leant = self._leant(self._bound)
+        weight = self.binding.weight[: self._bound] if leant is None else leant.detach()
+        return self.binding.index[: self._bound], weight
 
     def state(self) -> dict[str, torch.Tensor]:
-        index, weight = self.bound()
+        index, weight = self.binding.index[: self._bound], self.binding.weight[: self._bound]
         found = {"nodes": self.nodes, "index": index, "weight": weight}
+        if self._leanings is not None:
+            m = self._of_leanings
+            found |= {"leanings": self._leanings, "leanings.first": m.first, "leanings.second": m.second}
+            found["leanings.steps"] = m.steps
         for number, (value, m) in enumerate(zip(self._layers, self._moments, strict=True)):
             found |= {f"layer.{number}": value, f"layer.{number}.first": m.first, f"layer.{number}.second": m.second}
             found[f"layer.{number}.steps"] = m.steps
@@ -192,6 +232,12 @@ class NodeField:
         self._bound = len(state["index"])
         self.binding.set(state["index"].long().to(self.device), state["weight"].to(self.device))
         with torch.no_grad():
+            if "leanings" in state:
+                self._learn_weights()
+                assert self._leanings is not None
+                self._leanings.copy_(state["leanings"])
+                for name in ("first", "second", "steps"):
+                    getattr(self._of_leanings, name).copy_(state[f"leanings.{name}"])
             for number, (value, m) in enumerate(zip(self._layers, self._moments, strict=True)):
                 value.copy_(state[f"layer.{number}"])
                 m.first.copy_(state[f"layer.{number}.first"])

@@ -93,7 +93,10 @@ class PlaneField:
         step_group(self._grids, self._moments[:grids], rate * self.settings.grid_rate)
         step_group(self._network, self._moments[grids:], rate)
 
-    def follow(self, means: torch.Tensor, opacities: torch.Tensor, *, spread: bool) -> None:
+    def follow(self, means: torch.Tensor, opacities: torch.Tensor, *, spread: bool, for_good: bool = False) -> None:
+        pass
+
+    def inherit(self, means: torch.Tensor, sources: torch.Tensor) -> None:
         pass
 
     def state(self) -> dict[str, torch.Tensor]:

@@ -18,7 +18,7 @@ FEWEST = 16
 @torch.no_grad()
 def grow(
     canonical: Canonical, pull: Pull, settings: GrowthSettings, radius: float, rounds_left: int, seed: int
-) -> None:
+) -> torch.Tensor:
     """Remove faint and oversized Gaussians; clone or split the hardest pulled.
 
     Args:
@@ -26,6 +26,9 @@ def grow(
         radius: of the stage, scene units.
         rounds_left: this one included.
         seed: of where halves are put.
+
+    Returns:
+        [count] int64, the row that each Gaussian was in, or that it comes from.
     """
     count = canonical.count
     widest = torch.exp(canonical.used("log_scales")).amax(dim=1)
@@ -47,7 +50,9 @@ def grow(
     chance = torch.Generator().manual_seed(seed)
     halves = [_half(canonical, split, chance) for _ in range(2)]
     added = {name: torch.cat([canonical.used(name)[clone], halves[0][name], halves[1][name]]) for name in NAMES}
-    canonical.edit(rest.nonzero().flatten(), added)
+    left = rest.nonzero().flatten()
+    canonical.edit(left, added)
+    return torch.cat([left, clone, split, split])
 
 
 def _half(canonical: Canonical, which: torch.Tensor, chance: torch.Generator) -> dict[str, torch.Tensor]:

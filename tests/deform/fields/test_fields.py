@@ -31,6 +31,7 @@ def test_blending_is_a_product_with_the_matrix_of_weights_and_its_gradient_with_
     out = blend(values, binding, 30)
     out.backward(pull)
     matrix = torch.zeros(30, 9).scatter_(1, index, weight)
+    torch.testing.assert_close(binding.index.flatten()[binding.order[:120]].diff() >= 0, torch.ones(119).bool())
     torch.testing.assert_close(out, torch.einsum("nk,bkc->bnc", matrix, values))
     torch.testing.assert_close(values.grad, torch.einsum("nk,bnc->bkc", matrix, pull))
     # The same the other way round, as CUDA's backward pass reads it.
@@ -39,6 +40,59 @@ def test_blending_is_a_product_with_the_matrix_of_weights_and_its_gradient_with_
         part = slice(int(binding.start[node]), int(binding.start[node + 1]))
         back[node, binding.carried[part].long()] = binding.share[part]
     torch.testing.assert_close(back, matrix.T)
+
+
+def test_the_gradient_of_weights_is_that_of_the_product() -> None:
+    torch.manual_seed(0)
+    index = torch.stack([torch.randperm(9)[:4] for _ in range(30)])
+    binding = Binding.empty(40, 4, 9, CPU)
+    binding.set(index, torch.full((30, 4), 0.25))
+    values, pull = torch.randn(3, 9, 5, requires_grad=True), torch.randn(3, 30, 5)
+    given = torch.softmax(torch.randn(30, 4), dim=1).requires_grad_()
+    blend(values, binding, 30, given).backward(pull)
+    found = values.grad, given.grad
+    values.grad, given.grad = None, None
+    matrix = torch.zeros(30, 9).scatter(1, index, given)
+    torch.einsum("nk,bkc->bnc", matrix, values).backward(pull)
+    torch.testing.assert_close(found, (values.grad, given.grad))
+
+
+def test_what_touches_something_else_learns_not_to_move_with_it() -> None:
+    # Two plates of nodes at x = ±0.1, and a point that is a little nearer to the wrong one.
+    settings = DeformSettings(
+        nodes=NodesSettings(count=8, bindings=8, width=16, depth=3, rigid_neighbours=3, weights_rate=30)
+    )
+    plate = torch.tensor([[0.0, y, z] for y in (0.0, 0.2) for z in (0.0, 0.2)])
+    left, right = plate - torch.tensor([0.1, 0, 0]), plate + torch.tensor([0.1, 0, 0])
+    points = torch.cat([left, right, torch.tensor([[-0.01, 0.1, 0.1]])])
+    field = NodeField(settings, 16, 11, torch.zeros(3), 0.5, CPU)
+    field.nodes.copy_(torch.cat([left, right]))
+    field._settle()
+
+    def poses(times: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        shifts = torch.zeros(len(times), 8, 3)
+        shifts[:, 4:, 1] = times[:, None]  # only the right one moves
+        return shifts, torch.tensor([1.0, 0, 0, 0]).expand(len(times), 8, 4), torch.zeros(len(times), 8, 0)
+
+    field.poses = poses  # type: ignore[method-assign]
+    times, truth = torch.tensor([0.5, 1.0]), torch.tensor([0.5, 1.0])
+
+    def off() -> torch.Tensor:
+        moved = field.bend(points, torch.ones(9, 4), times).means[:, 8, 1] - points[8, 1]
+        return (moved - truth).square().mean()
+
+    field.follow(points, torch.ones(9), spread=False, for_good=True)
+    before = float(off().detach())
+    for _ in range(100):
+        off().backward()
+        field.step(2e-3)
+    index, weight = field.bound()
+    assert before > 0.1 and float(off().detach()) < 0.01 * before
+    assert float(weight[8][index[8] >= 4].sum()) > 0.9 and float(weight.sum(dim=1).sub(1).abs().max()) < 1e-5
+    other = NodeField(settings, 16, 11, torch.zeros(3), 0.5, CPU)
+    other.poses = poses  # type: ignore[method-assign]
+    other.load(field.state())
+    torch.testing.assert_close(other.bound()[1], weight)
 
 
 def test_what_turns_as_one_costs_nothing_and_the_inverse_turn_does() -> None:
