@@ -52,3 +52,9 @@ class Binding:
         self.order[: count * bindings] = order
         self.carried[: count * bindings] = (order // bindings).to(torch.int32)
         self.share[: count * bindings] = weight.flatten()[order]
+
+    def pull_of_weights(self, values: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+        """[N, J] what a gradient [B, N, C] of what N Gaussians get says of their weights; values [B, K, C] of nodes."""
+        index = self.index[: gradient.shape[1]].long()
+        each = [(values[:, index[:, j]] * gradient).sum(dim=(0, 2)) for j in range(index.shape[1])]
+        return torch.stack(each, dim=1)

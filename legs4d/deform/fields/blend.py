@@ -26,12 +26,6 @@ def blend(values: torch.Tensor, binding: Binding, count: int, weight: torch.Tens
     return _Blend.apply(values, binding, count, weight)
 
 
-def pull_of_weights(values: torch.Tensor, index: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
-    """[N, J] what a gradient [B, N, C] of what Gaussians get says of their weights: values [B, K, C], index [N, J]."""
-    each = [(values[:, index[:, j]] * gradient).sum(dim=(0, 2)) for j in range(index.shape[1])]
-    return torch.stack(each, dim=1)
-
-
 class _Blend(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -54,5 +48,5 @@ class _Blend(torch.autograd.Function):
         out = gradient.new_zeros(nodes, pictures * width)
         for j in range(index.shape[1]):
             out.index_add_(0, index[:, j], rows * weight[:, j : j + 1])
-        pull = pull_of_weights(values, index, gradient) if ctx.needs_input_grad[3] else None
+        pull = ctx.binding.pull_of_weights(values, gradient) if ctx.needs_input_grad[3] else None
         return out.view(nodes, pictures, width).transpose(0, 1), None, None, pull

@@ -8,8 +8,6 @@ import torch
 import triton
 import triton.language as tl
 
-from legs4d.deform.fields.blend import pull_of_weights
-
 if TYPE_CHECKING:
     from legs4d.deform.fields.binding import Binding
 
@@ -92,5 +90,5 @@ class BlendCuda(torch.autograd.Function):
         )
         pull = None
         if ctx.needs_input_grad[3]:
-            pull = pull_of_weights(values, binding.index[: ctx.count].long(), gradient)
+            pull = binding.pull_of_weights(values, gradient)
         return out, None, None, pull
