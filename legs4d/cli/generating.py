@@ -61,6 +61,10 @@ def make_object(
     lens: Annotated[
         LensName, typer.Option(help="Of views without cameras: SyncDreamer's, or as 4DGen takes them to be.")
     ] = LensName.syncdreamer,
+    trust_views: Annotated[
+        bool,
+        typer.Option("--trust-views", help="Take predicted views as they are, where they look out of order to it."),
+    ] = False,
     frames: Annotated[
         str | None, typer.Option(metavar="FIRST:LAST", help="Frames of the video; all by default.")
     ] = None,

@@ -31,6 +31,7 @@ class Object(Command):
         lens: of views without cameras: SyncDreamer's own, or what 4DGen takes them to be.
         frames: first and last of the video, both included.
         fps: of the result; by default the video's.
+        trust_views: predicted views are taken to be in their order and from above, whatever they show.
         prompt: what it does: a helper makes the video out of the source's first picture.
         seed: of helpers.
         weights, views_by, interpolate, refine, stride, chunk, elevation: of onepass: files of the network, and of the
@@ -43,6 +44,7 @@ class Object(Command):
     views: Place | None = None
     prior: Literal["auto", "given", "turntable", "static", "revolve", "inflate"] = "auto"
     lens: Literal["syncdreamer", "4dgen"] = "syncdreamer"
+    trust_views: bool = False
     frames: FrameRange | None = None
     fps: Annotated[float, Field(gt=0, le=10_000)] | None = None
     prompt: Text | None = None
@@ -59,7 +61,7 @@ class Object(Command):
     @model_validator(mode="after")
     def _of_one_method(self) -> Object:
         own = ("weights", "views_by", "interpolate", "refine", "stride", "chunk", "elevation")
-        of = {"roads": own, "optimise": own, "onepass": ("prior", "lens")}
+        of = {"roads": own, "optimise": own, "onepass": ("prior", "lens", "trust_views")}
         for method, names in of.items():
             wrong = [name for name in names if getattr(self, name) not in ([], type(self).model_fields[name].default)]
             if wrong and method == self.method:

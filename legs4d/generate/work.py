@@ -177,7 +177,8 @@ class _Work:
         frames = None if asked.frames is None else (asked.frames[0], asked.frames[1])
         given, lens = None, LENSES[asked.lens] if pseudo else FOURDGEN
         if views is not None and pseudo:
-            given = read_views(views, self.sizes.picture, lens, self.device, reading)
+            given = read_views(views, self.sizes.picture, lens, self.device, reading, trusted=asked.trust_views)
+            self.warnings += given.notes
         self.centred = given is None or given.lens is None
         subject = read_subject(
             source, self.sizes.picture, self.device, reading, frames=frames, fps=fps, centred=self.centred

@@ -81,7 +81,7 @@ def open_model(
     from safetensors import SafetensorError
 
     told: dict[str, Any] = {"output_loading_info": True, "local_files_only": True, "use_safetensors": True}
-    told["dtype" if library_name == "transformers" else "torch_dtype"] = dtype or precision(device, wide=wide)
+    told["dtype"] = dtype or precision(device, wide=wide)
     try:
         model, info = made_by.from_pretrained(folder, **told)
     except (*_UNREADABLE, SafetensorError) as error:
@@ -173,7 +173,7 @@ def open_pipeline(
             )
     try:
         dtype = precision(device, wide=wide)
-        pipeline = made_by.from_pretrained(folder, local_files_only=True, torch_dtype=dtype, **parts)
+        pipeline = made_by.from_pretrained(folder, local_files_only=True, dtype=dtype, **parts)
     except _UNREADABLE as error:
         raise Legs4dError(f"cannot be read as a {kind} ({_reason(error)})", where=str(folder), fix=fix) from error
     pipeline.set_progress_bar_config(disable=True)

@@ -17,7 +17,7 @@ from legs4d.config import DeformSettings
 from legs4d.config.deform import GrowthSettings
 from legs4d.context import Context
 from legs4d.errors import DatasetError, Legs4dError
-from legs4d.gaussians.gaussians import Gaussians
+from legs4d.gaussians.gaussians import Gaussians, dc_from_rgb
 from legs4d.gaussians.nodes import read_nodes
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import RunDiffers
@@ -27,6 +27,7 @@ from legs4d.generate.lenses import FOURDGEN, PSEUDO_AZIMUTHS, PSEUDO_ELEVATION, 
 from legs4d.generate.optimise.road import QUICK
 from legs4d.generate.roads import ROUND, choose
 from legs4d.generate.shapes.revolve import roundness
+from legs4d.generate.subject.orders import AS_TEXT, check_orders
 from legs4d.generate.subject.source import read_subject
 from legs4d.progress import Progress, StageReporter, Stopped
 from legs4d.raster.rasterise import render
@@ -174,19 +175,51 @@ def test_views_that_do_not_fit_are_told(film: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "lens"), [("syncdreamer", SYNCDREAMER), ("4dgen", FOURDGEN)])
 def test_views_in_another_order_or_from_below_are_told(film: Path, tmp_path: Path, name: str, lens: Lens) -> None:
-    """From 4DGen's distance both other cameras fit either much better than views' own: the better one is told."""
     azimuths = np.array(PSEUDO_AZIMUTHS)
     wrong = {
-        "in the reverse order: azimuths have to grow": lens.cameras(PSEUDO_ELEVATION, -azimuths, SIDE),
-        "as if seen from 30° below: the sign of the elevation": lens.cameras(-PSEUDO_ELEVATION, azimuths, SIDE),
+        "in the reverse order: azimuths have to grow": (PSEUDO_ELEVATION, -azimuths),
+        "as if seen from 30° below: the sign of the elevation": (-PSEUDO_ELEVATION, azimuths),
+        "as if seen from 30° below in the reverse order: the signs": (-PSEUDO_ELEVATION, -azimuths),
+        "in the order of their names as text: 10 stands behind 1": (PSEUDO_ELEVATION, azimuths[AS_TEXT]),
     }
-    for number, (what, cameras) in enumerate(wrong.items()):
+    for number, (what, (elevation, turned)) in enumerate(wrong.items()):
         folder = tmp_path / f"views{number}"
         folder.mkdir()
-        for view, picture in enumerate(shown(block(), cameras)):
+        for view, picture in enumerate(shown(block(), lens.cameras(elevation, turned, SIDE))):
             Image.fromarray(picture).save(folder / f"0_0_{view}_rgba.png")
-        with pytest.raises(DatasetError, match=rf"silhouettes go together {what}.*; mirror or reorder the views"):
+        with pytest.raises(DatasetError, match=rf"go together {what}.*; or take them as they are, by --trust-views"):
             made(film, tmp_path / "run", views=str(folder), lens=name)
+    told, _ = made(film, tmp_path / "run", views=str(folder), lens=name, trust_views=True)
+    assert told["prior"] == "given"
+
+
+def around(paint: bool, elevation: float, azimuths: np.ndarray) -> np.ndarray:
+    """[16, S, S, 4] a ball, which every silhouette fits from everywhere, of one colour or with a side of another."""
+    chance = np.random.default_rng(0)
+    places = chance.normal(size=(1500, 3))
+    places *= 0.35 / np.linalg.norm(places, axis=1, keepdims=True)
+    colors = np.full((1500, 3), 0.5, np.float32)
+    if paint:
+        colors[(places[:, 0] > 0.1) & (places[:, 1] > 0)] = (0.9, 0.1, 0.1)
+    ball = Gaussians(
+        places.astype(np.float32),
+        np.tile(np.array([1, 0, 0, 0], np.float32), (1500, 1)),
+        np.full((1500, 3), 0.02, np.float32),
+        np.full(1500, 0.99, np.float32),
+        dc_from_rgb(colors),
+        np.ones(1500, np.bool_),
+    )
+    rgba = shown(ball, SYNCDREAMER.cameras(elevation, azimuths, SIDE)).astype(np.float32)
+    return np.concatenate([rgba[..., :3] * rgba[..., 3:] / 255, rgba[..., 3:]], axis=-1).astype(np.uint8)
+
+
+def test_colours_tell_the_order_of_views_where_silhouettes_do_not(tmp_path: Path) -> None:
+    azimuths = np.array(PSEUDO_AZIMUTHS)
+    with pytest.raises(DatasetError, match="go together in the reverse order"):
+        check_orders(around(True, PSEUDO_ELEVATION, -azimuths), SYNCDREAMER, tmp_path)
+    assert not check_orders(around(True, PSEUDO_ELEVATION, azimuths), SYNCDREAMER, tmp_path)
+    for turned in (azimuths, -azimuths):  # in which order a plain ball's stand makes no difference
+        check_orders(around(False, PSEUDO_ELEVATION, turned), SYNCDREAMER, tmp_path)
 
 
 def test_views_of_other_moments_than_the_videos_are_told(film: Path, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_words_become_a_run_that_goes_on_where_it_was_stopped(tmp_path: Path) ->
 
 
 def test_another_seed_or_other_words_make_another_picture(tmp_path: Path) -> None:
-    seen = []
+    seen: list[np.ndarray] = []
     for words, seed in (("a red vase", 0), ("a red vase", 1), ("a blue box", 0)):
         out = tmp_path / f"run{len(seen)}"
         work.object_run(Object(source=words, seed=seed, prior="inflate", out=str(out)), Context("cpu"))

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from legs4d.reconstruct.views import project
+from legs4d.generate.shapes.hull import carve
 from legs4d.scene.camera import Cameras
 
 CELLS = 30
@@ -15,8 +15,6 @@ SIDE = 28
 """Pixels of the silhouettes that are compared; no finer than voxels are."""
 MISSED = 1
 """Silhouettes that a voxel may miss, of sixteen: a pixel's width is not told apart."""
-NEAR = 1e-3
-"""Scene units, before a camera."""
 
 
 def agreement(alphas: NDArray[np.float32], cameras: Cameras, reach: float) -> float:
@@ -27,11 +25,8 @@ def agreement(alphas: NDArray[np.float32], cameras: Cameras, reach: float) -> fl
         reach: half the side of the cube about the origin that the object lies in.
     """
     small = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(alphas), (SIDE, SIDE)).numpy()
-    axis = (torch.arange(CELLS) + 0.5) / CELLS * 2 - 1
-    pixel, there = project(cameras.scaled(SIDE / cameras.width), reach * torch.cartesian_prod(axis, axis, axis), NEAR)
-    at, views = pixel.numpy(), np.arange(len(cameras))[:, None]
-    hit = there.numpy() & (small[views, at[..., 1], at[..., 0]] > 0.3)
-    solid = hit.sum(axis=0) >= len(cameras) - MISSED * (len(cameras) // 16)
+    hull = carve(small, cameras, reach, CELLS, MISSED * (len(cameras) // 16))
+    solid, at, views = hull.solid, hull.at, np.arange(len(cameras))[:, None]
     if not solid.any():
         return 0.0
     covered = np.zeros((len(cameras), SIDE + 2, SIDE + 2), np.bool_)

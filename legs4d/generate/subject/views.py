@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from legs4d.errors import DatasetError
-from legs4d.generate.lenses import PSEUDO_AZIMUTHS, PSEUDO_ELEVATION, Lens
+from legs4d.generate.lenses import Lens
 from legs4d.generate.resizing import as_bytes, square
-from legs4d.generate.shapes.agreement import agreement
 from legs4d.generate.subject.background import cut_out
+from legs4d.generate.subject.orders import COUNT, check_orders
 from legs4d.progress import StageReporter
 from legs4d.scene.camera import Cameras
 from legs4d.scene.footage.names import PICTURES, list_files
@@ -27,9 +27,6 @@ from legs4d.scene.readers import layout_of, open_sequence
 from legs4d.scene.sequence import Sequence
 
 _SYNC = re.compile(r"(\d+)_0_(\d+)_rgba\.png")
-COUNT = len(PSEUDO_AZIMUTHS)
-WRONG = 0.06
-"""By how much more silhouettes have to agree with other cameras before it is said that these are wrong."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +40,7 @@ class Views:
         num_frames: moments there are.
         files: what was read.
         lens: of pseudo views, which the reference is seen with too; None where cameras were given.
+        notes: what should be known of them, a sentence each.
     """
 
     pictures: NDArray[np.uint8]
@@ -51,6 +49,7 @@ class Views:
     num_frames: int
     files: tuple[Path, ...]
     lens: Lens | None
+    notes: tuple[str, ...] = ()
 
 
 def sync_beside(source: Path) -> Path | None:
@@ -59,11 +58,14 @@ def sync_beside(source: Path) -> Path | None:
     return beside if source.name.endswith("_pose0") and beside.is_dir() else None
 
 
-def read_views(path: Path, size: int, lens: Lens, device: torch.device, reporter: StageReporter) -> Views:
+def read_views(
+    path: Path, size: int, lens: Lens, device: torch.device, reporter: StageReporter, *, trusted: bool = False
+) -> Views:
     """The views in a folder, in square pictures of size S.
 
     Args:
         lens: of the cameras of pseudo views, where files do not tell.
+        trusted: pseudo views are of these cameras, whatever they show.
 
     Raises:
         DatasetError: there are none, or they do not fit their cameras.
@@ -91,8 +93,8 @@ def read_views(path: Path, size: int, lens: Lens, device: torch.device, reporter
     pictures = _squares(files, size, path, device, reporter)
     count = int(frames.max()) + 1
     cameras = Cameras.together([lens.pseudo(size)] * count)
-    _check_cameras(pictures[:COUNT], lens, path)
-    return Views(pictures, cameras, frames[order].astype(np.int64), count, tuple(files), lens)
+    notes = () if trusted else check_orders(pictures, lens, path)
+    return Views(pictures, cameras, frames[order].astype(np.int64), count, tuple(files), lens, notes)
 
 
 def _check_complete(frames: NDArray[np.int64], numbers: NDArray[np.int64], path: Path) -> None:
@@ -124,26 +126,6 @@ def _squares(
             raise DatasetError(what, where=str(file), fix=fix)
     cut = cut_out(read, str(path), device, reporter)
     return np.stack([square(as_unit(picture), (0.0, 0.0, float(shape[1])), size) for picture in cut.pictures])
-
-
-def _check_cameras(pictures: NDArray[np.uint8], lens: Lens, path: Path) -> None:
-    """Raise DatasetError where the silhouettes of one moment go together much better with cameras of another order, or
-    below the object."""
-    alphas, size = pictures[..., 3].astype(np.float32) / np.float32(255), pictures.shape[1]
-    azimuths = np.array(PSEUDO_AZIMUTHS)
-    own = agreement(alphas, lens.pseudo(size), lens.reach)
-    others = {
-        "as if seen from 30° below: the sign of the elevation is the other one": (-PSEUDO_ELEVATION, azimuths),
-        "in the reverse order: azimuths have to grow from the front towards +x": (PSEUDO_ELEVATION, -azimuths),
-    }
-    # What is mirrored left to right looks nearly as from below in the other order: the best of them is told.
-    found = {
-        what: agreement(alphas, lens.cameras(elevation, turned, size), lens.reach)
-        for what, (elevation, turned) in others.items()
-    }
-    what = max(found, key=lambda what: found[what])
-    if found[what] > own + WRONG:
-        raise DatasetError(f"silhouettes go together {what}", where=str(path), fix="mirror or reorder the views")
 
 
 def _footage(path: Path, size: int, reporter: StageReporter) -> Views:

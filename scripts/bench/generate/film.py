@@ -1,11 +1,11 @@
 """Films animated glTF models as `legs4d object` may be given them: a video from the front, views, a turntable.
 
-    .venv-blender/bin/python scripts/bench/generate/film.py GLTF_FOLDER OUT [CLIP…] [--sync]
+    .venv-blender/bin/python scripts/bench/generate/film.py GLTF_FOLDER OUT [CLIP…] [--sync] [--below]
 
 OUT gets CLIP_pose0/*.png (the video, camera at azimuth 0), CLIP_sync/*.png (4DGen's 16 pseudo views of the first
 moment; with --sync of all), CLIP_turntable/*.png (the first moment, turned about its axis) and CLIP_novel/*.png with
-cameras.json: what results are judged on, from cameras that nothing else uses, at all times. What is there is not filmed
-again.
+cameras.json: what results are judged on, from cameras that nothing else uses, at all times. With --below, CLIP_below
+has the first moment's sixteen from below. What is there is not filmed again.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def take(
     os.replace(part, path)
 
 
-def film(models: Path, name: str, out: Path, sync: bool) -> None:
+def film(models: Path, name: str, out: Path, sync: bool, below: bool) -> None:
     model, animation = CLIPS[name]
     scene = load(models / model, animation)
     # A loop's last moment is its first.
@@ -103,6 +103,8 @@ def film(models: Path, name: str, out: Path, sync: bool) -> None:
     for number, azimuth in enumerate(azimuths):
         for frame, moment in enumerate(moments if sync else moments[:1]):
             take(scene, moment, (elevation, azimuth), out / f"{name}_sync" / f"{frame}_0_{number}_rgba.png")
+        if below:
+            take(scene, moments[0], (-elevation, azimuth), out / f"{name}_below" / f"0_0_{number}_rgba.png")
     elevation, count = TURNTABLE
     for number in range(count):
         take(scene, moments[0], (elevation, 360 * number / count), out / f"{name}_turntable" / f"{number:02d}.png")
@@ -119,9 +121,10 @@ def main() -> None:
     arguments.add_argument("out", type=Path)
     arguments.add_argument("clips", nargs="*", default=[*CLIPS])
     arguments.add_argument("--sync", action="store_true")
+    arguments.add_argument("--below", action="store_true")
     asked = arguments.parse_args()
     for name in asked.clips:
-        film(asked.models, name, asked.out, asked.sync)
+        film(asked.models, name, asked.out, asked.sync, asked.below)
 
 
 if __name__ == "__main__":
