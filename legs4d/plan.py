@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from legs4d.config import (
-    DatasetSettings,
     DeformSettings,
     ExtractSettings,
     LiftSettings,
@@ -22,7 +20,7 @@ from legs4d.config import (
     TrainSettings,
 )
 from legs4d.context import Context
-from legs4d.gaussians.store.footage import footage_differences, found_objects_of
+from legs4d.gaussians.store.footage import footage_differences
 from legs4d.gaussians.store.recorded import (
     RECONSTRUCTION,
     differences_of_matches,
@@ -48,9 +46,6 @@ from legs4d.language.embedding.grids import GridFeatures, GridStore, forget_grid
 from legs4d.language.encoders import AUTO, choose_encoder, get_encoder, sees
 from legs4d.language.lift.stage import lift_stage
 from legs4d.scene.checks import check_camera_count, check_picture_count
-from legs4d.scene.foreground import MotionMasks
-from legs4d.scene.found_objects import found_beside
-from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence
 
 if TYPE_CHECKING:
@@ -368,43 +363,6 @@ def suited_method(sequence: Sequence) -> Method:
     """The road that suits footage: few cameras, or one moment, are fitted together."""
     most = max(len(sequence.cameras("train", frame)) for frame in range(sequence.num_frames))
     return "deform" if most < FEW_CAMERAS or sequence.num_frames == 1 else "tracking"
-
-
-def read_footage(
-    dataset: str | Path,
-    out: Path,
-    there: Run | None,
-    reading: DatasetSettings,
-    context: Context,
-    *,
-    objects: str | Path | bool,
-    again: bool | str,
-) -> Sequence:
-    """The footage of a run that is to be made at `out`, with the objects in it; `there` is the run, if it is.
-
-    Args:
-        objects, again: as in `pipeline.train`.
-
-    Raises:
-        DatasetError: the footage, or the folder of objects, cannot be used.
-        Stopped: it was told to stop while it looked for objects.
-    """
-    if not isinstance(objects, bool):
-        return open_sequence(dataset, reading, context, found=Path(objects))
-    if objects and there is not None and there.stages and not again:
-        objects_then = found_objects_of(there.info)
-        beside = found_beside(Path(dataset))
-        if objects_then is False and beside is not None:
-            context.tell(f"{there.path} was made without the objects in {beside.name}; --again makes it with them.")
-        return open_sequence(dataset, reading, context, found=objects_then)
-    sequence = open_sequence(dataset, reading, context, found=objects)
-    if not objects or not isinstance(sequence, MotionMasks):
-        return sequence
-    from legs4d.priors.objects.unasked import find_unasked
-    from legs4d.reconstruct.stages import choose_device
-
-    folder = find_unasked(sequence, Path(dataset), out, choose_device(context.engine), context)
-    return sequence if folder is None else open_sequence(dataset, sequence.reading, context, found=folder)
 
 
 def records(run: Run, encoder: str) -> Mapping[str, StageRecord]:

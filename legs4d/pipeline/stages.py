@@ -23,7 +23,8 @@ from legs4d.language.embedding.rendered import RenderedFootage, is_filmed
 from legs4d.language.embedding.sources import open_source
 from legs4d.language.encoders import get_encoder, sees
 from legs4d.language.lift.stage import lift as lift_run
-from legs4d.plan import Making, Plan, forget, read_footage, records
+from legs4d.pipeline.footage import read_footage
+from legs4d.plan import Making, Plan, forget, records
 from legs4d.scene.checks import size_notes
 from legs4d.scene.foreground import MotionMasks
 from legs4d.scene.sequence import Sequence, cameras_move

@@ -295,14 +295,14 @@ def unmasked(dataset: Path, folder: Path) -> Path:
 def test_training_finds_what_moves_where_nobody_gave_masks(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from legs4d import plan
+    from legs4d.pipeline.footage import read_footage
     from legs4d.priors.objects import find, unasked
 
     clip, told = unmasked(dataset, tmp_path), list[str]()
 
     def footage() -> Sequence:
         context = Context("cpu", tell=told.append)
-        return plan.read_footage(clip, tmp_path / "run", None, DatasetSettings(), context, objects=True, again=False)
+        return read_footage(clip, tmp_path / "run", None, DatasetSettings(), context, objects=True, again=False)
 
     monkeypatch.setenv("LEGS4D_PRIORS", str(tmp_path / "none"))
     assert not isinstance(footage(), FoundObjects) and not default_folder(clip).exists()
