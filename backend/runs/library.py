@@ -24,7 +24,7 @@ from legs4d.gaussians.objects import read_objects
 from legs4d.gaussians.selections import selection_names
 from legs4d.gaussians.store.run import LAYOUT_STAGES, Run
 from legs4d.scene.camera import Cameras
-from legs4d.scene.readers import layout_of
+from legs4d.scene.layouts import layout_of
 from legs4d.scene.sequence import Split
 
 MAX_OPEN = 8

@@ -22,6 +22,8 @@ app = typer.Typer(
     cls=SentenceGroup,
     no_args_is_help=True,
     add_completion=False,
+    epilog="Footage with cameras (COLMAP, nerfstudio, several synchronised cameras): check, then train. One ordinary "
+    "video: video. A video or picture of one object: object. Splats of other programs: import-splats.",
     pretty_exceptions_enable=False,
 )
 

@@ -195,7 +195,8 @@ def check(
     from legs4d.reconstruct.calibration import Look, look_at_cameras
     from legs4d.reconstruct.stages import choose_device
     from legs4d.scene.foreground import MotionMasks
-    from legs4d.scene.readers import layout_of, open_sequence
+    from legs4d.scene.layouts import layout_of
+    from legs4d.scene.readers import open_sequence
     from legs4d.scene.sequence import cameras_move
 
     reading = asked(commands.Objects, given).reading()

@@ -57,7 +57,9 @@ class BackgroundCrops(StrEnum):
     never = "never"
 
 
-Dataset = Annotated[Path, typer.Argument(help="Dataset folder: train_meta.json, ims/, seg/, …")]
+Dataset = Annotated[
+    Path, typer.Argument(help="Folder of footage whose cameras are known: COLMAP, nerfstudio, … (docs/data.md).")
+]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, as `legs4d train` makes it.")]
 Out = Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder to make, or to go on with.")]
 Scale = Annotated[

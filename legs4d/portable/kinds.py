@@ -6,6 +6,20 @@ from pathlib import Path
 
 from .splats import SplatFileError
 
+SPLAT_FILES = {
+    ".ply": "ply",
+    ".spz": "spz",
+    ".sog": "sog",
+    ".splat": "splat",
+    ".glb": "gltf",
+    ".gltf": "gltf",
+    ".usd": "usd",
+    ".usda": "usd",
+    ".usdc": "usd",
+    ".usdz": "usd",
+}
+"""Suffix → format, of all files of splats that are read, here or by the library."""
+
 _STARTS = (
     (b"ply\n", "a .ply file"),
     (b"ply\r", "a .ply file"),

@@ -37,7 +37,7 @@ def test_every_tenth_frame_is_a_sequence_and_a_gap_is_said(tmp_path: Path) -> No
 def test_a_folder_that_3dgs_trained_is_its_last_iteration(tmp_path: Path) -> None:
     write(tmp_path / "out/point_cloud/iteration_7000/point_cloud.ply", values(3))
     last = write(tmp_path / "out/point_cloud/iteration_30000/point_cloud.ply", values(4))
-    assert find_splats([tmp_path / "out"]).files() == [last]
+    assert find_splats([tmp_path / "out"]).files() == find_splats([tmp_path / "out/point_cloud"]).files() == [last]
     for number in (1, 2):
         write(tmp_path / f"frames/{number:03}/point_cloud/iteration_2000/point_cloud.ply", values(number))
     frames = find_splats([tmp_path / "frames"])

@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from legs4d.errors import DatasetError
 from legs4d.scene.footage.names import PICTURES, list_files
+from legs4d.scene.given import which_takes
 from legs4d.scene.images import area_resize, as_unit, read_picture
 from legs4d.scene.movies.movie import Movie
 from legs4d.scene.movies.span import FOLDER_FPS, chosen_span
@@ -51,7 +52,8 @@ class MotionVideo:
         if path.is_dir():
             self._files = list_files(path, PICTURES)
             if not self._files:
-                raise DatasetError("holds no pictures", where=str(path), fix="give a video, or a folder of its frames")
+                fix = which_takes(path) or "give a video, or a folder of its frames"
+                raise DatasetError("holds no pictures", where=str(path), fix=fix)
             first = read_picture(self._files[0])
             self.height, self.width, count, own = first.shape[0], first.shape[1], len(self._files), FOLDER_FPS
         elif path.exists():

@@ -17,34 +17,24 @@ from typing import TYPE_CHECKING, Protocol
 from legs4d.errors import DatasetError
 from legs4d.gaussians.formats.deformed_folder import DeformedFrames, is_deformed
 from legs4d.gaussians.formats.splat_errors import told_of
-from legs4d.portable.kinds import size_of, unreadable
+from legs4d.portable.kinds import SPLAT_FILES, size_of, unreadable
 from legs4d.portable.ply.file import read_ply
 from legs4d.portable.ply.header import read_header
 from legs4d.portable.splat import read_splat
 from legs4d.portable.splats import Splats
 from legs4d.portable.spz import read_spz
 from legs4d.scene.footage.names import list_folder, natural_key, some
+from legs4d.scene.given import which_takes
+from legs4d.scene.layouts import RESULT
 
 if TYPE_CHECKING:
     from legs4d.gaussians.formats.usd import UsdSplats
 
-SUFFIXES = {
-    ".ply": "ply",
-    ".spz": "spz",
-    ".sog": "sog",
-    ".splat": "splat",
-    ".glb": "gltf",
-    ".gltf": "gltf",
-    ".usd": "usd",
-    ".usda": "usd",
-    ".usdc": "usd",
-    ".usdz": "usd",
-}
 SOG_INDEX = "meta.json"
 """Of a SOG whose images lie beside it; the folder is one frame."""
-_DEEPEST = "point_cloud"
+_DEEPEST = RESULT
 """3DGS and its kin write `point_cloud/iteration_30000/point_cloud.ply`; the highest iteration is the result."""
-_FIX = f"name a file, a folder, or a pattern of {', '.join(SUFFIXES)} files"
+_FIX = f"name a file, a folder, or a pattern of {', '.join(SPLAT_FILES)} files"
 
 
 class Frames(Protocol):
@@ -95,7 +85,7 @@ class SplatFrames:
 
     Attributes:
         paths: a file (or a SOG's folder) a frame, in order; a USD stage holds all frames alone.
-        kind: one of the values of SUFFIXES.
+        kind: one of the values of SPLAT_FILES.
         numbers: the number of each frame in its name, or counted from 0.
     """
 
@@ -215,7 +205,7 @@ def _pattern(name: str) -> str:
 
 def _in_folder(folder: Path) -> list[Path]:
     """The frames in a folder: its files of splats, or the one of each of its folders."""
-    result = _trained(folder)
+    result = _trained(folder) or (_trained(folder.absolute().parent) if folder.absolute().name == _DEEPEST else None)
     if result is not None:
         return [result]
     inside = list_folder(folder)
@@ -226,7 +216,7 @@ def _in_folder(folder: Path) -> list[Path]:
         if path.is_dir() and (one := _trained(path) or _only(path)) is not None:
             found.append(one)
     if not found:
-        raise DatasetError("holds no splats", where=str(folder), fix=_FIX)
+        raise DatasetError("holds no splats", where=str(folder), fix=which_takes(folder) or _FIX)
     return found
 
 
@@ -242,23 +232,22 @@ def _only(folder: Path) -> Path | None:
 
 
 def _is_splats(path: Path) -> bool:
-    return _is_sog(path) if path.is_dir() else path.suffix.lower() in SUFFIXES
+    return _is_sog(path) if path.is_dir() else path.suffix.lower() in SPLAT_FILES
 
 
 def _is_sog(folder: Path) -> bool:
     """Whether a folder is one SOG; a `meta.json` among files of splats is somebody's notes on them."""
     inside = (folder / SOG_INDEX).is_file()
-    return inside and not any(path.suffix.lower() in SUFFIXES for path in list_folder(folder))
+    return inside and not any(path.suffix.lower() in SPLAT_FILES for path in list_folder(folder))
 
 
 def _kind(path: Path) -> str:
     if path.is_dir():
         return "sog"
-    kind = SUFFIXES.get(path.suffix.lower())
+    kind = SPLAT_FILES.get(path.suffix.lower())
     if kind is None:
-        raise DatasetError(
-            f"is no kind of splat file that is read ({path.suffix or 'no suffix'})", where=str(path), fix=_FIX
-        )
+        what = f"is no kind of splat file that is read ({path.suffix or 'no suffix'})"
+        raise DatasetError(what, where=str(path), fix=which_takes(path) or _FIX)
     return kind
 
 

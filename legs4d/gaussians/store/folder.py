@@ -278,7 +278,9 @@ def read_state(folder: Path) -> dict[str, Any]:
     try:
         state = json.loads(file.read_text())
     except (FileNotFoundError, NotADirectoryError) as error:
-        fix = "give a folder that `legs4d train` made"
+        from legs4d.scene.given import which_takes
+
+        fix = which_takes(folder) or "give a folder that `legs4d train` made"
         raise RunError("is not a run folder (no run.json)", where=str(folder), fix=fix) from error
     except (OSError, ValueError) as error:
         raise RunError(f"cannot be read ({error})", where=str(file), fix=again) from error

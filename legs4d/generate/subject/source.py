@@ -16,6 +16,7 @@ from legs4d.generate.resizing import as_bytes, square, within
 from legs4d.generate.subject.background import Cut, cut_out
 from legs4d.progress import StageReporter
 from legs4d.scene.footage.names import PICTURES, in_order, list_files
+from legs4d.scene.given import which_takes
 from legs4d.scene.images import as_unit, read_picture
 from legs4d.scene.movies.movie import Movie
 from legs4d.scene.movies.span import FOLDER_FPS, chosen_span
@@ -69,9 +70,8 @@ def source_files(path: Path) -> list[Path]:
     if path.is_dir():
         files = list_files(path, PICTURES)
         if not files:
-            raise DatasetError(
-                "holds no pictures", where=str(path), fix="give a video, a picture or a folder of frames"
-            )
+            fix = which_takes(path) or "give a video, a picture or a folder of frames"
+            raise DatasetError("holds no pictures", where=str(path), fix=fix)
         names = in_order([file.name for file in files], "pictures", str(path))
         return [path / name for name in names]
     if not path.exists():

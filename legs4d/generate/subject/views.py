@@ -23,7 +23,8 @@ from legs4d.progress import StageReporter
 from legs4d.scene.camera import Cameras
 from legs4d.scene.footage.names import PICTURES, list_files
 from legs4d.scene.images import as_unit, read_picture
-from legs4d.scene.readers import layout_of, open_sequence
+from legs4d.scene.layouts import layout_of
+from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence
 
 _SYNC = re.compile(r"(\d+)_0_(\d+)_rgba\.png")

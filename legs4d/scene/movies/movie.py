@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.errors import DatasetError
+from legs4d.scene.footage.names import VIDEOS
+from legs4d.scene.given import which_takes
 from legs4d.scene.movies.colors import BT2020_PRIMARIES, check_colors, to_rgb, turn_of
 from legs4d.scene.movies.index import Key, Opened, PictureIndex, Unreadable, index_pictures, pictures
 
@@ -187,8 +189,9 @@ class Movie:
         return tuple(found)
 
     def _damaged(self, reason: str) -> DatasetError:
+        other = None if self.path.suffix.lower() in VIDEOS else which_takes(self.path)
         return DatasetError(
-            f"cannot be read as a video ({reason})", where=str(self.path), fix="copy or encode it again"
+            f"cannot be read as a video ({reason})", where=str(self.path), fix=other or "copy or encode it again"
         )
 
 

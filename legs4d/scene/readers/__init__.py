@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,18 @@ from legs4d.errors import DatasetError
 from legs4d.scene.footage.choice import check_no_offsets
 from legs4d.scene.foreground import with_masks
 from legs4d.scene.found_objects import with_found_objects
-from legs4d.scene.readers.colmap import ColmapSequence, find_model
-from legs4d.scene.readers.multipleview import MultipleViewSequence, is_multipleview
+from legs4d.scene.given import which_takes
+from legs4d.scene.layouts import layout_of
+from legs4d.scene.readers.colmap import ColmapSequence
+from legs4d.scene.readers.multipleview import MultipleViewSequence
 from legs4d.scene.readers.nerf import NerfSequence
-from legs4d.scene.readers.nerfies import NerfiesSequence, is_nerfies
+from legs4d.scene.readers.nerfies import NerfiesSequence
 from legs4d.scene.readers.neu3d import Neu3dSequence
 from legs4d.scene.readers.panoptic import PanopticSequence
-from legs4d.scene.readers.videos import CAMERA_FILE, VideoSequence
+from legs4d.scene.readers.videos import VideoSequence
 from legs4d.scene.sequence import Sequence
+
+_FIX = 'give a dataset folder, as README\'s "A dataset" has them'
 
 
 def open_sequence(
@@ -54,7 +57,7 @@ def open_sequence(
         settings = DatasetSettings().model_copy(update={"scale": settings})
     if not root.is_dir() or not any(root.iterdir()):
         what = "is empty" if root.is_dir() else "is not a folder"
-        raise DatasetError(what, where=str(root), fix="give a dataset folder, see README")
+        raise DatasetError(what, where=str(root), fix=which_takes(root) or _FIX)
     reader = _choose_reader(root)
     footage: Sequence
     if reader is Neu3dSequence or reader is VideoSequence:
@@ -83,43 +86,24 @@ def reading_of(info: Mapping[str, Any]) -> DatasetSettings:
     return DatasetSettings.model_validate({**info.get("reading", {}), "scale": info["scale"]})
 
 
-def layout_of(root: Path) -> str | None:
-    """Which layout a folder's names say it has, by a look at a few of them; None if none."""
-    return next((layout.name for layout in LAYOUTS if layout.is_in(root)), None)
-
-
-@dataclass(frozen=True)
-class Layout:
-    """A layout of datasets: how it is called, told from a folder's names, and read."""
-
-    name: str
-    is_in: Callable[[Path], bool]
-    reader: Callable[[Path, DatasetSettings], Sequence]
-
-
-def _has(*names: str) -> Callable[[Path], bool]:
-    return lambda root: any((root / name).is_file() for name in names)
-
-
-LAYOUTS = (
-    Layout("panoptic", _has("train_meta.json"), PanopticSequence),
-    Layout("nerf", _has("transforms_train.json", "transforms.json"), NerfSequence),
-    Layout("nerfies", is_nerfies, NerfiesSequence),
-    Layout("neu3d", _has("poses_bounds.npy"), Neu3dSequence),
-    Layout("videos", _has(CAMERA_FILE), VideoSequence),
-    Layout("multipleview", is_multipleview, MultipleViewSequence),
-    Layout("colmap", lambda root: find_model(root) is not None, ColmapSequence),
-)
-"""The first that fits is taken."""
+READERS: Mapping[str, Callable[[Path, DatasetSettings], Sequence]] = {
+    "panoptic": PanopticSequence,
+    "nerf": NerfSequence,
+    "nerfies": NerfiesSequence,
+    "neu3d": Neu3dSequence,
+    "videos": VideoSequence,
+    "multipleview": MultipleViewSequence,
+    "colmap": ColmapSequence,
+}
+"""Name of a layout (`scene.layouts`) → its reader."""
 
 
 def _choose_reader(root: Path) -> Callable[[Path, DatasetSettings], Sequence]:
-    for layout in LAYOUTS:
-        if layout.is_in(root):
-            return layout.reader
+    if (layout := layout_of(root)) is not None:
+        return READERS[layout]
     raise DatasetError(
         "has none of train_meta.json, transforms.json, metadata.json, poses_bounds.npy, cameras.json and sparse/, "
         "by which layouts are known",
         where=str(root),
-        fix="give a dataset folder, see README",
+        fix=which_takes(root) or _FIX,
     )

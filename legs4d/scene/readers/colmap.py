@@ -1,6 +1,7 @@
 """A COLMAP model with pictures over time, read by pycolmap.
 
-    sparse/0/ (or sparse/)         cameras, images and points3D, .bin or .txt
+    sparse/0/, sparse/1/, …        cameras, images and points3D, .bin or .txt; of several models the largest is read.
+                                   Or in sparse/, in the folder itself, or in nerfstudio's colmap/sparse/
     images/<camera>/<frame>.jpg    one folder per camera, or
     images/<frame>/<camera>.jpg    one folder per frame, or
     images/<camera>.jpg            a scene at one moment
@@ -27,9 +28,18 @@ from legs4d.errors import DatasetError
 from legs4d.scene.footage.choice import chosen_cameras, whole_frames
 from legs4d.scene.footage.footage import Footage
 from legs4d.scene.footage.frames import common_frames
-from legs4d.scene.footage.names import PICTURES, as_posix, folded, list_files, natural_key, numbers_of, some
+from legs4d.scene.footage.names import (
+    PICTURES,
+    as_posix,
+    folded,
+    list_files,
+    natural_key,
+    numbers_of,
+    some,
+)
 from legs4d.scene.footage.points import Points
 from legs4d.scene.footage.shots import Shot, file_shot, held_out, split_shots, test_among
+from legs4d.scene.layouts import PICTURE_FOLDER, find_models
 from legs4d.scene.lens import COEFFICIENTS, ONE_FOCAL, Lens, lens_of
 
 if TYPE_CHECKING:
@@ -49,19 +59,6 @@ class Pose:
     lens: Lens
 
 
-def has_model(folder: Path) -> bool:
-    """Whether a folder holds a COLMAP model."""
-    return any((folder / f"cameras.{suffix}").is_file() for suffix in ("bin", "txt"))
-
-
-def find_model(root: Path) -> Path | None:
-    """The folder of the COLMAP model in a dataset folder."""
-    for name in ("sparse/0", "sparse"):
-        if has_model(root / name):
-            return root / name
-    return None
-
-
 class ColmapSequence(Footage):
     """A `Sequence` with a COLMAP model.
 
@@ -71,16 +68,18 @@ class ColmapSequence(Footage):
     """
 
     def __init__(self, root: Path, settings: DatasetSettings) -> None:
-        folder = find_model(root)
-        if folder is None:
+        folders = find_models(root)
+        if not folders:
             raise DatasetError("has no sparse/0 with a COLMAP model", where=str(root), fix="run COLMAP's mapper first")
-        model, images = read_colmap(folder), root / "images"
+        folder, model, of_models = _largest(folders)
+        images = root / PICTURE_FOLDER
         files = _list_pictures(images)
         per_frame = _is_per_frame(model, files, str(folder))
         poses = [read_pose(image, per_frame, str(folder)) for image in model.images.values()]
         if (only := _only_camera(poses, files)) is not None and not per_frame:
             poses = [replace(pose, camera=only) for pose in poses]
         table = _by_camera_and_frame(files, images, per_frame)
+        pictured = list(table)
         every = sorted({pose.camera for pose in poses}, key=natural_key)
         numbers = numbers_of(every)
         chosen = chosen_cameras([(name, str(n)) for name, n in zip(every, numbers, strict=True)], settings, str(root))
@@ -113,8 +112,30 @@ class ColmapSequence(Footage):
             (*model_files, *given),
             points=read_points(model),
             times=_times([moments[f] for f in kept]) if len(names) == 1 else kept,
-            notes=(*notes, *of_missing, *_of_one_moment(frames)),
+            notes=(*of_models, *_without_poses(pictured, every, files), *notes, *of_missing, *_of_one_moment(frames)),
         )
+
+
+def _largest(folders: list[Path]) -> tuple[Path, pycolmap.Reconstruction, tuple[str, ...]]:
+    """The model with the most pictures, the first of equal ones, and a note of the others."""
+    models = [read_colmap(folder) for folder in folders]
+    counts = [model.num_images() for model in models]
+    best = counts.index(max(counts))
+    folder = folders[best]
+    others = [f"{each.name} has {count}" for each, count in zip(folders, counts, strict=True) if each != folder]
+    if not others:
+        return folder, models[best], ()
+    told = f"{folder.parent.name}/{folder.name} is read, with {counts[best]} pictures; {some(others)}"
+    return folder, models[best], (f"COLMAP made {len(folders)} models that it could not join: {told}.",)
+
+
+def _without_poses(pictured: list[str], posed: list[str], files: list[PurePosixPath]) -> tuple[str, ...]:
+    """A note of the cameras that have pictures and are not in the model."""
+    lost = sorted(set(pictured) - set(posed), key=natural_key)
+    if not lost:
+        return ()
+    what = "cameras" if any(file.parent.name for file in files) else "pictures"
+    return (f"{len(lost)} of {len(pictured)} {what} are left out, as the model has no pose of them: {some(lost)}.",)
 
 
 def read_colmap(folder: Path) -> pycolmap.Reconstruction:

@@ -23,11 +23,12 @@ from legs4d.scene.footage.names import PICTURES, list_files, list_folder, natura
 from legs4d.scene.footage.points import Points, read_ply_points
 from legs4d.scene.footage.shots import Shot, file_shot, held_out, split_shots, test_among
 from legs4d.scene.images import inspect_picture
+from legs4d.scene.layouts import MULTIPLEVIEW_MODEL, MULTIPLEVIEW_POSES, has_model
 from legs4d.scene.lens import Lens
-from legs4d.scene.readers.colmap import FPS, has_model, read_colmap, read_points, read_pose
+from legs4d.scene.readers.colmap import FPS, read_colmap, read_points, read_pose
 from legs4d.scene.readers.llff import match_rows, read_poses
 
-MODEL, POSES, POINTS = "sparse_", "poses_bounds_multipleview.npy", "points3D_multipleview.ply"
+POINTS = "points3D_multipleview.ply"
 
 
 class MultipleViewSequence(Footage):
@@ -70,32 +71,27 @@ class MultipleViewSequence(Footage):
         )
 
 
-def is_multipleview(root: Path) -> bool:
-    """Whether a folder has the poses of this layout."""
-    return has_model(root / MODEL) or (root / POSES).is_file()
-
-
 def _cameras(
     root: Path, names: list[str], chosen: list[str], first: dict[str, Path]
 ) -> tuple[list[Path], dict[str, tuple[np.ndarray, Lens]], Points | None, tuple[str, ...]]:
     """Files of poses, each chosen camera's pose and lens, points to start from, and what to note."""
-    if not has_model(root / MODEL):
-        rows = read_poses(root / POSES)
-        order, note = match_rows(names, len(rows), str(root / POSES))
+    if not has_model(root / MULTIPLEVIEW_MODEL):
+        rows = read_poses(root / MULTIPLEVIEW_POSES)
+        order, note = match_rows(names, len(rows), str(root / MULTIPLEVIEW_POSES))
         placed = {}
         for name in chosen:
             camera = rows[order[names.index(name)]]
-            lens = camera.lens(inspect_picture(first[name]).shown, f"{root / POSES}, camera {name}")
+            lens = camera.lens(inspect_picture(first[name]).shown, f"{root / MULTIPLEVIEW_POSES}, camera {name}")
             placed[name] = (camera.world_to_camera, lens)
         own = [root / POINTS] if (root / POINTS).is_file() else []
         points = read_ply_points(own[0]) if own else None
-        return [root / POSES, *own], placed, points, () if note is None else (note,)
-    where = str(root / MODEL)
-    model = read_colmap(root / MODEL)
+        return [root / MULTIPLEVIEW_POSES, *own], placed, points, () if note is None else (note,)
+    where = str(root / MULTIPLEVIEW_MODEL)
+    model = read_colmap(root / MULTIPLEVIEW_MODEL)
     poses = {pose.camera: pose for pose in (read_pose(image, True, where) for image in model.images.values())}
     of_folder, note = _match(names, chosen, sorted(poses, key=natural_key), where)
     placed = {name: (poses[own].world_to_camera, poses[own].lens) for name, own in of_folder.items()}
-    sources = sorted(path for path in (root / MODEL).iterdir() if path.is_file())
+    sources = sorted(path for path in (root / MULTIPLEVIEW_MODEL).iterdir() if path.is_file())
     points = read_points(model)
     if points is None and (root / POINTS).is_file():
         points, sources = read_ply_points(root / POINTS), [*sources, root / POINTS]

@@ -34,12 +34,13 @@ from legs4d.scene.footage.footage import Footage, read_model
 from legs4d.scene.footage.names import PICTURES, find_inside, list_folder
 from legs4d.scene.footage.rig import nearest_time
 from legs4d.scene.footage.shots import Shot, Shots, file_shot
+from legs4d.scene.layouts import NERFIES_DATASET, NERFIES_METADATA
 from legs4d.scene.lens import Lens, lens_of
 from legs4d.scene.sequence import Split
 
 FPS = 30.0
 """Frames per second, where no extra.json tells."""
-_DATASET, _METADATA, _EXTRA, _POINTS = "dataset.json", "metadata.json", "extra.json", "points.npy"
+_EXTRA, _POINTS = "extra.json", "points.npy"
 _FIX = "copy the dataset again"
 
 
@@ -98,8 +99,8 @@ class NerfiesSequence(Footage):
             what = "its cameras move, so that none can be told from another"
             raise DatasetError(what, where=str(root), fix="edit the lists of pictures")
         fix = 'write {"ids": […], "train_ids": […], "val_ids": […]}'
-        dataset = read_model(root / _DATASET, _Dataset, "list of pictures", fix)
-        of = read_model(root / _METADATA, _Metadata, "table of times", 'write {ID: {"warp_id": 0, …}}').root
+        dataset = read_model(root / NERFIES_DATASET, _Dataset, "list of pictures", fix)
+        of = read_model(root / NERFIES_METADATA, _Metadata, "table of times", 'write {ID: {"warp_id": 0, …}}').root
         split_of, split_files = _splits(root, dataset)
         folder = _pictures(root)
         depths = _depths(root, folder.name)
@@ -109,13 +110,13 @@ class NerfiesSequence(Footage):
         cameras: list[Path] = []
         for name in split_of:
             if name not in of:
-                raise DatasetError(f"has no entry of picture {name!r}", where=str(root / _METADATA), fix=_FIX)
+                raise DatasetError(f"has no entry of picture {name!r}", where=str(root / NERFIES_METADATA), fix=_FIX)
             own = of[name]
             time = own.warp_id if own.time_id is None else own.time_id
             if time is None:
                 what = f"picture {name!r} has neither warp_id nor time_id, so that nothing says when it was taken"
                 raise DatasetError(
-                    what, where=str(root / _METADATA), fix="write one for every picture; 0 if nothing moves"
+                    what, where=str(root / NERFIES_METADATA), fix="write one for every picture; 0 if nothing moves"
                 )
             times[name] = time
             path = find_inside(folder, name, str(folder), suffixes=PICTURES)
@@ -131,7 +132,9 @@ class NerfiesSequence(Footage):
         _, left_out = whole_frames(sum(split == "train" for split in split_of.values()), lacking, str(root))
         left_out = (*left_out, *absent_tests(missing["test"], sum(split == "test" for split in split_of.values())))
         if not moments:
-            raise DatasetError("has no training pictures", where=str(root / _DATASET), fix="list some in train_ids")
+            raise DatasetError(
+                "has no training pictures", where=str(root / NERFIES_DATASET), fix="list some in train_ids"
+            )
         frames: Shots = {split: [[] for _ in moments] for split in ("train", "test")}
         for name, shot in shots.items():
             at = moment_of(moments, times[name])
@@ -141,7 +144,7 @@ class NerfiesSequence(Footage):
             del frames["test"]
         points, notes = _points(root, depths is not None)
         extra = read_model(root / _EXTRA, _Extra, "note", "write fps") if (root / _EXTRA).is_file() else _Extra()
-        tables = [root / _DATASET, root / _METADATA, *split_files]
+        tables = [root / NERFIES_DATASET, root / NERFIES_METADATA, *split_files]
         tables += [root / name for name in (_EXTRA, _POINTS) if (root / name).is_file()]
         given = [shot.picture for shot in shots.values() if shot.picture is not None]
         super().__init__(
@@ -155,11 +158,6 @@ class NerfiesSequence(Footage):
             notes=(*notes, *left_out, *_of_depths(depths, frames["train"]), *_of_times(frames["train"])),
             opaque=depths is not None,
         )
-
-
-def is_nerfies(root: Path) -> bool:
-    """Whether a folder has files of this layout: which of them lack is told on reading."""
-    return (root / "camera").is_dir() and any((root / name).is_file() for name in (_METADATA, _DATASET))
 
 
 def _splits(root: Path, dataset: _Dataset) -> tuple[dict[str, Split], list[Path]]:

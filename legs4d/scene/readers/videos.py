@@ -26,11 +26,10 @@ from legs4d.scene.footage.choice import chosen_cameras
 from legs4d.scene.footage.footage import Footage, read_model
 from legs4d.scene.footage.names import as_posix, find_inside
 from legs4d.scene.footage.shots import Shot, held_out, split_shots, test_among
+from legs4d.scene.layouts import CAMERA_FILE
 from legs4d.scene.lens import lens_of_matrix
 from legs4d.scene.movies.movie_set import MovieSet, open_videos
 from legs4d.scene.sequence import Split
-
-CAMERA_FILE = "cameras.json"
 
 Vector = tuple[float, float, float]
 Row = tuple[float, float, float, float]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from legs4d.errors import DatasetError
 from legs4d.progress import StageReporter
 from legs4d.scene.footage.names import PICTURES, list_files, list_folder, numbers_of
+from legs4d.scene.given import which_takes
 from legs4d.scene.images import area_resize, as_unit, read_picture
 from legs4d.scene.movies.movie import Movie
 from legs4d.scene.movies.span import FOLDER_FPS, chosen_span
@@ -96,7 +97,8 @@ def open_clip(
         folder, root, name = _folder_of_pictures(path)
         files = list_files(folder, PICTURES)
         if not files:
-            raise DatasetError("holds no pictures", where=str(folder), fix="give a video, or a folder of its frames")
+            fix = which_takes(folder) or "give a video, or a folder of its frames"
+            raise DatasetError("holds no pictures", where=str(folder), fix=fix)
         chosen = chosen_span(frames, len(files), path)
         height, width = read_picture(files[0]).shape[:2]
         size = _size(width, height, scale)

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from legs4d.errors import DatasetError
-from legs4d.scene.readers import layout_of, open_sequence
+from legs4d.scene.layouts import layout_of
+from legs4d.scene.readers import open_sequence
 from tests.deform.film import write_film
 
 SIZE = 32
