@@ -202,7 +202,7 @@ class Conversation:
         if pending is None:
             return
         if message.kind == wire.Kind.ERROR:
-            self._fail(message.id, _failure(message))
+            self._fail(message.id, Failure.of(message.body))
             return
         stored = self._store(message, pending)
         if stored is _NOT_STORED:
@@ -259,15 +259,8 @@ def _is_fatal(message: wire.Message) -> bool:
     )
 
 
-def _failure(message: wire.Message) -> Failure:
-    body = message.body
-    sentence, hint = str(body.get("message", "The backend gave no reason")), str(body.get("hint", ""))
-    text = f"{sentence.rstrip('.')}; {hint.rstrip('.')}." if hint else f"{sentence.rstrip('.')}."
-    return Failure(str(body.get("code", wire.Code.INTERNAL)), text)
-
-
 def _refusal(message: wire.Message) -> Disconnected:
-    failure = _failure(message)
+    failure = Failure.of(message.body)
     if failure.code == wire.Code.TOKEN:
         sentence = "The backend refused the token: it was restarted or belongs to someone else; check the address."
         return Disconnected(Status(State.REFUSED, sentence), REFUSED_RETRY_SECONDS)

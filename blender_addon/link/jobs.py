@@ -130,6 +130,12 @@ class Jobs:
             window().jobs.clear()
             for job in reversed(reply.body["jobs"]):
                 _show_job(job)
+            newest = {job.label: job.state for job in reversed(list(window().jobs))}
+            done = [out for out in self._placings if newest.get(out) == "done"]  # while nobody was connected
+            for out in done:
+                self._place(out)
+            if done:
+                self._runs.refresh()
 
         self._link.request(wire.Kind.JOBS, on_reply=listed)
         self._link.request(wire.Kind.SUBSCRIBE, on_event=lambda event: self._progressed(event.body))
@@ -145,12 +151,17 @@ class Jobs:
         if not known or progress["state"] == "failed":  # new since the list, or with a reason that progress lacks
             self._show(progress["job"])
         if progress["state"] == "done":
-            placing = None if shown is None else self._placings.pop(shown.label, None)
-            if shown is not None and placing is not None:
-                self._runs.placings[shown.label] = placing
+            if shown is not None:
+                self._place(shown.label)
             self._runs.refresh()
             if shown is not None:
                 self._things.fetch_of(shown.label)
+
+    def _place(self, out: str) -> None:
+        """Have a run that is done imported as soon as it is listed, if it was asked for here."""
+        placing = self._placings.pop(out, None)
+        if placing is not None:
+            self._runs.placings[out] = placing
 
 
 def _show_job(job: Mapping[str, Any]) -> None:
@@ -168,9 +179,9 @@ def _show_job(job: Mapping[str, Any]) -> None:
     told = request.get("boxes") or request.get("masks")
     item.needs_boxes = job["kind"] == "video" and item.state == "failed" and item.stage == LOOKING and not told
     if job["error"]:
-        item.message = job["error"]["message"]
-        if job["error"]["code"] == wire.Code.DIFFERS:
-            item.again = _request(job["kind"], job["request"])
+        item.message = Failure.of(job["error"]).sentence
+        if job["error"]["code"] == wire.Code.DIFFERS:  # what to do about it is a button
+            item.message, item.again = job["error"]["message"], _request(job["kind"], job["request"])
 
 
 def _request(kind: str, body: Mapping[str, Any]) -> str:

@@ -58,6 +58,13 @@ class Failure:
     code: str
     sentence: str
 
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> Failure:
+        """What an error's body says, with what to do about it."""
+        sentence, hint = str(body.get("message", "The backend gave no reason")), str(body.get("hint", ""))
+        text = f"{sentence.rstrip('.')}; {hint.rstrip('.')}." if hint else f"{sentence.rstrip('.')}."
+        return cls(str(body.get("code", wire.Code.INTERNAL)), text)
+
 
 class NoBackend(Exception):
     """No address is known; the message is one sentence for the panel."""

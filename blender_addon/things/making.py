@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,14 +87,16 @@ when it is done, and what no picture shows of it is a guess"""
     def execute(self, context: bpy.types.Context) -> declare.Result:
         chosen = [Path(self.directory) / one.name for one in self.files if one.name]
         missing = [path for path in chosen if not path.is_file()]
-        if not chosen or missing:
-            return refuse(self, f"'{missing[0]}' is no file." if missing else "Choose videos or pictures.")
+        empty = [path for path in chosen if path not in missing and not path.stat().st_size]
+        if not chosen or missing or empty:
+            wrong = [f"'{path}' is no file." for path in missing] + [f"'{path}' is empty." for path in empty]
+            return refuse(self, wrong[0] if wrong else "Choose videos or pictures.")
         scene = context.scene
         assert scene is not None
         first: Any = scene.cursor.location
-        for number, path in enumerate(chosen):
+        for number, (path, out) in enumerate(zip(chosen, runs_of(chosen), strict=True)):
             here = (first[0] + APART * self.size * number, first[1], first[2])
-            make(path, self.how(), Placing(here, self.size / MADE[self.way]))
+            make(path, out, self.how(), Placing(here, self.size / MADE[self.way]))
         return {"FINISHED"}
 
     def how(self) -> dict[str, Any]:
@@ -104,9 +106,17 @@ when it is done, and what no picture shows of it is a guess"""
         return {"method": "onepass", "refine": self.way == "refined"}
 
 
-def make(path: Path, how: Mapping[str, Any], placing: Placing) -> None:
-    """Have a run made of a file, which is sent first where it lies under none of the backend's folders."""
-    out = f"{path.stem}-object"
+def runs_of(paths: Sequence[Path]) -> list[str]:
+    """A run's name for each of these files; those that differ by their suffix alone are told apart by it."""
+    stems = [path.stem.casefold() for path in paths]
+    return [
+        f"{path.stem}-object" if stems.count(stem) == 1 else f"{path.stem}-{path.suffix[1:]}-object"
+        for path, stem in zip(paths, stems, strict=True)
+    ]
+
+
+def make(path: Path, out: str, how: Mapping[str, Any], placing: Placing) -> None:
+    """Have the run `out` made of a file, which is sent first where it lies under none of the backend's folders."""
     when_seen(path, lambda name: session.current.jobs.make_object(name, out, how, placing))
 
 

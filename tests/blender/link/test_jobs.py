@@ -227,6 +227,56 @@ def test_a_long_video_goes_on_behind_the_chunks_that_are_done(studio, tmp_path, 
     until(lambda: "ball-object" in bpy.data.objects, "the object in the scene")
 
 
+def test_files_that_differ_by_their_suffix_alone_become_runs_of_their_own(addon):
+    from pathlib import Path
+
+    from blender_addon.things.making import runs_of
+
+    found = runs_of([Path("a/fox.mp4"), Path("a/Fox.png"), Path("a/ball.v2.png")])
+    assert found == ["fox-mp4-object", "Fox-png-object", "ball.v2-object"]
+
+
+def test_what_no_object_can_be_made_of_is_told_with_what_to_do(studio, tmp_path, until):
+    (tmp_path / "root" / "none.mp4").touch()
+    asked = {"directory": str(tmp_path / "root"), "files": [{"name": "none.mp4"}]}
+    assert bpy.ops.legs4d.make_objects(**asked) == {"CANCELLED"}
+    _square(tmp_path / "root" / "still.png")
+    asked = {"directory": str(tmp_path / "root"), "files": [{"name": "still.png"}], "prior": "turntable"}
+    assert bpy.ops.legs4d.make_objects(**asked) == {"FINISHED"}
+    told = "needs 8 pictures at least, and there are 1; give a video of one whole round."
+    until(lambda: _job() and _job().state == "failed" and told in _job().message, "its end, told", 60)
+
+
+def test_an_object_that_was_done_while_nobody_was_connected_is_placed(addon):
+    from types import SimpleNamespace
+
+    from blender_addon.link.jobs import Jobs
+    from blender_addon.link.runs import Placing
+
+    asked = {}
+    link = SimpleNamespace(request=lambda kind, body=None, **how: asked.update({kind: how}), message="")
+    runs = SimpleNamespace(placings={}, refresh=lambda: asked.update(refreshed=True))
+    jobs, here = Jobs(link, runs, None), Placing((1, 2, 3), 0.5)
+    for name in ("fox", "hen"):
+        jobs.make_object(f"{name}.mp4", f"{name}-object", {}, here)
+    jobs.watch()
+    # The hen was made before, and is at work again.
+    told = [("3", "fox", "done"), ("2", "hen", "running"), ("1", "hen", "done")]
+    listed = [
+        {
+            "job": job,
+            "kind": "object",
+            "state": state,
+            "request": {"out": f"{name}-object"},
+            "progress": None,
+            "error": None,
+        }
+        for job, name, state in told
+    ]
+    asked["jobs"]["on_reply"](SimpleNamespace(body={"jobs": listed}))
+    assert runs.placings == {"fox-object": here} and asked["refreshed"]
+
+
 @pytest.mark.parametrize(
     ("way", "told"),
     [
