@@ -1,4 +1,7 @@
-"""From where a picture shows a thing whose shape is known: looked for all around it."""
+"""From where a picture shows a thing whose shape is known: looked for all around it, then to a fraction of a pixel.
+
+What follows a video moves until its first picture is met: a camera that is off by a few pixels bends or swells it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.optimize import least_squares
+from scipy.spatial.transform import Rotation
 
 from legs4d.errors import Legs4dError
 from legs4d.gaussians.gaussians import Gaussians
@@ -24,6 +29,14 @@ FINER = (8.0, 4.0, 2.0)
 """Degrees by which the best place is moved to all sides, one after the other."""
 FITTED = 3
 """Times that the distance is put right for each place."""
+SIDES = (SIDE, 2 * SIDE, 4 * SIDE)
+"""Pixels of those by which the best place is put right, one after the other, as far as the picture has them."""
+LOOKS = 12
+"""Times that its derivatives are taken, at most, for each of these."""
+NEARBY = 1e-3
+"""By which each number is changed for a derivative: radians, shares of the distance, logarithm of the focal length."""
+USUAL = 0.01
+"""Weight that holds the focal length to what is usual, where a shape does not tell it from its distance."""
 SOLID = 0.05
 """Opacity below which a Gaussian is no part of the shape."""
 LIKE = 0.55
@@ -112,8 +125,54 @@ def place(
         raise Legs4dError(
             what, where=where, fix="give the run of the object that the video shows, upright as it is there"
         )
-    camera = best.camera.scaled(len(picture) / SIDE)
-    return Placed(camera, best.overlap, best.difference, best.elevation, best.azimuth % 360)
+    return _put_right(best, solid, center, axes, picture, reporter)
+
+
+def _put_right(
+    best: Placed,
+    solid: Gaussians,
+    center: NDArray[np.float64],
+    axes: NDArray[np.float64],
+    picture: NDArray[np.uint8],
+    reporter: StageReporter,
+) -> Placed:
+    """The place near the best one, and the focal length, by which pictures differ least: Levenberg and Marquardt."""
+    turn, moved = (part.astype(np.float64) for part in np.split(best.camera.world_to_camera[0, :3], [3], axis=1))
+    shift, focal = (turn @ center + moved[:, 0]), float(best.camera.intrinsics[0, 0, 0]) / SIDE
+    own = len(picture)
+
+    def camera(by: NDArray[np.float64], side: int) -> Cameras:
+        pose, lens = np.eye(4), np.array([[0, 0, side / 2], [0, 0, side / 2], [0, 0, 1]])
+        pose[:3, :3] = Rotation.from_rotvec(by[:3]).as_matrix() @ turn
+        pose[:3, 3] = shift + by[3:6] * shift[2] - pose[:3, :3] @ center
+        lens[[0, 1], [0, 1]] = focal * np.exp(by[6]) * side
+        return Cameras(pose[None].astype(np.float32), lens[None].astype(np.float32), side, side, (0,))
+
+    def drawn(by: NDArray[np.float64], side: int) -> torch.Tensor:
+        reporter.check()
+        with torch.no_grad():
+            made = render(solid, camera(by, side), background=torch.zeros(3), near=0.05 * float(shift[2]))
+        return torch.cat([made.color[0], made.alpha[0, ..., None]], dim=-1)
+
+    def apart(by: NDArray[np.float64], truth: torch.Tensor) -> NDArray[np.float64]:
+        off = (drawn(by, len(truth)) - truth).flatten().numpy().astype(np.float64) / len(truth)
+        return np.append(off, USUAL * by[6])
+
+    def slopes(by: NDArray[np.float64], truth: torch.Tensor) -> NDArray[np.float64]:
+        here = apart(by, truth)
+        return np.stack([apart(by + step, truth) - here for step in NEARBY * np.eye(7)], axis=1) / NEARBY
+
+    by = np.zeros(7)
+    for side in (side for side in SIDES if side <= own or side == SIDE):
+        truth = torch.from_numpy(resized(as_unit(picture), side, side))
+        by = least_squares(apart, by, slopes, method="lm", max_nfev=LOOKS, args=(truth,)).x
+    made = drawn(by, len(truth))
+    one, other = made[..., 3] > 0.5, truth[..., 3] > 0.5
+    overlap = float((one & other).sum() / (one | other).sum().clamp(min=1))
+    difference = float((made - truth)[..., :3].abs().mean(dim=-1)[one | other].mean())
+    back = axes @ -camera(by, own).world_to_camera[0, 2, :3].astype(np.float64)
+    elevation, azimuth = np.degrees(np.arcsin(back[1].clip(-1, 1))), np.degrees(np.arctan2(back[0], back[2]))
+    return Placed(camera(by, own), overlap, difference, float(elevation), float(azimuth % 360))
 
 
 def _axes(up: NDArray[np.float64]) -> NDArray[np.float64]:
