@@ -2,7 +2,7 @@
 `reconstruction.py` that runs in a process of its own, so that two builds can be timed in one run.
 
     PYTHONPATH=BUILD:scripts scripts/bench/reconstruct/one_build.py DATASET RUN [--set KEY=VALUE] [--frames N]
-        [--eval FRAMES]
+        [--eval FRAMES] [--sample]
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ from legs4d.scene.readers import open_sequence
 from legs4d.settings import read_settings
 
 GIB = 2**30
+FIRST_STEPS = 30
+"""Of the first frame, in which kernels are loaded and graphs captured."""
 
 
 class Watch:
@@ -36,6 +38,9 @@ class Watch:
 
     Attributes:
         stages: seconds up to a stage's reports, from whatever was reported before; said on stderr as they end.
+        peaks: GiB on the device up to a stage's reports, likewise: [most in use, most taken]. A stage may be reported
+            in turn with others; what it never told of counts for the next that does.
+        phase: what goes on, for a sampler.
     """
 
     def __init__(self, frames: int | None) -> None:
@@ -44,6 +49,8 @@ class Watch:
         self.memory: list[float] = []
         self.begun: float | None = None
         self.stages: dict[str, float] = {}
+        self.peaks: dict[str, list[float]] = {}
+        self.phase = "before the first step"
         self._last, self._stage = time.perf_counter(), ""
 
     def _time(self, stage: str) -> None:
@@ -52,11 +59,21 @@ class Watch:
             print(f"{self._stage}: {self.stages[self._stage]:.2f} s by now", file=sys.stderr, flush=True)
         self.stages[stage] = self.stages.get(stage, 0.0) + now - self._last
         self._last, self._stage = now, stage
+        if torch.cuda.is_available():
+            now_in = torch.cuda.max_memory_allocated() / GIB, torch.cuda.max_memory_reserved() / GIB
+            self.peaks[stage] = [max(pair) for pair in zip(self.peaks.get(stage, [0.0, 0.0]), now_in, strict=True)]
+            torch.cuda.reset_peak_memory_stats()
 
     def __call__(self, progress: Progress) -> None:
         self._time(progress.stage)
-        if progress.stage == "first_frame" and self.begun is None:
-            self.begun = time.perf_counter()
+        if progress.stage == "first_frame":
+            if self.begun is None:
+                self.begun = time.perf_counter()
+            self.phase = "first steps" if progress.done < FIRST_STEPS else "other steps"
+            if progress.done == progress.total:  # every later frame is told, each of which waits for the device anyway
+                StageReporter.INTERVAL = 0.0
+        elif self.begun is not None:
+            self.phase = f"after {progress.stage}"
         if progress.stage != "tracking" or progress.done <= len(self.ends):
             return
         self.ends.append(time.perf_counter())
@@ -91,9 +108,9 @@ def main() -> None:
     parser.add_argument("--eval", type=int, default=0, help="frames whose test pictures are compared")
     parser.add_argument("--track", type=int, help="object that is followed, in a finished run")
     parser.add_argument("--pictures", type=Path, help="folder for a page of its test views, likewise")
+    parser.add_argument("--sample", action="store_true", help="tell in which lines the time went")
     parser.add_argument("--profile", action="store_true", help="of tracking; the first frame must be done")
     arguments = parser.parse_args()
-    StageReporter.INTERVAL = 0.0  # every frame is told
     settings = TrainSettings(**read_settings(TrainSettings, arguments.set))
     settings = settings.model_copy(update={"reconstruct": settings.reconstruct.with_preset(arguments.preset)})
     watch = Watch(arguments.frames)
@@ -104,10 +121,18 @@ def main() -> None:
             pipeline.reconstruct(arguments.dataset, arguments.run, settings, context)
 
     started = time.perf_counter()
-    if arguments.profile:
-        profiled(work, (arguments.frames or 2) - 1)
-    else:
-        work()
+    sampler = None
+    if arguments.sample:
+        from bench.reconstruct.sampling import Sampler
+
+        sampler = Sampler("/legs4d/", lambda: watch.phase)
+    with sampler or nullcontext():
+        if arguments.profile:
+            profiled(work, (arguments.frames or 2) - 1)
+        else:
+            work()
+    if sampler is not None:
+        print(sampler.told(40), flush=True)
     run = Run.open(arguments.run)
     found: dict[str, Any] = {
         "seconds": time.perf_counter() - started,
@@ -116,14 +141,15 @@ def main() -> None:
         "births": run.stages["births"].seconds if "births" in run.stages else None,
         "refinement": run.stages["refinement"].seconds if "refinement" in run.stages else None,
         "reported": watch.stages,
+        "peaks": watch.peaks,
         "frames": [after - before for before, after in zip(watch.ends, watch.ends[1:], strict=False)],
         "reserved": watch.memory,
         "gaussians": run.num_gaussians,
         "moving": run.num_dynamic,
     }
     if torch.cuda.is_available():
-        found["memory"] = torch.cuda.max_memory_reserved() / GIB
-        found["allocated"] = torch.cuda.max_memory_allocated() / GIB
+        peaks = [*watch.peaks.values(), [torch.cuda.max_memory_allocated() / GIB, torch.cuda.max_memory_reserved() / GIB]]
+        found["allocated"], found["memory"] = (max(column) for column in zip(*peaks, strict=True))
     if arguments.eval:
         from bench.reconstruct.ablate_reconstruction import scores  # of today's, by the build's own renderer
 
