@@ -6,14 +6,18 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from legs4d.errors import DatasetError
 from legs4d.progress import Stopped, go_on
 from legs4d.reconstruct.observation import Backdrop, Observation, spread
 from legs4d.scene.sequence import Sequence, cameras_move
+
+Frame = TypeVar("Frame")
 
 READ_AT_ONCE = max(2, os.cpu_count() or 1)
 """Pictures that are read side by side between two looks at whether to stop, as their masks are found."""
@@ -36,12 +40,26 @@ def observe(
     Raises:
         DatasetError: there are no masks.
     """
+    images, masks = _read(sequence, frame, step, np.float32)
+    return Observation(
+        sequence.cameras("train", frame),
+        torch.as_tensor(images, device=device),
+        torch.as_tensor(masks, device=device),
+        sequence.objects("train", frame) if labels else None,
+    )
+
+
+def _read(
+    sequence: Sequence, frame: int, step: Callable[[int, int], object], dtype: type[np.float32] | type[np.uint8]
+) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    """A frame's training pictures [C, H, W, 3], in 0..1 or in bytes, and masks [C, H, W]; see `observe`."""
     cameras = sequence.cameras("train", frame)
-    images = np.empty((len(cameras), cameras.height, cameras.width, 3), np.float32)
+    images = np.empty((len(cameras), cameras.height, cameras.width, 3), dtype)
     masks = np.empty(images.shape[:3], np.float32)
 
     def read(camera: int) -> None:
-        images[camera] = sequence.images("train", frame, [camera])[0]
+        picture = sequence.images("train", frame, [camera])[0]
+        images[camera] = picture if dtype is np.float32 else np.rint(picture * 255)
 
     with ThreadPoolExecutor(READ_AT_ONCE, thread_name_prefix="legs4d-picture") as readers:
         for start in range(0, len(cameras), READ_AT_ONCE):
@@ -55,12 +73,7 @@ def observe(
                 raise DatasetError("has no foreground masks", where=where, fix=fix)
             masks[some] = found
     step(len(cameras), len(cameras))
-    return Observation(
-        cameras,
-        torch.as_tensor(images, device=device),
-        torch.as_tensor(masks, device=device),
-        sequence.objects("train", frame) if labels else None,
-    )
+    return images, masks
 
 
 def observations(
@@ -77,6 +90,13 @@ def observations(
         check: called every few pictures, while these are read; what it raises is raised here, at the frame's turn.
         labels: read object masks too.
     """
+    return _ahead(frames, lambda frame, step: observe(sequence, frame, device, step, labels=labels), check)
+
+
+def _ahead(
+    frames: list[int], read: Callable[[int, Callable[..., None]], Frame], check: Callable[..., object]
+) -> Iterator[tuple[int, Frame]]:
+    """Frames and what `read(frame, step)` reads of them; the next while the caller works on one."""
     left = Event()
 
     def step(*_: int) -> None:
@@ -84,16 +104,13 @@ def observations(
             raise Stopped("reading ahead")
         check()
 
-    def read(frame: int) -> Observation:
-        return observe(sequence, frame, device, step, labels=labels)
-
     with ThreadPoolExecutor(1, thread_name_prefix="legs4d-read") as reader:
         try:
-            ahead = [reader.submit(read, frame) for frame in frames[:1]]
+            ahead = [reader.submit(read, frame, step) for frame in frames[:1]]
             for position, frame in enumerate(frames):
                 current = ahead.pop()
                 if position + 1 < len(frames):
-                    ahead.append(reader.submit(read, frames[position + 1]))
+                    ahead.append(reader.submit(read, frames[position + 1], step))
                 yield frame, current.result()
         finally:
             left.set()  # nobody waits for pictures that nobody wants
@@ -110,12 +127,17 @@ def find_backdrop(
     """
     if count == 0:
         return None
-    frames = np.unique(np.linspace(0, sequence.num_frames - 1, count + 1).round().astype(int))[1:]
-    later = observations(sequence, [int(frame) for frame in frames], first.images.device, check)
-    seen = [first, *(observed for _, observed in later)]
+    device, shape = first.images.device, first.images.shape
+    frames = [int(frame) for frame in np.unique(np.linspace(0, sequence.num_frames - 1, count + 1).round())][1:]
     backdrop = Backdrop(
-        cameras=[observed.cameras for observed in seen],
-        images=torch.stack([(observed.images * 255).round().to(torch.uint8) for observed in seen]),
-        open=torch.stack([~spread(observed.masks > 0) for observed in seen]),
+        cameras=[first.cameras, *(sequence.cameras("train", frame) for frame in frames)],
+        images=torch.empty(1 + len(frames), *shape, dtype=torch.uint8, device=device),
+        open=torch.empty(1 + len(frames), *shape[:3], dtype=torch.bool, device=device),
     )
+    backdrop.images[0] = (first.images * 255).round()
+    backdrop.open[0] = ~spread(first.masks > 0)
+    later = _ahead(frames, lambda frame, step: _read(sequence, frame, step, np.uint8), check)
+    for position, (_, (images, masks)) in enumerate(later, start=1):  # bytes: as floats all of them are a gigabyte
+        backdrop.images[position] = torch.from_numpy(images)
+        backdrop.open[position] = ~spread(torch.from_numpy(masks > 0).to(device))
     return backdrop if cameras_move(sequence) else backdrop.settled(check)
