@@ -51,6 +51,12 @@ class Observation:
         picked = upload(index, self.images.device)
         return Observation(self.cameras.take(index), self.images[picked], self.masks[picked])
 
+    def part(self, some: slice) -> Observation:
+        """By these cameras alone, whose pictures are not copied."""
+        cameras = self.cameras.take(np.arange(len(self.cameras))[some])
+        labels = None if self.labels is None else self.labels[some]
+        return Observation(cameras, self.images[some], self.masks[some], labels)
+
 
 @dataclass(frozen=True)
 class Backdrop:
@@ -115,6 +121,10 @@ class CameraColors:
         """As a run's first frame found them."""
         gain, offset = (torch.as_tensor(values, device=device) for values in run.gain())
         return cls(gain, offset, vignette_of(run, device) if run.info.get("vignette") else None)
+
+    def part(self, some: slice) -> CameraColors:
+        """Of these cameras alone."""
+        return CameraColors(self.gain[some], self.offset[some], self.vignette)
 
     def apply(self, color: torch.Tensor, cameras: Cameras, index: NDArray[np.integer]) -> torch.Tensor:
         """Renderings [B, H, W, 3] by `cameras`, which are those at `index`, as these would have captured them."""

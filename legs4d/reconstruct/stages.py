@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from legs4d.config import DatasetSettings, ReconstructSettings
+from legs4d.config import DatasetSettings, FirstFrameSettings, ReconstructSettings
 from legs4d.context import QUIET, Context
 from legs4d.errors import DatasetError, Legs4dError
 from legs4d.gaussians.gaussians import Gaussians
@@ -19,11 +19,12 @@ from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import MadeFrom, StageRecord
 from legs4d.reconstruct.births.clip import Clip
 from legs4d.reconstruct.births.stage import find_births
-from legs4d.reconstruct.first_frame import fit_first_frame
+from legs4d.reconstruct.captured.memory import let_go
+from legs4d.reconstruct.first_frame import fit_first_frame, loading
 from legs4d.reconstruct.initialise import AGREEMENT, MOTION_AGREEMENT, initial_points
 from legs4d.reconstruct.objects.motion import TrackedObjects
 from legs4d.reconstruct.objects.place import masks_digest
-from legs4d.reconstruct.observation import CameraColors, Observation
+from legs4d.reconstruct.observation import Backdrop, CameraColors, Observation
 from legs4d.reconstruct.reading import find_backdrop, observations, observe
 from legs4d.reconstruct.refine import TrackedFrame, refine
 from legs4d.reconstruct.tracker import Tracker
@@ -167,15 +168,18 @@ class Reconstruction:
         if not self.run.begin_stage("first_frame", wanted["first_frame"]).finished:
             with self.run.timed("first_frame"):
                 self._first_frame(stage)
+            let_go(self.device)
         last = self.run.stages.get("refinement")
         if last is None or not last.finished:
             self.run.restore()  # tracking, and refining, begin from what the first frame left
         record = self._begin_after("first_frame", "tracking", wanted["tracking"])
         if not record.finished:
             self._tracking(stage, set(record.done_frames), tracked_objects(self.run, self.sequence))
+            let_go(self.device)
         if not self._begin_after("tracking", "births", wanted["births"]).finished:
             with self.run.timed("births"):
                 self.find_births(stage)
+            let_go(self.device)
         if "refinement" not in wanted:
             return
         if not self._begin_after("births", "refinement", wanted["refinement"]).finished:
@@ -187,25 +191,9 @@ class Reconstruction:
         return self.run.begin_stage(name, replace(made_from, inputs=inputs))
 
     def _first_frame(self, stage: Stage) -> None:
-        reading = self.context.reporter("reading_pictures")
-        observed = observe(self.sequence, 0, self.device, reading.step)
         settings = self.suited.first_frame
-        backdrop = find_backdrop(self.sequence, settings.background_frames, observed, reading.check)
-        points = self.sequence.initial_points
-        if points is None and self.matched is not None:
-            nobody = np.zeros(len(self.matched.positions), np.bool_)  # the masks, all together, say what is foreground
-            points = replace(self.matched, is_foreground=nobody)
-        if points is None or not points.is_foreground.any():
-            points = initial_points(
-                observed,
-                stage,
-                settings.num_foreground,
-                settings.num_background,
-                known=points,
-                agreement=MOTION_AGREEMENT if isinstance(self.sequence, MotionMasks) else AGREEMENT,
-                backdrop=backdrop,
-                check=reading.check,
-            )
+        with loading(self.sequence.cameras("train", 0), stage, settings, self.device):
+            observed, points, backdrop = self._start(stage, settings)
         reporter = self.context.reporter("first_frame")
         fitted, colors = fit_first_frame(observed, points, stage, settings, reporter, backdrop)
         gaussians = fitted.numpy()
@@ -230,6 +218,28 @@ class Reconstruction:
         still = gaussians.take(~gaussians.is_foreground)
         self.run.write_geometry(still, moving, self.sequence.num_frames)
         self.run.finish_stage("first_frame")
+
+    def _start(self, stage: Stage, settings: FirstFrameSettings) -> tuple[Observation, InitialPoints, Backdrop | None]:
+        """What the first frame shows, where its Gaussians begin, and what is seen of the background alone."""
+        reading = self.context.reporter("reading_pictures")
+        observed = observe(self.sequence, 0, self.device, reading.step)
+        backdrop = find_backdrop(self.sequence, settings.background_frames, observed, reading.check)
+        points = self.sequence.initial_points
+        if points is None and self.matched is not None:
+            nobody = np.zeros(len(self.matched.positions), np.bool_)  # the masks, all together, say what is foreground
+            points = replace(self.matched, is_foreground=nobody)
+        if points is None or not points.is_foreground.any():
+            points = initial_points(
+                observed,
+                stage,
+                settings.num_foreground,
+                settings.num_background,
+                known=points,
+                agreement=MOTION_AGREEMENT if isinstance(self.sequence, MotionMasks) else AGREEMENT,
+                backdrop=backdrop,
+                check=reading.check,
+            )
+        return observed, points, backdrop
 
     def _tracking(self, stage: Stage, done: set[int], objects: TrackedObjects | None) -> None:
         run, device, settings = self.run, self.device, self.settings.tracking

@@ -67,11 +67,14 @@ def test_without_views_the_shell_is_where_the_cameras_are() -> None:
 
 @pytest.mark.parametrize("size", [(37, 64), (200, 90)])
 def test_wide_windows_blur_as_sums_do(size: tuple[int, int]) -> None:
-    """By spectra, against the double sum written out."""
+    """By spectra and by matrices, against the double sum written out."""
     plane = torch.rand(size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     window = torch.linspace(0.1, 1, 151, dtype=torch.float64)
     window = torch.minimum(window, window.flip(0)) / 40
     apart = [np.abs(np.subtract.outer(np.arange(n), np.arange(n))) for n in size]
     taps = np.pad(window.numpy()[75:], (0, 200))
     rows, columns = (torch.as_tensor(taps[distance]) for distance in apart)
-    assert torch.allclose(sweep._by_spectra(plane, window), rows @ plane @ columns, atol=1e-10)
+    expected = rows @ plane @ columns
+    assert torch.allclose(sweep._by_spectra(plane, window), expected, atol=1e-10)
+    both = sweep._by_matrices(torch.stack([plane, -plane], dim=-1), window)  # as on a GPU
+    assert torch.allclose(both, torch.stack([expected, -expected], dim=-1), atol=1e-10)

@@ -37,6 +37,7 @@ from legs4d.reconstruct.births.seeds import (
 )
 from legs4d.reconstruct.births.spans import said_by, sharpened, spans, straying
 from legs4d.reconstruct.births.tints import in_between, paying, tints
+from legs4d.reconstruct.captured.memory import let_go
 from legs4d.reconstruct.observation import Observation
 from legs4d.reconstruct.refine import TrackedFrame, refine
 from legs4d.reconstruct.views import look_up
@@ -100,6 +101,7 @@ class _Search:
         self.moving = {frame: self._depth(returned.moving(frame), frame) for frame in self.known}
         clip = with_entered(returned, self.moving, most, self.settings.fit, self.reporter)
         if clip is not returned:
+            let_go(clip.colors.gain.device)
             self.moving = {frame: self._depth(clip.moving(frame), frame) for frame in self.known}
         if clip is not self.clip:
             self.clip = clip

@@ -23,7 +23,7 @@ SOLID = 0.5
 FAINTEST = 1 / 255
 """Of a pixel: what fills less was not seen."""
 AT_ONCE = 9
-"""Pictures whose gradient is found together."""
+"""Pictures that are compared together."""
 NOBODY = np.zeros(0, np.int64)
 """No object is asked for."""
 
@@ -80,11 +80,11 @@ def look(
         spill: pixels by which what is foreground may lie beside its mask.
     """
     known = gaussians.torch(observed.images.device)
-    with torch.no_grad():
-        shown = render(known, observed.cameras, near=near).color.clamp(min=0)
     if observed.images.is_cuda:
-        return compared_by_gradient(known, shown, observed, colors, near, ids, spill)
-    target, seen = uncolored(observed, colors).numpy(), shown.numpy()
+        return compared_by_gradient(known, observed, colors, near, ids, spill)
+    with torch.no_grad():
+        seen = render(known, observed.cameras, near=near).color.clamp(min=0).numpy()
+    target = uncolored(observed, colors).numpy()
     off = np.abs(target - seen).mean(axis=-1)
     bare = _bare(observed, spill).numpy()
     # weights may not be negative
@@ -106,36 +106,41 @@ def look(
 
 def compared_by_gradient(
     known: Gaussians,
-    shown: torch.Tensor,
     observed: Observation,
     colors: CameraColors,
     near: float,
     ids: NDArray[np.int64],
     spill: int,
 ) -> Evidence:
-    """What `look` says of these Gaussians (torch), which show [C, H, W, 3].
+    """What `look` says of these Gaussians (torch).
 
     What pixels say, summed by how much a Gaussian fills each, is the gradient by a feature of that Gaussian. A GPU has
     it in milliseconds, where lifting on the processor beside it takes a second.
     """
-    target = uncolored(observed, colors)
-    lacks = target - shown
-    off, bare = lacks.abs().mean(dim=-1), _bare(observed, spill)
-    told = torch.stack([*lacks.clamp(min=-DARKEST).unbind(-1), off, bare, torch.ones_like(off)], dim=-1)
-    if len(ids):
-        labels, of = (torch.as_tensor(one, dtype=torch.int64, device=told.device) for one in (observed.labels, ids))
-        told = torch.cat([told, labels[..., None] == of], dim=-1)
-    features = told.new_zeros(len(known), told.shape[-1]).requires_grad_()
-    for begin in range(0, len(told), AT_ONCE):  # all pictures at once would take gigabytes
-        some = slice(begin, begin + AT_ONCE)
-        cameras = observed.cameras.take(np.arange(len(told))[some])
-        drawn = render(known, cameras, features, near=near).features
+    features = torch.zeros(len(known), 6 + len(ids), device=observed.images.device).requires_grad_()
+    target = np.empty(observed.images.shape, np.float32)
+    off = np.empty(observed.masks.shape, np.float32)
+    for some in _few_at_once(len(observed.cameras)):
+        part, tones = observed.part(some), colors.part(some)
+        wanted = uncolored(part, tones)
+        with torch.no_grad():
+            lacks = wanted - render(known, part.cameras, near=near).color.clamp(min=0)
+        away = lacks.abs().mean(dim=-1)
+        told = [
+            lacks.clamp(min=-DARKEST),
+            *(one[..., None] for one in (away, _bare(part, spill), torch.ones_like(away))),
+        ]
+        if len(ids):
+            labels, of = (torch.as_tensor(one, dtype=torch.int64, device=away.device) for one in (part.labels, ids))
+            told.append(labels[..., None] == of)
+        drawn = render(known, part.cameras, features, near=near).features
         assert drawn is not None
-        (drawn * told[some]).sum().backward()
+        (drawn * torch.cat(told, dim=-1)).sum().backward()
+        target[some], off[some] = wanted.cpu().numpy(), away.cpu().numpy()
     sums = features.grad
     assert sums is not None
-    found = (target, off, sums[:, 5], sums[:, 3], sums[:, 4], sums[:, :3], sums[:, 6:])
-    return Evidence(*(part.cpu().numpy() for part in found))
+    found = (sums[:, 5], sums[:, 3], sums[:, 4], sums[:, :3], sums[:, 6:])
+    return Evidence(target, off, *(part.cpu().numpy() for part in found))
 
 
 def _bare(observed: Observation, spill: int) -> torch.Tensor:
@@ -151,7 +156,16 @@ def shown_of(evidence: list[Evidence]) -> NDArray[np.float32]:
 
 def drawn_depth(gaussians: Gaussians, observed: Observation, near: float) -> NDArray[np.float32]:
     """[C, H, W] expected camera z of Gaussians (numpy) as a frame's cameras see them; nan where little is drawn."""
-    with torch.no_grad():
-        shown = render(gaussians.torch(observed.images.device), observed.cameras, near=near, depth=True)
-    assert shown.depth is not None
-    return torch.where(shown.alpha > SOLID, shown.depth / shown.alpha.clamp(min=SOLID), torch.nan).cpu().numpy()
+    known, found = gaussians.torch(observed.images.device), np.empty(observed.masks.shape, np.float32)
+    for some in _few_at_once(len(observed.cameras)):
+        with torch.no_grad():
+            shown = render(known, observed.cameras.take(np.arange(some.start, some.stop)), near=near, depth=True)
+        assert shown.depth is not None
+        depth = torch.where(shown.alpha > SOLID, shown.depth / shown.alpha.clamp(min=SOLID), torch.nan)
+        found[some] = depth.cpu().numpy()
+    return found
+
+
+def _few_at_once(count: int) -> list[slice]:
+    """So many pictures, a few at once: all of them would take gigabytes."""
+    return [slice(begin, min(begin + AT_ONCE, count)) for begin in range(0, count, AT_ONCE)]

@@ -23,8 +23,27 @@ from legs4d.scene.camera import Cameras
 from legs4d.scene.sequence import InitialPoints
 from legs4d.scene.stage import Stage
 
+FEWEST = 4
+"""Points that have the neighbours which tell how wide they are."""
 LOOK_EVERY = 10
 """Steps after which the host looks whether there is room enough for tiles, which waits for the device."""
+
+
+def load(cameras: Cameras, stage: Stage, settings: FirstFrameSettings, device: torch.device) -> None:
+    """Take one step of a fit of nothing to a black picture of the first camera, which loads and compiles what the steps
+    of any fit to such pictures need: gsplat and kernels take seconds, the first time on a machine several.
+
+    Raises:
+        Legs4dError: gsplat is not installed.
+    """
+    one = cameras.take(np.array([0]))
+    picture = torch.zeros(1, one.height, one.width, 3, device=device)
+    points = InitialPoints(
+        np.eye(FEWEST, 3, dtype=np.float32), np.zeros((FEWEST, 3), np.float32), np.ones(FEWEST, bool)
+    )
+    short = settings.model_copy(update={"steps": 1, "cameras_per_step": 1})
+    fit = CapturedFit(Observation(one, picture, picture[..., 0]), points, stage, short, None)
+    fit._look_at_all()
 
 
 class CapturedFit(FirstFrameFit):

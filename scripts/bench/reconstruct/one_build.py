@@ -60,9 +60,12 @@ class Watch:
         self.stages[stage] = self.stages.get(stage, 0.0) + now - self._last
         self._last, self._stage = now, stage
         if torch.cuda.is_available():
-            now_in = torch.cuda.max_memory_allocated() / GIB, torch.cuda.max_memory_reserved() / GIB
-            self.peaks[stage] = [max(pair) for pair in zip(self.peaks.get(stage, [0.0, 0.0]), now_in, strict=True)]
-            torch.cuda.reset_peak_memory_stats()
+            self.look_at_memory(stage)
+
+    def look_at_memory(self, stage: str) -> None:
+        now = torch.cuda.max_memory_allocated() / GIB, torch.cuda.max_memory_reserved() / GIB
+        self.peaks[stage] = [max(pair) for pair in zip(self.peaks.get(stage, [0.0, 0.0]), now, strict=True)]
+        torch.cuda.reset_peak_memory_stats()
 
     def __call__(self, progress: Progress) -> None:
         self._time(progress.stage)
@@ -148,7 +151,10 @@ def main() -> None:
         "moving": run.num_dynamic,
     }
     if torch.cuda.is_available():
-        peaks = [*watch.peaks.values(), [torch.cuda.max_memory_allocated() / GIB, torch.cuda.max_memory_reserved() / GIB]]
+        peaks = [
+            *watch.peaks.values(),
+            [torch.cuda.max_memory_allocated() / GIB, torch.cuda.max_memory_reserved() / GIB],
+        ]
         found["allocated"], found["memory"] = (max(column) for column in zip(*peaks, strict=True))
     if arguments.eval:
         from bench.reconstruct.ablate_reconstruction import scores  # of today's, by the build's own renderer

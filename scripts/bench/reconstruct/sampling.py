@@ -1,11 +1,11 @@
-"""Where a thread is, looked at every few milliseconds: what a profiler of calls cannot tell without slowing the work."""
+"""Where a thread is, looked at every few milliseconds: a profiler of calls would slow what it tells of."""
 
 from __future__ import annotations
 
 import sys
 import threading
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from types import FrameType
 
@@ -24,7 +24,7 @@ class Sampler:
     """
 
     def __init__(self, package: str, phase: Callable[[], str]) -> None:
-        self.seconds: dict[str, Counter[str]] = {}
+        self.seconds: dict[str, dict[str, float]] = {}
         self._package, self._phase, self._thread = package, phase, threading.get_ident()
         self._over = threading.Event()
         self._looks = threading.Thread(target=self._look, name="sampler", daemon=True)
@@ -41,20 +41,21 @@ class Sampler:
         last = time.perf_counter()
         while not self._over.wait(EVERY):
             frame, now = sys._current_frames().get(self._thread), time.perf_counter()
-            place = "elsewhere" if frame is None else self._place(frame)
-            self.seconds.setdefault(self._phase(), Counter())[place] += now - last
+            place = self._place(frame)
+            self.seconds.setdefault(self._phase(), defaultdict(float))[place] += now - last
             last = now
 
-    def _place(self, frame: FrameType) -> str:
+    def _place(self, frame: FrameType | None) -> str:
         """The innermost lines of the package, and what these call outside."""
-        lines, at, leaf = [], frame, ""
-        while at is not None and len(lines) < DEEP:
-            code = at.f_code
+        lines: list[str] = []
+        leaf = ""
+        while frame is not None and len(lines) < DEEP:
+            code = frame.f_code
             if self._package in code.co_filename:
-                lines.append(f"{code.co_filename.rsplit('/', 1)[-1]}:{at.f_lineno} {code.co_name}")
+                lines.append(f"{code.co_filename.rsplit('/', 1)[-1]}:{frame.f_lineno} {code.co_name}")
             elif not lines and not leaf:
                 leaf = f" > {code.co_filename.rsplit('/', 1)[-1]} {code.co_name}"
-            at = at.f_back
+            frame = frame.f_back
         return " < ".join(lines) + leaf
 
     def told(self, most: int) -> str:
@@ -62,5 +63,6 @@ class Sampler:
         parts = []
         for phase, places in self.seconds.items():
             parts.append(f"{phase}: {sum(places.values()):.2f} s")
-            parts += [f"  {seconds:6.3f}  {place}" for place, seconds in places.most_common(most)]
+            top = sorted(places.items(), key=lambda one: -one[1])[:most]
+            parts += [f"  {seconds:6.3f}  {place}" for place, seconds in top]
         return "\n".join(parts)
