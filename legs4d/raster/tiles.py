@@ -10,6 +10,7 @@ import torch
 
 from legs4d.errors import Legs4dError
 from legs4d.raster.constants import BLUR
+from legs4d.raster.kernels import has_triton
 from legs4d.raster.tiles_reference import composite_reference, project_reference
 
 TILE = 16
@@ -151,9 +152,7 @@ def composite(
         return out if background is None else out + (1 - alpha)[..., None] * background[:, None, None], alpha
     gsplat = _gsplat()
     # One row of tiles more, which is not drawn: there lies what is left of the room.
-    offsets, order = in_tiles(
-        projected.centers.detach(), projected.radii, projected.depths.detach(), columns, rows + 1, room
-    )
+    offsets, order = in_tiles(projected, opacities, columns, rows + 1, room, kernels=has_triton())
     drawn, alpha = gsplat.rasterize_to_pixels(
         projected.centers,
         projected.conics,
@@ -196,30 +195,25 @@ def touches(active: torch.Tensor, centers: torch.Tensor, radii: torch.Tensor) ->
 
 @torch.no_grad()
 def in_tiles(
-    centers: torch.Tensor, radii: torch.Tensor, depths: torch.Tensor, columns: int, rows: int, room: Room
+    projected: Projected, opacities: torch.Tensor, columns: int, rows: int, room: Room, *, kernels: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Which Gaussians each tile draws, nearest first, in memory of a size known beforehand.
 
     Args:
-        centers: [B, N, 2] pixels, radii: [B, N, 2] int32 pixels, 0 where nothing is to be drawn, depths: [B, N] > 0.
+        opacities: [B, N].
         rows: one more than there are: the last is for what is left of the room, and drawn by nobody.
+        kernels: whether Triton is there; then tiles of a Gaussian's rectangle in which it would not show are left out.
 
     Returns:
         (where each tile begins [B, rows, columns] int32, positions in B·N [room] int32).
     """
-    device, pictures = centers.device, len(centers)
-    seen = (radii > 0).all(dim=-1).flatten()
+    device, (pictures, each) = projected.depths.device, projected.depths.shape
     # Bits of a positive float are in its order. Nearest first before tiles are told apart, so that pairs, of which
     # there are many more, need only be put in the order of a small number, their tile's.
-    picture = torch.arange(pictures, device=device).repeat_interleave(centers.shape[1])
-    key = (picture << 32) | depths.reshape(-1).view(torch.int32).to(torch.int64)
-    ranked = key.argsort()
-    reach, middle = radii.flatten(0, 1)[ranked].to(torch.float32), centers.flatten(0, 1)[ranked]
-    low, high = ((middle - reach) / TILE).floor(), ((middle + reach) / TILE).ceil()
-    left, right = (edge[:, 0].clamp(0, columns).to(torch.int32) for edge in (low, high))
-    top, bottom = (edge[:, 1].clamp(0, rows - 1).to(torch.int32) for edge in (low, high))
-    wide = right - left
-    touched = wide * (bottom - top) * seen[ranked]
+    picture = torch.arange(pictures, device=device).repeat_interleave(each)
+    key = (picture << 32) | projected.depths.reshape(-1).view(torch.int32).to(torch.int64)
+    pairs = _Pairs(projected, opacities, key.argsort(), columns, rows)
+    touched = pairs.touched_by_kernel() if kernels else pairs.touched()
     ends = touched.cumsum(dim=0)
     room.needed.copy_(torch.maximum(room.needed, ends[-1]))
     if room.grows and not torch.cuda.is_current_stream_capturing():
@@ -227,19 +221,70 @@ def in_tiles(
     # Whose pair lies in each slot: as many as end before it.
     steps = torch.zeros(room.size + 1, dtype=torch.int32, device=device)
     steps.index_add_(0, ends.clamp(max=room.size), torch.ones_like(ends, dtype=torch.int32))
-    owner = steps[:-1].cumsum(dim=0, dtype=torch.int32).clamp(max=len(touched) - 1)
-    slot = torch.arange(room.size, dtype=torch.int32, device=device)
-    within = slot - (ends - touched).to(torch.int32)[owner]
-    across = wide[owner].clamp(min=1)
-    row, column = top[owner] + within // across, left[owner] + within % across
-    tiles = pictures * rows * columns
-    tile = (picture[ranked] * rows).to(torch.int32)[owner]
-    tile = torch.where(slot < ends[-1], (tile + row) * columns + column, tiles - columns)
-    tile = tile.to(torch.int16 if tiles < 2**15 else torch.int32)
+    owner = steps[:-1].cumsum(dim=0, dtype=torch.int32)
+    tile, number = pairs.by_kernel(ends, owner) if kernels else pairs.of(ends, owner)
     tile, order = tile.sort(stable=True)
-    first = torch.arange(tiles, dtype=tile.dtype, device=device)
+    first = torch.arange(pictures * rows * columns, dtype=tile.dtype, device=device)
     offsets = torch.searchsorted(tile, first).to(torch.int32).view(pictures, rows, columns)
-    return offsets, ranked[owner[order]].to(torch.int32)
+    return offsets, number[order]
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Pairs of a Gaussian and a tile, of `ranked` [B·N] Gaussians, nearest first."""
+
+    projected: Projected
+    opacities: torch.Tensor
+    ranked: torch.Tensor
+    columns: int
+    rows: int
+
+    def _rectangles(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """[B·N] int32 each: (left, top, wide, high) in tiles; 0 wide and high where nothing is to be drawn."""
+        radii = self.projected.radii.flatten(0, 1)[self.ranked]
+        reach, middle = radii.to(torch.float32), self.projected.centers.flatten(0, 1)[self.ranked]
+        low, high = ((middle - reach) / TILE).floor(), ((middle + reach) / TILE).ceil()
+        left, right = (edge[:, 0].clamp(0, self.columns).to(torch.int32) for edge in (low, high))
+        top, bottom = (edge[:, 1].clamp(0, self.rows - 1).to(torch.int32) for edge in (low, high))
+        seen = (radii > 0).all(dim=-1)
+        return left, top, (right - left) * seen, (bottom - top) * seen
+
+    def touched(self) -> torch.Tensor:
+        """[B·N] int32: tiles of each rectangle."""
+        _, _, wide, high = self._rectangles()
+        return wide * high
+
+    def of(self, ends: torch.Tensor, owner: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(tile, position in B·N int32) of each slot, the first tile of the last row for one that is left over.
+
+        Args:
+            ends: [B·N] where the slots of each Gaussian end; owner: [S] int32 whose each slot is.
+        """
+        left, top, wide, high = self._rectangles()
+        each, count = self.opacities.shape[1], self.opacities.shape[0] * self.rows * self.columns
+        owner = owner.clamp(max=len(self.ranked) - 1)
+        slot = torch.arange(len(owner), dtype=torch.int32, device=owner.device)
+        within = slot - (ends - wide * high).to(torch.int32)[owner]
+        across = wide[owner].clamp(min=1)
+        row, column = top[owner] + within // across, left[owner] + within % across
+        number = self.ranked[owner]
+        tile = ((number // each).to(torch.int32) * self.rows + row) * self.columns + column
+        tile = torch.where(slot < ends[-1], tile, count - self.columns)
+        return tile.to(torch.int16 if count < 2**15 else torch.int32), number.to(torch.int32)
+
+    def touched_by_kernel(self) -> torch.Tensor:
+        from legs4d.raster.tiles_cuda import touched_tiles
+
+        centers, radii = self.projected.centers.contiguous(), self.projected.radii.contiguous()
+        return touched_tiles(centers, radii, self.ranked, self.columns, self.rows, TILE)
+
+    def by_kernel(self, ends: torch.Tensor, owner: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        from legs4d.raster.tiles_cuda import pairs
+
+        own = self.projected
+        centers, radii, conics = own.centers.contiguous(), own.radii.contiguous(), own.conics.contiguous()
+        given = centers, radii, conics, self.opacities.contiguous()
+        return pairs(*given, self.ranked, ends, owner, self.columns, self.rows, TILE)
 
 
 def _gsplat() -> Any:

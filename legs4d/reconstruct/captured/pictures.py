@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from legs4d.raster.kernels import has_triton
 from legs4d.raster.tiles import TILE, active_tiles
-from legs4d.reconstruct.fitting.losses import has_triton
 from legs4d.reconstruct.observation import SATURATED, CameraColors, Observation, picture_loss_torch
 from legs4d.reconstruct.vignette import falloff
 from legs4d.scene.camera import Cameras

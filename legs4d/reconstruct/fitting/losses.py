@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ import torch.nn.functional as F
 
 from legs4d import _csrc
 from legs4d.executor import default_threads
+from legs4d.raster.kernels import has_triton
 from legs4d.reconstruct.fitting.quaternions import multiply, rotation_matrices
 from legs4d.reconstruct.fitting.ssim_window import SSIM_C1, SSIM_C2, SSIM_WINDOW, ssim_window
 
@@ -52,11 +52,6 @@ class _SsimCpu(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         return ctx.saved_tensors[0] * gradient[:, None, None, None], None
-
-
-def has_triton() -> bool:
-    """torch comes with it on Linux, not on Windows."""
-    return find_spec("triton") is not None
 
 
 def ssim(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
