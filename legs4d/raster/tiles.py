@@ -180,6 +180,8 @@ def active_tiles(region: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
 def touches(active: torch.Tensor, centers: torch.Tensor, radii: torch.Tensor) -> torch.Tensor:
     """[C, N] int32: 1 where the tiles under a Gaussian's rectangle hold an active one; looked up in a summed table."""
     count, rows, columns = active.shape
+    # Where nothing is to be drawn gsplat leaves whatever was in memory, which may be no number at all.
+    centers = torch.where((radii > 0).all(dim=-1, keepdim=True), centers, 0)
     table = torch.nn.functional.pad(active.to(torch.int32).cumsum(dim=1).cumsum(dim=2), (1, 0, 1, 0)).view(count, -1)
     size = centers.new_tensor([columns, rows])
     low = ((centers - radii) / TILE).floor().clamp(min=0).minimum(size).long()

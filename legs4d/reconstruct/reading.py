@@ -58,8 +58,10 @@ def _read(
     masks = np.empty(images.shape[:3], np.float32)
 
     def read(camera: int) -> None:
-        picture = sequence.images("train", frame, [camera])[0]
-        images[camera] = picture if dtype is np.float32 else np.rint(picture * 255)
+        if dtype is np.float32:
+            images[camera] = sequence.images("train", frame, [camera])[0]
+        else:
+            images[camera] = sequence.in_bytes("train", frame, camera)
 
     with ThreadPoolExecutor(READ_AT_ONCE, thread_name_prefix="legs4d-picture") as readers:
         for start in range(0, len(cameras), READ_AT_ONCE):

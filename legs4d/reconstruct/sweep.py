@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.fft import next_fast_len
 from scipy.spatial import cKDTree
 
+from legs4d.executor import default_threads
 from legs4d.progress import go_on
 from legs4d.reconstruct.views import look_up
 from legs4d.scene.camera import Cameras
@@ -71,7 +72,9 @@ def swept_shell(
     """
     device = images.device
     directions = _fibonacci_sphere(target)
-    near = cKDTree(directions.numpy()).query(directions.numpy(), k=min(NEIGHBOURS, target))[1]
+    near = cKDTree(directions.numpy()).query(directions.numpy(), k=min(NEIGHBOURS, target), workers=default_threads())[
+        1
+    ]
     neighbours = torch.as_tensor(near, device=device)
     rounds = max(1, round(PATCH**2 / (4 * math.pi / target)))
     rays = directions.to(device)
@@ -124,7 +127,7 @@ def _best_factors(
     known = (cost.isfinite().to(cost.dtype).mean(dim=0) > TESTED).cpu().numpy()
     if not known.any():
         return torch.ones_like(best)
-    nearest = np.flatnonzero(known)[cKDTree(directions[known]).query(directions)[1]]
+    nearest = np.flatnonzero(known)[cKDTree(directions[known]).query(directions, workers=default_threads())[1]]
     best = best[torch.as_tensor(nearest, device=cost.device)]
     for _ in range(max(1, rounds // 2)):
         best = best[neighbours].median(dim=-1).values

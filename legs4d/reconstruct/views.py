@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from legs4d.raster.upload import upload
 from legs4d.scene.camera import Cameras
 
 
@@ -13,9 +14,9 @@ def project(cameras: Cameras, points: torch.Tensor, near: float) -> tuple[torch.
     Args:
         near: scene units; what is nearer to a camera plane is not in view. Pixels of what is not in view are (0, 0).
     """
-    world_to_camera = torch.as_tensor(cameras.world_to_camera, device=points.device)
+    world_to_camera = upload(cameras.world_to_camera, points.device)
     in_camera = points @ world_to_camera[:, :3, :3].mT + world_to_camera[:, None, :3, 3]
-    projected = in_camera @ torch.as_tensor(cameras.intrinsics, device=points.device).mT
+    projected = in_camera @ upload(cameras.intrinsics, points.device).mT
     depth = in_camera[..., 2]
     pixel = (projected[..., :2] / depth.clamp(min=1e-6)[..., None]).floor()
     seen = (depth > near) & (pixel >= 0).all(dim=-1)

@@ -40,8 +40,7 @@ def read_picture(path: Path, *, as_stored: bool = False) -> NDArray[Any]:
             deep = _read_deep(path)
             if deep is not None:
                 return deep
-        shown = image if as_stored else ImageOps.exif_transpose(image)
-        return _channels(shown, str(path), image.format)
+        return _channels(image if as_stored else _turned(image), str(path), image.format)
 
 
 def as_unit(picture: NDArray[Any]) -> NDArray[np.float32]:
@@ -92,7 +91,7 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     In JPEG, whose black is seldom 0, what is brighter than half. Raises DatasetError when it is missing or damaged.
     """
     with _open(path) as file:
-        image = ImageOps.exif_transpose(file)
+        image = _turned(file)
         lossy = file.format in ("JPEG", "MPO")
         opaque: NDArray[np.bool_] | None = None
         if _has_alpha(image):
@@ -110,7 +109,7 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
 def read_labels(path: Path) -> NDArray[np.uint8]:
     """[H, W] object ids: grey values, or palette indices. Raises DatasetError when there are several channels."""
     with _open(path) as file:
-        image = ImageOps.exif_transpose(file)
+        image = _turned(file)
         if image.mode not in ("1", "L", "P", "I", "I;16", "I;16B", "I;16L"):
             raise DatasetError(
                 f"is of mode {image.mode}", where=str(path), fix="write object ids as one channel of 8 bits (0..255)"
@@ -140,7 +139,8 @@ def _channels(image: Image.Image, where: str, file_format: str | None) -> NDArra
         return np.repeat(values[..., None], 3, axis=-1)
     if mode not in _COLORS:
         raise _no_white(mode, where)
-    return np.asarray(image.convert("RGBA" if _has_alpha(image) else "RGB"))
+    wanted = "RGBA" if _has_alpha(image) else "RGB"
+    return np.asarray(image if image.mode == wanted else image.convert(wanted))
 
 
 def _is_deep_grey(mode: str, file_format: str | None) -> bool:
@@ -162,6 +162,11 @@ def _info(image: Image.Image) -> PictureInfo:
 
 def _has_alpha(image: Image.Image) -> bool:
     return image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    """An opened picture as its metadata turn it: most are not, and a copy takes longer than to read it."""
+    return image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
 
 
 def _orientation(image: Image.Image) -> int:

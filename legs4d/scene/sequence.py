@@ -77,6 +77,10 @@ class Sequence(Protocol):
         """[C, H, W, 3] RGB in 0..1, sRGB-encoded as captured."""
         ...
 
+    def in_bytes(self, split: Split, frame: int, camera: int) -> NDArray[np.uint8]:
+        """[H, W, 3] what `images` says of one camera, in 255ths, rounded."""
+        ...
+
     def masks(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32] | None:
         """[C, H, W] share of each pixel that is foreground, 0..1; None when the dataset has no masks."""
         ...

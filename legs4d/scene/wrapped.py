@@ -33,6 +33,9 @@ class Wrapped:
     def images(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32]:
         return self._sequence.images(split, frame, cameras)
 
+    def in_bytes(self, split: Split, frame: int, camera: int) -> NDArray[np.uint8]:
+        return self._sequence.in_bytes(split, frame, camera)
+
     def cut(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32] | None:
         return self._sequence.cut(split, frame, cameras)
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from legs4d.raster.constants import ALPHA_MIN
-from legs4d.raster.tiles import TILE, Projected, Room, composite, in_tiles, project
+from legs4d.raster.tiles import TILE, Projected, Room, composite, in_tiles, project, touches
 from tests.raster.test_cpu_engine import NEAR, random_gaussians, ring_of_cameras
 
 WIDTH, HEIGHT = 100, 50
@@ -72,6 +72,14 @@ def lists_by_both_ways(device: str) -> None:
                 left_out += 1
                 assert alpha < ALPHA_MIN
     assert left_out > 0.2 * (kept + left_out) and seen > 0.9 * kept
+
+
+def test_what_is_not_drawn_touches_nothing_whatever_its_memory_held() -> None:
+    active = torch.zeros(1, ROWS, COLUMNS, dtype=torch.bool)
+    active[0, 1, 2] = True
+    centers = torch.tensor([[[2.5 * TILE, 1.5 * TILE], [torch.nan, torch.inf], [0.5 * TILE, 1.5 * TILE]]])
+    radii = torch.tensor([[[3, 3], [0, 5], [3, 3]]], dtype=torch.int32)
+    assert touches(active, centers, radii).tolist() == [[1, 0, 0]]
 
 
 @pytest.mark.skipif(find_spec("triton") is None, reason="Triton comes with PyTorch on Linux alone")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from legs4d.config import DensifySettings, FirstFrameSettings, LearningRates
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.progress import StageReporter
 from legs4d.raster import render
-from legs4d.reconstruct.captured.first_frame import CapturedFit
+from legs4d.reconstruct.captured.first_frame import CapturedFit, load
 from legs4d.reconstruct.first_frame import fit_first_frame
 from legs4d.reconstruct.fitting.densify import Densifier
 from legs4d.reconstruct.fitting.first_frame import FirstFrameFit
@@ -73,6 +74,22 @@ def test_captured_steps_are_the_plain_ones_where_nothing_is_captured(tmp_path: P
     torch.testing.assert_close(captured_colors.gain, colors.gain, atol=1e-4, rtol=1e-3)
     assert captured_colors.vignette is not None and colors.vignette is not None
     torch.testing.assert_close(captured_colors.vignette, colors.vignette, atol=1e-4, rtol=1e-3)
+
+
+def test_what_loads_beforehand_takes_a_whole_step_and_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    cameras, taken = Scene(width=32, height=24, num_train=4).cameras("train"), []
+    moved = CapturedFit._move
+
+    def move(self: CapturedFit, *given: Any) -> None:
+        before = self.parameters.values["logit_opacities"].detach().clone()
+        moved(self, *given)
+        taken.append(float((self.parameters.values["logit_opacities"] - before).abs().max()))
+
+    monkeypatch.setattr(CapturedFit, "_move", move)
+    chance, settings = torch.get_rng_state(), FirstFrameSettings(vignette_rate=1e-3, dropout=0.1, opacity_weight=0.1)
+    load(cameras, find_stage(cameras), settings, torch.device("cpu"))
+    assert len(taken) == 1 and taken[0] > 0
+    assert torch.equal(torch.get_rng_state(), chance)
 
 
 def test_gaussians_come_and_go_in_memory_that_stays_where_it_is() -> None:

@@ -69,6 +69,10 @@ class RenderedFootage:
         """[C, H, W, 3] RGB in 0..1."""
         return self._look(split, frame)[0][self._which(split, cameras)]
 
+    def in_bytes(self, split: Split, frame: int, camera: int) -> NDArray[np.uint8]:
+        """[H, W, 3] one of them in 255ths."""
+        return np.rint(self.images(split, frame, [camera])[0].clip(0, 1) * 255).astype(np.uint8)
+
     def masks(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32]:
         """[C, H, W] 1 where splats fill most of a pixel."""
         return self._look(split, frame)[1][self._which(split, cameras)]

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from legs4d.config import LearningRates
+from legs4d.executor import default_threads
 from legs4d.gaussians.gaussians import Gaussians, dc_from_rgb
 from legs4d.reconstruct.fitting.adam import Adam
 from legs4d.scene.sequence import InitialPoints
@@ -61,7 +62,7 @@ class Parameters:
         """One round Gaussian per point, half as wide as the mean distance to its three nearest neighbours."""
         from scipy.spatial import cKDTree
 
-        distances = cKDTree(points.positions).query(points.positions, k=4)[0][:, 1:]
+        distances = cKDTree(points.positions).query(points.positions, k=4, workers=default_threads())[0][:, 1:]
         width = np.clip(0.5 * distances.mean(axis=1), 1e-4 * extent, 0.2 * extent).astype(np.float32)
         count = len(width)
         quats = np.zeros((count, 4), np.float32)

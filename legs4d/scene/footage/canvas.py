@@ -70,31 +70,36 @@ class Canvas:
     def picture(self, values: NDArray[Any], lens: Lens, size: Size) -> NDArray[np.float32]:
         """A picture [H, W, 3 or 4] as `images.read_picture` gives it, at a working size: [height, width, …] in 0..1."""
         if values.shape[2] == 3:
-            return area_resize(as_unit(self._cut(lens.undistort(values), lens)), *size)
+            return area_resize(as_unit(self.cut(lens.undistort(values), lens)), *size)
         # Colours count by how opaque they are, or what is transparent would bleed into the edges.
         unit = as_unit(values)
         unit = np.concatenate([unit[..., :3] * unit[..., 3:], unit[..., 3:]], axis=-1)
-        resized = np.clip(area_resize(self._cut(lens.undistort(unit), lens), *size), 0, 1)
+        resized = np.clip(area_resize(self.cut(lens.undistort(unit), lens), *size), 0, 1)
         resized[..., :3] = np.minimum(resized[..., :3] / np.maximum(resized[..., 3:], 1e-6), 1)
         return resized
 
     def mask(self, values: NDArray[np.bool_], lens: Lens, size: Size) -> NDArray[np.float32]:
         """A mask [H, W] at a working size: the share of each pixel that is in it."""
-        return area_resize(self._cut(lens.undistort(values.astype(np.uint8), nearest=True), lens), *size)
+        return area_resize(self.cut(lens.undistort(values.astype(np.uint8), nearest=True), lens), *size)
 
     def labels(self, values: NDArray[np.uint8], lens: Lens, size: Size) -> NDArray[np.uint8]:
         """Labels [H, W] at a working size: those that cover most of each pixel."""
-        return majority_resize(self._cut(lens.undistort(values, nearest=True), lens), *size)
+        return majority_resize(self.cut(lens.undistort(values, nearest=True), lens), *size)
 
     def depths(self, values: NDArray[np.float32], lens: Lens, size: Size) -> NDArray[np.float32]:
         """Depths [H, W] at a working size: those in the middle of pixels, as a mean over an edge is on no side."""
-        seen = self._cut(lens.undistort(values, nearest=True), lens)
+        seen = self.cut(lens.undistort(values, nearest=True), lens)
         (width, height), (rows, columns) = size, seen.shape
         down = ((np.arange(height) + 0.5) * rows / height).astype(int)
         across = ((np.arange(width) + 0.5) * columns / width).astype(int)
         return np.ascontiguousarray(seen[down[:, None], across], np.float32)
 
-    def _cut(self, values: NDArray[Any], lens: Lens) -> NDArray[Any]:
+    def keeps(self, lens: Lens, size: Size) -> bool:
+        """Whether a picture of this lens is at most cut for a working size: its pixels are those that were taken."""
+        return lens.is_pinhole and self.boxes[lens.width, lens.height][2:] == size
+
+    def cut(self, values: NDArray[Any], lens: Lens) -> NDArray[Any]:
+        """The part of a picture [H, W, ...] that is kept, at its own size."""
         left, top, width, height = self.boxes[lens.width, lens.height]
         return values[top : top + height, left : left + width]
 

@@ -142,6 +142,14 @@ class Footage:
             return pictures
         return pictures[..., :3] * pictures[..., 3:] + (1 - pictures[..., 3:])
 
+    def in_bytes(self, split: Split, frame: int, camera: int) -> NDArray[np.uint8]:
+        """[H, W, 3] what `images` says, in 255ths: as it is stored where it is stored so."""
+        lens, rig = self._shots[split][frame][camera].lens, self.cameras(split, frame)
+        if self.see_through or not self._canvas.keeps(lens, (rig.width, rig.height)):
+            return np.rint(self.images(split, frame, [camera])[0] * 255).astype(np.uint8)
+        part = self._canvas.cut(self._read(split, frame, camera)[..., :3], lens)
+        return part if part.dtype == np.uint8 else np.rint(as_unit(part) * 255).astype(np.uint8)
+
     def masks(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32] | None:
         """[C, H, W] share of each pixel that is foreground; None without masks, and for test cameras without alpha."""
         if self.see_through:
@@ -231,6 +239,18 @@ class Footage:
                 stack[i] = part
         return stack
 
+    def _read(self, split: Split, frame: int, camera: int) -> NDArray[Any]:
+        """`_picture`, of the size that its camera was calibrated for."""
+        shot, picture = self._shots[split][frame][camera], self._picture(split, frame, camera)
+        if picture.shape[1::-1] != shot.lens.size:
+            raise DatasetError(
+                f"camera {shot.number}, frame {frame} is {picture.shape[1]}×{picture.shape[0]} pixels, its camera "
+                f"{shot.lens.width}×{shot.lens.height}",
+                where=str(self.root),
+                fix="all pictures must have the size that their cameras were calibrated for",
+            )
+        return picture
+
     def _load(self, kind: str, split: Split, frame: int, camera: int, size: tuple[int, int]) -> NDArray[Any]:
         shot = self._shots[split][frame][camera]
         if kind == "mask":
@@ -245,18 +265,12 @@ class Footage:
             depth = read_depth(shot.depth)
             _check_shape(shot.depth, depth.shape[::-1], shot.lens.size, "depths")
             return self._canvas.depths(_fitted(depth, shot.lens), shot.lens, size)
-        picture = self._picture(split, frame, camera)
         if kind == "known":
+            picture = self._picture(split, frame, camera)
             if picture.shape[2] == 3:
                 return np.ones(size[::-1], np.bool_)
             return self._canvas.mask(as_unit(picture[..., 3:])[..., 0] == 1, shot.lens, size) > ALL_KNOWN
-        if picture.shape[1::-1] != shot.lens.size:
-            raise DatasetError(
-                f"camera {shot.number}, frame {frame} is {picture.shape[1]}×{picture.shape[0]} pixels, its camera "
-                f"{shot.lens.width}×{shot.lens.height}",
-                where=str(self.root),
-                fix="all pictures must have the size that their cameras were calibrated for",
-            )
+        picture = self._read(split, frame, camera)
         if kind == "cut":
             mask_file = mask_of(self.root, shot)
             assert mask_file is not None

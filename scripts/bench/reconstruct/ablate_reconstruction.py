@@ -70,6 +70,9 @@ class Without:
     def images(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32]:
         return self.sequence.images(split, frame, self._positions(split, frame, cameras))
 
+    def in_bytes(self, split: Split, frame: int, camera: int) -> NDArray[np.uint8]:
+        return self.sequence.in_bytes(split, frame, self.kept(frame)[camera] if split == "train" else camera)
+
     def masks(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32] | None:
         return self.sequence.masks(split, frame, self._positions(split, frame, cameras))
 

@@ -18,6 +18,7 @@ from legs4d.errors import DatasetError
 from legs4d.scene.camera import Cameras
 from legs4d.scene.foreground import MotionMasks
 from legs4d.scene.readers import open_sequence
+from legs4d.scene.sequence import Sequence
 from tests.scene.readers.layouts import (
     all_cameras,
     encode,
@@ -95,6 +96,13 @@ def test_what_was_filmed_is_read(
             assert_same_pictures(sequence.images(split, frame), pictures, worst)  # type: ignore[arg-type]
     few = sequence.images("train", 2, [3, 1])
     assert np.array_equal(few, sequence.images("train", 2)[[3, 1]])
+    assert_bytes_are_pictures(sequence)
+
+
+def assert_bytes_are_pictures(sequence: Sequence) -> None:
+    for camera, picture in enumerate(sequence.images("train", 1)):
+        stored = sequence.in_bytes("train", 1, camera)
+        assert stored.dtype == np.uint8 and np.array_equal(stored, np.rint(picture * 255))
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -104,6 +112,7 @@ def test_scale_shrinks_pictures_and_intrinsics(samples: dict[str, Path], name: s
     by_area = full.images("train", 1).reshape(-1, 16, 2, 24, 2, 3).mean(axis=(2, 4))
     # With alpha, white shows through where half of a pixel is transparent: the same mean.
     np.testing.assert_allclose(half.images("train", 1), by_area, atol=1e-5)
+    assert_bytes_are_pictures(half)
     assert half.fingerprint() == full.fingerprint() == open_sequence(samples[name]).fingerprint()
 
 

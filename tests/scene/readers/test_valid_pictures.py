@@ -78,8 +78,11 @@ def test_every_depth_and_mode_is_scaled_rightly(tmp_path: Path, mode: str) -> No
     folder = write_instant_ngp(tmp_path, SCENE)
     path, truth, worst = write_modes(folder / "images/x.png", mode)
     edit(folder / "transforms.json", lambda c: [f.update(file_path=f"images/{path.name}") for f in c["frames"]])
-    found = open_sequence(folder).images("train", 1)
+    sequence = open_sequence(folder)
+    found = sequence.images("train", 1)
     assert np.abs(found - truth).mean() < worst
+    for camera, picture in enumerate(found):
+        assert np.array_equal(sequence.in_bytes("train", 1, camera), np.rint(picture * 255))
 
 
 @pytest.mark.parametrize(
