@@ -83,7 +83,7 @@ def test_what_loads_beforehand_takes_a_whole_step_and_leaves_nothing_behind(monk
     def move(self: CapturedFit, *given: Any) -> None:
         before = self.parameters.values["logit_opacities"].detach().clone()
         moved(self, *given)
-        taken.append(float((self.parameters.values["logit_opacities"] - before).abs().max()))
+        taken.append(float((self.parameters.values["logit_opacities"].detach() - before).abs().max()))
 
     monkeypatch.setattr(CapturedFit, "_move", move)
     chance, settings = torch.get_rng_state(), FirstFrameSettings(vignette_rate=1e-3, dropout=0.1, opacity_weight=0.1)
