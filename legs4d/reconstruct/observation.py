@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,10 @@ class Observation:
     def take(self, index: NDArray[np.integer]) -> Observation:
         picked = upload(index, self.images.device)
         return Observation(self.cameras.take(index), self.images[picked], self.masks[picked])
+
+    def to(self, device: torch.device) -> Observation:
+        """With the pictures on a device; what is there already is not copied."""
+        return replace(self, images=self.images.to(device), masks=self.masks.to(device))
 
     def part(self, some: slice) -> Observation:
         """By these cameras alone, whose pictures are not copied."""

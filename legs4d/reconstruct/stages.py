@@ -273,7 +273,7 @@ class Reconstruction:
         objects = tracked_objects(run, self.sequence)
 
         def seen(frame: int) -> Observation:
-            return observe(self.sequence, frame, self.device, labels=objects is not None)
+            return observe(self.sequence, frame, torch.device("cpu"), labels=objects is not None)
 
         clip = Clip(
             run.static(),

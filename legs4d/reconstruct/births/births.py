@@ -101,7 +101,7 @@ class _Search:
         self.moving = {frame: self._depth(returned.moving(frame), frame) for frame in self.known}
         clip = with_entered(returned, self.moving, most, self.settings.fit, self.reporter)
         if clip is not returned:
-            let_go(clip.colors.gain.device)
+            let_go(clip.device)
             self.moving = {frame: self._depth(clip.moving(frame), frame) for frame in self.known}
         if clip is not self.clip:
             self.clip = clip
@@ -139,7 +139,7 @@ class _Search:
 
     def _seeds(self, evidence: list[Evidence], most: int) -> tuple[Seeds, Carried]:
         """Where new Gaussians begin, `most` at most, and how those of them that move get into every frame."""
-        clip, known, device = self.clip, self.known, self.clip.colors.gain.device
+        clip, known, device = self.clip, self.known, self.clip.device
         left = [lacking(one.off) for one in evidence]
         lack = [one.copy() for one in left]
         moving = [self.moving[frame] for frame in known]
@@ -205,7 +205,7 @@ class _Search:
 
         Then a surface is known, and what changed is its light.
         """
-        device, shown = self.clip.colors.gain.device, np.zeros(len(positions), np.bool_)
+        device, shown = self.clip.device, np.zeros(len(positions), np.bool_)
         points = torch.from_numpy(positions).to(device)
         for frame, masks, missing in zip(self.known, self.masks, lack, strict=True):
             good = torch.from_numpy(((masks < FOREGROUND) & ~missing)[..., None]).to(device)
@@ -234,12 +234,12 @@ class _Search:
         lack: NDArray[np.float64],
     ) -> _Fitted:
         """All that does not change from frame to frame, fitted to the known frames, most to those that lack most."""
-        clip, device, settings = self.clip, self.clip.colors.gain.device, self.settings.fit
+        clip, device, settings = self.clip, self.clip.device, self.settings.fit
         if not settings.steps or not lack.any():  # nothing lacks
             return _Fitted(static, clip.dynamic(0).scales, clip.dynamic(0).opacities, held)
         frames = [
             TrackedFrame.of(
-                self.seen[frame],
+                self.seen[frame].to(device),
                 ended(clip.moving(frame), died >= frame).torch(device),
                 torch.as_tensor(tint[position], device=device),
             )
@@ -353,7 +353,7 @@ class _Search:
         return self.still[frame]
 
     def _depth(self, gaussians: Gaussians, frame: int) -> NDArray[np.float32]:
-        return drawn_depth(gaussians, self.seen[frame], self.near)
+        return drawn_depth(gaussians, self.seen[frame].cameras, self.near, self.clip.device)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from legs4d.config import TrackingSettings
@@ -22,7 +23,8 @@ class Clip:
         static: N Gaussians; dynamic: frame → the M that move. Numpy.
         num_frames: T.
         objects: [M] which object each of these is, -1 for none; ids: [K] what masks call the objects.
-        observe: frame → its training pictures, with object masks where there are any.
+        observe: frame → its training pictures in the processor's memory, with object masks where there are any; those
+            of all frames that are looked at would take a gigabyte of a GPU's.
         floor: height of the floor along `stage.down`, scene units.
         still: whether the cameras stand still.
         tracking: how the clip was tracked.
@@ -41,6 +43,11 @@ class Clip:
     still: bool
     tracking: TrackingSettings
     entered: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """That does the work."""
+        return self.colors.gain.device
 
     @property
     def spans(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

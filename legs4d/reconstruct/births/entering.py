@@ -69,7 +69,7 @@ def with_entered(
         if not tries or most <= AROUND or not shown or max(shown.values()) < PIXELS:
             return clip
         frame = max(shown, key=lambda one: shown[one])
-        observed, alone = clip.observe(frame), bare.pop(frame)
+        observed, alone = clip.observe(frame).to(clip.device), bare.pop(frame)
         begun = _begun(clip, observed, alone, most, reporter.check)
         if begun is not None:
             begun = _borne_out(clip, _fitted(clip, begun, observed, frame, settings, reporter), observed, frame)
@@ -85,7 +85,7 @@ def with_entered(
 
 def _bare_of(clip: Clip, frame: int) -> NDArray[np.bool_]:
     observed = clip.observe(frame)
-    return _bare(observed, drawn_depth(clip.moving(frame), observed, clip.stage.near))
+    return _bare(observed, drawn_depth(clip.moving(frame), observed.cameras, clip.stage.near, clip.device))
 
 
 def _bare(observed: Observation, depth: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -148,13 +148,13 @@ def _borne_out(clip: Clip, begun: Gaussians, observed: Observation, frame: int) 
 def _followed(clip: Clip, begun: Gaussians, frame: int, check: Callable[[], None]) -> Frames:
     """The new Gaussians in their frame and all before and after it in which they are in the picture."""
     found = {frame: begun}
-    settings, device = clip.tracking, clip.observe(frame).images.device
+    settings, device = clip.tracking, clip.device
     structure = find_structure(begun.torch(device).means, settings)
     tracker = Tracker(clip.colors, structure, clip.stage, clip.floor, settings)
     for step, end in ((1, clip.num_frames), (-1, -1)):
         last = before = begun
         for other in range(frame + step, end, step):
-            observed = clip.observe(other)
+            observed = clip.observe(other).to(device)
             now = last.torch(device)
             previous = before.torch(device)
             motion = Motion(now, (previous.means, previous.quats))

@@ -13,6 +13,7 @@ from legs4d.raster import render
 from legs4d.raster.lift import lift_weights
 from legs4d.reconstruct.observation import CameraColors, Observation, grow
 from legs4d.reconstruct.vignette import falloff
+from legs4d.scene.camera import Cameras
 
 DARKEST = 2.0
 """No rendering is brighter than a picture by more than this, RGB, of what counts."""
@@ -72,15 +73,15 @@ def look(
     ids: NDArray[np.int64] = NOBODY,
     spill: int = 2,
 ) -> Evidence:
-    """Compare Gaussians (numpy) with what was observed of their frame.
+    """Compare Gaussians (numpy) with what was observed of their frame, on the device of the colours.
 
     Args:
         near: scene units, as in `render`.
         ids: [K] of objects in the masks, which are asked for.
         spill: pixels by which what is foreground may lie beside its mask.
     """
-    known = gaussians.torch(observed.images.device)
-    if observed.images.is_cuda:
+    known = gaussians.torch(colors.gain.device)
+    if colors.gain.is_cuda:
         return compared_by_gradient(known, observed, colors, near, ids, spill)
     with torch.no_grad():
         seen = render(known, observed.cameras, near=near).color.clamp(min=0).numpy()
@@ -117,11 +118,12 @@ def compared_by_gradient(
     What pixels say, summed by how much a Gaussian fills each, is the gradient by a feature of that Gaussian. A GPU has
     it in milliseconds, where lifting on the processor beside it takes a second.
     """
-    features = torch.zeros(len(known), 6 + len(ids), device=observed.images.device).requires_grad_()
+    device = colors.gain.device
+    features = torch.zeros(len(known), 6 + len(ids), device=device).requires_grad_()
     target = np.empty(observed.images.shape, np.float32)
     off = np.empty(observed.masks.shape, np.float32)
     for some in _few_at_once(len(observed.cameras)):
-        part, tones = observed.part(some), colors.part(some)
+        part, tones = observed.part(some).to(device), colors.part(some)
         wanted = uncolored(part, tones)
         with torch.no_grad():
             lacks = wanted - render(known, part.cameras, near=near).color.clamp(min=0)
@@ -131,7 +133,7 @@ def compared_by_gradient(
             *(one[..., None] for one in (away, _bare(part, spill), torch.ones_like(away))),
         ]
         if len(ids):
-            labels, of = (torch.as_tensor(one, dtype=torch.int64, device=away.device) for one in (part.labels, ids))
+            labels, of = (torch.as_tensor(one, dtype=torch.int64, device=device) for one in (part.labels, ids))
             told.append(labels[..., None] == of)
         drawn = render(known, part.cameras, features, near=near).features
         assert drawn is not None
@@ -154,12 +156,13 @@ def shown_of(evidence: list[Evidence]) -> NDArray[np.float32]:
     return np.where(most < FAINTEST, 0, most.clip(max=1)).astype(np.float32)
 
 
-def drawn_depth(gaussians: Gaussians, observed: Observation, near: float) -> NDArray[np.float32]:
-    """[C, H, W] expected camera z of Gaussians (numpy) as a frame's cameras see them; nan where little is drawn."""
-    known, found = gaussians.torch(observed.images.device), np.empty(observed.masks.shape, np.float32)
-    for some in _few_at_once(len(observed.cameras)):
+def drawn_depth(gaussians: Gaussians, cameras: Cameras, near: float, device: torch.device) -> NDArray[np.float32]:
+    """[C, H, W] expected camera z of Gaussians (numpy) as cameras see them; nan where little is drawn."""
+    known = gaussians.torch(device)
+    found = np.empty((len(cameras), cameras.height, cameras.width), np.float32)
+    for some in _few_at_once(len(cameras)):
         with torch.no_grad():
-            shown = render(known, observed.cameras.take(np.arange(some.start, some.stop)), near=near, depth=True)
+            shown = render(known, cameras.take(np.arange(some.start, some.stop)), near=near, depth=True)
         assert shown.depth is not None
         depth = torch.where(shown.alpha > SOLID, shown.depth / shown.alpha.clamp(min=SOLID), torch.nan)
         found[some] = depth.cpu().numpy()
