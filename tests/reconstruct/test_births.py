@@ -71,11 +71,15 @@ def sheet(width: float, height: float, z: float, rgb: NDArray[np.floating], fore
 
 @dataclass
 class Filmed:
-    """What is true, and what tracking is taken to have found of it: static Gaussians, and moving ones by frame."""
+    """What is true, and what tracking is taken to have found of it: static Gaussians, and moving ones by frame.
+
+    The device is the one that births are found on.
+    """
 
     true: list[Gaussians]
     static: Gaussians
     dynamic: list[Gaussians]
+    device: str = "cpu"
 
     def observe(self, frame: int) -> Observation:
         truth = self.true[frame].torch()
@@ -87,7 +91,8 @@ class Filmed:
 
     def clip(self, objects: NDArray[np.int64]) -> Clip:
         """As cameras that stand still film it, with the object of each moving Gaussian [M], -1 for none."""
-        colors = CameraColors(torch.zeros(len(TRAIN), 3), torch.zeros(len(TRAIN), 3))
+        plain = torch.zeros(len(TRAIN), 3, device=self.device)
+        colors = CameraColors(plain, plain)
         return Clip(
             self.static,
             lambda frame: self.dynamic[frame],
@@ -130,8 +135,11 @@ def shifted(gaussians: Gaussians, x: float) -> Gaussians:
     return gaussians.replace(means=gaussians.means + np.array([x, 0, 0], np.float32))
 
 
-@pytest.fixture(scope="module")
-def door() -> tuple[Filmed, Revealed]:
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+@pytest.fixture(scope="module", params=DEVICES)
+def door(request: pytest.FixtureRequest) -> tuple[Filmed, Revealed]:
     """A board slides off a dark hole in a wall, of which the first frame shows nothing: grey lies there."""
     wall = sheet(WALL, WALL, 0, np.array([0.7, 0.6, 0.5]), False, 0.06)
     hole = (np.abs(wall.means[:, 0]) < 0.3) & (np.abs(wall.means[:, 1]) < 0.4)
@@ -143,7 +151,8 @@ def door() -> tuple[Filmed, Revealed]:
     wrong_wall = wall.replace(colors=wrong)
     board = sheet(0.36, 0.46, -0.1, np.array([0.2, 0.5, 0.2]), True, 0.06)
     boards = [shifted(board, 0.16 * frame) for frame in range(FRAMES)]
-    filmed = Filmed([concatenate(wall.replace(colors=true_wall), one) for one in boards], wrong_wall, boards)
+    true = [concatenate(wall.replace(colors=true_wall), one) for one in boards]
+    filmed = Filmed(true, wrong_wall, boards, request.param)
     return filmed, filmed.reveal()
 
 
@@ -200,7 +209,8 @@ def test_a_side_that_turns_into_view_goes_with_its_thing_in_all_frames() -> None
     assert (found.died[:count] == 2).sum() > 0.8 * strip.sum(), "what it takes the place of ends"
 
 
-def test_a_thing_that_comes_into_the_picture_is_found_and_followed() -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_thing_that_comes_into_the_picture_is_found_and_followed(device: str) -> None:
     """A red ball comes from the left, and is in no picture before the third frame; a green board stands there."""
     wall = sheet(WALL, WALL, 0, np.array([0.7, 0.6, 0.5]), False, 0.06)
     board = shifted(sheet(0.2, 0.3, -0.3, np.array([0.2, 0.5, 0.2]), True, 0.05), 0.7)
@@ -214,7 +224,7 @@ def test_a_thing_that_comes_into_the_picture_is_found_and_followed() -> None:
     )
     places = [-8, -6, -0.6, -0.5, -0.4, -0.3]
     true = [concatenate(wall, board, shifted(ball, place)) for place in places]
-    filmed = Filmed(true, wall, [board] * FRAMES)
+    filmed = Filmed(true, wall, [board] * FRAMES, device)
     assert torch.equal(filmed.observe(1).masks, filmed.observe(0).masks), "it shows too early"
     found = filmed.reveal()
     entered = slice(len(board), len(board) + int((found.born[len(board) :] > 0).sum()))
