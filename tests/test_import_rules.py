@@ -102,7 +102,9 @@ def imported_modules(folders: tuple[str, ...]) -> dict[str, set[str]]:
     """Module → those of the repository that it imports: at the top, inside functions and for type checkers alike."""
     paths = [path for folder in folders for path in modules(folder)]
     names = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
-    shared = {"blender_addon.wire": "backend.wire", "blender_addon.portable": "legs4d.portable"}  # copied into its zip
+    copied = ("wire", "access")
+    shared = {f"blender_addon.{name}": f"backend.{name}" for name in copied}  # copied into its zip
+    shared["blender_addon.portable"] = "legs4d.portable"
 
     def module_of(name: str) -> str | None:
         for copy, original in shared.items():
@@ -171,6 +173,14 @@ def test_the_message_format_needs_only_msgpack_and_numpy() -> None:
     known = {*sys.stdlib_module_names, "numpy", "msgpack"}
     found = {name.split(".")[0] for name, _ in imports(ROOT / "backend/wire.py")}
     assert found <= known
+
+
+def test_how_a_server_is_found_needs_only_the_message_format() -> None:
+    beside = [
+        name for name, _ in imports(ROOT / "backend/access.py") if name.split(".")[0] not in sys.stdlib_module_names
+    ]
+    assert beside == ["backend.wire.WireError"]
+    assert "from backend" not in (ROOT / "backend/access.py").read_text(encoding="utf-8")
 
 
 def test_what_the_extension_shares_needs_only_numpy() -> None:

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from backend.bodies import JobBody
 from backend.jobs import log as joblog
 from backend.jobs.devices import Device
 from backend.jobs.kinds import JOB_KINDS
@@ -24,7 +25,7 @@ from backend.jobs.table import Event, JobTable
 from backend.runs.paths import Roots
 from backend.service.errors import BackendError
 from backend.service.requests import OnDevice, Submission
-from backend.wire import Code, JobBody
+from backend.wire import Code
 
 log = logging.getLogger("legs4d.backend")
 

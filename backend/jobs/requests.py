@@ -9,6 +9,7 @@ from itertools import accumulate
 from typing import Any
 
 from backend import wire
+from backend.bodies import JobBody
 from backend.jobs import log as joblog
 from backend.jobs.kinds import JOB_KINDS
 from backend.jobs.queue import Jobs
@@ -17,7 +18,7 @@ from backend.runs.requests import Handler, unless_ended
 from backend.service import requests
 from backend.service.clients import Call
 from backend.service.loop import Loop
-from backend.wire import JobBody, Kind
+from backend.wire import Kind
 
 PAGE_BYTES = wire.REPLY_LIMITS.header // 2
 """That a list of jobs may have; a single one is always told of."""

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from backend.bodies import ErrorBody, JobBody, ProgressBody, State
 from backend.service.errors import BackendError
-from backend.wire import ErrorBody, JobBody, ProgressBody, State
 
 DATABASE = "jobs.sqlite"
 FORMAT = 2

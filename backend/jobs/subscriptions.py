@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from backend.bodies import JobBody, ProgressBody
 from backend.jobs.store import OVER
 from backend.jobs.table import Event
 from backend.service.clients import Call
-from backend.wire import JobBody, Kind, ProgressBody
+from backend.wire import Kind
 
 ALL = ""
 """Subscribes to every job."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from backend.bodies import State
 from backend.jobs import log as joblog
 from backend.jobs.devices import Device
 from backend.jobs.kinds import JOB_KINDS
@@ -22,7 +23,6 @@ from backend.jobs.process import (
 )
 from backend.jobs.store import Job
 from backend.jobs.table import JobTable, progress_of
-from backend.wire import State
 
 log = logging.getLogger("legs4d.backend")
 

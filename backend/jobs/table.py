@@ -9,11 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+from backend.bodies import JobBody, ProgressBody, State
 from backend.jobs.kinds import JOB_KINDS
 from backend.jobs.store import Job, JobStore
 from backend.service.errors import BackendError
 from backend.service.requests import Submission
-from backend.wire import Code, JobBody, ProgressBody, State
+from backend.wire import Code
 
 log = logging.getLogger("legs4d.backend")
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.bodies import AnswerBody
 from backend.runs.library import Arrays, OpenRun
-from backend.wire import AnswerBody
 from legs4d.progress import Stopped
 
 if TYPE_CHECKING:

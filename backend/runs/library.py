@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.bodies import Precision, ProblemBody, RunBody
 from backend.runs.paths import Roots
 from backend.service.errors import BackendError, error_body
-from backend.wire import Code, Precision, ProblemBody, RunBody
+from backend.wire import Code
 from legs4d.errors import Legs4dError, RunError
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.nodes import read_nodes

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from backend.bodies import KeptBody, MeantBody, ProblemBody, RunBody
 from backend.runs import answers, things, zstd
 from backend.runs.library import Arrays, Library, OpenRun, describe
 from backend.runs.streams import FrameOrder, Stream, Streams
@@ -15,7 +16,7 @@ from backend.service import requests
 from backend.service.clients import Call
 from backend.service.errors import BackendError
 from backend.service.loop import Loop, Pool
-from backend.wire import Code, KeptBody, Kind, MeantBody, ProblemBody, RunBody
+from backend.wire import Code, Kind
 from legs4d.errors import RunError
 
 if TYPE_CHECKING:

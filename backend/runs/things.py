@@ -8,10 +8,11 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
+from backend.bodies import KeptBody, MeantBody, ThingsBody
 from backend.runs.bits import unpacked
 from backend.runs.library import Arrays, OpenRun
 from backend.service.errors import BackendError
-from backend.wire import Code, KeptBody, MeantBody, ThingsBody
+from backend.wire import Code
 from legs4d.errors import RunError
 from legs4d.gaussians.selections import read_selection, selection_names
 from legs4d.gaussians.store.run import Run

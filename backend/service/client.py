@@ -14,10 +14,11 @@ import zmq
 from numpy.typing import NDArray
 from zmq.utils.monitor import recv_monitor_message
 
-from backend import wire
+from backend import access, wire
+from backend.access import ServerFile
 from backend.service.errors import BackendError
 from backend.service.keys import is_key
-from backend.wire import Code, Kind, Message, ServerFile
+from backend.wire import Code, Kind, Message
 from legs4d import __version__
 
 CONNECT_SECONDS = 0.6
@@ -200,17 +201,17 @@ class Client:
 def find_server(state_dir: Path | None) -> ServerFile:
     """The server of this state folder. Raises BackendError when none is running."""
     try:
-        found = wire.read_server_file(state_dir)
+        found = access.read_server_file(state_dir)
     except wire.WireError as error:
         raise BackendError(error.message, fix=error.hint) from error
     if found is None:
-        where = str(state_dir or wire.state_dir())
+        where = str(state_dir or access.state_dir())
         raise BackendError("no server runs", where=where, fix="start one with `legs4d serve`, or name its --state-dir")
     return found
 
 
 def remote_server(endpoint: str, server_key: str, state_dir: Path | None) -> ServerFile:
-    """A server elsewhere, spoken to with this user's own keys; `endpoint` as `wire.endpoint_of` reads it.
+    """A server elsewhere, spoken to with this user's own keys; `endpoint` as `access.endpoint_of` reads it.
 
     Raises BackendError when there are no keys, or that is no address or no key.
     """
@@ -218,8 +219,8 @@ def remote_server(endpoint: str, server_key: str, state_dir: Path | None) -> Ser
         fix = "it is on the first line of `legs4d keys list` on the server"
         raise BackendError(f"{server_key[:60]!r} is no public key: it has 40 characters", where="--server-key", fix=fix)
     try:
-        endpoint = wire.endpoint_of(endpoint)
-        keys = wire.read_client_keys(state_dir)
+        endpoint = access.endpoint_of(endpoint)
+        keys = access.read_client_keys(state_dir)
     except wire.WireError as error:
         raise BackendError(error.message, fix=error.hint) from error
     if keys is None:

@@ -43,13 +43,13 @@ class ServerConfig(BaseModel):
     bind: str = "127.0.0.1"
     """Address of the interface to listen on; anything but loopback is spoken to in CURVE only."""
     port: int | None = Field(default=None, ge=0, le=65_535)
-    """0 takes any free one; None does on loopback, and `wire.DEFAULT_PORT` beyond it."""
+    """0 takes any free one; None does on loopback, and `access.DEFAULT_PORT` beyond it."""
     curve: bool = False
     """CURVE on loopback too."""
     allow_root: bool = False
     """Listen beyond loopback as root, as in a container."""
     state_dir: Path | None = None
-    """Where jobs, logs and keys are; `wire.state_dir()` if None."""
+    """Where jobs, logs and keys are; `access.state_dir()` if None."""
     devices: list[Annotated[str, Field(max_length=20)]] | None = Field(default=None, min_length=1)
     """What jobs run on ("cuda:0", "cpu", or "cpu:0", "cpu:1" to share the cores); what is found, if None."""
     cluster: str | None = Field(default=None, min_length=1, max_length=200)

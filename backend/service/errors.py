@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from backend.wire import Code, ErrorBody, WireError
+from backend.bodies import ErrorBody
+from backend.wire import Code, WireError
 from legs4d.errors import DatasetError, Legs4dError, PromptError, RunError, disk_is_full
 from legs4d.gaussians.store.stage_records import RunDiffers
 from legs4d.settings import SettingsError

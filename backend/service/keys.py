@@ -17,9 +17,10 @@ from pathlib import Path
 
 import zmq
 
+from backend.access import CLIENT_KEYS_FILE, CurveKeys, new_keys, read_client_keys
 from backend.service.errors import BackendError
 from backend.uploads.inbox import LOCAL
-from backend.wire import CLIENT_KEYS_FILE, CurveKeys, WireError, new_keys, read_client_keys
+from backend.wire import WireError
 from legs4d.gaussians.store.files import clear_write_errors
 
 SERVER_KEYS_FILE = "keys/server.json"

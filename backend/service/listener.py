@@ -16,13 +16,13 @@ from pathlib import Path
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
-from backend import wire
+from backend import access, wire
+from backend.access import CurveKeys
 from backend.service.config import ServerConfig
 from backend.service.errors import BackendError
 from backend.service.guard import Guard
 from backend.service.keys import Gate, new_pair, server_keys
 from backend.uploads.inbox import LOCAL
-from backend.wire import CurveKeys
 
 log = logging.getLogger("legs4d.backend")
 
@@ -126,7 +126,7 @@ class Listener:
     def _bind(self, config: ServerConfig) -> str:
         address = "127.0.0.1" if config.bind == "localhost" else config.bind
         host = f"[{address}]" if ":" in address else address
-        usual = wire.DEFAULT_PORT if config.beyond_loopback else 0
+        usual = access.DEFAULT_PORT if config.beyond_loopback else 0
         port = (usual if config.port is None else config.port) or "*"
         try:
             self.socket.bind(f"tcp://{host}:{port}")

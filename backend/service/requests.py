@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from backend.bodies import Precision
 from backend.jobs.kinds import JOB_KINDS, JobKind
 from backend.service.errors import BackendError
-from backend.wire import MAX_ID, MAX_WINDOW, Code, Kind, Precision
+from backend.wire import MAX_ID, MAX_WINDOW, Code, Kind
 from legs4d.commands import FrameNumber
 from legs4d.gaussians.names import LONGEST_NAME
 from legs4d.portable.averaging import MOST_REACH

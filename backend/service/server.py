@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import zmq
 
-from backend import wire
+from backend import access, wire
 from backend.compute.dispatcher import Compute
 from backend.compute.requests import ComputeRequests
 from backend.jobs.devices import Device, choose_devices, find_devices
@@ -286,10 +286,10 @@ class Server:
 
     def _check(self, message: Message) -> None:
         """The token before all else: strangers learn nothing but that it is wrong."""
-        if self.listener.gate is None and not wire.same_token(message.token, self.token):
+        if self.listener.gate is None and not access.same_token(message.token, self.token):
             raise BackendError(
                 "the token is not this server's",
-                fix=f"read it from {wire.SERVER_FILE} in the state folder; it is new at every start",
+                fix=f"read it from {access.SERVER_FILE} in the state folder; it is new at every start",
                 code=Code.TOKEN,
             )
         if message.id == 0:
@@ -346,7 +346,7 @@ def serve(config: ServerConfig, *, stop_with_stdin: bool = False) -> None:
     start_logging(config.log, config.log_file, mib=config.log_mib, files=config.log_files)
     sys.setswitchinterval(SWITCH_INTERVAL)
     keep_freed_memory()
-    folder = config.state_dir or wire.state_dir()
+    folder = config.state_dir or access.state_dir()
     roots = Roots(config.roots or [Path.cwd()])
     if config.cluster:
         check_answers(config.cluster)

@@ -9,9 +9,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from backend.access import SERVER_FILE, STATE_DIR_VARIABLE
 from backend.service.errors import BackendError
 from backend.service.listener import Access
-from backend.wire import SERVER_FILE, STATE_DIR_VARIABLE
 from legs4d.errors import RunError
 from legs4d.gaussians.store.lock import lock_file
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from .. import wire
+from .. import access, wire
 from .types import Address, NoBackend
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -30,7 +30,7 @@ class BackendError(Exception):
 
 def locate() -> Address:
     """Where this user's backend listens. NoBackend if none has been started."""
-    found = wire.read_server_file()
+    found = access.read_server_file()
     if found is None:
         raise NoBackend("No backend is running on this machine; press Start.")
     return Address(found.endpoint, found.token, found.server_key, found.keys)
@@ -45,7 +45,7 @@ def obstacle(endpoint: str, online_access: bool, server_key: str = "") -> str:
         server_key: the backend's public CURVE key; other machines need one.
     """
     try:
-        host = urlsplit(wire.endpoint_of(endpoint)).hostname
+        host = urlsplit(access.endpoint_of(endpoint)).hostname
     except wire.WireError:
         return f"The address '{endpoint}' is not of the form HOST:PORT; correct it in the preferences."
     if host in LOOPBACK:

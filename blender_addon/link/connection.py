@@ -9,7 +9,7 @@ from typing import Any
 
 import bpy
 
-from .. import wire
+from .. import access, wire
 from ..ui import preferences
 from . import backends, keys
 from .backends import BackendError, LocalBackend
@@ -138,6 +138,6 @@ def locator() -> Callable[[], Address]:
     def address() -> Address:
         if problem:
             raise NoBackend(problem)
-        return Address(wire.endpoint_of(endpoint), token, server_key, pair)
+        return Address(access.endpoint_of(endpoint), token, server_key, pair)
 
     return address

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import zmq
 
-from ..wire import CurveKeys, new_keys
+from ..access import CurveKeys, new_keys
 
 FILE = "keys.json"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from .. import wire
+from .. import access, wire
 
 
 class State(Enum):
@@ -43,7 +43,7 @@ class Address:
     endpoint: str
     token: str
     server_key: str = ""
-    keys: wire.CurveKeys | None = None
+    keys: access.CurveKeys | None = None
 
 
 @dataclass(frozen=True)

@@ -64,8 +64,8 @@ def check_all(roots: list[Path], state_dir: Path | None, port: int | None, exten
         port: TCP port that a server is to have; None for the one of servers that other machines reach.
         extension: zip of the Blender extension; None for those in dist/ of a checkout.
     """
-    from backend.wire import DEFAULT_PORT
-    from backend.wire import state_dir as default_state_dir
+    from backend.access import DEFAULT_PORT
+    from backend.access import state_dir as default_state_dir
 
     folder = state_dir or default_state_dir()
     yield _python()

@@ -282,8 +282,8 @@ def new(
     force: Annotated[bool, typer.Option("--force", help="In place of keys that are there.")] = False,
 ) -> None:
     """On a client's machine: make your key pair, and print the public half for the server's keeper."""
+    from backend.access import state_dir as default_state_dir
     from backend.service.keys import make_client_keys
-    from backend.wire import state_dir as default_state_dir
 
     print(shlex.quote(make_client_keys(state_dir or default_state_dir(), force=force).public))
 
@@ -297,8 +297,8 @@ def authorize(
     state_dir: StateDir = None,
 ) -> None:
     """On the server's machine: let a client in. A running server heeds it at once."""
+    from backend.access import state_dir as default_state_dir
     from backend.service.keys import authorize as let_in
-    from backend.wire import state_dir as default_state_dir
 
     let_in(state_dir or default_state_dir(), name, public)
 
@@ -306,8 +306,8 @@ def authorize(
 @keys_app.command(name="list")
 def list_keys(state_dir: StateDir = None, as_json: Json = False) -> None:
     """Print the server's public key, and who is let in."""
+    from backend.access import state_dir as default_state_dir
     from backend.service.keys import authorized, server_keys
-    from backend.wire import state_dir as default_state_dir
     from legs4d.terminal import print_json
 
     folder = state_dir or default_state_dir()
@@ -325,8 +325,8 @@ def revoke(
     name: Annotated[str, typer.Argument(help="As `legs4d keys list` has it.")], state_dir: StateDir = None
 ) -> None:
     """On the server's machine: let a client in no longer. A running server ends its conversation at once."""
+    from backend.access import state_dir as default_state_dir
     from backend.service.keys import revoke as shut_out
-    from backend.wire import state_dir as default_state_dir
 
     shut_out(state_dir or default_state_dir(), name)
 

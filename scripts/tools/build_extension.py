@@ -27,6 +27,8 @@ PLATFORM_TAGS = {
     "macos-arm64": ("macosx_11_0_arm64", "macosx_12_0_arm64", "macosx_10_15_universal2"),
 }
 """Blender's platform name → wheel platforms that it can load."""
+SHARED = "wire.py", "access.py"
+"""Of the backend: what it and the extension say to each other, and how the one finds the other."""
 PYTHONS = ("3.13", "3.14")
 """Of Blender's own builds, and of those that a Linux distribution makes with its own Python."""
 
@@ -38,16 +40,19 @@ class BuildError(Exception):
 def assemble(folder: Path, sample: Path = SAMPLE) -> Path:
     """Copies the add-on and what it shares into `folder/blender_addon` (replacing it) and returns that path.
 
-    Shared are the protocol file and the folder `portable`, which know themselves by relative imports only.
+    Shared are `SHARED` of the backend and the folder `portable`, which know themselves by relative imports only.
 
     This is the tree that Blender runs, without wheels: the zip is made from it, and the tests import it.
     """
     package = folder / "blender_addon"
     if package.exists():
         shutil.rmtree(package)
-    left_out = shutil.ignore_patterns("__pycache__", "wheels", "wire.py*", "portable", SAMPLE.name)
+    left_out = shutil.ignore_patterns(
+        "__pycache__", "wheels", *(f"{name}*" for name in SHARED), "portable", SAMPLE.name
+    )
     shutil.copytree(ROOT / "blender_addon", package, ignore=left_out)
-    shutil.copy2(ROOT / "backend" / "wire.py", package / "wire.py")
+    for name in SHARED:
+        shutil.copy2(ROOT / "backend" / name, package / name)
     if sample.is_file():
         shutil.copy2(sample, package / SAMPLE.name)
     shutil.copytree(ROOT / "legs4d" / "portable", package / "portable", ignore=shutil.ignore_patterns("__pycache__"))

@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
 
-from backend import wire
+from backend import access
 from backend.service.client import Client, find_server
 from bench import figures
 from bench.server.wire import Connection, make_run
@@ -43,7 +43,7 @@ def server(root: Path, state_dir: Path) -> Iterator[int]:
             cwd=Path(__file__).parents[3],
         )
     try:
-        while wire.read_server_file(state_dir) is None:
+        while access.read_server_file(state_dir) is None:
             assert process.poll() is None, "the server did not start"
             time.sleep(0.05)
         yield process.pid

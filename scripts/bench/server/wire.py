@@ -21,7 +21,7 @@ import zmq
 
 sys.path[:0] = map(str, Path(__file__).resolve().parents[2:4])  # scripts/ and the repository
 
-from backend import wire
+from backend import access, wire
 from backend.service.config import ServerConfig
 from backend.service.server import serve
 from bench import figures
@@ -41,7 +41,7 @@ class Connection:
     """A client that does no more than the protocol asks of it."""
 
     def __init__(self, state_dir: Path) -> None:
-        found = wire.read_server_file(state_dir)
+        found = access.read_server_file(state_dir)
         assert found is not None
         self._token = found.token
         self.socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
@@ -138,7 +138,7 @@ def measure(folder: Path, gaussians: int, frames: int, clients: int) -> None:
     make_run(root / RUN, gaussians, frames)
     server = spawn.Process(target=run_server, args=(root, state_dir))
     server.start()
-    while wire.read_server_file(state_dir) is None:
+    while access.read_server_file(state_dir) is None:
         time.sleep(0.05)
     connection = Connection(state_dir)
     others = [Connection(state_dir) for _ in range(clients - 1)]

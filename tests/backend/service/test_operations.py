@@ -221,33 +221,11 @@ def test_both_versions_are_said_when_they_differ(server: ServerProcess, monkeypa
         Client(find_server(server.state_dir))
 
 
-@pytest.mark.parametrize(
-    ("written", "endpoint"),
-    [
-        ("gpu7:5000", "tcp://gpu7:5000"),
-        ("gpu7", "tcp://gpu7:47404"),
-        ("tcp://10.0.0.7:5000", "tcp://10.0.0.7:5000"),
-        (" 10.0.0.7/ ", "tcp://10.0.0.7:47404"),
-        ("[::1]:5000", "tcp://[::1]:5000"),
-        ("fe80::1%eth0", "tcp://[fe80::1%eth0]:47404"),
-        ("my-host.example.org:1", "tcp://my-host.example.org:1"),
-    ],
-)
-def test_addresses_as_people_write_them(written: str, endpoint: str) -> None:
-    assert wire.endpoint_of(written) == endpoint
-
-
 def test_what_is_no_key_is_refused(tmp_path: Path) -> None:
     made = legs4d("keys", "new", "--state-dir", tmp_path)
     refused = legs4d("status", "--server", "gpu7", "--server-key", "server", "--state-dir", tmp_path)
     assert made.exit_code == 0 and refused.exit_code == 1 and refused.stderr.count("\n") == 1
     assert "--server-key: 'server' is no public key" in refused.stderr
-
-
-@pytest.mark.parametrize("written", ["", "tcp://", "gpu7:", "gpu7:0", "gpu7:99999", "a b", "http://gpu7", "gpu7:port"])
-def test_what_is_no_address_is_refused(written: str) -> None:
-    with pytest.raises(wire.WireError, match="is no address"):
-        wire.endpoint_of(written)
 
 
 def test_keys_need_no_quotes() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from ast import literal_eval
@@ -11,7 +10,6 @@ from typing import Any
 
 import msgpack
 import numpy as np
-import platformdirs
 import pytest
 import zstandard
 
@@ -158,36 +156,10 @@ def test_wire_needs_only_numpy_and_msgpack(tmp_path: Path) -> None:
     assert set(literal_eval(found.stdout)) - {"cython_runtime"} == {"msgpack", "numpy", "wire"}
 
 
-def test_the_state_folder_is_where_the_platform_wants_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv(wire.STATE_DIR_VARIABLE, raising=False)
-    assert wire.state_dir() == Path(platformdirs.user_state_dir("legs4d", appauthor=False))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    assert wire.state_dir() == Path(platformdirs.user_state_dir("legs4d", appauthor=False))
-    monkeypatch.setenv(wire.STATE_DIR_VARIABLE, str(tmp_path / "own"))
-    assert wire.state_dir() == tmp_path / "own"
-
-
-def test_the_server_file_is_read_or_said_to_be_damaged(tmp_path: Path) -> None:
-    assert wire.read_server_file(tmp_path) is None
-    (tmp_path / wire.SERVER_FILE).write_text('{"endpoint": "tcp://127.0.0.1:5", "token": "t", "pid": 7}')
-    assert wire.read_server_file(tmp_path) == wire.ServerFile("tcp://127.0.0.1:5", "t", 7)
-    for damaged in ("", "[]", '{"endpoint": "x"}', "\x00"):
-        (tmp_path / wire.SERVER_FILE).write_text(damaged)
-        with pytest.raises(WireError, match="remove the file"):
-            wire.read_server_file(tmp_path)
-
-
 def test_every_kind_and_code_is_documented() -> None:
     document = Path(wire.__file__).with_name("README.md").read_text()
     for name in (*Kind, *Code):
         assert f"`{name}`" in document or f"### {name}" in document or f", {name}" in document, name
-
-
-@pytest.mark.skipif(os.name != "posix", reason="symbolic modes")
-def test_tokens_are_compared_whole() -> None:
-    assert wire.same_token("abc", "abc")
-    for wrong in ("", "ab", "abcd", "abd", "äbc", "\udcff"):
-        assert not wire.same_token(wrong, "abc")
 
 
 def test_arrays_are_compressed_only_where_it_pays() -> None:

@@ -205,12 +205,12 @@ def test_the_playhead_comes_first(connected, until):
 
 def test_half_of_the_bytes_place_points_within_a_tenth_of_a_millimetre(connected, until, truth):
     """What the preference for slow networks asks for, over the loopback."""
-    from blender_addon import wire
+    from blender_addon import access
     from blender_addon.link import session, transfers
     from blender_addon.sequence import sequence
 
     chosen = bpy.context.preferences.addons["blender_addon"].preferences
-    server = wire.read_server_file(connected.state)
+    server = access.read_server_file(connected.state)
     session.current.link.disconnect()
     chosen.connection, chosen.endpoint, chosen.token = "ADDRESS", server.endpoint, server.token
     chosen.half_precision = True

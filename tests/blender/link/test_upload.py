@@ -7,11 +7,11 @@ import pytest
 
 @pytest.fixture
 def client(package, backend):
-    from blender_addon import wire
+    from blender_addon import access
     from blender_addon.link.client import Client
     from blender_addon.link.types import Address, State
 
-    found = wire.read_server_file(backend.state)
+    found = access.read_server_file(backend.state)
     made = Client(lambda: Address(found.endpoint, found.token, found.server_key, found.keys), "test")
     made.start()
     _pump(made, lambda: made.status.state is State.READY)

@@ -172,11 +172,11 @@ def test_what_lights_up_in_a_run_of_one_frame_stays_lit(fetch):
 
 def test_half_of_the_bytes_keep_small_scales(fetch, truth, served, until):
     """Scales span orders of magnitude, so they travel as logarithms."""
-    from blender_addon import wire
+    from blender_addon import access
     from blender_addon.link import session
 
     chosen = bpy.context.preferences.addons["blender_addon"].preferences
-    server = wire.read_server_file(served.state)
+    server = access.read_server_file(served.state)
     chosen.connection, chosen.endpoint, chosen.token = "ADDRESS", server.endpoint, server.token
     chosen.half_precision = True
     shown = fetch("all")
