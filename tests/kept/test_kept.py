@@ -1,145 +1,41 @@
-"""What is finished is kept: runs whose footage moved, whose settings are others, whose maker was killed."""
+"""What is finished is kept: runs whose settings are others, whose maker was killed."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from legs4d import imports, pipeline
 from legs4d.config import (
     BirthSettings,
     CodecSettings,
-    DensifySettings,
     ExtractSettings,
-    FirstFrameSettings,
     LiftSettings,
-    NodeSettings,
     ReconstructSettings,
     TrackingSettings,
-    TrainSettings,
 )
 from legs4d.context import Context
-from legs4d.errors import DatasetError, Legs4dError
+from legs4d.errors import Legs4dError
 from legs4d.gaussians.objects import name_object, read_objects
 from legs4d.gaussians.selections import Selection, selection_names, write_selection
 from legs4d.gaussians.store import swap
-from legs4d.gaussians.store.footage import find_footage
 from legs4d.gaussians.store.recorded import differences_of_settings
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import RunDiffers
 from legs4d.grounding import query
-from legs4d.progress import Progress, Stopped
+from legs4d.progress import Stopped
 from legs4d.reconstruct import calibration
-from legs4d.scene import content as scene_content
-from legs4d.scene.readers import open_sequence
-
-from .synthetic import CAPTION_FLYING, Scene, write_dataset
+from tests.kept.conftest import SETTINGS, content, train
+from tests.synthetic import CAPTION_FLYING
 
 BIRTHS = "comparing_frames", "births", "writing_frames"
 """What progress tells while births are found."""
-SCENE = Scene(num_frames=3, width=24, height=16, num_train=4, num_test=1)
-SETTINGS = TrainSettings(
-    reconstruct=ReconstructSettings(
-        first_frame=FirstFrameSettings(
-            steps=20,
-            cameras_per_step=2,
-            num_foreground=60,
-            num_background=120,
-            densify=DensifySettings(max_gaussians=220),
-        ),
-        tracking=TrackingSettings(nodes=NodeSettings(steps=2, count=20), steps=2, cameras_per_step=2),
-    ),
-    lift=LiftSettings(encoder="captions", codec=CodecSettings(dim=4)),
-)
 OTHER_CODEC = SETTINGS.model_copy(update={"lift": LiftSettings(encoder="captions", codec=CodecSettings(dim=3))})
-OLD = Path(__file__).parent / "data" / "run_format_1"
-"""Made by the version before runs kept their settings, of SCENE by SETTINGS."""
-
-
-class Told:
-    """Stages that were told of, and a signal to stop in one of them."""
-
-    def __init__(self, stop_in: str = "") -> None:
-        self.stages: set[str] = set()
-        self.sentences: list[str] = []
-        self._stop_in = stop_in
-
-    def __call__(self, progress: Progress) -> None:
-        if not progress.stage.startswith("reading"):  # whether that is told depends on how long it takes
-            self.stages.add(progress.stage)
-
-    def is_set(self) -> bool:
-        return self._stop_in in self.stages
-
-
-def train(
-    dataset: Path, run: Path, settings: TrainSettings = SETTINGS, *, again: bool = False, stop_in: str = ""
-) -> Told:
-    told = Told(stop_in)
-    pipeline.train(
-        dataset,
-        run,
-        settings,
-        Context("cpu", tell=told.sentences.append, progress=told, stop=told if stop_in else None),
-        again=again,
-    )
-    return told
-
-
-def content(run: Path) -> dict[str, bytes]:
-    """All that a run's arrays hold."""
-    return {str(p.relative_to(run)): p.read_bytes() for p in sorted((run / "run.zarr").rglob("*")) if p.is_file()}
-
-
-@pytest.fixture(scope="module")
-def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_dataset(tmp_path_factory.mktemp("footage") / "ball", SCENE, image_suffix=".png")
-
-
-@pytest.fixture(scope="module")
-def trained(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("trained") / "run"
-    train(footage, run)
-    return run
-
-
-@pytest.fixture
-def run(trained: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(trained, tmp_path / "run"))
-
-
-def touched(footage: Path, _: Path) -> Path:
-    for path in footage.rglob("*"):
-        os.utime(path)
-    return footage
-
-
-def copied(footage: Path, folder: Path) -> Path:
-    return Path(shutil.copytree(footage, folder / "copy", copy_function=shutil.copyfile))
-
-
-def zipped(footage: Path, folder: Path) -> Path:
-    shutil.unpack_archive(shutil.make_archive(str(folder / "ball"), "zip", footage), folder / "unzipped")
-    return folder / "unzipped"
-
-
-@pytest.mark.parametrize("moved", [touched, copied, zipped])
-def test_footage_is_known_by_its_content(
-    footage: Path, run: Path, tmp_path: Path, moved: Callable[[Path, Path], Path]
-) -> None:
-    before = content(run)
-    elsewhere = moved(footage, tmp_path)
-    assert not train(elsewhere, run).stages
-    assert content(run) == before
-    assert Run.open(run).info["dataset"] == str(elsewhere.resolve())
 
 
 @pytest.mark.parametrize(
@@ -217,16 +113,6 @@ def test_that_lightglue_came_or_went_since_is_said(
     told = train(footage, run, again=True)
     assert any("which is not here: anew it begins without them" in one for one in told.sentences)
     assert Run.open(run).info["matches"] == "none"
-
-
-def test_other_footage_is_told_by_its_files(footage: Path, run: Path, tmp_path: Path) -> None:
-    other = copied(footage, tmp_path)
-    Image.new("RGB", (24, 16)).save(other / "ims/0/000001.png")
-    (other / "init_pt_cld.npz").write_bytes(b"")
-    np.savez(other / "init_pt_cld.npz", data=np.ones((4, 7), np.float32))
-    with pytest.raises(RunDiffers) as differs:
-        train(other, run)
-    assert "footage: 1 file differs: ims/0/000001.png; footage: 1 file is new: init_pt_cld.npz" in str(differs.value)
 
 
 def test_a_changed_lift_alone_is_made_anew_beside_the_old(footage: Path, run: Path) -> None:
@@ -331,81 +217,3 @@ def test_a_kill_while_the_new_takes_the_olds_place_loses_neither(
     opened = Run.open(run)
     assert opened.moving_codes(1)[0].shape[1] == 3 and opened.stages["lift"].finished
     assert not train(footage, run, OTHER_CODEC).stages
-
-
-# -- runs of the version before ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def old(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(OLD, tmp_path / "old"))
-
-
-def test_a_run_that_kept_no_settings_is_kept_and_that_is_said(footage: Path, old: Path) -> None:
-    before = content(old)
-    told = train(footage, old)
-    assert not told.stages and content(old) == before
-    assert "first frame, tracking, births, lift and kept no settings; what it made is kept" in told.sentences[0]
-    assert query(Run.open(old), [CAPTION_FLYING])[0].relevancy.shape == (3,)
-    assert pipeline.evaluate(old, Context("cpu"), dataset=footage)["psnr"] > 5
-
-
-def test_of_a_run_that_kept_no_settings_the_scale_is_known(footage: Path, old: Path) -> None:
-    with pytest.raises(RunDiffers, match=r"dataset\.scale: 1\.0 → 0\.99"):
-        train(
-            footage, old, SETTINGS.model_copy(update={"dataset": SETTINGS.dataset.model_copy(update={"scale": 0.99})})
-        )
-
-
-def test_a_run_begun_before_goes_on_in_its_format(footage: Path, old: Path) -> None:
-    run = Run.open(old)
-    run.forget_stage("lift")
-    record = run.stages["tracking"]
-    record.finished, record.done_frames = False, [1]
-    run.set_info()
-    before = run.moving(1)["means"]
-    told = train(footage, old)
-    assert told.stages == {"tracking", "lift"} and "began tracking" in told.sentences[1]
-    assert '"format": 1' in (old / "run.json").read_text()
-    np.testing.assert_array_equal(Run.open(old).moving(1)["means"], before)
-    assert Run.open(old).has_codes(2)
-
-
-# -- where the footage is ----------------------------------------------------------------------------------------------
-
-
-def test_footage_that_moved_is_found_where_it_is_said_to_be(run: Path, footage: Path, tmp_path: Path) -> None:
-    elsewhere = copied(footage, tmp_path)
-    Run.open(run).set_info(dataset=str(tmp_path / "gone"))
-    with pytest.raises(DatasetError, match=r"gone: is no longer there.*--dataset"):
-        pipeline.evaluate(run, Context("cpu"))
-    assert pipeline.evaluate(run, Context("cpu"), dataset=elsewhere)["psnr"] > 5
-    assert Run.open(run).info["dataset"] == str(elsewhere.resolve())
-    assert pipeline.evaluate(run, Context("cpu"))["psnr"] > 5
-
-
-def test_other_footage_than_a_runs_is_refused(run: Path, footage: Path, tmp_path: Path) -> None:
-    other = write_dataset(tmp_path / "other", Scene(num_frames=3, width=24, height=16, num_train=3, num_test=1))
-    for call in (pipeline.evaluate, lambda run, dataset: pipeline.lift(run, SETTINGS.lift, dataset=dataset)):
-        with pytest.raises(RunDiffers, match=r"footage: .* files are gone: ims/.*--dataset"):
-            call(run, dataset=other)
-    assert Run.open(run).info["dataset"] == str(footage.resolve())
-
-
-def test_the_cache_of_hashes_is_a_shortcut_only(
-    footage: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A file that is changed and given its old size and time back is another one all the same."""
-    monkeypatch.setattr(scene_content, "FRESH_NS", 0)
-    other = copied(footage, tmp_path)
-    open_sequence(other).fingerprint()
-    with monkeypatch.context() as patched:
-        patched.setattr(scene_content, "_read_all", lambda *_: pytest.fail("was read again"))
-        open_sequence(other).fingerprint()
-    path = other / "ims/0/000001.png"
-    old = path.stat()
-    assert open_sequence(other).fingerprint() == open_sequence(footage).fingerprint()
-    path.write_bytes(path.read_bytes()[:-1] + b"!")
-    os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
-    with pytest.raises(RunDiffers, match=r"1 file differs: ims/0/000001\.png"):
-        find_footage(Run.open(run), other)

@@ -13,9 +13,7 @@ from legs4d.gaussians.store.recorded import differences_of_settings, meant_by, r
 from legs4d.gaussians.store.run import Run
 from legs4d.gaussians.store.stage_records import MadeFrom, RunDiffers
 from legs4d.progress import Stopped
-
-from .synthetic import write_dataset
-from .test_kept import SCENE, SETTINGS, content, train
+from tests.kept.conftest import SETTINGS, content, train
 
 QUICK = SETTINGS.model_copy(update={"preset": "quick"})
 FEWER_SET = QUICK.model_copy(
@@ -33,11 +31,6 @@ def as_if_the_preset_had_been(run: Path, **than: float) -> None:
     told = json.loads((run / "run.json").read_text())
     told["made_from"]["births"]["settings"] |= {f"reconstruct.births.fit.{name}": value for name, value in than.items()}
     (run / "run.json").write_text(json.dumps(told))
-
-
-@pytest.fixture(scope="module")
-def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_dataset(tmp_path_factory.mktemp("footage") / "ball", SCENE, image_suffix=".png")
 
 
 @pytest.fixture(scope="module")
