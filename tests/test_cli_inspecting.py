@@ -8,6 +8,7 @@ import os
 import socket
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ from legs4d.cli import app, checks
 from legs4d.cli.checks import Check, check_all
 from tests.backend.conftest import ServerProcess
 from tests.deform.film import write_film
+from tests.scene.as_filmed import edit
+from tests.scene.readers.layouts import FLIP
 from tests.synthetic import Scene, write_run
 
 SCENE = Scene(num_frames=3, width=48, height=32, num_train=4, num_test=1)
@@ -39,11 +42,12 @@ def test_check_tells_poses_of_another_convention(tmp_path: Path) -> None:
     film = write_film(tmp_path / "film", frames=6, size=32, tests=2)
     told = json.loads(legs4d("check", film, "--json"))
     assert (told["pictures"], told["method"], told["poses"]) == ({"train": 6, "test": 2}, "deform", None)
-    path = film / "transforms_train.json"
-    content = json.loads(path.read_text())
-    for frame in content["frames"]:
-        frame["transform_matrix"] = (np.array(frame["transform_matrix"]) @ np.diag([1.0, -1, -1, 1])).tolist()
-    path.write_text(json.dumps(content))
+
+    def turn(content: Any) -> None:
+        for frame in content["frames"]:
+            frame["transform_matrix"] = (np.array(frame["transform_matrix"]) @ FLIP).tolist()
+
+    edit(film / "transforms_train.json", turn)
     said = legs4d("check", film)
     assert "6 training and 2 test pictures by cameras that move, 32×32" in said
     assert "6 of 6 cameras look away" in said and "(OpenGL)" in said

@@ -20,8 +20,8 @@ from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import cameras_move
 from legs4d.scene.track import Track, track_of
 from tests.deform.wheel import FPS, FRAMES, SIZE, photo, viewed_from, write_wheel
+from tests.scene.readers.layouts import FLIP
 
-FLIP = np.diag([1.0, -1, -1, 1])
 VIEWS = (0.0, 40.0, 80.0)
 """Degrees of the camera in each frame."""
 TESTED = ((0.5, 20.0), (1.0, 50.0), (1.3, 10.0))

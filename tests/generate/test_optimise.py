@@ -149,7 +149,6 @@ def test_a_block_that_rises_is_learned_in_three_stages() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_what_is_captured_of_the_static_stage_is_not_replayed_in_those_that_bend() -> None:
     """Else planes stay as they began, and every moment is the first."""
     on_cpu, is_reference = views()

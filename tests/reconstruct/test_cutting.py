@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -56,8 +58,8 @@ def test_pieces_that_pictures_contradict_or_that_never_show_go() -> None:
     assert len(parts) >= kept.sum()
     _, once = pieces(beam(), ALL, [shown(lower), shown()], STAGE, 1000)
     assert len(once) == len(whole), "one frame alone may err"
-    before = Shown(TRAIN, np.ones(SHAPE, np.bool_), np.zeros(SHAPE, np.bool_), np.full(SHAPE, 1.0, np.float32))
-    _, hidden = pieces(beam(), ALL, [before] * 2, STAGE, 1000)
+    behind = replace(shown(), depth=np.full(SHAPE, 1.0, np.float32))
+    _, hidden = pieces(beam(), ALL, [behind] * 2, STAGE, 1000)
     assert not len(hidden)
 
 

@@ -33,8 +33,6 @@ from legs4d.deform.fields.nodes import farthest
 from legs4d.gaussians.rigid import fit_rigid
 
 SUBJECT = "One moving camera"
-DISTANCE = 1.5
-"""Scene units from the camera to the middle, in film_gltf.py."""
 LEARNED, TOLD = (0, 8, 16, 33, 41, 49), (4, 12, 20, 37, 45)
 """Stored frames by which weights are learned, and in which it is told how far off points are."""
 ROUNDS, STEPS, DAMPED, AROUND = 4, 200, 0.05, 16
@@ -85,10 +83,12 @@ def main() -> None:
 
 
 def pixels(place: Path) -> float:
-    """Of a scene unit in the middle."""
+    """Of a scene unit in the middle, from which all cameras are as far."""
     meta = json.loads((place / "transforms_test.json").read_text())
-    with Image.open(place / "test" / (Path(meta["frames"][0]["file_path"]).name + ".png")) as picture:
-        return picture.width / 2 / math.tan(meta["camera_angle_x"] / 2) / DISTANCE
+    first = meta["frames"][0]
+    away = float(np.linalg.norm(np.array(first["transform_matrix"])[:3, 3]))
+    with Image.open(place / "test" / (Path(first["file_path"]).name + ".png")) as picture:
+        return picture.width / 2 / math.tan(meta["camera_angle_x"] / 2) / away
 
 
 def told(off: NDArray[np.float64]) -> str:
@@ -115,7 +115,7 @@ def errors(points: NDArray[np.float64], count: int, bindings: int) -> tuple[NDAr
             moves[t] = move + np.stack(better, axis=1)
         off = [np.linalg.norm(matrix @ moves[t] - points[t], axis=1)[~fitted] for t in TOLD]
         found.append(np.concatenate(off))
-        carried.weight = learned(carried, points, moves, pixel=float(spacing.mean()))
+        carried.weight = learned(carried, points, moves, float(spacing.mean()))
     return found[0], found[-1]
 
 
@@ -130,13 +130,17 @@ def first_moves(
 
 
 def learned(
-    carried: Carried, points: NDArray[np.float64], moves: dict[int, NDArray[np.float64]], pixel: float
+    carried: Carried, points: NDArray[np.float64], moves: dict[int, NDArray[np.float64]], spacing: float
 ) -> NDArray[np.float64]:
-    """[N, J] weights, none negative, 1 in all, by which points come nearest to where they are (projected gradients)."""
+    """[N, J] weights, none negative, 1 in all, by which points come nearest to where they are (projected gradients).
+
+    Args:
+        spacing: between nodes, in which it is counted how far off points are.
+    """
     off = []
     for t in LEARNED:
         each = np.einsum("njc,njcx->njx", carried.local, moves[t].reshape(-1, 4, 3)[carried.index])
-        off.append((each - points[t][:, None]) / pixel)
+        off.append((each - points[t][:, None]) / spacing)
     apart = np.concatenate(off, axis=2)
     count, hung = carried.index.shape
     squares = np.einsum("njx,nkx->njk", apart, apart) + 1e-4 * np.eye(hung)

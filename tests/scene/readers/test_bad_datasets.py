@@ -15,6 +15,7 @@ from PIL import Image
 
 from legs4d.errors import DatasetError
 from legs4d.scene.readers import open_sequence
+from tests.scene.as_filmed import edit
 from tests.synthetic import Scene, write_dataset
 
 SCENE = Scene(num_frames=2, width=32, height=24, num_train=3, num_test=1)
@@ -29,12 +30,6 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def dataset(good: Path, tmp_path: Path) -> Path:
     return shutil.copytree(good, tmp_path / "dataset")
-
-
-def edit(path: Path, change: Callable[[Any], object]) -> None:
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content))
 
 
 def set_pose(meta: dict, row: int, column: int, value: float) -> None:

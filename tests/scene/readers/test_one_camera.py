@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,11 @@ from legs4d.errors import DatasetError
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence
 from tests.deform.film import ANGLE, COLORS, balls, camera, picture, write_film
+from tests.scene.as_filmed import edit
+from tests.scene.readers.layouts import FLIP
 
 SIZE, FRAMES = 32, 10
 FOCAL = SIZE / 2 / np.tan(ANGLE / 2)
-FLIP = np.diag([1.0, -1, -1, 1])
 
 
 def assert_as_filmed(sequence: Sequence, moments: list[float] | None = None) -> None:
@@ -49,12 +49,6 @@ def untimed(content: Any) -> None:
 def opaque(pose: NDArray[np.float64], time: float) -> Image.Image:
     shown = Image.fromarray(picture(pose, time, SIZE))
     return Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown).convert("RGB")
-
-
-def edit(path: Path, change: Callable[[Any], None]) -> None:
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content))
 
 
 # -- transforms.json ---------------------------------------------------------------------------------------------------
