@@ -1,4 +1,4 @@
-"""What the bodies of replies and events hold. The server's tests check it against what it sends."""
+"""What the bodies of replies and events hold. The type checker holds the server to it, tests what it sends of them."""
 
 from __future__ import annotations
 

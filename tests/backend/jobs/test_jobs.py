@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from backend.bodies import JobBody, ProgressBody, RunBody, StageBody
 from legs4d import pipeline
 from legs4d.config import TrainSettings
 from legs4d.context import Context
@@ -124,6 +125,11 @@ def test_a_job_from_submission_to_a_prompt(server: ServerProcess) -> None:
     assert (finished["state"], finished["kind"], finished["attempts"]) == ("done", "train", 1)
     assert finished["result"] == {"run": "new/run"} and finished["error"] is None and finished["device"] == "cpu"
     assert finished["created"] <= finished["started"] <= finished["ended"] <= time.time()
+    assert finished.keys() == JobBody.__annotations__.keys()
+    assert all(body.keys() == ProgressBody.__annotations__.keys() for body in progress)
+    listed = client.ask("runs")["runs"][0]
+    assert listed.keys() == RunBody.__annotations__.keys()
+    assert listed["stages"]["lift"].keys() == StageBody.__annotations__.keys()
     text = "".join(event.body["text"] for event in events if event.kind == "log")
     piece = client.ask("job_log", job=job)
     assert "lift 4/4" in piece["text"] and piece["text"].endswith(text) and piece["end"]
