@@ -106,6 +106,24 @@ class Backend:
                 self.kill()
 
 
+def serving(script: str, factory: pytest.TempPathFactory) -> Iterator[Backend]:
+    """A backend of the folder that a script of the library's Python fills, which is told it."""
+    root = factory.mktemp("made")
+    library("-c", script, str(root))
+    served = Backend(root, factory.mktemp("state"))
+    yield served
+    served.stop()
+
+
+def pump(client: object, done: Callable[[], object], seconds: float = 10.0) -> None:
+    """Take what a client was sent, until it is done."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, client.status
+        client.pump()
+        time.sleep(0.002)
+
+
 @pytest.fixture(scope="session")
 def shared_backend(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     """One backend for all tests that do it no harm."""

@@ -117,6 +117,20 @@ def small_unet(channels: int) -> Any:
     )
 
 
+def small_clip(side: int) -> Any:
+    """For square pictures of that side, seen in four pieces."""
+    clip: Any = transformers.CLIPVisionConfig(
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        image_size=side,
+        patch_size=side // 2,
+        projection_dim=12,
+    )
+    return transformers.CLIPVisionModelWithProjection(clip)
+
+
 def zero123_twin(folder: Path, halved: int = 1) -> Path:
     """A small random one, whose latents have a picture's side halved so often (the published one's: 3 times)."""
     torch.manual_seed(0)
@@ -128,16 +142,7 @@ def zero123_twin(folder: Path, halved: int = 1) -> Path:
         down_block_types=("DownEncoderBlock2D",) * (halved + 1),
         up_block_types=("UpDecoderBlock2D",) * (halved + 1),
     ).save_pretrained(folder / "vae")
-    clip: Any = transformers.CLIPVisionConfig(
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        image_size=32,
-        patch_size=16,
-        projection_dim=12,
-    )
-    transformers.CLIPVisionModelWithProjection(clip).save_pretrained(folder / "image_encoder")
+    small_clip(32).save_pretrained(folder / "image_encoder")
     (folder / "clip_camera_projection").mkdir()
     layer = {"proj.weight": torch.randn(12, 16) * 0.1, "proj.bias": torch.zeros(12)}
     save_file(layer, folder / "clip_camera_projection/model.safetensors")
@@ -240,19 +245,9 @@ def svd_twin(folder: Path) -> Path:
     vae = diffusers.AutoencoderKLTemporalDecoder(
         block_out_channels=(32,) * 4, down_block_types=("DownEncoderBlock2D",) * 4, latent_channels=4
     )
-    # the pipeline always brings pictures to 224
-    clip: Any = transformers.CLIPVisionConfig(
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        image_size=224,
-        patch_size=112,
-        projection_dim=12,
-    )
     diffusers.StableVideoDiffusionPipeline(
         vae=vae,
-        image_encoder=transformers.CLIPVisionModelWithProjection(clip),
+        image_encoder=small_clip(224),  # the pipeline always brings pictures to that
         unet=unet,
         scheduler=diffusers.EulerDiscreteScheduler(),
         feature_extractor=transformers.CLIPImageProcessor(crop_size=224, size=224),

@@ -3,7 +3,7 @@
 import bpy
 import numpy as np
 import pytest
-from conftest import Backend, import_whole, library
+from conftest import import_whole, serving
 from mathutils import Vector
 from pictures import add_camera
 
@@ -28,11 +28,7 @@ np.savez(sys.argv[1] + "/truth.npz", **names, straight=(wheel(1).means + wheel(2
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    root = tmp_path_factory.mktemp("wheel")
-    library("-c", _MAKE, str(root))
-    backend = Backend(root, tmp_path_factory.mktemp("state"))
-    yield backend
-    backend.stop()
+    yield from serving(_MAKE, tmp_path_factory)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import time
 import msgpack
 import pytest
 import zmq
+from conftest import pump
 
 
 class FakeServer:
@@ -77,14 +78,6 @@ def connect(package):
         client.stop()
 
 
-def _until(client, condition, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, client.status
-        client.pump()
-        time.sleep(0.002)
-
-
 def _state(client):
     return client.status.state.value
 
@@ -92,7 +85,7 @@ def _state(client):
 def test_it_greets_with_the_token_and_is_ready(serve, connect):
     server = serve(_polite)
     client = connect(server.endpoint)
-    _until(client, lambda: _state(client) == "ready")
+    pump(client, lambda: _state(client) == "ready")
     hello = server.heard[0]
     assert (hello["kind"], hello["token"], hello["v"]) == ("hello", "secret", 2)
     assert set(hello["body"]) == {"client", "version"}
@@ -109,15 +102,15 @@ def test_nobody_there_is_said_and_looked_for_again(serve, connect):
         return Address(found[0], "secret")
 
     client = connect(locate)
-    _until(client, lambda: _state(client) == "lost")
+    pump(client, lambda: _state(client) == "lost")
     assert client.status.sentence == "No backend is running on this machine; press Start."
     found.append(serve(_polite).endpoint)
-    _until(client, lambda: _state(client) == "ready")
+    pump(client, lambda: _state(client) == "ready")
 
 
 def test_a_closed_port_is_said(connect):
     client = connect("tcp://127.0.0.1:9")
-    _until(client, lambda: _state(client) == "lost")
+    pump(client, lambda: _state(client) == "lost")
     assert client.status.sentence == "No backend answers at tcp://127.0.0.1:9; start it."
 
 
@@ -126,7 +119,7 @@ def test_a_silent_server_is_said(serve, connect, monkeypatch):
 
     monkeypatch.setattr(module, "HELLO_SECONDS", 0.2)
     client = connect(serve(lambda header: None).endpoint)
-    _until(client, lambda: _state(client) == "lost")
+    pump(client, lambda: _state(client) == "lost")
     assert "No backend answers" in client.status.sentence
 
 
@@ -138,14 +131,14 @@ def test_another_protocol_version_names_both(serve, connect, as_error):
     else:  # its reply is of version 1
         server = serve(lambda header: _polite(header) | {"v": 1})
     client = connect(server.endpoint)
-    _until(client, lambda: _state(client) == "refused")
+    pump(client, lambda: _state(client) == "refused")
     assert "version 1" in client.status.sentence and "version 2" in client.status.sentence
 
 
 def test_a_wrong_token_is_said_once_per_try(serve, connect):
     refusal = {"kind": "error", "body": {"code": "token", "message": "not my token", "hint": ""}}
     client = connect(serve(lambda header: refusal).endpoint)
-    _until(client, lambda: _state(client) == "refused")
+    pump(client, lambda: _state(client) == "refused")
     assert "refused the token" in client.status.sentence
     said = []
     client.on_status = said.append
@@ -157,7 +150,7 @@ def test_a_wrong_token_is_said_once_per_try(serve, connect):
 
 def test_an_unusable_address_is_said(connect):
     client = connect("tcp://nowhere:notaport")
-    _until(client, lambda: _state(client) == "refused")
+    pump(client, lambda: _state(client) == "refused")
     assert "not usable" in client.status.sentence
 
 
@@ -170,17 +163,17 @@ def test_requests_fail_when_the_backend_goes_and_work_when_it_is_back(serve, con
     first = serve(ignore_work)
     here = [first.endpoint]
     client = connect(lambda: Address(here[0], "secret"))
-    _until(client, lambda: _state(client) == "ready")
+    pump(client, lambda: _state(client) == "ready")
     outcome = []
     client.request("runs", on_reply=lambda _: outcome.append("ok"), on_failure=lambda f: outcome.append(f.code))
-    _until(client, lambda: len(first.heard) == 2)
+    pump(client, lambda: len(first.heard) == 2)
     second = serve(_polite)
     here[0] = second.endpoint
     first.close()
-    _until(client, lambda: outcome == ["lost"])
-    _until(client, lambda: _state(client) == "ready" and len(second.heard) == 1)
+    pump(client, lambda: outcome == ["lost"])
+    pump(client, lambda: _state(client) == "ready" and len(second.heard) == 1)
     client.request("runs", on_reply=lambda _: outcome.append("ok"))
-    _until(client, lambda: outcome == ["lost", "ok"])
+    pump(client, lambda: outcome == ["lost", "ok"])
 
 
 def test_an_error_reply_is_one_sentence_with_its_hint(serve, connect):
@@ -193,7 +186,7 @@ def test_an_error_reply_is_one_sentence_with_its_hint(serve, connect):
     client = connect(serve(answer).endpoint)
     failures = []
     client.request("open", {"run": "x"}, on_failure=failures.append)
-    _until(client, lambda: failures)
+    pump(client, lambda: failures)
     assert failures[0].code == "run"
     assert failures[0].sentence == "there is no run 'x' under the roots; list them."
     assert _state(client) == "ready"
@@ -204,7 +197,7 @@ def test_a_request_that_is_too_large_fails_alone(serve, connect):
     outcome = []
     client.request("query", {"prompt": "x" * 300_000}, on_failure=lambda f: outcome.append(f.code))
     client.request("runs", on_reply=lambda _: outcome.append("ok"))
-    _until(client, lambda: outcome == ["malformed", "ok"])
+    pump(client, lambda: outcome == ["malformed", "ok"])
 
 
 def test_a_sink_that_fails_ends_its_request_and_nothing_else(serve, connect):
@@ -217,17 +210,17 @@ def test_a_sink_that_fails_ends_its_request_and_nothing_else(serve, connect):
 
     server.socket.send_multipart = send_with_array
     client = connect(server.endpoint)
-    _until(client, lambda: _state(client) == "ready")
+    pump(client, lambda: _state(client) == "ready")
 
     def full_disk(message):
         raise OSError("No space left on device")
 
     failures, replies = [], []
     client.request("open", {}, sink=full_disk, on_failure=failures.append, on_reply=replies.append)
-    _until(client, lambda: failures or replies)
+    pump(client, lambda: failures or replies)
     assert failures[0].code == "local" and "No space left" in failures[0].sentence
     client.request("runs", on_reply=replies.append)
-    _until(client, lambda: replies)
+    pump(client, lambda: replies)
 
 
 def test_stopping_does_not_wait_for_a_dead_server(connect):
@@ -252,7 +245,7 @@ def test_what_is_asked_after_stopping_fails_with_a_sentence(connect):
 
 def test_pump_stops_when_its_time_is_up(serve, connect):
     client = connect(serve(_polite).endpoint)
-    _until(client, lambda: _state(client) == "ready")
+    pump(client, lambda: _state(client) == "ready")
     calls = []
     for _ in range(5):
         client.request("runs", on_reply=lambda _: (calls.append(1), time.sleep(0.02)))

@@ -1,8 +1,11 @@
 """A file of the artist's machine gets to a backend that does not see its disk."""
 
-import time
+from functools import partial
 
+import conftest
 import pytest
+
+pump = partial(conftest.pump, seconds=20.0)
 
 
 @pytest.fixture
@@ -14,17 +17,9 @@ def client(package, backend):
     found = access.read_server_file(backend.state)
     made = Client(lambda: Address(found.endpoint, found.token, found.server_key, found.keys), "test")
     made.start()
-    _pump(made, lambda: made.status.state is State.READY)
+    pump(made, lambda: made.status.state is State.READY)
     yield made
     made.stop()
-
-
-def _pump(client, done, seconds=20.0):
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline, client.status
-        client.pump()
-        time.sleep(0.002)
 
 
 def test_a_file_arrives_whole(client, backend, tmp_path):
@@ -35,13 +30,13 @@ def test_a_file_arrives_whole(client, backend, tmp_path):
     names, failures = [], []
     upload = Upload(client, path, names.append, failures.append)
     upload.begin()
-    _pump(client, lambda: names or failures)
+    pump(client, lambda: names or failures)
     assert not failures and upload.done == upload.total == path.stat().st_size
     assert names[0].endswith("/ball 球.ply")
     assert (backend.root / names[0]).read_bytes() == path.read_bytes()
     again = Upload(client, path, names.append, failures.append, folder="takes")
     again.begin()
-    _pump(client, lambda: len(names) == 2 or failures)
+    pump(client, lambda: len(names) == 2 or failures)
     assert names[1].endswith("/takes/ball 球.ply")
 
 
@@ -52,6 +47,6 @@ def test_what_cannot_be_sent_is_a_sentence(client, tmp_path):
     (tmp_path / "empty").touch()
     for name in ("none", "empty"):
         Upload(client, tmp_path / name, pytest.fail, failures.append).begin()
-        _pump(client, lambda: failures)
+        pump(client, lambda: failures)
         failure = failures.pop()
         assert failure.sentence.endswith(".") and failure.code in ("local", "body")

@@ -3,7 +3,7 @@
 import bpy
 import numpy as np
 import pytest
-from conftest import Backend, import_whole, library, read
+from conftest import import_whole, library, read, serving
 
 STEP = {"colors": 0.51 * 8 / 32767, "sh": 0.51 * 4 / 32767, "unit": 0.51 / 32767}
 """Half an integer step of what the cache keeps as integers."""
@@ -54,11 +54,7 @@ np.savez(root + "/truth.npz", **out)
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    root = tmp_path_factory.mktemp("splats")
-    library("-c", _MAKE, str(root))
-    backend = Backend(root, tmp_path_factory.mktemp("state"))
-    yield backend
-    backend.stop()
+    yield from serving(_MAKE, tmp_path_factory)
 
 
 @pytest.fixture
