@@ -16,6 +16,7 @@ from legs4d.effects.highlight import DEFAULT_STYLE, GREY_REST
 from legs4d.effects.run_video import VIRTUAL, choose_cameras, near_plane
 from legs4d.effects.video import check_video_name
 from legs4d.effects.zoom import FILL, zoom
+from legs4d.gaussians.outputs import check_output
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding import Grounding
 from legs4d.scene.camera_path import Shot
@@ -89,6 +90,7 @@ def write_effect(
         raise ValueError(f"{kind} is of one prompt, not {len(groundings)}")
     target = Path(out)
     check_video_name(target)
+    check_output(run, target)
     for grounding in groundings:
         intervals_of(grounding)
     path = choose_cameras(run, cameras)

@@ -28,6 +28,7 @@ from legs4d.effects.video import check_video_name, grid, write_video
 from legs4d.errors import Legs4dError, RunError
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.nodes import SAME_TIME, frame_between, read_nodes
+from legs4d.gaussians.outputs import check_output
 from legs4d.gaussians.part import part_of
 from legs4d.gaussians.store.footage import place_of_footage
 from legs4d.gaussians.store.run import Run
@@ -229,6 +230,7 @@ def write_run_video(
     """
     target = Path(out)
     check_video_name(target)
+    check_output(run, target)
     behind = backdrop_of(run, background, target)
     path = choose_cameras(run, cameras, fps, pictures)
     near, rate = near_plane(run, path), fps or run.info["fps"]

@@ -20,6 +20,7 @@ from legs4d.gaussians.formats.sog import write_sog
 from legs4d.gaussians.formats.usd_writer import usd_writer
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.objects import read_objects
+from legs4d.gaussians.outputs import check_output
 from legs4d.gaussians.store.files import clear_write_errors, write_file
 from legs4d.gaussians.store.run import Run
 from legs4d.portable.ply.writer import ply_parts
@@ -99,7 +100,12 @@ def export_files(
     highlight: Highlight | None = None,
     keep: bool = False,
 ) -> list[Path]:
-    """What the command `export` writes; its paths. See `export_frames`, `export_sequence`, `export_npz`, `poses`."""
+    """What the command `export` writes; its paths. See `export_frames`, `export_sequence`, `export_npz`, `poses`.
+
+    Raises:
+        RunError: as these, or it would replace what the run was made from (`outputs`).
+    """
+    check_output(run, folder, r"frame_\d{6}\.\w+|sequence\.usd[cz]|params\.npz|objects\.json")
     if file_format == "npz":
         context.reporter("export").check()
         return [export_npz(run, folder, frames)]

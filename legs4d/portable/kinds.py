@@ -20,6 +20,7 @@ SPLAT_FILES = {
 }
 """Suffix → format, of all files of splats that are read, here or by the library."""
 
+_LFS, _PAGE = b"version https://git-lfs", b"<"
 _STARTS = (
     (b"ply\n", "a .ply file"),
     (b"ply\r", "a .ply file"),
@@ -34,8 +35,8 @@ _STARTS = (
     (b"RIFF", "a WebP, AVI or WAV file"),
     (b"\x93NUMPY", "an .npy file"),
     (b"{", "a JSON file"),
-    (b"<", "a web page or XML file"),
-    (b"version https://git-lfs", "a Git LFS pointer: its content was never fetched"),
+    (_PAGE, "a web page or XML file"),
+    (_LFS, "a Git LFS pointer: its content was never fetched"),
 )
 
 
@@ -63,7 +64,12 @@ def wrong_kind(path: Path, start: bytes, expected: str) -> SplatFileError:
     """What to raise for a file that does not start as its name says."""
     found = kind_of(start)
     what = f"is no {expected} file but {found}" if found else f"is no {expected} file"
-    return SplatFileError(what, where=str(path), fix="give it its right name" if found else "export it again")
+    fix = "give it its right name" if found else "export it again"
+    if start.startswith(_LFS):
+        fix = "run `git lfs pull` where it was cloned"
+    elif start.startswith(_PAGE):
+        fix = "download it again: what came was the page around it"
+    return SplatFileError(what, where=str(path), fix=fix)
 
 
 def cut_short(path: Path, found: int, wanted: int) -> SplatFileError:

@@ -72,3 +72,13 @@ def test_an_upright_capture_needs_no_comment() -> None:
     assert b"comment" not in header
     header, _ = ply_parts(crowd(3, 0, up=(0.0, -1.0, 0.0)), comments=("made by legs4d",))
     assert b"\ncomment made by legs4d\n" in header
+
+
+@pytest.mark.parametrize(
+    ("start", "fix"),
+    [(b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"), (b"<!DOCTYPE html>\n", "download it again")],
+)
+def test_what_came_in_place_of_a_file_is_told_with_a_cure(start: bytes, fix: str, tmp_path: Path) -> None:
+    (tmp_path / "x.ply").write_bytes(start + bytes(200))
+    with pytest.raises(SplatFileError, match=fix):
+        read_splats(tmp_path / "x.ply")
