@@ -20,6 +20,11 @@ FOOT = 0.25
 """Share of a being's height up to which what touches a thing is a foot, and nobody holds one that never is higher."""
 SLACK = 0.15
 """Share of the gap up to which two touch, by which it may be larger than usual while they surely do."""
+UNSTEADY = 0.4
+"""Sizes a frame: what moves less than that is held by hands that waver by as much as by those of what moves so."""
+SLOWED = 0.5
+"""Share of the speed of release, or of arrival, below which a thing was moved otherwise before, or is afterwards, if it
+is faster there."""
 STIRS = 0.2
 """Sizes by which a thing has to move in all to be held, where it could rest on something."""
 
@@ -45,6 +50,16 @@ def contact(gap: Floats, rules: Rules) -> Floats:
     usual = np.array([np.median(some) if len(some) else 0.0 for some in touching])
     usual = np.minimum(usual + SLACK * rules.touch, (1 - SLACK) * rules.touch)
     return np.clip((rules.touch - gap) / (rules.touch - usual), 0, 1)
+
+
+def grip(slip: Floats, speed: Floats, rules: Rules) -> Floats:
+    """0..1 of slips [T, O] of what is near a thing, how surely it moves along with that: hands that hold it do.
+
+    Args:
+        speed: [T] of the thing, in its sizes a frame.
+    """
+    most = rules.slips * np.maximum(speed, UNSTEADY)[:, None]
+    return np.clip(2 - slip / most, 0, 1)
 
 
 def note_handling(found: Recognised, scene: Scene) -> None:
@@ -113,9 +128,13 @@ def _note_release(
     # between hold and flight there may be frames that are neither for sure
     near = held | (np.arange(len(held)) >= flight.start - NEAR)
     ways = measures.velocity[:, thing]
+    slowest = np.inf
     while start > 0 and near[start - 1] and speed[start - 1] >= rules.swing * release:
         if start < flight.start and ways[start - 1] @ ways[start] < 0:
             break  # it was drawn back
+        slowest = min(slowest, float(speed[start - 1]))
+        if slowest < SLOWED * release and speed[start - 1] > slowest + rules.anew * release:
+            break  # it was moved before, and slowed down
         start -= 1
     start = min(start, flight.start - 1)
     end = min(flight.start - 1 + _frames(scene, rules.released), len(speed) - 1)
@@ -141,7 +160,11 @@ def _note_grasp(
     end = after[0]
     arrival = float(speed[max(flight.end - 1, 0) : flight.end + 1].max())
     # hands go along with what they catch until it has come to rest
+    slowest = float(speed[end])
     while end < last and speed[end + 1] >= scene.rules.swing * arrival:
+        slowest = min(slowest, float(speed[end + 1]))
+        if slowest < SLOWED * arrival and speed[end + 1] > slowest + scene.rules.anew * arrival:
+            break  # it is moved on
         end += 1
     _both(found, "catch", who, thing, slice(start, end + 1), 0.9)
 

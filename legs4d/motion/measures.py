@@ -20,6 +20,8 @@ OWN = 1.0
 """Sizes from a thing's centre up to which points are its own: masks give it some of the hands that held it."""
 NEAREST = 0.05
 """Quantile that stands for the least distance: single points stray."""
+GRIP = 0.2
+"""Quantile of these distances up to which what is there tells how that moves."""
 
 
 Poses = tuple[Floats, Floats]
@@ -39,6 +41,8 @@ class Measures:
         turn: [T, O, 3] rotation vector of a frame's step, radians, about the centre.
         bend: [T, O] what is left of a step that is not rigid, in its sizes.
         gap: [T, O, O] least distance between two, in sizes of the smaller; infinite to itself and to what is not there.
+        slip: [T, O, O] how fast that of the larger which is nearest to the smaller moves past it, in sizes of the
+            smaller a frame; infinite where the gap is.
         poses: O, of each since the first frame; None where its points do not tell.
     """
 
@@ -50,6 +54,7 @@ class Measures:
     turn: Floats
     bend: Floats
     gap: Floats
+    slip: Floats
     poses: tuple[Poses | None, ...]
 
     @property
@@ -85,7 +90,7 @@ def measure(tracks: Tracks) -> Measures:
         velocity / size[:, None],
         turn,
         bend / size,
-        _gaps(tracks, shapes, center, size),
+        *_gaps(tracks, shapes, center, size),
         tuple(poses_of(points) for points in some),
     )
 
@@ -138,21 +143,29 @@ def rotation_vectors(rotations: Floats) -> Floats:
     return Rotation.from_matrix(flat).as_rotvec().reshape(*rotations.shape[:-2], 3)
 
 
-def _gaps(tracks: Tracks, shapes: list[list[NDArray[np.intp]]], center: Floats, size: Floats) -> Floats:
+def _gaps(tracks: Tracks, shapes: list[list[NDArray[np.intp]]], center: Floats, size: Floats) -> tuple[Floats, Floats]:
+    """`Measures.gap` and `Measures.slip`."""
     frames, count = tracks.visible.shape
-    gap = np.full((frames, count, count), np.inf)
+    gap, slip = np.full((frames, count, count), np.inf), np.full((frames, count, count), np.inf)
     for t in range(frames):
         there = np.flatnonzero(tracks.visible[t])
         points = {i: tracks.points[i][t][shapes[i][t]] for i in there}
         trees = {i: cKDTree(points[i]) for i in there}
+        beside = [t - 1, t + 1] if 0 < t < frames - 1 else [t]  # a step alone may be that in which hands come or go
         for i in there:
             own = points[i][np.linalg.norm(points[i] - center[t, i], axis=1) <= OWN * size[i]]
             own = own if len(own) else points[i]
+            ways = center[beside, i] - center[t, i]
             for j in there:
                 if i != j and size[i] <= size[j]:
-                    away = float(np.quantile(trees[j].query(own)[0], NEAREST))
+                    apart, hit = trees[j].query(own)
+                    away = float(np.quantile(apart, NEAREST))
                     gap[t, i, j] = gap[t, j, i] = away / size[i]
-    return gap
+                    nearest = shapes[j][t][np.unique(hit[apart <= np.quantile(apart, GRIP)])]
+                    theirs = np.median(tracks.points[j][beside][:, nearest] - tracks.points[j][t, nearest], axis=1)
+                    past = np.linalg.norm(theirs - ways, axis=1).min()
+                    slip[t, i, j] = slip[t, j, i] = past / size[i]
+    return gap, slip
 
 
 def runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.motion.flight import Flight, Freedom, find_flights
-from legs4d.motion.handling import Scene, contact, note_handling
+from legs4d.motion.handling import Scene, contact, grip, note_handling
 from legs4d.motion.measures import Measures, few, measure, runs
 from legs4d.motion.recognised import Recognised
 from legs4d.motion.rules import RULES, Rules
 from legs4d.motion.tracks import Floats, Tracks
-from legs4d.motion.turning import find_hinge, find_spin
+from legs4d.motion.turning import Hinge, find_hinge, find_spin
 
 Kind = Literal["being", "thing"]
 KindOf = Callable[[int], Kind | None]
@@ -26,8 +26,9 @@ GRAVITY, TALL = 9.8, 1.7
 """Metres a second², and metres of a person: scenes have no scale but what stands in them."""
 COHERENT = 0.6
 """Share of its turning that is about one axis, for a spin; what jitters has less."""
-DOOR_ERROR, DOOR_BESIDE = 0.08, 0.2
-"""In sizes: how well points have to follow a hinge, and how far from it an object's centre has to be."""
+DOOR_ERROR, BEING_ERROR, DOOR_BESIDE = 0.12, 0.04, 0.2
+"""In sizes: how well points have to follow a hinge, of things and of what is called a being, and how far from it an
+object's centre has to be."""
 UPRIGHT, LEVEL = 0.8, 0.4
 """Cosines with up of axes that count as upright, and as level."""
 CLOSING = 0.05
@@ -57,15 +58,18 @@ def recognise(
         return found
     measures = measures or measure(tracks)
     beings = np.array([_is_being(kind_of(row), measures.bend[:, i], rules) for i, row in enumerate(tracks.rows)])
+    hinges = [_hinge(tracks, measures, i, bool(beings[i]), rules) for i in range(len(tracks))]
+    beings &= np.array([hinge is None for hinge in hinges])  # a name may be wrong: nobody turns like a door
     flights = [_flights(tracks, measures, beings, i, rules) for i in range(len(tracks))]
     scene = Scene(tracks, measures, beings, flights, rules)
     for who in range(len(tracks)):
-        hinged = _note_hinge(found, scene, who)
-        beings[who] &= not hinged  # a name may be wrong: nobody turns like a door
         _note_flights(found, scene, who)
-        if not hinged:
+        hinge = None if flights[who] else hinges[who]
+        if hinge is not None:
+            _note_hinge(found, scene, who, hinge)
+        else:
             _note_turning(found, scene, who)
-        if not beings[who] and not hinged:
+        if not beings[who] and hinge is None:
             _note_floor(found, scene, who)
         if beings[who]:
             _note_gait(found, scene, who)
@@ -84,8 +88,10 @@ def _flights(tracks: Tracks, measures: Measures, beings: NDArray[np.bool_], who:
     there, height = tracks.visible[:, who], measures.height[:, who]
     gap = measures.gap[:, who]
     touched = gap.min(axis=1) <= rules.touch
-    # what a thing flies past, or into, does not carry it
-    sure = contact(gap[:, beings] if beings.any() and not beings[who] else gap, rules).max(axis=1)
+    # what a thing flies past, or into, does not carry it, nor what it moves away from
+    others = beings if beings.any() and not beings[who] else np.ones(len(beings), bool)
+    along = 1.0 if beings[who] else grip(measures.slip[:, who], measures.speed[:, who], rules)
+    sure = (contact(gap, rules) * along)[:, others].max(axis=1)
     near = gap[:, beings].min(axis=1, initial=np.inf) <= rules.lets_go
     if beings[who]:
         possible = there & (height > rules.leap)
@@ -166,17 +172,18 @@ def _note_bounces(found: Recognised, scene: Scene, who: int) -> NDArray[np.bool_
     return bounces
 
 
-def _note_hinge(found: Recognised, scene: Scene, who: int) -> bool:
-    """Whether it turns about an axis beside it; if so, that is noted."""
-    tracks, measures, rules = scene.tracks, scene.measures, scene.rules
-    if scene.flights[who]:
-        return False
+def _hinge(tracks: Tracks, measures: Measures, who: int, being: bool, rules: Rules) -> Hinge | None:
+    """What an object turns on, None where it does not move as on one."""
     hinge = find_hinge(
         few(tracks.points[who]), measures.poses[who], float(measures.size[who]), tracks.scenery, rules.hinge
     )
-    error = DOOR_ERROR / 2 if scene.beings[who] else DOOR_ERROR
-    if hinge is None or hinge.error > error or hinge.beside < DOOR_BESIDE:
-        return False
+    if hinge is None or hinge.error > (BEING_ERROR if being else DOOR_ERROR) or hinge.beside < DOOR_BESIDE:
+        return None
+    return hinge
+
+
+def _note_hinge(found: Recognised, scene: Scene, who: int, hinge: Hinge) -> None:
+    tracks, measures, rules = scene.tracks, scene.measures, scene.rules
     upright = abs(float(hinge.axis @ tracks.up))
     low = (float(hinge.point @ tracks.up) - tracks.floor) / float(measures.size[who])  # of an axis that is level
     rate = np.abs(np.gradient(hinge.angle))
@@ -192,7 +199,6 @@ def _note_hinge(found: Recognised, scene: Scene, who: int) -> bool:
             found.note("close", who, when, sure * closes)
         elif upright < LEVEL and low < DOOR_BESIDE:
             found.note("topple", who, when, sure)
-    return True
 
 
 def _note_turning(found: Recognised, scene: Scene, who: int) -> None:

@@ -16,6 +16,8 @@ class Rules:
     Attributes:
         touch: gap, in sizes of the smaller, up to which two touch.
         lets_go: gap, in its sizes, up to which a thing that somebody touches, or that flies away, is still held.
+        slips: share of a thing's speed by which what touches it may move otherwise and surely moves along with it; from
+            twice of that on it does not.
         parting, contact: 0..2, how much it speaks against flight that something touches a thing, just before it is
             free and later; 1 is as much as being on the parabola speaks for it.
         aloft: height, in sizes, from which a thing is off the floor.
@@ -29,6 +31,8 @@ class Rules:
         steep: share of the way that is down (or up) from which a thing falls (or rises).
         swing: share of the speed of release from which a throw has begun; of that of arrival, down to which a catch
             goes on.
+        anew: share of that by which a thing is faster again, before a throw or after a catch, than where it was
+            slowest.
         released: seconds after the release that still belong to a throw.
         grasped: seconds after the first touch that still belong to a catch, at most, while the thing comes to rest.
         reach: sizes that a thing is away from hands when a catch begins.
@@ -38,6 +42,7 @@ class Rules:
 
     touch: float = 0.7
     lets_go: float = 1.0
+    slips: float = 0.55
     parting: float = 1.0
     contact: float = 1.0
     aloft: float = 0.25
@@ -50,6 +55,7 @@ class Rules:
     hinged: float = 0.05
     steep: float = 0.92
     swing: float = 0.15
+    anew: float = 0.15
     released: float = 0.03
     grasped: float = 0.3
     reach: float = 1.6

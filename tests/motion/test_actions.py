@@ -7,9 +7,11 @@ import pytest
 from numpy.typing import NDArray
 
 from legs4d.motion.flight import Freedom, find_flights
-from legs4d.motion.measures import poses_of
+from legs4d.motion.handling import grip
+from legs4d.motion.measures import measure, poses_of
 from legs4d.motion.recognise import recognise
 from legs4d.motion.recognised import Recognised
+from legs4d.motion.rules import RULES
 from legs4d.motion.tracks import Tracks
 from legs4d.motion.turning import find_hinge
 
@@ -87,6 +89,48 @@ def test_a_ball_is_held_thrown_flies_and_is_caught() -> None:
     assert (found.other["held"][:8, 0] == 1).all() and (found.other["held"][22:, 0] == 2).all()
     for absent in ("fall", "rise", "bounce", "roll", "spin", "open", "topple"):
         assert not when(found, absent), absent
+
+
+def handled() -> tuple[NDArray, NDArray, NDArray]:
+    """A ball that somebody raises (0..7), hardly moves (8, 9) and throws (10..13), that flies (14..21), is caught
+    (22..24) and is then lowered; and both people, each with a hand that is at the ball as long as he has it."""
+    ahead = np.concatenate([np.zeros(10), [0.08, 0.12, 0.16, 0.2], np.full(8, 0.2), [0.1, 0.05, 0.05], np.zeros(5)])
+    up = np.concatenate([np.full(8, 0.1), [0.05, 0.05], np.full(4, 0.0), 0.08 - 0.02 * np.arange(8), np.zeros(3)])
+    steps = np.stack([ahead, 0 * T, np.concatenate([up, np.full(5, -0.1)])], axis=1)
+    ball = np.array([0.35, 0, 1.0]) + np.concatenate([np.zeros((1, 3)), np.cumsum(steps, axis=0)[:-1]])
+    hands = ball[np.minimum(T, 14).astype(int)], ball[np.maximum(T, 22).astype(int)]
+    feet = path((0, 0, 0)), path((3.2, 0, 0))
+    people = [
+        np.concatenate([moved(BODY, np.tile(foot, (FRAMES, 1))), moved(BALL * 1.1, hand)], axis=1)
+        for foot, hand in zip(feet, hands, strict=True)
+    ]
+    return moved(BALL, ball), people[0], people[1]
+
+
+def test_a_throw_begins_where_a_thing_was_slowest_and_a_catch_ends_where_it_is_moved_on() -> None:
+    found = recognise(seen(*handled()), lambda row: "being" if row else "thing")
+    assert 8 <= when(found, "throw", 1)[0] <= 10 and 13 <= when(found, "throw", 1)[-1] <= 15
+    assert 22 in when(found, "catch", 2) and 23 <= when(found, "catch", 2)[-1] <= 25
+
+
+def test_who_stays_near_what_he_let_go_does_not_move_along_with_it() -> None:
+    slip = measure(seen(*handled())).slip[:, 0]
+    assert (slip[1:13, 1] < 0.05).all()  # in his hands
+    assert slip[15, 1] == pytest.approx(np.hypot(0.2, 0.06) / 0.3, rel=0.15)  # sizes a frame; his hand stands still
+    assert (slip[[0, 29]] == [[np.inf, 0, 0]]).all()  # of a single step nothing is said
+    speed = np.array([1.0, 1.0, 1.0, 0.0])
+    sure = grip(np.array([[0.0], [RULES.slips], [2 * RULES.slips], [0.0]]), speed, RULES)
+    assert sure[:, 0].tolist() == [1, 1, 0, 1]
+
+
+def test_a_door_that_is_taken_for_somebody_does_not_make_people_tall() -> None:
+    people = [moved(BODY, np.tile(path((x, 0, 0)), (FRAMES, 1))) for x in (0, 3.5)]
+    grid = np.stack(np.meshgrid(np.linspace(0, 3, 10), [0.0], np.linspace(0.05, 5, 20)), -1).reshape(-1, 3)
+    door = moved(grid, np.tile(path((1, 4, 0)), (FRAMES, 1)), about_z(np.clip(T - 8, 0, 10) * 0.1))
+    found = recognise(seen(moved(BALL, THROWN), *people, door), lambda row: "being" if row else "thing")
+    alone = recognise(seen(moved(BALL, THROWN), *people), lambda row: "being" if row else "thing")
+    assert when(found, "fly") == when(alone, "fly")  # with the gravity of people of five metres, it would be carried
+    assert found.sure["open"][:, 3].max() > 0.4  # without a wall nobody knows whether it opens or closes
 
 
 def test_hands_too_thin_to_be_seen_hold_and_what_is_carried_evenly_does_not_fly() -> None:
