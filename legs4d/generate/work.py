@@ -35,6 +35,7 @@ from legs4d.generate.shapes.inflate import inflate
 from legs4d.generate.shapes.revolve import revolve
 from legs4d.generate.shapes.shape import Shape
 from legs4d.generate.sizes import Sizes
+from legs4d.generate.subject.orders import COUNT, check_start
 from legs4d.generate.subject.source import Subject, read_subject, source_files
 from legs4d.generate.subject.views import Views, read_views, sync_beside
 from legs4d.generate.words import are_words, picture_of, video_of
@@ -225,7 +226,7 @@ class _Work:
         self._moved(_shape_of(fit), subject, road, front, UP)
 
     def _check_moments(self, subject: Subject, given: Views) -> None:
-        """Raise DatasetError where views are not of the first frame, or of all."""
+        """Raise DatasetError where views are not of the first frame, or of all, or begin at another side."""
         if given.lens is None and given.num_frames > 1:
             fix = "give those of the first frame; what moves before many cameras is for `legs4d train`"
             raise DatasetError(
@@ -235,6 +236,8 @@ class _Work:
             what = f"there are views of {given.num_frames} frames, and the video has {len(subject)}"
             fix = "give views of every frame, or of the first alone; --frames chooses some of the video"
             raise DatasetError(what, where=str(_views_of(self.asked)), fix=fix)
+        if given.lens is not None and not self.asked.trust_views:
+            check_start(given.pictures[:COUNT], subject.pictures[0], given.lens, Path(str(_views_of(self.asked))))
 
     def _of_pseudo(self, subject: Subject, given: Views, lens: Lens) -> Fit:
         """What pseudo views and the video's first frames show together."""

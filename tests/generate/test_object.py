@@ -27,7 +27,7 @@ from legs4d.generate.lenses import FOURDGEN, PSEUDO_AZIMUTHS, PSEUDO_ELEVATION, 
 from legs4d.generate.optimise.road import QUICK
 from legs4d.generate.roads import ROUND, choose
 from legs4d.generate.shapes.revolve import roundness
-from legs4d.generate.subject.orders import AS_TEXT, check_orders
+from legs4d.generate.subject.orders import AS_TEXT, check_orders, check_start
 from legs4d.generate.subject.source import read_subject
 from legs4d.progress import Progress, StageReporter, Stopped
 from legs4d.raster.rasterise import render
@@ -220,6 +220,15 @@ def test_colours_tell_the_order_of_views_where_silhouettes_do_not(tmp_path: Path
     assert not check_orders(around(True, PSEUDO_ELEVATION, azimuths), SYNCDREAMER, tmp_path)
     for turned in (azimuths, -azimuths):  # in which order a plain ball's stand makes no difference
         check_orders(around(False, PSEUDO_ELEVATION, turned), SYNCDREAMER, tmp_path)
+
+
+def test_views_that_begin_at_another_side_than_the_video_are_told(tmp_path: Path) -> None:
+    views = around(True, PSEUDO_ELEVATION, np.array(PSEUDO_AZIMUTHS))
+    front = around(True, 0, np.array([0.0]))[0]
+    check_start(views, front, SYNCDREAMER, tmp_path)
+    turned = np.roll(views, -4, axis=0)  # view 0 is what stood at 90°
+    with pytest.raises(DatasetError, match="as if view 0 stood at azimuth 90°; number the views from the video's side"):
+        check_start(turned, front, SYNCDREAMER, tmp_path)
 
 
 def test_views_of_other_moments_than_the_videos_are_told(film: Path, tmp_path: Path) -> None:

@@ -34,16 +34,19 @@ from bench.generate.judged import read
 from bench.generate.orbit import LENS, Filmed
 from legs4d.errors import DatasetError
 from legs4d.generate.lenses import FOURDGEN, SYNCDREAMER, Lens
-from legs4d.generate.resizing import as_bytes
+from legs4d.generate.resizing import as_bytes, resized
 from legs4d.generate.shapes.consistency import disagreement
 from legs4d.generate.subject.background import cut_out
-from legs4d.generate.subject.orders import AS_TEXT, COUNT, WRONG, check_orders
+from legs4d.generate.subject.orders import AS_TEXT, COUNT, WRONG, check_orders, check_start
 from legs4d.progress import StageReporter
+from legs4d.scene.camera import Cameras
 from legs4d.scene.images import as_unit, read_picture
 
 SIDE, SEED = 64, 77
 BENT, BRIGHTER = 0.012, 0.08
 """Of a picture's side that a prediction's points are off, and of their brightness."""
+SMALLER = 8
+"""Percent of its picture's side that are added around a video."""
 REVERSED = np.array([(-number) % COUNT for number in range(COUNT)])
 
 Pictures = NDArray[np.uint8]
@@ -59,7 +62,7 @@ class Kind:
 
 
 KINDS = (
-    Kind("good", np.arange(COUNT)),
+    Kind("good order", np.arange(COUNT)),
     Kind("reversed", REVERSED),
     Kind("sorted as text", AS_TEXT),
     Kind("from below", np.arange(COUNT), below=True),
@@ -80,18 +83,40 @@ class Told:
                 found = 1 if check_orders(views.reshape(-1, *above.shape[1:]), lens, Path(name)) else 2
             except DatasetError as error:
                 found = 0
-                if kind.name == "good":
+                if kind.name == "good order":
                     print(f"  refused: {error}")
-            if found and kind.name != "good":
+            if found and kind.name != "good order":
                 print(f"  {name}, {kind.name}: {'only noted' if found == 1 else 'not told'}")
             self.counts[group, kind.name][found] += 1
 
+    def start(self, group: str, name: str, views: Pictures, front: Pictures, lens: Lens) -> None:
+        """The same of views that begin at the video's side, a quarter of a round from it, or behind; and of a video
+        that shows the object smaller than the views' lens would."""
+        small = np.pad(front, ((SMALLER * len(front) // 100,) * 2, (SMALLER * len(front) // 100,) * 2, (0, 0)))
+        small = resized(as_unit(small), len(front), len(front))
+        for kind, turned, seen in (
+            ("good start", 0, front),
+            ("good start, video smaller", 0, as_bytes(small)),
+            *((f"start at {90 * quarter}°", 4 * quarter, front) for quarter in (1, 2, 3)),
+        ):
+            try:
+                check_start(np.roll(views, -turned, axis=0), seen, lens, Path(name))
+                self.counts[group, kind][2] += 1
+            except DatasetError as error:
+                self.counts[group, kind][0] += 1
+                if not turned:
+                    print(f"  refused: {error}")
+
     def print(self) -> None:
+        """A line a kind, and a figure a group: how many good ones are refused, and how many of the others are."""
+        groups: dict[str, list[str]] = defaultdict(list)
         for (group, kind), (refused, noted, silent) in self.counts.items():
-            told = f"{refused} of {refused + noted + silent} refused, {noted} noted"
-            print(f"{group:28}{kind:24}{told}", flush=True)
-            aim = "none" if kind == "good" else "all"
-            figures.record("Objects", f"predicted views, {group}: {kind}", told, aim=aim)
+            told = f"{refused} of {refused + noted + silent}"
+            print(f"{group:34}{kind:32}{told} refused, {noted} noted", flush=True)
+            groups[group].append(f"{kind} {told}")
+        for group, rows in groups.items():
+            what = f"views refused, {group}"
+            figures.record("Objects", what, "; ".join(rows), aim="no good ones, all others")
 
 
 def predicted(pictures: Pictures, chance: np.random.Generator) -> Pictures:
@@ -107,19 +132,19 @@ def predicted(pictures: Pictures, chance: np.random.Generator) -> Pictures:
 
 
 @torch.no_grad()
-def generated(count: int, lens: Lens) -> Pictures:
-    """[count, 16, S, S, 4] things of the generator, at their first moment."""
+def generated(count: int, lens: Lens, cameras: Cameras) -> Pictures:
+    """[count, C, S, S, 4] things of the generator, at their first moment."""
     device = torch.device("cpu")
     studio = filming.Studio(SEED, device, SIDE, SIDE)
     dice = Dice(SEED, device)
     things, light = bodies(dice, count, studio._shapes), filming._light(dice, count)
     upright = torch.tensor([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]).expand(count, 3, 3)
-    poses = torch.as_tensor(lens.pseudo(SIDE).world_to_camera).repeat(count, 1, 1, 1)
+    poses = torch.as_tensor(cameras.world_to_camera).repeat(count, 1, 1, 1)
     wide = math.tan(math.radians(lens.angle / 2)) / math.tan(math.radians(filming.L4GM.angle / 2))
     poses[..., :3, 3] *= filming.L4GM.reach / lens.reach  # as large in the pictures
-    made = np.empty((count, COUNT, SIDE, SIDE, 4), np.uint8)
+    made = np.empty((count, len(cameras), SIDE, SIDE, 4), np.uint8)
     for thing in range(count):
-        views = torch.arange(COUNT)
+        views = torch.arange(len(cameras))
         scene = filming.scene_of(things, poses, upright, light, torch.full_like(views, thing), views)
         first = {"inverse": scene.inverse[:, :1], "alpha": scene.alpha[:, :1]}
         drawn = render(replace(scene, right=wide * scene.right, up=wide * scene.up, **first), filming.FINER * SIDE)
@@ -134,8 +159,11 @@ def chosen_on(count: int, told: Told) -> None:
     """A thing upside down is its mirror image seen from below."""
     chance = np.random.default_rng(SEED)
     for name, lens in (("syncdreamer", SYNCDREAMER), ("4dgen", FOURDGEN)):
-        for number, true in enumerate(generated(count, lens)):
+        every = Cameras.together([lens.pseudo(SIDE), lens.cameras(0, 0, SIDE)])
+        for number, filmed in enumerate(generated(count, lens, every)):
+            true, front = filmed[:COUNT], filmed[COUNT]
             for kind, views in (("true", true), ("predicted", predicted(true, chance))):
+                told.start(f"generated, {kind}, {name}", f"thing {number}", views, front, lens)
                 told.look(f"generated, {kind}, {name}", f"thing {number}", views, views[:, ::-1], lens)
 
 
@@ -147,6 +175,7 @@ def judged_on(films: Path, data: Path, told: Told) -> None:
             for where in ("sync", "below")
         )
         told.look("glTF models", clip, above, below, FOURDGEN)
+        told.start("glTF models", clip, above, as_bytes(read(films / f"{clip}_pose0" / "0.png")), FOURDGEN)
     for name in ("true", "predicted"):
         files = [data / "object_views" / name / f"{number}.png" for number in range(COUNT)]
         given = [as_bytes(as_unit(read_picture(file))) for file in files]
