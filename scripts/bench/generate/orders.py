@@ -92,8 +92,8 @@ class Told:
     def start(self, group: str, name: str, views: Pictures, front: Pictures, lens: Lens) -> None:
         """The same of views that begin at the video's side, a quarter of a round from it, or behind; and of a video
         that shows the object smaller than the views' lens would."""
-        small = np.pad(front, ((SMALLER * len(front) // 100,) * 2, (SMALLER * len(front) // 100,) * 2, (0, 0)))
-        small = resized(as_unit(small), len(front), len(front))
+        edge = (SMALLER * len(front) // 100,) * 2
+        small = resized(as_unit(np.pad(front, (edge, edge, (0, 0)))), len(front), len(front))
         for kind, turned, seen in (
             ("good start", 0, front),
             ("good start, video smaller", 0, as_bytes(small)),
