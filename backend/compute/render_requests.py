@@ -8,7 +8,6 @@ from backend.runs.library import Library
 from backend.service.errors import BackendError
 from backend.service.requests import Render
 from backend.wire import Code
-from legs4d.errors import RunError
 
 WORK = "backend.compute.rendering:render"
 
@@ -30,8 +29,7 @@ def prepare(body: Render, library: Library) -> dict[str, Any]:
                 code=Code.BODY,
             )
     opened = library.open(body.run)
-    if body.revision is not None and body.revision != opened.revision:
-        raise RunError("was trained anew since it was opened", where=body.run, fix="open it again")
+    opened.expect(body.revision)
     return {
         "path": str(opened.run.path),
         "revision": opened.revision,

@@ -67,6 +67,12 @@ class OpenRun:
         if now.revision != self.revision:
             raise RunError("was replaced while it was open", where=self.name, fix="open it again")
 
+    def expect(self, revision: str | None) -> None:
+        """Raises RunError where a client knows the run by another revision; None knows it by its name alone."""
+        if revision is not None and revision != self.revision:
+            what = "was trained anew since it was opened: its Gaussians were replaced by others"
+            raise RunError(what, where=self.name, fix="import it again")
+
     def available_frames(self) -> list[int]:
         """Frames whose geometry is complete."""
         return self.run.available_frames()

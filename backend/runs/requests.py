@@ -121,6 +121,7 @@ class RunRequests:
 
         def ask() -> tuple[OpenRun, Grounding]:
             opened = self._library.open(body.run)
+            opened.expect(body.revision)
             return opened, self._prompter.answer(opened, body.prompt, lambda: not call.finished)
 
         def stream(answered: tuple[OpenRun, Grounding]) -> None:
@@ -167,6 +168,7 @@ class RunRequests:
     def _meant(self, call: Call, body: requests.Meant) -> None:
         def work() -> MeantBody:
             opened = self._library.open(body.run)
+            opened.expect(body.revision)
             grounding = self._prompter.answer(opened, body.prompt, lambda: not call.finished)
             return things.meant(opened, grounding, body.scale)
 
@@ -208,8 +210,7 @@ def choose_frames(opened: OpenRun, body: requests.Frames) -> tuple[list[int], li
 
     Raises RunError when the run is not the one that the client opened, has no geometry, or has no such frame.
     """
-    if body.revision is not None and body.revision != opened.revision:
-        raise RunError("was replaced since it was opened", where=opened.name, fix="open it again")
+    opened.expect(body.revision)
     count = opened.run.num_frames
     available = opened.available_frames()
     asked = list(range(count)) if body.frames is None else list(dict.fromkeys(body.frames))

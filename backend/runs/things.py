@@ -13,7 +13,6 @@ from backend.runs.bits import unpacked
 from backend.runs.library import Arrays, OpenRun
 from backend.service.errors import BackendError
 from backend.wire import Code
-from legs4d.errors import RunError
 from legs4d.gaussians.selections import read_selection, selection_names
 from legs4d.gaussians.store.run import Run
 from legs4d.segment.segments import has_segments, num_slots, read_segments
@@ -74,8 +73,7 @@ def keep(opened: OpenRun, body: Keep, client: str) -> KeptBody:
     """
     from legs4d.segment import selecting
 
-    if body.revision != opened.revision:
-        raise RunError("was replaced since it was opened", where=opened.name, fix="open it again")
+    opened.expect(body.revision)
     chosen = unpacked(body.points, num_slots(opened.run), "selected", "keep")
     opened.check()
     run, name = Run.open(opened.run.path), body.name.strip()  # one's own: who writes reads run.json anew

@@ -68,12 +68,14 @@ class Query(Body):
     window: Window = 8
     per_gaussian: bool = True
     compress: Literal["zstd"] | None = None
+    revision: str | None = Field(default=None, max_length=100)
 
 
 class Meant(Body):
     run: Name
     prompt: str = Field(min_length=1, max_length=1000)
     scale: float | None = Field(default=None, ge=0, le=1)
+    revision: str | None = Field(default=None, max_length=100)
 
 
 Bits = Annotated[bytes, Field(max_length=200_000)]

@@ -125,6 +125,7 @@ class Questions:
             wire.Kind.QUERY,
             {
                 "run": cache.description.run,
+                "revision": cache.description.revision,
                 "prompt": question.prompt,
                 "layer": question.layer_id,
                 "around": sequence.playhead(question.run_id),

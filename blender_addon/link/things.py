@@ -123,7 +123,7 @@ class Things:
             self._link.message = failure.sentence
 
         self.asking += 1
-        body = {"run": shown.its.run, "prompt": prompt}
+        body = {"run": shown.its.run, "revision": shown.its.revision, "prompt": prompt}
         if self._link.request(wire.Kind.MEANT, body, on_reply=answered, on_failure=failed) is None:
             self.asking -= 1
 

@@ -64,6 +64,17 @@ def test_the_curve_alone(client: PlainClient) -> None:
     assert client.answer["sent"] == 0
 
 
+@pytest.mark.parametrize("kind", ["query", "meant", "frames"])
+def test_a_run_that_is_another_by_now_is_not_asked(client: PlainClient, kind: str) -> None:
+    now = client.ask("open", run="ball")["revision"]
+    body = {"run": "ball"} if kind == "frames" else {"run": "ball", "prompt": PROMPT}
+    with pytest.raises(RefusedError, match=r"trained anew .*import it again") as refused:
+        client.ask(kind, **body, revision="of yesterday")
+    assert refused.value.code == "run"
+    if kind != "meant":  # it has no segments
+        client.ask(kind, **body, revision=now)
+
+
 def test_an_opened_run_says_that_it_has_language(client: PlainClient) -> None:
     body = client.ask("open", run="ball")
     assert body["language"] and body["encoder"] == "captions"

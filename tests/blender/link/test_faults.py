@@ -9,7 +9,7 @@ import time
 import bpy
 import numpy as np
 import pytest
-from conftest import FRAMES, LIBRARY, PROMPT, read
+from conftest import FRAMES, LIBRARY, PROMPT, import_whole, library, read
 
 
 @pytest.fixture
@@ -280,6 +280,17 @@ def test_edited_points_are_said_and_kept(imported):
     bpy.context.scene.frame_set(5)
     assert "was edited" in playback.message(imported.empty)
     assert len(imported.dynamic_object.data.points) == 7
+
+
+def test_a_run_made_anew_as_large_as_before_answers_nothing_for_the_old_points(own, session, until):
+    shown = import_whole("ball", until)
+    shutil.rmtree(own.root / "ball")
+    library("-m", "tests.synthetic", "run", str(own.root / "ball"), "--frames", str(FRAMES))
+    bpy.ops.legs4d.ask(prompt=PROMPT)
+    until(lambda: not session.questions.busy, "the answer")
+    layer = shown.layers[0]
+    assert not layer.answer_key and not len(layer.intervals)
+    assert "trained anew since it was opened" in session.questions.trouble(layer.layer_id)
 
 
 def test_two_blenders_share_a_backend(imported, connected, package, tmp_path, session, until):
