@@ -200,6 +200,8 @@ class ClipFitSettings(PixelSettings):
     """As in the first frame."""
     scale_weight: float = Field(default=0.2, ge=0)
     """As in the first frame."""
+    max_scale: float = Field(default=0.35, gt=0)
+    """Wider than this share of the radius: made so wide again, as in the first frame."""
     averaging: float = Field(default=0.98, ge=0, lt=1)
     """As in the first frame; the running mean is of the last third of the steps."""
     seed: int = 0

@@ -22,7 +22,7 @@ from legs4d.reconstruct.births.carrying import Carried
 from legs4d.reconstruct.fitting.adam import Adam
 from legs4d.reconstruct.fitting.averaging import RunningMean
 from legs4d.reconstruct.fitting.dropout import leave_out
-from legs4d.reconstruct.fitting.parameters import Parameters
+from legs4d.reconstruct.fitting.parameters import Parameters, bound
 from legs4d.reconstruct.observation import CameraColors, Observation, batches, picture_loss
 from legs4d.scene.camera import Cameras
 from legs4d.scene.stage import Stage
@@ -112,6 +112,7 @@ def refine(
     generator = torch.Generator(device=static.means.device).manual_seed(settings.seed)
     plan = batches(len(frames[0].cameras), settings.cameras_per_step, settings.steps, settings.seed)
     odds = np.ones(len(frames)) if lack is None else np.maximum(lack, LEAST * lack.mean())
+    widest = settings.max_scale * stage.radius
     optimised = [parameters] if held is None else [parameters, held]
     for step, batch in enumerate(plan):
         share = settings.decay ** (step / settings.steps)
@@ -137,7 +138,8 @@ def refine(
         loss.backward()
         for one in optimised:
             one.step()
-        shape.optimizer.step()
+            one.bound(widest)
+        shape.step(widest)
         if step >= AVERAGED * settings.steps:
             mean.add({**parameters.values, **shape.values, **_named(held)})
         reporter.step(step + 1, settings.steps, loss.detach())
@@ -168,6 +170,10 @@ class _Shape:
 
     def set_rate(self, share: float) -> None:
         self.optimizer.rates = {name: rate * share for name, rate in self._start.items()}
+
+    def step(self, widest: float) -> None:
+        self.optimizer.step()
+        bound(self.values["moving_scales"], widest)
 
     def apply(self, moving: Gaussians, values: dict[str, torch.Tensor] | None = None) -> Gaussians:
         """The moving Gaussians of a frame in this shape."""

@@ -37,8 +37,8 @@ from legs4d.scene.track import filmed
 
 FIRST_FRAME_VERSION = 7
 TRACKING_VERSION = 5
-BIRTHS_VERSION = 8
-REFINEMENT_VERSION = 1
+BIRTHS_VERSION = 9
+REFINEMENT_VERSION = 2
 """Of the stages' code: raise one when the same input gives another result, so that old runs are told apart. Births were
 a part of tracking up to version 5."""
 

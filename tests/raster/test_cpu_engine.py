@@ -12,6 +12,7 @@ import torch
 
 from legs4d.gaussians.gaussians import SH_C0, Gaussians
 from legs4d.raster import lift_weights, render
+from legs4d.raster.lift import lift_few
 from legs4d.raster.reference import render_reference
 from legs4d.scene.camera import Cameras
 
@@ -290,6 +291,9 @@ def test_lift_is_the_transpose_of_rendering() -> None:
     lifted, mass = lift_weights(gaussians.numpy(), cameras, index, weight, rows, NEAR)
     assert f @ (lifted @ g) == pytest.approx(float((image[..., 0].numpy() * pixels).sum()), rel=1e-4)
     assert mass.sum() == pytest.approx(float(alpha.sum()), rel=1e-4)
+    few, filled = lift_few(gaussians.numpy(), cameras, index, weight, rows, NEAR)
+    assert f @ (few @ g) == pytest.approx(float((image[..., 0].numpy() * pixels).sum()), rel=1e-4)
+    np.testing.assert_array_equal(filled, mass)
 
 
 def test_lift_refuses_a_row_past_the_last() -> None:

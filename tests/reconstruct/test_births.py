@@ -174,6 +174,13 @@ def test_what_is_born_is_bounded(door: tuple[Filmed, Revealed]) -> None:
     assert len(few.static) + len(few.born) <= 1.01 * first + 1
 
 
+def test_nothing_that_is_fitted_grows_beyond_the_bound(door: tuple[Filmed, Revealed]) -> None:
+    """Gaussians of the wall and the board begin with twice that standard deviation."""
+    settings = BirthSettings(frames=FRAMES, fit=SETTINGS.fit.model_copy(update={"steps": 3, "max_scale": 0.006}))
+    found = reveal(door[0].clip(np.zeros(len(door[0].dynamic[0]), np.int64)), settings, QUIET)
+    assert max(one.scales.max() for one in (found.static, found.dynamic(0))) <= 0.006 * STAGE.radius * (1 + 1e-5)
+
+
 def test_ids_of_what_was_tracked_keep_their_meaning(door: tuple[Filmed, Revealed]) -> None:
     filmed, found = door
     for frame in range(FRAMES):

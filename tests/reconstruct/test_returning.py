@@ -93,6 +93,21 @@ def test_an_object_that_masks_no_longer_tell_goes_on_as_it_was_tracked() -> None
     assert returned(clip) is clip
 
 
+def test_what_would_lie_no_better_stays_where_masks_err() -> None:
+    """A board that is tracked well, of which masks show the right half alone after the second frame."""
+
+    class Halved(Filmed):
+        def observe(self, frame: int) -> Observation:
+            seen = super().observe(frame)
+            assert seen.labels is not None
+            middle = int(np.nonzero(seen.labels)[2].mean())
+            return replace(seen, labels=seen.labels * ((np.arange(TRAIN.width) > middle) | (frame < 2)))
+
+    halved = Halved([concatenate(WALL_BEHIND, one) for one in TRUE], WALL_BEHIND, TRUE)
+    clip = halved.clip(np.zeros(len(BOARD), np.int64))
+    assert returned(clip) is clip
+
+
 def test_births_show_the_object_whole_again() -> None:
     filmed = left_behind(BOARD.means[:, 0] < -0.03)
     clip = filmed.clip(np.zeros(len(BOARD), np.int64))

@@ -104,8 +104,8 @@ class _Search:
             let_go(clip.device)
             self.moving = {frame: self._depth(clip.moving(frame), frame) for frame in self.known}
         if clip is not self.clip:
+            evidence = self._look_again(evidence, clip)
             self.clip = clip
-            evidence = self._look_at_all(lambda frame, _: clip.at(frame))
         moving, frames = len(clip.objects), clip.num_frames
         rows = slice(still, still + moving)
         borne_out, contradicted = said_by(evidence, rows)
@@ -340,6 +340,14 @@ class _Search:
             one = look(shown(frame, position), self._observe(frame), self.clip.colors, self.near, ids)
             found.append(one if pictures else one.without_pictures())
             comparing.step(position + 1, len(self.known))
+        return found
+
+    def _look_again(self, evidence: list[Evidence], clip: Clip) -> list[Evidence]:
+        """The evidence of the known frames for another clip; what is the same in both was looked at."""
+        found = []
+        for frame, one in zip(self.known, evidence, strict=True):
+            before, now = self.clip.dynamic(frame).means, clip.dynamic(frame).means
+            found.append(one if np.array_equal(before, now) else self._look(clip.at(frame), frame))
         return found
 
     def _look(self, gaussians: Gaussians, frame: int) -> Evidence:

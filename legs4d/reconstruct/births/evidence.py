@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.raster import render
-from legs4d.raster.lift import lift_weights
+from legs4d.raster.lift import lift_few
 from legs4d.reconstruct.observation import CameraColors, Observation, grow
 from legs4d.reconstruct.vignette import falloff
 from legs4d.scene.camera import Cameras
@@ -99,8 +99,7 @@ def look(
         rows[ids] = count + np.arange(len(ids))
         index = np.concatenate([index, rows[observed.labels][..., None]], axis=-1)
         told = np.concatenate([told, np.ones_like(told[..., :1])], axis=-1)
-    weights, filled = lift_weights(gaussians, observed.cameras, index, told, count + len(ids), near)
-    sums, mass = np.asarray(weights.todense(), np.float32), np.asarray(filled)
+    sums, mass = lift_few(gaussians, observed.cameras, index, told, count + len(ids), near)
     lacks = sums[:, :3] - DARKEST * mass[:, None]
     return Evidence(target, off, mass, sums[:, 3], sums[:, 4], lacks, sums[:, count:])
 

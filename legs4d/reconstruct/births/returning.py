@@ -22,11 +22,15 @@ from legs4d.reconstruct.births.clip import Clip
 from legs4d.reconstruct.births.evidence import Evidence
 from legs4d.reconstruct.fitting.quaternions import multiply
 from legs4d.reconstruct.objects.votes import FAINTEST
+from legs4d.reconstruct.views import look_up
 
 STAYS = 0.7
 """Of the share of its pixels that show its object in the first frame: what has less left than this was left behind."""
-LOST = 0.3
-"""Share of an object's Gaussians that are left behind, from which they are carried; fewer may be outlines that err."""
+LOST = 0.05
+"""Share of an object's Gaussians that are left behind, and would lie better, from which they are carried."""
+BETTER = 0.1
+"""Share of the views by which more have to show its object where a Gaussian is carried than where it is: what is off
+by an outline that errs comes to lie no better."""
 CARRIERS = 200
 """Gaussians of the object that carry one along: all of a small thing, of a person the limb around it."""
 LEAST = 1e-6
@@ -41,12 +45,19 @@ def with_returned(clip: Clip, evidence: list[Evidence], known: list[int], check:
             for the frames that are nearer to it than to others.
     """
     standing = [_Standing.of(clip, one) for one in evidence]
+    left = []
+    for frame, now in zip(known, standing, strict=True):
+        gone = now.left(standing[0], clip.objects)
+        if len(gone):
+            places = _carried(clip, gone, frame, now.weight)[0]
+            gone = now.many(gone[_better(clip, gone, places, frame)], clip.objects)
+        left.append(gone)
+        check()
     found: dict[int, tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]] = {}
     for frame in range(clip.num_frames):
-        now = standing[int(np.argmin(np.abs(np.array(known) - frame)))]
-        left = now.left(standing[0], clip.objects)
-        if len(left):
-            found[frame] = left, *_carried(clip, left, frame, now.own * now.share)
+        nearest = int(np.argmin(np.abs(np.array(known) - frame)))
+        if len(left[nearest]):
+            found[frame] = left[nearest], *_carried(clip, left[nearest], frame, standing[nearest].weight)
         check()
     if not found:
         return clip
@@ -86,17 +97,41 @@ class _Standing:
         """[M] 0..1, of the pixels that each fills."""
         return (self.own / np.maximum(self.shown, FAINTEST)).astype(np.float32)
 
+    @property
+    def weight(self) -> NDArray[np.float32]:
+        """[M] how much each says of where its object is."""
+        return (self.own * self.share).astype(np.float32)
+
     def left(self, first: _Standing, objects: NDArray[np.int64]) -> NDArray[np.int64]:
         """Indices of those that were left behind since the first frame, of objects that lost many, but not all: then
         nothing is left that could carry them, as where masks no longer tell an object."""
         told = (objects >= 0) & (self.shown > FAINTEST)
-        gone = told & (self.share < STAYS * first.share)
+        return self.many(np.flatnonzero(told & (self.share < STAYS * first.share)), objects)
+
+    def many(self, gone: NDArray[np.int64], objects: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Of those that are gone [K], indices, those whose objects lost many, but not all."""
+        kept = np.ones(len(gone), np.bool_)
         for row in np.unique(objects[gone]):
-            of_it = objects == row
-            few = (gone & of_it).sum() <= LOST * (told & of_it).sum()
+            of_it, lost = objects == row, objects[gone] == row
+            few = lost.sum() <= LOST * (of_it & (self.shown > FAINTEST)).sum()
             if few or self.own[of_it].max() <= FAINTEST:
-                gone &= ~of_it
-        return np.flatnonzero(gone)
+                kept &= ~lost
+        return gone[kept]
+
+
+def _better(clip: Clip, which: NDArray[np.int64], places: NDArray[np.float32], frame: int) -> NDArray[np.bool_]:
+    """[K] bool: more of the views in which it lies have its object there than where it is."""
+    observed = clip.observe(frame)
+    assert observed.labels is not None
+    labels = torch.as_tensor(observed.labels)[..., None]
+    numbers = torch.from_numpy(clip.ids[clip.objects[which]])
+
+    def inside(means: NDArray[np.float32]) -> torch.Tensor:
+        shown, seen = look_up(labels, observed.cameras, torch.from_numpy(means), clip.stage.near)
+        hit = seen & (shown[..., 0] == numbers)
+        return hit.sum(dim=0) / seen.sum(dim=0).clamp(min=1)
+
+    return (inside(places) >= inside(clip.dynamic(frame).means[which]) + BETTER).numpy()
 
 
 def _carried(

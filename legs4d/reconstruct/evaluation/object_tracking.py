@@ -18,7 +18,7 @@ from legs4d.errors import DatasetError
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store.run import Run
 from legs4d.raster import render
-from legs4d.raster.lift import lift_weights
+from legs4d.raster.lift import lift_few
 from legs4d.reconstruct.objects.centers import is_whole, mask_center, triangulated
 from legs4d.scene.camera import Cameras
 from legs4d.scene.sequence import Sequence
@@ -156,8 +156,8 @@ def _lifted(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Pixels over all views that each Gaussian fills on the object [N], and altogether [N]."""
     index = masks[..., None].astype(np.int32)
-    weights, filled = lift_weights(gaussians, cameras, index, np.ones(index.shape, np.float32), 2, near)
-    return np.asarray(weights[:, [1]].todense()).ravel(), np.asarray(filled)
+    sums, filled = lift_few(gaussians, cameras, index, np.ones(index.shape, np.float32), 2, near)
+    return sums[:, 1], filled
 
 
 def _matte(

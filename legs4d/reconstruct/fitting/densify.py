@@ -6,8 +6,6 @@ comes out. Here the count is given and the threshold comes out: what a laptop ca
 
 from __future__ import annotations
 
-import math
-
 import torch
 
 from legs4d.config import DensifySettings
@@ -45,8 +43,7 @@ class Densifier:
 
     def bound(self) -> None:
         """Make what is wider than `max_scale` allows so wide again: after the last round nothing removes it."""
-        with torch.no_grad():
-            self.parameters.values["log_scales"].clamp_(max=math.log(self.settings.max_scale * self.extent))
+        self.parameters.bound(self.settings.max_scale * self.extent)
 
     def run(self, rounds_left: int) -> None:
         """Remove faint and oversized Gaussians; clone or split the hardest pulled, towards the budget."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
@@ -130,6 +132,10 @@ class Parameters:
         """One Adam step; clears the gradients."""
         self.optimizer.step()
 
+    def bound(self, widest: float) -> None:
+        """Make what is wider than `widest`, scene units, so wide again."""
+        bound(self.values["log_scales"], widest)
+
     def edit(self, keep: torch.Tensor, added: dict[str, torch.Tensor], added_foreground: torch.Tensor) -> None:
         """Keep the Gaussians at `keep` (indices or mask) and append new ones, whose Adam moments start at zero."""
         foreground = torch.cat([self.is_foreground[keep], added_foreground])
@@ -149,6 +155,12 @@ class Parameters:
         else:
             self.is_foreground = foreground
         self.optimizer.edit(keep, len(added_foreground) + spare)
+
+
+def bound(log_scales: torch.Tensor, widest: float) -> None:
+    """Make what is wider than `widest`, scene units, so wide again, in place."""
+    with torch.no_grad():
+        log_scales.clamp_(max=math.log(widest))
 
 
 def _transparent(name: str, like: torch.Tensor, rows: int) -> torch.Tensor:

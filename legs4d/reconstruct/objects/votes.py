@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legs4d.gaussians.gaussians import Gaussians
-from legs4d.raster.lift import lift_weights
+from legs4d.raster.lift import lift_few
 from legs4d.scene.camera import Cameras
 
 BELONGS, SPILLS = 0.5, 0.25
@@ -29,8 +29,7 @@ def votes_of(
     rows = np.zeros(256, np.int32)
     rows[ids] = np.arange(1, len(ids) + 1)
     index = rows[labels][..., None]
-    weights, _ = lift_weights(gaussians, cameras, index, np.ones(index.shape, np.float32), len(ids) + 1, near)
-    return np.asarray(weights.todense())
+    return lift_few(gaussians, cameras, index, np.ones(index.shape, np.float32), len(ids) + 1, near)[0]
 
 
 def elected(votes: NDArray[np.floating], is_foreground: NDArray[np.bool_]) -> NDArray[np.int64]:
