@@ -328,11 +328,13 @@ def _check_cameras(shots: Shots, root: Path, one_place: bool) -> None:
 
 
 def _check_masks(every: list[Shot]) -> None:
-    """Raise DatasetError when a mask or object mask has another shape than its picture; reads headers."""
-    for shot in every:
-        for path in (shot.mask, shot.objects):
-            if path is not None:
-                _check_shape(path, mask_size(path), shot.lens.size, "masks")
+    """Raise DatasetError when a mask or object mask has another shape than its picture, or of a PNG is cut short: of
+    these Pillow reads all for their headers, so several are read at once."""
+    found = [(path, shot.lens.size) for shot in every for path in (shot.mask, shot.objects) if path is not None]
+    with ThreadPoolExecutor(default_threads(), thread_name_prefix="legs4d-mask") as readers:
+        sizes = readers.map(mask_size, [path for path, _ in found])
+        for (path, picture), size in zip(found, sizes, strict=True):
+            _check_shape(path, size, picture, "masks")
 
 
 def _check_shape(path: Path, size: tuple[int, ...], picture: tuple[int, int], what: str) -> None:
