@@ -86,13 +86,15 @@ def test_what_touches_something_else_learns_not_to_move_with_it() -> None:
     for _ in range(100):
         off().backward()
         field.step(2e-3)
-    index, weight = field.bound()
+    index, weight = (part.clone() for part in field.bound())
     assert before > 0.1 and float(off().detach()) < 0.01 * before
     assert float(weight[8][index[8] >= 4].sum()) > 0.9 and float(weight.sum(dim=1).sub(1).abs().max()) < 1e-5
     other = NodeField(settings, 16, 11, torch.zeros(3), 0.5, CPU)
     other.poses = poses  # type: ignore[method-assign]
     other.load(field.state())
     torch.testing.assert_close(other.bound()[1], weight)
+    field.inherit(points[[8, 0, 8]], torch.tensor([8, 0, 8]))  # of three that are left, two come from the ninth
+    torch.testing.assert_close(field.bound(), (index[[8, 0, 8]], weight[[8, 0, 8]]))
 
 
 def test_what_turns_as_one_costs_nothing_and_the_inverse_turn_does() -> None:

@@ -106,17 +106,18 @@ def test_a_fit_opens_with_moments_whose_silhouettes_agree(tmp_path: Path) -> Non
     assert reached < RADII[1]  # the hull holds what moves too
 
 
-@pytest.mark.long
-def test_a_followed_fit_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("until", "weights_rate"), [(0.9, 0.0), (0.5, 100.0)])
+def test_a_followed_fit_goes_on_as_if_it_had_never_stopped(tmp_path: Path, until: float, weights_rate: float) -> None:
+    """Amid the steps for which pictures are drawn, and once weights of nodes are learned, which new ones inherit."""
     film = open_sequence(write_film(tmp_path / "film", frames=24, size=24))
     pictures = read_pictures(film, CPU)
     settings = DeformSettings(
         enough_pixels=1,
         steps=60,
         num_points=120,
-        following=FollowingSettings(share=0.1, until=0.9),
-        growth=GrowthSettings(every=20, max_gaussians=160),
-        nodes=NodesSettings(count=16, width=16, depth=3, rigid_neighbours=3),
+        following=FollowingSettings(share=0.1, until=until),
+        growth=GrowthSettings(every=20, stop=0.9, max_gaussians=160),
+        nodes=NodesSettings(count=16, width=16, depth=3, rigid_neighbours=3, weights_rate=weights_rate),
     )
 
     def begin() -> Fit:
@@ -128,7 +129,7 @@ def test_a_followed_fit_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> No
     while whole.done < 50:
         whole.advance()
     assert whole.pacing.taken > 14 and whole.deformation.settings.steady_weight == 20  # type: ignore[attr-defined]
-    while first.done < 37:  # amid the steps for which pictures are drawn
+    while first.done < 37:
         first.advance()
     second.load(first.state())
     while second.done < 50:
