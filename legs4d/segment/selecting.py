@@ -107,7 +107,7 @@ def select(
     found: dict[str, Any] = {"segments": list(chosen.segments), "scores": [round(s, 4) for s in chosen.scores]}
     steps.append({"mode": mode, **pointed.to_json(), **found})
     selection = _selection(run, name, weights, {"steps": steps})
-    with run.lock():
+    with run.lock_unchanged():
         write_selection(run, selection, keep=before)
     return {**described(run, selection), **found, "scale": scale}
 
@@ -124,7 +124,7 @@ def keep(run: Run, name: str, weights: NDArray[np.float32], step: dict[str, Any]
     if not (weights >= BELONGS).any():
         raise Legs4dError("nothing is selected", where=f"the selection {name!r}", fix="click on something first")
     selection = _selection(run, name, weights, {"steps": [{"mode": "new", **step}]})
-    with run.lock():
+    with run.lock_unchanged():
         before = read_selection(run, name) if name in selection_names(run) else None
         write_selection(run, selection, keep=before)
     return described(run, selection)

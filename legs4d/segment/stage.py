@@ -116,6 +116,8 @@ def segment_run(
     """
     run.require_geometry()
     started = time.perf_counter()
+    with run.lock_unchanged():
+        pass  # who may not write, or not now, is told before the work
     chosen = chosen_frames(source, frames, fewer=trained is not None)
     if not chosen:
         raise DatasetError("has no masks of these frames", where=source.name, fix="choose others by --frames")
@@ -172,7 +174,7 @@ def segment_run(
         )
     reporter.step(len(chosen), len(chosen))
     segments.made["seconds"] = round(time.perf_counter() - started, 2)
-    with run.lock():
+    with run.lock_unchanged():
         write_segments(run, segments)
         if trained is not None:
             forget(run)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -313,6 +315,34 @@ class _Given:
 
     def masks(self, frame: int) -> FrameMasks:
         return self._masks
+
+
+class _Meanwhile(_Given):
+    """Masks while which something is done."""
+
+    def __init__(self, masks: FrameMasks, then: Callable[[], object]) -> None:
+        super().__init__(masks)
+        self._then = then
+
+    def masks(self, frame: int) -> FrameMasks:
+        self._then()
+        return super().masks(frame)
+
+
+def test_a_run_made_anew_meanwhile_gets_no_segments_of_its_old_gaussians(tmp_path: Path) -> None:
+    run, other = write_table(tmp_path / "run"), write_table(tmp_path / "other")
+    masks = find_masks(run, str(write_ids(tmp_path / "ids"))).masks(0)
+    anew = _Meanwhile(masks, lambda: shutil.copy(other.path / "run.json", run.path / "run.json"))
+    with pytest.raises(RunError, match="was made anew meanwhile"):
+        segment_run(run, anew)
+    assert not has_segments(Run.open(run.path))
+
+
+def test_who_may_not_write_now_is_told_before_masks_are_looked_at(tmp_path: Path) -> None:
+    run = write_table(tmp_path / "run")
+    masks = find_masks(run, str(write_ids(tmp_path / "ids"))).masks(0)
+    with Run.open(run.path).lock(), pytest.raises(RunError, match="is being written by"):
+        segment_run(run, _Meanwhile(masks, lambda: pytest.fail("it looked")))
 
 
 def test_a_folder_that_is_wrong_is_told_and_nothing_is_lost(run: Run, tmp_path: Path) -> None:

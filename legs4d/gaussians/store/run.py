@@ -103,6 +103,20 @@ class Run(RunLanguage):
                 self._settle_layout()
             yield self
 
+    @contextmanager
+    def lock_unchanged(self) -> Iterator[Run]:
+        """`lock`, to write what was worked out of these very Gaussians.
+
+        Raises:
+            RunError: as `lock`; the Gaussians were replaced by others since this was opened.
+        """
+        known = self.geometry_id
+        with self.lock():
+            if self.geometry_id != known:
+                what = "was made anew meanwhile, and what was worked out is of its old Gaussians"
+                raise RunError(what, where=str(self.path), fix="run the same command again")
+            yield self
+
     # -- stages ----------------------------------------------------------------------------------------------------
 
     def begin_stage(self, name: str, made_from: MadeFrom | str) -> StageRecord:
