@@ -29,6 +29,8 @@ COHERENT = 0.6
 DOOR_ERROR, BEING_ERROR, DOOR_BESIDE = 0.12, 0.04, 0.2
 """In sizes: how well points have to follow a hinge, of things and of what is called a being, and how far from it an
 object's centre has to be."""
+ARM_ERROR = 1 / 3
+"""The same in shares of that distance: what spins about itself, and strays, seems to have an axis a little beside."""
 UPRIGHT, LEVEL = 0.8, 0.4
 """Cosines with up of axes that count as upright, and as level."""
 CLOSING = 0.05
@@ -177,9 +179,10 @@ def _hinge(tracks: Tracks, measures: Measures, who: int, being: bool, rules: Rul
     hinge = find_hinge(
         few(tracks.points[who]), measures.poses[who], float(measures.size[who]), tracks.scenery, rules.hinge
     )
-    if hinge is None or hinge.error > (BEING_ERROR if being else DOOR_ERROR) or hinge.beside < DOOR_BESIDE:
+    if hinge is None or hinge.beside < DOOR_BESIDE:
         return None
-    return hinge
+    most = BEING_ERROR if being else min(DOOR_ERROR, ARM_ERROR * hinge.beside)
+    return hinge if hinge.error <= most else None
 
 
 def _note_hinge(found: Recognised, scene: Scene, who: int, hinge: Hinge) -> None:

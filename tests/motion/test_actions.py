@@ -169,6 +169,17 @@ def test_a_door_opens_where_its_free_edge_leaves_the_wall_and_closes_where_it_co
         assert not when(found, "spin")
 
 
+def test_what_strays_while_it_turns_about_an_axis_a_little_beside_is_no_door() -> None:
+    box = np.clip(SPHERE, -0.5, 0.5) * 0.5 + [0.26, 0, 0.5]
+    strays = np.cumsum(RNG.normal(scale=0.016, size=(FRAMES, len(box), 3)), axis=0)
+    turning = moved(box, np.zeros((FRAMES, 3)), about_z(np.clip(T - 8, 0, 12) * 0.1)) + strays
+    size = float(measure(seen(turning)).size[0])
+    hinge = find_hinge(turning, poses_of(turning), size, np.zeros((0, 3)), 0.3)
+    assert hinge is not None and hinge.beside > 0.2 and hinge.beside / 3 < hinge.error < 0.12
+    found = recognise(seen(turning), lambda row: "thing")
+    assert "open" not in found.sure and "close" not in found.sure
+
+
 def test_a_box_spins_about_itself_while_it_turns() -> None:
     box = np.clip(SPHERE, -0.5, 0.5) * 0.5
     turned = np.clip(T - 10, 0, 10) * 0.2
