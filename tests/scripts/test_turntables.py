@@ -21,6 +21,6 @@ def test_the_back_of_a_relief_is_a_guess_and_its_front_is_none(tmp_path: Path) -
     Image.fromarray(picture).save(tmp_path / "one.png")
     asked = Object(source=str(tmp_path / "one.png"), out=str(tmp_path / "run"), prior="inflate")
     object_run(asked, Context("cpu"))
-    sides = around(Run.open(tmp_path / "run"), torch.device("cpu"))
+    sides = around(Run.open(tmp_path / "run"), 0, DEGREES, torch.device("cpu"))
     framed = {degrees for degrees, side in zip(DEGREES, sides, strict=True) if np.allclose(side[0, 0], GUESS)}
     assert {135, 180, 225} <= framed and not framed & {0, 45, 315}
