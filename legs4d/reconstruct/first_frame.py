@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -19,10 +18,6 @@ from legs4d.reconstruct.observation import Backdrop, CameraColors, Observation
 from legs4d.scene.camera import Cameras
 from legs4d.scene.sequence import InitialPoints
 from legs4d.scene.stage import Stage
-
-OFTEN = 2e-4
-"""Seconds after which a thread lets others run while modules are imported: those that read pictures need Python for a
-moment at a time, and Python's own five milliseconds would make each of these moments as long."""
 
 
 def fit_first_frame(
@@ -55,13 +50,8 @@ def loading(cameras: Cameras, stage: Stage, settings: FirstFrameSettings, device
     if device.type != "cuda":
         yield
         return
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(OFTEN)
-    try:
-        with ThreadPoolExecutor(1, thread_name_prefix="legs4d-load") as beside:
-            loaded = beside.submit(load, cameras, stage, settings, device)
-            yield
-    finally:
-        sys.setswitchinterval(before)
+    with ThreadPoolExecutor(1, thread_name_prefix="legs4d-load") as beside:
+        loaded = beside.submit(load, cameras, stage, settings, device)
+        yield
     with suppress(Legs4dError):  # what is missing the fit says itself
         loaded.result()
