@@ -14,6 +14,7 @@ from legs4d.cli import app
 from legs4d.gaussians.store.run import Run
 from legs4d.grounding.truth import read_truth
 from legs4d.segment.segments import Segments, write_segments
+from tests.gaussians import written
 from tests.synthetic import Scene, write_dataset, write_grounding, write_run
 
 SCENE = Scene(num_frames=6, width=48, height=32, num_train=4, num_test=1)
@@ -146,3 +147,16 @@ def test_a_4legs_folder_is_imported(tmp_path: Path) -> None:
     assert Run.open(tmp_path / "run").has_codes(2)
     failed = legs4d("import-4legs", LEGACY, "--sequence", "no", "--out", tmp_path / "no", exit_code=1)
     assert "name one of toy" in failed.stderr
+
+
+def test_a_run_without_footage_is_told_what_its_language_sees(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from legs4d.cli.making import _tell_choice
+
+    written.write(tmp_path / "chair.ply", written.values())
+    legs4d("import-splats", tmp_path / "chair.ply", "--out", tmp_path / "run")
+    run = Run.open(tmp_path / "run")
+    run.info["encoder"] = "tiny"
+    _tell_choice(run, "auto")
+    assert "There is no footage: its language is what the encoder `tiny` sees in pictures" in capsys.readouterr().err

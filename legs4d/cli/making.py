@@ -233,7 +233,9 @@ def _to_send(dataset: Path, out: Path, objects: Path | None) -> dict[str, Path]:
 
 def _tell_choice(run: Run, asked: str) -> None:
     if asked == "auto" and run.info["encoder"] == "tiny":
-        say("The footage has no captions: its language is what the encoder `tiny` sees in the pictures.")
+        why = "The footage has no captions" if "dataset" in run.info else "There is no footage"
+        seen = "the pictures" if "dataset" in run.info else "pictures that are rendered of it"
+        say(f"{why}: its language is what the encoder `tiny` sees in {seen}.")
     if asked == "auto" and run.info["encoder"] == "actions":
         say("The footage has no captions: its language is what its objects do, by how they move (encoder `actions`).")
 
