@@ -34,10 +34,10 @@ def test_gaussians_follow_the_pixels_and_steps_their_square_root():
     quick = ReconstructSettings()
     small, smaller = quick.suited(4 * 48 * 32), quick.suited(48 * 32)
     assert small.first_frame.densify.max_gaussians == 4 * smaller.first_frame.densify.max_gaussians == 48 * 32
-    assert small.first_frame.steps == 2 * smaller.first_frame.steps == 160
+    assert small.first_frame.steps == 2 * smaller.first_frame.steps == 134
     assert small.tracking == quick.tracking  # how far a thing goes is no matter of pixels
     # As many rounds of densification, though there are fewer steps.
-    assert small.first_frame.steps // small.first_frame.densify.every == 10 == 500 // 50
+    assert small.first_frame.steps // small.first_frame.densify.every == 8 == 420 // 50
 
 
 def test_the_least_footage_still_surrounds_a_scene():

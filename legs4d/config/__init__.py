@@ -94,7 +94,7 @@ class DensifySettings(Settings):
 class FirstFrameSettings(PixelSettings):
     """Fitting all Gaussians to the first frame."""
 
-    steps: int = Field(default=500, gt=0)
+    steps: int = Field(default=420, gt=0)
     """Of Adam, each of a few cameras."""
     cameras_per_step: int = Field(default=5, gt=0)
     """Pictures that each step compares."""
@@ -231,7 +231,7 @@ class BirthSettings(Settings):
     ends: bool = True
     """Whether Gaussians end that pictures contradict from some frame on."""
     fit: ClipFitSettings = ClipFitSettings(
-        steps=80,
+        steps=160,
         cameras_per_step=3,
         rates=LearningRates(means=6e-4, quats=1.8e-3, scales=0.02, opacities=0.3, colors=0.015),
         decay=0.1,
@@ -330,7 +330,7 @@ class ReconstructSettings(Settings):
         preset = ReconstructSettings()
         if name == "full":
             stages = {"first_frame": FULL_FIRST_FRAME, "tracking": FULL_TRACKING, "refinement": FULL_REFINEMENT}
-            preset = preset.model_copy(update=stages)
+            preset = preset.model_copy(update=stages | {"births": FULL_BIRTHS})
         return self.on(preset)
 
     def on(self, others: ReconstructSettings) -> ReconstructSettings:
@@ -362,6 +362,8 @@ FULL_TRACKING = TrackingSettings(
     segmentation_weight=1.0,
     averaging=0.8,
 )
+FULL_BIRTHS = BirthSettings(fit=BirthSettings().fit.model_copy(update={"steps": 80}))
+"""Twice as many, as on a processor, were not tried there."""
 FULL_REFINEMENT = RefinementSettings(enough_pixels=380_000, steps=600)
 """Chosen on four training cameras that were left out of the training
 (`scripts/bench/reconstruct/ablate_reconstruction.py`)."""

@@ -46,7 +46,7 @@ OTHER_CODEC = SETTINGS.model_copy(update={"lift": LiftSettings(encoder="captions
         ({"lift": LiftSettings(encoder="tiny", codec=CodecSettings(dim=4))}, [("lift.encoder", "captions", "tiny")]),
         (
             {"preset": "quick", "reconstruct": ReconstructSettings()},
-            [("reconstruct.first_frame.steps", 20, 500), ("reconstruct.tracking.steps", 2, 14)],
+            [("reconstruct.first_frame.steps", 20, 420), ("reconstruct.tracking.steps", 2, 14)],
         ),
     ],
 )

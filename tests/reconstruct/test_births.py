@@ -405,7 +405,8 @@ def test_what_no_camera_saw_is_marked() -> None:
     filmed = Filmed(
         [concatenate(wall, board)] * FRAMES, concatenate(wall, away, inside), [concatenate(board, back)] * FRAMES
     )
-    found = filmed.reveal()
+    # A longer fit pulls some of the wall's Gaussians, which are seen, as deep as those that it hides.
+    found = filmed.reveal(BirthSettings(frames=FRAMES, fit=SETTINGS.fit.model_copy(update={"steps": 80})))
     still, moving = found.seen
     assert (len(still), len(moving)) == (len(found.static), len(found.born))
     assert (still[found.static.means[:, 0] > 5] == 0).all() and (still[found.static.means[:, 2] < -0.05] == 0).all()
