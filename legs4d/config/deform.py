@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -38,18 +38,20 @@ class NodesSettings(Settings):
     reach: float = Field(default=1.0, gt=0)
     """r of a node in mean distances to its nearest others."""
     weights_rate: float = Field(default=0.0, ge=0)
-    """Step size of what each Gaussian adds to the logarithms of its weights, in that of the network, from when there
-    are no more of them: what touches something else is not to move with it. 0: distance alone."""
+    """Step size of what each Gaussian adds to the logarithms of its weights, in that of the network, once all pictures
+    are taken up and nodes are spread for the last time: what touches something else is not to move with it. 0: distance
+    alone."""
     width: int = Field(default=64, gt=0)
     depth: int = Field(default=4, gt=1)
     """Layers of the network, and values of each."""
     place_waves: int = Field(default=6, ge=0)
     time_waves: int = Field(default=6, ge=0)
     """Octaves of sines in which the network is told place and time."""
-    placed: tuple[float, ...] = (0.05, 0.15, 0.3)
+    placed: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (0.05, 0.15, 0.3)
     """Shares of the steps after which nodes are spread anew over the Gaussians that there are then."""
     bind_every: int = Field(default=400, gt=0)
-    """Steps after which Gaussians are bound anew, beside every round of growth."""
+    """Steps after which Gaussians are bound anew, beside every round of growth; no more once weights are learned: new
+    ones then have their parent's nodes."""
     rigid_weight: float = Field(default=0.05, ge=0)
     """Times how far neighbouring nodes are from moving as one rigid thing, in squared radii per squared distance."""
     rigid_neighbours: int = Field(default=6, gt=0)

@@ -115,7 +115,8 @@ class Fit:
         if not own.nodes.weights_rate:
             return self.total + 1
         placed = round(max(own.nodes.placed, default=0) * self.total)
-        return placed if self.pacing is None else max(placed, self.pacing.steps)
+        # After the first step at the earliest: before it nothing is looked after.
+        return max(1, placed, 0 if self.pacing is None else self.pacing.steps)
 
     def _look_after(self) -> None:
         """What is done between steps."""

@@ -88,10 +88,11 @@ class Deformation:
         """
         means = {"engine": self.device.type, **self.means}
         wanted = deform_stages(self.sequence, self.dataset, self.settings, means)[STAGE]
-        if self.run.begin_stage(STAGE, wanted).finished:
+        record = self.run.begin_stage(STAGE, wanted)
+        if record.finished:
             return
         with torch_threads(self.device), _fast_products(), self.run.timed(STAGE):
-            self._fit(wanted.fingerprint)
+            self._fit(record.fingerprint)
 
     def _fit(self, fingerprint: str) -> None:
         reading = self.context.reporter("reading_pictures")

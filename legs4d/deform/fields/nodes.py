@@ -201,6 +201,9 @@ class NodeField:
         own = self.settings
         self._is_placed = True
         distances, index = nearest(self.nodes, self.nodes, own.rigid_neighbours + 1)
+        # Of fewer nodes than neighbours are asked for, the farthest there is stands for those that are not.
+        there = torch.isfinite(distances)
+        distances = torch.where(there, distances, distances.where(there, 0).amax(dim=1, keepdim=True))
         self._neighbours.copy_(index[:, 1:])
         spacing = distances[:, 1:].mean(dim=1).clamp(min=1e-6 * self.radius)
         self.widths.copy_(own.reach * distances[:, 1:4].mean(dim=1).clamp(min=1e-6 * self.radius))

@@ -28,8 +28,10 @@ from legs4d.gaussians.store.stage_records import (
     RunDiffers,
     StageRecord,
     differences,
+    listed,
 )
 from legs4d.gaussians.store.swap import NOTE, REMADE, publish
+from legs4d.progress import duration
 
 Wanted = Mapping[str, MadeFrom]
 """Stage → what it is to be made from, in the order in which stages are made."""
@@ -63,6 +65,7 @@ class Verdict:
         differing: the stages of these.
         outdated: finished stages that an earlier version of the code made.
         unknown: stages of which is not known what they were made from.
+        lost: stages of which nothing is made yet, but which have worked at what is not asked for now, and why.
         left: stages that are not finished.
     """
 
@@ -70,6 +73,7 @@ class Verdict:
     differing: list[str] = field(default_factory=list)
     outdated: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    lost: dict[str, list[Difference]] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
 
     def add(self, stage: str, found: list[Difference]) -> None:
@@ -89,6 +93,8 @@ def compare(stages: Mapping[str, StageRecord], wanted: Wanted) -> Verdict:
         record = stages.get(name)
         if record is None or not record.has_begun:
             verdict.left.append(name)
+            if record is not None and record.seconds and (found := _begun_otherwise(name, record, now)):
+                verdict.lost[name] = found
             if record is None and any(name in wanted and stages[name].finished for name in _after(name, stages)):
                 verdict.add(name, [Difference.of_values(name, name.replace("_", " "), "left out", "wanted")])
             continue
@@ -107,6 +113,13 @@ def compare(stages: Mapping[str, StageRecord], wanted: Wanted) -> Verdict:
         elif was != now.version:
             verdict.add(name, [Difference.of_version(name, was, now.version)])
     return verdict
+
+
+def _begun_otherwise(name: str, record: StageRecord, now: MadeFrom) -> list[Difference]:
+    if (was := record.made_from) is None:
+        return []
+    versions = [Difference.of_version(name, was.version, now.version)] if was.version != now.version else []
+    return differences(name, was, now) + versions
 
 
 def _after(name: str, stages: Mapping[str, StageRecord]) -> list[str]:
@@ -185,6 +198,11 @@ def _kept(run: Run, verdict: Verdict) -> Iterator[str]:
         yield (
             f"{run.path}: an earlier version began {_listed(begun)} and kept no settings; it goes on with those given "
             "now, which should be the same."
+        )
+    for name, found in verdict.lost.items():
+        yield (
+            f"{run.path}: {_listed([name])} was begun otherwise ({listed(found)}) and is not finished: it begins anew, "
+            f"and {duration(run.stages[name].seconds)} of work are given up."
         )
     if not (verdict.left or verdict.unknown or verdict.outdated):
         yield f"{run.path}: is there already, made as is asked for; nothing is done again."

@@ -136,7 +136,7 @@ class Run(RunLanguage):
         fingerprint = made_from if isinstance(made_from, str) else made_from.fingerprint
         if record is not None and record.has_begun:
             self._check_same(name, record, made_from)
-        elif record is None or record.fingerprint != fingerprint:
+        elif record is None or not (record.fingerprint == fingerprint or record.begun_alike(name, made_from)):
             self._drop(name)
             record = StageRecord(fingerprint, made_from=None if isinstance(made_from, str) else made_from)
             self.stages[name] = record

@@ -97,6 +97,15 @@ class StageRecord:
         """Whether there is anything that would be lost by making it anew."""
         return self.finished or bool(self.done_frames)
 
+    def begun_alike(self, stage: str, made_from: MadeFrom | str) -> bool:
+        """Whether what is asked for differs from what this was begun with in nothing but settings that there were not
+        then, at their defaults: its fingerprint is then another one, and what is kept of a fit is of the same."""
+        was = self.made_from
+        if was is None or isinstance(made_from, str) or was.version != made_from.version:
+            return False
+        same = was.settings.keys() <= made_from.settings.keys() and was.inputs.keys() == made_from.inputs.keys()
+        return same and not differences(stage, was, made_from)
+
 
 @dataclass(frozen=True)
 class MadeFrom:
