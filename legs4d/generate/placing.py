@@ -39,8 +39,15 @@ USUAL = 0.01
 """Weight that holds the focal length to what is usual, where a shape does not tell it from its distance."""
 SOLID = 0.05
 """Opacity below which a Gaussian is no part of the shape."""
+FEWEST = 4
+"""Gaussians of a shape: fewer are no thing that turns and bends."""
 LIKE = 0.55
 """Overlap of the silhouettes below which the picture shows something else."""
+SMALL = 0.5
+"""Of a picture's side: a thing that takes less is looked at in a part of the picture, as all of it has too few pixels
+of the thing."""
+ROOM = 1.25
+"""Times the thing's longest side that this part is wide."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,7 @@ class Placed:
     Attributes:
         camera: one, for square pictures.
         overlap: of the silhouettes, 0..1; difference: of the colours, 0..1.
-        elevation, azimuth: degrees, about the run's up.
+        elevation, azimuth: degrees, about the run's up: where the camera stands, seen from the thing's middle.
     """
 
     camera: Cameras
@@ -69,15 +76,21 @@ def place(
         up: [3] unit, the direction that is up in the picture.
 
     Raises:
-        Legs4dError: it looks like the picture from nowhere.
+        Legs4dError: it looks like the picture from nowhere, or too little of it can be seen.
         Stopped: the reporter says so.
     """
     solid = shape.take(shape.opacities > SOLID).torch()
-    small = torch.from_numpy(resized(as_unit(picture), SIDE, SIDE))
+    if len(solid) < FEWEST:
+        what = f"{len(solid)} Gaussians can be seen of the known object that it is to show, and {FEWEST} are the fewest"
+        raise Legs4dError(what, where=where, fix="give by --views a run whose object is seen at its frame 0")
+    part = _Part.of(picture)
+    small = torch.from_numpy(resized(as_unit(part.of_picture(picture)), SIDE, SIDE))
     axes = _axes(up)
     means = solid.means.numpy().astype(np.float64)
     center = np.median(means, axis=0)
-    extent = float(np.quantile(np.linalg.norm(means - center, axis=1), 0.95))
+    # Large Gaussians in one place are as wide as they are, not as they lie apart.
+    sizes = solid.scales.numpy().max(axis=1)
+    extent = float(np.quantile(np.linalg.norm(means - center, axis=1), 0.95).clip(2 * np.median(sizes)))
 
     wanted = _box(small[..., 3].numpy())
 
@@ -85,12 +98,13 @@ def place(
         reporter.check()
         camera = FOURDGEN.cameras(elevation, azimuth, SIDE)
         turn = camera.world_to_camera[0, :3, :3].astype(np.float64) @ axes
-        lens = camera.intrinsics[0].astype(np.float64)
+        lens = part.lens(float(camera.intrinsics[0, 0, 0]) / SIDE, SIDE)
         shift = np.array([0.0, 0.0, 2 * extent * lens[0, 0] / (wanted[2] - wanted[0]).clip(1)])
+        shift[:2] = (SIDE / 2 - lens[:2, 2]) / lens[0, 0] * shift[2]
         for _ in range(FITTED):
             pose = np.eye(4)
             pose[:3, :3], pose[:3, 3] = turn, shift - turn @ center
-            camera = Cameras(pose[None].astype(np.float32), camera.intrinsics, SIDE, SIDE, (0,))
+            camera = Cameras(pose[None].astype(np.float32), lens[None].astype(np.float32), SIDE, SIDE, (0,))
             with torch.no_grad():
                 drawn = render(solid, camera, background=torch.ones(3), near=0.05 * shift[2])
             color, alpha = drawn.color[0].clamp(0, 1), drawn.alpha[0]
@@ -125,7 +139,7 @@ def place(
         raise Legs4dError(
             what, where=where, fix="give the run of the object that the video shows, upright as it is there"
         )
-    return _put_right(best, solid, center, axes, picture, reporter)
+    return _put_right(best, solid, center, axes, picture, part, reporter)
 
 
 def _put_right(
@@ -134,18 +148,18 @@ def _put_right(
     center: NDArray[np.float64],
     axes: NDArray[np.float64],
     picture: NDArray[np.uint8],
+    part: _Part,
     reporter: StageReporter,
 ) -> Placed:
     """The place near the best one, and the focal length, by which pictures differ least: Levenberg and Marquardt."""
     turn, moved = (part.astype(np.float64) for part in np.split(best.camera.world_to_camera[0, :3], [3], axis=1))
-    shift, focal = (turn @ center + moved[:, 0]), float(best.camera.intrinsics[0, 0, 0]) / SIDE
-    own = len(picture)
+    shift, focal = (turn @ center + moved[:, 0]), float(FOURDGEN.cameras(0, 0, 1).intrinsics[0, 0, 0])
+    whole = _Part(0, 0, part.picture, part.picture)
 
-    def camera(by: NDArray[np.float64], side: int) -> Cameras:
-        pose, lens = np.eye(4), np.array([[0, 0, side / 2], [0, 0, side / 2], [0, 0, 1]])
+    def camera(by: NDArray[np.float64], side: int, shown: _Part = part) -> Cameras:
+        pose, lens = np.eye(4), shown.lens(focal * np.exp(by[6]), side)
         pose[:3, :3] = Rotation.from_rotvec(by[:3]).as_matrix() @ turn
         pose[:3, 3] = shift + by[3:6] * shift[2] - pose[:3, :3] @ center
-        lens[[0, 1], [0, 1]] = focal * np.exp(by[6]) * side
         return Cameras(pose[None].astype(np.float32), lens[None].astype(np.float32), side, side, (0,))
 
     def drawn(by: NDArray[np.float64], side: int) -> torch.Tensor:
@@ -163,16 +177,55 @@ def _put_right(
         return np.stack([apart(by + step, truth) - here for step in NEARBY * np.eye(7)], axis=1) / NEARBY
 
     by = np.zeros(7)
-    for side in (side for side in SIDES if side <= own or side == SIDE):
-        truth = torch.from_numpy(resized(as_unit(picture), side, side))
+    for side in (side for side in SIDES if side <= part.side or side == SIDE):
+        truth = torch.from_numpy(resized(as_unit(part.of_picture(picture)), side, side))
         by = least_squares(apart, by, slopes, method="lm", max_nfev=LOOKS, args=(truth,)).x
     made = drawn(by, len(truth))
     one, other = made[..., 3] > 0.5, truth[..., 3] > 0.5
     overlap = float((one & other).sum() / (one | other).sum().clamp(min=1))
     difference = float((made - truth)[..., :3].abs().mean(dim=-1)[one | other].mean())
-    back = axes @ -camera(by, own).world_to_camera[0, 2, :3].astype(np.float64)
+    found = camera(by, part.picture, whole)
+    back = axes @ (found.centers[0] - center)
+    back /= np.linalg.norm(back)
     elevation, azimuth = np.degrees(np.arcsin(back[1].clip(-1, 1))), np.degrees(np.arctan2(back[0], back[2]))
-    return Placed(camera(by, own), overlap, difference, float(elevation), float(azimuth % 360))
+    return Placed(found, overlap, difference, float(elevation), float(azimuth % 360))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The square of a square picture in which a thing is looked at: all of it, unless the thing is small in it.
+
+    Attributes:
+        left, top, side: pixels of the picture.
+        picture: its side, pixels.
+    """
+
+    left: int
+    top: int
+    side: int
+    picture: int
+
+    @classmethod
+    def of(cls, picture: NDArray[np.uint8]) -> _Part:
+        """For a picture [S, S, 4] of the thing alone."""
+        size, box = len(picture), _box(as_unit(picture)[..., 3])
+        longest = float(max(box[2:] - box[:2]))
+        if longest >= SMALL * size:
+            return cls(0, 0, size, size)
+        side = int(np.ceil(ROOM * longest))
+        left, top = (int(v) for v in ((box[:2] + box[2:] - side) / 2).clip(0, size - side))
+        return cls(left, top, side, size)
+
+    def of_picture(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """[side, side, 4] of a picture [S, S, 4]."""
+        return picture[self.top : self.top + self.side, self.left : self.left + self.side]
+
+    def lens(self, focal: float, side: int) -> NDArray[np.float64]:
+        """[3, 3] intrinsics of this part as a picture of `side` pixels, of a focal length in sides of the picture."""
+        scale, middle = side / self.side, self.picture / 2
+        found = np.array([[0, 0, middle - self.left], [0, 0, middle - self.top], [0, 0, 1 / scale]]) * scale
+        found[[0, 1], [0, 1]] = focal * self.picture * scale
+        return found
 
 
 def _axes(up: NDArray[np.float64]) -> NDArray[np.float64]:

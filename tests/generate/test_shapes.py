@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 import torch
 
+from legs4d.errors import Legs4dError
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.generate.lenses import FOURDGEN, SYNCDREAMER, Lens
 from legs4d.generate.motion.rigid import Graph
-from legs4d.generate.placing import place
+from legs4d.generate.placing import Placed, place
 from legs4d.generate.shapes.agreement import agreement
 from legs4d.generate.shapes.inflate import inflate
 from legs4d.generate.shapes.revolve import revolve, roundness
 from legs4d.generate.shapes.turntable import find_turn
-from legs4d.progress import StageReporter
+from legs4d.progress import StageReporter, Stopped
 from legs4d.raster.rasterise import render
 from legs4d.scene.camera import Cameras
 
@@ -146,3 +147,51 @@ def pixels(camera: Cameras, points: np.ndarray) -> np.ndarray:
     pose = camera.world_to_camera[0].astype(np.float64)
     seen = (points @ pose[:3, :3].T + pose[:3, 3]) @ camera.intrinsics[0].T
     return seen[:, :2] / seen[:, 2:]
+
+
+def placed(shape: Gaussians, camera: Cameras, reporter: StageReporter | None = None) -> Placed:
+    """Where `place` takes what a camera sees of a shape to be seen from."""
+    color, alpha = seen_from(shape, camera)
+    picture = np.concatenate([color[0] - 1 + alpha[0][..., None], alpha[0][..., None]], axis=-1)
+    shown = (picture.clip(0, 1) * 255).round().astype(np.uint8)
+    return place(shape, np.array([0.0, 1, 0]), shown, "film", reporter or StageReporter("looking"))
+
+
+def test_what_is_small_and_aside_in_a_picture_is_looked_at_near_by() -> None:
+    camera = Lens(31.0, 30.0).cameras(16.7, 131.3, 4 * SIDE)
+    camera = replace(camera, intrinsics=camera.intrinsics + np.array([[0, 0, 80], [0, 0, -70], [0, 0, 0]], np.float32))
+    found = placed(box(), camera)
+    off = np.linalg.norm(pixels(found.camera, box().means) - pixels(camera, box().means), axis=1)
+    assert found.camera.width == 4 * SIDE and found.overlap > 0.95 and np.sqrt(np.square(off).mean()) < 0.6
+    # From where it is seen, not where the camera's axis points: that passes the thing by ten degrees.
+    assert found.elevation == pytest.approx(16.7, abs=2.5) and found.azimuth == pytest.approx(131.3, abs=2.5)
+
+
+def test_the_camera_of_few_gaussians_in_one_place_is_found() -> None:
+    some = box().take(slice(4))
+    some = some.replace(means=np.zeros((4, 3), np.float32), scales=np.full((4, 3), 0.2, np.float32))
+    assert placed(some, FOURDGEN.cameras(0, 0, SIDE)).overlap > 0.95
+
+
+@pytest.mark.parametrize("seen", [0, 3])
+def test_a_known_thing_of_which_hardly_anything_is_seen_is_told(seen: int) -> None:
+    faint = box().replace(opacities=np.where(np.arange(len(box())) < seen, 0.9, 0.04).astype(np.float32))
+    with pytest.raises(Legs4dError, match=rf"film: {seen} Gaussians can be seen of the known .*seen at its frame 0"):
+        placed(faint, FOURDGEN.cameras(0, 0, SIDE))
+
+
+@pytest.mark.parametrize("looks", [5, 160])
+def test_looking_for_a_camera_stops_when_told(looks: int) -> None:
+    """Early, while all around is looked at, and late, within the solver."""
+
+    class Later:
+        asked = 0
+
+        def is_set(self) -> bool:
+            self.asked += 1
+            return self.asked > looks
+
+    stop = Later()
+    with pytest.raises(Stopped):
+        placed(box(), FOURDGEN.cameras(10, 40, 2 * SIDE), StageReporter("looking", stop=stop))
+    assert stop.asked == looks + 1
