@@ -45,7 +45,10 @@ STEPS = (
     *("--set", "reconstruct.first_frame.num_background=120", "--set", "reconstruct.tracking.steps=3"),
     *("--set", "reconstruct.tracking.nodes.steps=2", "--set", "reconstruct.tracking.nodes.count=20"),
 )
-ONE_STEPS = ("--set", "deform.steps=60", "--set", "deform.keep_every=0.2")
+ONE_STEPS = (
+    *("--set", "deform.steps=120", "--set", "deform.keep_every=0.2", "--set", "deform.enough_pixels=1"),
+    *("--set", "deform.nodes.weights_rate=100", "--set", "deform.growth.every=10", "--set", "deform.growth.stop=0.9"),
+)
 CPU = ("--engine", "cpu")
 ENCODER = "captions"
 """Stands for the encoder that is asked for."""
