@@ -47,7 +47,12 @@ def as_unit(picture: NDArray[Any]) -> NDArray[np.float32]:
     """A picture of `read_picture` in 0..1, float32."""
     if picture.dtype == np.float32:
         return picture
-    return picture.astype(np.float32) / np.float32(np.iinfo(picture.dtype).max)
+    return picture.astype(np.float32) / np.float32(white_of(picture))
+
+
+def white_of(picture: NDArray[Any]) -> int:
+    """What is white, and opaque, in a picture of `read_picture`."""
+    return 1 if picture.dtype == np.float32 else int(np.iinfo(picture.dtype).max)
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,9 @@ class Canvas:
     def picture(self, values: NDArray[Any], lens: Lens, size: Size) -> NDArray[np.float32]:
         """A picture [H, W, 3 or 4] as `images.read_picture` gives it, at a working size: [height, width, …] in 0..1."""
         if values.shape[2] == 3:
-            return area_resize(as_unit(self.cut(lens.undistort(values), lens)), *size)
+            resized = area_resize(as_unit(self.cut(lens.undistort(values), lens)), *size)
+            # Beside edges a lens is undone to less than 0 and more than 1, which other types cannot hold.
+            return resized.clip(0, 1) if values.dtype == np.float32 else resized
         # Colours count by how opaque they are, or what is transparent would bleed into the edges.
         unit = as_unit(values)
         unit = np.concatenate([unit[..., :3] * unit[..., 3:], unit[..., 3:]], axis=-1)

@@ -34,6 +34,7 @@ from legs4d.scene.images import (
     read_labels,
     read_mask,
     read_picture,
+    white_of,
 )
 from legs4d.scene.lens import Lens, check_lens
 from legs4d.scene.sequence import Caption, InitialPoints, Split
@@ -274,13 +275,12 @@ class Footage:
         if kind == "cut":
             mask_file = mask_of(self.root, shot)
             assert mask_file is not None
-            white = np.iinfo(picture.dtype).max if picture.dtype.kind == "u" else 1
-            mask = (_fitted(read_mask(mask_file), shot.lens) * white).astype(picture.dtype)
+            mask = (_fitted(read_mask(mask_file), shot.lens) * white_of(picture)).astype(picture.dtype)
             return self._canvas.picture(np.concatenate([picture[..., :3], mask[..., None]], axis=-1), shot.lens, size)
         if not self.see_through:
             return self._canvas.picture(picture[..., :3], shot.lens, size)
         if picture.shape[2] == 3:
-            opaque = np.full((*picture.shape[:2], 1), np.iinfo(picture.dtype).max, picture.dtype)
+            opaque = np.full((*picture.shape[:2], 1), white_of(picture), picture.dtype)
             picture = np.concatenate([picture, opaque], axis=-1)
         return self._canvas.picture(picture, shot.lens, size)
 

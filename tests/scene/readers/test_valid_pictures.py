@@ -85,6 +85,37 @@ def test_every_depth_and_mode_is_scaled_rightly(tmp_path: Path, mode: str) -> No
         assert np.array_equal(sequence.in_bytes("train", 1, camera), np.rint(picture * 255))
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_edges_stay_in_range_where_a_lens_is_undone(tmp_path: Path, dtype: type, scale: float) -> None:
+    """Black beside white, where cubic interpolation goes beyond both."""
+    folder, white = write_instant_ngp(tmp_path, SCENE), 1 if dtype is np.float32 else np.iinfo(dtype).max
+    Image.fromarray(((np.indices((32, 48)) // 3).sum(axis=0) % 2 * white).astype(dtype)).save(folder / "x.tiff")
+    edit(folder / "transforms.json", lambda c: [f.update(file_path="x.tiff") for f in c["frames"]])
+    edit(folder / "transforms.json", lambda c: c.update(k1=-0.12, k2=0.01))
+    sequence = open_sequence(folder, scale)
+    found = sequence.images("train", 1)
+    assert found.min() >= 0 and found.max() <= 1 and found.max() - found.min() > 0.9
+    for camera, picture in enumerate(found):
+        assert np.array_equal(sequence.in_bytes("train", 1, camera), np.rint(picture * 255))
+
+
+def test_floats_among_pictures_with_alpha_are_opaque(tmp_path: Path) -> None:
+    folder = write_instant_ngp(tmp_path, SCENE)
+    alpha = np.where(GREY > 0.5, 255, 0).astype(np.uint8)
+    Image.fromarray(np.dstack([to_bytes(COLOR), alpha])).save(folder / "alpha.png")
+    Image.fromarray(GREY).save(folder / "floats.tiff")
+    files = ["alpha.png", "floats.tiff"]
+    edit(folder / "transforms.json", lambda c: [f.update(file_path=files[i % 2]) for i, f in enumerate(c["frames"])])
+    sequence = open_sequence(folder)
+    masks = sequence.masks("train", 0)
+    assert masks is not None
+    shares = [float(mask.mean()) for mask in masks]
+    assert shares.count(1.0) == len(shares) // 2 and min(shares) == pytest.approx(0.5, abs=0.01)
+    opaque = sequence.images("train", 0)[[share == 1 for share in shares]]
+    np.testing.assert_allclose(opaque, np.broadcast_to(GREY[..., None], opaque.shape), atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("image", "says"),
     [
