@@ -20,7 +20,7 @@ from legs4d.raster.states import CameraTable
 from legs4d.raster.still import Still, near_tiles
 from legs4d.raster.tiles import TILE, Room, active_tiles, composite, project
 from legs4d.reconstruct.captured.pictures import Pictures, loss_by_kernels, loss_torch
-from legs4d.reconstruct.captured.replay import Replay, Rows
+from legs4d.reconstruct.captured.replay import WARM_UP, Replay, Rows
 from legs4d.reconstruct.captured.tracker import CapturedTracker
 from legs4d.reconstruct.fitting.losses import Neighbourhood, motion_loss
 from legs4d.reconstruct.observation import CameraColors, Observation
@@ -256,3 +256,29 @@ def test_a_frame_for_which_there_was_no_room_is_tracked_again() -> None:
     found, _ = tracker.track(Motion(moving, (moving.means, moving.quats)), still, observed, 3)
     assert min(half.room.size for half in (held.coarse, held.fine)) > 50
     assert float((found.means - moved).norm(dim=1).median()) < 0.03
+
+
+def test_what_is_forgotten_is_done_once_before_it_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it was forgotten just before its capture: kernels of other sizes cannot be compiled within one."""
+    did: list[str] = []
+
+    class Graph:
+        def replay(self) -> None:
+            did.append("replayed")
+
+    def captured(_: Replay) -> Graph:
+        did.append("captured")
+        return Graph()
+
+    monkeypatch.setattr(Replay, "_eagerly", lambda _: did.append("done"))
+    monkeypatch.setattr(Replay, "_captured", captured)
+    replay = Replay(lambda: None, Room.of(1, torch.device("cpu")))
+    for _ in range(WARM_UP):
+        replay()
+    for _ in range(2):  # as its capture is next, and once it was captured
+        did.clear()
+        replay.forget()
+        replay.forget()
+        replay()
+        replay()
+        assert did == ["done", "captured", "replayed"]

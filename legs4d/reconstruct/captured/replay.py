@@ -70,9 +70,9 @@ class Replay:
         return self._graph
 
     def forget(self) -> None:
-        """Have the step captured anew before it is replayed again."""
-        if self._graph is not None:
-            self._graph, self._warm_up = None, WARM_AGAIN
+        """Have the step captured anew before it is replayed again, and done once before that: what was not captured yet
+        is not of these sizes either."""
+        self._graph, self._warm_up = None, max(self._warm_up, WARM_AGAIN)
 
     def __call__(self) -> None:
         """One step."""
