@@ -9,6 +9,7 @@ from pathlib import Path
 from legs4d.errors import RunError
 from legs4d.gaussians.store.footage import LISTING, place_of_footage
 from legs4d.gaussians.store.run import Run
+from legs4d.scene.layouts import is_run
 
 PICTURES = r"\d{6}\.png"
 """Names of the pictures that films without suffix are."""
@@ -25,7 +26,7 @@ def check_output(run: Run, target: str | Path, names: str = PICTURES) -> None:
         RunError: the folder is a run, or what lies there would be replaced, and the run was made from it.
     """
     target = Path(target)
-    if (target / "run.json").is_file():
+    if is_run(target):
         raise RunError(
             "is a run, whose own files lie there", where=str(target), fix="name another folder, such as one beside it"
         )

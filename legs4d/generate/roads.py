@@ -12,6 +12,7 @@ from legs4d.generate.lenses import FOURDGEN
 from legs4d.generate.shapes.revolve import roundness
 from legs4d.generate.shapes.turntable import Turn, find_turn
 from legs4d.generate.subject.source import Subject
+from legs4d.scene.layouts import is_run
 
 Prior = Literal["given", "turntable", "static", "revolve", "inflate"]
 ROUND = 0.9
@@ -32,10 +33,6 @@ class Road:
     prior: Prior
     why: str
     turn: Turn | None = None
-
-
-def is_run(path: Path) -> bool:
-    return (path / "run.json").exists()
 
 
 def choose(asked: Prior | Literal["auto"], subject: Subject, views: Path | None) -> Road:

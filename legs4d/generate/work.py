@@ -30,7 +30,7 @@ from legs4d.generate.optimise.road import Optimise, scaled_to
 from legs4d.generate.placing import place
 from legs4d.generate.resizing import scaled
 from legs4d.generate.result import Made, describe, write_object
-from legs4d.generate.roads import Road, choose, is_run
+from legs4d.generate.roads import Road, choose
 from legs4d.generate.shapes.inflate import inflate
 from legs4d.generate.shapes.revolve import revolve
 from legs4d.generate.shapes.shape import Shape
@@ -48,6 +48,7 @@ from legs4d.scene.camera import Cameras
 from legs4d.scene.content import digest_at
 from legs4d.scene.footage.names import PICTURES
 from legs4d.scene.images import inspect_picture
+from legs4d.scene.layouts import is_run
 from legs4d.scene.movies.movie import Movie
 from legs4d.scene.stage import Stage, find_stage
 

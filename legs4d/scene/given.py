@@ -7,7 +7,7 @@ from pathlib import Path
 
 from legs4d.portable.kinds import SPLAT_FILES
 from legs4d.scene.footage.names import PICTURES, VIDEOS, is_left_behind, natural_key, some
-from legs4d.scene.layouts import RESULT, layout_of
+from legs4d.scene.layouts import RESULT, RUN_FILE, is_run, layout_of
 
 LOOKED_AT = 2000
 """Names in a folder, at most: what it holds is told by its first ones."""
@@ -18,7 +18,7 @@ PACKED = frozenset((".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz")
 CONVERTED_SPLATS = frozenset((".ksplat", ".lcc", ".lcc2"))
 """Splats that `splat-transform` reads and this project does not."""
 CHECKPOINTS = frozenset((".ckpt", ".pt", ".pth"))
-MESHES = frozenset((".glb", ".gltf", ".usd", ".usda", ".usdc", ".usdz"))
+MESHES = frozenset(suffix for suffix, kind in SPLAT_FILES.items() if kind in ("gltf", "usd"))
 """Formats of splats that mostly hold meshes."""
 
 
@@ -54,13 +54,13 @@ def _file(path: Path) -> str | None:
         )
     if suffix in PACKED:
         return "unpack it, and give the folder"
-    if path.name in ("run.json", "transforms.json", "transforms_train.json", "cameras.json", "train_meta.json"):
+    if path.name in (RUN_FILE, "transforms.json", "transforms_train.json", "cameras.json", "train_meta.json"):
         return f"give its folder, {path.parent}"
     return None
 
 
 def _folder(path: Path) -> str | None:
-    if _is_run(path):
+    if is_run(path):
         return "it is a run: `legs4d info` says what it holds, `legs4d render`, `view` and `query` take it"
     if (layout := layout_of(path)) is not None:
         return f"it is footage (layout {layout}): `legs4d check` says how it is read, `legs4d train` makes a run of it"
@@ -68,7 +68,7 @@ def _folder(path: Path) -> str | None:
         return "it is what 3DGS made: `legs4d import-splats` makes a run of it"
     inside = [each for each in islice(path.iterdir(), LOOKED_AT) if not is_left_behind(each.name)]
     folders = sorted((each for each in inside if each.is_dir()), key=lambda each: natural_key(each.name))[:LOOKED_AT]
-    for what, is_one in (("a run", _is_run), ("footage", lambda each: layout_of(each) is not None)):
+    for what, is_one in (("a run", is_run), ("footage", lambda each: layout_of(each) is not None)):
         if found := [str(each) for each in folders if is_one(each)]:
             return f"there is {what} in it: give {some(found)}"
     if above := next((each for each in list(path.absolute().parents)[:INSIDE] if layout_of(each) is not None), None):
@@ -97,7 +97,3 @@ def _folder(path: Path) -> str | None:
         if any(each.suffix.lower() in suffixes for each in files):
             return told
     return None
-
-
-def _is_run(path: Path) -> bool:
-    return (path / "run.json").is_file()

@@ -1,4 +1,5 @@
-"""Which layout a folder of footage has, by the names in it; the readers of these are in `scene/readers/`."""
+"""Which layout a folder of footage has, by the names in it, or whether it is a run. The readers of layouts are in
+`scene/readers/`."""
 
 from __future__ import annotations
 
@@ -7,13 +8,21 @@ from pathlib import Path
 
 from legs4d.scene.footage.names import list_folder
 
+RUN_FILE = "run.json"
+"""By which a run's folder is known."""
 CAMERA_FILE = "cameras.json"
 RESULT = "point_cloud"
-"""Folder in what 3DGS and its kin leave, beside a `cameras.json` of their own."""
+"""Folder in what 3DGS and its kin leave, beside a `cameras.json` of their own: they write
+`point_cloud/iteration_30000/point_cloud.ply`, and the highest iteration is the result."""
 NERFIES_DATASET, NERFIES_METADATA = "dataset.json", "metadata.json"
 MULTIPLEVIEW_MODEL, MULTIPLEVIEW_POSES = "sparse_", "poses_bounds_multipleview.npy"
 PICTURE_FOLDER = "images"
 """Of COLMAP."""
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds a run, of any format."""
+    return (folder / RUN_FILE).is_file()
 
 
 def layout_of(root: Path) -> str | None:
