@@ -93,7 +93,8 @@ def compare(stages: Mapping[str, StageRecord], wanted: Wanted) -> Verdict:
         record = stages.get(name)
         if record is None or not record.has_begun:
             verdict.left.append(name)
-            if record is not None and record.seconds and (found := _begun_otherwise(name, record, now)):
+            worked_at = record.made_from if record is not None and record.seconds else None
+            if worked_at is not None and (found := _begun_otherwise(name, worked_at, now)):
                 verdict.lost[name] = found
             if record is None and any(name in wanted and stages[name].finished for name in _after(name, stages)):
                 verdict.add(name, [Difference.of_values(name, name.replace("_", " "), "left out", "wanted")])
@@ -106,18 +107,17 @@ def compare(stages: Mapping[str, StageRecord], wanted: Wanted) -> Verdict:
             elif record.fingerprint != now.fingerprint:
                 verdict.unknown.append(name)
             continue
+        if not record.finished:
+            verdict.add(name, _begun_otherwise(name, record.made_from, now))
+            continue
         verdict.add(name, differences(name, record.made_from, now))
-        was = record.made_from.version
-        if was != now.version and record.finished:
+        if record.made_from.version != now.version:
             verdict.outdated.append(name)
-        elif was != now.version:
-            verdict.add(name, [Difference.of_version(name, was, now.version)])
     return verdict
 
 
-def _begun_otherwise(name: str, record: StageRecord, now: MadeFrom) -> list[Difference]:
-    if (was := record.made_from) is None:
-        return []
+def _begun_otherwise(name: str, was: MadeFrom, now: MadeFrom) -> list[Difference]:
+    """In what a stage that is not finished was begun otherwise than it would be gone on with."""
     versions = [Difference.of_version(name, was.version, now.version)] if was.version != now.version else []
     return differences(name, was, now) + versions
 
