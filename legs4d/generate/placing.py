@@ -115,10 +115,7 @@ def place(
             now = (found[:2] + found[2:]) / 2 - lens[:2, 2]
             shift = shift * size
             shift[:2] += (middle - now) / lens[0, 0] * shift[2]
-        one, other = alpha > 0.5, small[..., 3] > 0.5
-        overlap = float((one & other).sum() / (one | other).sum().clamp(min=1))
-        apart = (color - small[..., :3] - 1 + small[..., 3:]).abs().mean(dim=-1)
-        return Placed(camera, overlap, float(apart[one | other].mean()), elevation, azimuth)
+        return Placed(camera, *_likeness(color, alpha, small), elevation, azimuth)
 
     def worth(found: Placed) -> float:
         return found.overlap - 2 * found.difference
@@ -152,8 +149,9 @@ def _put_right(
     reporter: StageReporter,
 ) -> Placed:
     """The place near the best one, and the focal length, by which pictures differ least: Levenberg and Marquardt."""
-    turn, moved = (part.astype(np.float64) for part in np.split(best.camera.world_to_camera[0, :3], [3], axis=1))
-    shift, focal = (turn @ center + moved[:, 0]), float(FOURDGEN.cameras(0, 0, 1).intrinsics[0, 0, 0])
+    start = best.camera.world_to_camera[0].astype(np.float64)
+    turn, shift = start[:3, :3], start[:3, :3] @ center + start[:3, 3]
+    focal = float(FOURDGEN.cameras(0, 0, 1).intrinsics[0, 0, 0])
     whole = _Part(0, 0, part.picture, part.picture)
 
     def camera(by: NDArray[np.float64], side: int, shown: _Part = part) -> Cameras:
@@ -181,14 +179,21 @@ def _put_right(
         truth = torch.from_numpy(resized(as_unit(part.of_picture(picture)), side, side))
         by = least_squares(apart, by, slopes, method="lm", max_nfev=LOOKS, args=(truth,)).x
     made = drawn(by, len(truth))
-    one, other = made[..., 3] > 0.5, truth[..., 3] > 0.5
-    overlap = float((one & other).sum() / (one | other).sum().clamp(min=1))
-    difference = float((made - truth)[..., :3].abs().mean(dim=-1)[one | other].mean())
+    likeness = _likeness(made[..., :3] + 1 - made[..., 3:], made[..., 3], truth)
     found = camera(by, part.picture, whole)
     back = axes @ (found.centers[0] - center)
     back /= np.linalg.norm(back)
     elevation, azimuth = np.degrees(np.arcsin(back[1].clip(-1, 1))), np.degrees(np.arctan2(back[0], back[2]))
-    return Placed(found, overlap, difference, float(elevation), float(azimuth % 360))
+    return Placed(found, *likeness, float(elevation), float(azimuth % 360))
+
+
+def _likeness(color: torch.Tensor, alpha: torch.Tensor, picture: torch.Tensor) -> tuple[float, float]:
+    """(overlap of the silhouettes, difference of the colours where either is) of what is drawn on white [S, S, 3] and
+    its alpha [S, S], and a picture [S, S, 4] (colours times alpha)."""
+    one, other = alpha > 0.5, picture[..., 3] > 0.5
+    overlap = (one & other).sum() / (one | other).sum().clamp(min=1)
+    apart = (color - picture[..., :3] - 1 + picture[..., 3:]).abs().mean(dim=-1)
+    return float(overlap), float(apart[one | other].mean())
 
 
 @dataclass(frozen=True)
