@@ -50,8 +50,7 @@ def lift_weights(
     Raises:
         ValueError: arrays of the wrong shape, or an index past the last row.
     """
-    entries, mass = _entries(gaussians, cameras, index, weight, num_rows, near, threads, region)
-    rows, columns, values = entries
+    (rows, columns, values), mass = _entries(gaussians, cameras, index, weight, num_rows, near, threads, region)
     matrix = scipy.sparse.coo_array((values, (rows, columns)), shape=(len(gaussians), num_rows))
     return matrix.tocsr(), mass
 
@@ -63,11 +62,9 @@ def lift_few(
     weight: NDArray[np.float32],
     num_rows: int,
     near: float,
-    threads: int | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """`lift_weights` of few rows: Wᵀ B as a whole array [N, R], in less time than a sparse one takes to be sorted."""
-    entries, mass = _entries(gaussians, cameras, index, weight, num_rows, near, threads, None)
-    rows, columns, values = entries
+    (rows, columns, values), mass = _entries(gaussians, cameras, index, weight, num_rows, near)
     places = rows.astype(np.int64) * num_rows + columns
     found = np.bincount(places, values, len(gaussians) * num_rows)
     return found.reshape(len(gaussians), num_rows).astype(np.float32), mass
@@ -80,8 +77,8 @@ def _entries(
     weight: NDArray[np.float32],
     num_rows: int,
     near: float,
-    threads: int | None,
-    region: NDArray[np.bool_] | None,
+    threads: int | None = None,
+    region: NDArray[np.bool_] | None = None,
 ) -> tuple[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]], NDArray[np.float32]]:
     """(Gaussians, rows and values of Wᵀ B, of which several may share a place; Wᵀ 1)."""
     threads = threads or default_threads()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -48,6 +49,18 @@ def left_behind(lost: NDArray[np.bool_]) -> Filmed:
     return Filmed(true, WALL_BEHIND, [tracked(frame) for frame in range(FRAMES)])
 
 
+def masked(boards: list[Gaussians], shown: Callable[[int, NDArray[np.uint8]], NDArray[np.bool_]]) -> Filmed:
+    """Boards that were tracked rightly, of which masks show what `shown(frame, labels)` says."""
+
+    class Masked(Filmed):
+        def observe(self, frame: int) -> Observation:
+            seen = super().observe(frame)
+            assert seen.labels is not None
+            return replace(seen, labels=seen.labels * shown(frame, seen.labels))
+
+    return Masked([concatenate(WALL_BEHIND, one) for one in boards], WALL_BEHIND, boards)
+
+
 def returned(clip: Clip) -> Clip:
     evidence = [look(clip.at(one), clip.observe(one), COLORS, STAGE.near, clip.ids) for one in KNOWN]
     return with_returned(clip, evidence, KNOWN, lambda: None)
@@ -81,30 +94,18 @@ def test_an_object_that_lost_few_and_what_no_mask_shows_stay_as_they_are() -> No
 def test_an_object_that_masks_no_longer_tell_goes_on_as_it_was_tracked() -> None:
     """A board that grows, which is no rigid motion, in frames whose masks know no object after the third."""
 
-    class Untold(Filmed):
-        def observe(self, frame: int) -> Observation:
-            seen = super().observe(frame)
-            assert seen.labels is not None
-            return replace(seen, labels=seen.labels * (frame < 3))
-
     boards = [BOARD.replace(means=BOARD.means * np.float32(1 + 0.1 * frame)) for frame in range(FRAMES)]
-    untold = Untold([concatenate(WALL_BEHIND, one) for one in boards], WALL_BEHIND, boards)
-    clip = untold.clip(np.zeros(len(BOARD), np.int64))
+    clip = masked(boards, lambda frame, _: np.array(frame < 3)).clip(np.zeros(len(BOARD), np.int64))
     assert returned(clip) is clip
 
 
 def test_what_would_lie_no_better_stays_where_masks_err() -> None:
     """A board that is tracked well, of which masks show the right half alone after the second frame."""
 
-    class Halved(Filmed):
-        def observe(self, frame: int) -> Observation:
-            seen = super().observe(frame)
-            assert seen.labels is not None
-            middle = int(np.nonzero(seen.labels)[2].mean())
-            return replace(seen, labels=seen.labels * ((np.arange(TRAIN.width) > middle) | (frame < 2)))
+    def right_half(frame: int, labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        return (np.arange(TRAIN.width) > int(np.nonzero(labels)[2].mean())) | (frame < 2)
 
-    halved = Halved([concatenate(WALL_BEHIND, one) for one in TRUE], WALL_BEHIND, TRUE)
-    clip = halved.clip(np.zeros(len(BOARD), np.int64))
+    clip = masked(TRUE, right_half).clip(np.zeros(len(BOARD), np.int64))
     assert returned(clip) is clip
 
 

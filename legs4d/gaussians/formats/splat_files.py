@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 SOG_INDEX = "meta.json"
 """Of a SOG whose images lie beside it; the folder is one frame."""
-_DEEPEST = RESULT
-"""3DGS and its kin write `point_cloud/iteration_30000/point_cloud.ply`; the highest iteration is the result."""
 _FIX = f"name a file, a folder, or a pattern of {', '.join(SPLAT_FILES)} files"
 
 
@@ -205,7 +203,7 @@ def _pattern(name: str) -> str:
 
 def _in_folder(folder: Path) -> list[Path]:
     """The frames in a folder: its files of splats, or the one of each of its folders."""
-    result = _trained(folder) or (_trained(folder.absolute().parent) if folder.absolute().name == _DEEPEST else None)
+    result = _trained(folder) or (_trained(folder.absolute().parent) if folder.absolute().name == RESULT else None)
     if result is not None:
         return [result]
     inside = list_folder(folder)
@@ -222,8 +220,8 @@ def _in_folder(folder: Path) -> list[Path]:
 
 def _trained(folder: Path) -> Path | None:
     """The result of a training that lies as 3DGS writes it."""
-    iterations = [path for path in list_folder(folder / _DEEPEST) if (path / f"{_DEEPEST}.ply").is_file()]
-    return iterations[-1] / f"{_DEEPEST}.ply" if iterations else None
+    iterations = [path for path in list_folder(folder / RESULT) if (path / f"{RESULT}.ply").is_file()]
+    return iterations[-1] / f"{RESULT}.ply" if iterations else None
 
 
 def _only(folder: Path) -> Path | None:

@@ -8,12 +8,13 @@ work is compiled into few passes over memory. One compiled layer serves all laye
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.util import find_spec
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from legs4d.raster.kernels import has_triton
 
 CUDA_BATCH = 64
 """Clips at a time: the widest intermediate is then 1 GB, and each product fills an H100 many times over."""
@@ -73,7 +74,7 @@ class ViclipVision:
         count = 1 + max(int(name.split(".")[2]) for name in held if name.startswith("transformer."))
         self._layers = [[held[f"transformer.resblocks.{i}.{name}"] for name in _LAYER] for i in range(count)]
         self._heads = heads
-        self._compiled = on_gpu and find_spec("triton") is not None if compiled is None else compiled
+        self._compiled = on_gpu and has_triton() if compiled is None else compiled
         self._layer = torch.compile(_transformer_layer, dynamic=False) if self._compiled else _transformer_layer
 
     @torch.inference_mode()
