@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from legs4d.effects.rates import exact_rate
 from legs4d.errors import Legs4dError
+from legs4d.scene.images import as_bytes
 
 QUALITY = 8
 """imageio-ffmpeg's scale, 0..10."""
@@ -188,7 +189,7 @@ def write_picture(path: Path, picture: NDArray[np.floating], *, deep: bool = Fal
     from PIL import Image
 
     partial = path.with_name(f".{path.stem}.partial.png")
-    values = np.rint(np.clip(picture, 0, 1) * 65535).astype(np.uint16) if deep else to_bytes(picture)
+    values = np.rint(np.clip(picture, 0, 1) * 65535).astype(np.uint16) if deep else as_bytes(picture)
     Image.fromarray(values).save(partial)
     partial.replace(path)
 
@@ -205,11 +206,6 @@ def grid(views: NDArray[np.floating]) -> NDArray[np.floating]:
         .swapaxes(1, 2)
         .reshape(rows * height, columns * width, *channels)
     )
-
-
-def to_bytes(picture: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """0..1, clamped, to 0..255, rounded."""
-    return np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
 
 
 def _even(picture: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from legs4d.scene.images import as_unit
+from legs4d.scene.images import as_bytes, as_unit
 
 
 def resized(picture: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
@@ -56,8 +56,3 @@ def square(picture: NDArray[np.float32], crop: tuple[float, float, float], size:
     grid = torch.stack(torch.meshgrid(y / values.shape[2] * 2 - 1, x / values.shape[3] * 2 - 1, indexing="ij"), dim=-1)
     found = torch.nn.functional.grid_sample(values, grid.flip(-1)[None], align_corners=False)
     return as_bytes(found[0].permute(1, 2, 0).numpy())
-
-
-def as_bytes(picture: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """0..1 → 0..255, clipped."""
-    return (picture.clip(0, 1) * 255).round().astype(np.uint8)

@@ -18,6 +18,7 @@ from legs4d.priors.cache import best_prior, how_to_get, open_prior, priors_folde
 from legs4d.priors.protocols import PicturePrior, Role, VideoPrior
 from legs4d.priors.registry import PRIORS
 from legs4d.scene.footage.names import PICTURES
+from legs4d.scene.images import as_bytes
 
 RECORD = "made.json"
 NUM_FRAMES = 25
@@ -94,4 +95,4 @@ def _begin(folder: Path) -> None:
 
 def _save(picture: NDArray[np.float32], path: Path) -> None:
     assert path.suffix in PICTURES
-    Image.fromarray(np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)).save(path)
+    Image.fromarray(as_bytes(picture)).save(path)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from legs4d.context import QUIET, Context
 from legs4d.errors import DatasetError
 from legs4d.progress import StageReporter
-from legs4d.scene.images import ImageCache, area_resize
+from legs4d.scene.images import ImageCache, area_resize, as_bytes
 from legs4d.scene.sequence import Sequence, Split, cameras_move
 from legs4d.scene.wrapped import Wrapped
 
@@ -199,7 +199,7 @@ class _Background:
         labels[(uncovered > 0) & calm & (region > 0)] = cv2.GC_PR_BGD
         sure = cv2.erode(moving, _disk(1)).astype(np.uint8)  # compression and mixed pixels make a rim
         labels[sure > 0] = cv2.GC_FGD
-        cut = _grab_cut((picture * 255).round().astype(np.uint8), labels)
+        cut = _grab_cut(as_bytes(picture), labels)
         return _without_spots(_opened(cut) | sure, SMALLEST) > 0
 
 

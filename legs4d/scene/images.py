@@ -50,6 +50,11 @@ def as_unit(picture: NDArray[Any]) -> NDArray[np.float32]:
     return picture.astype(np.float32) / np.float32(white_of(picture))
 
 
+def as_bytes(picture: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """0..1 in 255ths, clipped and rounded, of any shape."""
+    return np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+
+
 def white_of(picture: NDArray[Any]) -> int:
     """What is white, and opaque, in a picture of `read_picture`."""
     return 1 if picture.dtype == np.float32 else int(np.iinfo(picture.dtype).max)

@@ -13,6 +13,7 @@ from PIL import Image
 from legs4d.gaussians.gaussians import Gaussians
 from legs4d.raster import render
 from legs4d.scene.camera import Cameras
+from legs4d.scene.images import as_bytes
 from legs4d.video.objects.canonical import Canonical
 from legs4d.video.scene.filming import Filming
 
@@ -26,7 +27,7 @@ Picture = NDArray[np.float32]
 def save(picture: Picture, path: Path) -> None:
     """Write [H, W, 3] 0..1 by Pillow; by rename."""
     hidden = path.with_name(f".tmp-{path.name}")
-    Image.fromarray(np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)).save(hidden)
+    Image.fromarray(as_bytes(picture)).save(hidden)
     hidden.replace(path)
 
 

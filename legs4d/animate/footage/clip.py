@@ -22,7 +22,7 @@ from legs4d.gaussians.store.files import write_file
 from legs4d.priors.cache import how_to_get, is_runnable, is_there, open_prior, priors_folder
 from legs4d.priors.prior import Prior
 from legs4d.priors.registry import find_prior
-from legs4d.scene.images import area_resize
+from legs4d.scene.images import area_resize, as_bytes
 
 FOLDER, RECORD = "clip", "clip.json"
 NUM_FRAMES = 49
@@ -105,7 +105,7 @@ def clip(
     folder.mkdir(parents=True)
     for number, picture in enumerate(pictures):
         sized = area_resize(picture, first.shape[1], first.shape[0])
-        Image.fromarray(np.rint(np.clip(sized, 0, 1) * 255).astype(np.uint8)).save(folder / f"{number:04d}.png")
+        Image.fromarray(as_bytes(sized)).save(folder / f"{number:04d}.png")
     told = {"fingerprint": print_of, "fps": fps, "helper": name, "text": wanted.text}
     write_file(record, json.dumps(told).encode())
     return folder, fps

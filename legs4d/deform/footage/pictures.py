@@ -14,6 +14,7 @@ from legs4d.progress import go_on
 from legs4d.raster.states import CameraTable
 from legs4d.scene.camera import Cameras
 from legs4d.scene.foreground import MotionMasks
+from legs4d.scene.images import as_bytes
 from legs4d.scene.sequence import Sequence
 
 BLANK = 1e-3
@@ -120,9 +121,9 @@ def read_pictures(
             shown = shown * alpha[..., None]
         both = np.concatenate([shown, alpha[..., None]], axis=-1)
         place = slice(len(frames), len(frames) + len(some))
-        images[place] = (both.clip(0, 1) * 255).round().astype(np.uint8)
+        images[place] = as_bytes(both)
         if inside is not None:
-            masks.append((inside * 255).round().astype(np.uint8))
+            masks.append(as_bytes(inside))
         if measured and (away := sequence.depths("train", frame)) is not None:
             if not unit and (away > 0).any():
                 unit = float(np.median(away[away > 0]))

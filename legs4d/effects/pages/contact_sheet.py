@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from legs4d.effects.video import cannot_write, to_bytes
+from legs4d.effects.video import cannot_write
+from legs4d.scene.images import as_bytes
 
 GAP, MARGIN = 4, 10
 LABEL_WIDTH, LABEL_HEIGHT = 120, 26
@@ -53,7 +54,7 @@ def contact_sheet(
     for y, (name, pictures) in enumerate(rows.items()):
         draw.text((MARGIN, top + y * (height + GAP) + height / 2), name, INK, font, anchor="lm")
         for x, picture in enumerate(pictures):
-            page.paste(Image.fromarray(to_bytes(picture)), (left + x * (width + GAP), top + y * (height + GAP)))
+            page.paste(Image.fromarray(as_bytes(picture)), (left + x * (width + GAP), top + y * (height + GAP)))
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

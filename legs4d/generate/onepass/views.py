@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from legs4d.errors import DatasetError, Legs4dError
 from legs4d.generate.onepass.cameras import AZIMUTHS, L4GM
-from legs4d.generate.resizing import as_bytes, resized, scaled
+from legs4d.generate.resizing import resized, scaled
 from legs4d.generate.shapes.agreement import agreement
 from legs4d.generate.subject.source import FILLED, HALF
 from legs4d.priors.protocols import ViewsPrior
 from legs4d.scene.footage.names import PICTURES, in_order, list_files
-from legs4d.scene.images import as_unit, read_picture
+from legs4d.scene.images import as_bytes, as_unit, read_picture
 
 OTHERS = len(AZIMUTHS) - 1
 BETTER = 0.06

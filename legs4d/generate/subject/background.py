@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, label, maximum_filter
 
 from legs4d.errors import DatasetError
-from legs4d.generate.resizing import as_bytes
 from legs4d.priors.cache import is_there, open_prior, priors_folder
 from legs4d.priors.registry import find_prior
 from legs4d.progress import StageReporter
-from legs4d.scene.images import as_unit
+from legs4d.scene.images import as_bytes, as_unit
 
 Cut = Literal["alpha", "plain", "u2netp"]
 OPAQUE = 0.98

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import label
 
 from legs4d.errors import DatasetError
-from legs4d.generate.resizing import as_bytes, square, within
+from legs4d.generate.resizing import square, within
 from legs4d.generate.subject.background import Cut, cut_out
 from legs4d.progress import StageReporter
 from legs4d.scene.footage.names import PICTURES, in_order, list_files
 from legs4d.scene.given import which_takes
-from legs4d.scene.images import as_unit, read_picture
+from legs4d.scene.images import as_bytes, as_unit, read_picture
 from legs4d.scene.movies.movie import Movie
 from legs4d.scene.movies.span import FOLDER_FPS, chosen_span
 

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from legs4d.errors import DatasetError
 from legs4d.generate.lenses import Lens
-from legs4d.generate.resizing import as_bytes, square
+from legs4d.generate.resizing import square
 from legs4d.generate.subject.background import cut_out
 from legs4d.generate.subject.orders import COUNT, check_orders
 from legs4d.progress import StageReporter
 from legs4d.scene.camera import Cameras
 from legs4d.scene.footage.names import PICTURES, list_files
-from legs4d.scene.images import as_unit, read_picture
+from legs4d.scene.images import as_bytes, as_unit, read_picture
 from legs4d.scene.layouts import layout_of
 from legs4d.scene.readers import open_sequence
 from legs4d.scene.sequence import Sequence

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from legs4d.language.embedding.changes import block_means
 from legs4d.language.embedding.pyramid import Pyramid
+from legs4d.scene.images import as_bytes
 from legs4d.scene.sequence import Sequence
 
 Indices = NDArray[np.integer]
@@ -142,7 +143,7 @@ class FrameRing:
 
     def _decode(self, frame: int) -> tuple[Pixels, NDArray[np.float32]]:
         images = self._sequence.images("train", frame)
-        values = torch.from_numpy(np.rint(images * 255).astype(np.uint8)).permute(0, 3, 1, 2)
+        values = torch.from_numpy(as_bytes(images)).permute(0, 3, 1, 2)
         pixels = Pixels.of(values, self._pyramid)
         if self._device.type == "cuda":
             pixels = Pixels(pixels.values.pin_memory(), pixels.margin)

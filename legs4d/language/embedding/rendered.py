@@ -14,6 +14,7 @@ from legs4d.gaussians.store.run import Run
 from legs4d.scene.camera import Cameras
 from legs4d.scene.content import Content, digest_of
 from legs4d.scene.footage.clock import seconds_of
+from legs4d.scene.images import as_bytes
 from legs4d.scene.sequence import Caption, InitialPoints, Sequence, Split
 
 VERSION = 1
@@ -71,7 +72,7 @@ class RenderedFootage:
 
     def in_bytes(self, split: Split, frame: int, camera: int) -> NDArray[np.uint8]:
         """[H, W, 3] one of them in 255ths."""
-        return np.rint(self.images(split, frame, [camera])[0].clip(0, 1) * 255).astype(np.uint8)
+        return as_bytes(self.images(split, frame, [camera])[0])
 
     def masks(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32]:
         """[C, H, W] 1 where splats fill most of a pixel."""

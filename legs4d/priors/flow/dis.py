@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from legs4d.errors import Legs4dError
 from legs4d.priors.opencv import opencv
+from legs4d.scene.images import as_bytes
 
 SEARCHED = 0.6
 """Of a box's sides: how far around it a thing is looked for in the other picture."""
@@ -95,4 +96,4 @@ class DisFlow:
     @staticmethod
     def _grey(picture: NDArray[np.float32]) -> NDArray[np.uint8]:
         grey = picture @ np.array([0.299, 0.587, 0.114], np.float32)
-        return np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8)
+        return as_bytes(grey)

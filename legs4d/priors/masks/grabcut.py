@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from legs4d.priors.opencv import opencv
 from legs4d.priors.picture_crops import clipped, grown
+from legs4d.scene.images import as_bytes
 
 ROUNDS = 4
 AROUND = 0.6
@@ -24,7 +25,7 @@ class GrabCut:
     def masks(self, picture: NDArray[np.float32], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """[N, H, W], 0 or 1."""
         height, width = picture.shape[:2]
-        colors = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+        colors = as_bytes(picture)
         inner = np.rint(clipped(boxes, width, height)).astype(int)
         outer = np.rint(clipped(grown(boxes, AROUND), width, height)).astype(int)
         found = np.zeros((len(boxes), height, width), np.float32)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from legs4d.priors.published import open_pipeline
+from legs4d.scene.images import as_bytes
 
 REPOSITORY = "stabilityai/stable-video-diffusion-img2vid"
 STEPS = 25
@@ -35,7 +36,7 @@ class StableVideo:
         height, width = (max(_STEP, round(side / _STEP) * _STEP) for side in picture.shape[:2])
         most = int(self._pipeline.unet.config.num_frames)
         told = self._pipeline(
-            Image.fromarray(np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)),
+            Image.fromarray(as_bytes(picture)),
             height=height,
             width=width,
             num_frames=min(num_frames, most),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from legs4d.priors.published import library, open_pipeline
+from legs4d.scene.images import as_bytes
 
 REPOSITORY = "Wan-AI/Wan2.2-TI2V-5B-Diffusers"
 BETWEEN = "Wan-AI/Wan2.1-FLF2V-14B-720P-diffusers"
@@ -79,9 +80,7 @@ def _made(
 ) -> NDArray[np.float32]:
     """[T, H, W, 3] that begins with the first picture and, if there is one, ends with the second."""
     height, width = (max(_STEP, round(side / _STEP) * _STEP) for side in pictures[0].shape[:2])
-    first, *last = (
-        Image.fromarray(np.rint(np.clip(one, 0, 1) * 255).astype(np.uint8)).resize((width, height)) for one in pictures
-    )
+    first, *last = (Image.fromarray(as_bytes(one)).resize((width, height)) for one in pictures)
     told = pipeline(
         image=first,
         **({"last_image": last[0]} if last else {}),

@@ -29,6 +29,7 @@ from legs4d.scene.footage.names import some
 from legs4d.scene.footage.shots import Shot, Shots, is_scaled
 from legs4d.scene.images import (
     ImageCache,
+    as_bytes,
     as_unit,
     mask_size,
     read_labels,
@@ -147,9 +148,9 @@ class Footage:
         """[H, W, 3] what `images` says, in 255ths: as it is stored where it is stored so."""
         lens, rig = self._shots[split][frame][camera].lens, self.cameras(split, frame)
         if self.see_through or not self._canvas.keeps(lens, (rig.width, rig.height)):
-            return np.rint(self.images(split, frame, [camera])[0] * 255).astype(np.uint8)
+            return as_bytes(self.images(split, frame, [camera])[0])
         part = self._canvas.cut(self._read(split, frame, camera)[..., :3], lens)
-        return part if part.dtype == np.uint8 else np.rint(as_unit(part) * 255).astype(np.uint8)
+        return part if part.dtype == np.uint8 else as_bytes(as_unit(part))
 
     def masks(self, split: Split, frame: int, cameras: list[int] | None = None) -> NDArray[np.float32] | None:
         """[C, H, W] share of each pixel that is foreground; None without masks, and for test cameras without alpha."""

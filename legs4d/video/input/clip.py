@@ -12,7 +12,7 @@ from legs4d.errors import DatasetError
 from legs4d.progress import StageReporter
 from legs4d.scene.footage.names import PICTURES, list_files, list_folder, numbers_of
 from legs4d.scene.given import which_takes
-from legs4d.scene.images import area_resize, as_unit, read_picture
+from legs4d.scene.images import area_resize, as_bytes, as_unit, read_picture
 from legs4d.scene.movies.movie import Movie
 from legs4d.scene.movies.span import FOLDER_FPS, chosen_span
 
@@ -211,7 +211,7 @@ def _check_room(count: int, size: tuple[int, int], path: Path) -> None:
 
 def _small(picture: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.uint8]:
     resized = area_resize(picture, *size)
-    return np.rint(np.clip(resized, 0, 1) * 255).astype(np.uint8)
+    return as_bytes(resized)
 
 
 def _file_number(stem: str, otherwise: int) -> int:

@@ -17,6 +17,7 @@ from legs4d.priors.opencv import opencv
 from legs4d.progress import StageReporter
 from legs4d.raster import render
 from legs4d.scene.camera import Cameras
+from legs4d.scene.images import as_bytes
 from legs4d.video.input.clip import Clip
 from legs4d.video.input.things import Thing, shown_of
 from legs4d.video.objects.surface import tangent_frames
@@ -230,7 +231,7 @@ def _filled(picture: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[n
     cv2 = opencv("the background")
     if not known.any():
         return np.full_like(picture, 0.5)
-    eight = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    eight = as_bytes(picture)
     mended = cv2.inpaint(eight, (~known).astype(np.uint8), 5, cv2.INPAINT_TELEA).astype(np.float32) / 255
     return np.where(known[..., None], picture, mended).astype(np.float32)
 

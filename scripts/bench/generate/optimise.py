@@ -27,10 +27,11 @@ from legs4d.commands import Object
 from legs4d.gaussians.store.run import Run
 from legs4d.generate.lenses import SYNCDREAMER
 from legs4d.generate.optimise.road import QUICK, How
-from legs4d.generate.resizing import as_bytes, scaled
+from legs4d.generate.resizing import scaled
 from legs4d.generate.sizes import Sizes
 from legs4d.generate.work import object_run
 from legs4d.reconstruct.stages import choose_device
+from legs4d.scene.images import as_bytes
 
 
 def synced(films: Path, out: Path, clip: str, by: By) -> None:

@@ -25,11 +25,12 @@ from legs4d.gaussians.gaussians import Gaussians
 from legs4d.gaussians.store.run import Run
 from legs4d.generate.fitting import from_views, pictures_of
 from legs4d.generate.lenses import Lens
-from legs4d.generate.resizing import as_bytes, scaled
+from legs4d.generate.resizing import scaled
 from legs4d.generate.subject.source import read_subject
 from legs4d.generate.work import object_run
 from legs4d.progress import StageReporter
 from legs4d.scene.camera import Cameras
+from legs4d.scene.images import as_bytes
 
 LENS = Lens(float(2 * np.degrees(np.arctan(128 / 355.5555))), 2.0)
 """Of its pictures: see its SOURCES.md."""

@@ -34,13 +34,13 @@ from bench.generate.judged import read
 from bench.generate.orbit import LENS, Filmed
 from legs4d.errors import DatasetError
 from legs4d.generate.lenses import FOURDGEN, SYNCDREAMER, Lens
-from legs4d.generate.resizing import as_bytes, resized
+from legs4d.generate.resizing import resized
 from legs4d.generate.shapes.consistency import disagreement
 from legs4d.generate.subject.background import cut_out
 from legs4d.generate.subject.orders import AS_TEXT, COUNT, WRONG, check_orders, check_start
 from legs4d.progress import StageReporter
 from legs4d.scene.camera import Cameras
-from legs4d.scene.images import as_unit, read_picture
+from legs4d.scene.images import as_bytes, as_unit, read_picture
 
 SIDE, SEED = 64, 77
 BENT, BRIGHTER = 0.012, 0.08
