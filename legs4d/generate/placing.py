@@ -66,6 +66,11 @@ class Placed:
     elevation: float
     azimuth: float
 
+    def told(self) -> str:
+        """For a person, in whole degrees."""
+        high = round(self.elevation)
+        return f"{abs(high)}° {'below' if high < 0 else 'above'}, {round(self.azimuth) % 360}° about"
+
 
 def place(
     shape: Gaussians, up: NDArray[np.float64], picture: NDArray[np.uint8], where: str, reporter: StageReporter

@@ -270,8 +270,7 @@ class _Work:
         looking = self.context.reporter("looking_for_the_camera")
         found = place(shape.gaussians, up, subject.pictures[0], self.asked.source, looking)
         self.warnings.append(
-            f"The video is taken to be seen from {found.elevation:.0f}° above, {found.azimuth:.0f}° about: silhouettes "
-            f"overlap by {found.overlap:.2f}."
+            f"The video is taken to be seen from {found.told()}: silhouettes overlap by {found.overlap:.2f}."
         )
         return found.camera
 

@@ -142,6 +142,12 @@ def test_the_camera_of_a_known_thing_is_found_to_a_fraction_of_a_pixel() -> None
     assert found.elevation == pytest.approx(16.7, abs=2.5) and found.azimuth == pytest.approx(131.3, abs=2.5)
 
 
+def test_where_a_camera_was_found_is_told_in_whole_degrees() -> None:
+    camera = FOURDGEN.cameras(0, 0, SIDE)
+    told = [Placed(camera, 1, 0, *place).told() for place in ((-1.6, 359.6), (16.7, 131.3), (-0.4, 0))]
+    assert told == ["2° below, 0° about", "17° above, 131° about", "0° above, 0° about"]
+
+
 def pixels(camera: Cameras, points: np.ndarray) -> np.ndarray:
     """[N, 2] where one camera sees points [N, 3]."""
     pose = camera.world_to_camera[0].astype(np.float64)
